@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# Third-party libraries, and the one folder (its wrapper) that may use each.
+find_package(PkgConfig REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(GTest REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(GRPC REQUIRED grpc++)
+find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
+
+# gRPC linked dynamically costs 12 ms at each start of a program, so everything under it is static:
+# pkg-config names the whole closure, and the linker prefers the archives between -Bstatic and
+# -Bdynamic.
+execute_process(COMMAND pkg-config --static --libs-only-l grpc++ protobuf
+                OUTPUT_VARIABLE GANTRY_GRPC_CLOSURE OUTPUT_STRIP_TRAILING_WHITESPACE
+                COMMAND_ERROR_IS_FATAL ANY)
+separate_arguments(GANTRY_GRPC_CLOSURE)
+list(REMOVE_DUPLICATES GANTRY_GRPC_CLOSURE)
+list(REMOVE_ITEM GANTRY_GRPC_CLOSURE -lpthread -lm -lrt -ldl -lsystemd)
+list(APPEND GANTRY_GRPC_CLOSURE -lgrpc++_reflection)
+add_library(gantry_grpc INTERFACE)
+target_link_libraries(gantry_grpc INTERFACE
+  -Wl,-Bstatic -Wl,--start-group -lgrpc++_reflection ${GANTRY_GRPC_CLOSURE} -Wl,--end-group
+  -Wl,-Bdynamic Threads::Threads)
+
+# What a folder links beside the folders that layers.txt names.
+set(GANTRY_LIBS_formats crypto)
+set(GANTRY_LIBS_formats_compression isal zstd z)
+set(GANTRY_LIBS_kernel)
+set(GANTRY_LIBS_wire)
+set(GANTRY_LIBS_registry curl)
+set(GANTRY_LIBS_containerd sqlite3 gantry_grpc)
+set(GANTRY_LIBS_client gantry_grpc)
+set(GANTRY_LIBS_engine sqlite3)
+
+# Programs that are linked statically: they start in under a millisecond and depend on nothing.
+set(GANTRY_STATIC_PROGRAMS containerd-shim-gantry-v1 gantry-runtime gantry-init gantry-proxy)

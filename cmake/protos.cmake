@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# Code from protos/: gantry_protos holds protobuf and gRPC classes for the daemons;
+# gantry_protos_plain holds plain structs without a protobuf library, for the static shim
+# (tools/protoc-gen-plain).
+function(gantry_protos)
+  file(GLOB_RECURSE protos CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/protos
+       ${CMAKE_SOURCE_DIR}/protos/*.proto)
+  if(NOT protos)
+    return()
+  endif()
+  set(out ${CMAKE_BINARY_DIR}/protos)
+  set(plain ${CMAKE_BINARY_DIR}/protos_plain)
+  file(MAKE_DIRECTORY ${out} ${plain})
+  set(sources)
+  set(plain_sources)
+  foreach(proto ${protos})
+    string(REGEX REPLACE "\\.proto$" "" stem ${proto})
+    set(generated ${out}/${stem}.pb.cc)
+    set(arguments --cpp_out=${out})
+    file(STRINGS ${CMAKE_SOURCE_DIR}/protos/${proto} services REGEX "^service ")
+    if(services)
+      list(APPEND generated ${out}/${stem}.grpc.pb.cc)
+      list(APPEND arguments --grpc_out=${out} --plugin=protoc-gen-grpc=${GRPC_CPP_PLUGIN})
+    endif()
+    add_custom_command(OUTPUT ${generated}
+      COMMAND protobuf::protoc -I${CMAKE_SOURCE_DIR}/protos ${arguments} ${proto}
+      DEPENDS ${CMAKE_SOURCE_DIR}/protos/${proto} VERBATIM)
+    list(APPEND sources ${generated})
+    add_custom_command(OUTPUT ${plain}/${stem}.plain.h ${plain}/${stem}.plain.cc
+      COMMAND protobuf::protoc -I${CMAKE_SOURCE_DIR}/protos --plain_out=${plain}
+              --plugin=protoc-gen-plain=${CMAKE_SOURCE_DIR}/tools/protoc-gen-plain ${proto}
+      DEPENDS ${CMAKE_SOURCE_DIR}/protos/${proto} ${CMAKE_SOURCE_DIR}/tools/protoc-gen-plain VERBATIM)
+    list(APPEND plain_sources ${plain}/${stem}.plain.cc)
+  endforeach()
+  add_library(gantry_protos STATIC ${sources})
+  target_include_directories(gantry_protos SYSTEM PUBLIC ${out})
+  target_link_libraries(gantry_protos PUBLIC gantry_grpc)
+  target_compile_options(gantry_protos PRIVATE -w -O1)
+  add_library(gantry_protos_plain STATIC ${plain_sources})
+  target_include_directories(gantry_protos_plain PUBLIC ${plain} ${CMAKE_SOURCE_DIR}/src)
+endfunction()

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/clock.h"
+
+#include <ctime>
+
+namespace gantry {
+namespace {
+
+std::string FormatSeconds(int64_t seconds) {
+  time_t value = seconds;
+  tm parts{};
+  gmtime_r(&value, &parts);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", parts.tm_year + 1900, parts.tm_mon + 1,
+                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
+}
+
+struct Split {
+  int64_t seconds;
+  int64_t nanos;
+};
+
+Split SplitTime(WallTime time) {
+  int64_t total = UnixNanos(time);
+  int64_t seconds = total / 1'000'000'000;
+  int64_t nanos = total % 1'000'000'000;
+  if (nanos < 0) {
+    nanos += 1'000'000'000;
+    --seconds;
+  }
+  return {seconds, nanos};
+}
+
+// Reads exactly `digits` decimal digits at *at and moves past them.
+Result<int> ReadDigits(std::string_view text, size_t* at, size_t digits) {
+  int value = 0;
+  for (size_t i = 0; i < digits; ++i, ++*at) {
+    if (*at >= text.size() || text[*at] < '0' || text[*at] > '9') {
+      return InvalidArgument("parsing time '{}': expected a digit at position {}", text, *at);
+    }
+    value = value * 10 + (text[*at] - '0');
+  }
+  return value;
+}
+
+Result<> Expect(std::string_view text, size_t* at, char a, char b) {
+  if (*at >= text.size() || (text[*at] != a && text[*at] != b)) {
+    return InvalidArgument("parsing time '{}': expected '{}' at position {}", text, a, *at);
+  }
+  ++*at;
+  return {};
+}
+
+}  // namespace
+
+std::string FormatRfc3339Nano(WallTime time) {
+  Split split = SplitTime(time);
+  std::string out = FormatSeconds(split.seconds);
+  if (split.nanos != 0) {
+    out.append(fmt::format(".{:09}", split.nanos));
+    out.erase(out.find_last_not_of('0') + 1);
+  }
+  out.push_back('Z');
+  return out;
+}
+
+std::string FormatRfc3339Fixed(WallTime time) {
+  Split split = SplitTime(time);
+  return fmt::format("{}.{:09}Z", FormatSeconds(split.seconds), split.nanos);
+}
+
+Result<WallTime> ParseRfc3339(std::string_view text) {
+  size_t at = 0;
+  tm parts{};
+  parts.tm_year = TRY(ReadDigits(text, &at, 4)) - 1900;
+  TRY(Expect(text, &at, '-', '-'));
+  parts.tm_mon = TRY(ReadDigits(text, &at, 2)) - 1;
+  TRY(Expect(text, &at, '-', '-'));
+  parts.tm_mday = TRY(ReadDigits(text, &at, 2));
+  TRY(Expect(text, &at, 'T', 't'));
+  parts.tm_hour = TRY(ReadDigits(text, &at, 2));
+  TRY(Expect(text, &at, ':', ':'));
+  parts.tm_min = TRY(ReadDigits(text, &at, 2));
+  TRY(Expect(text, &at, ':', ':'));
+  parts.tm_sec = TRY(ReadDigits(text, &at, 2));
+  if (parts.tm_mon < 0 || parts.tm_mon > 11 || parts.tm_mday < 1 || parts.tm_mday > 31 ||
+      parts.tm_hour > 23 || parts.tm_min > 59 || parts.tm_sec > 60) {
+    return InvalidArgument("parsing time '{}': a field is out of range", text);
+  }
+  int64_t nanos = 0;
+  if (at < text.size() && text[at] == '.') {
+    ++at;
+    int64_t scale = 100'000'000;
+    size_t first = at;
+    for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, scale /= 10) {
+      nanos += (text[at] - '0') * scale;
+    }
+    if (at == first) return InvalidArgument("parsing time '{}': the fraction is empty", text);
+  }
+  int64_t offset = 0;
+  if (at < text.size() && (text[at] == 'Z' || text[at] == 'z')) {
+    ++at;
+  } else if (at < text.size() && (text[at] == '+' || text[at] == '-')) {
+    int sign = text[at] == '+' ? 1 : -1;
+    ++at;
+    int hours = TRY(ReadDigits(text, &at, 2));
+    TRY(Expect(text, &at, ':', ':'));
+    offset = sign * (hours * 3600 + TRY(ReadDigits(text, &at, 2)) * 60);
+  } else {
+    return InvalidArgument("parsing time '{}': the zone is missing", text);
+  }
+  if (at != text.size()) return InvalidArgument("parsing time '{}': text after the time", text);
+  int64_t seconds = timegm(&parts) - offset;
+  return FromUnixNanos(seconds * 1'000'000'000 + nanos);
+}
+
+}  // namespace gantry
