@@ -100,16 +100,18 @@ TEST(EventLoopTest, WatchesTimersPostsAndStops) {
   UniqueFd reader(fds[0]);
   UniqueFd writer(fds[1]);
   std::string order;
-  ASSERT_TRUE(loop->Watch(reader, EPOLLIN, [&](uint32_t) {
-                      char c;
-                      ASSERT_EQ(::read(reader.get(), &c, 1), 1);
-                      order.push_back(c);
-                      loop->Unwatch(reader);
-                      loop->After(std::chrono::milliseconds(1), [&] {
-                        order.push_back('t');
-                        loop->Stop();
-                      });
-                    }).ok());
+  ASSERT_TRUE(loop->Watch(reader, EPOLLIN,
+                          [&](uint32_t) {
+                            char c;
+                            ASSERT_EQ(::read(reader.get(), &c, 1), 1);
+                            order.push_back(c);
+                            loop->Unwatch(reader);
+                            loop->After(std::chrono::milliseconds(1), [&] {
+                              order.push_back('t');
+                              loop->Stop();
+                            });
+                          })
+                  .ok());
   auto cancelled = loop->After(std::chrono::milliseconds(0), [&] { order.push_back('!'); });
   loop->CancelTimer(cancelled);
   std::thread other([&] { loop->Post([&] { ASSERT_TRUE(WriteAll(writer, "w").ok()); }); });

@@ -118,7 +118,7 @@ Error Internal(fmt::format_string<Args...> format, Args&&... args) {
 template <typename T = void>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
   template <typename U>
     requires(std::is_convertible_v<U, T> && !std::is_same_v<std::remove_cvref_t<U>, T> &&
@@ -166,20 +166,20 @@ class [[nodiscard]] Result<void> {
 }  // namespace gantry
 
 // Both macros are GNU statement expressions, which g++ and clang accept with extensions off.
-#define TRY(...)                                                         \
-  __extension__({                                                        \
-    auto&& gantry_try_result = (__VA_ARGS__);                            \
-    if (!gantry_try_result.ok()) [[unlikely]]                            \
-      return std::move(gantry_try_result).error();                       \
-    std::move(gantry_try_result).value();                                \
+#define TRY(...)                                   \
+  __extension__({                                  \
+    auto&& gantry_try_result = (__VA_ARGS__);      \
+    if (!gantry_try_result.ok()) [[unlikely]]      \
+      return std::move(gantry_try_result).error(); \
+    std::move(gantry_try_result).value();          \
   })
 
-#define TRY_WITH(expr, ...)                                                                   \
-  __extension__({                                                                             \
-    auto&& gantry_try_result = (expr);                                                        \
-    if (!gantry_try_result.ok()) [[unlikely]]                                                 \
-      return std::move(gantry_try_result).error().AddContext(::fmt::format(__VA_ARGS__));     \
-    std::move(gantry_try_result).value();                                                     \
+#define TRY_WITH(expr, ...)                                                               \
+  __extension__({                                                                         \
+    auto&& gantry_try_result = (expr);                                                    \
+    if (!gantry_try_result.ok()) [[unlikely]]                                             \
+      return std::move(gantry_try_result).error().AddContext(::fmt::format(__VA_ARGS__)); \
+    std::move(gantry_try_result).value();                                                 \
   })
 
 // A bug of ours, never bad input: prints file, line and expression, then aborts.

@@ -131,8 +131,7 @@ Result<> EventLoop::RunOnce(std::chrono::milliseconds timeout) {
       continue;
     }
     auto found = watchers_.find(fd);
-    if (found == watchers_.end() ||
-        Pack(fd, found->second.generation) != events[i].data.u64) {
+    if (found == watchers_.end() || Pack(fd, found->second.generation) != events[i].data.u64) {
       continue;
     }
     // Kept alive: the callback may unwatch itself.

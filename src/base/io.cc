@@ -53,7 +53,7 @@ Result<> WriteAll(BorrowedFd fd, std::string_view data) {
 
 Result<std::string> ReadToEnd(BorrowedFd fd, size_t limit) {
   std::string out;
-  struct stat info {};
+  struct stat info{};
   size_t chunk = 4096;
   if (::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0) {
     chunk = static_cast<size_t>(info.st_size) + 1;
@@ -134,7 +134,7 @@ Result<> MakeDirectories(const std::string& path, mode_t mode) {
 }
 
 bool PathExists(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   return ::lstat(path.c_str(), &info) == 0;
 }
 

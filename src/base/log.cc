@@ -65,8 +65,9 @@ void Write(Level level, std::string_view message) {
   std::string time = FormatRfc3339Nano(WallClock::now());
   std::string line =
       settings.format == Format::kJson
-          ? fmt::format(R"({{"time":"{}","level":"{}","msg":{}}})" "\n", time, LevelName(level),
-                        Quoted(message))
+          ? fmt::format(R"({{"time":"{}","level":"{}","msg":{}}})"
+                        "\n",
+                        time, LevelName(level), Quoted(message))
           : fmt::format("{} {} {}: {}\n", time, LevelName(level), settings.program, message);
   // Nobody can be told that the log itself can't be written.
   (void)WriteAll(settings.fd, line);

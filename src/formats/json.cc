@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/json.h"
 
-#include <charconv>
-#include <cmath>
-#include <limits>
-
 #include <fmt/format.h>
 #include <rapidjson/error/en.h>
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
+
+#include <charconv>
+#include <cmath>
+#include <limits>
 
 namespace gantry::formats {
 namespace {
@@ -256,18 +256,14 @@ const Json* Json::Find(std::string_view key) const {
   return nullptr;
 }
 
-Json* Json::Find(std::string_view key) {
-  return const_cast<Json*>(std::as_const(*this).Find(key));
-}
+Json* Json::Find(std::string_view key) { return const_cast<Json*>(std::as_const(*this).Find(key)); }
 
 const Json& Json::operator[](std::string_view key) const {
   const Json* found = Find(key);
   return found != nullptr ? *found : kNull;
 }
 
-const Json& Json::at(size_t index) const {
-  return index < items().size() ? items()[index] : kNull;
-}
+const Json& Json::at(size_t index) const { return index < items().size() ? items()[index] : kNull; }
 
 size_t Json::size() const {
   if (is_string()) return AsString().size();

@@ -28,22 +28,22 @@ class Json {
   using Member = std::pair<std::string, Json>;
   using Members = std::vector<Member>;
 
-  Json() = default;  // null
-  Json(std::nullptr_t) {}                                                   // NOLINT
-  Json(bool value) : value_(value) {}                                       // NOLINT
-  Json(int value) : value_(int64_t{value}) {}                               // NOLINT
-  Json(unsigned value) : value_(int64_t{value}) {}                          // NOLINT
-  Json(int64_t value) : value_(value) {}                                    // NOLINT
-  Json(uint64_t value);                                                     // NOLINT
-  Json(long long value) : Json(static_cast<int64_t>(value)) {}              // NOLINT
-  Json(unsigned long long value) : Json(static_cast<uint64_t>(value)) {}    // NOLINT
-  Json(double value) : value_(value) {}                                     // NOLINT
-  Json(const char* value) : value_(std::string(value)) {}                   // NOLINT
-  Json(std::string_view value) : value_(std::string(value)) {}              // NOLINT
-  Json(std::string value) : value_(std::move(value)) {}                     // NOLINT
-  Json(Array value) : value_(std::move(value)) {}                           // NOLINT
-  Json(const std::vector<std::string>& value);                              // NOLINT
-  Json(const std::map<std::string, std::string>& value);                    // NOLINT
+  Json() = default;                                                       // null
+  Json(std::nullptr_t) {}                                                 // NOLINT
+  Json(bool value) : value_(value) {}                                     // NOLINT
+  Json(int value) : value_(int64_t{value}) {}                             // NOLINT
+  Json(unsigned value) : value_(int64_t{value}) {}                        // NOLINT
+  Json(int64_t value) : value_(value) {}                                  // NOLINT
+  Json(uint64_t value);                                                   // NOLINT
+  Json(long long value) : Json(static_cast<int64_t>(value)) {}            // NOLINT
+  Json(unsigned long long value) : Json(static_cast<uint64_t>(value)) {}  // NOLINT
+  Json(double value) : value_(value) {}                                   // NOLINT
+  Json(const char* value) : value_(std::string(value)) {}                 // NOLINT
+  Json(std::string_view value) : value_(std::string(value)) {}            // NOLINT
+  Json(std::string value) : value_(std::move(value)) {}                   // NOLINT
+  Json(Array value) : value_(std::move(value)) {}                         // NOLINT
+  Json(const std::vector<std::string>& value);                            // NOLINT
+  Json(const std::map<std::string, std::string>& value);                  // NOLINT
 
   static Json MakeArray(std::initializer_list<Json> items = {});
   static Json MakeObject(std::initializer_list<Member> members = {});

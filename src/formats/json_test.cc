@@ -7,8 +7,7 @@ namespace gantry::formats {
 namespace {
 
 TEST(JsonTest, RoundTripsAndKeepsOrderAndIntegers) {
-  const char* text =
-      R"({"z":1,"a":[true,null,-5,18446744073709551615,1.5,"x\n\"\u0001é"],"o":{}})";
+  const char* text = R"({"z":1,"a":[true,null,-5,18446744073709551615,1.5,"x\n\"\u0001é"],"o":{}})";
   Result<Json> json = Json::Parse(text);
   ASSERT_TRUE(json.ok()) << json.error().message();
   EXPECT_EQ(json->Dump(), text);

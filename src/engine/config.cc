@@ -1,0 +1,669 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/config.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+#include <utility>
+
+namespace gantry::engine {
+namespace {
+
+using formats::Json;
+using formats::JsonReader;
+
+// Each struct lists its fields once, in Visit(); Reader and Writer walk the list.
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, Healthcheck>
+{
+  v.OmitEmpty("Test", c.test);
+  v.OmitEmpty("Interval", c.interval);
+  v.OmitEmpty("Timeout", c.timeout);
+  v.OmitEmpty("StartPeriod", c.start_period);
+  v.OmitEmpty("StartInterval", c.start_interval);
+  v.OmitEmpty("Retries", c.retries);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, ContainerConfig>
+{
+  v("Hostname", c.hostname);
+  v("Domainname", c.domainname);
+  v("User", c.user);
+  v("AttachStdin", c.attach_stdin);
+  v("AttachStdout", c.attach_stdout);
+  v("AttachStderr", c.attach_stderr);
+  v.OmitEmpty("ExposedPorts", c.exposed_ports);
+  v("Tty", c.tty);
+  v("OpenStdin", c.open_stdin);
+  v("StdinOnce", c.stdin_once);
+  v("Env", c.env);
+  v("Cmd", c.cmd);
+  v.OmitEmpty("Healthcheck", c.healthcheck);
+  v("Image", c.image);
+  v("Volumes", c.volumes);
+  v("WorkingDir", c.working_dir);
+  v("Entrypoint", c.entrypoint);
+  v.OmitEmpty("NetworkDisabled", c.network_disabled);
+  v.OmitEmpty("MacAddress", c.mac_address);
+  v("OnBuild", c.on_build);
+  v("Labels", c.labels);
+  v.OmitEmpty("StopSignal", c.stop_signal);
+  v.OmitEmpty("StopTimeout", c.stop_timeout);
+  v.OmitEmpty("Shell", c.shell);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, PortBinding>
+{
+  v("HostIp", c.host_ip);
+  v("HostPort", c.host_port);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, RestartPolicy>
+{
+  v("Name", c.name);
+  v("MaximumRetryCount", c.maximum_retry_count);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, LogConfig>
+{
+  v("Type", c.type);
+  v("Config", c.config);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, DeviceMapping>
+{
+  v("PathOnHost", c.path_on_host);
+  v("PathInContainer", c.path_in_container);
+  v("CgroupPermissions", c.cgroup_permissions);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, ThrottleDevice>
+{
+  v("Path", c.path);
+  v("Rate", c.rate);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, WeightDevice>
+{
+  v("Path", c.path);
+  v("Weight", c.weight);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, Ulimit>
+{
+  v("Name", c.name);
+  v("Hard", c.hard);
+  v("Soft", c.soft);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, MountBindOptions>
+{
+  v.OmitEmpty("Propagation", c.propagation);
+  v.OmitEmpty("NonRecursive", c.non_recursive);
+  v.OmitEmpty("CreateMountpoint", c.create_mountpoint);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, MountVolumeOptions>
+{
+  v.OmitEmpty("NoCopy", c.no_copy);
+  v.OmitEmpty("Labels", c.labels);
+  v.OmitEmpty("Subpath", c.subpath);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, MountTmpfsOptions>
+{
+  v.OmitEmpty("SizeBytes", c.size_bytes);
+  v.OmitEmpty("Mode", c.mode);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, MountConfig>
+{
+  v("Type", c.type);
+  v.OmitEmpty("Source", c.source);
+  v("Target", c.target);
+  v.OmitEmpty("ReadOnly", c.read_only);
+  v.OmitEmpty("Consistency", c.consistency);
+  v.OmitEmpty("BindOptions", c.bind_options);
+  v.OmitEmpty("VolumeOptions", c.volume_options);
+  v.OmitEmpty("TmpfsOptions", c.tmpfs_options);
+}
+
+// What POST /containers/{id}/update may change beside the restart policy.
+template <typename V, typename T>
+void VisitResources(V& v, T& c) {
+  v("CpuShares", c.cpu_shares);
+  v("Memory", c.memory);
+  v("NanoCpus", c.nano_cpus);
+  v("CgroupParent", c.cgroup_parent);
+  v("BlkioWeight", c.blkio_weight);
+  v("BlkioWeightDevice", c.blkio_weight_device);
+  v("BlkioDeviceReadBps", c.blkio_device_read_bps);
+  v("BlkioDeviceWriteBps", c.blkio_device_write_bps);
+  v("BlkioDeviceReadIOps", c.blkio_device_read_iops);
+  v("BlkioDeviceWriteIOps", c.blkio_device_write_iops);
+  v("CpuPeriod", c.cpu_period);
+  v("CpuQuota", c.cpu_quota);
+  v("CpuRealtimePeriod", c.cpu_realtime_period);
+  v("CpuRealtimeRuntime", c.cpu_realtime_runtime);
+  v("CpusetCpus", c.cpuset_cpus);
+  v("CpusetMems", c.cpuset_mems);
+  v("Devices", c.devices);
+  v("DeviceCgroupRules", c.device_cgroup_rules);
+  v("MemoryReservation", c.memory_reservation);
+  v("MemorySwap", c.memory_swap);
+  v("MemorySwappiness", c.memory_swappiness);
+  v("OomKillDisable", c.oom_kill_disable);
+  v("PidsLimit", c.pids_limit);
+  v("Ulimits", c.ulimits);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, HostConfig>
+{
+  v("Binds", c.binds);
+  v("ContainerIDFile", c.container_id_file);
+  v("LogConfig", c.log_config);
+  v("NetworkMode", c.network_mode);
+  v("PortBindings", c.port_bindings);
+  v("RestartPolicy", c.restart_policy);
+  v("AutoRemove", c.auto_remove);
+  v("VolumeDriver", c.volume_driver);
+  v("VolumesFrom", c.volumes_from);
+  v.OmitEmpty("Annotations", c.annotations);
+  v("CapAdd", c.cap_add);
+  v("CapDrop", c.cap_drop);
+  v("CgroupnsMode", c.cgroupns_mode);
+  v("Dns", c.dns);
+  v("DnsOptions", c.dns_options);
+  v("DnsSearch", c.dns_search);
+  v("ExtraHosts", c.extra_hosts);
+  v("GroupAdd", c.group_add);
+  v("IpcMode", c.ipc_mode);
+  v("Cgroup", c.cgroup);
+  v("Links", c.links);
+  v("OomScoreAdj", c.oom_score_adj);
+  v("PidMode", c.pid_mode);
+  v("Privileged", c.privileged);
+  v("PublishAllPorts", c.publish_all_ports);
+  v("ReadonlyRootfs", c.readonly_rootfs);
+  v("SecurityOpt", c.security_opt);
+  v.OmitEmpty("StorageOpt", c.storage_opt);
+  v.OmitEmpty("Tmpfs", c.tmpfs);
+  v("UTSMode", c.uts_mode);
+  v("UsernsMode", c.userns_mode);
+  v("ShmSize", c.shm_size);
+  v.OmitEmpty("Sysctls", c.sysctls);
+  v("Runtime", c.runtime);
+  v("Isolation", c.isolation);
+  VisitResources(v, c);
+  v.OmitEmpty("Mounts", c.mounts);
+  v("MaskedPaths", c.masked_paths);
+  v("ReadonlyPaths", c.readonly_paths);
+  v.OmitEmpty("Init", c.init);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, EndpointIpam>
+{
+  v.OmitEmpty("IPv4Address", c.ipv4_address);
+  v.OmitEmpty("IPv6Address", c.ipv6_address);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, EndpointConfig>
+{
+  v("IPAMConfig", c.ipam_config);
+  v("Links", c.links);
+  v("Aliases", c.aliases);
+  v.OmitEmpty("MacAddress", c.mac_address);
+  v.OmitEmpty("DriverOpts", c.driver_opts);
+}
+
+class Reader {
+ public:
+  explicit Reader(JsonReader& json) : json_(json) {}
+
+  template <typename T>
+  void operator()(std::string_view key, T& out) {
+    Read(key, out);
+  }
+  template <typename T>
+  void OmitEmpty(std::string_view key, T& out) {
+    Read(key, out);
+  }
+
+ private:
+  template <typename T>
+  void Read(std::string_view key, T& out)
+    requires requires(JsonReader r) { r.Field(key, &out); }
+  {
+    json_.Field(key, &out);
+  }
+  template <typename T>
+  void Read(std::string_view key, T& out)
+    requires requires(Reader r, T t) { Visit(r, t); }
+  {
+    json_.Object(key, [&](JsonReader& inner) {
+      Reader reader(inner);
+      Visit(reader, out);
+    });
+  }
+  template <typename T>
+  void Read(std::string_view key, std::optional<T>& out)
+    requires requires(Reader r, T t) { Visit(r, t); }
+  {
+    if (json_.Raw(key) == nullptr) return;
+    T value{};
+    Read(key, value);
+    out = std::move(value);
+  }
+  template <typename T>
+  void Read(std::string_view key, std::vector<T>& out)
+    requires requires(Reader r, T t) { Visit(r, t); }
+  {
+    if (json_.Raw(key) != nullptr) out.clear();
+    json_.Objects(key, [&](JsonReader& inner) {
+      Reader reader(inner);
+      Visit(reader, out.emplace_back());
+    });
+  }
+  void Read(std::string_view key, NameSet& out) {
+    const Json* member = json_.Raw(key);
+    if (member == nullptr) return;
+    if (!member->is_object()) return json_.Fail(key, "expected an object");
+    out.names.clear();
+    for (const auto& [name, value] : member->members()) out.names.push_back(name);
+  }
+  void Read(std::string_view key, CommandLine& out) {
+    const Json* member = json_.Raw(key);
+    if (member == nullptr) return;
+    out.set = true;
+    if (member->is_string()) {
+      out.words = {member->AsString()};
+    } else {
+      json_.Field(key, &out.words);
+    }
+  }
+  void Read(std::string_view key, std::map<std::string, std::vector<PortBinding>>& out) {
+    const Json* member = json_.Raw(key);
+    if (member == nullptr) return;
+    out.clear();
+    json_.Object(key, [&](JsonReader& ports) {
+      for (const auto& [port, bindings] : ports.json().members()) {
+        auto& list = out[port];
+        ports.Objects(port, [&](JsonReader& inner) {
+          Reader reader(inner);
+          Visit(reader, list.emplace_back());
+        });
+      }
+    });
+  }
+
+  JsonReader& json_;
+};
+
+class Writer {
+ public:
+  explicit Writer(Json& json) : json_(json) { json_.mutable_members(); }
+
+  template <typename T>
+  void operator()(std::string_view key, const T& value) {
+    json_.Set(key, Write(value));
+  }
+  template <typename T>
+  void OmitEmpty(std::string_view key, const T& value) {
+    Json json = Write(value);
+    bool empty = json.is_null() || (json.is_string() && json.AsString().empty()) ||
+                 (json.is_integer() && json.AsInt() == 0) || (json.is_bool() && !json.AsBool()) ||
+                 ((json.is_array() || json.is_object()) && json.size() == 0);
+    // An optional that is set says something even when it is zero.
+    if (empty && !IsSet(value)) return;
+    json_.Set(key, std::move(json));
+  }
+
+ private:
+  template <typename T>
+  static bool IsSet(const std::optional<T>& value) {
+    return value.has_value();
+  }
+  template <typename T>
+  static bool IsSet(const T&) {
+    return false;
+  }
+
+  template <typename T>
+  static Json Write(const T& value)
+    requires std::is_constructible_v<Json, const T&>
+  {
+    return Json(value);
+  }
+  // docker shows an empty list of its own as null.
+  static Json Write(const std::vector<std::string>& value) {
+    return value.empty() ? Json() : Json(value);
+  }
+  static Json Write(const std::map<std::string, std::string>& value) {
+    Json json = Json::MakeObject();
+    for (const auto& [key, item] : value) json.Set(key, Json(item));
+    return json;
+  }
+  static Json Write(const std::optional<std::vector<std::string>>& value) {
+    return value ? Json(*value) : Json();
+  }
+  template <typename T>
+  static Json Write(const std::optional<T>& value) {
+    return value ? Write(*value) : Json();
+  }
+  template <typename T>
+  static Json Write(const T& value)
+    requires requires(Writer w, const T& t) { Visit(w, t); }
+  {
+    Json json;
+    Writer writer(json);
+    Visit(writer, value);
+    return json;
+  }
+  template <typename T>
+  static Json Write(const std::vector<T>& value)
+    requires requires(Writer w, const T& t) { Visit(w, t); }
+  {
+    if (value.empty()) return Json();
+    Json json = Json::MakeArray();
+    for (const T& item : value) json.Append(Write(item));
+    return json;
+  }
+  static Json Write(const NameSet& value) {
+    if (value.names.empty()) return Json();
+    Json json = Json::MakeObject();
+    for (const std::string& name : value.names) json.Set(name, Json::MakeObject());
+    return json;
+  }
+  static Json Write(const CommandLine& value) { return value.set ? Json(value.words) : Json(); }
+  static Json Write(const std::map<std::string, std::vector<PortBinding>>& value) {
+    Json json = Json::MakeObject();
+    for (const auto& [port, bindings] : value) {
+      Json list = Json::MakeArray();
+      for (const PortBinding& binding : bindings) list.Append(Write(binding));
+      json.Set(port, std::move(list));
+    }
+    return json;
+  }
+
+  Json& json_;
+};
+
+template <typename T>
+Result<T> ParseAs(const Json& json, std::string path) {
+  T out;
+  JsonReader reader(json, std::move(path));
+  if (reader.ok()) {
+    Reader fields(reader);
+    Visit(fields, out);
+  }
+  TRY(reader.Finish());
+  return out;
+}
+
+template <typename T>
+Json WriteAs(const T& value) {
+  Json json;
+  Writer writer(json);
+  Visit(writer, value);
+  return json;
+}
+
+}  // namespace
+
+Result<ContainerConfig> ParseContainerConfig(const Json& json) {
+  return ParseAs<ContainerConfig>(json, "");
+}
+
+Result<HostConfig> ParseHostConfig(const Json& json) {
+  return ParseAs<HostConfig>(json, "HostConfig");
+}
+
+Result<EndpointConfig> ParseEndpointConfig(const Json& json) {
+  return ParseAs<EndpointConfig>(json, "EndpointConfig");
+}
+
+Result<CreateRequest> ParseCreateRequest(const Json& body) {
+  CreateRequest request;
+  request.config = TRY(ParseContainerConfig(body));
+  const Json& host = body["HostConfig"];
+  if (!host.is_null()) request.host_config = TRY(ParseHostConfig(host));
+  JsonReader reader(body, "");
+  reader.Object("NetworkingConfig", [&](JsonReader& networking) {
+    networking.Object("EndpointsConfig", [&](JsonReader& endpoints) {
+      for (const auto& [name, value] : endpoints.json().members()) {
+        EndpointConfig& endpoint = request.networking_config.endpoints_config[name];
+        endpoints.Object(name, [&](JsonReader& inner) {
+          Reader fields(inner);
+          Visit(fields, endpoint);
+        });
+      }
+    });
+  });
+  TRY(reader.Finish());
+  return request;
+}
+
+Result<HostConfig> ParseUpdate(const Json& body, const HostConfig& base) {
+  HostConfig updated = base;
+  JsonReader reader(body, "");
+  if (reader.ok()) {
+    Reader fields(reader);
+    HostConfig asked;
+    VisitResources(fields, asked);
+    fields("RestartPolicy", asked.restart_policy);
+    // docker's rule: zero means "leave it as it is".
+    auto take = [](auto& target, const auto& value) {
+      if (value != std::remove_cvref_t<decltype(value)>{}) target = value;
+    };
+    take(updated.cpu_shares, asked.cpu_shares);
+    take(updated.memory, asked.memory);
+    take(updated.nano_cpus, asked.nano_cpus);
+    take(updated.blkio_weight, asked.blkio_weight);
+    take(updated.cpu_period, asked.cpu_period);
+    take(updated.cpu_quota, asked.cpu_quota);
+    take(updated.cpu_realtime_period, asked.cpu_realtime_period);
+    take(updated.cpu_realtime_runtime, asked.cpu_realtime_runtime);
+    take(updated.cpuset_cpus, asked.cpuset_cpus);
+    take(updated.cpuset_mems, asked.cpuset_mems);
+    take(updated.memory_reservation, asked.memory_reservation);
+    take(updated.memory_swap, asked.memory_swap);
+    take(updated.pids_limit, asked.pids_limit);
+    if (!asked.restart_policy.name.empty()) updated.restart_policy = asked.restart_policy;
+  }
+  TRY(reader.Finish());
+  return updated;
+}
+
+Json ToJson(const ContainerConfig& config) { return WriteAs(config); }
+Json ToJson(const HostConfig& config) { return WriteAs(config); }
+Json ToJson(const EndpointConfig& config) { return WriteAs(config); }
+
+namespace {
+
+std::string_view NameOfVariable(std::string_view variable) {
+  return variable.substr(0, variable.find('='));
+}
+
+void MergeNames(const NameSet& from, NameSet* into) {
+  for (const std::string& name : from.names) {
+    if (std::find(into->names.begin(), into->names.end(), name) == into->names.end()) {
+      into->names.push_back(name);
+    }
+  }
+}
+
+}  // namespace
+
+Result<> MergeImageConfig(const Json& image, ContainerConfig* config) {
+  if (image.is_null()) return {};
+  ContainerConfig from = TRY_WITH(ParseContainerConfig(image), "reading the image's configuration");
+  if (config->user.empty()) config->user = from.user;
+  MergeNames(from.exposed_ports, &config->exposed_ports);
+  MergeNames(from.volumes, &config->volumes);
+  // The image's variables come first; one that the request sets again is left out.
+  std::set<std::string_view> asked;
+  for (const std::string& variable : config->env) asked.insert(NameOfVariable(variable));
+  std::vector<std::string> env;
+  for (const std::string& variable : from.env) {
+    if (!asked.contains(NameOfVariable(variable))) env.push_back(variable);
+  }
+  env.insert(env.end(), config->env.begin(), config->env.end());
+  config->env = std::move(env);
+  for (const auto& [key, value] : from.labels) config->labels.try_emplace(key, value);
+  // An entry point of the request makes the image's command meaningless.
+  if (!config->entrypoint.set || config->entrypoint.words.empty()) {
+    if (config->cmd.words.empty()) config->cmd = from.cmd;
+    if (!config->entrypoint.set) config->entrypoint = from.entrypoint;
+  }
+  if (!config->healthcheck) config->healthcheck = from.healthcheck;
+  if (config->working_dir.empty()) config->working_dir = from.working_dir;
+  if (config->stop_signal.empty()) config->stop_signal = from.stop_signal;
+  if (config->shell.empty()) config->shell = from.shell;
+  return {};
+}
+
+namespace {
+
+constexpr int64_t kMinimumMemory = 6 << 20;
+
+Result<> CheckResources(const HostConfig& host) {
+  if (host.memory < 0) return InvalidArgument("Invalid memory limit: {}", host.memory);
+  if (host.memory > 0 && host.memory < kMinimumMemory) {
+    return InvalidArgument("Minimum memory limit allowed is 6MB");
+  }
+  if (host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory) {
+    return InvalidArgument(
+        "Minimum memoryswap limit should be larger than memory limit, see usage");
+  }
+  if (host.memory == 0 && host.memory_swap > 0) {
+    return InvalidArgument(
+        "You should always set the Memory limit when using Memoryswap limit, "
+        "see usage");
+  }
+  if (host.memory > 0 && host.memory_reservation > host.memory) {
+    return InvalidArgument(
+        "Minimum memory limit can not be less than memory reservation limit, see usage");
+  }
+  if (host.memory_swappiness && (*host.memory_swappiness < -1 || *host.memory_swappiness > 100)) {
+    return InvalidArgument("Invalid value: {}, valid memory swappiness range is 0-100",
+                           *host.memory_swappiness);
+  }
+  if (host.nano_cpus < 0) return InvalidArgument("NanoCPUs can not be negative");
+  if (host.nano_cpus > 0 && (host.cpu_period > 0 || host.cpu_quota > 0)) {
+    return InvalidArgument(
+        "Conflicting options: Nano CPUs and CPU Period or CPU Quota cannot both be set.");
+  }
+  if (host.cpu_period > 0 && (host.cpu_period < 1000 || host.cpu_period > 1'000'000)) {
+    return InvalidArgument(
+        "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s "
+        "(i.e. 1000000)");
+  }
+  if (host.cpu_quota > 0 && host.cpu_quota < 1000) {
+    return InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)");
+  }
+  if (host.blkio_weight > 0 && (host.blkio_weight < 10 || host.blkio_weight > 1000)) {
+    return InvalidArgument("Range of blkio weight is from 10 to 1000");
+  }
+  if (host.shm_size < 0) return InvalidArgument("SHM size can not be less than 0");
+  for (const Ulimit& limit : host.ulimits) {
+    if (limit.hard >= 0 && limit.soft > limit.hard) {
+      return InvalidArgument("ulimit soft limit must be less than or equal to hard limit: {} > {}",
+                             limit.soft, limit.hard);
+    }
+  }
+  return {};
+}
+
+Result<> CheckRestartPolicy(const HostConfig& host) {
+  const std::string& name = host.restart_policy.name;
+  if (name != "" && name != "no" && name != "always" && name != "on-failure" &&
+      name != "unless-stopped") {
+    return InvalidArgument(
+        "invalid restart policy: unknown policy '{}'; use one of 'no', "
+        "'always', 'on-failure', or 'unless-stopped'",
+        name);
+  }
+  if (name != "on-failure" && host.restart_policy.maximum_retry_count != 0) {
+    return InvalidArgument(
+        "invalid restart policy: maximum retry count can only be used with 'on-failure'");
+  }
+  if (host.restart_policy.maximum_retry_count < 0) {
+    return InvalidArgument("invalid restart policy: maximum retry count cannot be negative");
+  }
+  if (host.auto_remove && name != "" && name != "no") {
+    return InvalidArgument("can't create 'AutoRemove' container with restart policy");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<> CheckHostConfig(const ContainerConfig& config, const HostConfig& host) {
+  TRY(CheckResources(host));
+  TRY(CheckRestartPolicy(host));
+  if (!config.working_dir.empty() && config.working_dir[0] != '/') {
+    return InvalidArgument("the working directory '{}' is invalid, it needs to be an absolute path",
+                           config.working_dir);
+  }
+  for (const std::string& variable : config.env) {
+    if (variable.empty() || variable[0] == '=') {
+      return InvalidArgument("invalid environment variable: {}", variable);
+    }
+  }
+  const std::string& mode = host.network_mode;
+  bool shares_network = mode == "host" || mode.starts_with("container:");
+  if (mode.starts_with("container:") && !config.hostname.empty()) {
+    return InvalidArgument("conflicting options: hostname and the network mode");
+  }
+  if (mode == "container:") {
+    return InvalidArgument(
+        "invalid network mode: container name or id is missing after "
+        "'container:'");
+  }
+  if (shares_network && mode != "host" && !host.port_bindings.empty()) {
+    return InvalidArgument(
+        "conflicting options: port publishing and the container type network "
+        "mode");
+  }
+  if (host.uts_mode == "host" && !config.hostname.empty()) {
+    return InvalidArgument("conflicting options: hostname and the UTS mode");
+  }
+  if (host.pid_mode != "" && host.pid_mode != "host" && !host.pid_mode.starts_with("container:")) {
+    return InvalidArgument("invalid PID mode: {}", host.pid_mode);
+  }
+  return {};
+}
+
+}  // namespace gantry::engine
