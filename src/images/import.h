@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads an image archive as a stream, in one pass: docker's (`docker save`, with manifest.json) and
+// OCI's (index.json and oci-layout), plain, gzip or zstd. Every digest is verified; blobs are
+// recorded as they come, images last. Any thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/byte_stream.h"
+#include "images/library.h"
+
+namespace gantry::images {
+
+struct ImportOptions {
+  // A name for an OCI archive that has none (the name of the index's annotation wins unless
+  // `overwrite_name`).
+  std::string name;
+  // Names are images' own references, normalised ("busybox" → "docker.io/library/busybox:latest").
+  // Manifests without a name are recorded as "PREFIX@sha256:…" when this is not empty.
+  std::string digest_prefix;
+};
+
+// The images that were recorded. An archive without any image is kInvalidArgument.
+Result<std::vector<ImageRecord>> Import(const Library& library, ByteSource& archive,
+                                        const ImportOptions& options);
+
+}  // namespace gantry::images
