@@ -1,7 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # Code from protos/: gantry_protos holds protobuf and gRPC classes for the daemons;
 # gantry_protos_plain holds plain structs without a protobuf library, for the static shim
-# (tools/protoc-gen-plain).
+# (tools/protoc-gen-plain), from the files named in GANTRY_PLAIN_PROTOS.
+set(GANTRY_PLAIN_PROTOS
+    containerd/cgroups/v1/metrics.proto
+    containerd/cgroups/v2/metrics.proto
+    containerd/events/task.proto
+    containerd/runc/v1/options.proto
+    containerd/runtime/bootstrap/v1/bootstrap.proto
+    containerd/runtimeoptions/v1/api.proto
+    containerd/services/events/ttrpc/v1/events.proto
+    containerd/task/v2/shim.proto
+    containerd/task/v3/shim.proto
+    containerd/types/event.proto
+    containerd/types/introspection.proto
+    containerd/types/mount.proto
+    containerd/types/task.proto)
+
 function(gantry_protos)
   file(GLOB_RECURSE protos CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/protos
        ${CMAKE_SOURCE_DIR}/protos/*.proto)
@@ -27,7 +42,7 @@ function(gantry_protos)
       COMMAND protobuf::protoc -I${CMAKE_SOURCE_DIR}/protos ${arguments} ${proto}
       DEPENDS ${CMAKE_SOURCE_DIR}/protos/${proto} VERBATIM)
     list(APPEND sources ${generated})
-    if(NOT EXISTS ${plain_generator})
+    if(NOT proto IN_LIST GANTRY_PLAIN_PROTOS)
       continue()
     endif()
     add_custom_command(OUTPUT ${plain}/${stem}.plain.h ${plain}/${stem}.plain.cc
@@ -40,9 +55,7 @@ function(gantry_protos)
   target_include_directories(gantry_protos SYSTEM PUBLIC ${out})
   target_link_libraries(gantry_protos PUBLIC gantry_grpc)
   target_compile_options(gantry_protos PRIVATE -w -O1)
-  if(NOT plain_sources)
-    return()
-  endif()
   add_library(gantry_protos_plain STATIC ${plain_sources})
   target_include_directories(gantry_protos_plain PUBLIC ${plain} ${CMAKE_SOURCE_DIR}/src)
+  target_compile_options(gantry_protos_plain PRIVATE -w)
 endfunction()
