@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# ./dev test [SUITE…]: ends with one line "N passed, N failed, N skipped".
+ensure_packages build check test peers
+build_if_changed
+exec /usr/bin/python3 tools/run_tests.py "$@"
