@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "formats/ip_address.h"
+
+#include <gtest/gtest.h>
+
+namespace gantry::formats {
+namespace {
+
+TEST(Ipv4AddressTest, ParsesStrictly) {
+  EXPECT_EQ(Ipv4Address::Parse("172.17.0.2")->value, 0xac110002u);
+  EXPECT_EQ(Ipv4Address{0xffffffff}.ToString(), "255.255.255.255");
+  for (const char* bad : {"", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.4 ", " 1.2.3.4",
+                          "1..2.3", "+1.2.3.4", "0x1.2.3.4", "1.2.3.-4"}) {
+    EXPECT_FALSE(Ipv4Address::Parse(bad).ok()) << bad;
+  }
+}
+
+TEST(Ipv4PrefixTest, ParsesAndCompares) {
+  Ipv4Prefix pool = *Ipv4Prefix::Parse("172.17.0.0/16");
+  EXPECT_EQ(pool.ToString(), "172.17.0.0/16");
+  EXPECT_EQ(pool.Last().ToString(), "172.17.255.255");
+  EXPECT_TRUE(pool.Contains(*Ipv4Address::Parse("172.17.3.4")));
+  EXPECT_FALSE(pool.Contains(*Ipv4Address::Parse("172.18.0.1")));
+  EXPECT_TRUE(pool.Overlaps(*Ipv4Prefix::Parse("172.17.9.0/24")));
+  EXPECT_TRUE(pool.Overlaps(*Ipv4Prefix::Parse("0.0.0.0/0")));
+  EXPECT_FALSE(pool.Overlaps(*Ipv4Prefix::Parse("172.18.0.0/16")));
+  EXPECT_EQ(Ipv4Prefix::Of(*Ipv4Address::Parse("10.1.2.3"), 32).ToString(), "10.1.2.3/32");
+  for (const char* bad :
+       {"", "/", "172.17.0.0", "172.17.0.0/", "172.17.0.0/33", "172.17.0.1/16", "172.17.0.0/16x"}) {
+    EXPECT_FALSE(Ipv4Prefix::Parse(bad).ok()) << bad;
+  }
+}
+
+TEST(MacAddressTest, ParsesAndFollowsTheAddress) {
+  EXPECT_EQ(MacAddress::Of(*Ipv4Address::Parse("172.17.0.2")).ToString(), "02:42:ac:11:00:02");
+  EXPECT_EQ(MacAddress::Parse("AA-bb-0c-00-01-02")->ToString(), "aa:bb:0c:00:01:02");
+  for (const char* bad : {"", "02:42:ac:11:00", "02:42:ac:11:00:02:03", "02:42:ac:11:00:0",
+                          "02:42:ac:11:00:zz", "0242ac110002"}) {
+    EXPECT_FALSE(MacAddress::Parse(bad).ok()) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace gantry::formats

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Controller: the networks of one stack on one host. It makes the default bridge, attaches
+// containers to networks and takes them off again, publishes their ports (nftables for other hosts,
+// gantry-proxy for loopback, bridge neighbours and IPv6), and after a restart adopts what it finds.
+//
+// The kernel is the truth about what is there, the records say what should be: an endpoint's record
+// is committed before the kernel is touched and erased after it is clean (docs/netns-handover.md).
+// The engine calls it. Any thread; Attach and Detach of different containers run side by side,
+// calls for one container must not overlap. Everything happens in the network namespace that the
+// calling process was in at Create().
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "formats/ip_address.h"
+#include "networks/records.h"
+
+namespace gantry::networks {
+
+struct Options {
+  std::string bridge = "gantry0";
+  // Unset: the first of docker's default pools (172.17/16 … 172.31/16, 192.168.0.0/20 …) that no
+  // address or route of the host overlaps. A recorded default network keeps its subnet.
+  std::optional<formats::Ipv4Prefix> subnet;
+  uint32_t mtu = 1500;
+  std::string run_directory = "/run/gantry";  // netns/ID, proxy.sock, gantry-proxy.pid
+  std::string proxy_binary;                   // path of gantry-proxy
+  RecordStore* records = nullptr;             // outlives the controller
+  size_t pool_size = 2;                       // namespaces kept ready
+};
+
+// `-p [host_ip:][host_port[-last]:]container_port[/protocol]`.
+struct PortRequest {
+  std::string host_ip;           // "" is every address, both families
+  uint16_t host_port_first = 0;  // 0: a free one of ip_local_port_range
+  uint16_t host_port_last = 0;   // 0, or the last of the range to take one port from
+  uint16_t container_port = 0;
+  Protocol protocol = Protocol::kTcp;
+};
+
+struct AttachRequest {
+  std::string container_id;
+  std::string network;  // id or name; "" is the default bridge
+  std::string hostname;
+  std::optional<formats::Ipv4Address> address;
+  std::optional<formats::MacAddress> mac;
+  std::vector<PortRequest> ports;
+  std::string interface = "eth0";
+};
+
+struct ReconcileReport {
+  // Endpoints whose namespace is gone (the host was restarted, somebody unmounted it): taken off,
+  // records erased. The engine decides what becomes of their containers.
+  std::vector<Endpoint> lost;
+  // One line for each thing that was repaired or removed, for the log.
+  std::vector<std::string> changes;
+};
+
+class Controller {
+ public:
+  // Reads the records, opens its netlink sockets, starts the thread that keeps namespaces ready.
+  // The kernel and the proxy are not touched yet.
+  static Result<std::unique_ptr<Controller>> Create(Options options);
+  // Stops the thread and drops the pool; bridges, endpoints and gantry-proxy stay.
+  virtual ~Controller() = default;
+
+  // Makes or adopts the bridge, its address, the nft table; turns on ip_forward. Call it once
+  // before the others; calling it again repairs what somebody removed.
+  virtual Result<Network> EnsureDefaultBridge() = 0;
+
+  // Order A: makes a namespace, bound at RUN/netns/CONTAINER_ID, and connects it. On an error
+  // nothing is left behind. A port that is taken: kAlreadyExists with docker's message,
+  // "Bind for 0.0.0.0:80 failed: port is already allocated".
+  virtual Result<Endpoint> Attach(const AttachRequest& request) = 0;
+  // Order B, and every further network of a container: the namespace exists; it is bound at
+  // RUN/netns/CONTAINER_ID unless it is there already.
+  virtual Result<Endpoint> AttachToExisting(const AttachRequest& request, BorrowedFd netns) = 0;
+
+  // Takes a container off all its networks and drops its namespace. When it returns, ports and
+  // record are free; the kernel takes the interfaces down in its own time, and the address is given
+  // out again only after that. Nothing attached: no error.
+  virtual Result<> Detach(const std::string& container_id) = 0;
+
+  // Compares the records with RUN/netns, the bridges' ports, the nft table and the proxy; adopts
+  // what fits, repairs what is missing, removes what is ours and no record names. Never flushes.
+  virtual Result<ReconcileReport> Reconcile() = 0;
+
+  virtual std::vector<Network> ListNetworks() const = 0;
+  // By id, unique prefix of an id, or name. kNotFound: "network NAME not found".
+  virtual Result<Network> InspectNetwork(std::string_view id_or_name) const = 0;
+  // Of one network ("": of all), by container id.
+  virtual std::vector<Endpoint> ListEndpoints(std::string_view network_id = {}) const = 0;
+  // A container's endpoints; none is an empty list.
+  virtual std::vector<Endpoint> EndpointsOf(std::string_view container_id) const = 0;
+
+  // Ends gantry-proxy and removes the bridges and the nft table of this stack, for `dev down`.
+  // Endpoints must be detached before.
+  virtual Result<> RemoveEverything() = 0;
+};
+
+}  // namespace gantry::networks

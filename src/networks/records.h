@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is written down about networks and endpoints, and the store that keeps it. The engine keeps
+// the records in its database; tests keep them in memory. Plain data.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "formats/ip_address.h"
+
+namespace gantry::networks {
+
+enum class Protocol : uint8_t { kTcp, kUdp };
+std::string_view ProtocolName(Protocol protocol);  // "tcp", "udp"
+// kInvalidArgument for anything else; "" is tcp.
+Result<Protocol> ParseProtocol(std::string_view name);
+
+// A port that works: what `docker port` shows. `host_ip` is as the user said it; "" was said as
+// nothing and is published as two entries, "0.0.0.0" and, where the host has IPv6, "::".
+struct PublishedPort {
+  std::string host_ip;
+  uint16_t host_port = 0;
+  uint16_t container_port = 0;
+  Protocol protocol = Protocol::kTcp;
+  bool operator==(const PublishedPort&) const = default;
+};
+
+struct Network {
+  std::string id;  // 64 hexadecimal digits
+  std::string name;
+  std::string driver = "bridge";
+  std::string bridge;  // the interface's name, at most 15 characters
+  formats::Ipv4Prefix subnet;
+  formats::Ipv4Address gateway;
+  uint32_t mtu = 1500;
+  bool internal = false;    // no way out, no way in
+  bool icc = true;          // containers reach each other
+  bool masquerade = true;   // outgoing packets get the host's address
+  bool is_default = false;  // docker's "bridge"
+  std::map<std::string, std::string> options;
+  std::map<std::string, std::string> labels;
+  WallTime created{};
+};
+
+struct Endpoint {
+  std::string id;  // 64 hexadecimal digits
+  std::string container_id;
+  std::string network_id;
+  std::string network_name;
+  std::string hostname;
+  formats::Ipv4Address address;
+  uint8_t prefix_length = 0;
+  formats::Ipv4Address gateway;
+  formats::MacAddress mac;
+  std::string host_link;   // the veth's end in the bridge
+  std::string interface;   // its name inside, "eth0"
+  std::string netns_path;  // RUN/netns/ID: docker's SandboxKey
+  std::vector<PublishedPort> ports;
+};
+
+// The forms in which the engine may store them. Decoding checks every field.
+std::string EncodeNetwork(const Network& network);
+Result<Network> DecodeNetwork(std::string_view json);
+std::string EncodeEndpoint(const Endpoint& endpoint);
+Result<Endpoint> DecodeEndpoint(std::string_view json);
+
+// Called by Controller from any thread, several at once, never with one of its locks held.
+class RecordStore {
+ public:
+  virtual ~RecordStore() = default;
+  // Inserts, or replaces the record of the same container and network. Committed on return: the
+  // kernel is touched after it.
+  virtual Result<> PutEndpoint(const Endpoint& endpoint) = 0;
+  // No such record: no error.
+  virtual Result<> EraseEndpoint(const std::string& container_id,
+                                 const std::string& network_id) = 0;
+  virtual Result<std::vector<Endpoint>> ListEndpoints() = 0;
+  virtual Result<> PutNetwork(const Network& network) = 0;
+  virtual Result<> EraseNetwork(const std::string& network_id) = 0;
+  virtual Result<std::vector<Network>> ListNetworks() = 0;
+};
+
+// For tests and programs that keep nothing.
+std::unique_ptr<RecordStore> MakeMemoryRecordStore();
+
+}  // namespace gantry::networks
