@@ -9,20 +9,22 @@
 #include <condition_variable>
 #include <mutex>
 
+// abseil, which gRPC's headers include, has macros of the same names: an equal definition twice is
+// no redefinition, so these are spelled exactly as its own.
 #if defined(__clang__)
-#define GANTRY_ANNOTATE(x) __attribute__((x))
+#define THREAD_ANNOTATION_ATTRIBUTE__(x) __attribute__((x))
 #else
-#define GANTRY_ANNOTATE(x)
+#define THREAD_ANNOTATION_ATTRIBUTE__(x)  // no-op
 #endif
-#define CAPABILITY(x) GANTRY_ANNOTATE(capability(x))
-#define SCOPED_CAPABILITY GANTRY_ANNOTATE(scoped_lockable)
-#define GUARDED_BY(x) GANTRY_ANNOTATE(guarded_by(x))
-#define PT_GUARDED_BY(x) GANTRY_ANNOTATE(pt_guarded_by(x))
-#define REQUIRES(...) GANTRY_ANNOTATE(requires_capability(__VA_ARGS__))
-#define EXCLUDES(...) GANTRY_ANNOTATE(locks_excluded(__VA_ARGS__))
-#define ACQUIRE(...) GANTRY_ANNOTATE(acquire_capability(__VA_ARGS__))
-#define RELEASE(...) GANTRY_ANNOTATE(release_capability(__VA_ARGS__))
-#define NO_THREAD_SAFETY_ANALYSIS GANTRY_ANNOTATE(no_thread_safety_analysis)
+#define CAPABILITY(x) THREAD_ANNOTATION_ATTRIBUTE__(capability(x))
+#define SCOPED_CAPABILITY THREAD_ANNOTATION_ATTRIBUTE__(scoped_lockable)
+#define GUARDED_BY(x) THREAD_ANNOTATION_ATTRIBUTE__(guarded_by(x))
+#define PT_GUARDED_BY(x) THREAD_ANNOTATION_ATTRIBUTE__(pt_guarded_by(x))
+#define REQUIRES(...) THREAD_ANNOTATION_ATTRIBUTE__(requires_capability(__VA_ARGS__))
+#define EXCLUDES(...) THREAD_ANNOTATION_ATTRIBUTE__(locks_excluded(__VA_ARGS__))
+#define ACQUIRE(...) THREAD_ANNOTATION_ATTRIBUTE__(acquire_capability(__VA_ARGS__))
+#define RELEASE(...) THREAD_ANNOTATION_ATTRIBUTE__(release_capability(__VA_ARGS__))
+#define NO_THREAD_SAFETY_ANALYSIS THREAD_ANNOTATION_ATTRIBUTE__(no_thread_safety_analysis)
 
 namespace gantry {
 

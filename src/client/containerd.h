@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The typed client of the containerd API, for the engine: plain structs in, Result out, no protobuf
+// type in sight. One object a daemon; any thread may call any method. A call returns when the
+// daemon has answered, or fails with kDeadlineExceeded after its bound; kUnavailable means that
+// nobody answers at the address. The kinds of errors are the daemon's gRPC status codes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/stop_token.h"
+
+namespace gantry::client {
+
+using Labels = std::map<std::string, std::string>;
+
+struct Descriptor {
+  std::string media_type;
+  std::string digest;  // "sha256:…"
+  int64_t size = 0;    // bytes
+};
+
+struct Image {
+  std::string name;
+  Descriptor target;
+  Labels labels;
+  WallTime created_at{};
+  WallTime updated_at{};
+};
+
+struct Blob {
+  std::string digest;
+  int64_t size = 0;  // bytes
+  Labels labels;
+};
+
+struct Mount {
+  std::string type;
+  std::string source;
+  std::string target;
+  std::vector<std::string> options;
+};
+
+struct SnapshotUsage {
+  int64_t size = 0;  // bytes
+  int64_t inodes = 0;
+};
+
+struct Container {
+  std::string id;
+  std::string image;
+  Labels labels;
+  std::string runtime;         // "io.containerd.runc.v2", or the absolute path of a shim
+  std::string runtime_binary;  // for runc.v1.Options.binary_name; "" for the shim's default
+  std::string snapshotter;
+  std::string snapshot_key;
+  std::string spec;  // config.json
+};
+
+enum class TaskStatus { kUnknown, kCreated, kRunning, kStopped, kPaused, kPausing };
+
+struct TaskState {
+  std::string container_id;
+  std::string exec_id;  // "" for the init process
+  uint32_t pid = 0;
+  TaskStatus status = TaskStatus::kUnknown;
+  uint32_t exit_status = 0;
+  WallTime exited_at{};
+};
+
+struct Exit {
+  uint32_t pid = 0;  // 0 from Wait
+  uint32_t exit_status = 0;
+  WallTime exited_at{};
+};
+
+struct CreateTask {
+  std::string container_id;
+  std::vector<Mount> rootfs;
+  std::string stdin_path;  // as shim-io.md or containerd have it
+  std::string stdout_uri;
+  std::string stderr_uri;
+  bool terminal = false;
+};
+
+struct ExecTask {
+  std::string container_id;
+  std::string exec_id;
+  std::string process;  // the "process" object of config.json
+  std::string stdin_path;
+  std::string stdout_uri;
+  std::string stderr_uri;
+  bool terminal = false;
+};
+
+struct Metrics {
+  std::string type;  // "io.containerd.cgroups.v1.Metrics" or v2
+  std::string data;  // its protobuf encoding
+  WallTime time{};
+};
+
+// A task event of the daemon, in the order in which it was published.
+struct TaskEvent {
+  enum class Kind {
+    kCreate,
+    kStart,
+    kExit,
+    kDelete,
+    kOom,
+    kExecAdded,
+    kExecStarted,
+    kPaused,
+    kResumed
+  };
+  Kind kind = Kind::kCreate;
+  std::string container_id;
+  std::string exec_id;  // "" for the init process
+  uint32_t pid = 0;
+  uint32_t exit_status = 0;
+  WallTime exited_at{};
+  WallTime time{};
+};
+
+struct Progress {
+  std::string event;  // "waiting", "downloading", "extracting", "complete", "saved", …
+  std::string name;
+  std::vector<std::string> parents;
+  int64_t progress = 0;  // bytes
+  int64_t total = 0;     // bytes, 0 when unknown
+  Descriptor descriptor;
+};
+using ProgressCallback = std::function<void(const Progress&)>;
+
+struct Credentials {
+  std::string username;
+  std::string secret;
+  std::string identity_token;
+};
+
+struct PullRequest {
+  std::string reference;   // "docker.io/library/busybox:latest"
+  std::string store_name;  // the image's name in the store
+  std::string snapshotter;
+  std::string platform_os;
+  std::string platform_architecture;
+  std::optional<Credentials> credentials;
+};
+
+// An open event stream; destroying it ends it and waits for the last callback.
+class Subscription {
+ public:
+  virtual ~Subscription() = default;
+};
+
+class Containerd {
+ public:
+  struct Stubs;
+
+  // Connects lazily; `address` is a unix socket's path, `name_space` containerd's namespace.
+  static std::unique_ptr<Containerd> Create(const std::string& address,
+                                            const std::string& name_space);
+  ~Containerd();
+
+  // "containerd", version and revision; also says whether anybody answers.
+  Result<std::string> Version(std::chrono::milliseconds timeout = std::chrono::seconds(5));
+  // Creates the namespace unless it is there.
+  Result<> EnsureNamespace();
+
+  Result<Image> GetImage(const std::string& name);
+  Result<std::vector<Image>> ListImages();
+  // Creates the image or points an existing one at another target.
+  Result<> PutImage(const Image& image);
+  // `collect`: waits until what nobody needs any more is deleted.
+  Result<> DeleteImage(const std::string& name, bool collect);
+
+  Result<Blob> GetBlob(const std::string& digest);
+  // More than `limit` bytes is an error of kind kResourceExhausted.
+  Result<std::string> ReadBlob(const std::string& digest, size_t limit = size_t{16} << 20);
+  // Writes a small blob; a blob that is there already is success.
+  Result<> WriteBlob(const std::string& digest, const std::string& data, const Labels& labels);
+
+  Result<std::vector<Mount>> PrepareSnapshot(const std::string& snapshotter, const std::string& key,
+                                             const std::string& parent, const Labels& labels);
+  Result<std::vector<Mount>> SnapshotMounts(const std::string& snapshotter, const std::string& key);
+  Result<SnapshotUsage> GetSnapshotUsage(const std::string& snapshotter, const std::string& key);
+  Result<> RemoveSnapshot(const std::string& snapshotter, const std::string& key);
+
+  Result<> CreateContainer(const Container& container);
+  Result<> DeleteContainer(const std::string& id);
+  Result<std::vector<std::string>> ListContainers();
+
+  Result<uint32_t> Create(const CreateTask& request);  // the init's pid
+  Result<uint32_t> Start(const std::string& id, const std::string& exec_id = "");
+  Result<> Kill(const std::string& id, const std::string& exec_id, uint32_t signal, bool all);
+  Result<Exit> Delete(const std::string& id);
+  Result<Exit> DeleteExec(const std::string& id, const std::string& exec_id);
+  Result<> Exec(const ExecTask& request);
+  Result<> Resize(const std::string& id, const std::string& exec_id, uint32_t width,
+                  uint32_t height);
+  Result<> CloseStdin(const std::string& id, const std::string& exec_id);
+  Result<> Pause(const std::string& id);
+  Result<> Resume(const std::string& id);
+  // `resources` is the "resources" object of config.json.
+  Result<> Update(const std::string& id, const std::string& resources);
+  Result<std::vector<uint32_t>> Pids(const std::string& id);
+  Result<Metrics> GetMetrics(const std::string& id);
+  Result<TaskState> GetTask(const std::string& id, const std::string& exec_id = "");
+  Result<std::vector<TaskState>> ListTasks();
+  // Calls back from a thread of the client once the process has exited, or with the call's error.
+  void WaitAsync(const std::string& id, const std::string& exec_id,
+                 std::function<void(Result<Exit>)> done);
+
+  // Task events of this namespace. `ended` is called once, when the stream broke; both callbacks
+  // come from a thread of the client and must not block.
+  std::unique_ptr<Subscription> SubscribeTasks(std::function<void(const TaskEvent&)> event,
+                                               std::function<void(Error)> ended);
+
+  // Reads up to `size` bytes into the buffer; 0 at the end.
+  using ReadFunction = std::function<Result<size_t>(char* buffer, size_t size)>;
+  using WriteFunction = std::function<Result<>(std::string_view data)>;
+  // Image archives (Transfer service). Import returns the names that were stored, sorted.
+  Result<std::vector<std::string>> Import(const ReadFunction& read, const std::string& snapshotter,
+                                          const ProgressCallback& progress, const StopToken& stop);
+  Result<> Export(const std::vector<std::string>& names, const WriteFunction& write,
+                  const StopToken& stop);
+  Result<> Pull(const PullRequest& request, const ProgressCallback& progress,
+                const StopToken& stop);
+
+ private:
+  explicit Containerd(std::unique_ptr<Stubs> stubs);
+  std::unique_ptr<Stubs> stubs_;
+};
+
+}  // namespace gantry::client

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Tasks and Events services.
+#include <utility>
+
+#include "client/containerd.h"
+#include "client/stubs.h"
+#include "containerd/events/task.pb.h"
+
+namespace gantry::client {
+
+namespace events = containerd::events;
+namespace tasks = containerd::services::tasks::v1;
+
+namespace {
+
+constexpr char kProcessType[] = "types.containerd.io/opencontainers/runtime-spec/1/Process";
+constexpr char kResourcesType[] =
+    "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
+
+TaskState FromProto(const containerd::v1::types::Process& process) {
+  TaskState out;
+  out.container_id = process.container_id().empty() ? process.id() : process.container_id();
+  if (process.id() != out.container_id) out.exec_id = process.id();
+  out.pid = process.pid();
+  out.status = static_cast<TaskStatus>(process.status());
+  out.exit_status = process.exit_status();
+  out.exited_at = client::FromProto(process.exited_at());
+  return out;
+}
+
+Exit FromProto(const tasks::DeleteResponse& response) {
+  return Exit{response.pid(), response.exit_status(), client::FromProto(response.exited_at())};
+}
+
+// A request that names a process and nothing else.
+template <typename Request>
+Request ProcessRequest(const std::string& id, const std::string& exec_id) {
+  Request request;
+  request.set_container_id(id);
+  request.set_exec_id(exec_id);
+  return request;
+}
+
+template <typename Request>
+Request TaskRequest(const std::string& id) {
+  Request request;
+  request.set_container_id(id);
+  return request;
+}
+
+}  // namespace
+
+Result<uint32_t> Containerd::Create(const CreateTask& create) {
+  auto request = TaskRequest<tasks::CreateTaskRequest>(create.container_id);
+  for (const Mount& mount : create.rootfs) {
+    auto* target = request.add_rootfs();
+    target->set_type(mount.type);
+    target->set_source(mount.source);
+    target->set_target(mount.target);
+    for (const std::string& option : mount.options) target->add_options(option);
+  }
+  request.set_stdin(create.stdin_path);
+  request.set_stdout(create.stdout_uri);
+  request.set_stderr(create.stderr_uri);
+  request.set_terminal(create.terminal);
+  tasks::CreateTaskResponse response;
+  TRY(Call(*stubs_, kSlow, stubs_->tasks.get(), &tasks::Tasks::Stub::Create, request, &response));
+  return response.pid();
+}
+
+Result<uint32_t> Containerd::Start(const std::string& id, const std::string& exec_id) {
+  tasks::StartResponse response;
+  TRY(Call(*stubs_, kSlow, stubs_->tasks.get(), &tasks::Tasks::Stub::Start,
+           ProcessRequest<tasks::StartRequest>(id, exec_id), &response));
+  return response.pid();
+}
+
+Result<> Containerd::Kill(const std::string& id, const std::string& exec_id, uint32_t signal,
+                          bool all) {
+  auto request = ProcessRequest<tasks::KillRequest>(id, exec_id);
+  request.set_signal(signal);
+  request.set_all(all);
+  google::protobuf::Empty response;
+  return Call(*stubs_, kQuick, stubs_->tasks.get(), &tasks::Tasks::Stub::Kill, request, &response);
+}
+
+Result<Exit> Containerd::Delete(const std::string& id) {
+  tasks::DeleteResponse response;
+  TRY(Call(*stubs_, kSlow, stubs_->tasks.get(), &tasks::Tasks::Stub::Delete,
+           TaskRequest<tasks::DeleteTaskRequest>(id), &response));
+  return FromProto(response);
+}
+
+Result<Exit> Containerd::DeleteExec(const std::string& id, const std::string& exec_id) {
+  tasks::DeleteResponse response;
+  TRY(Call(*stubs_, kSlow, stubs_->tasks.get(), &tasks::Tasks::Stub::DeleteProcess,
+           ProcessRequest<tasks::DeleteProcessRequest>(id, exec_id), &response));
+  return FromProto(response);
+}
+
+Result<> Containerd::Exec(const ExecTask& exec) {
+  auto request = ProcessRequest<tasks::ExecProcessRequest>(exec.container_id, exec.exec_id);
+  request.set_stdin(exec.stdin_path);
+  request.set_stdout(exec.stdout_uri);
+  request.set_stderr(exec.stderr_uri);
+  request.set_terminal(exec.terminal);
+  request.mutable_spec()->set_type_url(kProcessType);
+  request.mutable_spec()->set_value(exec.process);
+  google::protobuf::Empty response;
+  return Call(*stubs_, kSlow, stubs_->tasks.get(), &tasks::Tasks::Stub::Exec, request, &response);
+}
+
+Result<> Containerd::Resize(const std::string& id, const std::string& exec_id, uint32_t width,
+                            uint32_t height) {
+  auto request = ProcessRequest<tasks::ResizePtyRequest>(id, exec_id);
+  request.set_width(width);
+  request.set_height(height);
+  google::protobuf::Empty response;
+  return Call(*stubs_, kQuick, stubs_->tasks.get(), &tasks::Tasks::Stub::ResizePty, request,
+              &response);
+}
+
+Result<> Containerd::CloseStdin(const std::string& id, const std::string& exec_id) {
+  auto request = ProcessRequest<tasks::CloseIORequest>(id, exec_id);
+  request.set_stdin(true);
+  google::protobuf::Empty response;
+  return Call(*stubs_, kQuick, stubs_->tasks.get(), &tasks::Tasks::Stub::CloseIO, request,
+              &response);
+}
+
+Result<> Containerd::Pause(const std::string& id) {
+  google::protobuf::Empty response;
+  return Call(*stubs_, kQuick, stubs_->tasks.get(), &tasks::Tasks::Stub::Pause,
+              TaskRequest<tasks::PauseTaskRequest>(id), &response);
+}
+
+Result<> Containerd::Resume(const std::string& id) {
+  google::protobuf::Empty response;
+  return Call(*stubs_, kQuick, stubs_->tasks.get(), &tasks::Tasks::Stub::Resume,
+              TaskRequest<tasks::ResumeTaskRequest>(id), &response);
+}
+
+Result<> Containerd::Update(const std::string& id, const std::string& resources) {
+  auto request = TaskRequest<tasks::UpdateTaskRequest>(id);
+  request.mutable_resources()->set_type_url(kResourcesType);
+  request.mutable_resources()->set_value(resources);
+  google::protobuf::Empty response;
+  return Call(*stubs_, kQuick, stubs_->tasks.get(), &tasks::Tasks::Stub::Update, request,
+              &response);
+}
+
+Result<std::vector<uint32_t>> Containerd::Pids(const std::string& id) {
+  tasks::ListPidsResponse response;
+  TRY(Call(*stubs_, kQuick, stubs_->tasks.get(), &tasks::Tasks::Stub::ListPids,
+           TaskRequest<tasks::ListPidsRequest>(id), &response));
+  std::vector<uint32_t> out;
+  for (const auto& process : response.processes()) out.push_back(process.pid());
+  return out;
+}
+
+Result<Metrics> Containerd::GetMetrics(const std::string& id) {
+  tasks::MetricsRequest request;
+  request.add_filters("id==" + id);
+  tasks::MetricsResponse response;
+  TRY(Call(*stubs_, kQuick, stubs_->tasks.get(), &tasks::Tasks::Stub::Metrics, request, &response));
+  if (response.metrics().empty()) return NotFound("no metrics of container '{}'", id);
+  const auto& metric = response.metrics(0);
+  const std::string& url = metric.data().type_url();
+  return Metrics{url.substr(url.rfind('/') + 1), metric.data().value(),
+                 FromProto(metric.timestamp())};
+}
+
+Result<TaskState> Containerd::GetTask(const std::string& id, const std::string& exec_id) {
+  tasks::GetResponse response;
+  TRY(Call(*stubs_, kQuick, stubs_->tasks.get(), &tasks::Tasks::Stub::Get,
+           ProcessRequest<tasks::GetRequest>(id, exec_id), &response));
+  TaskState state = FromProto(response.process());
+  state.container_id = id;
+  state.exec_id = exec_id;
+  return state;
+}
+
+Result<std::vector<TaskState>> Containerd::ListTasks() {
+  tasks::ListTasksResponse response;
+  TRY(Call(*stubs_, kQuick, stubs_->tasks.get(), &tasks::Tasks::Stub::List,
+           tasks::ListTasksRequest(), &response));
+  std::vector<TaskState> out;
+  for (const auto& task : response.tasks()) out.push_back(FromProto(task));
+  return out;
+}
+
+void Containerd::WaitAsync(const std::string& id, const std::string& exec_id,
+                           std::function<void(Result<Exit>)> done) {
+  struct Pending {
+    grpc::ClientContext context;
+    tasks::WaitRequest request;
+    tasks::WaitResponse response;
+    std::function<void(Result<Exit>)> done;
+  };
+  auto pending = std::make_shared<Pending>();
+  stubs_->Prepare(&pending->context, std::chrono::milliseconds(0));
+  pending->request = ProcessRequest<tasks::WaitRequest>(id, exec_id);
+  pending->done = std::move(done);
+  stubs_->tasks->async()->Wait(
+      &pending->context, &pending->request, &pending->response, [pending](grpc::Status status) {
+        Result<> answered = ToResult(status);
+        if (!answered.ok()) {
+          pending->done(std::move(answered).error());
+        } else {
+          pending->done(Exit{0, pending->response.exit_status(),
+                             client::FromProto(pending->response.exited_at())});
+        }
+      });
+}
+
+namespace {
+
+using Envelope = containerd::types::Envelope;
+
+// Fills what the event types have in common by name.
+template <typename Proto>
+bool Read(const Envelope& envelope, TaskEvent::Kind kind, TaskEvent* out) {
+  Proto proto;
+  if (!proto.ParseFromString(envelope.event().value())) return false;
+  out->kind = kind;
+  out->container_id = proto.container_id();
+  if constexpr (requires { proto.exec_id(); }) out->exec_id = proto.exec_id();
+  // An exit or delete of the init process carries the container's id here.
+  if constexpr (requires { proto.id(); }) {
+    if (proto.id() != proto.container_id()) out->exec_id = proto.id();
+  }
+  if constexpr (requires { proto.pid(); }) out->pid = proto.pid();
+  if constexpr (requires { proto.exit_status(); }) {
+    out->exit_status = proto.exit_status();
+    out->exited_at = client::FromProto(proto.exited_at());
+  }
+  out->time = client::FromProto(envelope.timestamp());
+  return true;
+}
+
+// False for a topic that the engine has no use for.
+bool ReadEvent(const Envelope& envelope, TaskEvent* out) {
+  using Kind = TaskEvent::Kind;
+  const std::string& topic = envelope.topic();
+  if (topic == "/tasks/create") return Read<events::TaskCreate>(envelope, Kind::kCreate, out);
+  if (topic == "/tasks/start") return Read<events::TaskStart>(envelope, Kind::kStart, out);
+  if (topic == "/tasks/exit") return Read<events::TaskExit>(envelope, Kind::kExit, out);
+  if (topic == "/tasks/delete") return Read<events::TaskDelete>(envelope, Kind::kDelete, out);
+  if (topic == "/tasks/oom") return Read<events::TaskOOM>(envelope, Kind::kOom, out);
+  if (topic == "/tasks/exec-added") {
+    return Read<events::TaskExecAdded>(envelope, Kind::kExecAdded, out);
+  }
+  if (topic == "/tasks/exec-started") {
+    return Read<events::TaskExecStarted>(envelope, Kind::kExecStarted, out);
+  }
+  if (topic == "/tasks/paused") return Read<events::TaskPaused>(envelope, Kind::kPaused, out);
+  if (topic == "/tasks/resumed") return Read<events::TaskResumed>(envelope, Kind::kResumed, out);
+  return false;
+}
+
+// Reads envelopes one after the other on gRPC's threads. Shared with the stream's last callback,
+// so that it outlives the Subscription's destructor by just that.
+class EventReader : public grpc::ClientReadReactor<Envelope> {
+ public:
+  EventReader(std::function<void(const TaskEvent&)> event, std::function<void(Error)> ended)
+      : event_(std::move(event)), ended_(std::move(ended)) {}
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    TaskEvent event;
+    if (ReadEvent(envelope_, &event)) event_(event);
+    StartRead(&envelope_);
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    bool wanted = false;
+    {
+      MutexLock lock(mutex_);
+      wanted = !cancelled_;
+    }
+    if (wanted) {
+      ended_(status.ok() ? Unavailable("the event stream ended")
+                         : std::move(ToResult(status)).error());
+    }
+    MutexLock lock(mutex_);
+    done_ = true;
+    changed_.NotifyAll();
+  }
+
+  void Begin(Containerd::Stubs* stubs) {
+    stubs->Prepare(&context_, std::chrono::milliseconds(0));
+    request_.add_filters("namespace==" + stubs->name_space + ",topic~=|^/tasks/|");
+    stubs->events->async()->Subscribe(&context_, &request_, this);
+    StartRead(&envelope_);
+    StartCall();
+  }
+
+  void CancelAndWait() {
+    {
+      MutexLock lock(mutex_);
+      cancelled_ = true;
+    }
+    context_.TryCancel();
+    MutexLock lock(mutex_);
+    while (!done_) changed_.Wait(mutex_);
+  }
+
+ private:
+  std::function<void(const TaskEvent&)> event_;
+  std::function<void(Error)> ended_;
+  grpc::ClientContext context_;
+  containerd::services::events::v1::SubscribeRequest request_;
+  Envelope envelope_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool cancelled_ GUARDED_BY(mutex_) = false;
+  bool done_ GUARDED_BY(mutex_) = false;
+};
+
+class TaskSubscription : public Subscription {
+ public:
+  TaskSubscription(Containerd::Stubs* stubs, std::function<void(const TaskEvent&)> event,
+                   std::function<void(Error)> ended)
+      : reader_(std::move(event), std::move(ended)) {
+    reader_.Begin(stubs);
+  }
+  ~TaskSubscription() override { reader_.CancelAndWait(); }
+
+ private:
+  EventReader reader_;
+};
+
+}  // namespace
+
+std::unique_ptr<Subscription> Containerd::SubscribeTasks(
+    std::function<void(const TaskEvent&)> event, std::function<void(Error)> ended) {
+  return std::make_unique<TaskSubscription>(stubs_.get(), std::move(event), std::move(ended));
+}
+
+}  // namespace gantry::client

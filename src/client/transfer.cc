@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Transfer and Streaming services: archives in and out, pulls. Bytes travel over a stream of
+// Any messages: the receiver grants a window (WindowUpdate), the sender sends that much (Data).
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include "base/random.h"
+#include "client/containerd.h"
+#include "client/stubs.h"
+#include "containerd/types/transfer/imagestore.pb.h"
+#include "containerd/types/transfer/importexport.pb.h"
+#include "containerd/types/transfer/progress.pb.h"
+#include "containerd/types/transfer/registry.pb.h"
+#include "containerd/types/transfer/streaming.pb.h"
+
+namespace gantry::client {
+
+namespace transfer = containerd::types::transfer;
+using google::protobuf::Any;
+
+namespace {
+
+constexpr size_t kChunkBytes = size_t{256} << 10;
+constexpr int32_t kWindowBytes = 4 << 20;
+
+Any Pack(const google::protobuf::Message& message) {
+  Any any;
+  any.set_type_url(message.GetTypeName());
+  any.set_value(message.SerializeAsString());
+  return any;
+}
+
+template <typename Message>
+bool Unpack(const Any& any, Message* message) {
+  const std::string& url = any.type_url();
+  std::string_view name = std::string_view(url).substr(url.rfind('/') + 1);
+  return name == message->GetTypeName() && message->ParseFromString(any.value());
+}
+
+// One named stream. Open before the Transfer call that names it.
+class Stream {
+ public:
+  static Result<std::unique_ptr<Stream>> Open(Containerd::Stubs* stubs, std::string_view purpose) {
+    auto stream = std::unique_ptr<Stream>(new Stream());
+    stream->id_ = fmt::format("{}-{}", purpose, RandomHex(8));
+    stubs->Prepare(&stream->context_, std::chrono::milliseconds(0));
+    stream->stream_ = stubs->streaming->Stream(&stream->context_);
+    containerd::services::streaming::v1::StreamInit init;
+    init.set_id(stream->id_);
+    Any acknowledgement;
+    if (!stream->stream_->Write(Pack(init)) || !stream->stream_->Read(&acknowledgement)) {
+      Result<> status = ToResult(stream->stream_->Finish());
+      return status.ok() ? Unavailable("opening a stream: containerd closed it")
+                         : std::move(status).error().AddContext("opening a stream");
+    }
+    return stream;
+  }
+
+  const std::string& id() const { return id_; }
+  bool Write(const google::protobuf::Message& message) { return stream_->Write(Pack(message)); }
+  bool Read(Any* any) { return stream_->Read(any); }
+  void WritesDone() { stream_->WritesDone(); }
+  void Cancel() { context_.TryCancel(); }
+
+ private:
+  Stream() = default;
+  grpc::ClientContext context_;
+  std::string id_;
+  std::unique_ptr<grpc::ClientReaderWriter<Any, Any>> stream_;
+};
+
+// Joins its thread at the end of its life.
+class Worker {
+ public:
+  Worker() = default;
+  void Run(std::function<void()> function) { thread_ = std::thread(std::move(function)); }
+  ~Worker() { Join(); }
+  void Join() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  std::thread thread_;
+};
+
+// Sends what `read` gives until its end, within the receiver's window.
+Result<> SendAll(Stream* stream, const Containerd::ReadFunction& read) {
+  int64_t window = 0;
+  std::string buffer(kChunkBytes, '\0');
+  transfer::Data data;
+  for (;;) {
+    while (window <= 0) {
+      Any any;
+      transfer::WindowUpdate update;
+      if (!stream->Read(&any)) return {};  // the receiver wants no more; Transfer says why
+      if (Unpack(any, &update)) window += update.update();
+    }
+    size_t want = std::min<size_t>(buffer.size(), static_cast<size_t>(window));
+    size_t got = TRY(read(buffer.data(), want));
+    if (got == 0) break;
+    data.set_data(buffer.data(), got);
+    if (!stream->Write(data)) return {};
+    window -= static_cast<int64_t>(got);
+  }
+  stream->WritesDone();
+  return {};
+}
+
+Result<> ReceiveAll(Stream* stream, const Containerd::WriteFunction& write) {
+  int64_t window = 0;
+  for (;;) {
+    if (window < kWindowBytes / 2) {
+      transfer::WindowUpdate update;
+      update.set_update(kWindowBytes);
+      if (stream->Write(update)) window += kWindowBytes;
+    }
+    Any any;
+    transfer::Data data;
+    if (!stream->Read(&any)) return {};
+    if (!Unpack(any, &data)) continue;
+    window -= static_cast<int64_t>(data.data().size());
+    TRY(write(data.data()));
+  }
+}
+
+void FollowProgress(Stream* stream, const ProgressCallback& callback) {
+  Any any;
+  while (stream->Read(&any)) {
+    transfer::Progress progress;
+    if (!Unpack(any, &progress)) continue;
+    Progress out;
+    out.event = progress.event();
+    out.name = progress.name();
+    out.parents.assign(progress.parents().begin(), progress.parents().end());
+    out.progress = progress.progress();
+    out.total = progress.total();
+    out.descriptor = {progress.desc().media_type(), progress.desc().digest(),
+                      progress.desc().size()};
+    callback(out);
+  }
+}
+
+void SetUnpack(transfer::ImageStore* store, const std::string& snapshotter, const std::string& os,
+               const std::string& architecture) {
+  auto* unpack = store->add_unpacks();
+  unpack->set_snapshotter(snapshotter);
+  unpack->mutable_platform()->set_os(os);
+  unpack->mutable_platform()->set_architecture(architecture);
+  *store->add_platforms() = unpack->platform();
+}
+
+constexpr char kHostOs[] = "linux";
+#if defined(__x86_64__)
+constexpr char kHostArchitecture[] = "amd64";
+#elif defined(__aarch64__)
+constexpr char kHostArchitecture[] = "arm64";
+#endif
+
+// One Transfer call that a stop request cancels.
+Result<> RunTransfer(Containerd::Stubs* stubs,
+                     const containerd::services::transfer::v1::TransferRequest& request,
+                     const StopToken& stop) {
+  grpc::ClientContext context;
+  stubs->Prepare(&context, std::chrono::milliseconds(0));
+  google::protobuf::Empty response;
+  StopSource finished = TRY(StopSource::Create());
+  Worker watcher;
+  if (stop.fd().valid()) {
+    watcher.Run([&] {
+      Result<> waited = WaitFor(stop.fd(), /*POLLIN=*/1, std::chrono::hours(24), finished.token());
+      if (waited.ok()) context.TryCancel();
+    });
+  }
+  Result<> done = ToResult(stubs->transfer->Transfer(&context, request, &response));
+  finished.RequestStop();
+  return done;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
+                                                    const std::string& snapshotter,
+                                                    const ProgressCallback& progress,
+                                                    const StopToken& stop) {
+  auto data = TRY(Stream::Open(stubs_.get(), "import"));
+  auto reports = TRY(Stream::Open(stubs_.get(), "progress"));
+  transfer::ImageImportStream source;
+  source.set_stream(data->id());
+  transfer::ImageStore destination;
+  SetUnpack(&destination, snapshotter, kHostOs, kHostArchitecture);
+  // Names of the archive are stored as they are.
+  auto* reference = destination.add_extra_references();
+  reference->set_is_prefix(true);
+  reference->set_allow_overwrite(true);
+  containerd::services::transfer::v1::TransferRequest request;
+  *request.mutable_source() = Pack(source);
+  *request.mutable_destination() = Pack(destination);
+  request.mutable_options()->set_progress_stream(reports->id());
+
+  std::vector<std::string> names;
+  Result<> sent;
+  Worker sender;
+  Worker follower;
+  sender.Run([&] {
+    sent = SendAll(data.get(), read);
+    // A source that fails must not look like an archive that ends.
+    if (!sent.ok()) data->Cancel();
+  });
+  follower.Run([&] {
+    FollowProgress(reports.get(), [&](const Progress& report) {
+      if (report.event == "saved" && !report.name.empty()) names.push_back(report.name);
+      if (progress) progress(report);
+    });
+  });
+  Result<> done = RunTransfer(stubs_.get(), request, stop);
+  if (!done.ok()) data->Cancel();
+  sender.Join();
+  if (!done.ok()) reports->Cancel();
+  follower.Join();
+  if (!sent.ok()) return std::move(sent).error();
+  if (!done.ok()) return std::move(done).error();
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+Result<> Containerd::Export(const std::vector<std::string>& names, const WriteFunction& write,
+                            const StopToken& stop) {
+  auto data = TRY(Stream::Open(stubs_.get(), "export"));
+  transfer::ImageStore source;
+  CHECK(!names.empty());
+  source.set_name(names.front());
+  for (size_t i = 1; i < names.size(); ++i) source.add_extra_references()->set_name(names[i]);
+  transfer::ImageExportStream destination;
+  destination.set_stream(data->id());
+  auto* platform = destination.add_platforms();
+  platform->set_os(kHostOs);
+  platform->set_architecture(kHostArchitecture);
+  containerd::services::transfer::v1::TransferRequest request;
+  *request.mutable_source() = Pack(source);
+  *request.mutable_destination() = Pack(destination);
+  Result<> received;
+  Worker receiver;
+  receiver.Run([&] {
+    received = ReceiveAll(data.get(), write);
+    if (!received.ok()) data->Cancel();
+  });
+  Result<> done = RunTransfer(stubs_.get(), request, stop);
+  if (!done.ok()) data->Cancel();
+  receiver.Join();
+  TRY(received);
+  return done;
+}
+
+Result<> Containerd::Pull(const PullRequest& pull, const ProgressCallback& progress,
+                          const StopToken& stop) {
+  auto reports = TRY(Stream::Open(stubs_.get(), "progress"));
+  transfer::OCIRegistry source;
+  source.set_reference(pull.reference);
+  std::unique_ptr<Stream> credentials;
+  if (pull.credentials) {
+    credentials = TRY(Stream::Open(stubs_.get(), "auth"));
+    source.mutable_resolver()->set_auth_stream(credentials->id());
+  }
+  transfer::ImageStore destination;
+  destination.set_name(pull.store_name);
+  SetUnpack(&destination, pull.snapshotter, pull.platform_os.empty() ? kHostOs : pull.platform_os,
+            pull.platform_architecture.empty() ? kHostArchitecture : pull.platform_architecture);
+  containerd::services::transfer::v1::TransferRequest request;
+  *request.mutable_source() = Pack(source);
+  *request.mutable_destination() = Pack(destination);
+  request.mutable_options()->set_progress_stream(reports->id());
+
+  Worker follower;
+  Worker answerer;
+  follower.Run([&] {
+    FollowProgress(reports.get(), [&](const Progress& report) {
+      if (progress) progress(report);
+    });
+  });
+  if (credentials) {
+    answerer.Run([&] {
+      Any any;
+      while (credentials->Read(&any)) {
+        transfer::AuthRequest asked;
+        if (!Unpack(any, &asked)) continue;
+        transfer::AuthResponse answer;
+        if (!pull.credentials->identity_token.empty()) {
+          answer.set_authtype(transfer::REFRESH);
+          answer.set_secret(pull.credentials->identity_token);
+        } else {
+          answer.set_authtype(transfer::CREDENTIALS);
+          answer.set_username(pull.credentials->username);
+          answer.set_secret(pull.credentials->secret);
+        }
+        if (!credentials->Write(answer)) return;
+      }
+    });
+  }
+  Result<> done = RunTransfer(stubs_.get(), request, stop);
+  if (credentials) credentials->Cancel();
+  answerer.Join();
+  if (!done.ok()) reports->Cancel();
+  follower.Join();
+  return done;
+}
+
+}  // namespace gantry::client
