@@ -3,7 +3,8 @@
 // Blobs on disk (docs/state-on-disk.md):
 //
 //   ROOT/blobs/sha256/HEX                            a whole, verified blob, 0444
-//   ROOT/ingest/HEX/{data,ref,startedat,total}       a write in progress; HEX = sha256("NS/REF")
+//   ROOT/ingest/HEX/{data,ref,startedat,total,expected}       a write in progress; HEX =
+//   sha256("NS/REF")
 //
 // It knows bytes only. Which namespace may see a blob, labels and leases are records of the
 // container daemon, which writes them after Commit() and removes them before Delete(). A blob that

@@ -29,7 +29,7 @@ class Trash {
  private:
   explicit Trash(std::string directory) : directory_(std::move(directory)) {}
   void Run();
-  bool EmptyOnce();
+  void EmptyOnce();
 
   const std::string directory_;
   Mutex mutex_;

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "snapshots/trash.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include <vector>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "kernel/paths.h"
+
+namespace gantry::snapshots {
+
+Result<std::unique_ptr<Trash>> Trash::Open(const std::string& directory) {
+  TRY_WITH(MakeDirectories(directory, 0700), "opening trash");
+  std::unique_ptr<Trash> trash(new Trash(directory));
+  trash->thread_ = std::thread([trash = trash.get()] { trash->Run(); });
+  return trash;
+}
+
+Trash::~Trash() {
+  {
+    MutexLock lock(mutex_);
+    stop_ = true;
+    changed_.NotifyAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<> Trash::Take(const std::string& path) {
+  std::string target = directory_ + "/" + RandomHex(16);
+  if (::rename(path.c_str(), target.c_str()) != 0) {
+    if (errno == ENOENT) return {};
+    return ErrnoError("moving '{}' into the trash", path);
+  }
+  MutexLock lock(mutex_);
+  dirty_ = true;
+  changed_.NotifyAll();
+  return {};
+}
+
+void Trash::WaitUntilEmpty() {
+  MutexLock lock(mutex_);
+  while ((dirty_ || busy_) && !stop_) changed_.Wait(mutex_);
+}
+
+void Trash::Run() {
+  for (;;) {
+    {
+      MutexLock lock(mutex_);
+      busy_ = false;
+      changed_.NotifyAll();
+      while (!dirty_ && !stop_) changed_.Wait(mutex_);
+      if (stop_) return;
+      dirty_ = false;
+      busy_ = true;
+    }
+    EmptyOnce();
+  }
+}
+
+void Trash::EmptyOnce() {
+  auto directory = OpenFile(directory_, O_RDONLY | O_DIRECTORY);
+  DIR* listing = ::opendir(directory_.c_str());
+  if (!directory.ok() || listing == nullptr) {
+    if (listing != nullptr) ::closedir(listing);
+    log::Failure("emptying trash '{}': it cannot be opened", directory_);
+    return;
+  }
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(listing)) {
+    std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  ::closedir(listing);
+  for (const std::string& name : names) {
+    {
+      MutexLock lock(mutex_);
+      if (stop_) return;
+    }
+    auto removed = kernel::RemoveTreeAt(*directory, name);
+    // It stays until the next start; nothing else depends on it.
+    if (!removed.ok()) log::Failure("emptying trash: {}", removed.error().message());
+  }
+}
+
+}  // namespace gantry::snapshots
