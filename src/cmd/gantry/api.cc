@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cmd/gantry/api.h"
+
+#include <cerrno>
+
+namespace gantry::cli {
+namespace {
+
+constexpr size_t kMaxAnswerBytes = size_t{256} << 20;
+
+ErrorKind KindOfStatus(int status) {
+  switch (status) {
+    case 400:
+      return ErrorKind::kInvalidArgument;
+    case 401:
+      return ErrorKind::kUnauthenticated;
+    case 403:
+      return ErrorKind::kPermissionDenied;
+    case 404:
+      return ErrorKind::kNotFound;
+    case 409:
+      return ErrorKind::kFailedPrecondition;
+    case 501:
+      return ErrorKind::kUnimplemented;
+    case 503:
+      return ErrorKind::kUnavailable;
+    default:
+      return ErrorKind::kInternal;
+  }
+}
+
+std::string_view TrimEnd(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) {
+    text.remove_suffix(1);
+  }
+  return text;
+}
+
+// "message" of a JSON body, else the body itself: attach answers in plain text.
+std::string MessageOf(std::string_view body) {
+  Result<Json> json = Json::Parse(body);
+  if (json.ok() && json->is_object()) return (*json)["message"].AsString();
+  return std::string(TrimEnd(body));
+}
+
+}  // namespace
+
+Api::Api(wire::Endpoint endpoint, std::string url, std::string fixed_version,
+         std::vector<wire::HttpHeaders::Field> headers)
+    : endpoint_(std::move(endpoint)),
+      url_(std::move(url)),
+      version_(fixed_version.empty() ? std::string(kOurVersion) : std::move(fixed_version)),
+      version_settled_(version_ != kOurVersion),
+      headers_(std::move(headers)) {}
+
+Result<wire::HttpConnection> Api::Connection() {
+  if (kept_ && kept_->Reusable()) {
+    wire::HttpConnection connection = std::move(*kept_);
+    kept_.reset();
+    return connection;
+  }
+  kept_.reset();
+  Result<wire::HttpConnection> connection = wire::HttpConnection::Connect(endpoint_);
+  if (connection.ok()) return connection;
+  if (connection.error().error_number() == EACCES) {
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "permission denied while trying to connect to the gantry daemon socket at {}",
+                     url_);
+  }
+  if (connection.error().kind() == ErrorKind::kInvalidArgument) return connection;
+  return Unavailable("Cannot connect to the gantry daemon at {}. Is the gantry daemon running?",
+                     url_);
+}
+
+wire::HttpRequest Api::Head(const ApiRequest& request) const {
+  wire::HttpRequest head;
+  head.method = request.method;
+  head.target = fmt::format("{}/v{}{}", endpoint_.base_path, version_, request.path);
+  std::string query = request.query.Format();
+  if (!query.empty()) head.target.append("?").append(query);
+  head.headers.Add("Host", endpoint_.HostHeader());
+  head.headers.Add("User-Agent", "gantry/" GANTRY_VERSION);
+  for (const auto& field : headers_) head.headers.Set(field.name, field.value);
+  for (const auto& field : request.headers) head.headers.Set(field.name, field.value);
+  if (request.body) head.headers.Set("Content-Type", "application/json");
+  if (request.upgrade) {
+    head.headers.Set("Connection", "Upgrade");
+    head.headers.Set("Upgrade", "tcp");
+  }
+  return head;
+}
+
+Result<wire::HttpConnection> Api::Start(const ApiRequest& request) {
+  wire::HttpConnection connection = TRY(Connection());
+  TRY(connection.Send(Head(request), request.body ? request.body->Dump() : std::string()));
+  return connection;
+}
+
+// Whether the server refused our version and named one that it speaks.
+bool Api::Renegotiate(const wire::HttpResponse& head, std::string_view body) {
+  if (version_settled_ || head.status != 400) return false;
+  if (body.find("client version") == std::string_view::npos) return false;
+  std::string_view theirs = head.headers.Get("Api-Version");
+  if (theirs.empty() || theirs == version_) return false;
+  version_ = theirs;
+  version_settled_ = true;
+  return true;
+}
+
+Error Api::Failure(const wire::HttpResponse& head, std::string_view body,
+                   const ApiRequest& request) const {
+  std::string message = MessageOf(body);
+  if (message.empty()) {
+    message = fmt::format("{} {} answered {} {} without a message", request.method, request.path,
+                          head.status, head.reason);
+  }
+  return MakeError(KindOfStatus(head.status), "Error response from daemon: {}", message);
+}
+
+Result<ApiStream> Api::Receive(wire::HttpConnection connection, const ApiRequest& request) {
+  wire::HttpResponse head = TRY(connection.ReceiveHead(request.method));
+  if (head.status >= 400) {
+    std::string body = TRY(connection.ReadWholeBody(kMaxAnswerBytes));
+    bool again = Renegotiate(head, body);
+    if (connection.Reusable()) kept_ = std::move(connection);
+    if (again) return Open(request);
+    return Failure(head, body, request);
+  }
+  version_settled_ = true;
+  return ApiStream{std::move(connection), std::move(head)};
+}
+
+Result<ApiStream> Api::Open(const ApiRequest& request) {
+  return Receive(TRY(Start(request)), request);
+}
+
+Result<ApiStream> Api::Upload(const ApiRequest& request, BorrowedFd source,
+                              std::string_view type) {
+  // A body from a stream can't be sent twice, so the version must be right the first time.
+  if (!version_settled_) {
+    ApiRequest version;
+    version.path = "/version";
+    TRY(Call(version));
+  }
+  wire::HttpConnection connection = TRY(Connection());
+  wire::HttpRequest head = Head(request);
+  head.headers.Set("Content-Type", type);
+  TRY(connection.SendFrom(std::move(head), source));
+  return Receive(std::move(connection), request);
+}
+
+Result<ApiAnswer> Api::Call(const ApiRequest& request) {
+  ApiStream stream = TRY(Open(request));
+  ApiAnswer answer;
+  answer.body = TRY(stream.connection.ReadWholeBody(kMaxAnswerBytes));
+  answer.status = stream.head.status;
+  answer.headers = std::move(stream.head.headers);
+  if (stream.connection.Reusable()) kept_ = std::move(stream.connection);
+  return answer;
+}
+
+Result<Json> Api::Get(std::string path, wire::Query query) {
+  ApiRequest request;
+  request.path = std::move(path);
+  request.query = std::move(query);
+  ApiAnswer answer = TRY(Call(request));
+  if (answer.body.empty()) return Json();
+  return TRY_WITH(Json::Parse(answer.body), "reading the daemon's answer");
+}
+
+Result<Json> Api::Post(std::string path, wire::Query query, std::optional<Json> body) {
+  ApiRequest request;
+  request.method = "POST";
+  request.path = std::move(path);
+  request.query = std::move(query);
+  request.body = std::move(body);
+  ApiAnswer answer = TRY(Call(request));
+  if (answer.body.empty()) return Json();
+  return TRY_WITH(Json::Parse(answer.body), "reading the daemon's answer");
+}
+
+Result<std::string> FormatFilters(const std::vector<std::string>& filters) {
+  Json out = Json::MakeObject();
+  for (const std::string& filter : filters) {
+    size_t equals = filter.find('=');
+    if (equals == std::string::npos) {
+      return InvalidArgument("invalid argument \"{}\" for \"-f, --filter\" flag: invalid filter '{}'",
+                             filter, filter);
+    }
+    std::string key = filter.substr(0, equals);
+    while (!key.empty() && key.back() == ' ') key.pop_back();
+    std::string value = filter.substr(equals + 1);
+    while (!value.empty() && value.front() == ' ') value.erase(0, 1);
+    out.MutableMember(key).Set(value, true);
+  }
+  return out.Dump();
+}
+
+}  // namespace gantry::cli

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Engine API from the client's side: requests as method, path, query and JSON; answers as JSON,
+// as streams, or as the raw socket under an upgrade. A request goes out at once under our own API
+// version; only a server that refuses that version costs a second try. One connection is kept for
+// the plain calls, each stream has its own. One thread.
+//
+// A status of 400 or more is an Error "Error response from daemon: MESSAGE" of a fitting kind.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "formats/json.h"
+#include "wire/http_client.h"
+#include "wire/url.h"
+
+namespace gantry::cli {
+
+using formats::Json;
+
+struct ApiRequest {
+  std::string method = "GET";
+  std::string path;  // "/containers/json", encoded
+  wire::Query query;
+  std::optional<Json> body;
+  std::vector<wire::HttpHeaders::Field> headers;
+  bool upgrade = false;  // asks for the raw connection
+};
+
+struct ApiAnswer {
+  int status = 200;
+  wire::HttpHeaders headers;
+  std::string body;
+};
+
+// An answer whose body is still to come.
+struct ApiStream {
+  wire::HttpConnection connection;
+  wire::HttpResponse head;
+};
+
+class Api {
+ public:
+  // `url` is the endpoint as the user wrote it, for messages. `fixed_version`: never negotiate.
+  Api(wire::Endpoint endpoint, std::string url, std::string fixed_version,
+      std::vector<wire::HttpHeaders::Field> headers);
+
+  Result<ApiAnswer> Call(const ApiRequest& request);
+  // Call, then the body as JSON; null for an empty one.
+  Result<Json> Get(std::string path, wire::Query query = {});
+  Result<Json> Post(std::string path, wire::Query query = {}, std::optional<Json> body = {});
+
+  // A request whose answer is read later by Receive, so that several can be under way.
+  Result<wire::HttpConnection> Start(const ApiRequest& request);
+  Result<ApiStream> Receive(wire::HttpConnection connection, const ApiRequest& request);
+  // Both; negotiates.
+  Result<ApiStream> Open(const ApiRequest& request);
+  // `source` to its end is the request's body.
+  Result<ApiStream> Upload(const ApiRequest& request, BorrowedFd source, std::string_view type);
+
+  // The version that is spoken: ours until a server has refused it.
+  const std::string& version() const { return version_; }
+  const std::string& url() const { return url_; }
+  static constexpr std::string_view kOurVersion = "1.43";
+
+ private:
+  Result<wire::HttpConnection> Connection();
+  wire::HttpRequest Head(const ApiRequest& request) const;
+  bool Renegotiate(const wire::HttpResponse& head, std::string_view body);
+  Error Failure(const wire::HttpResponse& head, std::string_view body,
+                const ApiRequest& request) const;
+
+  wire::Endpoint endpoint_;
+  std::string url_;
+  std::string version_;
+  bool version_settled_;
+  std::vector<wire::HttpHeaders::Field> headers_;
+  std::optional<wire::HttpConnection> kept_;
+};
+
+// {"label": ["a", "b"]} from "label=a", "label=b": the value of the `filters` parameter.
+Result<std::string> FormatFilters(const std::vector<std::string>& filters);
+
+}  // namespace gantry::cli
