@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/oci_mounts.h"
+
+#include <algorithm>
+#include <string_view>
+
+namespace gantry::engine {
+namespace {
+
+std::vector<oci::Mount> DefaultMounts(const HostConfig& host) {
+  std::vector<oci::Mount> mounts = {
+      {"/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}, {}, {}},
+      {"/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}, {}, {}},
+      {"/dev/pts",
+       "devpts",
+       "devpts",
+       {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"},
+       {},
+       {}},
+      {"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", "ro"}, {}, {}},
+      {"/sys/fs/cgroup", "cgroup", "cgroup", {"ro", "nosuid", "noexec", "nodev"}, {}, {}},
+      {"/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}, {}, {}},
+  };
+  if (host.ipc_mode != "none") {
+    mounts.push_back(
+        {"/dev/shm",
+         "tmpfs",
+         "shm",
+         {"nosuid", "noexec", "nodev", "mode=1777", fmt::format("size={}", host.shm_size)},
+         {},
+         {}});
+  }
+  return mounts;
+}
+
+std::vector<std::string> Split(std::string_view text, char separator) {
+  std::vector<std::string> out;
+  while (!text.empty()) {
+    size_t end = std::min(text.find(separator), text.size());
+    if (end > 0) out.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
+
+// A flag that a later option takes back: "exec" after "noexec".
+std::string Opposite(const std::string& option) {
+  for (std::string_view flag : {"exec", "suid", "dev", "atime", "diratime"}) {
+    if (option == flag) return "no" + option;
+    if (option.size() == flag.size() + 2 && option.starts_with("no") && option.ends_with(flag)) {
+      return std::string(flag);
+    }
+  }
+  if (option == "rw") return "ro";
+  if (option == "ro") return "rw";
+  return "";
+}
+
+oci::Mount MakeTmpfs(const std::string& target, const std::vector<std::string>& options) {
+  oci::Mount mount{target, "tmpfs", "tmpfs", {"noexec", "nosuid", "nodev", "rprivate"}, {}, {}};
+  for (const std::string& option : options) {
+    std::erase(mount.options, Opposite(option));
+    std::erase(mount.options, option);
+    mount.options.push_back(option);
+  }
+  return mount;
+}
+
+std::vector<oci::Mount> TmpfsMounts(const HostConfig& host) {
+  std::vector<oci::Mount> mounts;
+  for (const auto& [target, options] : host.tmpfs) {
+    mounts.push_back(MakeTmpfs(target, Split(options, ',')));
+  }
+  for (const MountConfig& mount : host.mounts) {
+    if (mount.type != "tmpfs") continue;
+    std::vector<std::string> options;
+    if (mount.tmpfs_options && mount.tmpfs_options->mode != 0) {
+      options.push_back(fmt::format("mode={:o}", mount.tmpfs_options->mode));
+    }
+    if (mount.tmpfs_options && mount.tmpfs_options->size_bytes != 0) {
+      options.push_back(fmt::format("size={}", mount.tmpfs_options->size_bytes));
+    }
+    if (mount.read_only) options.push_back("ro");
+    mounts.push_back(MakeTmpfs(mount.target, options));
+  }
+  return mounts;
+}
+
+// Parents before children; what is equally deep keeps its order.
+void SortByDepth(std::vector<oci::Mount>* mounts) {
+  auto depth = [](const oci::Mount& mount) {
+    return std::count(mount.destination.begin(), mount.destination.end(), '/') -
+           (mount.destination.ends_with('/') ? 1 : 0);
+  };
+  std::stable_sort(mounts->begin(), mounts->end(),
+                   [&](const oci::Mount& a, const oci::Mount& b) { return depth(a) < depth(b); });
+}
+
+}  // namespace
+
+Result<std::vector<oci::Mount>> MakeMounts(const SpecRequest& request) {
+  const HostConfig& host = *request.host;
+  std::vector<oci::Mount> asked = TmpfsMounts(host);
+  asked.insert(asked.end(), request.mounts.begin(), request.mounts.end());
+  SortByDepth(&asked);
+  auto is_asked = [&](std::string_view destination) {
+    return std::any_of(asked.begin(), asked.end(),
+                       [&](const oci::Mount& mount) { return mount.destination == destination; });
+  };
+  for (const oci::Mount& mount : asked) {
+    if (mount.destination.empty() || mount.destination[0] != '/' || mount.destination == "/") {
+      return InvalidArgument(
+          "invalid mount config: invalid mount path: '{}' mount path must be "
+          "absolute and not '/'",
+          mount.destination);
+    }
+  }
+
+  bool own_dev = is_asked("/dev");
+  std::vector<oci::Mount> mounts;
+  for (oci::Mount& mount : DefaultMounts(host)) {
+    if (is_asked(mount.destination) || (own_dev && mount.destination.starts_with("/dev/"))) {
+      continue;
+    }
+    bool writable =
+        host.privileged && (mount.destination == "/sys" || mount.destination == "/sys/fs/cgroup");
+    if (writable) std::erase(mount.options, "ro");
+    mounts.push_back(std::move(mount));
+  }
+  mounts.insert(mounts.end(), asked.begin(), asked.end());
+  bool init = host.init.value_or(false) && host.pid_mode.empty();
+  if (init) {
+    mounts.push_back({"/sbin/docker-init", "bind", request.init_program, {"bind", "ro"}, {}, {}});
+  }
+  return mounts;
+}
+
+}  // namespace gantry::engine
