@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/http_server.h"
+
+#include <grp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <future>
+#include <utility>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "wire/listener.h"
+#include "wire/socket_io.h"
+
+namespace gantry::wire {
+namespace {
+
+constexpr size_t kMaxHeld = 10'000;
+constexpr std::chrono::seconds kIdleLife{300};
+constexpr std::chrono::seconds kHeadLife{30};
+constexpr std::chrono::seconds kSweepInterval{5};
+constexpr size_t kReadChunk = size_t{16} << 10;
+
+// For what goes wrong before a handler is reached.
+std::string PlainAnswer(int status, std::string_view message) {
+  return fmt::format(
+      "HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+      "Content-Length: {}\r\n\r\n{}\n",
+      status, ReasonPhrase(status), message.size() + 1, message);
+}
+
+int StatusOfHeadError(const Error& error) {
+  switch (error.kind()) {
+    case ErrorKind::kResourceExhausted:
+      return 431;
+    case ErrorKind::kUnimplemented:
+      return 501;
+    default:
+      return 400;
+  }
+}
+
+}  // namespace
+
+Result<std::shared_ptr<HttpServer>> HttpServer::Create(WorkerPool& workers, EventLoop& parked,
+                                                       Handler handler) {
+  auto thread = TRY(LoopThread::Start());
+  std::shared_ptr<HttpServer> server(
+      new HttpServer(workers, parked, std::move(handler), std::move(thread)));
+  server->loop().Post([raw = server.get()] { raw->Sweep(); });
+  return server;
+}
+
+HttpServer::HttpServer(WorkerPool& workers, EventLoop& parked, Handler handler,
+                       std::unique_ptr<LoopThread> thread)
+    : workers_(workers),
+      parked_(parked),
+      handler_(std::move(handler)),
+      thread_(std::move(thread)) {}
+
+HttpServer::~HttpServer() {
+  // The thread ends first: the other members are its.
+  thread_.reset();
+}
+
+Result<> HttpServer::Listen(const std::string& url, const std::string& group) {
+  return Adopt(TRY(OpenListener(url, group)));
+}
+
+Result<> HttpServer::Adopt(UniqueFd listener) {
+  std::promise<Result<>> done;
+  loop().Post([this, &done, &listener] {
+    BorrowedFd fd = listener;
+    listeners_.push_back(std::move(listener));
+    done.set_value(loop().Watch(fd, EPOLLIN, [this, fd](uint32_t) { Accept(fd); }));
+  });
+  return done.get_future().get();
+}
+
+void HttpServer::Stop() {
+  std::promise<void> done;
+  loop().Post([this, &done] {
+    for (const UniqueFd& listener : listeners_) loop().Unwatch(listener);
+    listeners_.clear();
+    for (const auto& [fd, connection] : held_) loop().Unwatch(BorrowedFd(fd));
+    held_.clear();
+    done.set_value();
+  });
+  done.get_future().get();
+}
+
+void HttpServer::Accept(BorrowedFd listener) {
+  for (;;) {
+    UniqueFd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket.valid()) {
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) log::Warning("accepting a connection: {}", std::strerror(errno));
+      return;
+    }
+    if (held_.size() >= kMaxHeld) {
+      (void)SendAll(socket, PlainAnswer(503, "too many connections"));
+      continue;
+    }
+    auto connection = std::make_unique<ServerConnection>();
+    connection->socket = std::move(socket);
+    Hold(std::move(connection));
+  }
+}
+
+void HttpServer::Resume(std::unique_ptr<ServerConnection> connection) {
+  if (!connection->received.empty()) {
+    // A pipelined request waits: it never passes through epoll again.
+    auto shared = std::make_shared<std::unique_ptr<ServerConnection>>(std::move(connection));
+    workers_.Run([self = shared_from_this(), shared] { self->Serve(std::move(*shared)); });
+    return;
+  }
+  auto shared = std::make_shared<std::unique_ptr<ServerConnection>>(std::move(connection));
+  loop().Post([this, shared] { Hold(std::move(*shared)); });
+}
+
+void HttpServer::Hold(std::unique_ptr<ServerConnection> connection) {
+  if (listeners_.empty()) return;  // stopped
+  int fd = connection->socket.get();
+  connection->deadline = SteadyClock::now() + kIdleLife;
+  Result<> watching =
+      loop().Watch(connection->socket, EPOLLIN, [this, fd](uint32_t) { OnReadable(fd); });
+  if (!watching.ok()) return log::Warning("{}", watching.error().message());
+  held_[fd] = std::move(connection);
+}
+
+void HttpServer::Drop(int fd) {
+  loop().Unwatch(BorrowedFd(fd));
+  held_.erase(fd);
+}
+
+void HttpServer::OnReadable(int fd) {
+  ServerConnection& connection = *held_.at(fd);
+  std::array<char, kReadChunk> buffer;
+  ssize_t count = ::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT);
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (count <= 0) return Drop(fd);
+  std::string_view data(buffer.data(), static_cast<size_t>(count));
+  if (!connection.parser.started()) connection.deadline = SteadyClock::now() + kHeadLife;
+  Result<size_t> used = connection.parser.Feed(data);
+  if (!used.ok()) {
+    std::string answer = PlainAnswer(StatusOfHeadError(used.error()), used.error().message());
+    (void)::send(fd, answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return Drop(fd);
+  }
+  if (!connection.parser.done()) return;
+  connection.received.assign(data.substr(*used));
+  auto ready = std::make_shared<std::unique_ptr<ServerConnection>>(std::move(held_.at(fd)));
+  Drop(fd);
+  workers_.Run([self = shared_from_this(), ready] { self->Serve(std::move(*ready)); });
+}
+
+void HttpServer::Sweep() {
+  auto now = SteadyClock::now();
+  std::vector<int> over;
+  for (const auto& [fd, connection] : held_) {
+    if (connection->deadline < now) over.push_back(fd);
+  }
+  for (int fd : over) Drop(fd);
+  loop().After(kSweepInterval, [this] { Sweep(); });
+}
+
+void HttpServer::Serve(std::unique_ptr<ServerConnection> connection) {
+  for (;;) {
+    if (!connection->parser.done()) {
+      Result<size_t> used = connection->parser.Feed(connection->received);
+      if (!used.ok()) {
+        (void)SendAll(connection->socket,
+                      PlainAnswer(StatusOfHeadError(used.error()), used.error().message()));
+        return;
+      }
+      connection->received.erase(0, *used);
+      if (!connection->parser.done()) return Resume(std::move(connection));
+    }
+    if (!ServeOne(&connection)) return;
+    if (connection->received.empty()) return Resume(std::move(connection));
+  }
+}
+
+bool HttpServer::ServeOne(std::unique_ptr<ServerConnection>* connection) {
+  HttpRequest request = (*connection)->parser.TakeRequest();
+  Result<Target> target = ParseTarget(request.target);
+  if (!target.ok()) {
+    (void)SendAll((*connection)->socket, PlainAnswer(400, target.error().message()));
+    return false;
+  }
+  Exchange exchange(shared_from_this(), std::move(*connection), std::move(request),
+                    *std::move(target));
+  handler_(exchange);
+  if (exchange.state_ == Exchange::State::kTaken) return false;
+  if (exchange.state_ == Exchange::State::kOpen) {
+    (void)exchange.Respond(500, "nobody answered this request\n");
+  }
+  // A stream that was not finished has failed half way: only closing says so.
+  if (exchange.state_ != Exchange::State::kDone || !exchange.keep_alive_) return false;
+  if (!exchange.SkipBody()) return false;
+  *connection = std::move(exchange.connection_);
+  return true;
+}
+
+}  // namespace gantry::wire

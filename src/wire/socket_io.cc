@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/socket_io.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+
+#include "base/stop_token.h"
+
+namespace gantry::wire {
+namespace {
+
+constexpr std::chrono::minutes kSendTimeout{10};
+
+Result<> SendVector(BorrowedFd socket, iovec* pieces, size_t count) {
+  while (count > 0) {
+    if (pieces->iov_len == 0) {
+      ++pieces;
+      --count;
+      continue;
+    }
+    msghdr message{};
+    message.msg_iov = pieces;
+    message.msg_iovlen = count;
+    ssize_t sent = ::sendmsg(socket.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) {
+        TRY_WITH(WaitFor(socket, POLLOUT, kSendTimeout), "sending to a client");
+        continue;
+      }
+      return Unavailable("sending to a client: it has hung up");
+    }
+    size_t left = static_cast<size_t>(sent);
+    while (count > 0 && left >= pieces->iov_len) {
+      left -= pieces->iov_len;
+      ++pieces;
+      --count;
+    }
+    if (count > 0) {
+      pieces->iov_base = static_cast<char*>(pieces->iov_base) + left;
+      pieces->iov_len -= left;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<> SendAll(BorrowedFd socket, std::string_view data) {
+  iovec piece{const_cast<char*>(data.data()), data.size()};
+  return SendVector(socket, &piece, 1);
+}
+
+Result<> SendAll(BorrowedFd socket, std::initializer_list<std::string_view> pieces) {
+  std::array<iovec, 8> vector;
+  CHECK(pieces.size() <= vector.size());
+  size_t count = 0;
+  for (std::string_view piece : pieces) {
+    vector[count++] = {const_cast<char*>(piece.data()), piece.size()};
+  }
+  return SendVector(socket, vector.data(), count);
+}
+
+}  // namespace gantry::wire

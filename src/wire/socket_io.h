@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Blocking writes on sockets that are non-blocking: poll(2) in between. Any thread, one a socket.
+#pragma once
+
+#include <initializer_list>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+
+namespace gantry::wire {
+
+// All of it; kUnavailable when the peer is gone or takes nothing for ten minutes.
+Result<> SendAll(BorrowedFd socket, std::string_view data);
+// Several pieces as one.
+Result<> SendAll(BorrowedFd socket, std::initializer_list<std::string_view> pieces);
+
+}  // namespace gantry::wire

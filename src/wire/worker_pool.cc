@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/worker_pool.h"
+
+#include <chrono>
+#include <thread>
+#include <utility>
+
+namespace gantry::wire {
+namespace {
+
+// An idle thread beyond the first few ends after this time.
+constexpr std::chrono::seconds kIdleLife{10};
+constexpr size_t kKeptThreads = 4;
+
+}  // namespace
+
+WorkerPool::WorkerPool(size_t limit) : limit_(limit) {}
+
+WorkerPool::~WorkerPool() {
+  MutexLock lock(mutex_);
+  stopping_ = true;
+  wake_.NotifyAll();
+  while (threads_ > 0) empty_.Wait(mutex_);
+}
+
+void WorkerPool::Run(std::function<void()> work) {
+  MutexLock lock(mutex_);
+  queue_.push_back(std::move(work));
+  if (idle_ >= queue_.size()) {
+    wake_.NotifyOne();
+    return;
+  }
+  if (threads_ >= limit_) return;
+  ++threads_;
+  std::thread([this] { Loop(); }).detach();
+}
+
+void WorkerPool::Loop() {
+  mutex_.Lock();
+  for (;;) {
+    bool waited_in_vain = false;
+    ++idle_;
+    while (queue_.empty() && !stopping_ && !(waited_in_vain && threads_ > kKeptThreads)) {
+      waited_in_vain = !wake_.WaitFor(mutex_, kIdleLife);
+    }
+    --idle_;
+    if (queue_.empty()) break;
+    std::function<void()> work = std::move(queue_.front());
+    queue_.pop_front();
+    mutex_.Unlock();
+    work();
+    work = nullptr;
+    mutex_.Lock();
+  }
+  --threads_;
+  if (threads_ == 0) empty_.NotifyAll();
+  mutex_.Unlock();
+}
+
+}  // namespace gantry::wire
