@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""images, tag, rmi, save, load, pull; archives by skopeo and umoci, gzip and zstd layers."""
+import json
+import re
+import subprocess
+import tarfile
+
+import pytest
+
+from harness.engine import until
+from harness.places import IMAGE, IMAGE_TAR
+
+CONFIG = '''version: 0.1
+storage: {{filesystem: {{rootdirectory: {root}}}}}
+http: {{addr: 127.0.0.1:{port}}}
+'''
+
+
+@pytest.fixture(scope='session')
+def registry(client, tmp_path_factory):
+    """Debian's docker-registry on the loopback of the engine's namespace, filled by skopeo."""
+    folder = tmp_path_factory.mktemp('registry')
+    (folder / 'config.yml').write_text(CONFIG.format(root=folder / 'data', port=5000))
+    process = client.engine.spawn(['docker-registry', 'serve', str(folder / 'config.yml')], OTEL_TRACES_EXPORTER='none')
+    try:
+        until(lambda: client.engine.inside('curl', '-s', 'http://127.0.0.1:5000/v2/', check=False).returncode == 0, 20)
+        layout = folder / 'layout'
+        made(layout)
+        for tag in ('one', 'zstd', 'docker'):
+            extra = {'zstd': ['--dest-compress-format', 'zstd', '--dest-compress'], 'docker': ['--format', 'v2s2'], 'one': []}[tag]
+            client.engine.inside('skopeo', 'copy', '--insecure-policy', '-q', '--dest-tls-verify=false', *extra, f'oci:{layout}:one',
+                                 f'docker://127.0.0.1:5000/some/image:{tag}')
+        yield '127.0.0.1:5000/some/image'
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def made(layout):
+    """An image of two layers by umoci: busybox, then a directory with owner and mode of its own."""
+    run = lambda *a: subprocess.run(list(map(str, a)), check=True, stdout=subprocess.DEVNULL)
+    rootfs = layout.parent / 'bundle' / 'rootfs'
+    run('umoci', 'init', '--layout', layout)
+    run('umoci', 'new', '--image', f'{layout}:one')
+    run('umoci', 'unpack', '--image', f'{layout}:one', layout.parent / 'bundle')
+    for folder in ('bin', 'etc', 'tmp', 'var/lib'):
+        (rootfs / folder).mkdir(parents=True, exist_ok=True)
+    run('cp', '/bin/busybox', rootfs / 'bin/busybox')
+    for applet in ('sh', 'cat', 'ls', 'stat', 'echo', 'id', 'true'):
+        (rootfs / 'bin' / applet).symlink_to('busybox')
+    (rootfs / 'etc/passwd').write_text('root:x:0:0::/root:/bin/sh\napp:x:777:778::/var/lib/app:/bin/sh\n')
+    (rootfs / 'etc/group').write_text('root:x:0:\napp:x:778:\nextra:x:900:app\n')
+    (rootfs / 'etc/gone').write_text('x')
+    run('umoci', 'repack', '--refresh-bundle', '--image', f'{layout}:one', layout.parent / 'bundle')
+    run('mkdir', '-p', rootfs / 'var/lib/app')
+    run('chown', '777:778', rootfs / 'var/lib/app')
+    run('chmod', '2750', rootfs / 'var/lib/app')
+    (rootfs / 'var/lib/app/data').write_text('two layers\n')
+    (rootfs / 'etc/gone').unlink()
+    run('umoci', 'repack', '--image', f'{layout}:one', layout.parent / 'bundle')
+    run('umoci', 'config', '--image', f'{layout}:one', '--config.user', 'app', '--config.workingdir', '/var/lib/app', '--config.cmd', 'cat', '--config.cmd',
+        'data', '--config.env', 'FROM=image', '--config.label', 'made=here')
+
+
+def check_image(client, reference):
+    assert client.run(reference).text == 'two layers'
+    out = client.run(reference, 'sh', '-c', 'id; stat -c "%u %g %a" .; ls /etc/gone; echo $FROM').out
+    assert 'uid=777(app) gid=778(app)' in out and 'extra' in out and '777 778 2750' in out and out.split()[-1] == 'image'
+
+
+def remove(client, *references):
+    for reference in references:
+        client('rmi', '-f', reference)
+
+
+def test_list(client):
+    shown = client.ok('images')
+    assert re.search(r'REPOSITORY\s+TAG\s+IMAGE ID\s+CREATED\s+SIZE', shown) and re.search(r'gantry/busybox\s+latest\s+[0-9a-f]{12}', shown)
+    assert client.ok('images', '--format', '{{.Repository}}:{{.Tag}}', 'gantry/busybox') == IMAGE
+
+
+def test_tag_and_untag(client):
+    client.ok('tag', IMAGE, 'other/name:v1')
+    ident = client.ok('inspect', '-f', '{{.Id}}', 'other/name:v1')
+    assert ident == client.ok('inspect', '-f', '{{.Id}}', IMAGE)
+    assert client.run('other/name:v1', 'echo', 'x').text == 'x'
+    assert 'Untagged: other/name:v1' in client.ok('rmi', 'other/name:v1')
+    assert client('inspect', 'other/name:v1').code == 1 and client.run(IMAGE, 'true').code == 0
+
+
+def test_rmi_in_use(client, names):
+    client.ok('tag', IMAGE, 'only/name:v1')
+    client.ok('run', '-d', '--name', names(), 'only/name:v1', 'sleep', '100')
+    ident = client.ok('inspect', '-f', '{{.Id}}', IMAGE)
+    client.ok('rmi', 'only/name:v1')
+    done = client('rmi', ident)
+    assert done.code == 1 and 'conflict' in done.err.lower()
+
+
+def test_save_and_load(client, tmp_path):
+    client.ok('tag', IMAGE, 'saved/it:v1')
+    client.ok('save', '-o', tmp_path / 'a.tar', 'saved/it:v1')
+    with tarfile.open(tmp_path / 'a.tar') as archive:
+        manifest = json.load(archive.extractfile('manifest.json'))
+        assert manifest[0]['RepoTags'] == ['saved/it:v1'] and manifest[0]['Config'] and manifest[0]['Layers']
+        for name in manifest[0]['Layers']:
+            assert archive.getmember(name)
+    client.ok('rmi', 'saved/it:v1')
+    assert 'Loaded image: saved/it:v1' in client.ok('load', '-i', tmp_path / 'a.tar')
+    assert client.run('saved/it:v1', 'echo', 'back').text == 'back'
+    remove(client, 'saved/it:v1')
+
+
+def test_save_to_stdout_and_load_from_stdin(client):
+    process = client.start('save', IMAGE)
+    data, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert f'Loaded image: {IMAGE}' in client('load', stdin=data).out
+
+
+@pytest.mark.parametrize('form', ['docker-archive', 'oci-archive'])
+def test_load_from_skopeo(client, tmp_path, form):
+    if form == 'oci-archive' and client.engine.kind == 'p':
+        pytest.skip('dockerd 20.10 loads no OCI archive')
+    made(tmp_path / 'layout')
+    name = 'skopeo/made:v1'
+    target = f'{form}:{tmp_path}/a.tar:{"docker.io/" if form == "oci-archive" else ""}{name}'
+    subprocess.run(['skopeo', 'copy', '--insecure-policy', '-q', f'oci:{tmp_path}/layout:one', target], check=True)
+    client.ok('load', '-i', tmp_path / 'a.tar')
+    check_image(client, name)
+    remove(client, name)
+
+
+def test_pull(client, registry):
+    out = client.ok('pull', f'{registry}:one')
+    assert 'Digest: sha256:' in out and 'Status: Downloaded newer image' in out
+    check_image(client, f'{registry}:one')
+    assert 'Status: Image is up to date' in client.ok('pull', f'{registry}:one')
+    remove(client, f'{registry}:one')
+
+
+@pytest.mark.parametrize('tag', ['zstd', 'docker'])
+def test_pull_other_forms(client, registry, tag):
+    if tag == 'zstd' and client.engine.kind == 'p':
+        pytest.skip('dockerd 20.10 reads no zstd')
+    client.ok('pull', f'{registry}:{tag}')
+    check_image(client, f'{registry}:{tag}')
+    remove(client, f'{registry}:{tag}')
+
+
+def test_pull_by_digest(client, registry):
+    out = client.ok('pull', f'{registry}:one')
+    digest = re.search(r'Digest: (sha256:[0-9a-f]{64})', out).group(1)
+    remove(client, f'{registry}:one')
+    client.ok('pull', f'{registry}@{digest}')
+    check_image(client, f'{registry}@{digest}')
+    remove(client, f'{registry}@{digest}')
+
+
+def test_run_pulls(client, registry):
+    assert client.run(f'{registry}:one').text == 'two layers'
+    remove(client, f'{registry}:one')
+
+
+@pytest.mark.parametrize('reference, words', [('{r}:nosuch', ['nosuch', 'unknown']), ('127.0.0.1:5000/no/such:x', ['unknown']),
+                                              ('127.0.0.1:9/some/image:x', ['refused']), ('UPPER/case:x', ['reference']), ('a:b:c', ['reference']),
+                                              ('{r}@sha256:12', ['reference'])])
+def test_bad_pull(client, registry, reference, words):
+    before = client.ok('images', '-q')
+    done = client('pull', reference.format(r=registry))
+    assert done.code == 1 and all(w in done.err for w in words), done.err
+    assert client.ok('images', '-q') == before
+
+
+def test_run_of_an_image_that_is_nowhere(client):
+    done = client.run('127.0.0.1:9/nowhere:x', 'true')
+    assert done.code == 125 and 'refused' in done.err and "Unable to find image '127.0.0.1:9/nowhere:x' locally" in done.err
+
+
+def test_progress_is_lines_in_a_pipe(client, registry):
+    out = client.ok('pull', f'{registry}:one')
+    assert 'Pulling from some/image' in out and '\x1b' not in out and 'Pull complete' in out
+    remove(client, f'{registry}:one')

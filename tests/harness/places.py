@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where things are: the tree, its binaries, and names that are private to this test run."""
+import os
+import sys
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parent.parent.parent
+BIN = Path(os.environ.get('GANTRY_BIN', TREE / 'build/release/bin'))
+IMAGE_TAR = TREE / 'build/release/share/gantry-busybox.tar'
+IMAGE = 'gantry/busybox:latest'
+SOAK = bool(os.environ.get('GANTRY_SOAK'))
+RESULTS = TREE / 'build/results'
+
+sys.path.insert(0, str(TREE / 'tools/dev'))
+sys.dont_write_bytecode = True
+
+
+class Names:
+    """Paths and names of one private stack. They are short: a unix socket's path has 107 bytes."""
+
+    def __init__(self, kind, number=0):
+        self.token = f'{kind}{os.getpid()}{chr(97 + number % 26)}'
+        self.state = f'/run/gt-{self.token}'
+        self.root = f'/var/lib/gt-{self.token}'
+        self.bridge = f'gt{os.getpid() % 100000}{kind[0]}{chr(97 + number % 26)}'
+        self.cgroup_parent = f'/gt-{self.token}'
+        self.netns_name = f'gt-{self.token}'
+        self.netns = f'/run/netns/{self.netns_name}'
