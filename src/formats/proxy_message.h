@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the engine and gantry-proxy say to each other on proxy.sock (docs/port-proxy.md): each
+// message is its length (4 bytes, network order), then that many bytes of JSON. Pure; any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace gantry::formats {
+
+inline constexpr size_t kMaxProxyMessageBytes = size_t{4} << 20;
+
+// One published port: the same host port on each of `addresses`.
+struct ProxyListener {
+  std::string protocol;                // "tcp" or "udp"
+  std::vector<std::string> addresses;  // "0.0.0.0", "::", …
+  uint16_t first_port = 0;             // 0: any of ip_local_port_range
+  uint16_t last_port = 0;              // one of first…last
+  std::string target_address;
+  uint16_t target_port = 0;
+  bool operator==(const ProxyListener&) const = default;
+};
+
+enum class ProxyOperation { kSet, kList, kStop };
+
+struct ProxyRequest {
+  ProxyOperation operation = ProxyOperation::kList;
+  std::string owner;                     // kSet: whose listeners these are from now on, all of them
+  std::vector<ProxyListener> listeners;  // kSet: empty removes the owner
+};
+
+struct ProxyOwner {
+  std::string owner;
+  std::vector<ProxyListener> listeners;  // first_port == last_port: the port that was taken
+};
+
+// Why a kSet was refused; nothing of it was done.
+struct ProxyFailure {
+  uint32_t listener = 0;  // index in the request
+  std::string address;
+  uint16_t port = 0;
+  int error_number = 0;
+  std::string holder;  // the owner that has the port already; "" for another program
+  std::string message;
+};
+
+struct ProxyReply {
+  std::optional<ProxyFailure> failure;
+  std::vector<uint16_t> ports;     // kSet: the port of each listener
+  std::vector<ProxyOwner> owners;  // kList
+};
+
+// With the length in front.
+std::string EncodeProxyRequest(const ProxyRequest& request);
+std::string EncodeProxyReply(const ProxyReply& reply);
+// Without it.
+Result<ProxyRequest> DecodeProxyRequest(std::string_view json);
+Result<ProxyReply> DecodeProxyReply(std::string_view json);
+
+// The length that a message begins with; kInvalidArgument beyond kMaxProxyMessageBytes. Needs four
+// bytes.
+Result<size_t> ProxyMessageSize(std::string_view start);
+
+}  // namespace gantry::formats

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// rtnetlink: links, addresses and routes (rtnetlink(7)). Append… functions add one message to a
+// batch; List… functions dump. Any thread, each with its own socket.
+#pragma once
+
+#include <netinet/in.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "kernel/netlink.h"
+
+namespace gantry::kernel {
+
+using HardwareAddress = std::array<uint8_t, 6>;
+
+// A veth pair whose other end is born inside a namespace, both up. Making it here and moving it
+// costs 15–30 ms more: each move waits for a grace period.
+struct VethSpec {
+  std::string name;  // our end
+  int master = 0;    // index of its bridge, 0: none
+  std::string peer;  // the name of the end inside
+  BorrowedFd peer_netns;
+  HardwareAddress peer_mac{};
+  uint32_t mtu = 1500;
+};
+void AppendCreateVeth(NetlinkBatch* batch, const VethSpec& spec);
+// Up, with a MAC address of its own: else it would follow its ports' as they come and go.
+void AppendCreateBridge(NetlinkBatch* batch, const std::string& name, const HardwareAddress& mac,
+                        uint32_t mtu);
+void AppendLinkUp(NetlinkBatch* batch, int index);
+void AppendDeleteLink(NetlinkBatch* batch, int index);
+// IPv4.
+void AppendAddAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t prefix_length);
+void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway);
+
+struct Link {
+  int index = 0;
+  std::string name;
+  std::string kind;  // "veth", "bridge", "" for hardware
+  int master = 0;
+  bool up = false;
+  uint32_t mtu = 0;
+  HardwareAddress mac{};
+};
+Result<std::vector<Link>> ListLinks(NetlinkSocket* socket);
+// kNotFound when there is none.
+Result<Link> FindLink(NetlinkSocket* socket, const std::string& name);
+// The index of an interface in the socket's namespace, without the lock that all changes take.
+Result<int> LinkIndex(const NetlinkSocket& socket, const std::string& name);
+
+struct LinkAddress {
+  int index = 0;
+  in_addr address{};
+  uint8_t prefix_length = 0;
+};
+Result<std::vector<LinkAddress>> ListAddresses(NetlinkSocket* socket);
+
+struct Route {
+  in_addr destination{};
+  uint8_t prefix_length = 0;
+  int interface = 0;
+  uint32_t table = 0;
+};
+// IPv4, all tables.
+Result<std::vector<Route>> ListRoutes(NetlinkSocket* socket);
+
+}  // namespace gantry::kernel

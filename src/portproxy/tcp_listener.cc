@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A connection is two streams; each moves bytes with splice(2) through a pipe that it holds only
+// while bytes are under way, so that an idle connection costs two descriptors:
+//
+//   client ──splice──> pipe ──splice──> target        (and the same the other way)
+//
+// A stream reads only when its pipe is empty and waits for room only when it is not, so a slow
+// reader slows its writer down. The end of one direction is passed on by shutdown(2); the
+// connection ends when both have ended or one fails.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include <array>
+#include <list>
+
+#include "base/log.h"
+#include "portproxy/listener.h"
+
+namespace gantry::portproxy {
+namespace {
+
+constexpr size_t kPipeBytes = size_t{256} << 10;
+constexpr size_t kSparePipes = 16;
+// Per wake-up, so that one busy connection doesn't starve the others.
+constexpr int kRoundsPerEvent = 16;
+// How long a listener rests when the process is out of descriptors.
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+
+struct Pipe {
+  UniqueFd reader;
+  UniqueFd writer;
+};
+
+// The process's spare pipes: making one costs three system calls.
+std::vector<Pipe>& SparePipes() {
+  static std::vector<Pipe> pipes;
+  return pipes;
+}
+
+Result<Pipe> TakePipe() {
+  auto& spare = SparePipes();
+  if (!spare.empty()) {
+    Pipe pipe = std::move(spare.back());
+    spare.pop_back();
+    return pipe;
+  }
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) return ErrnoError("making a pipe");
+  Pipe pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
+  // Beyond the user's quota the pipe stays at 64 KiB: slower, not wrong.
+  (void)::fcntl(fds[0], F_SETPIPE_SZ, static_cast<int>(kPipeBytes));
+  return pipe;
+}
+
+void GivePipeBack(Pipe pipe) {
+  if (pipe.reader.valid() && SparePipes().size() < kSparePipes) {
+    SparePipes().push_back(std::move(pipe));
+  }
+}
+
+// One direction.
+struct Stream {
+  enum class State { kOpen, kEnding, kEnded };  // kEnding: end seen, bytes still in the pipe
+
+  State state = State::kOpen;
+  Pipe pipe;
+  size_t in_pipe = 0;
+
+  // False when the connection is broken.
+  bool Pump(BorrowedFd from, BorrowedFd to) {
+    for (int round = 0; round < kRoundsPerEvent && state != State::kEnded; ++round) {
+      if (in_pipe == 0 && state == State::kOpen) {
+        int filled = Fill(from);
+        if (filled < 0) return false;
+        if (filled == 0) return true;
+      }
+      if (in_pipe > 0) {
+        ssize_t moved = ::splice(pipe.reader.get(), nullptr, to.get(), nullptr, in_pipe,
+                                 SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (moved < 0) return errno == EAGAIN || errno == EINTR;
+        in_pipe -= static_cast<size_t>(moved);
+        if (in_pipe == 0) GivePipeBack(std::move(pipe));
+      }
+      if (in_pipe == 0 && state == State::kEnding) {
+        state = State::kEnded;
+        // ENOTCONN: the other side has gone already; its own stream notices.
+        (void)::shutdown(to.get(), SHUT_WR);
+      }
+    }
+    return true;
+  }
+
+  // 1: there are bytes or the end; 0: nothing now; -1: broken.
+  int Fill(BorrowedFd from) {
+    if (!pipe.reader.valid()) {
+      auto taken = TakePipe();
+      if (!taken.ok()) return -1;
+      pipe = std::move(taken).value();
+    }
+    ssize_t moved = ::splice(from.get(), nullptr, pipe.writer.get(), nullptr, kPipeBytes,
+                             SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (moved > 0) {
+      in_pipe = static_cast<size_t>(moved);
+      return 1;
+    }
+    int error = errno;
+    GivePipeBack(std::move(pipe));
+    if (moved == 0) {
+      state = State::kEnding;
+      return 1;
+    }
+    return error == EAGAIN || error == EINTR ? 0 : -1;
+  }
+
+  bool WantsRead() const { return state == State::kOpen && in_pipe == 0; }
+  bool WantsWrite() const { return in_pipe > 0; }
+};
+
+class Connection {
+ public:
+  Connection(EventLoop* loop, UniqueFd client, UniqueFd target, std::function<void()> on_end)
+      : loop_(loop), ends_{std::move(client), std::move(target)}, on_end_(std::move(on_end)) {}
+  ~Connection() {
+    for (UniqueFd& end : ends_) loop_->Unwatch(end);
+  }
+
+  // The target is connecting: its first writability, or error, says how that went.
+  Result<> Start() { return Want(1, EPOLLOUT); }
+
+ private:
+  // May destroy *this.
+  void OnEvent(uint32_t events) {
+    if (!connected_ && !FinishConnect(events)) return;
+    bool alive = streams_[0].Pump(ends_[0], ends_[1]) && streams_[1].Pump(ends_[1], ends_[0]);
+    bool ended =
+        streams_[0].state == Stream::State::kEnded && streams_[1].state == Stream::State::kEnded;
+    if (!alive || ended || !UpdateEvents()) End();
+  }
+
+  // Destroys *this, and with it the function it calls.
+  void End() {
+    auto on_end = std::move(on_end_);
+    on_end();
+  }
+
+  // False when there is nothing to pump; the connection may be gone then.
+  bool FinishConnect(uint32_t events) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (::getsockopt(ends_[1].get(), SOL_SOCKET, SO_ERROR, &error, &size) < 0) error = errno;
+    tcp_info info{};
+    socklen_t info_size = sizeof info;
+    bool established =
+        ::getsockopt(ends_[1].get(), IPPROTO_TCP, TCP_INFO, &info, &info_size) == 0 &&
+        info.tcpi_state != TCP_SYN_SENT && info.tcpi_state != TCP_CLOSE;
+    if (error != 0 || (!established && (events & (EPOLLERR | EPOLLHUP)) != 0)) {
+      // The client sees a reset, as it would from a closed port.
+      linger reset{1, 0};
+      (void)::setsockopt(ends_[0].get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+      End();
+      return false;
+    }
+    connected_ = established;
+    return established;
+  }
+
+  bool UpdateEvents() {
+    for (size_t side = 0; side < 2; ++side) {
+      uint32_t wanted = (streams_[side].WantsRead() ? EPOLLIN : 0u) |
+                        (streams_[1 - side].WantsWrite() ? EPOLLOUT : 0u);
+      if (!Want(side, wanted).ok()) return false;
+    }
+    return true;
+  }
+
+  // A side that wants nothing is not watched at all: epoll reports hang-ups whatever was asked for,
+  // and the loop would spin on them.
+  Result<> Want(size_t side, uint32_t wanted) {
+    uint32_t before = std::exchange(events_[side], wanted);
+    if (wanted == before) return {};
+    if (before == 0) {
+      return loop_->Watch(ends_[side], wanted, [this](uint32_t events) { OnEvent(events); });
+    }
+    if (wanted != 0) return loop_->SetEvents(ends_[side], wanted);
+    loop_->Unwatch(ends_[side]);
+    return {};
+  }
+
+  EventLoop* loop_;
+  std::array<UniqueFd, 2> ends_;  // client, target
+  std::array<uint32_t, 2> events_{};
+  std::array<Stream, 2> streams_;  // [0]: client to target
+  bool connected_ = false;
+  std::function<void()> on_end_;
+};
+
+class TcpListener : public Listener {
+ public:
+  TcpListener(EventLoop* loop, UniqueFd socket, const SocketAddress& target)
+      : loop_(loop), socket_(std::move(socket)), target_(target) {}
+  ~TcpListener() override {
+    loop_->Unwatch(socket_);
+    if (pause_ != 0) loop_->CancelTimer(pause_);
+  }
+
+  Result<> Start() {
+    return loop_->Watch(socket_, EPOLLIN, [this](uint32_t) { Accept(); });
+  }
+
+ private:
+  void Accept() {
+    for (int round = 0; round < kRoundsPerEvent; ++round) {
+      UniqueFd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (!client.valid()) {
+        if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
+        return Pause(ErrnoError("accepting a connection"));
+      }
+      auto started = StartConnection(std::move(client));
+      if (!started.ok()) return Pause(started.error());
+    }
+  }
+
+  Result<> StartConnection(UniqueFd client) {
+    UniqueFd target(
+        ::socket(target_.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!target.valid()) return ErrnoError("opening a socket");
+    int one = 1;
+    // The ends decide about delaying small segments, not the relay.
+    (void)::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)::setsockopt(target.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (::connect(target.get(), target_.get(), target_.size) < 0 && errno != EINPROGRESS) {
+      // No way to the container: for the client the port is closed. Not the listener's failure.
+      return {};
+    }
+    auto place = connections_.emplace(connections_.end());
+    *place = std::make_unique<Connection>(loop_, std::move(client), std::move(target),
+                                          [this, place] { connections_.erase(place); });
+    auto started = (*place)->Start();
+    if (!started.ok()) connections_.erase(place);
+    return started;
+  }
+
+  // Out of descriptors or memory: a level-triggered listener would spin.
+  void Pause(const Error& error) {
+    log::Warning("{}; pausing the listener", error.message());
+    if (!loop_->SetEvents(socket_, 0).ok()) return;
+    pause_ = loop_->After(kAcceptPause, [this] {
+      pause_ = 0;
+      auto resumed = loop_->SetEvents(socket_, EPOLLIN);
+      if (!resumed.ok()) log::Failure("{}", resumed.error().message());
+    });
+  }
+
+  EventLoop* loop_;
+  UniqueFd socket_;
+  SocketAddress target_;
+  EventLoop::TimerId pause_ = 0;
+  std::list<std::unique_ptr<Connection>> connections_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Listener>> MakeTcpListener(EventLoop* loop, UniqueFd socket,
+                                                  const SocketAddress& target) {
+  auto listener = std::make_unique<TcpListener>(loop, std::move(socket), target);
+  TRY(listener->Start());
+  return std::unique_ptr<Listener>(std::move(listener));
+}
+
+}  // namespace gantry::portproxy
