@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine: docker's behaviour over the containerd API. One object a daemon, a verb a file
+// (create.cc, start.cc, …). It owns the containers' records, names and endpoints; tasks, images and
+// snapshots are the container daemon's, which it reaches through `client` only. Any thread may call
+// any method. Errors speak docker's words; their kinds become HTTP statuses in engine/api.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "client/containerd.h"
+#include "engine/accounts.h"
+#include "engine/config.h"
+#include "engine/container.h"
+#include "engine/image_index.h"
+#include "networks/networks.h"
+#include "oci/runtime_spec.h"
+#include "wire/worker_pool.h"
+
+namespace gantry::engine {
+
+class Store;
+
+// One entry of docker's event stream.
+struct Event {
+  std::string type;    // "container", "image", "network", …
+  std::string action;  // "create", "start", "die", "exec_create: ls", …
+  std::string actor_id;
+  std::map<std::string, std::string> attributes;
+  WallTime time{};
+};
+
+struct EngineOptions {
+  std::string root;                // ROOT, /var/lib/gantry
+  std::string state;               // RUN, /run/gantry
+  std::string programs_directory;  // where gantry-init, the shim, … are
+  std::string containerd_address;
+  std::string containerd_namespace = "gantry";
+  std::string snapshotter = "overlayfs";
+  // Asked for under a foreign containerd: the absolute path of our shim.
+  std::string runtime = "io.containerd.runc.v2";
+  std::string cgroup_parent = "/gantry";
+  std::string bridge = "gantry0";
+  std::optional<formats::Ipv4Prefix> subnet;
+  // Called for each event, in order for each container; must not call the engine.
+  std::function<void(const Event&)> publish;
+  // Task events of exec'ed processes (exec_id is not empty) go here.
+  std::function<void(const client::TaskEvent&)> exec_event;
+};
+
+class Engine {
+ public:
+  // Opens the store and the networks. Connect() must follow before any verb.
+  static Result<std::unique_ptr<Engine>> Create(EngineOptions options, wire::WorkerPool& workers);
+  ~Engine();
+
+  // Waits for the container daemon, subscribes to its events, compares records with tasks and
+  // networks with the kernel, finishes what a crash has left half done. Later breaks of the
+  // connection are repaired in the background, each with a comparison.
+  Result<> Connect(std::chrono::milliseconds bound);
+  // No new work; what runs is left running.
+  void Shutdown();
+
+  // By id, unique prefix of an id, or name, with or without a slash. kNotFound: "No such container:
+  // NAME".
+  Result<std::shared_ptr<Container>> Find(std::string_view reference) const;
+  // Newest first.
+  std::vector<Container::RecordPointer> List() const;
+
+  struct Created {
+    std::string id;
+    std::vector<std::string> warnings;
+  };
+  // "" gives a made-up name. kAlreadyExists: the name is in use.
+  Result<Created> CreateContainer(std::string name, CreateRequest request);
+
+  enum class Outcome { kDone, kAlreadySo };  // kAlreadySo is HTTP 304
+  Result<Outcome> Start(std::string_view reference);
+  // `timeout` in seconds, negative: for ever; unset: the container's own, else 10.
+  Result<Outcome> Stop(std::string_view reference, std::optional<int64_t> timeout,
+                       std::string_view signal = {});
+  Result<> Restart(std::string_view reference, std::optional<int64_t> timeout,
+                   std::string_view signal = {});
+  // "", a name with or without SIG, or a number; "" is SIGKILL.
+  Result<> Kill(std::string_view reference, std::string_view signal);
+  struct RemoveOptions {
+    bool force = false;
+    bool volumes = false;
+  };
+  Result<> Remove(std::string_view reference, RemoveOptions options);
+  Result<> Rename(std::string_view reference, std::string_view name);
+  Result<> Pause(std::string_view reference);
+  Result<> Unpause(std::string_view reference);
+  Result<> Resize(std::string_view reference, uint32_t width, uint32_t height);
+  // The body of POST /containers/{id}/update.
+  Result<std::vector<std::string>> Update(std::string_view reference, const formats::Json& body);
+
+  // What an exec needs of a running container: the process of its spec and its accounts.
+  struct ExecBasis {
+    oci::Process process;
+    Accounts accounts;
+  };
+  Result<ExecBasis> BasisForExec(const ContainerRecord& record);
+
+  // Paths of docs/state-on-disk.md.
+  std::string ContainerDirectory(std::string_view id) const;
+  std::string LogPath(std::string_view id) const;
+  std::string AttachSocket(std::string_view id, std::string_view process) const;
+  std::string NetworkNamespacePath(std::string_view id) const;
+
+  client::Containerd& containerd() { return *containerd_; }
+  networks::Controller& networks() { return *networks_; }
+  ImageIndex& images() { return *images_; }
+  wire::WorkerPool& workers() { return workers_; }
+  Store& store() { return *store_; }
+  const EngineOptions& options() const { return options_; }
+  void Publish(std::string_view action, const ContainerRecord& record,
+               std::map<std::string, std::string> attributes = {});
+  void Publish(Event event);
+
+ private:
+  Engine(EngineOptions options, wire::WorkerPool& workers);
+
+  // engine.cc
+  void Insert(std::shared_ptr<Container> container);
+  void Erase(const ContainerRecord& record);
+  Result<> ReserveName(const std::string& name, const std::string& id);
+  void ReleaseName(const std::string& name, const std::string& id);
+  std::string MakeName() const;
+  Result<> Save(const Container& container);
+
+  // start.cc
+  Result<> StartWithTurn(Container& container);
+  Result<> RunTask(Container& container, const ContainerRecord& record);
+  Result<oci::Spec> MakeContainerSpec(const ContainerRecord& record,
+                                      const std::vector<client::Mount>& root_mounts,
+                                      const std::optional<networks::Endpoint>& endpoint);
+  Result<Accounts> AccountsOf(const ContainerRecord& record,
+                              const std::vector<client::Mount>& root_mounts);
+  Result<std::optional<networks::Endpoint>> AttachNetwork(const ContainerRecord& record);
+  Result<std::string> NamespaceOf(std::string_view mode, std::string_view kind);
+
+  // exit.cc
+  void OnTaskEvent(const client::TaskEvent& event);
+  void HandleExit(const std::string& id, const client::Exit& exit);
+  void FinishExit(Container& container, const client::Exit& exit);
+  bool ShouldRestart(const ContainerRecord& record) const;
+  void ScheduleRestart(const std::string& id);
+  void CleanTask(const std::string& id);
+
+  // remove.cc
+  Result<> RemoveWithTurn(Container& container);
+  void FinishRemoval(const std::string& id);
+
+  // stop.cc
+  Result<> Signal(Container& container, int signal);
+  Result<> StopAlive(Container& container, std::optional<int64_t> timeout,
+                     std::string_view signal);
+
+  // reconcile.cc
+  Result<> Subscribe();
+  void OnSubscriptionEnded();
+  Result<> Reconcile();
+  void ReconcileContainer(Container& container, const client::TaskState* task);
+
+  const EngineOptions options_;
+  wire::WorkerPool& workers_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<client::Containerd> containerd_;
+  std::unique_ptr<networks::Controller> networks_;
+  std::unique_ptr<ImageIndex> images_;
+  bool unified_cgroups_ = false;
+
+  mutable Mutex mutex_;
+  std::map<std::string, std::shared_ptr<Container>, std::less<>> by_id_ GUARDED_BY(mutex_);
+  std::map<std::string, std::string, std::less<>> id_by_name_ GUARDED_BY(mutex_);
+  std::map<std::string, Accounts> accounts_by_snapshot_ GUARDED_BY(mutex_);
+  bool shutting_down_ GUARDED_BY(mutex_) = false;
+  std::unique_ptr<client::Subscription> subscription_ GUARDED_BY(mutex_);
+};
+
+}  // namespace gantry::engine
