@@ -162,8 +162,7 @@ class Engine {
 
   // stop.cc
   Result<> Signal(Container& container, int signal);
-  Result<> StopAlive(Container& container, std::optional<int64_t> timeout,
-                     std::string_view signal);
+  Result<> StopAlive(Container& container, std::optional<int64_t> timeout, std::string_view signal);
 
   // reconcile.cc
   Result<> Subscribe();

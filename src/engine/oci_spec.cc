@@ -307,7 +307,7 @@ Result<oci::Spec> MakeSpec(const SpecRequest& request) {
   spec.mounts = TRY(MakeMounts(request));
   spec.annotations = host.annotations;
 
-  oci::Platform& platform = spec.platform;
+  oci::LinuxPlatform& platform = spec.platform;
   AddNamespaces(request, &platform.namespaces);
   TRY(MakeSysctls(host, &platform.sysctl));
   platform.resources = TRY(MakeResources(host));

@@ -309,7 +309,7 @@ static void Visit(A& a, TimeOffset& v) {
 }
 
 template <typename A>
-static void Visit(A& a, Platform& v) {
+static void Visit(A& a, LinuxPlatform& v) {
   a.Member("uidMappings", v.uid_mappings);
   a.Member("gidMappings", v.gid_mappings);
   a.Member("sysctl", v.sysctl);
@@ -581,7 +581,7 @@ Result<> CheckNamespaces(const std::vector<Namespace>& namespaces) {
   return {};
 }
 
-Result<> CheckPlatform(const Platform& platform) {
+Result<> CheckPlatform(const LinuxPlatform& platform) {
   TRY(CheckNamespaces(platform.namespaces));
   constexpr std::array<std::string_view, 4> kDevices = {"c", "b", "u", "p"};
   for (size_t i = 0; i < platform.devices.size(); ++i) {

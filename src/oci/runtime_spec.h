@@ -281,7 +281,7 @@ struct TimeOffset {
 };
 
 // The "linux" object.
-struct Platform {
+struct LinuxPlatform {
   std::vector<IdMapping> uid_mappings;
   std::vector<IdMapping> gid_mappings;
   std::map<std::string, std::string> sysctl;
@@ -310,7 +310,7 @@ struct Spec {
   std::vector<Mount> mounts;
   Hooks hooks;
   std::map<std::string, std::string> annotations;
-  Platform platform;  // "linux"
+  LinuxPlatform platform;  // "linux"
 };
 
 // Reads and checks a config.json. Unknown members are ignored (config.md, "Extensibility"). An

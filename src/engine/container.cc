@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/container.h"
+
+#include <array>
+#include <utility>
+
+namespace gantry::engine {
+
+using formats::Json;
+using formats::JsonReader;
+
+namespace {
+
+constexpr std::array<std::string_view, 8> kPhaseNames = {
+    "created", "starting", "running", "paused", "restarting", "exited", "removing", "dead"};
+
+// May a container go from the row's phase to the column's? Columns in the order of Phase.
+constexpr bool kTransitions[8][8] = {
+    // created starting running paused restarting exited removing dead
+    {true, true, true, false, false, true, true, false},     // created
+    {true, true, true, false, true, true, true, false},      // starting
+    {false, false, true, true, true, true, true, false},     // running
+    {false, false, true, true, true, true, true, false},     // paused
+    {false, true, true, false, true, true, true, false},     // restarting
+    {false, true, true, false, true, true, true, true},      // exited
+    {false, false, false, false, false, false, true, true},  // removing
+    {false, false, false, false, false, false, true, true},  // dead
+};
+
+Json TimeToJson(WallTime time) { return Json(UnixNanos(time)); }
+
+void ReadTime(JsonReader& reader, std::string_view key, WallTime* out) {
+  int64_t nanos = 0;
+  reader.Field(key, &nanos);
+  *out = FromUnixNanos(nanos);
+}
+
+Json ToJson(const ContainerState& state) {
+  return Json::MakeObject({
+      {"phase", std::string(kPhaseNames[static_cast<size_t>(state.phase)])},
+      {"pid", state.pid},
+      {"exitCode", state.exit_code},
+      {"error", state.error},
+      {"oomKilled", state.oom_killed},
+      {"hasBeenStarted", state.has_been_started},
+      {"stoppedByUser", state.stopped_by_user},
+      {"restartCount", state.restart_count},
+      {"startedAt", TimeToJson(state.started_at)},
+      {"finishedAt", TimeToJson(state.finished_at)},
+  });
+}
+
+void ReadState(JsonReader& reader, ContainerState* state) {
+  std::string phase;
+  reader.Field("phase", &phase);
+  for (size_t i = 0; i < kPhaseNames.size(); ++i) {
+    if (phase == kPhaseNames[i]) state->phase = static_cast<Phase>(i);
+  }
+  reader.Field("pid", &state->pid);
+  reader.Field("exitCode", &state->exit_code);
+  reader.Field("error", &state->error);
+  reader.Field("oomKilled", &state->oom_killed);
+  reader.Field("hasBeenStarted", &state->has_been_started);
+  reader.Field("stoppedByUser", &state->stopped_by_user);
+  reader.Field("restartCount", &state->restart_count);
+  ReadTime(reader, "startedAt", &state->started_at);
+  ReadTime(reader, "finishedAt", &state->finished_at);
+}
+
+}  // namespace
+
+std::string_view PhaseName(Phase phase) {
+  return phase == Phase::kStarting ? "created" : kPhaseNames[static_cast<size_t>(phase)];
+}
+
+bool MayFollow(Phase from, Phase to) {
+  return kTransitions[static_cast<size_t>(from)][static_cast<size_t>(to)];
+}
+
+Json ToJson(const ContainerRecord& record) {
+  Json endpoints = Json::MakeObject();
+  for (const auto& [name, endpoint] : record.networking.endpoints_config) {
+    endpoints.Set(name, ToJson(endpoint));
+  }
+  return Json::MakeObject({
+      {"id", record.id},
+      {"name", record.name},
+      {"created", TimeToJson(record.created)},
+      {"config", ToJson(record.config)},
+      {"host", ToJson(record.host)},
+      {"endpoints", std::move(endpoints)},
+      {"hostname", record.hostname},
+      {"imageId", record.image_id},
+      {"imageName", record.image_name},
+      {"parentSnapshot", record.parent_snapshot},
+      {"state", ToJson(record.state)},
+  });
+}
+
+Result<ContainerRecord> ParseContainerRecord(const Json& json) {
+  ContainerRecord record;
+  JsonReader reader(json, "container");
+  reader.Field("id", &record.id);
+  reader.Field("name", &record.name);
+  ReadTime(reader, "created", &record.created);
+  reader.Field("hostname", &record.hostname);
+  reader.Field("imageId", &record.image_id);
+  reader.Field("imageName", &record.image_name);
+  reader.Field("parentSnapshot", &record.parent_snapshot);
+  reader.Object("state", [&](JsonReader& state) { ReadState(state, &record.state); });
+  TRY(reader.Finish());
+  record.config = TRY(ParseContainerConfig(json["config"]));
+  record.host = TRY(ParseHostConfig(json["host"]));
+  for (const auto& [name, endpoint] : json["endpoints"].members()) {
+    record.networking.endpoints_config[name] = TRY(ParseEndpointConfig(endpoint));
+  }
+  return record;
+}
+
+Container::Container(ContainerRecord record)
+    : id_(record.id), record_(std::make_shared<const ContainerRecord>(std::move(record))) {}
+
+Container::RecordPointer Container::record() const {
+  MutexLock lock(mutex_);
+  return record_;
+}
+
+void Container::Update(const std::function<void(ContainerRecord&)>& change) {
+  MutexLock lock(mutex_);
+  auto changed = std::make_shared<ContainerRecord>(*record_);
+  change(*changed);
+  CHECK(MayFollow(record_->state.phase, changed->state.phase));
+  record_ = std::move(changed);
+}
+
+Container::Turn::~Turn() {
+  if (container_ == nullptr) return;
+  MutexLock lock(container_->mutex_);
+  container_->turn_taken_ = false;
+  container_->turn_free_.NotifyOne();
+}
+
+Result<Container::Turn> Container::TakeTurn(std::chrono::milliseconds bound) {
+  auto deadline = SteadyClock::now() + bound;
+  MutexLock lock(mutex_);
+  while (turn_taken_) {
+    auto left = deadline - SteadyClock::now();
+    if (left.count() <= 0 || (!turn_free_.WaitFor(mutex_, left) && turn_taken_)) {
+      return Unavailable("container {} is busy: another request holds it for {} s", id_,
+                         std::chrono::duration_cast<std::chrono::seconds>(bound).count());
+    }
+  }
+  turn_taken_ = true;
+  return Turn(this);
+}
+
+uint64_t Container::Wait(WaitCondition condition, WaitCallback callback) {
+  RecordPointer record;
+  uint64_t number = 0;
+  {
+    MutexLock lock(mutex_);
+    number = next_number_++;
+    record = record_;
+    Phase phase = record->state.phase;
+    bool running =
+        record->state.IsAlive() || phase == Phase::kStarting || phase == Phase::kRestarting;
+    bool holds = removed_ || (condition == WaitCondition::kNotRunning && !running);
+    if (!holds) {
+      waiters_.emplace(number, Waiter{condition, std::move(callback)});
+      return number;
+    }
+  }
+  callback(WaitResult{record->state.exit_code, record->state.error});
+  return number;
+}
+
+void Container::CancelWait(uint64_t number) {
+  MutexLock lock(mutex_);
+  waiters_.erase(number);
+}
+
+void Container::Notify(const std::function<bool(WaitCondition)>& which) {
+  std::vector<WaitCallback> callbacks;
+  RecordPointer record;
+  {
+    MutexLock lock(mutex_);
+    record = record_;
+    for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
+      if (which(waiter->second.condition)) {
+        callbacks.push_back(std::move(waiter->second.callback));
+        waiter = waiters_.erase(waiter);
+      } else {
+        ++waiter;
+      }
+    }
+  }
+  for (const WaitCallback& callback : callbacks) {
+    callback(WaitResult{record->state.exit_code, record->state.error});
+  }
+}
+
+void Container::NotifyExit() {
+  Notify([](WaitCondition condition) { return condition != WaitCondition::kRemoved; });
+}
+
+void Container::NotifyRemoved() {
+  std::map<uint64_t, AttachCallback> attaches;
+  {
+    MutexLock lock(mutex_);
+    removed_ = true;
+    attaches.swap(attaches_);
+  }
+  Notify([](WaitCondition) { return true; });
+  for (auto& [number, callback] : attaches) {
+    callback(FailedPrecondition("container {} was removed", id_));
+  }
+}
+
+uint64_t Container::AddAttach(AttachCallback callback) {
+  MutexLock lock(mutex_);
+  uint64_t number = next_number_++;
+  attaches_.emplace(number, std::move(callback));
+  return number;
+}
+
+void Container::CancelAttach(uint64_t number) {
+  MutexLock lock(mutex_);
+  attaches_.erase(number);
+}
+
+std::vector<Container::AttachCallback> Container::TakeAttaches() {
+  MutexLock lock(mutex_);
+  std::vector<AttachCallback> out;
+  for (auto& [number, callback] : attaches_) out.push_back(std::move(callback));
+  attaches_.clear();
+  return out;
+}
+
+}  // namespace gantry::engine
