@@ -46,7 +46,7 @@ def made(layout):
     for folder in ('bin', 'etc', 'tmp', 'var/lib'):
         (rootfs / folder).mkdir(parents=True, exist_ok=True)
     run('cp', '/bin/busybox', rootfs / 'bin/busybox')
-    for applet in ('sh', 'cat', 'ls', 'stat', 'echo', 'id', 'true'):
+    for applet in ('sh', 'cat', 'ls', 'stat', 'echo', 'id', 'true', 'sleep'):
         (rootfs / 'bin' / applet).symlink_to('busybox')
     (rootfs / 'etc/passwd').write_text('root:x:0:0::/root:/bin/sh\napp:x:777:778::/var/lib/app:/bin/sh\n')
     (rootfs / 'etc/group').write_text('root:x:0:\napp:x:778:\nextra:x:900:app\n')
