@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/image_index.h"
+
+#include <utility>
+
+#include "formats/digest.h"
+#include "formats/reference.h"
+
+namespace gantry::engine {
+namespace {
+
+// Docker's ids may be cut; fewer digits than this are a name.
+constexpr size_t kMinIdDigits = 4;
+
+bool IsHex(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+// The digits of "sha256:abc…" or "abc…", or "" for what can't be an id.
+std::string_view IdPrefix(std::string_view reference) {
+  if (reference.starts_with("sha256:")) reference.remove_prefix(7);
+  bool fits = reference.size() >= kMinIdDigits && reference.size() <= 64 && IsHex(reference);
+  return fits ? reference : std::string_view();
+}
+
+}  // namespace
+
+Result<std::string> StoreName(std::string_view reference) {
+  return formats::WithDefaultTag(TRY(formats::ParseReference(reference))).ToString();
+}
+
+Result<std::shared_ptr<const ImageDocuments>> ImageIndex::Documents(
+    const client::Descriptor& target) {
+  {
+    MutexLock lock(mutex_);
+    auto found = by_target_.find(target.digest);
+    if (found != by_target_.end()) return found->second;
+  }
+  auto documents = std::make_shared<ImageDocuments>();
+  documents->manifest_descriptor = target;
+  if (oci::IsIndex(target.media_type)) {
+    std::string text = TRY(containerd_.ReadBlob(target.digest, oci::kMaxDocumentBytes));
+    oci::Index index = TRY(oci::ParseIndex(text, target.media_type));
+    oci::Descriptor chosen = TRY(oci::SelectPlatform(index, oci::HostPlatform()));
+    documents->manifest_descriptor = {chosen.media_type, chosen.digest.text(), chosen.size};
+  }
+  const client::Descriptor& manifest = documents->manifest_descriptor;
+  std::string text = TRY(containerd_.ReadBlob(manifest.digest, oci::kMaxDocumentBytes));
+  documents->manifest = TRY(oci::ParseManifest(text, manifest.media_type));
+  const oci::Descriptor& config = documents->manifest.config;
+  std::string config_text = TRY(containerd_.ReadBlob(config.digest.text(), oci::kMaxDocumentBytes));
+  documents->id = config.digest.text();
+  documents->config = TRY(oci::ParseImageConfig(config_text));
+  documents->config_json = TRY(formats::Json::Parse(config_text));
+  documents->size = config.size;
+  for (const oci::Descriptor& layer : documents->manifest.layers) documents->size += layer.size;
+  std::vector<formats::Digest> chain = oci::ChainIds(documents->config.diff_ids);
+  if (!chain.empty()) documents->top_chain_id = chain.back().text();
+
+  MutexLock lock(mutex_);
+  return by_target_.emplace(target.digest, std::move(documents)).first->second;
+}
+
+Result<std::vector<NamedImage>> ImageIndex::List() {
+  std::vector<NamedImage> out;
+  for (client::Image& image : TRY(containerd_.ListImages())) {
+    Result<std::shared_ptr<const ImageDocuments>> documents = Documents(image.target);
+    if (!documents.ok()) {
+      // An image of another platform is no image for this engine; anything else is a fault.
+      if (documents.error().kind() == ErrorKind::kNotFound) continue;
+      return std::move(documents).error().AddContext(fmt::format("image '{}'", image.name));
+    }
+    out.push_back({std::move(image), *std::move(documents)});
+  }
+  return out;
+}
+
+Result<NamedImage> ImageIndex::Resolve(std::string_view reference) {
+  // A name comes first, as in docker: "busybox" may look like hexadecimal digits to nobody, "cafe"
+  // does.
+  Result<std::string> name = StoreName(reference);
+  if (name.ok() && !reference.starts_with("sha256:")) {
+    Result<client::Image> image = containerd_.GetImage(*name);
+    if (image.ok()) {
+      auto documents = TRY(Documents(image->target));
+      return NamedImage{*std::move(image), std::move(documents)};
+    }
+    if (image.error().kind() != ErrorKind::kNotFound) return std::move(image).error();
+  }
+  std::string_view digits = IdPrefix(reference);
+  if (!digits.empty()) {
+    std::optional<NamedImage> match;
+    for (NamedImage& candidate : TRY(List())) {
+      std::string_view id = candidate.documents->id;
+      std::string_view target = candidate.image.target.digest;
+      bool fits = id.substr(id.find(':') + 1).starts_with(digits) ||
+                  target.substr(target.find(':') + 1).starts_with(digits);
+      if (!fits) continue;
+      if (match && match->documents->id != candidate.documents->id) {
+        return InvalidArgument("multiple IDs found with provided prefix: {}", reference);
+      }
+      match = std::move(candidate);
+    }
+    if (match) return *std::move(match);
+  }
+  if (!name.ok() && digits.empty()) {
+    return InvalidArgument("invalid reference format: {}", name.error().message());
+  }
+  return NotFound("No such image: {}", reference);
+}
+
+}  // namespace gantry::engine
