@@ -29,9 +29,9 @@ set(GANTRY_LIBS_formats_compression isal zstd z)
 set(GANTRY_LIBS_kernel)
 set(GANTRY_LIBS_wire)
 set(GANTRY_LIBS_registry curl)
-set(GANTRY_LIBS_containerd sqlite3 gantry_grpc)
+set(GANTRY_LIBS_records sqlite3)
+set(GANTRY_LIBS_containerd gantry_grpc)
 set(GANTRY_LIBS_client gantry_grpc)
-set(GANTRY_LIBS_engine sqlite3)
 
 # Programs that are linked statically: they start in under a millisecond and depend on nothing.
 set(GANTRY_STATIC_PROGRAMS containerd-shim-gantry-v1 gantry-runtime gantry-init gantry-proxy)
