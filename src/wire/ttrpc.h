@@ -16,6 +16,8 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/event_loop.h"
@@ -84,9 +86,12 @@ class TtrpcClient {
   using Callback = std::function<void(Result<std::string>)>;
 
   // `path`: of a unix socket, with or without "unix://". `on_close` runs once in the loop's thread
-  // when the connection ends by the peer or an error, not when the client is destroyed.
+  // when the connection ends by the peer or an error, not when the client is destroyed. `metadata`
+  // goes with every call: runc's shim wants "containerd-namespace-ttrpc".
+  using Metadata = std::vector<std::pair<std::string, std::string>>;
   static Result<std::unique_ptr<TtrpcClient>> Connect(EventLoop* loop, const std::string& path,
-                                                      std::function<void()> on_close);
+                                                      std::function<void()> on_close,
+                                                      Metadata metadata = {});
   ~TtrpcClient();
 
   // Blocks; a timeout of 0 waits for ever. Kind kDeadlineExceeded when the time is up,
@@ -99,8 +104,9 @@ class TtrpcClient {
 
  private:
   class Connection;
-  explicit TtrpcClient(std::shared_ptr<Connection> connection);
+  TtrpcClient(std::shared_ptr<Connection> connection, Metadata metadata);
   std::shared_ptr<Connection> connection_;
+  const Metadata metadata_;
 };
 
 }  // namespace gantry::wire

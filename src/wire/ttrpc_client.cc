@@ -186,15 +186,16 @@ class TtrpcClient::Connection : public std::enable_shared_from_this<Connection> 
 };
 
 Result<std::unique_ptr<TtrpcClient>> TtrpcClient::Connect(EventLoop* loop, const std::string& path,
-                                                          std::function<void()> on_close) {
+                                                          std::function<void()> on_close,
+                                                          Metadata metadata) {
   UniqueFd fd = TRY(ConnectUnix(path));
   auto connection = std::make_shared<Connection>(loop, std::move(fd), std::move(on_close));
   connection->Start();
-  return std::unique_ptr<TtrpcClient>(new TtrpcClient(std::move(connection)));
+  return std::unique_ptr<TtrpcClient>(new TtrpcClient(std::move(connection), std::move(metadata)));
 }
 
-TtrpcClient::TtrpcClient(std::shared_ptr<Connection> connection)
-    : connection_(std::move(connection)) {}
+TtrpcClient::TtrpcClient(std::shared_ptr<Connection> connection, Metadata metadata)
+    : connection_(std::move(connection)), metadata_(std::move(metadata)) {}
 
 TtrpcClient::~TtrpcClient() { connection_->Abandon(); }
 
@@ -206,8 +207,8 @@ Result<std::string> TtrpcClient::Call(std::string_view service, std::string_view
     std::optional<Result<std::string>> result GUARDED_BY(mutex);
   };
   auto waiter = std::make_shared<Waiter>();
-  TtrpcRequest request{
-      std::string(service), std::string(method), std::string(payload), timeout.count(), {}};
+  TtrpcRequest request{std::string(service), std::string(method), std::string(payload),
+                       timeout.count(), metadata_};
   uint32_t stream = connection_->Send(std::move(request), [waiter](Result<std::string> result) {
     MutexLock lock(waiter->mutex);
     waiter->result = std::move(result);
@@ -236,8 +237,8 @@ Result<std::string> TtrpcClient::Call(std::string_view service, std::string_view
 void TtrpcClient::CallAsync(std::string_view service, std::string_view method,
                             std::string_view payload, std::chrono::nanoseconds timeout,
                             Callback callback) {
-  TtrpcRequest request{
-      std::string(service), std::string(method), std::string(payload), timeout.count(), {}};
+  TtrpcRequest request{std::string(service), std::string(method), std::string(payload),
+                       timeout.count(), metadata_};
   uint32_t stream = connection_->Send(std::move(request), std::move(callback));
   if (stream == 0 || timeout.count() == 0) return;
   connection_->loop()->Post([connection = std::weak_ptr<Connection>(connection_), stream, timeout,

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "containerd/daemon.h"
+
+#include <grpcpp/impl/service_type.h>
+
+#include <optional>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "containerd/collector.h"
+#include "containerd/database.h"
+#include "containerd/event_exchange.h"
+#include "containerd/parts.h"
+#include "containerd/pid_file.h"
+#include "containerd/records.h"
+#include "containerd/server.h"
+#include "containerd/snapshot_records.h"
+#include "snapshots/native_snapshotter.h"
+#include "snapshots/overlayfs_snapshotter.h"
+#include "snapshots/trash.h"
+#include "wire/worker_pool.h"
+
+namespace gantry::containerd {
+namespace {
+
+constexpr size_t kMaxWorkers = 512;
+
+}  // namespace
+
+// Members are destroyed last first: the server before everything that it uses.
+struct Daemon::State {
+  std::optional<PidFile> pid_file;
+  std::optional<PidFile> root_lock;
+  std::unique_ptr<Database> database;
+  std::unique_ptr<content::BlobStore> blobs;
+  std::unique_ptr<snapshots::Trash> trash;
+  std::vector<std::unique_ptr<snapshots::SnapshotRecords>> snapshot_records;
+  std::vector<std::unique_ptr<snapshots::Snapshotter>> snapshotters;
+  EventExchange events;
+  std::unique_ptr<Collector> collector;
+  Parts parts{};
+  wire::WorkerPool workers{kMaxWorkers};
+  std::unique_ptr<Server> server;
+
+  Result<> OpenStores(const Options& options);
+  Result<> OpenSnapshotters(const std::string& root);
+  Result<> Serve(const Options& options);
+};
+
+Result<> Daemon::State::OpenStores(const Options& options) {
+  TRY(MakeDirectories(options.root, 0700));
+  TRY(MakeDirectories(options.state, 0700));
+  pid_file.emplace(TRY(PidFile::Lock(options.pid_file)));
+  // Two daemons with different run directories must not share the data either.
+  root_lock.emplace(TRY(PidFile::Lock(options.root + "/lock")));
+  database = TRY(OpenRecords(options.root + "/meta.db"));
+  blobs = TRY(content::BlobStore::Open(options.root + "/content"));
+  trash = TRY(snapshots::Trash::Open(options.root + "/trash"));
+  TRY(OpenSnapshotters(options.root + "/snapshots"));
+  parts.root = options.root;
+  parts.uuid = TRY(ServerUuid(*database));
+  parts.database = database.get();
+  parts.events = &events;
+  parts.workers = &workers;
+  parts.blobs = blobs.get();
+  collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters);
+  parts.collector = collector.get();
+  return collector->RemoveOrphans();
+}
+
+Result<> Daemon::State::OpenSnapshotters(const std::string& root) {
+  auto records = [&](const char* name) {
+    return snapshot_records.emplace_back(MakeSnapshotRecords(database.get(), name)).get();
+  };
+  snapshotters.push_back(TRY(
+      snapshots::MakeOverlayfsSnapshotter(root + "/overlayfs", records("overlayfs"), trash.get())));
+  snapshotters.push_back(
+      TRY(snapshots::MakeNativeSnapshotter(root + "/native", records("native"), trash.get())));
+  for (auto& snapshotter : snapshotters) {
+    TRY_WITH(snapshotter->Recover(), "recovering snapshotter '{}'", snapshotter->name());
+    parts.snapshotters.emplace(snapshotter->name(), snapshotter.get());
+  }
+  return {};
+}
+
+Result<> Daemon::State::Serve(const Options& options) {
+  std::vector<std::unique_ptr<grpc::Service>> services;
+  services.push_back(MakeContainersService(&parts));
+  services.push_back(MakeContentService(&parts));
+  services.push_back(MakeEventsService(&parts));
+  services.push_back(MakeHealthService());
+  services.push_back(MakeImagesService(&parts));
+  services.push_back(MakeIntrospectionService(&parts));
+  services.push_back(MakeLeasesService(&parts));
+  services.push_back(MakeNamespacesService(&parts));
+  services.push_back(MakeSnapshotsService(&parts));
+  services.push_back(MakeVersionService());
+  server = TRY(Server::Start(options.address, std::move(services)));
+  return {};
+}
+
+Daemon::Daemon(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Daemon::~Daemon() = default;
+
+Result<std::unique_ptr<Daemon>> Daemon::Start(const Options& options) {
+  auto state = std::make_unique<State>();
+  TRY(state->OpenStores(options));
+  TRY(state->Serve(options));
+  return std::unique_ptr<Daemon>(new Daemon(std::move(state)));
+}
+
+void Daemon::Stop() { state_->server->Stop(); }
+
+}  // namespace gantry::containerd

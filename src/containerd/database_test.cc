@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "containerd/database.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/random.h"
+
+namespace gantry::containerd {
+namespace {
+
+class DatabaseTest : public ::testing::Test {
+ protected:
+  DatabaseTest() { std::filesystem::create_directories(directory_); }
+  ~DatabaseTest() override { std::filesystem::remove_all(directory_); }
+  const std::string directory_ = ::testing::TempDir() + "/database-" + RandomHex(8);
+  const std::string path_ = directory_ + "/meta.db";
+  const std::vector<std::string_view> schema_ = {
+      "CREATE TABLE t(k TEXT PRIMARY KEY, v INT) STRICT"};
+};
+
+TEST_F(DatabaseTest, KeepsWhatWasCommittedOnly) {
+  {
+    auto database = std::move(Database::Open(path_, schema_)).value();
+    auto tx = std::move(database->Begin()).value();
+    EXPECT_EQ(tx.Execute("INSERT INTO t VALUES(?, ?)", "a", 1).value(), 1);
+    ASSERT_TRUE(tx.Commit().ok());
+    auto lost = std::move(database->Begin()).value();
+    EXPECT_TRUE(lost.Execute("INSERT INTO t VALUES(?, ?)", "b", 2).ok());
+  }
+  auto database = std::move(Database::Open(path_, schema_)).value();
+  auto tx = std::move(database->Read()).value();
+  auto rows = std::move(tx.Query("SELECT k, v FROM t")).value();
+  ASSERT_TRUE(rows.Next().value());
+  EXPECT_EQ(rows.Text(0), "a");
+  EXPECT_EQ(rows.Int(1), 1);
+  EXPECT_FALSE(rows.Next().value());
+}
+
+TEST_F(DatabaseTest, ReportsATakenKey) {
+  auto database = std::move(Database::Open(path_, schema_)).value();
+  auto tx = std::move(database->Begin()).value();
+  constexpr std::string_view kInsert = "INSERT INTO t VALUES(?, ?)";
+  ASSERT_TRUE(tx.Execute(kInsert, "a", 1).ok());
+  auto again = tx.Execute(kInsert, "a", 2);
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().kind(), ErrorKind::kAlreadyExists);
+}
+
+TEST_F(DatabaseTest, MigratesOlderAndRefusesNewerFiles) {
+  auto longer = schema_;
+  longer.push_back("ALTER TABLE t ADD COLUMN w TEXT");
+  {
+    ASSERT_TRUE(Database::Open(path_, schema_).ok());
+  }
+  {
+    ASSERT_TRUE(Database::Open(path_, longer).ok());
+  }
+  auto older = Database::Open(path_, schema_);
+  ASSERT_FALSE(older.ok());
+  EXPECT_EQ(older.error().kind(), ErrorKind::kFailedPrecondition);
+}
+
+TEST_F(DatabaseTest, GrowsBeyondACheckpoint) {
+  auto database = std::move(Database::Open(path_, schema_)).value();
+  for (int i = 0; i < 2000; ++i) {
+    auto tx = std::move(database->Begin()).value();
+    ASSERT_TRUE(tx.Execute("INSERT INTO t VALUES(?, ?)", std::to_string(i), i).ok());
+    ASSERT_TRUE(tx.Commit().ok());
+  }
+  auto tx = std::move(database->Read()).value();
+  auto rows = std::move(tx.Query("SELECT count(*) FROM t")).value();
+  ASSERT_TRUE(rows.Next().value());
+  EXPECT_EQ(rows.Int(0), 2000);
+}
+
+}  // namespace
+}  // namespace gantry::containerd

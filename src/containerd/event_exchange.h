@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Events: everybody who is subscribed gets every envelope that its filters match, in the order in
+// which they were published. Publishers are the services here and the shims. There is no history:
+// who was away looks at Tasks.List. Any thread.
+#pragma once
+
+#include <google/protobuf/message.h>
+
+#include <memory>
+#include <string>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "containerd/filters.h"
+#include "containerd/types/event.pb.h"
+
+namespace gantry::containerd {
+
+using Envelope = std::shared_ptr<const ::containerd::types::Envelope>;
+
+class EventExchange {
+ public:
+  class Subscriber {
+   public:
+    virtual ~Subscriber() = default;
+    virtual const Filters& filters() const = 0;
+    // Must not block, and must not call the exchange.
+    virtual void Deliver(const Envelope& envelope) = 0;
+  };
+
+  // `topic` begins with '/'; the time is now.
+  void Publish(const std::string& ns, const std::string& topic,
+               const google::protobuf::Message& event);
+  // An event that carries its own time.
+  Result<> Forward(::containerd::types::Envelope envelope);
+
+  void Subscribe(Subscriber* subscriber);
+  // After it no delivery runs or begins.
+  void Unsubscribe(Subscriber* subscriber);
+
+ private:
+  Mutex mutex_;
+  std::unordered_set<Subscriber*> subscribers_ GUARDED_BY(mutex_);
+};
+
+// "namespace", "topic" and "event.FIELD…" of an envelope, for filters.
+std::optional<std::string> EnvelopeField(const ::containerd::types::Envelope& envelope,
+                                         const FieldPath& path);
+
+}  // namespace gantry::containerd

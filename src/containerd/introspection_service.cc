@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "containerd/filters.h"
+#include "containerd/parts.h"
+#include "containerd/rpc.h"
+#include "containerd/services/introspection/v1/introspection.grpc.pb.h"
+#include "oci/image_spec.h"
+
+namespace gantry::containerd {
+namespace {
+
+namespace api = ::containerd::services::introspection::v1;
+
+// The parts of this daemon under containerd's names of plugins, so that clients find what they look
+// for: snapshotters by "io.containerd.snapshotter.v1", services by "io.containerd.grpc.v1".
+std::vector<api::Plugin> AllPlugins(const Parts& parts) {
+  std::vector<api::Plugin> plugins;
+  auto host = oci::HostPlatform();
+  auto add = [&](const char* type, const std::string& id, bool on_platform) {
+    auto& plugin = plugins.emplace_back();
+    plugin.set_type(type);
+    plugin.set_id(id);
+    if (!on_platform) return;
+    auto* platform = plugin.add_platforms();
+    platform->set_os(host.os);
+    platform->set_architecture(host.architecture);
+    platform->set_variant(host.variant);
+  };
+  add("io.containerd.content.v1", "content", false);
+  for (const auto& [name, snapshotter] : parts.snapshotters) {
+    add("io.containerd.snapshotter.v1", name, true);
+    (*plugins.back().mutable_exports())["root"] = parts.root + "/snapshots/" + name;
+  }
+  add("io.containerd.metadata.v1", "sqlite", false);
+  add("io.containerd.differ.v1", "walking", true);
+  add("io.containerd.gc.v1", "scheduler", false);
+  add("io.containerd.event.v1", "exchange", false);
+  add("io.containerd.runtime.v2", "task", true);
+  add("io.containerd.transfer.v1", "local", false);
+  for (const char* service :
+       {"containers", "content", "diff", "events", "healthcheck", "images", "introspection",
+        "leases", "namespaces", "snapshots", "streaming", "tasks", "transfer", "version"}) {
+    add("io.containerd.grpc.v1", service, false);
+  }
+  return plugins;
+}
+
+std::optional<std::string> Field(const api::Plugin& plugin, const FieldPath& path) {
+  if (path[0] == "type") return FieldOf(plugin.type());
+  if (path[0] == "id") return FieldOf(plugin.id());
+  if (path[0] == "capabilities" && path.size() > 1) {
+    for (const auto& capability : plugin.capabilities()) {
+      if (capability == path[1]) return capability;
+    }
+  }
+  return std::nullopt;
+}
+
+class IntrospectionService : public api::Introspection::CallbackService {
+ public:
+  explicit IntrospectionService(Parts* parts) : parts_(parts) {}
+
+ private:
+  grpc::ServerUnaryReactor* Plugins(Context* context, const api::PluginsRequest* request,
+                                    api::PluginsResponse* response) override {
+    return Answer(context, [&]() -> Result<> {
+      Filters filters = TRY(Filters::ParseAll(request->filters()));
+      for (auto& plugin : AllPlugins(*parts_)) {
+        auto lookup = [&](const FieldPath& path) { return Field(plugin, path); };
+        if (filters.Matches(lookup)) *response->add_plugins() = std::move(plugin);
+      }
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* Server(Context* context, const google::protobuf::Empty*,
+                                   api::ServerResponse* response) override {
+    return Answer(context, [&]() -> Result<> {
+      response->set_uuid(parts_->uuid);
+      response->set_pid(static_cast<uint64_t>(::getpid()));
+      struct stat status;
+      if (::stat("/proc/self/ns/pid", &status) != 0) {
+        return ErrnoError("reading '/proc/self/ns/pid'");
+      }
+      response->set_pidns(status.st_ino);
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* PluginInfo(Context* context, const api::PluginInfoRequest* request,
+                                       api::PluginInfoResponse* response) override {
+    return Answer(context, [&]() -> Result<> {
+      for (auto& plugin : AllPlugins(*parts_)) {
+        if (plugin.type() != request->type() || plugin.id() != request->id()) continue;
+        *response->mutable_plugin() = std::move(plugin);
+        return {};
+      }
+      return NotFound("plugin {}.{}: not found", request->type(), request->id());
+    });
+  }
+
+  Parts* parts_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeIntrospectionService(Parts* parts) {
+  return std::make_unique<IntrospectionService>(parts);
+}
+
+}  // namespace gantry::containerd

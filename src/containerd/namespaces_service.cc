@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "containerd/database.h"
+#include "containerd/event_exchange.h"
+#include "containerd/events/namespace.pb.h"
+#include "containerd/names.h"
+#include "containerd/parts.h"
+#include "containerd/records.h"
+#include "containerd/rpc.h"
+#include "containerd/services/namespaces/v1/namespace.grpc.pb.h"
+
+namespace gantry::containerd {
+namespace {
+
+namespace api = ::containerd::services::namespaces::v1;
+
+Result<Labels> ReadNamespace(Transaction& tx, const std::string& name) {
+  auto rows = TRY(tx.Query("SELECT labels FROM namespaces WHERE name = ?", name));
+  if (!TRY(rows.Next())) return NotFound("namespace \"{}\": not found", name);
+  return DecodeLabels(rows.Bytes(0));
+}
+
+// What is still in a namespace, in containerd's words; empty when nothing is.
+Result<std::string> Contents(Transaction& tx, const std::string& name) {
+  std::string found;
+  auto add = [&](std::string_view what, Rows rows) -> Result<> {
+    if (!TRY(rows.Next())) return {};
+    if (!found.empty()) found += ", ";
+    found += what;
+    return {};
+  };
+  TRY(add("images", TRY(tx.Query("SELECT 1 FROM images WHERE ns = ? LIMIT 1", name))));
+  TRY(add("blobs", TRY(tx.Query("SELECT 1 FROM content WHERE ns = ? LIMIT 1", name))));
+  TRY(add("containers", TRY(tx.Query("SELECT 1 FROM containers WHERE ns = ? LIMIT 1", name))));
+  TRY(add("snapshots", TRY(tx.Query("SELECT 1 FROM snapshots WHERE ns = ? LIMIT 1", name))));
+  return found;
+}
+
+// Namespaces are above namespaces: no call here needs the header.
+class NamespacesService : public api::Namespaces::CallbackService {
+ public:
+  explicit NamespacesService(Parts* parts) : parts_(parts) {}
+
+ private:
+  grpc::ServerUnaryReactor* Get(Context* context, const api::GetNamespaceRequest* request,
+                                api::GetNamespaceResponse* response) override {
+    return Answer(context, [&]() -> Result<> {
+      auto tx = TRY(parts_->database->Read());
+      Labels labels = TRY(ReadNamespace(tx, request->name()));
+      response->mutable_namespace_()->set_name(request->name());
+      SetLabels(labels, response->mutable_namespace_()->mutable_labels());
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* List(Context* context, const api::ListNamespacesRequest*,
+                                 api::ListNamespacesResponse* response) override {
+    return Answer(context, [&]() -> Result<> {
+      auto tx = TRY(parts_->database->Read());
+      auto rows = TRY(tx.Query("SELECT name, labels FROM namespaces ORDER BY name"));
+      while (TRY(rows.Next())) {
+        auto* entry = response->add_namespaces();
+        entry->set_name(rows.Text(0));
+        SetLabels(TRY(DecodeLabels(rows.Bytes(1))), entry->mutable_labels());
+      }
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* Create(Context* context, const api::CreateNamespaceRequest* request,
+                                   api::CreateNamespaceResponse* response) override {
+    return Answer(context, [&]() -> Result<> {
+      const std::string& name = request->namespace_().name();
+      Labels labels = ToLabels(request->namespace_().labels());
+      TRY_WITH(CheckIdentifier(name), "namespace");
+      TRY(CheckLabels(labels));
+      auto tx = TRY(parts_->database->Begin());
+      TRY_WITH(tx.Execute("INSERT INTO namespaces VALUES(?, ?)", name, EncodeLabels(labels)),
+               "namespace \"{}\"", name);
+      TRY(tx.Commit());
+      *response->mutable_namespace_() = request->namespace_();
+      ::containerd::events::NamespaceCreate event;
+      event.set_name(name);
+      SetLabels(labels, event.mutable_labels());
+      parts_->events->Publish(name, "/namespaces/create", event);
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* Update(Context* context, const api::UpdateNamespaceRequest* request,
+                                   api::UpdateNamespaceResponse* response) override {
+    return Answer(context, [&]() -> Result<> {
+      const auto& wanted = request->namespace_();
+      auto tx = TRY(parts_->database->Begin());
+      Labels labels = TRY(ReadNamespace(tx, wanted.name()));
+      TRY(Merge(*request, &labels));
+      TRY(CheckLabels(labels));
+      TRY(tx.Execute("UPDATE namespaces SET labels = ? WHERE name = ?", EncodeLabels(labels),
+                     wanted.name()));
+      TRY(tx.Commit());
+      response->mutable_namespace_()->set_name(wanted.name());
+      SetLabels(labels, response->mutable_namespace_()->mutable_labels());
+      ::containerd::events::NamespaceUpdate event;
+      event.set_name(wanted.name());
+      SetLabels(labels, event.mutable_labels());
+      parts_->events->Publish(wanted.name(), "/namespaces/update", event);
+      return {};
+    });
+  }
+
+  static Result<> Merge(const api::UpdateNamespaceRequest& request, Labels* labels) {
+    Labels wanted = ToLabels(request.namespace_().labels());
+    auto set = [&](const std::string& key) {
+      auto found = wanted.find(key);
+      if (found == wanted.end() || found->second.empty()) {
+        labels->erase(key);
+      } else {
+        (*labels)[key] = found->second;
+      }
+    };
+    if (request.update_mask().paths().empty()) {
+      for (const auto& [key, value] : wanted) set(key);
+      return {};
+    }
+    for (const std::string& path : request.update_mask().paths()) {
+      if (path == "labels") {
+        *labels = wanted;
+      } else if (path.starts_with("labels.")) {
+        set(path.substr(7));
+      } else {
+        return InvalidArgument("cannot update \"{}\" field", path);
+      }
+    }
+    return {};
+  }
+
+  grpc::ServerUnaryReactor* Delete(Context* context, const api::DeleteNamespaceRequest* request,
+                                   google::protobuf::Empty*) override {
+    return Answer(context, [&]() -> Result<> {
+      const std::string& name = request->name();
+      auto tx = TRY(parts_->database->Begin());
+      TRY(ReadNamespace(tx, name));
+      std::string contents = TRY(Contents(tx, name));
+      if (!contents.empty()) {
+        return FailedPrecondition("namespace \"{}\" must be empty, but it still has {}", name,
+                                  contents);
+      }
+      TRY(tx.Execute("DELETE FROM namespaces WHERE name = ?", name));
+      TRY(tx.Execute("DELETE FROM leases WHERE ns = ?", name));
+      TRY(tx.Execute("DELETE FROM lease_resources WHERE ns = ?", name));
+      TRY(tx.Commit());
+      ::containerd::events::NamespaceDelete event;
+      event.set_name(name);
+      parts_->events->Publish(name, "/namespaces/delete", event);
+      return {};
+    });
+  }
+
+  Parts* parts_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeNamespacesService(Parts* parts) {
+  return std::make_unique<NamespacesService>(parts);
+}
+
+}  // namespace gantry::containerd

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The command line of gantry-containerd. Plain data.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace gantry::containerd {
+
+struct Options {
+  std::string root = "/var/lib/gantry/containerd";
+  std::string state = "/run/gantry/containerd";
+  std::string address = "/run/gantry/containerd.sock";
+  std::string pid_file = "/run/gantry/gantry-containerd.pid";
+  // Where shim and runtime are; beside this program by default.
+  std::string runtime_dir;
+  log::Level log_level = log::Level::kInfo;
+  log::Format log_format = log::Format::kText;
+  bool version = false;
+  bool help = false;
+
+  bool debug() const { return log_level == log::Level::kDebug; }
+};
+
+// kInvalidArgument names the flag that is wrong.
+Result<Options> ParseOptions(const std::vector<std::string>& arguments);
+extern const char* const kUsage;
+
+}  // namespace gantry::containerd

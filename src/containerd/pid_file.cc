@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "containerd/pid_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+
+namespace gantry::containerd {
+
+Result<PidFile> PidFile::Lock(const std::string& path) {
+  TRY(MakeDirectories(path.substr(0, path.rfind('/')), 0700));
+  while (true) {
+    UniqueFd fd = TRY(OpenFile(path, O_RDWR | O_CREAT, 0644));
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK) return ErrnoError("locking '{}'", path);
+      std::string owner = ReadToEnd(fd, 64).value_or("");
+      while (!owner.empty() && owner.back() == '\n') owner.pop_back();
+      return AlreadyExists("locking '{}': process {} has it", path, owner);
+    }
+    // The owner before us removes its file at the end: the lock must be on the file that the path
+    // names now.
+    struct stat ours;
+    struct stat named;
+    if (::fstat(fd.get(), &ours) != 0) return ErrnoError("reading '{}'", path);
+    if (::stat(path.c_str(), &named) != 0 || ours.st_ino != named.st_ino) continue;
+    if (::ftruncate(fd.get(), 0) != 0) return ErrnoError("writing '{}'", path);
+    TRY_WITH(WriteAll(fd, fmt::format("{}\n", ::getpid())), "writing '{}'", path);
+    return PidFile(path, std::move(fd));
+  }
+}
+
+PidFile::~PidFile() {
+  if (fd_.valid()) ::unlink(path_.c_str());
+}
+
+}  // namespace gantry::containerd

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "containerd/rpc.h"
+
+#include "containerd/names.h"
+
+namespace gantry::containerd {
+
+Result<Caller> CallerOf(const Context& context) {
+  Caller caller;
+  for (const auto& [key, value] : context.client_metadata()) {
+    if (key == "containerd-namespace") caller.ns.assign(value.data(), value.size());
+    if (key == "containerd-lease") caller.lease.assign(value.data(), value.size());
+  }
+  if (caller.ns.empty()) return FailedPrecondition("namespace is required");
+  TRY_WITH(CheckIdentifier(caller.ns), "namespace");
+  return caller;
+}
+
+grpc::Status ToStatus(const Error& error) {
+  return grpc::Status(static_cast<grpc::StatusCode>(error.kind()), error.message());
+}
+
+grpc::Status ToStatus(const Result<>& result) {
+  return result.ok() ? grpc::Status::OK : ToStatus(result.error());
+}
+
+google::protobuf::Timestamp ToProto(WallTime time) {
+  google::protobuf::Timestamp proto;
+  int64_t nanos = UnixNanos(time);
+  int64_t seconds = nanos / 1'000'000'000;
+  int64_t rest = nanos % 1'000'000'000;
+  if (rest < 0) {
+    --seconds;
+    rest += 1'000'000'000;
+  }
+  proto.set_seconds(seconds);
+  proto.set_nanos(static_cast<int32_t>(rest));
+  return proto;
+}
+
+WallTime FromProto(const google::protobuf::Timestamp& time) {
+  return FromUnixNanos(time.seconds() * 1'000'000'000 + time.nanos());
+}
+
+WallTime Now() { return WallClock::now(); }
+
+}  // namespace gantry::containerd

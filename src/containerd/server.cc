@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "containerd/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/service_type.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+
+namespace gantry::containerd {
+namespace {
+
+constexpr int kMaxMessageBytes = 16 << 20;
+constexpr auto kStopPatience = std::chrono::seconds(2);
+
+}  // namespace
+
+struct Server::State {
+  std::vector<std::unique_ptr<grpc::Service>> services;
+  std::unique_ptr<grpc::Server> server;
+  std::string address;
+};
+
+Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Result<std::unique_ptr<Server>> Server::Start(
+    const std::string& address, std::vector<std::unique_ptr<grpc::Service>> services) {
+  auto state = std::make_unique<State>();
+  state->services = std::move(services);
+  state->address = address;
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::EnableDefaultHealthCheckService(false);
+  grpc::ServerBuilder builder;
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetMaxSendMessageSize(kMaxMessageBytes);
+  // Clients ping as often as Go's default allows; nobody is cut off for it.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  builder.AddListeningPort("unix:" + address, grpc::InsecureServerCredentials());
+  for (auto& service : state->services) builder.RegisterService(service.get());
+  // The socket is born with its mode, so that there is no moment in which others may connect.
+  mode_t old_mask = ::umask(0117);
+  state->server = builder.BuildAndStart();
+  ::umask(old_mask);
+  if (state->server == nullptr) return Unavailable("listening on '{}': failed", address);
+  return std::unique_ptr<Server>(new Server(std::move(state)));
+}
+
+void Server::Stop() {
+  if (state_->server == nullptr) return;
+  state_->server->Shutdown(std::chrono::system_clock::now() + kStopPatience);
+  state_->server->Wait();
+  state_->server.reset();
+  ::unlink(state_->address.c_str());
+}
+
+Server::~Server() { Stop(); }
+
+}  // namespace gantry::containerd
