@@ -153,6 +153,11 @@ std::string Reference::ToString() const {
 std::string Reference::FamiliarRepository() const {
   if (domain != kDefaultDomain) return Repository();
   std::string_view short_path = path;
+  // Without its domain "docker.io/b.c/d" would be d on the host b.c.
+  size_t slash = short_path.find('/');
+  if (slash != std::string_view::npos && LooksLikeDomain(short_path.substr(0, slash))) {
+    return Repository();
+  }
   if (short_path.substr(0, kOfficial.size()) == kOfficial &&
       short_path.find('/', kOfficial.size()) == std::string_view::npos) {
     short_path.remove_prefix(kOfficial.size());

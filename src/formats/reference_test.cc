@@ -23,6 +23,7 @@ TEST(Reference, Normalises) {
            {"docker.io/busybox", "docker.io/library/busybox", "busybox"},
            {"index.docker.io/busybox", "docker.io/library/busybox", "busybox"},
            {"gantry/busybox:latest", "docker.io/gantry/busybox:latest", "gantry/busybox:latest"},
+           {"docker.io/b.c/d", "docker.io/b.c/d", "docker.io/b.c/d"},
            {"library/a/b", "docker.io/library/a/b", "library/a/b"},
            {"localhost/a", "localhost/a", "localhost/a"},
            {"localhost:5000/a:b", "localhost:5000/a:b", "localhost:5000/a:b"},

@@ -67,10 +67,8 @@ Result<sqlite3_stmt*> Transaction::Prepare(std::string_view sql) {
 
 Result<int> Transaction::Run(std::string_view sql, sqlite3_stmt* statement) {
   int code = sqlite3_step(statement);
-  int extended = sqlite3_extended_errcode(database_->connection_);
   Result<int> result = sqlite3_changes(database_->connection_);
-  if (code == SQLITE_CONSTRAINT &&
-      (extended == SQLITE_CONSTRAINT_PRIMARYKEY || extended == SQLITE_CONSTRAINT_UNIQUE)) {
+  if (code == SQLITE_CONSTRAINT_PRIMARYKEY || code == SQLITE_CONSTRAINT_UNIQUE) {
     result = AlreadyExists("already exists");
   } else if (code != SQLITE_DONE && code != SQLITE_ROW) {
     result = database_->LastError("writing records");

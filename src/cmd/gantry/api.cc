@@ -134,8 +134,7 @@ Result<ApiStream> Api::Open(const ApiRequest& request) {
   return Receive(TRY(Start(request)), request);
 }
 
-Result<ApiStream> Api::Upload(const ApiRequest& request, BorrowedFd source,
-                              std::string_view type) {
+Result<ApiStream> Api::Upload(const ApiRequest& request, BorrowedFd source, std::string_view type) {
   // A body from a stream can't be sent twice, so the version must be right the first time.
   if (!version_settled_) {
     ApiRequest version;
@@ -184,8 +183,8 @@ Result<std::string> FormatFilters(const std::vector<std::string>& filters) {
   for (const std::string& filter : filters) {
     size_t equals = filter.find('=');
     if (equals == std::string::npos) {
-      return InvalidArgument("invalid argument \"{}\" for \"-f, --filter\" flag: invalid filter '{}'",
-                             filter, filter);
+      return InvalidArgument(
+          "invalid argument \"{}\" for \"-f, --filter\" flag: invalid filter '{}'", filter, filter);
     }
     std::string key = filter.substr(0, equals);
     while (!key.empty() && key.back() == ' ') key.pop_back();

@@ -95,7 +95,8 @@ Result<std::string> Cli::RegistryAuth(std::string_view domain) {
   Json auth = Json::MakeObject();
   const Json& entry = (*config)["auths"][key];
   if (entry.is_object()) {
-    std::string pair = TRY_WITH(DecodeBase64(entry["auth"].AsString()), "config.json: auths '{}'", key);
+    std::string pair =
+        TRY_WITH(DecodeBase64(entry["auth"].AsString()), "config.json: auths '{}'", key);
     size_t colon = pair.find(':');
     if (colon != std::string::npos) {
       auth.Set("username", pair.substr(0, colon));

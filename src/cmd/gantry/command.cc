@@ -13,10 +13,8 @@ struct Group {
   std::string_view summary;
 };
 constexpr Group kGroups[] = {
-    {"container", "Manage containers"},
-    {"image", "Manage images"},
-    {"network", "Manage networks"},
-    {"system", "Manage the engine"},
+    {"container", "Manage containers"}, {"image", "Manage images"},
+    {"network", "Manage networks"},     {"system", "Manage the engine"},
     {"volume", "Manage volumes"},
 };
 
@@ -76,8 +74,8 @@ const Group* FindGroup(std::string_view name) {
 }
 
 std::string GroupHelp(const Group& group) {
-  std::string out = fmt::format("Usage:  gantry {} COMMAND\n\n{}\n\nCommands:\n", group.name,
-                                group.summary);
+  std::string out =
+      fmt::format("Usage:  gantry {} COMMAND\n\n{}\n\nCommands:\n", group.name, group.summary);
   std::vector<std::pair<std::string, std::string>> lines;
   for (const Command& command : Commands()) {
     std::string_view rest = command.paths;
@@ -103,14 +101,16 @@ int RunGroup(const Group& group, const std::vector<std::string>& args) {
     return 0;
   }
   if (args[1][0] == '-') {
-    PrintError("unknown flag: {}\n\nUsage:  gantry {} COMMAND\n\n"
-               "Run 'gantry {} --help' for more information\n",
-               args[1], group.name, group.name);
+    PrintError(
+        "unknown flag: {}\n\nUsage:  gantry {} COMMAND\n\n"
+        "Run 'gantry {} --help' for more information\n",
+        args[1], group.name, group.name);
     return 125;
   }
-  PrintError("gantry: unknown command: gantry {} {}\n\nUsage:  gantry {} COMMAND\n\n"
-             "Run 'gantry {} --help' for more information\n",
-             group.name, args[1], group.name, group.name);
+  PrintError(
+      "gantry: unknown command: gantry {} {}\n\nUsage:  gantry {} COMMAND\n\n"
+      "Run 'gantry {} --help' for more information\n",
+      group.name, args[1], group.name, group.name);
   return 1;
 }
 
@@ -170,8 +170,7 @@ int Dispatch(Cli& cli, std::vector<std::string> args) {
 }
 
 void PrintMainHelp(const Flags& global_flags) {
-  std::string out =
-      "Usage:  gantry [OPTIONS] COMMAND\n\nRuns containers\n\nManagement Commands:\n";
+  std::string out = "Usage:  gantry [OPTIONS] COMMAND\n\nRuns containers\n\nManagement Commands:\n";
   std::vector<std::pair<std::string, std::string>> lines;
   for (const Group& group : kGroups) {
     bool used = std::any_of(Commands().begin(), Commands().end(), [&](const Command& command) {

@@ -22,8 +22,8 @@ namespace gantry::cli {
 class Flags {
  public:
   enum class Order {
-    kAnywhere,      // flags may stand behind arguments
-    kBeforeArgs,    // the first argument ends flags: what follows belongs to the container
+    kAnywhere,    // flags may stand behind arguments
+    kBeforeArgs,  // the first argument ends flags: what follows belongs to the container
   };
   using Setter = std::function<Result<>(const std::string& value)>;
 

@@ -18,9 +18,10 @@ int Main(std::vector<std::string> args) {
   flags.Bool("version", 'v', &version, "Print the version and quit");
   Result<std::vector<std::string>> rest = flags.Parse(args, Flags::Order::kBeforeArgs);
   if (!rest.ok()) {
-    PrintError("{}\n\nUsage:  gantry [OPTIONS] COMMAND [ARG...]\n\n"
-               "Run 'gantry --help' for more information\n",
-               rest.error().message());
+    PrintError(
+        "{}\n\nUsage:  gantry [OPTIONS] COMMAND [ARG...]\n\n"
+        "Run 'gantry --help' for more information\n",
+        rest.error().message());
     return 125;
   }
   if (version) {

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The commands' functions; commands.cc puts them into the table.
+#pragma once
+
+#include "cmd/gantry/cli.h"
+#include "cmd/gantry/command.h"
+
+namespace gantry::cli {
+
+Result<int> AttachCommand(Cli& cli, Invocation& call);
+Result<int> CreateCommand(Cli& cli, Invocation& call);
+Result<int> ExecCommand(Cli& cli, Invocation& call);
+Result<int> KillCommand(Cli& cli, Invocation& call);
+Result<int> PauseCommand(Cli& cli, Invocation& call);
+Result<int> PortCommand(Cli& cli, Invocation& call);
+Result<int> RenameCommand(Cli& cli, Invocation& call);
+Result<int> RestartCommand(Cli& cli, Invocation& call);
+Result<int> RmCommand(Cli& cli, Invocation& call);
+Result<int> RunCommand(Cli& cli, Invocation& call);
+Result<int> StartCommand(Cli& cli, Invocation& call);
+Result<int> StopCommand(Cli& cli, Invocation& call);
+Result<int> TopCommand(Cli& cli, Invocation& call);
+Result<int> UnpauseCommand(Cli& cli, Invocation& call);
+Result<int> WaitCommand(Cli& cli, Invocation& call);
+
+}  // namespace gantry::cli

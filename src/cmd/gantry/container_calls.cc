@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cmd/gantry/container_calls.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "base/io.h"
+#include "base/undo.h"
+#include "cmd/gantry/output.h"
+#include "cmd/gantry/progress.h"
+#include "formats/reference.h"
+#include "kernel/terminal.h"
+
+namespace gantry::cli {
+
+std::string ContainerPath(std::string_view name, std::string_view suffix) {
+  return fmt::format("/containers/{}{}", wire::PercentEncode(name), suffix);
+}
+
+Result<> PullImage(Cli& cli, const std::string& text, const std::string& platform, bool quiet,
+                   BorrowedFd out) {
+  Api* api = TRY(cli.Connect());
+  formats::Reference reference = formats::WithDefaultTag(TRY(formats::ParseReference(text)));
+  ApiRequest request;
+  request.method = "POST";
+  request.path = "/images/create";
+  request.query.Add("fromImage", reference.FamiliarRepository());
+  request.query.Add("tag", reference.digest.empty() ? reference.tag : reference.digest.text());
+  if (!platform.empty()) request.query.Add("platform", platform);
+  request.headers.push_back({"X-Registry-Auth", TRY(cli.RegistryAuth(reference.domain))});
+  ApiStream stream = TRY(api->Open(request));
+  if (!quiet) return ShowProgress(&stream.connection, out);
+  UniqueFd nowhere = TRY(OpenFile("/dev/null", O_WRONLY));
+  return ShowProgress(&stream.connection, nowhere);
+}
+
+namespace {
+
+// The file that gets the container's ID. It is made before the container, so that two runs can't
+// share it, and goes away when no container came to be.
+Result<UniqueFd> MakeCidFile(const std::string& path, Undo* undo) {
+  int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd < 0 && errno == EEXIST) {
+    return AlreadyExists(
+        "container ID file found, make sure the other container isn't running or "
+        "delete {}",
+        path);
+  }
+  if (fd < 0) return ErrnoError("failed to create the container ID file '{}'", path);
+  undo->Push([path] { ::unlink(path.c_str()); });
+  return UniqueFd(fd);
+}
+
+}  // namespace
+
+Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptions& options,
+                                    ContainerRequest request) {
+  const std::string image = request.body["Image"].AsString();
+  if (options.pull != "always" && options.pull != "missing" && options.pull != "never") {
+    return InvalidArgument(
+        "invalid pull option: '{}': must be one of \"always\", \"missing\" or "
+        "\"never\"",
+        options.pull);
+  }
+  Api* api = TRY(cli.Connect());
+  Undo undo;
+  UniqueFd cid_file;
+  if (flags.Changed("cidfile")) cid_file = TRY(MakeCidFile(options.cidfile, &undo));
+  BorrowedFd progress(STDERR_FILENO);
+  if (options.pull == "always") {
+    TRY(PullImage(cli, image, options.platform, options.quiet, progress));
+  }
+  wire::Query query;
+  if (!options.name.empty()) query.Add("name", options.name);
+  if (!options.platform.empty()) query.Add("platform", options.platform);
+  Result<Json> created = api->Post("/containers/create", query, request.body);
+  bool missing = !created.ok() && created.error().kind() == ErrorKind::kNotFound &&
+                 created.error().message().find("No such image") != std::string::npos;
+  if (missing && options.pull == "missing") {
+    if (!options.quiet) {
+      formats::Reference reference = formats::WithDefaultTag(TRY(formats::ParseReference(image)));
+      PrintError("Unable to find image '{}' locally\n", reference.Familiar());
+    }
+    TRY(PullImage(cli, image, options.platform, options.quiet, progress));
+    created = api->Post("/containers/create", query, request.body);
+  }
+  Json answer = TRY(std::move(created));
+  for (const Json& warning : answer["Warnings"].items()) {
+    PrintError("WARNING: {}\n", warning.AsString());
+  }
+  std::string id = answer["Id"].AsString();
+  for (const ExtraNetwork& network : request.extra_networks) {
+    TRY(api->Post("/networks/" + wire::PercentEncode(network.name) + "/connect", {},
+                  Json::MakeObject({{"Container", id}, {"EndpointConfig", network.endpoint}})));
+  }
+  if (cid_file.valid()) TRY_WITH(WriteAll(cid_file, id), "writing '{}'", options.cidfile);
+  undo.Commit();
+  return id;
+}
+
+ApiRequest AttachRequest(std::string_view id, const AttachStreams& streams) {
+  ApiRequest request;
+  request.method = "POST";
+  request.path = ContainerPath(id, "/attach");
+  request.upgrade = true;
+  request.query.Add("stream", "1");
+  if (streams.in) request.query.Add("stdin", "1");
+  if (streams.out) request.query.Add("stdout", "1");
+  if (streams.err) request.query.Add("stderr", "1");
+  if (!streams.detach_keys.empty()) request.query.Add("detachKeys", streams.detach_keys);
+  return request;
+}
+
+ApiRequest WaitRequest(std::string_view id, std::string_view condition) {
+  ApiRequest request;
+  request.method = "POST";
+  request.path = ContainerPath(id, "/wait");
+  if (!condition.empty()) request.query.Add("condition", condition);
+  return request;
+}
+
+Result<int> ReadExitCode(ApiStream& wait) {
+  std::string body = TRY(wait.connection.ReadWholeBody(1 << 20));
+  Json answer = TRY_WITH(Json::Parse(body), "reading the daemon's answer");
+  const std::string& message = answer["Error"]["Message"].AsString();
+  if (!message.empty()) return Internal("error waiting for container: {}", message);
+  return static_cast<int>(answer["StatusCode"].AsInt());
+}
+
+std::string_view SignalName(int signal) {
+  // "HUP" for SIGHUP (glibc 2.32).
+  const char* name = sigabbrev_np(signal);
+  return name != nullptr ? name : "";
+}
+
+void SendSignal(Api& api, std::string_view id, int signal) {
+  wire::Query query;
+  query.Add("signal", SignalName(signal));
+  (void)api.Post(ContainerPath(id, "/kill"), query);
+}
+
+void ResizeTerminal(Api& api, const std::string& path, unsigned rows, unsigned columns) {
+  wire::Query query;
+  query.Add("h", fmt::format("{}", rows)).Add("w", fmt::format("{}", columns));
+  (void)api.Post(path + "/resize", query);
+}
+
+void ResizeToOurs(Api& api, const std::string& path) {
+  kernel::WindowSize size = kernel::TerminalSize(BorrowedFd(STDOUT_FILENO));
+  if (size.rows != 0) ResizeTerminal(api, path, size.rows, size.columns);
+}
+
+Result<> CheckInputTerminal(bool input, bool terminal) {
+  if (input && terminal && !kernel::IsTerminal(BorrowedFd(STDIN_FILENO))) {
+    return FailedPrecondition("the input device is not a TTY");
+  }
+  return {};
+}
+
+Result<std::string> DetachKeysOf(Cli& cli, const std::string& flag) {
+  if (!flag.empty()) return flag;
+  return (*TRY(cli.Config()))["detachKeys"].AsString();
+}
+
+int StartFailureCode(std::string_view message) {
+  auto has = [&](std::string_view text) { return message.find(text) != std::string_view::npos; };
+  if (has("executable file not found") || has("no such file or directory")) return 127;
+  if (has("permission denied") || has("is a directory")) return 126;
+  return 125;
+}
+
+}  // namespace gantry::cli

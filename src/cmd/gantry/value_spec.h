@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The small values of run's and create's flags: variables, limits, devices, policies. Pure apart
+// from the files and the environment that a value names. Any thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "formats/json.h"
+
+namespace gantry::cli {
+
+// "NAME=value" as it is; "NAME" takes the value of our own environment, if there is one.
+Result<std::string> ParseVariable(const std::string& text);
+// The lines of a file of variables or labels; '#' begins a comment. `from_environment`: a name
+// alone takes our own variable, or is left out.
+Result<std::vector<std::string>> ReadPairsFile(const std::string& path, bool from_environment);
+
+// "nofile=1024:2048" to {"Name", "Soft", "Hard"}; -1 is no limit.
+Result<formats::Json> ParseUlimit(const std::string& text);
+// "1.5" processors to billionths.
+Result<int64_t> ParseCpus(const std::string& text);
+// "/dev/a[:/dev/b][:rwm]" to {"PathOnHost", "PathInContainer", "CgroupPermissions"}.
+Result<formats::Json> ParseDevice(const std::string& text);
+// "no", "always", "unless-stopped", "on-failure[:5]" to {"Name", "MaximumRetryCount"}.
+Result<formats::Json> ParseRestartPolicy(const std::string& text);
+// "name:ip" or "name=ip" to "name:ip".
+Result<std::string> ParseExtraHost(const std::string& text);
+// "/dev/sda:10mb" to {"Path", "Rate"}.
+Result<formats::Json> ParseThrottle(const std::string& text, bool rate_is_size);
+
+}  // namespace gantry::cli

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "images/apply_layer.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <memory>
+#include <set>
+
+#include "base/io.h"
+#include "formats/compression/compression.h"
+#include "formats/tar.h"
+#include "images/layer_directory.h"
+#include "images/read_ahead.h"
+#include "kernel/paths.h"
+
+namespace gantry::images {
+namespace {
+
+using formats::TarEntry;
+using formats::TarType;
+
+constexpr std::string_view kWhiteout = ".wh.";
+constexpr std::string_view kMetadata = ".wh..wh.";
+constexpr std::string_view kOpaque = ".wh..wh..opq";
+
+struct DirCloser {
+  void operator()(DIR* directory) const { ::closedir(directory); }
+};
+
+bool StartsWith(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
+// Times before 1970 make trouble for old tools; containerd sets them to the beginning too.
+timespec TimeOf(const TarEntry& entry) {
+  if (entry.mtime_seconds < 0) return {0, 0};
+  return {entry.mtime_seconds, static_cast<long>(entry.mtime_nanos)};
+}
+
+class LayerApplier {
+ public:
+  LayerApplier(LayerDirectory directory, Whiteouts whiteouts)
+      : directory_(std::move(directory)), whiteouts_(whiteouts) {}
+
+  Result<> Apply(formats::TarReader& tar, const TarEntry& entry) {
+    std::string name = CleanName(entry.name);
+    if (name.empty()) return {};  // the root itself: the snapshot's, as in containerd
+    size_t slash = name.rfind('/');
+    std::string parent_name = slash == std::string::npos ? "" : name.substr(0, slash);
+    std::string base = slash == std::string::npos ? name : name.substr(slash + 1);
+    BorrowedFd parent = TRY(directory_.Parent(parent_name));
+    if (StartsWith(base, kWhiteout)) return Whiteout(parent, base, entry);
+    TRY(Create(tar, parent, base, entry));
+    if (entry.type == TarType::kDirectory) directories_.emplace_back(name, TimeOf(entry));
+    if (whiteouts_ == Whiteouts::kDelete) unpacked_.insert(TRY(RealPath(parent)) + "/" + base);
+    return {};
+  }
+
+  // Times of directories, after everything in them was made.
+  Result<> Finish() {
+    for (const auto& [name, time] : directories_) {
+      auto fd = kernel::OpenIn(directory_.root(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      if (!fd.ok()) continue;  // a later entry replaced it
+      timespec times[2] = {time, time};
+      if (::futimens(fd->get(), times) != 0) return ErrnoError("setting times of '{}'", name);
+    }
+    return {};
+  }
+
+ private:
+  Result<> Create(formats::TarReader& tar, BorrowedFd parent, const std::string& base,
+                  const TarEntry& entry) {
+    switch (entry.type) {
+      case TarType::kFile:
+        return CreateRegular(tar, parent, base, entry);
+      case TarType::kDirectory:
+        return CreateDirectory(parent, base, entry);
+      case TarType::kSymlink:
+        TRY(MakeRoomAndRetry(parent, base, [&] {
+          return ::symlinkat(entry.link_name.c_str(), parent.get(), base.c_str());
+        }));
+        return SetAttributes(parent, base, entry);
+      case TarType::kHardLink:
+        return CreateHardLink(parent, base, entry);
+      case TarType::kCharDevice:
+      case TarType::kBlockDevice:
+      case TarType::kFifo:
+        return CreateSpecial(parent, base, entry);
+      case TarType::kUnknown:
+        break;
+    }
+    return InvalidArgument("an entry of a type that is not supported");
+  }
+
+  // Runs a call that makes `base`; what is in its way is removed first.
+  template <typename F>
+  Result<> MakeRoomAndRetry(BorrowedFd parent, const std::string& base, F&& make) {
+    if (make() >= 0) return {};
+    if (errno != EEXIST) return ErrnoError("making it");
+    TRY(kernel::RemoveTreeAt(parent, base));
+    // `parent` itself stays open: it was not what was removed.
+    stale_ = true;
+    if (make() < 0) return ErrnoError("making it");
+    return {};
+  }
+
+  Result<> CreateRegular(formats::TarReader& tar, BorrowedFd parent, const std::string& base,
+                         const TarEntry& entry) {
+    UniqueFd file;
+    TRY(MakeRoomAndRetry(parent, base, [&] {
+      file.Reset(::openat(parent.get(), base.c_str(),
+                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+      return file.get();
+    }));
+    for (;;) {
+      std::string_view data = TRY(tar.NextData());
+      if (data.empty()) break;
+      TRY(WriteAll(file, data));
+    }
+    return SetAttributesOf(file, entry, Times::kNow);
+  }
+
+  Result<> CreateDirectory(BorrowedFd parent, const std::string& base, const TarEntry& entry) {
+    if (::mkdirat(parent.get(), base.c_str(), 0700) != 0) {
+      if (errno != EEXIST) return ErrnoError("making it");
+      struct stat status;
+      if (::fstatat(parent.get(), base.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        return ErrnoError("reading it");
+      }
+      // A directory that is there is merged with.
+      if (!S_ISDIR(status.st_mode)) {
+        TRY(MakeRoomAndRetry(parent, base,
+                             [&] { return ::mkdirat(parent.get(), base.c_str(), 0700); }));
+      }
+    }
+    UniqueFd made(
+        ::openat(parent.get(), base.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!made.valid()) return ErrnoError("opening it");
+    return SetAttributesOf(made, entry, Times::kLater);
+  }
+
+  Result<> CreateHardLink(BorrowedFd parent, const std::string& base, const TarEntry& entry) {
+    std::string target = CleanName(entry.link_name);
+    if (target.empty()) return InvalidArgument("a hard link to '{}'", entry.link_name);
+    kernel::ParentAndName from = TRY_WITH(kernel::OpenParentIn(directory_.root(), target),
+                                          "linking to '{}'", entry.link_name);
+    struct stat status;
+    struct stat existing;
+    if (::fstatat(from.parent.get(), from.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      return ErrnoError("linking to '{}'", entry.link_name);
+    }
+    if (S_ISDIR(status.st_mode)) return InvalidArgument("a hard link to a directory");
+    // A link to itself must not be removed to make room for it.
+    bool same = ::fstatat(parent.get(), base.c_str(), &existing, AT_SYMLINK_NOFOLLOW) == 0 &&
+                existing.st_ino == status.st_ino && existing.st_dev == status.st_dev;
+    if (!same) {
+      TRY(MakeRoomAndRetry(parent, base, [&] {
+        return ::linkat(from.parent.get(), from.name.c_str(), parent.get(), base.c_str(), 0);
+      }));
+    }
+    return SetAttributes(parent, base, entry);
+  }
+
+  Result<> CreateSpecial(BorrowedFd parent, const std::string& base, const TarEntry& entry) {
+    mode_t kind = entry.type == TarType::kFifo         ? S_IFIFO
+                  : entry.type == TarType::kCharDevice ? S_IFCHR
+                                                       : S_IFBLK;
+    TRY(MakeRoomAndRetry(parent, base, [&] {
+      return ::mknodat(parent.get(), base.c_str(), kind | 0600,
+                       makedev(entry.device_major, entry.device_minor));
+    }));
+    return SetAttributes(parent, base, entry);
+  }
+
+  enum class Times { kNow, kLater };
+
+  // Owner first: changing it clears setuid bits and capabilities.
+  static Result<> SetAttributesOf(BorrowedFd file, const TarEntry& entry, Times when) {
+    if (::fchown(file.get(), entry.uid, entry.gid) != 0) return ErrnoError("changing its owner");
+    if (!entry.xattrs.empty()) TRY(SetXattrs(file, entry.xattrs));
+    if (::fchmod(file.get(), entry.mode) != 0) return ErrnoError("changing its mode");
+    if (when == Times::kLater) return {};
+    timespec times[2] = {TimeOf(entry), TimeOf(entry)};
+    if (::futimens(file.get(), times) != 0) return ErrnoError("setting its times");
+    return {};
+  }
+
+  // The same for what is not opened: links, devices, pipes.
+  static Result<> SetAttributes(BorrowedFd parent, const std::string& base, const TarEntry& entry) {
+    int at = parent.get();
+    if (::fchownat(at, base.c_str(), entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+      return ErrnoError("changing its owner");
+    }
+    UniqueFd file(::openat(at, base.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    struct stat status;
+    if (!file.valid() || ::fstat(file.get(), &status) != 0) return ErrnoError("opening it");
+    if (!entry.xattrs.empty()) TRY(SetXattrs(file, entry.xattrs));
+    if (!S_ISLNK(status.st_mode)) {
+      std::string path = fmt::format("/proc/self/fd/{}", file.get());
+      if (::chmod(path.c_str(), entry.mode) != 0) return ErrnoError("changing its mode");
+    }
+    timespec times[2] = {TimeOf(entry), TimeOf(entry)};
+    if (::utimensat(at, base.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
+      return ErrnoError("setting its times");
+    }
+    return {};
+  }
+
+  Result<> Whiteout(BorrowedFd parent, const std::string& base, const TarEntry& entry) {
+    if (base == kOpaque) {
+      if (whiteouts_ == Whiteouts::kDelete) return DeleteOthers(parent);
+      if (::fsetxattr(parent.get(), "trusted.overlay.opaque", "y", 1, 0) != 0) {
+        return ErrnoError("making its directory opaque");
+      }
+      return {};
+    }
+    if (StartsWith(base, kMetadata)) return {};  // aufs' own files
+    std::string hidden = base.substr(kWhiteout.size());
+    if (hidden.empty() || hidden == "." || hidden == "..") {
+      return InvalidArgument("a whiteout that names nothing");
+    }
+    if (whiteouts_ == Whiteouts::kDelete) {
+      stale_ = true;
+      return kernel::RemoveTreeAt(parent, hidden);
+    }
+    TRY(MakeRoomAndRetry(parent, hidden, [&] {
+      return ::mknodat(parent.get(), hidden.c_str(), S_IFCHR, makedev(0, 0));
+    }));
+    if (::fchownat(parent.get(), hidden.c_str(), entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+      return ErrnoError("changing its owner");
+    }
+    return {};
+  }
+
+  // Removes what this layer did not bring from an opaque directory.
+  Result<> DeleteOthers(BorrowedFd directory) {
+    std::string path = TRY(RealPath(directory));
+    UniqueFd fd(::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd.valid()) return ErrnoError("listing it");
+    std::unique_ptr<DIR, DirCloser> listing(::fdopendir(fd.get()));
+    if (!listing) return ErrnoError("listing it");
+    (void)fd.Release();
+    stale_ = true;
+    while (const dirent* item = ::readdir(listing.get())) {
+      std::string name = item->d_name;
+      if (name == "." || name == "..") continue;
+      std::string whole = path + "/" + name;
+      auto ours = unpacked_.lower_bound(whole);
+      bool keep = ours != unpacked_.end() && *ours == whole;
+      bool holds = unpacked_.lower_bound(whole + "/") != unpacked_.lower_bound(whole + "0");
+      if (!keep && !holds) {
+        TRY(kernel::RemoveTreeAt(directory, name));
+        continue;
+      }
+      UniqueFd inner(
+          ::openat(directory.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (inner.valid()) TRY(DeleteOthers(inner));
+    }
+    return {};
+  }
+
+  static Result<std::string> RealPath(BorrowedFd directory) {
+    char path[PATH_MAX];
+    std::string link = fmt::format("/proc/self/fd/{}", directory.get());
+    ssize_t size = ::readlink(link.c_str(), path, sizeof path);
+    if (size < 0) return ErrnoError("reading '{}'", link);
+    return std::string(path, static_cast<size_t>(size));
+  }
+
+ public:
+  // Between entries: parents whose path may lead elsewhere now are looked up anew.
+  void DropStaleParents() {
+    if (std::exchange(stale_, false)) directory_.ForgetParents();
+  }
+
+ private:
+  LayerDirectory directory_;
+  const Whiteouts whiteouts_;
+  bool stale_ = false;
+  std::vector<std::pair<std::string, timespec>> directories_;
+  std::set<std::string> unpacked_;  // for kDelete: real paths that this layer brought
+};
+
+std::vector<std::string> Split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  for (;;) {
+    size_t at = text.find(separator);
+    parts.emplace_back(text.substr(0, at));
+    if (at == std::string_view::npos) return parts;
+    text.remove_prefix(at + 1);
+  }
+}
+
+}  // namespace
+
+Result<ApplyTarget> TargetOfMounts(const std::vector<snapshots::Mount>& mounts) {
+  if (mounts.size() != 1) {
+    return Unimplemented("applying a layer: expected one mount, got {}", mounts.size());
+  }
+  const snapshots::Mount& mount = mounts[0];
+  ApplyTarget target;
+  if (mount.type == "bind") {
+    target.directory = mount.source;
+    return target;
+  }
+  if (mount.type != "overlay") {
+    return Unimplemented("applying a layer: mounts of type '{}' are not supported", mount.type);
+  }
+  target.whiteouts = Whiteouts::kOverlay;
+  for (const std::string& option : mount.options) {
+    if (StartsWith(option, "upperdir=")) target.directory = option.substr(9);
+    if (StartsWith(option, "lowerdir=")) target.lowers = Split(option.substr(9), ':');
+  }
+  if (target.directory.empty()) {
+    return FailedPrecondition("applying a layer: the overlay has no upperdir, it is read-only");
+  }
+  return target;
+}
+
+Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer,
+                                const StopToken& stop) {
+  auto plain = TRY(formats::compression::Decompress(layer));
+  formats::HashingSource hashed(*plain);
+  ReadAhead ahead(hashed);
+  formats::TarReader tar(ahead);
+  LayerApplier applier(TRY(LayerDirectory::Open(target.directory, target.lowers)),
+                       target.whiteouts);
+  TarEntry entry;
+  while (TRY(tar.NextEntry(&entry))) {
+    if (stop.stop_requested()) return MakeError(ErrorKind::kCancelled, "applying a layer: stopped");
+    TRY_WITH(applier.Apply(tar, entry), "extracting '{}'", entry.name);
+    applier.DropStaleParents();
+  }
+  TRY(tar.Drain());
+  TRY(applier.Finish());
+  ahead.Stop();
+  return AppliedLayer{hashed.Current(), hashed.size()};
+}
+
+}  // namespace gantry::images

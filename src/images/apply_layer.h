@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Extracts one layer of an image into the directory of a snapshot. The layer is not trusted: every
+// path is resolved by the kernel below the directory's descriptor, so that no name, symbolic link
+// or hard link leads outside; names that try are kept inside as containerd keeps them. Whiteouts
+// (image-spec, layer.md, "Whiteouts") become overlay's, or delete.
+//
+// A layer that names a/b/f without a/ and a/b/ keeps their mode, owner, times and extended
+// attributes from the layers below. Uses a second thread for decompression; needs root for owners
+// and devices.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/byte_stream.h"
+#include "base/error.h"
+#include "base/stop_token.h"
+#include "formats/digest.h"
+#include "snapshots/snapshotter.h"
+
+namespace gantry::images {
+
+enum class Whiteouts {
+  kOverlay,  // 0/0 devices and trusted.overlay.opaque, for overlay's upper directory
+  kDelete,   // what they name is deleted: the directory has a copy of the layers below
+};
+
+struct ApplyTarget {
+  std::string directory;
+  std::vector<std::string> lowers;  // the layers below, nearest first
+  Whiteouts whiteouts = Whiteouts::kDelete;
+};
+// What the mounts of an active snapshot mean: an overlay's upper and lower directories, or a bind
+// mount's directory.
+Result<ApplyTarget> TargetOfMounts(const std::vector<snapshots::Mount>& mounts);
+
+struct AppliedLayer {
+  formats::Digest diff_id;  // of the uncompressed tar
+  uint64_t size = 0;        // of the uncompressed tar
+};
+
+// `layer` may be compressed with gzip or zstd.
+Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer,
+                                const StopToken& stop);
+
+}  // namespace gantry::images

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "images/unpack.h"
+
+#include "base/log.h"
+#include "base/random.h"
+#include "base/undo.h"
+#include "images/apply_layer.h"
+
+namespace gantry::images {
+namespace {
+
+constexpr std::string_view kSnapshotRef = "containerd.io/snapshot.ref";
+constexpr std::string_view kUncompressed = "containerd.io/uncompressed";
+
+struct Layer {
+  oci::Descriptor descriptor;
+  formats::Digest diff_id;
+  std::string chain_id;
+  std::string parent;  // chain id of the layer below
+};
+
+// Extracts one layer into a snapshot of its own and commits it under its chain id.
+Result<> UnpackLayer(const Library& library, snapshots::Snapshotter& snapshotter,
+                     const Layer& layer) {
+  const std::string key = fmt::format("extract-{} {}", RandomHex(8), layer.chain_id);
+  const snapshots::Labels labels = {{std::string(kSnapshotRef), layer.chain_id}};
+  auto mounts = TRY(snapshotter.Prepare(library.ns, key, layer.parent, labels));
+  Undo undo;
+  undo.Push([&] {
+    auto removed = snapshotter.Remove(library.ns, key);
+    if (!removed.ok()) log::Warning("{}", removed.error().message());
+  });
+  ApplyTarget target = TRY(TargetOfMounts(mounts));
+  FdSource blob(TRY(library.blobs->OpenBlob(layer.descriptor.digest)));
+  AppliedLayer applied = TRY(ApplyLayer(target, blob, library.stop));
+  if (applied.diff_id != layer.diff_id) {
+    return MakeError(ErrorKind::kDataLoss,
+                     "its uncompressed digest is {}, the image's configuration says {}",
+                     applied.diff_id.text(), layer.diff_id.text());
+  }
+  auto committed = snapshotter.Commit(library.ns, layer.chain_id, key, labels);
+  // Somebody else unpacked the same meanwhile; ours is removed.
+  if (!committed.ok() && committed.error().kind() == ErrorKind::kAlreadyExists) return {};
+  TRY(std::move(committed));
+  undo.Commit();
+  return {};
+}
+
+// How many layers from the base on are there already.
+Result<size_t> CountUnpacked(const Library& library, snapshots::Snapshotter& snapshotter,
+                             const std::vector<formats::Digest>& chain) {
+  for (size_t count = chain.size(); count > 0; --count) {
+    auto record = snapshotter.Stat(library.ns, chain[count - 1].text());
+    if (record.ok()) return count;
+    if (record.error().kind() != ErrorKind::kNotFound) return std::move(record).error();
+  }
+  return 0;
+}
+
+}  // namespace
+
+Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshotter,
+                        const oci::Descriptor& target, const oci::Platform& wanted) {
+  ResolvedManifest resolved = TRY(ResolveManifest(*library.blobs, target, wanted));
+  const oci::Manifest& manifest = resolved.manifest;
+  std::string text = TRY(library.blobs->ReadBlob(manifest.config.digest, oci::kMaxDocumentBytes));
+  oci::ImageConfig config = TRY(oci::ParseImageConfig(text));
+  if (config.diff_ids.size() != manifest.layers.size()) {
+    return InvalidArgument("unpacking {}: {} layers, but the configuration names {}",
+                           resolved.descriptor.digest.text(), manifest.layers.size(),
+                           config.diff_ids.size());
+  }
+  std::vector<formats::Digest> chain = oci::ChainIds(config.diff_ids);
+  size_t first = TRY(CountUnpacked(library, snapshotter, chain));
+  for (size_t i = first; i < chain.size(); ++i) {
+    Layer layer{manifest.layers[i], config.diff_ids[i], chain[i].text(),
+                i == 0 ? "" : chain[i - 1].text()};
+    const std::string& digest = layer.descriptor.digest.text();
+    auto size = static_cast<uint64_t>(layer.descriptor.size);
+    library.Report({"extracting", digest, 0, size, layer.descriptor});
+    TRY_WITH(UnpackLayer(library, snapshotter, layer), "unpacking layer {}", digest);
+    TRY(library.records->PutBlob(
+        {layer.descriptor.digest, size, {{std::string(kUncompressed), layer.diff_id.text()}}}));
+    library.Report({"extracted", digest, size, size, layer.descriptor});
+  }
+  Unpacked unpacked{chain.empty() ? "" : chain.back().text(), resolved.descriptor, manifest.config};
+  if (!chain.empty()) {
+    // Keeps the snapshots for as long as the image's configuration is kept.
+    std::string label = fmt::format("containerd.io/gc.ref.snapshot.{}", snapshotter.name());
+    TRY(library.records->PutBlob({manifest.config.digest,
+                                  static_cast<uint64_t>(manifest.config.size),
+                                  {{label, unpacked.chain_id}}}));
+  }
+  return unpacked;
+}
+
+}  // namespace gantry::images
