@@ -91,9 +91,8 @@ class RequestBody : public ByteSource {
   size_t shown_ = 0;  // bytes of `received` that the last Next() gave out
 };
 
-Exchange::Exchange(std::shared_ptr<HttpServer> server,
-                   std::unique_ptr<ServerConnection> connection, HttpRequest request,
-                   Target target)
+Exchange::Exchange(std::shared_ptr<HttpServer> server, std::unique_ptr<ServerConnection> connection,
+                   HttpRequest request, Target target)
     : server_(std::move(server)),
       connection_(std::move(connection)),
       request_(std::move(request)),

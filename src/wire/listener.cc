@@ -31,7 +31,8 @@ gid_t FindGroup(const std::string& name) {
     if (!line.starts_with(name + ":")) continue;
     size_t second = line.find(':', name.size() + 1);
     if (second == std::string_view::npos) continue;
-    return static_cast<gid_t>(std::strtoul(std::string(line.substr(second + 1)).c_str(), nullptr, 10));
+    return static_cast<gid_t>(
+        std::strtoul(std::string(line.substr(second + 1)).c_str(), nullptr, 10));
   }
   return static_cast<gid_t>(-1);
 }
@@ -68,8 +69,7 @@ Result<UniqueFd> ListenUnix(const std::string& path, const std::string& group) {
   }
   if (::chmod(path.c_str(), 0660) < 0) return ErrnoError("setting the mode of '{}'", path);
   gid_t gid = FindGroup(group);
-  if (gid != static_cast<gid_t>(-1) &&
-      ::chown(path.c_str(), static_cast<uid_t>(-1), gid) < 0) {
+  if (gid != static_cast<gid_t>(-1) && ::chown(path.c_str(), static_cast<uid_t>(-1), gid) < 0) {
     return ErrnoError("giving '{}' to group '{}'", path, group);
   }
   if (::listen(socket.get(), kBacklog) < 0) return ErrnoError("listening on '{}'", path);

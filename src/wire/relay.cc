@@ -275,8 +275,8 @@ void Relay::End(RelayEnd how) {
   process_.Reset();
   pipe_read_.Reset();
   pipe_write_.Reset();
-  options_.client.Reset();
-  if (auto ended = std::move(options_.ended)) ended(how);
+  UniqueFd client = std::move(options_.client);
+  if (auto ended = std::move(options_.ended)) ended(how, std::move(client));
 }
 
 }  // namespace gantry::wire

@@ -37,8 +37,8 @@ struct RelayOptions {
   RelayForm form = RelayForm::kFrames;
   bool wants_stdin = false;
   std::string detach_keys;  // the bytes that detach; empty: none do
-  // Called once, in the loop's thread; must not block.
-  std::function<void(RelayEnd)> ended;
+  // Called once, in the loop's thread, with the client's socket; must not block.
+  std::function<void(RelayEnd, UniqueFd client)> ended;
 };
 
 class Relay : public std::enable_shared_from_this<Relay> {
@@ -74,11 +74,11 @@ class Relay : public std::enable_shared_from_this<Relay> {
   UniqueFd pipe_read_;
   UniqueFd pipe_write_;
   size_t in_pipe_ = 0;
-  std::string output_;       // raw form: text that the client has not taken
+  std::string output_;  // raw form: text that the client has not taken
   size_t output_sent_ = 0;
-  std::string frame_rest_;   // raw form: an unfinished frame head
-  size_t frame_left_ = 0;    // raw form: bytes of the present frame
-  std::string input_;        // frames that the process's side has not taken
+  std::string frame_rest_;  // raw form: an unfinished frame head
+  size_t frame_left_ = 0;   // raw form: bytes of the present frame
+  std::string input_;       // frames that the process's side has not taken
   size_t input_sent_ = 0;
   size_t keys_matched_ = 0;
   bool client_ended_ = false;  // half-closed

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/event_log.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "formats/json.h"
+
+namespace gantry::engine {
+namespace {
+
+using formats::Json;
+
+constexpr size_t kMaxFileBytes = size_t{8} << 20;
+constexpr size_t kRecent = 2048;
+
+std::string Encode(const NumberedEvent& entry) {
+  const Event& event = entry.event;
+  std::string line = Json::MakeObject({{"number", entry.number},
+                                       {"time", UnixNanos(event.time)},
+                                       {"type", event.type},
+                                       {"action", event.action},
+                                       {"actor", event.actor_id},
+                                       {"attributes", event.attributes}})
+                         .Dump();
+  line.push_back('\n');
+  return line;
+}
+
+Result<NumberedEvent> Decode(std::string_view line) {
+  Json json = TRY(Json::Parse(line));
+  NumberedEvent entry;
+  int64_t time = 0;
+  formats::JsonReader reader(json, "event");
+  reader.Field("number", &entry.number);
+  reader.Field("time", &time);
+  reader.Field("type", &entry.event.type);
+  reader.Field("action", &entry.event.action);
+  reader.Field("actor", &entry.event.actor_id);
+  reader.Field("attributes", &entry.event.attributes);
+  TRY(reader.Finish());
+  entry.event.time = FromUnixNanos(time);
+  return entry;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<EventLog>> EventLog::Open(const std::string& directory) {
+  std::unique_ptr<EventLog> log(new EventLog(directory + "/events.log"));
+  MutexLock lock(log->mutex_);
+  for (const std::string& path : {log->path_ + ".1", log->path_}) {
+    TRY(ReadLines(path, [&](NumberedEvent entry) {
+      log->last_ = std::max(log->last_, entry.number);
+      log->recent_.push_back(std::move(entry));
+      if (log->recent_.size() > kRecent) log->recent_.pop_front();
+      return true;
+    }));
+  }
+  TRY(log->OpenFile());
+  return log;
+}
+
+Result<> EventLog::OpenFile() {
+  file_ = TRY(gantry::OpenFile(path_, O_RDWR | O_CREAT | O_APPEND, 0600));
+  struct stat status{};
+  if (::fstat(file_.get(), &status) < 0) return ErrnoError("looking at '{}'", path_);
+  file_size_ = static_cast<size_t>(status.st_size);
+  // A torn last line must not swallow the next one.
+  char last = '\n';
+  if (file_size_ > 0) (void)!::pread(file_.get(), &last, 1, status.st_size - 1);
+  if (last != '\n') TRY(WriteAll(file_, "\n"));
+  return {};
+}
+
+void EventLog::Rotate() {
+  if (::rename(path_.c_str(), (path_ + ".1").c_str()) < 0) {
+    return log::Warning("{}", ErrnoError("rotating '{}'", path_).message());
+  }
+  Result<> opened = OpenFile();
+  if (!opened.ok()) log::Warning("{}", opened.error().message());
+}
+
+void EventLog::Append(const Event& event) {
+  MutexLock lock(mutex_);
+  NumberedEvent entry{++last_, event};
+  std::string line = Encode(entry);
+  if (file_size_ + line.size() > kMaxFileBytes) Rotate();
+  Result<> written = WriteAll(file_, line);
+  if (!written.ok()) {
+    log::Warning("writing an event: {}", written.error().message());
+  } else {
+    file_size_ += line.size();
+  }
+  for (const auto& [id, listener] : listeners_) listener(entry);
+  recent_.push_back(std::move(entry));
+  if (recent_.size() > kRecent) recent_.pop_front();
+}
+
+uint64_t EventLog::Listen(Listener listener) {
+  MutexLock lock(mutex_);
+  listeners_[next_listener_] = std::move(listener);
+  return next_listener_++;
+}
+
+void EventLog::Unlisten(uint64_t id) {
+  MutexLock lock(mutex_);
+  listeners_.erase(id);
+}
+
+uint64_t EventLog::last_number() const {
+  MutexLock lock(mutex_);
+  return last_;
+}
+
+Result<std::vector<NumberedEvent>> EventLog::After(uint64_t number, size_t limit) const {
+  std::vector<NumberedEvent> out;
+  {
+    MutexLock lock(mutex_);
+    if (number >= last_) return out;
+    if (!recent_.empty() && recent_.front().number <= number + 1) {
+      size_t skip = static_cast<size_t>(number + 1 - recent_.front().number);
+      for (size_t i = skip; i < recent_.size() && out.size() < limit; ++i) {
+        out.push_back(recent_[i]);
+      }
+      return out;
+    }
+  }
+  // Further back than memory goes. A rotation in between only makes an event be seen twice, which
+  // the number tells.
+  uint64_t newest = number;
+  for (const std::string& path : {path_ + ".1", path_}) {
+    TRY(ReadLines(path, [&](NumberedEvent entry) {
+      if (entry.number <= newest) return true;
+      newest = entry.number;
+      out.push_back(std::move(entry));
+      return out.size() < limit;
+    }));
+    if (out.size() >= limit) break;
+  }
+  return out;
+}
+
+Result<> EventLog::ReadLines(const std::string& path,
+                             const std::function<bool(NumberedEvent)>& take) {
+  Result<std::string> text = ReadFile(path, 2 * kMaxFileBytes);
+  if (!text.ok()) {
+    if (text.error().kind() == ErrorKind::kNotFound) return {};
+    return std::move(text).error();
+  }
+  std::string_view rest = *text;
+  while (!rest.empty()) {
+    std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    Result<NumberedEvent> entry = Decode(line);
+    if (entry.ok() && !take(*std::move(entry))) break;
+  }
+  return {};
+}
+
+}  // namespace gantry::engine

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/images.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "formats/reference.h"
+
+namespace gantry::engine {
+namespace {
+
+void PublishImage(Engine& engine, std::string_view action, const std::string& id,
+                  const std::string& name) {
+  Event event;
+  event.type = "image";
+  event.action = std::string(action);
+  event.actor_id = id;
+  event.attributes["name"] = name;
+  event.time = WallClock::now();
+  engine.Publish(std::move(event));
+}
+
+std::string ShortId(std::string_view id) {
+  if (id.starts_with("sha256:")) id.remove_prefix(7);
+  return std::string(id.substr(0, 12));
+}
+
+// Whether the reference means an image by its id rather than by a name.
+bool IsIdOf(std::string_view reference, std::string_view id) {
+  if (id == reference) return true;
+  if (reference.starts_with("sha256:")) return id.starts_with(reference);
+  bool hex = !reference.empty() && std::all_of(reference.begin(), reference.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+  });
+  return hex && id.size() > 7 && id.substr(7).starts_with(reference);
+}
+
+// The container that stands in the way of removing the image, if any.
+Result<> CheckUnused(Engine& engine, std::string_view reference, const std::string& id, bool by_id,
+                     bool force) {
+  for (const auto& record : engine.List()) {
+    if (record->image_id != id) continue;
+    bool alive = record->state.IsAlive();
+    if (by_id && alive) {
+      return Error(ErrorKind::kAborted,
+                   fmt::format("conflict: unable to delete {} (cannot be forced) - image is being "
+                               "used by running container {}",
+                               ShortId(id), ShortId(record->id)));
+    }
+    if (force) continue;
+    if (by_id) {
+      return Error(ErrorKind::kAborted,
+                   fmt::format("conflict: unable to delete {} (must be forced) - image is being "
+                               "used by stopped container {}",
+                               ShortId(id), ShortId(record->id)));
+    }
+    return Error(
+        ErrorKind::kAborted,
+        fmt::format("conflict: unable to remove repository reference \"{}\" (must force) - "
+                    "container {} is using its referenced image {}",
+                    reference, ShortId(record->id), ShortId(id)));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string FamiliarName(std::string_view store_name) {
+  Result<formats::Reference> reference = formats::ParseReference(store_name);
+  return reference.ok() ? reference->Familiar() : std::string(store_name);
+}
+
+Result<> TagImage(Engine& engine, std::string_view reference, std::string_view repository,
+                  std::string_view tag) {
+  NamedImage source = TRY(engine.images().Resolve(reference));
+  formats::Reference name = TRY(formats::ParseReference(repository));
+  if (!tag.empty()) {
+    if (!formats::IsValidTag(tag)) return InvalidArgument("invalid tag format");
+    name.tag = std::string(tag);
+  }
+  if (!name.digest.empty()) {
+    return InvalidArgument("refusing to create a tag with a digest reference");
+  }
+  client::Image image = source.image;
+  image.name = WithDefaultTag(name).ToString();
+  TRY(engine.containerd().PutImage(image));
+  PublishImage(engine, "tag", source.documents->id, FamiliarName(image.name));
+  return {};
+}
+
+Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view reference,
+                                              bool force) {
+  NamedImage target = TRY(engine.images().Resolve(reference));
+  const std::string id = target.documents->id;
+  bool by_id = IsIdOf(reference, id);
+  std::vector<std::string> names;
+  size_t others = 0;
+  for (const NamedImage& image : TRY(engine.images().List())) {
+    if (image.documents->id != id) continue;
+    if (by_id || image.image.name == target.image.name) {
+      names.push_back(image.image.name);
+    } else {
+      ++others;
+    }
+  }
+  if (by_id && names.size() > 1 && !force) {
+    return Error(ErrorKind::kAborted,
+                 fmt::format("conflict: unable to delete {} (must be forced) - image is referenced "
+                             "in multiple repositories",
+                             ShortId(id)));
+  }
+  // A name can go while another one keeps the image.
+  if (others == 0) TRY(CheckUnused(engine, reference, id, by_id, force));
+  std::vector<RemovedImage> removed;
+  for (size_t i = 0; i < names.size(); ++i) {
+    bool last = others == 0 && i + 1 == names.size();
+    TRY(engine.containerd().DeleteImage(names[i], last));
+    removed.push_back({false, FamiliarName(names[i])});
+    PublishImage(engine, "untag", id, id);
+  }
+  if (others == 0) {
+    removed.push_back({true, id});
+    PublishImage(engine, "delete", id, id);
+  }
+  return removed;
+}
+
+Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
+                                            const client::ProgressCallback& progress,
+                                            const StopToken& stop) {
+  std::string_view rest;
+  auto read = [&](char* buffer, size_t size) -> Result<size_t> {
+    if (rest.empty()) rest = TRY(archive.Next());
+    size_t count = std::min(size, rest.size());
+    std::memcpy(buffer, rest.data(), count);
+    rest.remove_prefix(count);
+    return count;
+  };
+  std::vector<std::string> names =
+      TRY(engine.containerd().Import(read, engine.options().snapshotter, progress, stop));
+  for (std::string& name : names) {
+    Result<NamedImage> image = engine.images().Resolve(name);
+    name = FamiliarName(name);
+    if (image.ok()) PublishImage(engine, "load", image->documents->id, name);
+  }
+  return names;
+}
+
+Result<> SaveImages(Engine& engine, const std::vector<std::string>& references, ByteSink& out,
+                    const StopToken& stop) {
+  std::vector<std::string> names;
+  for (const std::string& reference : references) {
+    NamedImage image = TRY(engine.images().Resolve(reference));
+    names.push_back(image.image.name);
+    PublishImage(engine, "save", image.documents->id, image.documents->id);
+  }
+  return engine.containerd().Export(
+      names, [&](std::string_view data) { return out.Write(data); }, stop);
+}
+
+Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
+                              const client::ProgressCallback& progress, const StopToken& stop) {
+  formats::Reference name = TRY(formats::ParseReference(request.repository));
+  if (request.tag.starts_with("sha256:") || request.tag.starts_with("sha512:")) {
+    name.digest = TRY(formats::Digest::Parse(request.tag));
+  } else if (!request.tag.empty()) {
+    if (!formats::IsValidTag(request.tag)) return InvalidArgument("invalid tag format");
+    name.tag = request.tag;
+  }
+  name = WithDefaultTag(name);
+  oci::Platform platform = oci::HostPlatform();
+  if (!request.platform.empty()) platform = TRY(oci::ParsePlatform(request.platform));
+  client::PullRequest pull;
+  pull.reference = name.ToString();
+  pull.store_name = name.ToString();
+  pull.snapshotter = engine.options().snapshotter;
+  pull.platform_os = platform.os;
+  pull.platform_architecture = platform.architecture;
+  pull.credentials = request.credentials;
+  TRY(engine.containerd().Pull(pull, progress, stop));
+  NamedImage image = TRY(engine.images().Resolve(pull.store_name));
+  std::string familiar = name.Familiar();
+  PublishImage(engine, "pull", image.documents->id, familiar);
+  return familiar;
+}
+
+}  // namespace gantry::engine

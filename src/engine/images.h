@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// docker's verbs on images over the container daemon's stores: tag, remove, load, save, pull. What
+// is only read is ImageIndex's. Any thread; load, save and pull take as long as they take.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/byte_stream.h"
+#include "base/error.h"
+#include "base/stop_token.h"
+#include "client/containerd.h"
+#include "engine/engine.h"
+
+namespace gantry::engine {
+
+// Gives the image another name.
+Result<> TagImage(Engine& engine, std::string_view reference, std::string_view repository,
+                  std::string_view tag);
+
+struct RemovedImage {
+  bool deleted = false;  // else only untagged
+  std::string name;      // of an untagged one, as users see it; of a deleted one its id
+};
+// `reference`: a name removes that name, an id all names (with `force`, or when there is only one).
+// kAborted in docker's words when a container stands in the way.
+Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view reference,
+                                              bool force);
+
+// A docker or OCI archive, compressed or not. Returns the names, as users see them, that now exist.
+Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
+                                            const client::ProgressCallback& progress,
+                                            const StopToken& stop);
+Result<> SaveImages(Engine& engine, const std::vector<std::string>& references, ByteSink& out,
+                    const StopToken& stop);
+
+struct PullImageRequest {
+  std::string repository;
+  std::string tag;       // a tag or digest; "" is latest
+  std::string platform;  // "os/arch", "" for the host's
+  std::optional<client::Credentials> credentials;
+};
+// Returns the name as users see it.
+Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
+                              const client::ProgressCallback& progress, const StopToken& stop);
+
+// "busybox:latest" of "docker.io/library/busybox:latest".
+std::string FamiliarName(std::string_view store_name);
+
+}  // namespace gantry::engine

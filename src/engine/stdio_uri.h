@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The URI that tells our shim where a process's output goes (docs/shim-io.md). Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace gantry::engine {
+
+struct StdioUri {
+  std::string socket;         // absolute path of the attach socket
+  std::string log;            // absolute path; "" for no log
+  int64_t log_max_size = -1;  // bytes in one file; -1: never rotated
+  int64_t log_max_file = 1;
+  std::string stdin_mode = "none";  // "once" or "open"
+
+  std::string Format() const;
+};
+
+}  // namespace gantry::engine
