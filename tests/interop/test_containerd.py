@@ -140,7 +140,7 @@ def place():
 def podman(place, rootfs, runtime, *arguments, options=()):
     binary = str(places.BIN / runtime) if runtime.startswith('gantry') else shutil.which(runtime)
     return subprocess.run(['podman', '--root', place / 'root', '--runroot', place / 'run', '--tmpdir', place / 'tmp', '--runtime', binary, '--cgroup-manager', 'cgroupfs',
-                           '--events-backend', 'file', 'run', '--rm', '--network', 'none', *options, '--rootfs', rootfs, *arguments],
+                           '--events-backend', 'file', 'run', '--rm', '--network', 'none', '--ulimit', 'nofile=1000:1000', '--ulimit', 'nproc=1000:1000', *options, '--rootfs', rootfs, *arguments],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
 
 
