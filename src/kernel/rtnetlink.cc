@@ -21,16 +21,6 @@ ifinfomsg UpLink(int index) {
   return header;
 }
 
-// No link-local address: a bridge port has no use for one, and its duplicate detection would send
-// packets into every bridge.
-void AppendNoLinkLocalAddress(NetlinkBatch* batch) {
-  size_t families = batch->BeginNest(IFLA_AF_SPEC);
-  size_t inet6 = batch->BeginNest(AF_INET6);
-  batch->U8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
-  batch->EndNest(inet6);
-  batch->EndNest(families);
-}
-
 }  // namespace
 
 void AppendCreateVeth(NetlinkBatch* batch, const VethSpec& spec) {
@@ -38,12 +28,12 @@ void AppendCreateVeth(NetlinkBatch* batch, const VethSpec& spec) {
   batch->String(IFLA_IFNAME, spec.name);
   batch->U32(IFLA_MTU, spec.mtu);
   if (spec.master != 0) batch->U32(IFLA_MASTER, static_cast<uint32_t>(spec.master));
-  AppendNoLinkLocalAddress(batch);
   size_t info = batch->BeginNest(IFLA_LINKINFO);
   batch->String(IFLA_INFO_KIND, "veth");
   size_t data = batch->BeginNest(IFLA_INFO_DATA);
   size_t peer = batch->BeginNest(VETH_INFO_PEER);
-  ifinfomsg peer_header = UpLink(0);
+  // Not up yet: the kernel opens it before the pair is joined, which fails (ENOTCONN).
+  ifinfomsg peer_header{};
   batch->Raw(&peer_header, sizeof peer_header);
   batch->String(IFLA_IFNAME, spec.peer);
   batch->U32(IFLA_NET_NS_FD, static_cast<uint32_t>(spec.peer_netns.get()));
@@ -60,7 +50,6 @@ void AppendCreateBridge(NetlinkBatch* batch, const std::string& name, const Hard
   batch->String(IFLA_IFNAME, name);
   batch->U32(IFLA_MTU, mtu);
   batch->Attribute(IFLA_ADDRESS, mac.data(), mac.size());
-  AppendNoLinkLocalAddress(batch);
   size_t info = batch->BeginNest(IFLA_LINKINFO);
   batch->String(IFLA_INFO_KIND, "bridge");
   batch->EndNest(info);
@@ -96,7 +85,7 @@ void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway) {
   header.rtm_protocol = RTPROT_BOOT;
   header.rtm_scope = RT_SCOPE_UNIVERSE;
   header.rtm_type = RTN_UNICAST;
-  batch->Begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, header);
+  batch->Begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, header);
   batch->Attribute(RTA_GATEWAY, &gateway, sizeof gateway);
 }
 

@@ -19,7 +19,7 @@ namespace gantry::kernel {
 
 using HardwareAddress = std::array<uint8_t, 6>;
 
-// A veth pair whose other end is born inside a namespace, both up. Making it here and moving it
+// A veth pair, our end up, whose other end is born inside a namespace, down. Making it here and moving it
 // costs 15–30 ms more: each move waits for a grace period.
 struct VethSpec {
   std::string name;  // our end
@@ -37,6 +37,7 @@ void AppendLinkUp(NetlinkBatch* batch, int index);
 void AppendDeleteLink(NetlinkBatch* batch, int index);
 // IPv4.
 void AppendAddAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t prefix_length);
+// After a default route that is there already, which stays the one that is used.
 void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway);
 
 struct Link {

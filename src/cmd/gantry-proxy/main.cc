@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -58,18 +59,28 @@ Result<Arguments> Parse(int argc, char** argv) {
   return arguments;
 }
 
-// The lock lasts as long as a process holds the open file, over fork(2) too.
+// The lock lasts as long as a process holds the open file, over fork(2) too. One that is just
+// ending is waited for.
 Result<UniqueFd> LockPidFile(const std::string& path) {
+  struct sigaction interrupt{};
+  interrupt.sa_handler = [](int) {};
+  ::sigaction(SIGALRM, &interrupt, nullptr);
+  itimerval wait{{0, 50'000}, {0, 500'000}};
+  ::setitimer(ITIMER_REAL, &wait, nullptr);
   for (;;) {
     UniqueFd fd = TRY(OpenFile(path, O_RDWR | O_CREAT, 0644));
-    if (::flock(fd.get(), LOCK_EX | LOCK_NB) < 0) {
-      if (errno == EWOULDBLOCK) return AlreadyExists("another gantry-proxy holds '{}'", path);
+    if (::flock(fd.get(), LOCK_EX) < 0) {
+      if (errno == EINTR) return AlreadyExists("another gantry-proxy holds '{}'", path);
       return ErrnoError("locking '{}'", path);
     }
     // One that was just ending may have removed the file that we opened.
     struct stat ours, theirs;
     if (::fstat(fd.get(), &ours) < 0) return ErrnoError("looking at '{}'", path);
-    if (::stat(path.c_str(), &theirs) == 0 && ours.st_ino == theirs.st_ino) return fd;
+    if (::stat(path.c_str(), &theirs) == 0 && ours.st_ino == theirs.st_ino) {
+      itimerval none{};
+      ::setitimer(ITIMER_REAL, &none, nullptr);
+      return fd;
+    }
   }
 }
 

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "networks/address_pool.h"
+
+#include <gtest/gtest.h>
+
+#include "networks/subnet_choice.h"
+
+namespace gantry::networks {
+namespace {
+
+using formats::Ipv4Address;
+using formats::Ipv4Prefix;
+
+Ipv4Address At(const char* text) { return *Ipv4Address::Parse(text); }
+Ipv4Prefix Net(const char* text) { return *Ipv4Prefix::Parse(text); }
+
+TEST(AddressPoolTest, GivesTheLowestAndLetsOldOnesRest) {
+  AddressPool pool(Net("172.17.0.0/16"), At("172.17.0.1"), std::chrono::seconds(2));
+  auto now = SteadyClock::now();
+  EXPECT_EQ(pool.free_count(), 65536u - 3);
+  EXPECT_EQ(pool.Take(now)->ToString(), "172.17.0.2");
+  EXPECT_EQ(pool.Take(now)->ToString(), "172.17.0.3");
+  pool.GiveBack(At("172.17.0.2"), now);
+  EXPECT_EQ(pool.Take(now)->ToString(), "172.17.0.4");
+  EXPECT_EQ(pool.Take(now + std::chrono::seconds(2))->ToString(), "172.17.0.2");
+}
+
+TEST(AddressPoolTest, WantedAddresses) {
+  AddressPool pool(Net("10.0.0.0/24"), At("10.0.0.1"), std::chrono::seconds(2));
+  auto now = SteadyClock::now();
+  ASSERT_TRUE(pool.TakeWanted(At("10.0.0.9")).ok());
+  EXPECT_EQ(pool.TakeWanted(At("10.0.0.9")).error().kind(), ErrorKind::kAlreadyExists);
+  EXPECT_EQ(pool.TakeWanted(At("10.0.0.1")).error().kind(), ErrorKind::kAlreadyExists);
+  EXPECT_EQ(pool.TakeWanted(At("10.0.0.0")).error().kind(), ErrorKind::kAlreadyExists);
+  EXPECT_EQ(pool.TakeWanted(At("10.0.0.255")).error().kind(), ErrorKind::kAlreadyExists);
+  EXPECT_EQ(pool.TakeWanted(At("10.0.1.9")).error().kind(), ErrorKind::kInvalidArgument);
+  pool.GiveBack(At("10.0.0.9"), now);
+  EXPECT_TRUE(pool.TakeWanted(At("10.0.0.9")).ok());
+}
+
+TEST(AddressPoolTest, ExhaustionTakesRestingOnesFirst) {
+  AddressPool pool(Net("10.0.0.0/29"), At("10.0.0.1"), std::chrono::hours(1));
+  auto now = SteadyClock::now();
+  for (int i = 2; i <= 6; ++i) EXPECT_EQ(pool.Take(now)->value & 7, static_cast<uint32_t>(i));
+  EXPECT_EQ(pool.Take(now).error().kind(), ErrorKind::kResourceExhausted);
+  pool.GiveBack(At("10.0.0.4"), now);
+  pool.GiveBack(At("10.0.0.4"), now);
+  pool.GiveBack(At("10.0.0.3"), now);
+  EXPECT_EQ(pool.Take(now)->ToString(), "10.0.0.4");
+  EXPECT_EQ(pool.Take(now)->ToString(), "10.0.0.3");
+  EXPECT_FALSE(pool.Take(now).ok());
+}
+
+TEST(AddressPoolTest, SmallAndLargeSubnets) {
+  auto now = SteadyClock::now();
+  AddressPool pair(Net("10.0.0.0/31"), At("10.0.0.0"), std::chrono::seconds(1));
+  EXPECT_EQ(pair.Take(now)->ToString(), "10.0.0.1");
+  AddressPool single(Net("10.0.0.1/32"), At("10.0.0.1"), std::chrono::seconds(1));
+  EXPECT_FALSE(single.Take(now).ok());
+  AddressPool huge(Net("10.0.0.0/8"), At("10.0.0.1"), std::chrono::seconds(1));
+  EXPECT_EQ(huge.free_count(), 65536u - 2);
+  EXPECT_EQ(huge.TakeWanted(At("10.200.0.1")).error().kind(), ErrorKind::kInvalidArgument);
+}
+
+TEST(SubnetChoiceTest, TakesTheFirstThatNothingOverlaps) {
+  EXPECT_EQ(ChooseSubnet({})->ToString(), "172.17.0.0/16");
+  EXPECT_EQ(ChooseSubnet({Net("172.17.5.0/24"), Net("172.18.0.0/15")})->ToString(),
+            "172.20.0.0/16");
+  EXPECT_EQ(ChooseSubnet({Net("0.0.0.0/0")})->ToString(), "172.17.0.0/16");
+  EXPECT_EQ(ChooseSubnet({Net("172.16.0.0/12")})->ToString(), "192.168.0.0/20");
+  EXPECT_EQ(ChooseSubnet({Net("172.16.0.0/12"), Net("192.168.1.0/24")})->ToString(),
+            "192.168.16.0/20");
+  EXPECT_EQ(ChooseSubnet({Net("172.16.0.0/12"), Net("192.168.0.0/16")}).error().kind(),
+            ErrorKind::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace gantry::networks

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Attaching, step by step; each step that succeeds is taken back when a later one fails:
+//
+//   1 address, MAC and names are reserved in memory
+//   2 gantry-proxy binds the host's ports: now they are known and nobody else's
+//   3 the record is committed
+//   4 the namespace, bound at RUN/netns/ID
+//   5 the veth in its bridge, its other end born inside: one message
+//   6 inside: up, address and default route, one batch
+//   7 nft: the ports' elements, one transaction
+//
+// Detaching: nft, proxy, the namespace's entry, the record, the address. The interfaces die with
+// the namespace, in the kernel's own time: deleting one would wait 15 ms for a grace period.
+#include <arpa/inet.h>
+
+#include <algorithm>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "kernel/rtnetlink.h"
+#include "networks/controller.h"
+
+namespace gantry::networks {
+namespace {
+
+in_addr Address(formats::Ipv4Address address) { return {htonl(address.value)}; }
+
+// Undo steps have nobody to return an error to.
+void LogFailure(Result<> result) {
+  if (!result.ok()) log::Warning("undoing an attach: {}", result.error().message());
+}
+
+bool HostHasIpv6() {
+  // Empty when IPv6 is off for every interface.
+  auto addresses = ReadFile("/proc/thread-self/net/if_inet6");
+  return addresses.ok() && !addresses->empty();
+}
+
+Result<> CheckPorts(const std::vector<PortRequest>& ports) {
+  for (const PortRequest& port : ports) {
+    if (port.container_port == 0) return InvalidArgument("invalid containerPort: 0");
+    if (port.host_port_last != 0 && port.host_port_last < port.host_port_first) {
+      return InvalidArgument("invalid hostPort: {}-{}", port.host_port_first, port.host_port_last);
+    }
+    if (port.host_port_first == 0 && port.host_port_last != 0) {
+      return InvalidArgument("invalid hostPort: 0-{}", port.host_port_last);
+    }
+    in6_addr parsed;
+    if (!port.host_ip.empty() && ::inet_pton(AF_INET, port.host_ip.c_str(), &parsed) != 1 &&
+        ::inet_pton(AF_INET6, port.host_ip.c_str(), &parsed) != 1) {
+      return InvalidArgument("invalid IP address '{}' to publish a port on", port.host_ip);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Endpoint> KernelController::Attach(const AttachRequest& request) {
+  return Connect(request, BorrowedFd());
+}
+
+Result<Endpoint> KernelController::AttachToExisting(const AttachRequest& request,
+                                                    BorrowedFd netns) {
+  CHECK(netns.valid());
+  return Connect(request, netns);
+}
+
+Result<Endpoint> KernelController::Connect(const AttachRequest& request, BorrowedFd existing) {
+  TRY(CheckPorts(request.ports));
+  std::shared_lock<std::shared_mutex> beside(operations_);
+  int bridge_index = 0;
+  Endpoint endpoint = TRY(Reserve(request, &bridge_index));
+  Undo undo;
+  undo.Push([&] { Forget(endpoint); });
+
+  if (!request.ports.empty()) {
+    TRY(PublishOnProxy(&endpoint, request.ports));
+    undo.Push([&] {
+      auto reply = proxy_.Call({formats::ProxyOperation::kSet, endpoint.id, {}});
+      if (!reply.ok()) LogFailure(reply.error());
+    });
+  }
+
+  TRY(options_.records->PutEndpoint(endpoint));
+  undo.Push([&] {
+    LogFailure(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
+  });
+
+  kernel::NetNamespace netns =
+      existing.valid() ? TRY(kernel::OpenNetNamespace(existing)) : TRY(pool_.Take());
+  if (!existing.valid()) RefillLater();
+  if (!existing.valid() || !PathExists(endpoint.netns_path)) {
+    TRY(kernel::BindNetNamespace(netns.fd, endpoint.netns_path));
+    undo.Push([&] { LogFailure(kernel::UnbindNetNamespace(endpoint.netns_path)); });
+  }
+
+  undo.Push([&] { LogFailure(DeleteLink(endpoint.host_link)); });
+  TRY(CreateLink(endpoint, bridge_index, &netns));
+
+  FirewallElements elements;
+  AddPortElements(endpoint, &elements);
+  if (!elements.empty()) {
+    auto socket = TRY(netfilter_sockets_.Take());
+    TRY_WITH(firewall_.Add(socket.get(), elements), "publishing ports");
+  }
+  undo.Commit();
+  return endpoint;
+}
+
+Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* bridge_index) {
+  if (request.container_id.empty() || request.container_id.find('/') != std::string::npos) {
+    return InvalidArgument("invalid container id '{}'", request.container_id);
+  }
+  Network network = TRY(InspectNetwork(request.network));
+  MutexLock lock(mutex_);
+  NetworkState& state = networks_.at(network.id);
+  if (state.bridge_index == 0) {
+    return FailedPrecondition("network {} is not set up: its bridge '{}' is missing", network.name,
+                              network.bridge);
+  }
+  *bridge_index = state.bridge_index;
+  auto attached = endpoints_.find(request.container_id);
+  if (attached != endpoints_.end()) {
+    for (const Endpoint& other : attached->second) {
+      if (other.network_id != network.id) continue;
+      return AlreadyExists("container '{}' is already attached to network {}", request.container_id,
+                           network.name);
+    }
+  }
+  Endpoint endpoint;
+  if (request.address) {
+    TRY(state.addresses.TakeWanted(*request.address));
+    endpoint.address = *request.address;
+  } else {
+    endpoint.address = TRY(state.addresses.Take(SteadyClock::now()));
+  }
+  endpoint.id = RandomHex(32);
+  endpoint.container_id = request.container_id;
+  endpoint.network_id = network.id;
+  endpoint.network_name = network.name;
+  endpoint.hostname = request.hostname;
+  endpoint.prefix_length = network.subnet.length;
+  if (!network.internal) endpoint.gateway = network.gateway;
+  endpoint.mac = request.mac.value_or(formats::MacAddress::Of(endpoint.address));
+  endpoint.host_link = "veth" + endpoint.id.substr(0, 7);
+  endpoint.interface = request.interface;
+  endpoint.netns_path = NetnsPath(request.container_id);
+  endpoints_[request.container_id].push_back(endpoint);
+  return endpoint;
+}
+
+void KernelController::Forget(const Endpoint& endpoint) {
+  MutexLock lock(mutex_);
+  auto network = networks_.find(endpoint.network_id);
+  if (network != networks_.end()) {
+    network->second.addresses.GiveBack(endpoint.address, SteadyClock::now());
+  }
+  auto attached = endpoints_.find(endpoint.container_id);
+  if (attached == endpoints_.end()) return;
+  std::erase_if(attached->second, [&](const Endpoint& item) { return item.id == endpoint.id; });
+  if (attached->second.empty()) endpoints_.erase(attached);
+}
+
+Result<> KernelController::PublishOnProxy(Endpoint* endpoint,
+                                          const std::vector<PortRequest>& ports) {
+  formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint->id,
+                                ListenersFor(ports, endpoint->address, HostHasIpv6())};
+  formats::ProxyReply reply = TRY_WITH(CallProxy(request), "publishing ports");
+  if (reply.failure) return BindError(*reply.failure, request.listeners);
+  if (reply.ports.size() != request.listeners.size()) {
+    return Internal("publishing ports: gantry-proxy answered with {} of {} ports",
+                    reply.ports.size(), request.listeners.size());
+  }
+  endpoint->ports = PublishedBy(request.listeners, reply.ports);
+  // What others see (`docker ps` meanwhile, a proxy that is started anew) has the ports too.
+  MutexLock lock(mutex_);
+  for (Endpoint& item : endpoints_[endpoint->container_id]) {
+    if (item.id == endpoint->id) item.ports = endpoint->ports;
+  }
+  return {};
+}
+
+Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index,
+                                      kernel::NetNamespace* netns) {
+  kernel::VethSpec spec;
+  spec.name = endpoint.host_link;
+  spec.master = bridge_index;
+  spec.peer = endpoint.interface;
+  spec.peer_netns = netns->fd;
+  spec.peer_mac = endpoint.mac.bytes;
+  spec.mtu = TRY(InspectNetwork(endpoint.network_id)).mtu;
+  {
+    kernel::NetlinkBatch batch;
+    kernel::AppendCreateVeth(&batch, spec);
+    auto socket = TRY(route_sockets_.Take());
+    auto created = socket.get()->Transact(&batch);
+    if (!created.ok() && created.error().error_number() == EXFULL) {
+      created.error().AddHint("a bridge takes at most 1,023 containers");
+    }
+    TRY_WITH(std::move(created), "making interface '{}' of network {}", spec.name,
+             endpoint.network_name);
+  }
+  int inside = TRY(kernel::LinkIndex(netns->route, endpoint.interface));
+  kernel::NetlinkBatch batch;
+  kernel::AppendLinkUp(&batch, inside);
+  kernel::AppendAddAddress(&batch, inside, Address(endpoint.address), endpoint.prefix_length);
+  if (!endpoint.gateway.IsUnspecified()) {
+    kernel::AppendDefaultRoute(&batch, Address(endpoint.gateway));
+  }
+  TRY_WITH(netns->route.Transact(&batch), "giving '{}' its address {} and route",
+           endpoint.interface, endpoint.address.ToString());
+  return {};
+}
+
+Result<> KernelController::DeleteLink(const std::string& name) {
+  auto socket = TRY(route_sockets_.Take());
+  auto index = kernel::LinkIndex(*socket.get(), name);
+  if (!index.ok() && index.error().kind() == ErrorKind::kNotFound) return {};
+  kernel::NetlinkBatch batch;
+  kernel::AppendDeleteLink(&batch, TRY(std::move(index)));
+  auto deleted = socket.get()->Transact(&batch);
+  // Gone by itself in between.
+  if (!deleted.ok() && deleted.error().error_number() == ENODEV) return {};
+  TRY_WITH(std::move(deleted), "deleting interface '{}'", name);
+  return {};
+}
+
+Result<> KernelController::Detach(const std::string& container_id) {
+  std::shared_lock<std::shared_mutex> beside(operations_);
+  std::vector<Endpoint> endpoints = EndpointsOf(container_id);
+  if (endpoints.empty()) return {};
+  std::optional<Error> failure;
+  auto note = [&](Result<> result) {
+    if (!result.ok() && !failure) failure = std::move(result).error();
+  };
+  FirewallElements elements;
+  for (const Endpoint& endpoint : endpoints) AddPortElements(endpoint, &elements);
+  if (!elements.empty()) {
+    auto socket = TRY(netfilter_sockets_.Take());
+    note(firewall_.Remove(socket.get(), elements));
+  }
+  for (const Endpoint& endpoint : endpoints) {
+    if (endpoint.ports.empty()) continue;
+    auto reply = proxy_.Call({formats::ProxyOperation::kSet, endpoint.id, {}});
+    // A proxy that is not there holds no port.
+    if (!reply.ok() && reply.error().kind() != ErrorKind::kUnavailable) note(reply.error());
+  }
+  note(kernel::UnbindNetNamespace(NetnsPath(container_id)));
+  // With something left the record stays, and the next Detach or Reconcile goes on.
+  if (failure) return failure->AddContext(fmt::format("detaching container '{}'", container_id));
+  for (const Endpoint& endpoint : endpoints) {
+    TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
+    Forget(endpoint);
+    CheckDeadLater(endpoint.host_link);
+  }
+  return {};
+}
+
+}  // namespace gantry::networks

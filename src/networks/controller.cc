@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "networks/controller.h"
+
+#include <linux/netlink.h>
+
+#include <system_error>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "kernel/rtnetlink.h"
+
+namespace gantry::networks {
+namespace {
+
+// An address is given out again after that; interfaces that should be dying are looked after
+// before.
+constexpr auto kAddressRest = std::chrono::milliseconds(2000);
+constexpr auto kDeathWait = std::chrono::milliseconds(1000);
+// A container that was just attached needs the CPU more than the next one's namespace.
+constexpr auto kRefillDelay = std::chrono::milliseconds(20);
+constexpr auto kProxyRetry = std::chrono::milliseconds(500);
+
+}  // namespace
+
+Result<std::unique_ptr<Controller>> Controller::Create(Options options) {
+  return std::unique_ptr<Controller>(TRY(KernelController::Create(std::move(options))));
+}
+
+KernelController::KernelController(Options options, std::unique_ptr<EventLoop> loop)
+    : options_(std::move(options)),
+      firewall_(options_.bridge),
+      proxy_(options_.run_directory, options_.proxy_binary),
+      pool_(options_.pool_size),
+      loop_(std::move(loop)) {}
+
+Result<std::unique_ptr<KernelController>> KernelController::Create(Options options) {
+  CHECK(options.records != nullptr);
+  if (options.bridge.empty() || options.bridge.size() > 15) {
+    return InvalidArgument("bridge name '{}' must have 1 to 15 characters", options.bridge);
+  }
+  auto loop = TRY(EventLoop::Create());
+  std::unique_ptr<KernelController> controller(
+      new KernelController(std::move(options), std::move(loop)));
+  TRY(controller->LoadRecords());
+  TRY(MakeDirectories(controller->NetnsDirectory(), 0711));
+  KernelController* raw = controller.get();
+  try {
+    raw->thread_ = std::thread([raw] {
+      auto result = raw->loop_->Run();
+      if (!result.ok()) log::Failure("networks' background thread: {}", result.error().message());
+    });
+  } catch (const std::system_error& error) {
+    return ErrnoErrorOf(error.code().value(), "starting networks' background thread");
+  }
+  raw->RefillLater();
+  return controller;
+}
+
+KernelController::~KernelController() {
+  if (!thread_.joinable()) return;
+  loop_->Stop();
+  thread_.join();
+}
+
+Result<> KernelController::LoadRecords() {
+  MutexLock lock(mutex_);
+  for (Network& network : TRY(options_.records->ListNetworks())) {
+    AddressPool addresses(network.subnet, network.gateway, kAddressRest);
+    std::string id = network.id;
+    networks_.emplace(id, NetworkState{std::move(network), std::move(addresses)});
+  }
+  for (Endpoint& endpoint : TRY(options_.records->ListEndpoints())) {
+    auto network = networks_.find(endpoint.network_id);
+    if (network == networks_.end()) {
+      return MakeError(ErrorKind::kDataLoss,
+                       "endpoint '{}' belongs to network '{}', which has no record", endpoint.id,
+                       endpoint.network_id);
+    }
+    TRY_WITH(network->second.addresses.TakeWanted(endpoint.address), "reading endpoint '{}'",
+             endpoint.id);
+    endpoints_[endpoint.container_id].push_back(std::move(endpoint));
+  }
+  return {};
+}
+
+std::vector<Network> KernelController::ListNetworks() const {
+  MutexLock lock(mutex_);
+  std::vector<Network> all;
+  for (const auto& [id, state] : networks_) all.push_back(state.network);
+  return all;
+}
+
+Result<Network> KernelController::InspectNetwork(std::string_view id_or_name) const {
+  MutexLock lock(mutex_);
+  const Network* by_prefix = nullptr;
+  size_t matches = 0;
+  for (const auto& [id, state] : networks_) {
+    bool is_default = id_or_name.empty() && state.network.is_default;
+    if (is_default || id == id_or_name || state.network.name == id_or_name) return state.network;
+    if (!id_or_name.empty() && id.starts_with(id_or_name)) {
+      by_prefix = &state.network;
+      ++matches;
+    }
+  }
+  if (matches == 1) return *by_prefix;
+  if (matches > 1) {
+    return InvalidArgument("network {} is ambiguous ({} matches found on ID prefix)", id_or_name,
+                           matches);
+  }
+  return NotFound("network {} not found", id_or_name.empty() ? "bridge" : id_or_name);
+}
+
+std::vector<Endpoint> KernelController::ListEndpoints(std::string_view network_id) const {
+  MutexLock lock(mutex_);
+  std::vector<Endpoint> found;
+  for (const auto& [container, endpoints] : endpoints_) {
+    for (const Endpoint& endpoint : endpoints) {
+      if (network_id.empty() || endpoint.network_id == network_id) found.push_back(endpoint);
+    }
+  }
+  return found;
+}
+
+std::vector<Endpoint> KernelController::EndpointsOf(std::string_view container_id) const {
+  MutexLock lock(mutex_);
+  auto found = endpoints_.find(std::string(container_id));
+  return found == endpoints_.end() ? std::vector<Endpoint>{} : found->second;
+}
+
+void KernelController::RefillLater() {
+  loop_->Post([this] {
+    if (std::exchange(refill_planned_, true)) return;
+    loop_->After(kRefillDelay, [this] {
+      refill_planned_ = false;
+      auto refilled = pool_.Refill();
+      if (!refilled.ok()) log::Warning("preparing namespaces: {}", refilled.error().message());
+    });
+  });
+}
+
+void KernelController::CheckDeadLater(const std::string& link) {
+  loop_->Post([this, link] {
+    loop_->After(kDeathWait, [this, link] {
+      // Somebody keeps the namespace: the address is free, so the interface must go.
+      auto deleted = DeleteLink(link);
+      if (!deleted.ok()) log::Warning("{}", deleted.error().message());
+    });
+  });
+}
+
+Result<formats::ProxyReply> KernelController::CallProxy(const formats::ProxyRequest& request) {
+  auto reply = proxy_.Call(request);
+  if (reply.ok() || reply.error().kind() != ErrorKind::kUnavailable) return reply;
+  TRY(EnsureProxy());
+  return proxy_.Call(request);
+}
+
+// A proxy that was just started is told of every port there is.
+Result<> KernelController::EnsureProxy() {
+  {
+    MutexLock lock(mutex_);
+    proxy_wanted_ = true;
+  }
+  bool started = TRY(proxy_.EnsureRunning());
+  if (started) {
+    for (const Endpoint& endpoint : ListEndpoints({})) {
+      auto told = TellProxy(endpoint);
+      if (!told.ok()) log::Failure("{}", told.error().message());
+    }
+  }
+  WatchProxy();
+  return {};
+}
+
+Result<> KernelController::TellProxy(const Endpoint& endpoint) {
+  if (endpoint.ports.empty()) return {};
+  formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint.id,
+                                ListenersFor(endpoint.ports, endpoint.address)};
+  formats::ProxyReply reply = TRY(proxy_.Call(request));
+  if (reply.failure) {
+    return BindError(*reply.failure, request.listeners)
+        .AddContext(
+            fmt::format("publishing the ports of container '{}' again", endpoint.container_id));
+  }
+  return {};
+}
+
+void KernelController::WatchProxy() {
+  {
+    MutexLock lock(mutex_);
+    if (std::exchange(watching_proxy_, true)) return;
+  }
+  loop_->Post([this] {
+    auto connection = proxy_.Watch();
+    if (!connection.ok()) return RestartProxy();
+    proxy_watch_ = std::move(connection).value();
+    auto watched = loop_->Watch(proxy_watch_, EPOLLIN, [this](uint32_t) {
+      loop_->Unwatch(proxy_watch_);
+      proxy_watch_.Reset();
+      RestartProxy();
+    });
+    if (!watched.ok()) log::Failure("{}", watched.error().message());
+  });
+}
+
+// In the background thread: the proxy ended.
+void KernelController::RestartProxy() {
+  {
+    MutexLock lock(mutex_);
+    watching_proxy_ = false;
+    if (!proxy_wanted_) return;
+  }
+  log::Warning("gantry-proxy ended; starting it again");
+  auto ensured = EnsureProxy();
+  if (ensured.ok()) return;
+  log::Failure("{}", ensured.error().message());
+  loop_->After(kProxyRetry, [this] { RestartProxy(); });
+}
+
+}  // namespace gantry::networks

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
+// default_bridge.cc, attach.cc, reconcile.cc.
+//
+// Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
+// `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
+// Reconcile and RemoveEverything, which so see nothing half done.
+#pragma once
+
+#include <shared_mutex>
+#include <thread>
+
+#include "base/event_loop.h"
+#include "base/undo.h"
+#include "networks/address_pool.h"
+#include "networks/firewall.h"
+#include "networks/kernel_sockets.h"
+#include "networks/namespace_pool.h"
+#include "networks/networks.h"
+#include "networks/proxy_client.h"
+
+namespace gantry::networks {
+
+class KernelController : public Controller {
+ public:
+  static Result<std::unique_ptr<KernelController>> Create(Options options);
+  ~KernelController() override;
+
+  Result<Network> EnsureDefaultBridge() override;
+  Result<Endpoint> Attach(const AttachRequest& request) override;
+  Result<Endpoint> AttachToExisting(const AttachRequest& request, BorrowedFd netns) override;
+  Result<> Detach(const std::string& container_id) override;
+  Result<ReconcileReport> Reconcile() override;
+  std::vector<Network> ListNetworks() const override;
+  Result<Network> InspectNetwork(std::string_view id_or_name) const override;
+  std::vector<Endpoint> ListEndpoints(std::string_view network_id) const override;
+  std::vector<Endpoint> EndpointsOf(std::string_view container_id) const override;
+  Result<> RemoveEverything() override;
+
+ private:
+  struct NetworkState {
+    Network network;
+    AddressPool addresses;
+    int bridge_index = 0;  // 0 until the bridge was made or adopted
+  };
+  struct KernelState;  // what Reconcile found
+
+  KernelController(Options options, std::unique_ptr<EventLoop> loop);
+  Result<> LoadRecords();
+
+  // default_bridge.cc
+  Result<Network> ChooseDefaultNetwork();
+  Result<int> EnsureBridge(const Network& network);
+  Result<std::vector<formats::Ipv4Prefix>> UsedSubnets();
+  FirewallElements NetworkElements() const;
+
+  // attach.cc
+  Result<Endpoint> Reserve(const AttachRequest& request, int* bridge_index);
+  void Forget(const Endpoint& endpoint);
+  Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports);
+  Result<Endpoint> Connect(const AttachRequest& request, BorrowedFd existing);
+  Result<> CreateLink(const Endpoint& endpoint, int bridge_index, kernel::NetNamespace* netns);
+  Result<> DeleteLink(const std::string& name);
+  Result<formats::ProxyReply> CallProxy(const formats::ProxyRequest& request);
+  Result<> EnsureProxy();
+  Result<> TellProxy(const Endpoint& endpoint);
+
+  // reconcile.cc
+  Result<KernelState> LookAtKernel();
+  Result<> ReconcileProxy(ReconcileReport* report);
+  Result<> ReconcileEndpoints(const KernelState& state, ReconcileReport* report);
+  Result<> RemoveStrangers(const KernelState& state, ReconcileReport* report);
+  Result<> Reconnect(const Endpoint& endpoint);
+  std::string NetnsDirectory() const { return options_.run_directory + "/netns"; }
+  std::string NetnsPath(const std::string& container_id) const {
+    return NetnsDirectory() + "/" + container_id;
+  }
+
+  // The background thread: it keeps the pool full, looks after interfaces that should be dying and
+  // restarts a proxy that ended.
+  void RefillLater();
+  void CheckDeadLater(const std::string& link);
+  void WatchProxy();
+  void RestartProxy();
+
+  const Options options_;
+  const Firewall firewall_;
+  KernelSockets route_sockets_{NETLINK_ROUTE};
+  KernelSockets netfilter_sockets_{NETLINK_NETFILTER};
+  ProxyClient proxy_;
+  NamespacePool pool_;
+
+  std::shared_mutex operations_;
+  mutable Mutex mutex_;
+  std::map<std::string, NetworkState> networks_ GUARDED_BY(mutex_);            // by id
+  std::map<std::string, std::vector<Endpoint>> endpoints_ GUARDED_BY(mutex_);  // by container
+  bool watching_proxy_ GUARDED_BY(mutex_) = false;
+  bool proxy_wanted_ GUARDED_BY(mutex_) = true;  // false while RemoveEverything ends it
+
+  std::unique_ptr<EventLoop> loop_;
+  // Of the loop's thread.
+  bool refill_planned_ = false;
+  UniqueFd proxy_watch_;
+  std::thread thread_;
+};
+
+}  // namespace gantry::networks

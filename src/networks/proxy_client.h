@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Talks to gantry-proxy and starts it when nobody answers. Any thread; calls run side by side, each
+// on a connection of its own that is kept for the next one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "base/unique_fd.h"
+#include "formats/proxy_message.h"
+#include "networks/networks.h"
+
+namespace gantry::networks {
+
+class ProxyClient {
+ public:
+  // RUN/proxy.sock, RUN/gantry-proxy.pid, RUN/gantry-proxy.log.
+  ProxyClient(std::string run_directory, std::string binary);
+
+  // kUnavailable when nobody answers; a refusal is a reply with `failure`.
+  Result<formats::ProxyReply> Call(const formats::ProxyRequest& request);
+  // Starts a proxy unless one answers; true if it was started, and so knows of no port.
+  Result<bool> EnsureRunning();
+  bool IsRunning();
+  // A connection that hangs up when the proxy ends.
+  Result<UniqueFd> Watch();
+
+ private:
+  Result<UniqueFd> Connect();
+  Result<formats::ProxyReply> CallOn(BorrowedFd connection, const std::string& message);
+
+  std::string run_directory_;
+  std::string socket_;
+  std::string binary_;
+  Mutex start_mutex_;  // held while a proxy starts: only one does
+  Mutex mutex_;
+  std::vector<UniqueFd> idle_ GUARDED_BY(mutex_);
+};
+
+// The listeners of an endpoint's ports, or of its wishes: what the proxy is told.
+std::vector<formats::ProxyListener> ListenersFor(const std::vector<PublishedPort>& ports,
+                                                 formats::Ipv4Address target);
+std::vector<formats::ProxyListener> ListenersFor(const std::vector<PortRequest>& ports,
+                                                 formats::Ipv4Address target, bool host_has_ipv6);
+// What was published by a kSet of `listeners` that was answered with `ports`.
+std::vector<PublishedPort> PublishedBy(const std::vector<formats::ProxyListener>& listeners,
+                                       const std::vector<uint16_t>& ports);
+// docker's words for a port that can't be had.
+Error BindError(const formats::ProxyFailure& failure,
+                const std::vector<formats::ProxyListener>& listeners);
+
+}  // namespace gantry::networks

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <dirent.h>
+
+#include <set>
+
+#include "base/log.h"
+#include "kernel/rtnetlink.h"
+#include "networks/controller.h"
+
+namespace gantry::networks {
+
+struct KernelController::KernelState {
+  std::vector<kernel::Link> links;
+  std::vector<std::string> netns_entries;  // names in RUN/netns
+};
+
+namespace {
+
+Result<std::vector<std::string>> ListDirectory(const std::string& path) {
+  std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), ::closedir);
+  if (directory == nullptr) return ErrnoError("listing '{}'", path);
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* entry = ::readdir(directory.get())) {
+    std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(std::move(name));
+  }
+  if (errno != 0) return ErrnoError("listing '{}'", path);
+  return names;
+}
+
+bool HasLink(const std::vector<kernel::Link>& links, const std::string& name) {
+  for (const kernel::Link& link : links) {
+    if (link.name == name) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Result<ReconcileReport> KernelController::Reconcile() {
+  std::unique_lock<std::shared_mutex> alone(operations_);
+  ReconcileReport report;
+  KernelState state = TRY(LookAtKernel());
+  TRY(ReconcileEndpoints(state, &report));
+  TRY(RemoveStrangers(state, &report));
+  TRY(ReconcileProxy(&report));
+
+  FirewallElements elements = NetworkElements();
+  elements.merge(EmptyPortSets());
+  for (const Endpoint& endpoint : ListEndpoints({})) AddPortElements(endpoint, &elements);
+  auto socket = TRY(netfilter_sockets_.Take());
+  for (std::string& change : TRY(firewall_.Repair(socket.get(), elements))) {
+    report.changes.push_back(std::move(change));
+  }
+  return report;
+}
+
+Result<KernelController::KernelState> KernelController::LookAtKernel() {
+  KernelState state;
+  auto socket = TRY(route_sockets_.Take());
+  state.links = TRY(kernel::ListLinks(socket.get()));
+  state.netns_entries = TRY(ListDirectory(NetnsDirectory()));
+  return state;
+}
+
+// A record without a namespace is a lost endpoint; one without its interface is connected again.
+Result<> KernelController::ReconcileEndpoints(const KernelState& state, ReconcileReport* report) {
+  for (const Endpoint& endpoint : ListEndpoints({})) {
+    auto netns = kernel::OpenNetNamespaceEntry(endpoint.netns_path);
+    if (netns.ok() && HasLink(state.links, endpoint.host_link)) continue;
+    if (netns.ok()) {
+      auto reconnected = Reconnect(endpoint);
+      report->changes.push_back(reconnected.ok()
+                                    ? fmt::format("container '{}' connected to network {} again",
+                                                  endpoint.container_id, endpoint.network_name)
+                                    : fmt::format("container '{}' has lost network {}: {}",
+                                                  endpoint.container_id, endpoint.network_name,
+                                                  reconnected.error().message()));
+      if (reconnected.ok()) continue;
+    }
+    TRY(kernel::UnbindNetNamespace(endpoint.netns_path));
+    TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
+    Forget(endpoint);
+    CheckDeadLater(endpoint.host_link);
+    report->lost.push_back(endpoint);
+  }
+  return {};
+}
+
+Result<> KernelController::Reconnect(const Endpoint& endpoint) {
+  int bridge_index = 0;
+  {
+    MutexLock lock(mutex_);
+    bridge_index = networks_.at(endpoint.network_id).bridge_index;
+  }
+  UniqueFd fd = TRY(kernel::OpenNetNamespaceEntry(endpoint.netns_path));
+  kernel::NetNamespace netns = TRY(kernel::OpenNetNamespace(fd));
+  return CreateLink(endpoint, bridge_index, &netns);
+}
+
+Result<> KernelController::RemoveStrangers(const KernelState& state, ReconcileReport* report) {
+  std::set<std::string> links;
+  std::set<std::string> containers;
+  for (const Endpoint& endpoint : ListEndpoints({})) {
+    links.insert(endpoint.host_link);
+    containers.insert(endpoint.container_id);
+  }
+  std::set<int> bridges;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [id, network] : networks_) bridges.insert(network.bridge_index);
+  }
+  bridges.erase(0);
+  for (const std::string& entry : state.netns_entries) {
+    if (containers.contains(entry)) continue;
+    TRY(kernel::UnbindNetNamespace(NetnsPath(entry)));
+    report->changes.push_back(fmt::format("namespace entry '{}' removed: no record", entry));
+  }
+  for (const kernel::Link& link : state.links) {
+    // Another program's port in our bridge stays: ours are named veth and seven digits.
+    bool ours = link.kind == "veth" && bridges.contains(link.master) &&
+                link.name.starts_with("veth") && link.name.size() == 11;
+    if (!ours || links.contains(link.name)) continue;
+    TRY(DeleteLink(link.name));
+    report->changes.push_back(fmt::format("interface '{}' removed: no record", link.name));
+  }
+  return {};
+}
+
+Result<> KernelController::ReconcileProxy(ReconcileReport* report) {
+  std::map<std::string, Endpoint> publishing;
+  for (Endpoint& endpoint : ListEndpoints({})) {
+    if (!endpoint.ports.empty()) publishing.emplace(endpoint.id, std::move(endpoint));
+  }
+  if (!publishing.empty()) {
+    TRY(EnsureProxy());
+  } else if (!proxy_.IsRunning()) {
+    return {};
+  }
+  formats::ProxyReply listed = TRY(proxy_.Call({formats::ProxyOperation::kList, "", {}}));
+  for (const formats::ProxyOwner& owner : listed.owners) {
+    auto known = publishing.find(owner.owner);
+    if (known == publishing.end()) {
+      TRY(proxy_.Call({formats::ProxyOperation::kSet, owner.owner, {}}));
+      report->changes.push_back(
+          fmt::format("published ports of endpoint '{}' closed: no record", owner.owner));
+    } else if (owner.listeners == ListenersFor(known->second.ports, known->second.address)) {
+      publishing.erase(known);
+    }
+  }
+  for (const auto& [id, endpoint] : publishing) {
+    auto told = TellProxy(endpoint);
+    report->changes.push_back(
+        told.ok() ? fmt::format("ports of container '{}' published again", endpoint.container_id)
+                  : told.error().message());
+  }
+  WatchProxy();
+  return {};
+}
+
+}  // namespace gantry::networks
