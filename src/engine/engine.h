@@ -23,6 +23,7 @@
 #include "engine/image_index.h"
 #include "networks/networks.h"
 #include "oci/runtime_spec.h"
+#include "wire/loop_thread.h"
 #include "wire/worker_pool.h"
 
 namespace gantry::engine {
@@ -130,45 +131,53 @@ class Engine {
   Engine(EngineOptions options, wire::WorkerPool& workers);
 
   // engine.cc
+  Result<> LoadContainers();
   void Insert(std::shared_ptr<Container> container);
-  void Erase(const ContainerRecord& record);
+  void Forget(const ContainerRecord& record);
   Result<> ReserveName(const std::string& name, const std::string& id);
   void ReleaseName(const std::string& name, const std::string& id);
   std::string MakeName() const;
   Result<> Save(const Container& container);
+  std::vector<std::shared_ptr<Container>> All() const;
+  std::shared_ptr<Container> FindById(const std::string& id) const;
+  bool ShuttingDown() const;
+
+  // create.cc
+  Result<ContainerRecord> MakeRecord(CreateRequest request);
 
   // start.cc
   Result<> StartWithTurn(Container& container);
   Result<> RunTask(Container& container, const ContainerRecord& record);
   Result<oci::Spec> MakeContainerSpec(const ContainerRecord& record,
-                                      const std::vector<client::Mount>& root_mounts,
-                                      const std::optional<networks::Endpoint>& endpoint);
+                                      const std::vector<client::Mount>& root_mounts);
+  Result<std::vector<client::Mount>> RootMounts(const ContainerRecord& record);
   Result<Accounts> AccountsOf(const ContainerRecord& record,
                               const std::vector<client::Mount>& root_mounts);
-  Result<std::optional<networks::Endpoint>> AttachNetwork(const ContainerRecord& record);
-  Result<std::string> NamespaceOf(std::string_view mode, std::string_view kind);
+  Result<std::string> AttachNetwork(const ContainerRecord& record);
+  Result<std::string> NamespaceOf(const std::string& mode, std::string_view kind) const;
+  std::string StdoutUri(const ContainerRecord& record) const;
 
   // exit.cc
   void OnTaskEvent(const client::TaskEvent& event);
   void HandleExit(const std::string& id, const client::Exit& exit);
   void FinishExit(Container& container, const client::Exit& exit);
   bool ShouldRestart(const ContainerRecord& record) const;
-  void ScheduleRestart(const std::string& id);
+  void ScheduleRestart(const std::string& id, int attempt);
   void CleanTask(const std::string& id);
 
   // remove.cc
   Result<> RemoveWithTurn(Container& container);
-  void FinishRemoval(const std::string& id);
+  Result<> FinishRemoval(const ContainerRecord& record);
 
   // stop.cc
-  Result<> Signal(Container& container, int signal);
   Result<> StopAlive(Container& container, std::optional<int64_t> timeout, std::string_view signal);
 
   // reconcile.cc
   Result<> Subscribe();
-  void OnSubscriptionEnded();
-  Result<> Reconcile();
-  void ReconcileContainer(Container& container, const client::TaskState* task);
+  void OnSubscriptionEnded(const Error& error);
+  Result<> Reconcile(bool first);
+  void ReconcileContainer(Container& container, const client::TaskState* task, bool first);
+  Result<> ReconcileNetworks();
 
   const EngineOptions options_;
   wire::WorkerPool& workers_;
@@ -177,11 +186,15 @@ class Engine {
   std::unique_ptr<networks::Controller> networks_;
   std::unique_ptr<ImageIndex> images_;
   bool unified_cgroups_ = false;
+  // Timers of restart policies.
+  std::unique_ptr<wire::LoopThread> timers_;
 
   mutable Mutex mutex_;
   std::map<std::string, std::shared_ptr<Container>, std::less<>> by_id_ GUARDED_BY(mutex_);
   std::map<std::string, std::string, std::less<>> id_by_name_ GUARDED_BY(mutex_);
   std::map<std::string, Accounts> accounts_by_snapshot_ GUARDED_BY(mutex_);
+  // Of containers that were created and not started yet, to save a call.
+  std::map<std::string, std::vector<client::Mount>> fresh_mounts_ GUARDED_BY(mutex_);
   bool shutting_down_ GUARDED_BY(mutex_) = false;
   std::unique_ptr<client::Subscription> subscription_ GUARDED_BY(mutex_);
 };

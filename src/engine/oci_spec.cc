@@ -294,6 +294,10 @@ Result<std::vector<std::string>> MakeCapabilities(const HostConfig& host) {
   return base;
 }
 
+Result<oci::Process> MakeContainerProcess(const SpecRequest& request) {
+  return MakeProcess(request, TRY(ParseSecurityOptions(request.host->security_opt)));
+}
+
 Result<oci::Spec> MakeSpec(const SpecRequest& request) {
   const HostConfig& host = *request.host;
   SecurityOptions security = TRY(ParseSecurityOptions(host.security_opt));

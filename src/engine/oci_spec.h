@@ -43,6 +43,9 @@ struct SpecRequest {
 // Errors: kInvalidArgument in docker's words.
 Result<oci::Spec> MakeSpec(const SpecRequest& request);
 
+// The process alone, as MakeSpec makes it: what an exec starts from.
+Result<oci::Process> MakeContainerProcess(const SpecRequest& request);
+
 // docker's default, changed by --cap-add and --cap-drop; everything this process may hand on when
 // privileged. Names "CAP_…".
 Result<std::vector<std::string>> MakeCapabilities(const HostConfig& host);

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "engine/container_names.h"
+#include "engine/store.h"
+
+namespace gantry::engine {
+namespace {
+
+constexpr mode_t kPrivate = 0700;
+
+Result<> MakeStateDirectories(const EngineOptions& options) {
+  for (const char* name : {"", "/engine", "/engine/trash", "/containers"}) {
+    TRY(MakeDirectories(options.root + name, kPrivate));
+  }
+  for (const char* name : {"", "/io", "/netns"}) {
+    TRY(MakeDirectories(options.state + name, kPrivate));
+  }
+  return {};
+}
+
+}  // namespace
+
+Engine::Engine(EngineOptions options, wire::WorkerPool& workers)
+    : options_(std::move(options)), workers_(workers) {}
+
+Engine::~Engine() { Shutdown(); }
+
+Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::WorkerPool& workers) {
+  std::unique_ptr<Engine> engine(new Engine(std::move(options), workers));
+  const EngineOptions& set = engine->options_;
+  TRY(MakeStateDirectories(set));
+  engine->unified_cgroups_ = PathExists("/sys/fs/cgroup/cgroup.controllers");
+  engine->store_ = TRY(Store::Open(set.root + "/engine/engine.db"));
+  engine->timers_ = TRY(wire::LoopThread::Start());
+  engine->containerd_ =
+      client::Containerd::Create(set.containerd_address, set.containerd_namespace);
+  engine->images_ = std::make_unique<ImageIndex>(*engine->containerd_);
+  networks::Options networks;
+  networks.bridge = set.bridge;
+  networks.subnet = set.subnet;
+  networks.run_directory = set.state;
+  networks.proxy_binary = set.programs_directory + "/gantry-proxy";
+  networks.records = engine->store_.get();
+  engine->networks_ = TRY(networks::Controller::Create(std::move(networks)));
+  TRY(engine->LoadContainers());
+  return engine;
+}
+
+Result<> Engine::LoadContainers() {
+  for (ContainerRecord& record : TRY(store_->ListContainers())) {
+    bool named = record.state.phase != Phase::kRemoving;
+    auto container = std::make_shared<Container>(std::move(record));
+    Container::RecordPointer loaded = container->record();
+    if (named) TRY(ReserveName(loaded->name, loaded->id));
+    Insert(std::move(container));
+  }
+  return {};
+}
+
+void Engine::Shutdown() {
+  std::unique_ptr<client::Subscription> subscription;
+  {
+    MutexLock lock(mutex_);
+    shutting_down_ = true;
+    subscription = std::move(subscription_);
+  }
+}
+
+bool Engine::ShuttingDown() const {
+  MutexLock lock(mutex_);
+  return shutting_down_;
+}
+
+void Engine::Insert(std::shared_ptr<Container> container) {
+  MutexLock lock(mutex_);
+  by_id_.emplace(container->id(), std::move(container));
+}
+
+void Engine::Forget(const ContainerRecord& record) {
+  MutexLock lock(mutex_);
+  by_id_.erase(record.id);
+  fresh_mounts_.erase(record.id);
+  auto name = id_by_name_.find(record.name);
+  if (name != id_by_name_.end() && name->second == record.id) id_by_name_.erase(name);
+}
+
+Result<> Engine::ReserveName(const std::string& name, const std::string& id) {
+  MutexLock lock(mutex_);
+  auto [entry, added] = id_by_name_.emplace(name, id);
+  if (added) return {};
+  return AlreadyExists(
+      "Conflict. The container name \"/{}\" is already in use by container \"{}\". You have to "
+      "remove (or rename) that container to be able to reuse that name.",
+      name, entry->second);
+}
+
+void Engine::ReleaseName(const std::string& name, const std::string& id) {
+  MutexLock lock(mutex_);
+  auto entry = id_by_name_.find(name);
+  if (entry != id_by_name_.end() && entry->second == id) id_by_name_.erase(entry);
+}
+
+std::string Engine::MakeName() const {
+  MutexLock lock(mutex_);
+  for (int attempt = 0;; ++attempt) {
+    std::string name = RandomContainerName(attempt);
+    if (!id_by_name_.contains(name)) return name;
+  }
+}
+
+Result<> Engine::Save(const Container& container) {
+  return store_->PutContainer(*container.record());
+}
+
+std::vector<std::shared_ptr<Container>> Engine::All() const {
+  MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<Container>> out;
+  out.reserve(by_id_.size());
+  for (const auto& [id, container] : by_id_) out.push_back(container);
+  return out;
+}
+
+std::shared_ptr<Container> Engine::FindById(const std::string& id) const {
+  MutexLock lock(mutex_);
+  auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+Result<std::shared_ptr<Container>> Engine::Find(std::string_view reference) const {
+  auto missing = [&] { return NotFound("No such container: {}", reference); };
+  if (reference.empty()) return missing();
+  MutexLock lock(mutex_);
+  auto exact = by_id_.find(reference);
+  if (exact != by_id_.end()) return exact->second;
+  std::string_view name = reference.starts_with('/') ? reference.substr(1) : reference;
+  auto named = id_by_name_.find(name);
+  if (named != id_by_name_.end()) {
+    auto found = by_id_.find(named->second);
+    // A name is reserved a moment before its container is there.
+    if (found == by_id_.end()) return missing();
+    return found->second;
+  }
+  auto first = by_id_.lower_bound(reference);
+  if (first == by_id_.end() || !first->first.starts_with(reference)) return missing();
+  auto second = std::next(first);
+  if (second != by_id_.end() && second->first.starts_with(reference)) {
+    return InvalidArgument("multiple IDs found with provided prefix: {}", reference);
+  }
+  return first->second;
+}
+
+std::vector<Container::RecordPointer> Engine::List() const {
+  std::vector<Container::RecordPointer> out;
+  for (const std::shared_ptr<Container>& container : All()) {
+    Container::RecordPointer record = container->record();
+    if (record->state.phase != Phase::kRemoving) out.push_back(std::move(record));
+  }
+  std::sort(out.begin(), out.end(),
+            [](const auto& a, const auto& b) { return a->created > b->created; });
+  return out;
+}
+
+std::string Engine::ContainerDirectory(std::string_view id) const {
+  return fmt::format("{}/containers/{}", options_.root, id);
+}
+
+std::string Engine::LogPath(std::string_view id) const {
+  return fmt::format("{0}/containers/{1}/{1}-json.log", options_.root, id);
+}
+
+std::string Engine::AttachSocket(std::string_view id, std::string_view process) const {
+  // Cut, because a unix socket's path has at most 107 bytes.
+  return fmt::format("{}/io/{}-{}", options_.state, id.substr(0, 16), process.substr(0, 16));
+}
+
+std::string Engine::NetworkNamespacePath(std::string_view id) const {
+  return fmt::format("{}/netns/{}", options_.state, id);
+}
+
+void Engine::Publish(std::string_view action, const ContainerRecord& record,
+                     std::map<std::string, std::string> attributes) {
+  Event event;
+  event.type = "container";
+  event.action = action;
+  event.actor_id = record.id;
+  event.attributes = std::move(attributes);
+  event.attributes.emplace("image", record.config.image);
+  event.attributes.emplace("name", record.name);
+  event.attributes.insert(record.config.labels.begin(), record.config.labels.end());
+  Publish(std::move(event));
+}
+
+void Engine::Publish(Event event) {
+  if (event.time == WallTime{}) event.time = WallClock::now();
+  if (options_.publish) options_.publish(event);
+}
+
+Result<> Engine::Rename(std::string_view reference, std::string_view wanted) {
+  std::string name(wanted.starts_with('/') ? wanted.substr(1) : wanted);
+  TRY(CheckContainerName(name));
+  auto container = TRY(Find(reference));
+  auto turn = TRY(container->TakeTurn());
+  std::string old = container->record()->name;
+  if (old == name) {
+    return InvalidArgument("Renaming a container with the same name as its current name");
+  }
+  TRY(ReserveName(name, container->id()));
+  container->Update([&](ContainerRecord& record) { record.name = name; });
+  Result<> saved = Save(*container);
+  if (!saved.ok()) {
+    container->Update([&](ContainerRecord& record) { record.name = old; });
+    ReleaseName(name, container->id());
+    return saved;
+  }
+  ReleaseName(old, container->id());
+  Publish("rename", *container->record(), {{"oldName", "/" + old}});
+  return {};
+}
+
+}  // namespace gantry::engine

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The end of a container: its state, its network, whoever waits, removal (--rm) or restart.
+#include <algorithm>
+
+#include "base/log.h"
+#include "engine/engine.h"
+#include "engine/store.h"
+
+namespace gantry::engine {
+namespace {
+
+constexpr std::chrono::milliseconds kFirstRestartDelay(100);
+constexpr std::chrono::milliseconds kLongestRestartDelay(60'000);
+// A container that ran this long begins its delays anew.
+constexpr std::chrono::seconds kRanWell(10);
+
+std::chrono::milliseconds RestartDelay(int attempt) {
+  auto delay = kFirstRestartDelay;
+  for (int i = 0; i < attempt && delay < kLongestRestartDelay; ++i) delay *= 2;
+  return std::min(delay, kLongestRestartDelay);
+}
+
+}  // namespace
+
+void Engine::OnTaskEvent(const client::TaskEvent& event) {
+  if (!event.exec_id.empty()) {
+    if (options_.exec_event) options_.exec_event(event);
+    return;
+  }
+  using Kind = client::TaskEvent::Kind;
+  if (event.kind == Kind::kExit) {
+    client::Exit exit{event.pid, event.exit_status, event.exited_at};
+    workers_.Run([this, id = event.container_id, exit] { HandleExit(id, exit); });
+  } else if (event.kind == Kind::kOom) {
+    auto container = FindById(event.container_id);
+    if (!container) return;
+    container->Update([](ContainerRecord& record) { record.state.oom_killed = true; });
+    Publish("oom", *container->record());
+  }
+}
+
+void Engine::HandleExit(const std::string& id, const client::Exit& exit) {
+  auto container = FindById(id);
+  if (!container) return;
+  auto turn = container->TakeTurn();
+  if (!turn.ok()) {
+    log::Failure("container {} ended: {}", id, turn.error().message());
+    return;
+  }
+  const ContainerState& state = container->record()->state;
+  // An event of an earlier run, or one that a comparison has dealt with.
+  bool current = state.IsAlive() && (exit.pid == 0 || state.pid == exit.pid);
+  if (current) FinishExit(*container, exit);
+}
+
+void Engine::FinishExit(Container& container, const client::Exit& exit) {
+  const std::string& id = container.id();
+  Result<> detached = networks_->Detach(id);
+  if (!detached.ok()) log::Warning("container {}: {}", id, detached.error().message());
+  Container::RecordPointer before = container.record();
+  auto ran = exit.exited_at - before->state.started_at;
+  container.Update([&](ContainerRecord& record) {
+    record.state.pid = 0;
+    record.state.exit_code = static_cast<int>(exit.exit_status);
+    record.state.finished_at = exit.exited_at;
+    record.state.phase = Phase::kExited;
+  });
+  Publish("die", *container.record(),
+          {{"exitCode", std::to_string(exit.exit_status)},
+           {"execDuration",
+            std::to_string(std::chrono::duration_cast<std::chrono::seconds>(ran).count())}});
+  if (before->host.auto_remove) {
+    container.NotifyExit();
+    Result<> removed = RemoveWithTurn(container);
+    if (!removed.ok()) log::Failure("removing {}: {}", id, removed.error().message());
+    return;
+  }
+  bool restart = ShouldRestart(*container.record());
+  if (restart) {
+    container.Update([](ContainerRecord& record) { record.state.phase = Phase::kRestarting; });
+  }
+  Result<> saved = Save(container);
+  if (!saved.ok()) log::Failure("container {}: {}", id, saved.error().message());
+  container.NotifyExit();
+  CleanTask(id);
+  if (restart) {
+    ScheduleRestart(id, ran >= kRanWell ? 0 : container.record()->state.restart_count);
+  }
+}
+
+bool Engine::ShouldRestart(const ContainerRecord& record) const {
+  if (record.state.stopped_by_user || ShuttingDown()) return false;
+  const RestartPolicy& policy = record.host.restart_policy;
+  if (policy.name == "always" || policy.name == "unless-stopped") return true;
+  return policy.name == "on-failure" && record.state.exit_code != 0 &&
+         (policy.maximum_retry_count == 0 ||
+          record.state.restart_count < policy.maximum_retry_count);
+}
+
+void Engine::ScheduleRestart(const std::string& id, int attempt) {
+  auto restart = [this, id] {
+    auto container = FindById(id);
+    if (!container || ShuttingDown()) return;
+    auto turn = container->TakeTurn();
+    if (!turn.ok() || container->record()->state.phase != Phase::kRestarting) return;
+    container->Update([](ContainerRecord& record) { ++record.state.restart_count; });
+    Result<> started = StartWithTurn(*container);
+    if (!started.ok()) log::Warning("restarting {}: {}", id, started.error().message());
+  };
+  auto delay = RestartDelay(attempt);
+  timers_->loop().Post([this, delay, restart] {
+    timers_->loop().After(delay, [this, restart] { workers_.Run(restart); });
+  });
+}
+
+void Engine::CleanTask(const std::string& id) {
+  auto gone = [](const Error& error) { return error.kind() == ErrorKind::kNotFound; };
+  auto deleted = containerd_->Delete(id);
+  if (!deleted.ok() && !gone(deleted.error())) {
+    log::Warning("deleting the task of {}: {}", id, deleted.error().message());
+  }
+  Result<> forgotten = containerd_->DeleteContainer(id);
+  if (!forgotten.ok() && !gone(forgotten.error())) {
+    log::Warning("deleting container {}: {}", id, forgotten.error().message());
+  }
+}
+
+}  // namespace gantry::engine

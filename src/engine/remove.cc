@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// DELETE /containers/{id}, and the end of --rm. The record says "removing" before anything is
+// deleted; the name is free and waiters are answered at once, the rest follows.
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "engine/engine.h"
+#include "engine/store.h"
+
+namespace gantry::engine {
+
+Result<> Engine::Remove(std::string_view reference, RemoveOptions options) {
+  auto container = TRY(Find(reference));
+  Container::RecordPointer record = container->record();
+  if (record->state.phase == Phase::kRemoving) {
+    return MakeError(ErrorKind::kAborted, "removal of container {} is already in progress",
+                     reference);
+  }
+  bool alive = record->state.IsAlive() || record->state.phase == Phase::kStarting;
+  if (alive && !options.force) {
+    return MakeError(ErrorKind::kAborted,
+                     "cannot remove container \"/{}\": container is {}: stop the container before "
+                     "removing or force remove",
+                     record->name, PhaseName(record->state.phase));
+  }
+  if (alive) {
+    container->Update([](ContainerRecord& changed) { changed.state.stopped_by_user = true; });
+    TRY(StopAlive(*container, 0, "KILL"));
+  }
+  auto turn = TRY(container->TakeTurn());
+  // --rm may have been faster.
+  if (container->record()->state.phase == Phase::kRemoving) return {};
+  return RemoveWithTurn(*container);
+}
+
+Result<> Engine::RemoveWithTurn(Container& container) {
+  container.Update([](ContainerRecord& record) { record.state.phase = Phase::kRemoving; });
+  Container::RecordPointer record = container.record();
+  TRY(Save(container));
+  ReleaseName(record->name, record->id);
+  Publish("destroy", *record);
+  container.NotifyRemoved();
+  return FinishRemoval(*record);
+}
+
+Result<> Engine::FinishRemoval(const ContainerRecord& record) {
+  const std::string& id = record.id;
+  CleanTask(id);
+  Result<> detached = networks_->Detach(id);
+  if (!detached.ok()) log::Warning("container {}: {}", id, detached.error().message());
+  Result<> snapshot = containerd_->RemoveSnapshot(options_.snapshotter, id);
+  if (!snapshot.ok() && snapshot.error().kind() != ErrorKind::kNotFound) {
+    return std::move(snapshot).error().AddContext(
+        fmt::format("removing the writable layer of {}", id));
+  }
+  std::string directory = ContainerDirectory(id);
+  std::string trash = fmt::format("{}/engine/trash/{}", options_.root, RandomHex(8));
+  if (std::rename(directory.c_str(), trash.c_str()) < 0 && errno != ENOENT) {
+    return ErrnoError("moving '{}' into the trash", directory);
+  }
+  TRY(store_->EraseContainer(id));
+  Forget(record);
+  workers_.Run([trash] {
+    std::error_code error;
+    std::filesystem::remove_all(trash, error);
+    if (error) log::Warning("emptying the trash: {}: {}", trash, error.message());
+  });
+  return {};
+}
+
+}  // namespace gantry::engine

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// stop, restart, kill, pause, unpause, resize, update: what is done to a container that runs.
+#include <csignal>
+#include <future>
+
+#include "base/log.h"
+#include "engine/engine.h"
+#include "engine/oci_spec.h"
+#include "engine/signals.h"
+#include "engine/store.h"
+
+namespace gantry::engine {
+namespace {
+
+constexpr int64_t kDefaultStopTimeout = 10;  // seconds
+// How long the kernel may take to end a killed container.
+constexpr std::chrono::seconds kKillBound(30);
+
+// True when the container is not running any more before the time is up.
+bool WaitForExit(Container& container, std::optional<std::chrono::seconds> bound) {
+  auto ended = std::make_shared<std::promise<void>>();
+  std::future<void> future = ended->get_future();
+  uint64_t wait = container.Wait(WaitCondition::kNotRunning,
+                                 [ended](const WaitResult&) { ended->set_value(); });
+  if (!bound) {
+    future.wait();
+    return true;
+  }
+  if (future.wait_for(*bound) == std::future_status::ready) return true;
+  container.CancelWait(wait);
+  return false;
+}
+
+Error NotRunning(const Container& container) {
+  return MakeError(ErrorKind::kAborted, "container {} is not running", container.id());
+}
+
+}  // namespace
+
+Result<> Engine::StopAlive(Container& container, std::optional<int64_t> timeout,
+                           std::string_view signal) {
+  Container::RecordPointer record = container.record();
+  const ContainerConfig& config = record->config;
+  std::string_view wanted = !signal.empty() ? signal : config.stop_signal;
+  int number = wanted.empty() ? SIGTERM : TRY(ParseSignal(wanted));
+  int64_t seconds = timeout.value_or(config.stop_timeout.value_or(kDefaultStopTimeout));
+  auto send = [&](int sent) -> Result<> {
+    Result<> killed = containerd_->Kill(record->id, "", static_cast<uint32_t>(sent), false);
+    bool gone = !killed.ok() && killed.error().kind() == ErrorKind::kNotFound;
+    if (!killed.ok() && !gone) return killed;
+    Publish("kill", *record, {{"signal", std::to_string(sent)}});
+    // A frozen process gets its signal when it thaws.
+    if (record->state.phase == Phase::kPaused) (void)containerd_->Resume(record->id);
+    return {};
+  };
+  TRY(send(number));
+  std::optional<std::chrono::seconds> bound;
+  if (seconds >= 0) bound = std::chrono::seconds(seconds);
+  if (number == SIGKILL) bound = kKillBound;
+  if (WaitForExit(container, bound)) return {};
+  TRY(send(SIGKILL));
+  if (WaitForExit(container, kKillBound)) return {};
+  return MakeError(ErrorKind::kDeadlineExceeded,
+                   "container {} did not end within {} s after it was killed", record->id,
+                   kKillBound.count());
+}
+
+Result<Engine::Outcome> Engine::Stop(std::string_view reference, std::optional<int64_t> timeout,
+                                     std::string_view signal) {
+  auto container = TRY(Find(reference));
+  if (!signal.empty()) TRY(ParseSignal(signal));
+  {
+    // A start that is under way is finished first; a restart that is due is called off.
+    auto turn = TRY(container->TakeTurn());
+    const ContainerState& state = container->record()->state;
+    bool restarting = state.phase == Phase::kRestarting;
+    if (!state.IsAlive() && !restarting) return Outcome::kAlreadySo;
+    container->Update([&](ContainerRecord& record) {
+      record.state.stopped_by_user = true;
+      if (restarting) record.state.phase = Phase::kExited;
+    });
+    TRY(Save(*container));
+    if (restarting) return Outcome::kDone;
+  }
+  TRY(StopAlive(*container, timeout, signal));
+  Publish("stop", *container->record());
+  return Outcome::kDone;
+}
+
+Result<> Engine::Restart(std::string_view reference, std::optional<int64_t> timeout,
+                         std::string_view signal) {
+  auto container = TRY(Find(reference));
+  Container::RecordPointer record = container->record();
+  if (record->state.IsAlive()) {
+    container->Update([](ContainerRecord& changed) { changed.state.stopped_by_user = true; });
+    TRY(StopAlive(*container, timeout, signal));
+    Publish("stop", *container->record());
+  }
+  TRY(Start(container->id()));
+  Publish("restart", *container->record());
+  return {};
+}
+
+Result<> Engine::Kill(std::string_view reference, std::string_view signal) {
+  auto container = TRY(Find(reference));
+  int number = signal.empty() ? SIGKILL : TRY(ParseSignal(signal));
+  Container::RecordPointer record = container->record();
+  if (!record->state.IsAlive()) {
+    return NotRunning(*container).AddContext(fmt::format("cannot kill container: {}", reference));
+  }
+  const std::string& stop_signal = record->config.stop_signal;
+  int stopping = stop_signal.empty() ? SIGTERM : TRY(ParseSignal(stop_signal));
+  if (number == SIGKILL || number == stopping) {
+    container->Update([](ContainerRecord& changed) { changed.state.stopped_by_user = true; });
+  }
+  Result<> killed = containerd_->Kill(record->id, "", static_cast<uint32_t>(number), false);
+  if (!killed.ok()) {
+    bool gone = killed.error().kind() == ErrorKind::kNotFound;
+    if (!gone) return killed;
+    return NotRunning(*container).AddContext(fmt::format("cannot kill container: {}", reference));
+  }
+  if (record->state.phase == Phase::kPaused && number == SIGKILL) {
+    TRY(containerd_->Resume(record->id));
+  }
+  Publish("kill", *record, {{"signal", std::to_string(number)}});
+  // As docker does: after SIGKILL the container has ended when the answer comes.
+  if (number == SIGKILL && !WaitForExit(*container, kKillBound)) {
+    return MakeError(ErrorKind::kDeadlineExceeded, "container {} did not end within {} s",
+                     record->id, kKillBound.count());
+  }
+  return {};
+}
+
+Result<> Engine::Pause(std::string_view reference) {
+  auto container = TRY(Find(reference));
+  auto turn = TRY(container->TakeTurn());
+  Container::RecordPointer record = container->record();
+  if (record->state.phase == Phase::kPaused) {
+    return MakeError(ErrorKind::kAborted, "container {} is already paused", record->id);
+  }
+  if (record->state.phase != Phase::kRunning) return NotRunning(*container);
+  TRY(containerd_->Pause(record->id));
+  container->Update([](ContainerRecord& changed) { changed.state.phase = Phase::kPaused; });
+  TRY(Save(*container));
+  Publish("pause", *record);
+  return {};
+}
+
+Result<> Engine::Unpause(std::string_view reference) {
+  auto container = TRY(Find(reference));
+  auto turn = TRY(container->TakeTurn());
+  Container::RecordPointer record = container->record();
+  if (record->state.phase != Phase::kPaused) {
+    return MakeError(ErrorKind::kAborted, "container {} is not paused", record->id);
+  }
+  TRY(containerd_->Resume(record->id));
+  container->Update([](ContainerRecord& changed) { changed.state.phase = Phase::kRunning; });
+  TRY(Save(*container));
+  Publish("unpause", *record);
+  return {};
+}
+
+Result<> Engine::Resize(std::string_view reference, uint32_t width, uint32_t height) {
+  auto container = TRY(Find(reference));
+  Container::RecordPointer record = container->record();
+  if (!record->state.IsAlive()) return NotRunning(*container);
+  TRY(containerd_->Resize(record->id, "", width, height));
+  Publish("resize", *record,
+          {{"height", std::to_string(height)}, {"width", std::to_string(width)}});
+  return {};
+}
+
+Result<std::vector<std::string>> Engine::Update(std::string_view reference,
+                                                const formats::Json& body) {
+  auto container = TRY(Find(reference));
+  auto turn = TRY(container->TakeTurn());
+  Container::RecordPointer record = container->record();
+  HostConfig host = TRY(ParseUpdate(body, record->host));
+  TRY(CheckHostConfig(record->config, host));
+  if (record->state.IsAlive()) {
+    oci::Resources resources = TRY(MakeResources(host));
+    TRY(containerd_->Update(record->id, oci::ToJson(resources).Dump()));
+  }
+  container->Update([&](ContainerRecord& changed) { changed.host = host; });
+  TRY(Save(*container));
+  Publish("update", *container->record());
+  return std::vector<std::string>();
+}
+
+}  // namespace gantry::engine

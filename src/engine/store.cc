@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/store.h"
+
+#include <utility>
+
+namespace gantry::engine {
+namespace {
+
+// Step N takes user_version N to N + 1; steps are only ever added.
+const std::vector<std::string_view> kSchema = {
+    R"(
+      CREATE TABLE containers (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE networks (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE endpoints (container TEXT NOT NULL, network TEXT NOT NULL, record TEXT NOT NULL,
+                              PRIMARY KEY (container, network)) WITHOUT ROWID;
+      CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    )",
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> Store::Open(const std::string& path) {
+  return std::unique_ptr<Store>(new Store(TRY(records::Database::Open(path, kSchema))));
+}
+
+Result<> Store::PutContainer(const ContainerRecord& record) {
+  std::string text = ToJson(record).Dump();
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute("INSERT OR REPLACE INTO containers (id, record) VALUES (?, ?)", record.id,
+                          text));
+  return transaction.Commit();
+}
+
+Result<> Store::EraseContainer(const std::string& id) {
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute("DELETE FROM containers WHERE id = ?", id));
+  return transaction.Commit();
+}
+
+Result<std::vector<ContainerRecord>> Store::ListContainers() {
+  auto transaction = TRY(database_->Read());
+  auto rows = TRY(transaction.Query("SELECT id, record FROM containers"));
+  std::vector<ContainerRecord> out;
+  while (TRY(rows.Next())) {
+    std::string id = rows.Text(0);
+    formats::Json json =
+        TRY_WITH(formats::Json::Parse(rows.Bytes(1)), "reading the record of container '{}'", id);
+    out.push_back(TRY_WITH(ParseContainerRecord(json), "reading the record of container '{}'", id));
+  }
+  return out;
+}
+
+Result<std::string> Store::GetSetting(const std::string& name) {
+  auto transaction = TRY(database_->Read());
+  auto rows = TRY(transaction.Query("SELECT value FROM settings WHERE name = ?", name));
+  if (!TRY(rows.Next())) return std::string();
+  return rows.Text(0);
+}
+
+Result<> Store::PutSetting(const std::string& name, const std::string& value) {
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", name,
+                          value));
+  return transaction.Commit();
+}
+
+Result<> Store::PutEndpoint(const networks::Endpoint& endpoint) {
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute(
+      "INSERT OR REPLACE INTO endpoints (container, network, record) VALUES (?, ?, ?)",
+      endpoint.container_id, endpoint.network_id, networks::EncodeEndpoint(endpoint)));
+  return transaction.Commit();
+}
+
+Result<> Store::EraseEndpoint(const std::string& container_id, const std::string& network_id) {
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute("DELETE FROM endpoints WHERE container = ? AND network = ?", container_id,
+                          network_id));
+  return transaction.Commit();
+}
+
+Result<std::vector<networks::Endpoint>> Store::ListEndpoints() {
+  auto transaction = TRY(database_->Read());
+  auto rows = TRY(transaction.Query("SELECT record FROM endpoints"));
+  std::vector<networks::Endpoint> out;
+  while (TRY(rows.Next())) out.push_back(TRY(networks::DecodeEndpoint(rows.Bytes(0))));
+  return out;
+}
+
+Result<> Store::PutNetwork(const networks::Network& network) {
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute("INSERT OR REPLACE INTO networks (id, record) VALUES (?, ?)", network.id,
+                          networks::EncodeNetwork(network)));
+  return transaction.Commit();
+}
+
+Result<> Store::EraseNetwork(const std::string& network_id) {
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute("DELETE FROM networks WHERE id = ?", network_id));
+  return transaction.Commit();
+}
+
+Result<std::vector<networks::Network>> Store::ListNetworks() {
+  auto transaction = TRY(database_->Read());
+  auto rows = TRY(transaction.Query("SELECT record FROM networks"));
+  std::vector<networks::Network> out;
+  while (TRY(rows.Next())) out.push_back(TRY(networks::DecodeNetwork(rows.Bytes(0))));
+  return out;
+}
+
+}  // namespace gantry::engine

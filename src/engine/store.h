@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine's records on disk (ROOT/engine/engine.db): containers, networks, endpoints. Every
+// change is committed when the call returns. Any thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/container.h"
+#include "networks/records.h"
+#include "records/database.h"
+
+namespace gantry::engine {
+
+class Store : public networks::RecordStore {
+ public:
+  static Result<std::unique_ptr<Store>> Open(const std::string& path);
+
+  // Inserts or replaces.
+  Result<> PutContainer(const ContainerRecord& record);
+  Result<> EraseContainer(const std::string& id);
+  // A record that can't be read is an error that names it: nothing is silently forgotten.
+  Result<std::vector<ContainerRecord>> ListContainers();
+
+  // A value by name, such as the engine's own id; "" when it is not there.
+  Result<std::string> GetSetting(const std::string& name);
+  Result<> PutSetting(const std::string& name, const std::string& value);
+
+  Result<> PutEndpoint(const networks::Endpoint& endpoint) override;
+  Result<> EraseEndpoint(const std::string& container_id, const std::string& network_id) override;
+  Result<std::vector<networks::Endpoint>> ListEndpoints() override;
+  Result<> PutNetwork(const networks::Network& network) override;
+  Result<> EraseNetwork(const std::string& network_id) override;
+  Result<std::vector<networks::Network>> ListNetworks() override;
+
+  records::Database& database() { return *database_; }
+
+ private:
+  explicit Store(std::unique_ptr<records::Database> database) : database_(std::move(database)) {}
+  std::unique_ptr<records::Database> database_;
+};
+
+}  // namespace gantry::engine
