@@ -15,7 +15,8 @@ add_compile_definitions(FMT_STATIC_THOUSANDS_SEPARATOR=',' _FILE_OFFSET_BITS=64 
 # -Wmaybe-uninitialized: g++ 12 gives false alarms on variants that are moved from.
 add_compile_options(-Wall -Wextra -Werror=return-type -Wno-missing-field-initializers -Wno-maybe-uninitialized
                     -ffunction-sections -fdata-sections)
-add_link_options(-Wl,--gc-sections)
+# --as-needed: a shared library that nothing of a program uses is not loaded at its start.
+add_link_options(-Wl,--gc-sections -Wl,--as-needed)
 if(GANTRY_SANITIZE)
   add_compile_options(-fsanitize=${GANTRY_SANITIZE} -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=${GANTRY_SANITIZE})

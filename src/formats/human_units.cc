@@ -76,7 +76,7 @@ Result<int64_t> ParseBinarySize(std::string_view text) {
     if (power == std::string_view::npos || !fits) {
       return InvalidArgument("invalid suffix: '{}'", suffix);
     }
-    factor = std::ldexp(1.0, static_cast<int>(10 * power));
+    factor = static_cast<double>(uint64_t{1} << (10 * power));
   }
   double bytes = size * factor;
   if (bytes >= 9.2e18) return InvalidArgument("invalid size: '{}'", text);

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "formats/go_template.h"
+
+#include <gtest/gtest.h>
+
+namespace gantry::formats {
+namespace {
+
+const char* kDocument = R"({
+  "Id": "abc", "Name": "/web", "Count": 3, "Ratio": 1.5, "Flag": true, "Nothing": null,
+  "State": {"Status": "running", "Pid": 42},
+  "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "9/udp": null},
+  "Args": ["a", "b", "c"], "Empty": [], "Labels": {"x": "1", "a": "2"}
+})";
+
+std::string Render(std::string_view text) {
+  Result<GoTemplate> parsed = GoTemplate::Parse(text);
+  if (!parsed.ok()) return parsed.error().message();
+  Result<std::string> out = parsed->Execute(*Json::Parse(kDocument));
+  return out.ok() ? *out : out.error().message();
+}
+
+TEST(GoTemplate, FieldsAndText) {
+  EXPECT_EQ(Render("{{.Id}} {{ .State.Status }}!"), "abc running!");
+  EXPECT_EQ(Render("{{.Count}} {{.Ratio}} {{.Flag}} {{.Nothing}}"), "3 1.5 true <nil>");
+  EXPECT_EQ(Render("{{.Args}} {{.Labels}}"), "[a b c] map[a:2 x:1]");
+  EXPECT_EQ(Render("a {{- .Id -}} b"), "aabcb");
+  EXPECT_EQ(Render("{{/* note */}}x{{- /* note */ -}} y"), "xy");
+}
+
+TEST(GoTemplate, Functions) {
+  EXPECT_EQ(Render("{{json .State}}"), "{\"Status\":\"running\",\"Pid\":42}");
+  EXPECT_EQ(Render("{{.Args | json}}"), "[\"a\",\"b\",\"c\"]");
+  EXPECT_EQ(Render("{{join .Args \", \"}} {{len .Args}} {{index .Args 1}}"), "a, b, c 3 b");
+  EXPECT_EQ(Render("{{upper .Id}} {{title .Id}} {{.Name | lower}}"), "ABC Abc /web");
+  EXPECT_EQ(Render("{{(index (index .Ports \"80/tcp\") 0).HostPort}}"), "8080");
+  EXPECT_EQ(Render("{{slice .Name 1}} {{slice .Id 0 2}}"), "web ab");
+  EXPECT_EQ(Render("{{printf \"%-5s|%5d|%q|%.2f|%v%%\" .Id .Count .Id .Ratio .Args}}"),
+            "abc  |    3|\"abc\"|1.50|[a b c]%");
+  EXPECT_EQ(Render("{{println .Id 1}}"), "abc 1\n");
+  EXPECT_EQ(Render("{{pad .Id 1 2}}| {{truncate .Id 2}} {{split \"a,b\" \",\"}}"),
+            " abc  | ab [a b]");
+  EXPECT_EQ(Render("{{eq .Count 3}} {{ne .Id \"x\"}} {{lt 1 2}} {{and .Flag .Id}} {{or .Empty 7}} "
+                   "{{not .Flag}}"),
+            "true true true abc 7 false");
+}
+
+TEST(GoTemplate, Blocks) {
+  EXPECT_EQ(
+      Render("{{if .Flag}}y{{else}}n{{end}}{{if .Empty}}y{{else if eq .Count 3}}3{{else}}n{{end}}"),
+      "y3");
+  EXPECT_EQ(Render("{{range .Args}}<{{.}}>{{end}}"), "<a><b><c>");
+  EXPECT_EQ(Render("{{range $i, $v := .Args}}{{$i}}={{$v}} {{end}}"), "0=a 1=b 2=c ");
+  EXPECT_EQ(Render("{{range $k, $v := .Labels}}{{$k}}:{{$v}};{{end}}"), "a:2;x:1;");
+  EXPECT_EQ(Render("{{range .Empty}}x{{else}}none{{end}}"), "none");
+  EXPECT_EQ(Render("{{with .State}}{{.Pid}} {{$.Id}}{{end}}"), "42 abc");
+  EXPECT_EQ(Render("{{$n := .Count}}{{$n = 5}}{{$n}}"), "5");
+  EXPECT_EQ(
+      Render(
+          "{{range $p, $c := .Ports}}{{$p}} -> {{if $c}}{{(index $c 0).HostPort}}{{end}};{{end}}"),
+      "80/tcp -> 8080;9/udp -> ;");
+}
+
+TEST(GoTemplate, Messages) {
+  EXPECT_EQ(Render("{{.Foo}}"),
+            "template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\"");
+  EXPECT_EQ(Render("x\n{{.State.Foo}}"),
+            "template: :2:8: executing \"\" at <.State.Foo>: map has no entry for key \"Foo\"");
+  EXPECT_EQ(Render("{{.Id"), "template: :1: unclosed action");
+  EXPECT_EQ(Render("{{nope .Id}}"), "template: :1: function \"nope\" not defined");
+  EXPECT_EQ(Render("{{if .Id}}"), "template: :1: unexpected EOF");
+  EXPECT_EQ(Render("{{end}}"), "template: :1: unexpected {{end}}");
+  EXPECT_EQ(Render("{{index .Args 9}}"),
+            "template: :1:2: executing \"\" at <index>: error calling index: reflect: slice index "
+            "out of range");
+}
+
+TEST(GoTemplate, RootTypeAndMethods) {
+  GoTemplate::Options options;
+  options.root_type = "*T";
+  options.method = [](std::string_view name, const std::vector<Json>& args) -> std::optional<Json> {
+    if (name != "Label" || args.size() != 1) return std::nullopt;
+    return Json("label " + args[0].AsString());
+  };
+  Json root = *Json::Parse(kDocument);
+  EXPECT_EQ(*GoTemplate::Parse("{{.Label \"a\"}}")->Execute(root, options), "label a");
+  EXPECT_EQ(GoTemplate::Parse("{{.Foo}}")->Execute(root, options).error().message(),
+            "template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *T");
+  EXPECT_TRUE(GoTemplate::Parse("{{if (eq .Size \"x\")}}{{end}}")->UsesField("Size"));
+  EXPECT_FALSE(GoTemplate::Parse("{{.Id}}")->UsesField("Size"));
+}
+
+}  // namespace
+}  // namespace gantry::formats
