@@ -14,11 +14,16 @@
 
 #include "base/error.h"
 #include "base/mutex.h"
-#include "containerd/database.h"
 #include "content/blob_store.h"
+#include "records/database.h"
 #include "snapshots/snapshotter.h"
 
 namespace gantry::containerd {
+
+using records::Blob;
+using records::Database;
+using records::Rows;
+using records::Transaction;
 
 class EventExchange;
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "containerd/collector.h"
-#include "containerd/database.h"
 #include "containerd/event_exchange.h"
 #include "containerd/events/container.pb.h"
 #include "containerd/filters.h"
@@ -9,6 +8,7 @@
 #include "containerd/records.h"
 #include "containerd/rpc.h"
 #include "containerd/services/containers/v1/containers.grpc.pb.h"
+#include "records/database.h"
 
 namespace gantry::containerd {
 namespace {

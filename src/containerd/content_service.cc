@@ -5,7 +5,6 @@
 
 #include "containerd/collector.h"
 #include "containerd/content_write.h"
-#include "containerd/database.h"
 #include "containerd/event_exchange.h"
 #include "containerd/events/content.pb.h"
 #include "containerd/filters.h"
@@ -14,6 +13,7 @@
 #include "containerd/records.h"
 #include "containerd/rpc.h"
 #include "containerd/services/content/v1/content.grpc.pb.h"
+#include "records/database.h"
 
 namespace gantry::containerd {
 namespace {

@@ -4,10 +4,10 @@
 #include <optional>
 
 #include "containerd/collector.h"
-#include "containerd/database.h"
 #include "containerd/event_exchange.h"
 #include "containerd/events/content.pb.h"
 #include "containerd/records.h"
+#include "records/database.h"
 
 namespace gantry::containerd {
 namespace {

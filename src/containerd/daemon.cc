@@ -8,16 +8,19 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "containerd/collector.h"
-#include "containerd/database.h"
 #include "containerd/event_exchange.h"
+#include "containerd/event_listener.h"
 #include "containerd/parts.h"
 #include "containerd/pid_file.h"
 #include "containerd/records.h"
 #include "containerd/server.h"
+#include "containerd/shim_directory.h"
 #include "containerd/snapshot_records.h"
+#include "records/database.h"
 #include "snapshots/native_snapshotter.h"
 #include "snapshots/overlayfs_snapshotter.h"
 #include "snapshots/trash.h"
+#include "wire/loop_thread.h"
 #include "wire/worker_pool.h"
 
 namespace gantry::containerd {
@@ -34,22 +37,29 @@ struct Daemon::State {
   std::unique_ptr<Database> database;
   std::unique_ptr<content::BlobStore> blobs;
   std::unique_ptr<snapshots::Trash> trash;
+  std::unique_ptr<snapshots::Trash> state_trash;
   std::vector<std::unique_ptr<snapshots::SnapshotRecords>> snapshot_records;
   std::vector<std::unique_ptr<snapshots::Snapshotter>> snapshotters;
   EventExchange events;
+  std::unique_ptr<wire::LoopThread> loop;
   std::unique_ptr<Collector> collector;
   Parts parts{};
+  // Its work may hold the shims, so these go first, and it waits for the last of them.
   wire::WorkerPool workers{kMaxWorkers};
+  std::shared_ptr<ShimDirectory> shims;
+  std::unique_ptr<EventListener> event_listener;
   std::unique_ptr<Server> server;
 
   Result<> OpenStores(const Options& options);
   Result<> OpenSnapshotters(const std::string& root);
+  Result<> FindShims(const Options& options);
   Result<> Serve(const Options& options);
 };
 
 Result<> Daemon::State::OpenStores(const Options& options) {
   TRY(MakeDirectories(options.root, 0700));
-  TRY(MakeDirectories(options.state, 0700));
+  // Containers with a user namespace pass through it to their root.
+  TRY(MakeDirectories(options.state, 0711));
   pid_file.emplace(TRY(PidFile::Lock(options.pid_file)));
   // Two daemons with different run directories must not share the data either.
   root_lock.emplace(TRY(PidFile::Lock(options.root + "/lock")));
@@ -83,6 +93,24 @@ Result<> Daemon::State::OpenSnapshotters(const std::string& root) {
   return {};
 }
 
+Result<> Daemon::State::FindShims(const Options& options) {
+  loop = TRY(wire::LoopThread::Start());
+  state_trash = TRY(snapshots::Trash::Open(options.state + "/trash"));
+  BundleRoots roots{.state = options.state,
+                    .root = options.root,
+                    .state_trash = state_trash.get(),
+                    .root_trash = trash.get()};
+  ShimSettings settings{.runtime_dir = options.runtime_dir,
+                        .address = options.address,
+                        .self = options.self,
+                        .debug = options.debug(),
+                        .runtimes = options.runtimes};
+  shims = ShimDirectory::Create(roots, settings, &loop->loop(), &events, &workers);
+  parts.shims = shims.get();
+  event_listener = TRY(EventListener::Start(options.address + ".ttrpc", &loop->loop(), &events));
+  return shims->AdoptAll();
+}
+
 Result<> Daemon::State::Serve(const Options& options) {
   std::vector<std::unique_ptr<grpc::Service>> services;
   services.push_back(MakeContainersService(&parts));
@@ -94,6 +122,7 @@ Result<> Daemon::State::Serve(const Options& options) {
   services.push_back(MakeLeasesService(&parts));
   services.push_back(MakeNamespacesService(&parts));
   services.push_back(MakeSnapshotsService(&parts));
+  services.push_back(MakeTasksService(&parts));
   services.push_back(MakeVersionService());
   server = TRY(Server::Start(options.address, std::move(services)));
   return {};
@@ -105,6 +134,7 @@ Daemon::~Daemon() = default;
 Result<std::unique_ptr<Daemon>> Daemon::Start(const Options& options) {
   auto state = std::make_unique<State>();
   TRY(state->OpenStores(options));
+  TRY(state->FindShims(options));
   TRY(state->Serve(options));
   return std::unique_ptr<Daemon>(new Daemon(std::move(state)));
 }

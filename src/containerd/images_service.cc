@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "containerd/collector.h"
-#include "containerd/database.h"
 #include "containerd/event_exchange.h"
 #include "containerd/events/image.pb.h"
 #include "containerd/filters.h"
@@ -10,6 +9,7 @@
 #include "containerd/rpc.h"
 #include "containerd/services/images/v1/images.grpc.pb.h"
 #include "formats/digest.h"
+#include "records/database.h"
 
 namespace gantry::containerd {
 namespace {

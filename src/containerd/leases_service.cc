@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/random.h"
 #include "containerd/collector.h"
-#include "containerd/database.h"
 #include "containerd/filters.h"
 #include "containerd/names.h"
 #include "containerd/parts.h"
 #include "containerd/records.h"
 #include "containerd/rpc.h"
 #include "containerd/services/leases/v1/leases.grpc.pb.h"
+#include "records/database.h"
 
 namespace gantry::containerd {
 namespace {

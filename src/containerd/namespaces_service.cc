@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "containerd/database.h"
 #include "containerd/event_exchange.h"
 #include "containerd/events/namespace.pb.h"
 #include "containerd/names.h"
@@ -7,6 +6,7 @@
 #include "containerd/records.h"
 #include "containerd/rpc.h"
 #include "containerd/services/namespaces/v1/namespace.grpc.pb.h"
+#include "records/database.h"
 
 namespace gantry::containerd {
 namespace {

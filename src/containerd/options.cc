@@ -34,6 +34,16 @@ Result<> SetFormat(Options& options, const std::string& value) {
   return {};
 }
 
+Result<> AddRuntime(Options& options, const std::string& value) {
+  size_t equal = value.find('=');
+  if (equal == 0 || equal == std::string::npos || equal + 1 >= value.size() ||
+      value[equal + 1] != '/') {
+    return InvalidArgument("reading --runtime '{}': not like NAME=/path/of/shim", value);
+  }
+  options.runtimes[value.substr(0, equal)] = value.substr(equal + 1);
+  return {};
+}
+
 // Paths become absolute: shims get them, and run elsewhere.
 Setter Path(std::string Options::* member) {
   return [member](Options& options, const std::string& value) -> Result<> {
@@ -57,6 +67,7 @@ const std::map<std::string, Setter>& Setters() {
       {"--address", Path(&Options::address)},
       {"--pid-file", Path(&Options::pid_file)},
       {"--runtime-dir", Path(&Options::runtime_dir)},
+      {"--runtime", AddRuntime},
       {"--log-level", SetLevel},
       {"--log-format", SetFormat},
   };
@@ -73,6 +84,7 @@ const char* const kUsage =
     "  --pid-file FILE     locked while the daemon lives (default\n"
     "                      /run/gantry/gantry-containerd.pid)\n"
     "  --runtime-dir DIR   where the shim and the runtime are (default: beside this program)\n"
+    "  --runtime NAME=PATH the shim for a runtime name; may be repeated\n"
     "  --log-level LEVEL   debug, info, warn, error (default info)\n"
     "  --log-format F      text, json (default text)\n"
     "  --debug             as --log-level debug\n"
@@ -105,12 +117,12 @@ Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
       TRY_WITH(setter->second(options, value), "flag '{}'", name);
     }
   }
+  char path[PATH_MAX];
+  ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);
+  if (size < 0) return ErrnoError("reading '/proc/self/exe'");
+  options.self.assign(path, static_cast<size_t>(size));
   if (options.runtime_dir.empty()) {
-    char path[PATH_MAX];
-    ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);
-    if (size < 0) return ErrnoError("reading '/proc/self/exe'");
-    std::string self(path, static_cast<size_t>(size));
-    options.runtime_dir = self.substr(0, self.rfind('/'));
+    options.runtime_dir = options.self.substr(0, options.self.rfind('/'));
   }
   return options;
 }

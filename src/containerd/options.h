@@ -3,6 +3,7 @@
 // The command line of gantry-containerd. Plain data.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,10 @@ struct Options {
   std::string pid_file = "/run/gantry/gantry-containerd.pid";
   // Where shim and runtime are; beside this program by default.
   std::string runtime_dir;
+  // This program.
+  std::string self;
+  // Runtime name to shim program, beside the built-in ones.
+  std::map<std::string, std::string> runtimes;
   log::Level log_level = log::Level::kInfo;
   log::Format log_format = log::Format::kText;
   bool version = false;

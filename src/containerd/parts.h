@@ -14,6 +14,9 @@
 namespace grpc {
 class Service;
 }
+namespace gantry::records {
+class Database;
+}
 namespace gantry::wire {
 class WorkerPool;
 }
@@ -21,7 +24,6 @@ class WorkerPool;
 namespace gantry::containerd {
 
 class Collector;
-class Database;
 class EventExchange;
 class ShimDirectory;
 class Streams;
@@ -29,7 +31,7 @@ class Streams;
 struct Parts {
   std::string root;  // data of this daemon
   std::string uuid;
-  Database* database;
+  records::Database* database;
   EventExchange* events;
   wire::WorkerPool* workers;
   content::BlobStore* blobs;

@@ -11,11 +11,16 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "containerd/database.h"
 #include "containerd/services/containers/v1/containers.pb.h"
 #include "containerd/services/images/v1/images.pb.h"
+#include "records/database.h"
 
 namespace gantry::containerd {
+
+using records::Blob;
+using records::Database;
+using records::Rows;
+using records::Transaction;
 
 namespace containers_api = ::containerd::services::containers::v1;
 namespace images_api = ::containerd::services::images::v1;

@@ -6,10 +6,15 @@
 #include <memory>
 #include <string>
 
-#include "containerd/database.h"
+#include "records/database.h"
 #include "snapshots/snapshotter.h"
 
 namespace gantry::containerd {
+
+using records::Blob;
+using records::Database;
+using records::Rows;
+using records::Transaction;
 
 // `database` outlives the records.
 std::unique_ptr<snapshots::SnapshotRecords> MakeSnapshotRecords(Database* database,

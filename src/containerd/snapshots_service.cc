@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "containerd/collector.h"
-#include "containerd/database.h"
 #include "containerd/event_exchange.h"
 #include "containerd/events/snapshot.pb.h"
 #include "containerd/filters.h"
@@ -9,6 +8,7 @@
 #include "containerd/records.h"
 #include "containerd/rpc.h"
 #include "containerd/services/snapshots/v1/snapshots.grpc.pb.h"
+#include "records/database.h"
 
 namespace gantry::containerd {
 namespace {

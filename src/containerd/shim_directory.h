@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// All shims of this daemon, by namespace and task: starts them, finds those that an earlier daemon
+// started, and cleans up after those that end. Any thread; Start and AdoptAll block.
+//
+//   Start ──► running ──Retire──► retiring ──closed──► gone
+//                └────closed────► dead ── `delete`, events exit and delete ──► gone
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/event_loop.h"
+#include "base/mutex.h"
+#include "containerd/bundle.h"
+#include "containerd/shim.h"
+#include "containerd/shim_program.h"
+#include "wire/worker_pool.h"
+
+namespace gantry::containerd {
+
+class EventExchange;
+
+class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
+ public:
+  // Everything that is pointed to outlives the directory.
+  static std::shared_ptr<ShimDirectory> Create(BundleRoots roots, ShimSettings settings,
+                                               EventLoop* loop, EventExchange* events,
+                                               wire::WorkerPool* workers);
+
+  // Once at start. A shim that does not answer is cleaned up after.
+  Result<> AdoptAll();
+
+  struct StartRequest {
+    std::string ns;
+    std::string id;
+    std::string runtime;
+    std::string spec;     // config.json
+    std::string options;  // serialised Any for the shim, or empty
+  };
+  // kAlreadyExists when the task is there. Waits for a task of the same name that is just ending.
+  Result<std::shared_ptr<Shim>> Start(const StartRequest& request);
+
+  // kNotFound: "task x: not found".
+  Result<std::shared_ptr<Shim>> Find(const std::string& ns, const std::string& id);
+  std::vector<std::shared_ptr<Shim>> List(const std::string& ns);
+  // The task was deleted, or was never made: ends the shim and removes the bundle, in the
+  // background.
+  void Retire(const std::shared_ptr<Shim>& shim);
+
+ private:
+  using Key = std::pair<std::string, std::string>;
+  enum class Phase { kStarting, kRunning, kRetiring, kDead };
+  struct Entry {
+    Phase phase = Phase::kStarting;
+    std::shared_ptr<Shim> shim;  // null while starting
+  };
+
+  ShimDirectory(BundleRoots roots, ShimSettings settings, EventLoop* loop, EventExchange* events,
+                wire::WorkerPool* workers)
+      : roots_(std::move(roots)),
+        settings_(std::move(settings)),
+        loop_(loop),
+        events_(events),
+        workers_(workers) {}
+
+  Result<> Reserve(const Key& key);
+  void Forget(const Key& key);
+  Result<std::shared_ptr<Shim>> Launch(const StartRequest& request);
+  void Adopt(const Key& key);
+  Result<std::shared_ptr<Shim>> Reconnect(const Key& key, const Bundle& bundle);
+  std::function<void()> CloseCallback(const Key& key);
+  // Loop's thread.
+  void OnClosed(const Key& key);
+  void CleanUpRetired(const Key& key, const std::shared_ptr<Shim>& shim);
+  void CleanUpDead(const Key& key, const std::shared_ptr<Shim>& shim);
+  // Runs the shim's `delete`, removes the bundle.
+  TaskEnd DeleteDead(const Key& key, const Bundle& bundle);
+  void PublishEnd(const Key& key, const TaskEnd& end);
+
+  const BundleRoots roots_;
+  const ShimSettings settings_;
+  EventLoop* loop_;
+  EventExchange* events_;
+  wire::WorkerPool* workers_;
+
+  Mutex mutex_;
+  CondVar changed_;
+  std::map<Key, Entry> entries_ GUARDED_BY(mutex_);
+};
+
+}  // namespace gantry::containerd

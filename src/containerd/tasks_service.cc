@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/log.h"
+#include "containerd/filters.h"
+#include "containerd/names.h"
+#include "containerd/parts.h"
+#include "containerd/records.h"
+#include "containerd/rpc.h"
+#include "containerd/services/tasks/v1/tasks.grpc.pb.h"
+#include "containerd/shim_directory.h"
+#include "containerd/task_calls.h"
+
+namespace gantry::containerd {
+namespace {
+
+namespace api = ::containerd::services::tasks::v1;
+using google::protobuf::Empty;
+
+// A shim that does not tell its state in this time is left out of lists.
+constexpr auto kStateTime = std::chrono::seconds(5);
+
+void FillProcess(const shim_api::StateResponse& state, const Shim& shim,
+                 ::containerd::v1::types::Process* process) {
+  process->set_container_id(shim.id());
+  process->set_id(state.exec_id().empty() ? shim.id() : state.exec_id());
+  process->set_pid(state.pid());
+  process->set_status(state.status());
+  process->set_stdin(state.stdin());
+  process->set_stdout(state.stdout());
+  process->set_stderr(state.stderr());
+  process->set_terminal(state.terminal());
+  process->set_exit_status(state.exit_status());
+  *process->mutable_exited_at() = state.exited_at();
+}
+
+template <typename Request>
+Request ForProcess(const std::string& id, const std::string& exec_id) {
+  Request request;
+  request.set_id(id);
+  request.set_exec_id(exec_id);
+  return request;
+}
+
+class TasksService : public api::Tasks::CallbackService {
+ public:
+  explicit TasksService(Parts* parts) : parts_(parts) {}
+
+ private:
+  Result<std::shared_ptr<Shim>> Find(const Context& context, const std::string& id) {
+    Caller caller = TRY(CallerOf(context));
+    return parts_->shims->Find(caller.ns, id);
+  }
+
+  // The shim is started by a worker, everything after that waits for answers without a thread.
+  grpc::ServerUnaryReactor* Create(Context* context, const api::CreateTaskRequest* request,
+                                   api::CreateTaskResponse* response) override {
+    auto* reactor = context->DefaultReactor();
+    auto caller = CallerOf(*context);
+    if (!caller.ok()) {
+      reactor->Finish(ToStatus(caller.error()));
+      return reactor;
+    }
+    parts_->workers->Run([this, reactor, request, response, ns = caller->ns] {
+      auto begun = BeginCreate(ns, *request);
+      if (!begun.ok()) return reactor->Finish(ToStatus(begun.error()));
+      auto& [shim, create] = *begun;
+      CallShim<shim_api::CreateTaskResponse>(
+          shim, "Create", create, std::chrono::nanoseconds(0),
+          [this, reactor, response, shim = shim](Result<shim_api::CreateTaskResponse> answer) {
+            if (!answer.ok()) {
+              GiveUp(shim);
+              return reactor->Finish(ToStatus(std::move(answer).error()));
+            }
+            response->set_container_id(shim->id());
+            response->set_pid(answer->pid());
+            reactor->Finish(grpc::Status::OK);
+          });
+    });
+    return reactor;
+  }
+
+  using Begun = std::pair<std::shared_ptr<Shim>, shim_api::CreateTaskRequest>;
+  Result<Begun> BeginCreate(const std::string& ns, const api::CreateTaskRequest& request) {
+    if (request.has_checkpoint()) return Unimplemented("creating a task from a checkpoint");
+    containers_api::Container container;
+    {
+      auto tx = TRY(parts_->database->Read());
+      container = TRY(GetContainer(tx, ns, request.container_id()));
+    }
+    std::string options;
+    if (container.runtime().has_options()) {
+      options = container.runtime().options().SerializeAsString();
+    }
+    const std::string& runtime =
+        request.runtime_path().empty() ? container.runtime().name() : request.runtime_path();
+    auto shim = TRY(parts_->shims->Start({.ns = ns,
+                                          .id = request.container_id(),
+                                          .runtime = runtime,
+                                          .spec = container.spec().value(),
+                                          .options = std::move(options)}));
+    shim_api::CreateTaskRequest create;
+    create.set_id(shim->id());
+    create.set_bundle(shim->bundle().path());
+    *create.mutable_rootfs() = request.rootfs();
+    create.set_terminal(request.terminal());
+    create.set_stdin(request.stdin());
+    create.set_stdout(request.stdout());
+    create.set_stderr(request.stderr());
+    if (request.has_options() && !request.options().value().empty()) {
+      *create.mutable_options() = request.options();
+    } else if (container.runtime().has_options()) {
+      *create.mutable_options() = container.runtime().options();
+    }
+    return Begun(std::move(shim), std::move(create));
+  }
+
+  // A task that could not be made: whatever there is of it is deleted.
+  void GiveUp(const std::shared_ptr<Shim>& shim) {
+    shim_api::DeleteRequest request;
+    request.set_id(shim->id());
+    CallShim<shim_api::DeleteResponse>(shim, "Delete", request, kStateTime,
+                                       [this, shim](auto) { parts_->shims->Retire(shim); });
+  }
+
+  grpc::ServerUnaryReactor* Start(Context* context, const api::StartRequest* request,
+                                  api::StartResponse* response) override {
+    return PassOn<shim_api::StartResponse>(
+        context, Find(*context, request->container_id()), "Start",
+        ForProcess<shim_api::StartRequest>(request->container_id(), request->exec_id()),
+        [response](const shim_api::StartResponse& answer) { response->set_pid(answer.pid()); });
+  }
+
+  grpc::ServerUnaryReactor* Delete(Context* context, const api::DeleteTaskRequest* request,
+                                   api::DeleteResponse* response) override {
+    auto* reactor = context->DefaultReactor();
+    auto found = Find(*context, request->container_id());
+    if (!found.ok()) {
+      reactor->Finish(ToStatus(found.error()));
+      return reactor;
+    }
+    auto finish = [reactor, response](const TaskEnd& end) {
+      response->set_pid(end.pid);
+      response->set_exit_status(end.status);
+      *response->mutable_exited_at() = ToProto(end.at);
+      reactor->Finish(grpc::Status::OK);
+    };
+    shim_api::DeleteRequest message;
+    message.set_id(request->container_id());
+    CallShim<shim_api::DeleteResponse>(
+        *found, "Delete", message, std::chrono::nanoseconds(0),
+        [this, reactor, finish, shim = *found](Result<shim_api::DeleteResponse> answer) {
+          if (answer.ok()) {
+            parts_->shims->Retire(shim);
+            return finish({answer->pid(), answer->exit_status(), FromProto(answer->exited_at())});
+          }
+          ErrorKind kind = answer.error().kind();
+          // The shim died, and what is left of the task is being deleted already.
+          if (kind == ErrorKind::kUnavailable) return shim->WhenBuried(finish);
+          if (kind == ErrorKind::kNotFound) parts_->shims->Retire(shim);
+          reactor->Finish(ToStatus(answer.error()));
+        });
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* DeleteProcess(Context* context,
+                                          const api::DeleteProcessRequest* request,
+                                          api::DeleteResponse* response) override {
+    if (request->exec_id().empty()) {
+      return Answer(context,
+                    []() -> Result<> { return InvalidArgument("exec id must not be empty"); });
+    }
+    return PassOn<shim_api::DeleteResponse>(
+        context, Find(*context, request->container_id()), "Delete",
+        ForProcess<shim_api::DeleteRequest>(request->container_id(), request->exec_id()),
+        [request, response](const shim_api::DeleteResponse& answer) {
+          response->set_id(request->exec_id());
+          response->set_pid(answer.pid());
+          response->set_exit_status(answer.exit_status());
+          *response->mutable_exited_at() = answer.exited_at();
+        });
+  }
+
+  grpc::ServerUnaryReactor* Get(Context* context, const api::GetRequest* request,
+                                api::GetResponse* response) override {
+    auto shim = Find(*context, request->container_id());
+    auto fill = [response,
+                 shim = shim.ok() ? *shim : nullptr](const shim_api::StateResponse& state) {
+      FillProcess(state, *shim, response->mutable_process());
+    };
+    return PassOn<shim_api::StateResponse>(
+        context, std::move(shim), "State",
+        ForProcess<shim_api::StateRequest>(request->container_id(), request->exec_id()), fill);
+  }
+
+  grpc::ServerUnaryReactor* List(Context* context, const api::ListTasksRequest*,
+                                 api::ListTasksResponse* response) override {
+    auto* reactor = context->DefaultReactor();
+    auto caller = CallerOf(*context);
+    if (!caller.ok()) {
+      reactor->Finish(ToStatus(caller.error()));
+      return reactor;
+    }
+    CallEach<shim_api::StateResponse>(
+        parts_->shims->List(caller->ns), "State",
+        [](const Shim& shim) {
+          return ForProcess<shim_api::StateRequest>(shim.id(), "").SerializeAsString();
+        },
+        kStateTime,
+        [reactor, response](auto answers) {
+          for (const auto& [shim, state] : answers) {
+            FillProcess(state, *shim, response->add_tasks());
+          }
+          reactor->Finish(grpc::Status::OK);
+        });
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* Kill(Context* context, const api::KillRequest* request,
+                                 Empty*) override {
+    auto kill = ForProcess<shim_api::KillRequest>(request->container_id(), request->exec_id());
+    kill.set_signal(request->signal());
+    kill.set_all(request->all());
+    return PassOn<Empty>(context, Find(*context, request->container_id()), "Kill", kill,
+                         [](const Empty&) {});
+  }
+
+  grpc::ServerUnaryReactor* Exec(Context* context, const api::ExecProcessRequest* request,
+                                 Empty*) override {
+    auto valid = CheckIdentifier(request->exec_id());
+    if (!valid.ok()) {
+      return Answer(context,
+                    [&]() -> Result<> { return std::move(valid).error().AddContext("exec id"); });
+    }
+    auto exec =
+        ForProcess<shim_api::ExecProcessRequest>(request->container_id(), request->exec_id());
+    exec.set_terminal(request->terminal());
+    exec.set_stdin(request->stdin());
+    exec.set_stdout(request->stdout());
+    exec.set_stderr(request->stderr());
+    *exec.mutable_spec() = request->spec();
+    return PassOn<Empty>(context, Find(*context, request->container_id()), "Exec", exec,
+                         [](const Empty&) {});
+  }
+
+  grpc::ServerUnaryReactor* ResizePty(Context* context, const api::ResizePtyRequest* request,
+                                      Empty*) override {
+    auto resize =
+        ForProcess<shim_api::ResizePtyRequest>(request->container_id(), request->exec_id());
+    resize.set_width(request->width());
+    resize.set_height(request->height());
+    return PassOn<Empty>(context, Find(*context, request->container_id()), "ResizePty", resize,
+                         [](const Empty&) {});
+  }
+
+  grpc::ServerUnaryReactor* CloseIO(Context* context, const api::CloseIORequest* request,
+                                    Empty*) override {
+    auto close = ForProcess<shim_api::CloseIORequest>(request->container_id(), request->exec_id());
+    close.set_stdin(request->stdin());
+    return PassOn<Empty>(context, Find(*context, request->container_id()), "CloseIO", close,
+                         [](const Empty&) {});
+  }
+
+  grpc::ServerUnaryReactor* Pause(Context* context, const api::PauseTaskRequest* request,
+                                  Empty*) override {
+    shim_api::PauseRequest pause;
+    pause.set_id(request->container_id());
+    return PassOn<Empty>(context, Find(*context, request->container_id()), "Pause", pause,
+                         [](const Empty&) {});
+  }
+
+  grpc::ServerUnaryReactor* Resume(Context* context, const api::ResumeTaskRequest* request,
+                                   Empty*) override {
+    shim_api::ResumeRequest resume;
+    resume.set_id(request->container_id());
+    return PassOn<Empty>(context, Find(*context, request->container_id()), "Resume", resume,
+                         [](const Empty&) {});
+  }
+
+  grpc::ServerUnaryReactor* ListPids(Context* context, const api::ListPidsRequest* request,
+                                     api::ListPidsResponse* response) override {
+    shim_api::PidsRequest pids;
+    pids.set_id(request->container_id());
+    return PassOn<shim_api::PidsResponse>(context, Find(*context, request->container_id()), "Pids",
+                                          pids, [response](const shim_api::PidsResponse& answer) {
+                                            *response->mutable_processes() = answer.processes();
+                                          });
+  }
+
+  grpc::ServerUnaryReactor* Checkpoint(Context* context, const api::CheckpointTaskRequest*,
+                                       api::CheckpointTaskResponse*) override {
+    return Answer(context,
+                  []() -> Result<> { return Unimplemented("checkpoints are not supported"); });
+  }
+
+  grpc::ServerUnaryReactor* Update(Context* context, const api::UpdateTaskRequest* request,
+                                   Empty*) override {
+    shim_api::UpdateTaskRequest update;
+    update.set_id(request->container_id());
+    *update.mutable_resources() = request->resources();
+    *update.mutable_annotations() = request->annotations();
+    return PassOn<Empty>(context, Find(*context, request->container_id()), "Update", update,
+                         [](const Empty&) {});
+  }
+
+  grpc::ServerUnaryReactor* Metrics(Context* context, const api::MetricsRequest* request,
+                                    api::MetricsResponse* response) override {
+    auto* reactor = context->DefaultReactor();
+    auto shims = [&]() -> Result<std::vector<std::shared_ptr<Shim>>> {
+      Caller caller = TRY(CallerOf(*context));
+      Filters filters = TRY(Filters::ParseAll(request->filters()));
+      auto all = parts_->shims->List(caller.ns);
+      std::erase_if(all, [&](const auto& shim) {
+        return !filters.Matches([&](const FieldPath& path) -> std::optional<std::string> {
+          if (path[0] == "id") return shim->id();
+          if (path[0] == "namespace") return shim->ns();
+          return std::nullopt;
+        });
+      });
+      return all;
+    }();
+    if (!shims.ok()) {
+      reactor->Finish(ToStatus(shims.error()));
+      return reactor;
+    }
+    CallEach<shim_api::StatsResponse>(
+        *shims, "Stats",
+        [](const Shim& shim) {
+          shim_api::StatsRequest stats;
+          stats.set_id(shim.id());
+          return stats.SerializeAsString();
+        },
+        kStateTime,
+        [reactor, response](auto answers) {
+          for (auto& [shim, stats] : answers) {
+            auto* metric = response->add_metrics();
+            *metric->mutable_timestamp() = ToProto(Now());
+            metric->set_id(shim->id());
+            *metric->mutable_data() = std::move(*stats.mutable_stats());
+          }
+          reactor->Finish(grpc::Status::OK);
+        });
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* Wait(Context* context, const api::WaitRequest* request,
+                                 api::WaitResponse* response) override {
+    auto shim = Find(*context, request->container_id());
+    if (!shim.ok()) return Answer(context, [&]() -> Result<> { return shim.error(); });
+    return WaitForExit(*shim, request->exec_id(), [response](const TaskEnd& end) {
+      response->set_exit_status(end.status);
+      *response->mutable_exited_at() = ToProto(end.at);
+    });
+  }
+
+  Parts* parts_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeTasksService(Parts* parts) {
+  return std::make_unique<TasksService>(parts);
+}
+
+}  // namespace gantry::containerd
