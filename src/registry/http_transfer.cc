@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "registry/http_transfer.h"
+
+#include <curl/curl.h>
+
+#include <mutex>
+#include <optional>
+
+namespace gantry::registry {
+namespace {
+
+constexpr size_t kMaxBodyBytes = size_t{8} << 20;
+constexpr size_t kMaxHeaders = 200;
+constexpr size_t kMaxIdleHandles = 8;
+constexpr long kConnectSeconds = 30;
+// A transfer that brings nothing for this long is broken.
+constexpr long kStallSeconds = 60;
+
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return lower;
+}
+
+std::string_view Trim(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
+  return text;
+}
+
+// What the callbacks of one request share.
+struct Exchange {
+  CURL* curl;
+  const HttpRequest* request;
+  const StopToken* stop;
+  HttpAnswer answer;
+  std::optional<Error> error;
+};
+
+size_t OnHeader(char* data, size_t, size_t size, void* user) {
+  auto& exchange = *static_cast<Exchange*>(user);
+  std::string_view line(data, size);
+  if (line.substr(0, 5) == "HTTP/") {
+    exchange.answer.headers.clear();  // of the last answer only, after redirects
+    return size;
+  }
+  size_t colon = line.find(':');
+  if (colon != std::string_view::npos && exchange.answer.headers.size() < kMaxHeaders) {
+    exchange.answer.headers.emplace(Lower(line.substr(0, colon)), Trim(line.substr(colon + 1)));
+  }
+  return size;
+}
+
+size_t OnBody(char* data, size_t, size_t size, void* user) {
+  auto& exchange = *static_cast<Exchange*>(user);
+  long status = 0;
+  curl_easy_getinfo(exchange.curl, CURLINFO_RESPONSE_CODE, &status);
+  if (exchange.request->write && status >= 200 && status < 300) {
+    auto written = exchange.request->write(static_cast<int>(status), {data, size});
+    if (written.ok()) return size;
+    exchange.error = std::move(written).error();
+    return CURL_WRITEFUNC_ERROR;
+  }
+  if (exchange.answer.body.size() + size > kMaxBodyBytes) {
+    exchange.error = MakeError(ErrorKind::kResourceExhausted, "the answer has more than {} bytes",
+                               kMaxBodyBytes);
+    return CURL_WRITEFUNC_ERROR;
+  }
+  exchange.answer.body.append(data, size);
+  return size;
+}
+
+int OnProgress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return static_cast<Exchange*>(user)->stop->stop_requested() ? 1 : 0;
+}
+
+struct ListFree {
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+
+Error ErrorOf(CURLcode code, const char* detail, const std::string& url) {
+  ErrorKind kind = ErrorKind::kUnavailable;
+  switch (code) {
+    case CURLE_ABORTED_BY_CALLBACK:
+      kind = ErrorKind::kCancelled;
+      break;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      kind = ErrorKind::kFailedPrecondition;
+      break;
+    case CURLE_URL_MALFORMAT:
+      kind = ErrorKind::kInvalidArgument;
+      break;
+    default:
+      break;
+  }
+  std::string text = detail[0] != '\0' ? detail : curl_easy_strerror(code);
+  if (!text.empty() && text.size() > 1 && (text[1] < 'A' || text[1] > 'Z')) {
+    text[0] = Lower(text.substr(0, 1))[0];
+  }
+  return MakeError(kind, "requesting '{}': {}", url.substr(0, url.find('?')), text);
+}
+
+}  // namespace
+
+std::string HttpAnswer::Header(const std::string& name) const {
+  auto found = headers.find(name);
+  return found == headers.end() ? "" : found->second;
+}
+
+struct HttpTransfer::Handle {
+  Handle() : curl(curl_easy_init()) { CHECK(curl != nullptr); }
+  ~Handle() { curl_easy_cleanup(curl); }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  CURL* curl;
+};
+
+HttpTransfer::HttpTransfer() {
+  static std::once_flag once;
+  std::call_once(once, [] { CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK); });
+}
+
+HttpTransfer::~HttpTransfer() = default;
+
+std::unique_ptr<HttpTransfer::Handle> HttpTransfer::Take() {
+  MutexLock lock(mutex_);
+  if (idle_.empty()) return std::make_unique<Handle>();
+  auto handle = std::move(idle_.back());
+  idle_.pop_back();
+  return handle;
+}
+
+void HttpTransfer::Give(std::unique_ptr<Handle> handle) {
+  curl_easy_reset(handle->curl);  // keeps its connections
+  MutexLock lock(mutex_);
+  if (idle_.size() < kMaxIdleHandles) idle_.push_back(std::move(handle));
+}
+
+Result<HttpAnswer> HttpTransfer::Run(const HttpRequest& request, const StopToken& stop) {
+  std::unique_ptr<Handle> handle = Take();
+  CURL* curl = handle->curl;
+  Exchange exchange{curl, &request, &stop, {}, {}};
+  char detail[CURL_ERROR_SIZE] = "";
+  std::unique_ptr<curl_slist, ListFree> headers;
+  for (const std::string& header : request.headers) {
+    headers.reset(curl_slist_append(headers.release(), header.c_str()));
+  }
+  curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
+  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+  curl_easy_setopt(curl, CURLOPT_USERAGENT, request.user_agent.c_str());
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, OnHeader);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &exchange);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &exchange);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &exchange);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
+  // Redirects leave the Authorization header behind when they leave the host, and never go from
+  // TLS to plain text.
+  bool tls = request.url.rfind("https://", 0) == 0;
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : "http,https");
+  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+  curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 10L);
+  if (request.method == "HEAD") curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+  if (request.method == "POST") {
+    curl_easy_setopt(curl, CURLOPT_POST, 1L);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.c_str());
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.body.size()));
+  }
+  if (!request.verify_tls) {
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+  }
+  if (!request.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, request.ca_file.c_str());
+
+  CURLcode code = curl_easy_perform(curl);
+  long status = 0;
+  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+  Give(std::move(handle));
+  if (exchange.error) return std::move(*exchange.error);
+  if (code != CURLE_OK) return ErrorOf(code, detail, request.url);
+  exchange.answer.status = static_cast<int>(status);
+  return std::move(exchange.answer);
+}
+
+std::string UrlEncode(std::string_view text) {
+  constexpr char kHex[] = "0123456789ABCDEF";
+  std::string out;
+  for (unsigned char c : text) {
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                 c == '-' || c == '.' || c == '_' || c == '~';
+    if (plain) {
+      out.push_back(static_cast<char>(c));
+    } else {
+      out += {'%', kHex[c >> 4], kHex[c & 15]};
+    }
+  }
+  return out;
+}
+
+}  // namespace gantry::registry
