@@ -34,6 +34,7 @@ class GoTemplate {
   };
 
   // Errors read as Go's: "template: :1: unclosed action".
+  GoTemplate() = default;  // renders ""
   static Result<GoTemplate> Parse(std::string_view text);
   // `template: :1:2: executing "" at <.Foo>: map has no entry for key "Foo"`.
   Result<std::string> Execute(const Json& root, const Options& options) const;

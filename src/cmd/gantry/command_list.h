@@ -10,18 +10,35 @@ namespace gantry::cli {
 
 Result<int> AttachCommand(Cli& cli, Invocation& call);
 Result<int> CreateCommand(Cli& cli, Invocation& call);
+Result<int> EventsCommand(Cli& cli, Invocation& call);
 Result<int> ExecCommand(Cli& cli, Invocation& call);
+Result<int> HistoryCommand(Cli& cli, Invocation& call);
+Result<int> ImagesCommand(Cli& cli, Invocation& call);
+Result<int> InfoCommand(Cli& cli, Invocation& call);
+Result<int> InspectCommand(Cli& cli, Invocation& call);
+Result<int> InspectContainerCommand(Cli& cli, Invocation& call);
+Result<int> InspectImageCommand(Cli& cli, Invocation& call);
+Result<int> InspectNetworkCommand(Cli& cli, Invocation& call);
+Result<int> InspectVolumeCommand(Cli& cli, Invocation& call);
 Result<int> KillCommand(Cli& cli, Invocation& call);
+Result<int> LoadCommand(Cli& cli, Invocation& call);
+Result<int> LogsCommand(Cli& cli, Invocation& call);
 Result<int> PauseCommand(Cli& cli, Invocation& call);
 Result<int> PortCommand(Cli& cli, Invocation& call);
+Result<int> PsCommand(Cli& cli, Invocation& call);
+Result<int> PullCommand(Cli& cli, Invocation& call);
 Result<int> RenameCommand(Cli& cli, Invocation& call);
 Result<int> RestartCommand(Cli& cli, Invocation& call);
 Result<int> RmCommand(Cli& cli, Invocation& call);
+Result<int> RmiCommand(Cli& cli, Invocation& call);
 Result<int> RunCommand(Cli& cli, Invocation& call);
+Result<int> SaveCommand(Cli& cli, Invocation& call);
 Result<int> StartCommand(Cli& cli, Invocation& call);
 Result<int> StopCommand(Cli& cli, Invocation& call);
+Result<int> TagCommand(Cli& cli, Invocation& call);
 Result<int> TopCommand(Cli& cli, Invocation& call);
 Result<int> UnpauseCommand(Cli& cli, Invocation& call);
+Result<int> VersionCommand(Cli& cli, Invocation& call);
 Result<int> WaitCommand(Cli& cli, Invocation& call);
 
 }  // namespace gantry::cli

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// gantry ps: the list of containers.
+#include <algorithm>
+#include <map>
+
+#include "cmd/gantry/command_list.h"
+#include "cmd/gantry/listing.h"
+#include "cmd/gantry/output.h"
+#include "formats/human_units.h"
+
+namespace gantry::cli {
+namespace {
+
+struct PortEntry {
+  std::string ip;
+  int64_t inside;
+  int64_t outside;
+  std::string type;
+};
+
+std::string JoinHostPort(const std::string& ip, const std::string& port) {
+  return ip.find(':') != std::string::npos ? fmt::format("[{}]:{}", ip, port)
+                                           : fmt::format("{}:{}", ip, port);
+}
+
+// Runs of ports that are the same inside and outside become one range:
+// "0.0.0.0:80-81->80-81/tcp, 9988/tcp, 0.0.0.0:8080->90/tcp".
+std::string DescribePorts(const Json& ports) {
+  std::vector<PortEntry> entries;
+  for (const Json& port : ports.items()) {
+    entries.push_back({port["IP"].AsString(), port["PrivatePort"].AsInt(),
+                       port["PublicPort"].AsInt(), port["Type"].AsString()});
+  }
+  std::sort(entries.begin(), entries.end(), [](const PortEntry& a, const PortEntry& b) {
+    return std::tie(a.inside, a.ip, a.outside, a.type) <
+           std::tie(b.inside, b.ip, b.outside, b.type);
+  });
+  struct Run {
+    std::string ip, type;
+    int64_t first, last;
+  };
+  auto describe = [](const Run& run) {
+    std::string range = run.first == run.last ? fmt::format("{}", run.first)
+                                              : fmt::format("{}-{}", run.first, run.last);
+    if (run.ip.empty()) return fmt::format("{}/{}", range, run.type);
+    return fmt::format("{}->{}/{}", JoinHostPort(run.ip, range), range, run.type);
+  };
+  std::vector<Run> open;
+  std::vector<std::string> done;
+  std::vector<std::string> mapped;
+  for (const PortEntry& port : entries) {
+    if (!port.ip.empty() && port.outside != port.inside) {
+      mapped.push_back(fmt::format("{}->{}/{}",
+                                   JoinHostPort(port.ip, fmt::format("{}", port.outside)),
+                                   port.inside, port.type));
+      continue;
+    }
+    auto run = std::find_if(open.begin(), open.end(), [&](const Run& candidate) {
+      return candidate.ip == port.ip && candidate.type == port.type;
+    });
+    if (run == open.end()) {
+      open.push_back({port.ip, port.type, port.inside, port.inside});
+    } else if (port.inside == run->last + 1) {
+      run->last = port.inside;
+    } else {
+      done.push_back(describe(*run));
+      run->first = run->last = port.inside;
+    }
+  }
+  for (const Run& run : open) done.push_back(describe(run));
+  done.insert(done.end(), mapped.begin(), mapped.end());
+  std::string out;
+  for (const std::string& text : done) out.append(out.empty() ? "" : ", ").append(text);
+  return out;
+}
+
+std::string JoinStrings(const std::vector<std::string>& parts) {
+  std::string out;
+  for (const std::string& part : parts) out.append(out.empty() ? "" : ",").append(part);
+  return out;
+}
+
+std::string Names(const Json& container, bool truncate) {
+  std::vector<std::string> names;
+  for (const Json& item : container["Names"].items()) {
+    std::string name = item.AsString();
+    if (name.substr(0, 1) == "/") name.erase(0, 1);
+    if (!truncate) {
+      names.push_back(name);
+    } else if (name.find('/') == std::string::npos) {
+      return name;  // others are links
+    }
+  }
+  return JoinStrings(names);
+}
+
+std::string Size(const Json& container) {
+  std::string own = formats::HumanSize(container["SizeRw"].AsDouble(), 3);
+  double all = container["SizeRootFs"].AsDouble();
+  return all > 0 ? fmt::format("{} (virtual {})", own, formats::HumanSize(all, 3)) : own;
+}
+
+Json Row(const Json& container, bool truncate) {
+  std::vector<std::string> labels;
+  for (const auto& [key, value] : container["Labels"].members()) {
+    labels.push_back(key + "=" + value.AsString());
+  }
+  std::sort(labels.begin(), labels.end());
+  std::vector<std::string> mounts;
+  int64_t local_volumes = 0;
+  for (const Json& mount : container["Mounts"].items()) {
+    const std::string& name = mount["Name"].AsString();
+    std::string shown = name.empty() ? mount["Source"].AsString() : name;
+    mounts.push_back(truncate ? Ellipsis(shown, 15) : shown);
+    if (mount["Driver"].AsString() == "local") ++local_volumes;
+  }
+  std::vector<std::string> networks;
+  for (const auto& [name, endpoint] : container["NetworkSettings"]["Networks"].members()) {
+    networks.push_back(name);
+  }
+  const std::string& id = container["Id"].AsString();
+  std::string image = container["Image"].AsString();
+  if (image.empty()) image = "<no image>";
+  if (truncate && image.find('@') != std::string::npos) image.resize(image.find('@'));
+  if (truncate && ShortId(image) == ShortId(container["ImageID"].AsString())) {
+    image = ShortId(image);
+  }
+  std::string command = container["Command"].AsString();
+  if (truncate) command = Ellipsis(command, 20);
+  int64_t created = container["Created"].AsInt();
+  // In the order of the alphabet, as --format json shows them.
+  return Json::MakeObject({{"Command", formats::QuoteGo(command)},
+                           {"CreatedAt", LocalTime(created)},
+                           {"ID", truncate ? ShortId(id) : id},
+                           {"Image", image},
+                           {"Labels", JoinStrings(labels)},
+                           {"LocalVolumes", fmt::format("{}", local_volumes)},
+                           {"Mounts", JoinStrings(mounts)},
+                           {"Names", Names(container, truncate)},
+                           {"Networks", JoinStrings(networks)},
+                           {"Ports", DescribePorts(container["Ports"])},
+                           {"RunningFor", Ago(created)},
+                           {"Size", Size(container)},
+                           {"State", container["State"]},
+                           {"Status", container["Status"]}});
+}
+
+ListingSpec PsSpec(bool size) {
+  ListingSpec spec;
+  spec.default_table =
+      "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+  if (size) spec.default_table += "\t{{.Size}}";
+  spec.default_quiet = "{{.ID}}";
+  spec.root_type = "*formatter.ContainerContext";
+  spec.headers = Json::MakeObject({{"Command", "COMMAND"},
+                                   {"CreatedAt", "CREATED AT"},
+                                   {"ID", "CONTAINER ID"},
+                                   {"Image", "IMAGE"},
+                                   {"Labels", "LABELS"},
+                                   {"LocalVolumes", "LOCAL VOLUMES"},
+                                   {"Mounts", "MOUNTS"},
+                                   {"Names", "NAMES"},
+                                   {"Networks", "NETWORKS"},
+                                   {"Ports", "PORTS"},
+                                   {"RunningFor", "CREATED"},
+                                   {"Size", "SIZE"},
+                                   {"State", "STATE"},
+                                   {"Status", "STATUS"}});
+  return spec;
+}
+
+}  // namespace
+
+Result<int> PsCommand(Cli& cli, Invocation& call) {
+  bool all = false, latest = false, no_truncate = false, quiet = false, size = false;
+  int64_t last = -1;
+  std::string format;
+  std::vector<std::string> filters;
+  call.flags.Bool("all", 'a', &all, "Show stopped containers too");
+  call.flags.List("filter", 'f', &filters, "Show only what matches, such as name=web");
+  call.flags.String("format", 0, &format,
+                    "\"table\", \"table TEMPLATE\", \"json\" or a Go template");
+  call.flags.Int("last", 'n', &last, "Show the last containers made, in any state");
+  call.flags.Bool("latest", 'l', &latest, "Show the last container made, in any state");
+  call.flags.Bool("no-trunc", 0, &no_truncate, "Show everything in full");
+  call.flags.Bool("quiet", 'q', &quiet, "Show only IDs");
+  call.flags.Bool("size", 's', &size, "Show sizes");
+  if (auto code = call.Parse(ArgCount::None())) return *code;
+  if (format.empty() && !quiet) format = (*TRY(cli.Config()))["psFormat"].AsString();
+  // The whole list, to which a row's .Label refers.
+  std::vector<Json> rows;
+  std::map<std::string, Json> labels;
+  ListingSpec spec = PsSpec(size);
+  spec.method = [&](const Json& row, std::string_view name,
+                    const std::vector<Json>& args) -> std::optional<Json> {
+    if (name != "Label" || args.size() != 1) return std::nullopt;
+    return Json(labels[row["ID"].AsString()][args[0].AsString()].AsString());
+  };
+  Listing listing = TRY(Listing::Create(std::move(spec), format, quiet));
+  wire::Query query;
+  if (latest && last == -1) last = 1;
+  if (all) query.Add("all", "1");
+  if (last > 0) query.Add("limit", fmt::format("{}", last));
+  if (size || (!quiet && listing.Uses("Size"))) query.Add("size", "1");
+  if (!filters.empty()) query.Add("filters", TRY(FormatFilters(filters)));
+  Api* api = TRY(cli.Connect());
+  Json containers = TRY(api->Get("/containers/json", query));
+  for (const Json& container : containers.items()) {
+    rows.push_back(Row(container, !no_truncate));
+    labels[rows.back()["ID"].AsString()] = container["Labels"];
+  }
+  PrintText(TRY(listing.Format(rows)));
+  return 0;
+}
+
+}  // namespace gantry::cli
