@@ -109,14 +109,15 @@ Result<> Transaction::Commit() NO_THREAD_SAFETY_ANALYSIS {
 Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
                                                  const std::vector<std::string_view>& schema) {
   std::unique_ptr<Database> database(new Database(path));
-  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-              SQLITE_OPEN_PRIVATECACHE;
+  int flags =
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
   if (sqlite3_open_v2(path.c_str(), &database->connection_, flags, nullptr) != SQLITE_OK) {
     return database->LastError(fmt::format("opening '{}'", path));
   }
   sqlite3_extended_result_codes(database->connection_, 1);
   sqlite3_busy_timeout(database->connection_, 10'000);
-  TRY(database->ExecuteScript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+  TRY(
+      database->ExecuteScript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
                               "PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-1024;"
                               "PRAGMA temp_store=MEMORY;"));
   TRY(database->Migrate(schema));
@@ -163,9 +164,10 @@ Result<> Database::Migrate(const std::vector<std::string_view>& schema) {
     if (TRY(rows.Next())) version = rows.Int(0);
   }
   if (version > static_cast<int64_t>(schema.size())) {
-    return FailedPrecondition("opening '{}': schema {} was written by a newer version, this one "
-                              "knows {}",
-                              path_, version, schema.size());
+    return FailedPrecondition(
+        "opening '{}': schema {} was written by a newer version, this one "
+        "knows {}",
+        path_, version, schema.size());
   }
   for (size_t step = static_cast<size_t>(version); step < schema.size(); ++step) {
     TRY_WITH(ExecuteScript(schema[step]), "schema step {}", step + 1);
@@ -220,8 +222,8 @@ void Database::CheckpointLoop() NO_THREAD_SAFETY_ANALYSIS {
     if (stop_) break;
     checkpoint_due_ = false;
     checkpoint_mutex_.Unlock();
-    int code = sqlite3_wal_checkpoint_v2(connection, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
-                                         nullptr);
+    int code =
+        sqlite3_wal_checkpoint_v2(connection, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
     if (code != SQLITE_OK && code != SQLITE_BUSY) {
       log::Warning("writing back the log of '{}': {}", path_, sqlite3_errmsg(connection));
     }

@@ -16,7 +16,8 @@ class DatabaseTest : public ::testing::Test {
   ~DatabaseTest() override { std::filesystem::remove_all(directory_); }
   const std::string directory_ = ::testing::TempDir() + "/database-" + RandomHex(8);
   const std::string path_ = directory_ + "/meta.db";
-  const std::vector<std::string_view> schema_ = {"CREATE TABLE t(k TEXT PRIMARY KEY, v INT) STRICT"};
+  const std::vector<std::string_view> schema_ = {
+      "CREATE TABLE t(k TEXT PRIMARY KEY, v INT) STRICT"};
 };
 
 TEST_F(DatabaseTest, KeepsWhatWasCommittedOnly) {
@@ -50,8 +51,12 @@ TEST_F(DatabaseTest, ReportsATakenKey) {
 TEST_F(DatabaseTest, MigratesOlderAndRefusesNewerFiles) {
   auto longer = schema_;
   longer.push_back("ALTER TABLE t ADD COLUMN w TEXT");
-  { ASSERT_TRUE(Database::Open(path_, schema_).ok()); }
-  { ASSERT_TRUE(Database::Open(path_, longer).ok()); }
+  {
+    ASSERT_TRUE(Database::Open(path_, schema_).ok());
+  }
+  {
+    ASSERT_TRUE(Database::Open(path_, longer).ok());
+  }
   auto older = Database::Open(path_, schema_);
   ASSERT_FALSE(older.ok());
   EXPECT_EQ(older.error().kind(), ErrorKind::kFailedPrecondition);
