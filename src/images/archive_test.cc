@@ -103,8 +103,8 @@ class ArchiveTest : public testing::Test {
   std::string top_;
   Digest config_digest_;
   std::unique_ptr<content::BlobStore> blobs_;
-  MemoryImageRecords records_;
   Library library_;
+  MemoryImageRecords records_{&library_.blobs};
 };
 
 TEST_F(ArchiveTest, ImportsDockersArchive) {

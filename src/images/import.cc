@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/random.h"
 #include "formats/compression/compression.h"
@@ -61,6 +62,13 @@ class Importer {
           "it holds no image: there is neither index.json nor manifest.json in it");
     }
     if (images_.empty()) return InvalidArgument("it holds no image with a name or digest");
+    if (options_.before_record) {
+      std::set<Digest> seen;
+      for (const ImageRecord& image : images_) {
+        if (!seen.insert(image.target.digest).second) continue;
+        TRY_WITH(options_.before_record(image.target), "preparing image '{}'", image.name);
+      }
+    }
     for (const ImageRecord& image : images_) {
       TRY_WITH(library_.records->PutImage(image), "recording image '{}'", image.name);
       library_.Report({"saved", image.name, 0, 0, image.target});
@@ -115,9 +123,12 @@ class Importer {
       std::replace(text.begin(), text.end(), '/', ':');
       expected = TRY(Digest::Parse(text));
       auto existing = library_.blobs->Stat(expected);
-      if (existing.ok() && existing->size == size) {
+      auto recorded = existing.ok() && existing->size == size
+                          ? library_.records->PutBlob({expected, size, {}})
+                          : Result<>(NotFound("content {}: not found", expected.text()));
+      if (recorded.ok()) {
         files_[name] = {expected, size, TRY(PeekBlob(expected))};
-        library_.Report({"exists", expected.text(), size, size, {}});
+        library_.Report({"already exists", expected.text(), size, size, {}});
         return {};  // it was verified when it was written
       }
     }
@@ -404,6 +415,7 @@ class Importer {
   }
 
   void AddImage(const std::string& name, const oci::Descriptor& target) {
+    if (options_.accept_name && !options_.accept_name(name)) return;
     for (const ImageRecord& image : images_) {
       if (image.name == name && image.target.digest == target.digest) return;
     }

@@ -20,6 +20,9 @@ struct ImportOptions {
   // Names are images' own references, normalised ("busybox" → "docker.io/library/busybox:latest").
   // Manifests without a name are recorded as "PREFIX@sha256:…" when this is not empty.
   std::string digest_prefix;
+  // Names that this refuses are not recorded; empty: all are.
+  std::function<bool(const std::string& name)> accept_name;
+  BeforeRecord before_record;  // may be empty
 };
 
 // The images that were recorded. An archive without any image is kInvalidArgument.

@@ -41,16 +41,20 @@ class ImageRecords {
 
   virtual Result<std::optional<BlobRecord>> FindBlob(const formats::Digest& digest) = 0;
   // Makes the record of a blob that is on disk, or adds these labels to the one that is there. An
-  // empty value removes a label.
+  // empty value removes a label. kNotFound: the blob is not on disk (any more).
   virtual Result<> PutBlob(const BlobRecord& blob) = 0;
   virtual Result<std::optional<ImageRecord>> FindImage(const std::string& name) = 0;
   // Makes the image or replaces its target and labels; times are set here.
   virtual Result<> PutImage(const ImageRecord& image) = 0;
+  // Keeps a snapshot that is about to be made from being collected until the request is through.
+  virtual Result<> KeepSnapshot(std::string_view /*snapshotter*/, const std::string& /*key*/) {
+    return {};
+  }
 };
 
 // One step of a transfer, as containerd's transfer service reports it.
 struct Progress {
-  std::string event;  // "waiting" "downloading" "extracting" "complete" "saved" "exists" …
+  std::string event;  // "waiting" "downloading" "extracting" "complete" "already exists" …
   std::string name;   // what it is about: a reference, a digest
   uint64_t done_bytes = 0;
   uint64_t total_bytes = 0;
@@ -70,6 +74,10 @@ struct Library {
     if (progress) progress(step);
   }
 };
+
+// Called with what an image will point to, when everything of it is on disk and before it is
+// recorded; an error ends the work.
+using BeforeRecord = std::function<Result<>(const oci::Descriptor& target)>;
 
 // Labels that keep what a document names from being collected: containerd.io/gc.ref.content.*
 Labels ReferenceLabels(const oci::Manifest& manifest);

@@ -13,6 +13,8 @@ namespace gantry::images {
 
 class MemoryImageRecords : public ImageRecords {
  public:
+  explicit MemoryImageRecords(content::BlobStore* const* blobs) : store_(blobs) {}
+
   Result<std::optional<BlobRecord>> FindBlob(const formats::Digest& digest) override {
     MutexLock lock(mutex_);
     auto found = blobs_.find(digest);
@@ -20,6 +22,7 @@ class MemoryImageRecords : public ImageRecords {
     return std::optional<BlobRecord>(found->second);
   }
   Result<> PutBlob(const BlobRecord& blob) override {
+    TRY((*store_)->Stat(blob.digest));
     MutexLock lock(mutex_);
     BlobRecord& record = blobs_[blob.digest];
     record.digest = blob.digest;
@@ -50,6 +53,7 @@ class MemoryImageRecords : public ImageRecords {
   }
 
  private:
+  content::BlobStore* const* store_;
   Mutex mutex_;
   std::map<formats::Digest, BlobRecord> blobs_ GUARDED_BY(mutex_);
   std::map<std::string, ImageRecord> images_ GUARDED_BY(mutex_);

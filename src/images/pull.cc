@@ -98,11 +98,12 @@ class Puller {
 
   Result<> Fetch(const oci::Descriptor& blob) {
     auto size = static_cast<uint64_t>(blob.size);
-    if (library_.blobs->Stat(blob.digest).ok()) {
-      TRY(Record(blob));
-      library_.Report({"exists", blob.digest.text(), size, size, blob});
+    auto recorded = Record(blob);
+    if (recorded.ok()) {
+      library_.Report({"already exists", blob.digest.text(), size, size, blob});
       return {};
     }
+    if (recorded.error().kind() != ErrorKind::kNotFound) return recorded;
     auto writer = TRY(OpenWriter(blob));
     if (writer != nullptr) TRY(Download(*writer, blob));
     TRY(Record(blob));
@@ -201,6 +202,7 @@ Result<ImageRecord> Pull(const Library& library, registry::Client& client,
   image.name = name;
   image.target =
       TRY_WITH(Puller(library, client, parsed, options).Run(), "pulling '{}'", parsed.Familiar());
+  if (options.before_record) TRY(options.before_record(image.target));
   TRY_WITH(library.records->PutImage(image), "recording image '{}'", name);
   library.Report({"saved", name, 0, 0, image.target});
   return image;

@@ -14,6 +14,7 @@ namespace gantry::images {
 struct PullOptions {
   oci::Platform platform;  // of an index, this one
   int parallel_layers = 3;
+  BeforeRecord before_record;  // may be empty
 };
 
 // Pulls `reference` (normalised: "docker.io/library/busybox:latest", with a tag, a digest or both)

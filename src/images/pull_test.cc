@@ -189,8 +189,8 @@ class PullTest : public testing::Test {
   std::string host_;
   pid_t server_ = -1;
   std::unique_ptr<content::BlobStore> blobs_;
-  MemoryImageRecords records_;
   Library library_;
+  MemoryImageRecords records_{&library_.blobs};
   std::unique_ptr<registry::Client> client_;
   Mutex mutex_;
   std::map<std::string, int> events_;
@@ -235,7 +235,7 @@ TEST_F(PullTest, FromDockerRegistry) {
       }
     }
   }
-  EXPECT_GT(Events("exists"), 0);
+  EXPECT_GT(Events("already exists"), 0);
   auto missing = PullIt("a/oci-gzip:v2");
   EXPECT_EQ(missing.error().kind(), ErrorKind::kNotFound);
   EXPECT_THAT(missing.error().message(), HasSubstr("manifest unknown"));

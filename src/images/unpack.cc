@@ -24,6 +24,7 @@ Result<> UnpackLayer(const Library& library, snapshots::Snapshotter& snapshotter
                      const Layer& layer) {
   const std::string key = fmt::format("extract-{} {}", RandomHex(8), layer.chain_id);
   const snapshots::Labels labels = {{std::string(kSnapshotRef), layer.chain_id}};
+  TRY(library.records->KeepSnapshot(snapshotter.name(), key));
   auto mounts = TRY(snapshotter.Prepare(library.ns, key, layer.parent, labels));
   Undo undo;
   undo.Push([&] {
@@ -71,6 +72,9 @@ Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshot
                            config.diff_ids.size());
   }
   std::vector<formats::Digest> chain = oci::ChainIds(config.diff_ids);
+  for (const formats::Digest& chain_id : chain) {
+    TRY(library.records->KeepSnapshot(snapshotter.name(), chain_id.text()));
+  }
   size_t first = TRY(CountUnpacked(library, snapshotter, chain));
   for (size_t i = first; i < chain.size(); ++i) {
     Layer layer{manifest.layers[i], config.diff_ids[i], chain[i].text(),
