@@ -6,7 +6,6 @@
 #include <array>
 #include <cctype>
 #include <charconv>
-#include <cmath>
 #include <limits>
 #include <span>
 
@@ -130,7 +129,7 @@ Result<std::chrono::nanoseconds> ParseGoDuration(std::string_view text) {
     if (total > static_cast<double>(std::numeric_limits<int64_t>::max() / 2)) return bad();
     rest = unit_end == std::string_view::npos ? std::string_view() : rest.substr(unit_end);
   }
-  int64_t nanos = std::llround(total);
+  int64_t nanos = static_cast<int64_t>(total + 0.5);
   return std::chrono::nanoseconds(negative ? -nanos : nanos);
 }
 

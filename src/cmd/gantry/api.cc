@@ -178,14 +178,23 @@ Result<Json> Api::Post(std::string path, wire::Query query, std::optional<Json> 
   return TRY_WITH(Json::Parse(answer.body), "reading the daemon's answer");
 }
 
-Result<std::string> FormatFilters(const std::vector<std::string>& filters) {
+void BindFilters(Flags* flags, std::vector<std::string>* filters, std::string_view help) {
+  flags->Custom(
+      "filter", 'f', "filter",
+      [filters](const std::string& text) -> Result<> {
+        if (text.find('=') == std::string::npos) {
+          return InvalidArgument("bad format of filter (expected name=value)");
+        }
+        filters->push_back(text);
+        return {};
+      },
+      help);
+}
+
+std::string FormatFilters(const std::vector<std::string>& filters) {
   Json out = Json::MakeObject();
   for (const std::string& filter : filters) {
     size_t equals = filter.find('=');
-    if (equals == std::string::npos) {
-      return InvalidArgument(
-          "invalid argument \"{}\" for \"-f, --filter\" flag: invalid filter '{}'", filter, filter);
-    }
     std::string key = filter.substr(0, equals);
     while (!key.empty() && key.back() == ' ') key.pop_back();
     std::string value = filter.substr(equals + 1);

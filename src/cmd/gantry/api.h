@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "cmd/gantry/flags.h"
 #include "formats/json.h"
 #include "wire/http_client.h"
 #include "wire/url.h"
@@ -83,7 +84,10 @@ class Api {
   std::optional<wire::HttpConnection> kept_;
 };
 
-// {"label": ["a", "b"]} from "label=a", "label=b": the value of the `filters` parameter.
-Result<std::string> FormatFilters(const std::vector<std::string>& filters);
+// --filter, -f: each value must read "name=value".
+void BindFilters(Flags* flags, std::vector<std::string>* filters, std::string_view help);
+// {"label": {"a": true, "b": true}} from "label=a", "label=b": the value of the `filters`
+// parameter.
+std::string FormatFilters(const std::vector<std::string>& filters);
 
 }  // namespace gantry::cli

@@ -74,14 +74,14 @@ Result<int> AttachCommand(Cli& cli, Invocation& call) {
   Json info = TRY(api->Get(ContainerPath(name, "/json")));
   const Json& state = info["State"];
   if (!state["Running"].AsBool()) {
-    return FailedPrecondition("cannot attach to a stopped container, start the container first");
+    return FailedPrecondition("You cannot attach to a stopped container, start it first");
   }
   if (state["Paused"].AsBool()) {
-    return FailedPrecondition("cannot attach to a paused container, unpause the container first");
+    return FailedPrecondition("You cannot attach to a paused container, unpause it first");
   }
   if (state["Restarting"].AsBool()) {
     return FailedPrecondition(
-        "cannot attach to a restarting container, wait until the container is running");
+        "You cannot attach to a restarting container, wait until it is running");
   }
   join.input = !no_input;
   join.detach_keys = TRY(DetachKeysOf(cli, join.detach_keys));

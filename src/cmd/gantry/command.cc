@@ -108,7 +108,7 @@ int RunGroup(const Group& group, const std::vector<std::string>& args) {
     return 125;
   }
   PrintError(
-      "gantry: unknown command: gantry {} {}\n\nUsage:  gantry {} COMMAND\n\n"
+      "gantry: unknown command: gantry {} {}\n\nUsage:  gantry {}\n\n"
       "Run 'gantry {} --help' for more information\n",
       group.name, args[1], group.name, group.name);
   return 1;
@@ -138,8 +138,9 @@ std::optional<int> Invocation::Parse(ArgCount count, Flags::Order order) {
   }
   args_ = std::move(*rest);
   if (args_.size() >= count.least && args_.size() <= count.most) return std::nullopt;
-  PrintError("gantry: '{}' {}\n\n{}\n\nRun '{} --help' for more information\n", Name(),
-             CountMessage(count), UsageLine(command_, path_), Name());
+  PrintError("gantry: '{}' {}\n\n{}\n\n{} '{} --help' for more information\n", Name(),
+             CountMessage(count), UsageLine(command_, path_), count.most == 0 ? "Run" : "See",
+             Name());
   return 1;
 }
 

@@ -76,7 +76,7 @@ Json Row(const Json& image, const Name& name, bool truncate) {
        {"UniqueSize",
         shared < 0 ? "N/A"
                    : formats::HumanSize(image["Size"].AsDouble() - static_cast<double>(shared), 3)},
-       {"VirtualSize", size}});
+       {"VirtualSize", formats::HumanSize(image["Size"].AsDouble())}});
 }
 
 ListingSpec ImagesSpec(bool digests) {
@@ -110,7 +110,7 @@ Result<int> ImagesCommand(Cli& cli, Invocation& call) {
   std::vector<std::string> filters;
   call.flags.Bool("all", 'a', &all, "Show intermediate images too");
   call.flags.Bool("digests", 0, &digests, "Show digests");
-  call.flags.List("filter", 'f', &filters, "Show only what matches, such as dangling=true");
+  BindFilters(&call.flags, &filters, "Show only what matches, such as dangling=true");
   call.flags.String("format", 0, &format,
                     "\"table\", \"table TEMPLATE\", \"json\" or a Go template");
   call.flags.Bool("no-trunc", 0, &no_truncate, "Show everything in full");
@@ -121,7 +121,7 @@ Result<int> ImagesCommand(Cli& cli, Invocation& call) {
   Listing listing = TRY(Listing::Create(ImagesSpec(digests), format, quiet));
   wire::Query query;
   if (all) query.Add("all", "1");
-  if (!filters.empty()) query.Add("filters", TRY(FormatFilters(filters)));
+  if (!filters.empty()) query.Add("filters", FormatFilters(filters));
   Api* api = TRY(cli.Connect());
   Json images = TRY(api->Get("/images/json", query));
   std::vector<Json> rows;

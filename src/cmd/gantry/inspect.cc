@@ -99,10 +99,17 @@ Result<int> Inspect(Cli& cli, Invocation& call, std::string type) {
   if (call.flags.Changed("type")) {
     bool known = false;
     for (const Kind& kind : kKinds) known = known || kind.name == type;
-    if (!known) return InvalidArgument("\"{}\" is not a valid value for --type", type);
+    if (!known)
+      return InvalidArgument(
+          "unknown type: \"{}\": must be one of \"container\", \"image\", \"network\", \"volume\"",
+          type);
   }
   formats::GoTemplate view;
-  if (!format.empty() && format != "json") view = TRY(ParseFormat(format));
+  if (!format.empty() && format != "json") {
+    Result<formats::GoTemplate> parsed = ParseFormat(format);
+    if (!parsed.ok()) return UsageError(parsed.error());
+    view = std::move(*parsed);
+  }
   Api* api = TRY(cli.Connect());
   std::string shown;
   std::string errors;
@@ -113,7 +120,7 @@ Result<int> Inspect(Cli& cli, Invocation& call, std::string type) {
       continue;
     }
     if (format.empty() || format == "json") {
-      if (!shown.empty()) shown.append(format.empty() ? "," : "\n");
+      if (!shown.empty()) shown.append(",");
       while (!text->empty() && text->back() == '\n') text->pop_back();
       shown.append(*text);
       continue;
@@ -128,10 +135,10 @@ Result<int> Inspect(Cli& cli, Invocation& call, std::string type) {
   }
   if (format.empty()) {
     PrintText(shown.empty() ? "[]\n" : IndentJson("[" + shown + "]") + "\n");
-  } else if (shown.empty() || format == "json") {
-    PrintText(shown + "\n");
+  } else if (format == "json") {
+    Print("[{}]\n", shown);
   } else {
-    PrintText(shown);
+    PrintText(shown.empty() ? "\n" : shown);
   }
   if (errors.empty()) return 0;
   PrintErrorText(errors);

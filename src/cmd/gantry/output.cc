@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/gantry/output.h"
 
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <string>
@@ -34,6 +35,11 @@ void PrintErrorText(std::string_view text) {
   FlushOutput();
   // Nobody is left to tell when standard error itself fails.
   (void)WriteAll(BorrowedFd(STDERR_FILENO), text);
+}
+
+int UsageError(const Error& error) {
+  PrintErrorText(error.message() + "\n");
+  return EX_USAGE;
 }
 
 bool FlushOutput() {

@@ -27,4 +27,7 @@ void PrintError(fmt::format_string<Args...> format, Args&&... args) {
   PrintErrorText(fmt::format(format, std::forward<Args>(args)...));
 }
 
+// Prints the error and returns EX_USAGE (sysexits.h), which docker's users know from bad templates.
+int UsageError(const Error& error);
+
 }  // namespace gantry::cli

@@ -139,6 +139,7 @@ Json Row(const Json& container, bool truncate) {
                            {"Mounts", JoinStrings(mounts)},
                            {"Names", Names(container, truncate)},
                            {"Networks", JoinStrings(networks)},
+                           {"Platform", Json()},
                            {"Ports", DescribePorts(container["Ports"])},
                            {"RunningFor", Ago(created)},
                            {"Size", Size(container)},
@@ -162,6 +163,7 @@ ListingSpec PsSpec(bool size) {
                                    {"Mounts", "MOUNTS"},
                                    {"Names", "NAMES"},
                                    {"Networks", "NETWORKS"},
+                                   {"Platform", "PLATFORM"},
                                    {"Ports", "PORTS"},
                                    {"RunningFor", "CREATED"},
                                    {"Size", "SIZE"},
@@ -178,7 +180,7 @@ Result<int> PsCommand(Cli& cli, Invocation& call) {
   std::string format;
   std::vector<std::string> filters;
   call.flags.Bool("all", 'a', &all, "Show stopped containers too");
-  call.flags.List("filter", 'f', &filters, "Show only what matches, such as name=web");
+  BindFilters(&call.flags, &filters, "Show only what matches, such as name=web");
   call.flags.String("format", 0, &format,
                     "\"table\", \"table TEMPLATE\", \"json\" or a Go template");
   call.flags.Int("last", 'n', &last, "Show the last containers made, in any state");
@@ -203,7 +205,7 @@ Result<int> PsCommand(Cli& cli, Invocation& call) {
   if (all) query.Add("all", "1");
   if (last > 0) query.Add("limit", fmt::format("{}", last));
   if (size || (!quiet && listing.Uses("Size"))) query.Add("size", "1");
-  if (!filters.empty()) query.Add("filters", TRY(FormatFilters(filters)));
+  if (!filters.empty()) query.Add("filters", FormatFilters(filters));
   Api* api = TRY(cli.Connect());
   Json containers = TRY(api->Get("/containers/json", query));
   for (const Json& container : containers.items()) {

@@ -158,7 +158,11 @@ Result<int> VersionCommand(Cli& cli, Invocation& call) {
   call.flags.String("format", 'f', &format, "\"json\" or a Go template");
   if (auto code = call.Parse(ArgCount::None())) return *code;
   formats::GoTemplate view;
-  if (!format.empty()) view = TRY(ParseFormat(format));
+  if (!format.empty()) {
+    Result<formats::GoTemplate> parsed = ParseFormat(format);
+    if (!parsed.ok()) return UsageError(parsed.error());
+    view = std::move(*parsed);
+  }
   Api* api = TRY(cli.Connect());
   Result<Json> server = api->Get("/version");
   Json version = Json::MakeObject();
@@ -185,7 +189,11 @@ Result<int> InfoCommand(Cli& cli, Invocation& call) {
   call.flags.String("format", 'f', &format, "\"json\" or a Go template");
   if (auto code = call.Parse(ArgCount::None())) return *code;
   formats::GoTemplate view;
-  if (!format.empty()) view = TRY(ParseFormat(format));
+  if (!format.empty()) {
+    Result<formats::GoTemplate> parsed = ParseFormat(format);
+    if (!parsed.ok()) return UsageError(parsed.error());
+    view = std::move(*parsed);
+  }
   Api* api = TRY(cli.Connect());
   Json info = TRY(api->Get("/info"));
   if (format.empty()) {
@@ -200,7 +208,7 @@ Result<int> InfoCommand(Cli& cli, Invocation& call) {
 Result<int> EventsCommand(Cli& cli, Invocation& call) {
   std::string format, since, until;
   std::vector<std::string> filters;
-  call.flags.List("filter", 'f', &filters, "Show only what matches, such as type=container");
+  BindFilters(&call.flags, &filters, "Show only what matches, such as type=container");
   call.flags.String("format", 0, &format, "\"json\" or a Go template");
   call.flags.String("since", 0, &since, "Events since a time, or an age such as 42m");
   call.flags.String("until", 0, &until, "Stop at a time");
@@ -212,7 +220,7 @@ Result<int> EventsCommand(Cli& cli, Invocation& call) {
   WallTime now = WallClock::now();
   if (!since.empty()) request.query.Add("since", TRY(ParseTimeSpec(since, now)));
   if (!until.empty()) request.query.Add("until", TRY(ParseTimeSpec(until, now)));
-  if (!filters.empty()) request.query.Add("filters", TRY(FormatFilters(filters)));
+  if (!filters.empty()) request.query.Add("filters", FormatFilters(filters));
   Api* api = TRY(cli.Connect());
   ApiStream stream = TRY(api->Open(request));
   JsonStream events(&stream.connection);
