@@ -19,8 +19,8 @@ namespace gantry::kernel {
 
 using HardwareAddress = std::array<uint8_t, 6>;
 
-// A veth pair, our end up, whose other end is born inside a namespace, down. Making it here and moving it
-// costs 15–30 ms more: each move waits for a grace period.
+// A veth pair, our end up, whose other end is born inside a namespace, down. Making it here and
+// moving it costs 15–30 ms more: each move waits for a grace period.
 struct VethSpec {
   std::string name;  // our end
   int master = 0;    // index of its bridge, 0: none
