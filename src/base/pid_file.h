@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 
-namespace gantry::containerd {
+namespace gantry {
 
 class PidFile {
  public:
@@ -25,4 +25,4 @@ class PidFile {
   UniqueFd fd_;
 };
 
-}  // namespace gantry::containerd
+}  // namespace gantry

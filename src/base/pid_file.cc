@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "containerd/pid_file.h"
+#include "base/pid_file.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -8,7 +8,7 @@
 
 #include "base/io.h"
 
-namespace gantry::containerd {
+namespace gantry {
 
 Result<PidFile> PidFile::Lock(const std::string& path) {
   TRY(MakeDirectories(path.substr(0, path.rfind('/')), 0700));
@@ -36,4 +36,4 @@ PidFile::~PidFile() {
   if (fd_.valid()) ::unlink(path_.c_str());
 }
 
-}  // namespace gantry::containerd
+}  // namespace gantry

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/api/api.h"
+
+#include <charconv>
+#include <utility>
+
+namespace gantry::engine::api {
+
+using formats::Json;
+
+Result<> RespondJson(Call& call, int status, const Json& body) {
+  call.exchange.headers().Set("Content-Type", "application/json");
+  return call.exchange.Respond(status, body.Dump() + "\n");
+}
+
+Result<> RespondEmpty(Call& call, int status) { return call.exchange.Respond(status); }
+
+Result<Json> ReadJsonBody(Call& call) {
+  std::string text = TRY(call.exchange.ReadBody());
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) return Json();
+  std::string_view type = call.exchange.request().headers.Get("Content-Type");
+  if (!type.empty() && !type.starts_with("application/json")) {
+    return InvalidArgument("unsupported Content-Type header ({}): must be 'application/json'",
+                           type);
+  }
+  return TRY_WITH(Json::Parse(text), "invalid JSON");
+}
+
+Result<int64_t> IntParameter(const Call& call, std::string_view name, int64_t fallback) {
+  std::string_view text = call.query().Get(name);
+  if (text.empty()) return fallback;
+  int64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return InvalidArgument("invalid value \"{}\" for parameter '{}': expected a number", text,
+                           name);
+  }
+  return value;
+}
+
+Result<WallTime> TimeParameter(const Call& call, std::string_view name, WallTime fallback) {
+  std::string_view text = call.query().Get(name);
+  if (text.empty() || text == "0") return fallback;
+  if (text.find('T') != std::string_view::npos) return ParseRfc3339(text);
+  int64_t seconds = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  int64_t nanos = 0;
+  bool good = error == std::errc();
+  if (good && end != text.data() + text.size()) {
+    std::string_view fraction(end, static_cast<size_t>(text.data() + text.size() - end));
+    good = fraction.front() == '.' && fraction.size() <= 10;
+    int64_t scale = 100'000'000;
+    for (char digit : fraction.substr(good ? 1 : fraction.size())) {
+      good = good && digit >= '0' && digit <= '9';
+      nanos += (digit - '0') * scale;
+      scale /= 10;
+    }
+  }
+  constexpr int64_t kMaxSeconds = 9'000'000'000;
+  if (!good || seconds > kMaxSeconds || seconds < -kMaxSeconds) {
+    return InvalidArgument("invalid value \"{}\" for parameter '{}': expected a unix time", text,
+                           name);
+  }
+  return FromUnixNanos(seconds * 1'000'000'000 + nanos);
+}
+
+int StatusOf(const Error& error) {
+  switch (error.kind()) {
+    case ErrorKind::kInvalidArgument:
+    case ErrorKind::kFailedPrecondition:
+    case ErrorKind::kOutOfRange:
+      return 400;
+    case ErrorKind::kUnauthenticated:
+      return 401;
+    case ErrorKind::kPermissionDenied:
+      return 403;
+    case ErrorKind::kNotFound:
+      return 404;
+    case ErrorKind::kAlreadyExists:
+    case ErrorKind::kAborted:
+      return 409;
+    case ErrorKind::kCancelled:
+      return 499;
+    case ErrorKind::kUnimplemented:
+      return 501;
+    case ErrorKind::kUnavailable:
+      return 503;
+    default:
+      return 500;
+  }
+}
+
+Error Conflict(std::string message) { return Error(ErrorKind::kAborted, std::move(message)); }
+
+}  // namespace gantry::engine::api

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Handlers of /containers: life cycle, list, inspect. They run on workers.
+#pragma once
+
+#include "engine/api/api.h"
+
+namespace gantry::engine::api {
+
+Result<> ListContainers(Call& call);
+Result<> CreateContainer(Call& call);
+Result<> PruneContainers(Call& call);
+Result<> InspectContainer(Call& call);
+Result<> TopContainer(Call& call);
+Result<> StartContainer(Call& call);
+Result<> StopContainer(Call& call);
+Result<> RestartContainer(Call& call);
+Result<> KillContainer(Call& call);
+Result<> PauseContainer(Call& call);
+Result<> UnpauseContainer(Call& call);
+Result<> ResizeContainer(Call& call);
+Result<> RenameContainer(Call& call);
+Result<> UpdateContainer(Call& call);
+Result<> RemoveContainer(Call& call);
+Result<> GetStats(Call& call);
+
+}  // namespace gantry::engine::api

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/api/container_json.h"
+
+#include <utility>
+
+#include "engine/mount_points.h"
+#include "formats/human_units.h"
+
+namespace gantry::engine::api {
+namespace {
+
+using formats::Json;
+
+Json OrNull(Json value) { return value.size() == 0 ? Json() : value; }
+
+// One entry of NetworkSettings.Networks; without an endpoint the fields are empty, as for a
+// container that does not run.
+Json NetworkEntry(const networks::Endpoint* endpoint, const std::string& network_id,
+                  const EndpointConfig* wanted) {
+  Json ipam;
+  Json aliases;
+  Json links;
+  Json options;
+  if (wanted != nullptr) {
+    Json asked = ToJson(*wanted);
+    ipam = asked["IPAMConfig"];
+    aliases = OrNull(asked["Aliases"]);
+    links = OrNull(asked["Links"]);
+    options = OrNull(asked["DriverOpts"]);
+  }
+  bool up = endpoint != nullptr;
+  bool addressed = up && !endpoint->address.IsUnspecified();
+  return Json::MakeObject({{"IPAMConfig", ipam},
+                           {"Links", links},
+                           {"Aliases", aliases},
+                           {"MacAddress", addressed ? endpoint->mac.ToString() : ""},
+                           {"DriverOpts", options},
+                           {"NetworkID", up ? endpoint->network_id : network_id},
+                           {"EndpointID", up ? endpoint->id : ""},
+                           {"Gateway", addressed ? endpoint->gateway.ToString() : ""},
+                           {"IPAddress", addressed ? endpoint->address.ToString() : ""},
+                           {"IPPrefixLen", addressed ? int{endpoint->prefix_length} : 0},
+                           {"IPv6Gateway", ""},
+                           {"GlobalIPv6Address", ""},
+                           {"GlobalIPv6PrefixLen", 0},
+                           {"DNSNames", Json()}});
+}
+
+const EndpointConfig* WantedOf(const ContainerRecord& record, const std::string& network) {
+  const auto& wanted = record.networking.endpoints_config;
+  auto found = wanted.find(network);
+  if (found == wanted.end() && network == "bridge") found = wanted.find("default");
+  return found == wanted.end() ? nullptr : &found->second;
+}
+
+Json NetworksObject(Engine& engine, const ContainerRecord& record,
+                    const std::vector<networks::Endpoint>& endpoints) {
+  Json out = Json::MakeObject();
+  for (const networks::Endpoint& endpoint : endpoints) {
+    out.Set(endpoint.network_name,
+            NetworkEntry(&endpoint, endpoint.network_id, WantedOf(record, endpoint.network_name)));
+  }
+  std::string name = NetworkName(record.host);
+  if (out.size() == 0 && !name.starts_with("container:")) {
+    Result<networks::Network> network = engine.networks().InspectNetwork(name);
+    out.Set(name, NetworkEntry(nullptr, network.ok() ? network->id : "", WantedOf(record, name)));
+  }
+  return out;
+}
+
+std::string PortKey(const networks::PublishedPort& port) {
+  return fmt::format("{}/{}", port.container_port, networks::ProtocolName(port.protocol));
+}
+
+// NetworkSettings.Ports: exposed ports that are not published are null.
+Json PortsObject(const ContainerRecord& record, const std::vector<networks::Endpoint>& endpoints) {
+  Json out = Json::MakeObject();
+  if (!record.state.IsAlive()) return out;
+  for (const std::string& port : record.config.exposed_ports.names) out.Set(port, Json());
+  for (const networks::Endpoint& endpoint : endpoints) {
+    for (const networks::PublishedPort& port : endpoint.ports) {
+      out.MutableMember(PortKey(port))
+          .Append(Json::MakeObject(
+              {{"HostIp", port.host_ip}, {"HostPort", std::to_string(port.host_port)}}));
+    }
+  }
+  return out;
+}
+
+Json PortsList(const ContainerRecord& record, const std::vector<networks::Endpoint>& endpoints) {
+  Json out = Json::MakeArray();
+  if (!record.state.IsAlive()) return out;
+  std::vector<std::string> published;
+  for (const networks::Endpoint& endpoint : endpoints) {
+    for (const networks::PublishedPort& port : endpoint.ports) {
+      published.push_back(PortKey(port));
+      out.Append(Json::MakeObject({{"IP", port.host_ip},
+                                   {"PrivatePort", int{port.container_port}},
+                                   {"PublicPort", int{port.host_port}},
+                                   {"Type", networks::ProtocolName(port.protocol)}}));
+    }
+  }
+  for (const std::string& port : record.config.exposed_ports.names) {
+    if (std::find(published.begin(), published.end(), port) != published.end()) continue;
+    size_t slash = port.find('/');
+    out.Append(
+        Json::MakeObject({{"PrivatePort", std::atoi(port.c_str())},
+                          {"Type", slash == std::string::npos ? "tcp" : port.substr(slash + 1)}}));
+  }
+  return out;
+}
+
+Json MountsList(const ContainerRecord& record) {
+  Json out = Json::MakeArray();
+  Result<std::vector<MountPoint>> points = ParseMountPoints(record.host);
+  if (!points.ok()) return out;  // checked at create
+  for (const MountPoint& point : *points) {
+    out.Append(Json::MakeObject({{"Type", point.type},
+                                 {"Source", point.source},
+                                 {"Destination", point.destination},
+                                 {"Mode", point.mode},
+                                 {"RW", point.writable},
+                                 {"Propagation", point.propagation}}));
+  }
+  for (const MountConfig& mount : record.host.mounts) {
+    if (mount.type != "tmpfs") continue;
+    out.Append(Json::MakeObject({{"Type", "tmpfs"},
+                                 {"Source", ""},
+                                 {"Destination", mount.target},
+                                 {"Mode", ""},
+                                 {"RW", !mount.read_only},
+                                 {"Propagation", ""}}));
+  }
+  return out;
+}
+
+Json StateObject(const ContainerState& state) {
+  return Json::MakeObject({{"Status", PhaseName(state.phase)},
+                           {"Running", state.IsAlive() || state.phase == Phase::kRestarting},
+                           {"Paused", state.phase == Phase::kPaused},
+                           {"Restarting", state.phase == Phase::kRestarting},
+                           {"OOMKilled", state.oom_killed},
+                           {"Dead", state.phase == Phase::kDead},
+                           {"Pid", state.IsAlive() ? state.pid : 0},
+                           {"ExitCode", state.exit_code},
+                           {"Error", state.error},
+                           {"StartedAt", TimeText(state.started_at)},
+                           {"FinishedAt", TimeText(state.finished_at)}});
+}
+
+Json NetworkSettings(Engine& engine, const ContainerRecord& record) {
+  std::vector<networks::Endpoint> endpoints = engine.networks().EndpointsOf(record.id);
+  Json ports = PortsObject(record, endpoints);
+  Json all = NetworksObject(engine, record, endpoints);
+  const networks::Endpoint* first = endpoints.empty() ? nullptr : &endpoints.front();
+  Json out = NetworkEntry(first, "", nullptr);
+  for (const char* only_inside :
+       {"IPAMConfig", "Links", "Aliases", "DriverOpts", "NetworkID", "DNSNames"}) {
+    out.Erase(only_inside);
+  }
+  out.Set("Bridge", "");
+  out.Set("SandboxID", record.state.IsAlive() ? record.id : "");
+  out.Set("SandboxKey", first != nullptr ? first->netns_path : "");
+  out.Set("HairpinMode", false);
+  out.Set("LinkLocalIPv6Address", "");
+  out.Set("LinkLocalIPv6PrefixLen", 0);
+  out.Set("SecondaryIPAddresses", Json());
+  out.Set("SecondaryIPv6Addresses", Json());
+  out.Set("Ports", std::move(ports));
+  out.Set("Networks", std::move(all));
+  return out;
+}
+
+std::string CommandText(const ContainerConfig& config) {
+  std::string out;
+  for (const std::string& word : FullCommand(config)) {
+    if (!out.empty()) out += ' ';
+    bool quote = word.find(' ') != std::string::npos;
+    out += quote ? "'" + word + "'" : word;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string TimeText(WallTime time) {
+  return time == WallTime{} ? "0001-01-01T00:00:00Z" : FormatRfc3339Nano(time);
+}
+
+std::vector<std::string> FullCommand(const ContainerConfig& config) {
+  std::vector<std::string> words = config.entrypoint.words;
+  words.insert(words.end(), config.cmd.words.begin(), config.cmd.words.end());
+  return words;
+}
+
+std::string NetworkName(const HostConfig& host) {
+  if (host.network_mode.empty() || host.network_mode == "default") return "bridge";
+  return host.network_mode;
+}
+
+std::string StatusText(const ContainerState& state, WallTime now) {
+  auto since = [&](WallTime time) { return formats::HumanDuration(now - time); };
+  switch (state.phase) {
+    case Phase::kRunning:
+      return "Up " + since(state.started_at);
+    case Phase::kPaused:
+      return "Up " + since(state.started_at) + " (Paused)";
+    case Phase::kRestarting:
+      return fmt::format("Restarting ({}) {} ago", state.exit_code, since(state.finished_at));
+    case Phase::kRemoving:
+      return "Removal In Progress";
+    case Phase::kDead:
+      return "Dead";
+    case Phase::kExited:
+      return fmt::format("Exited ({}) {} ago", state.exit_code, since(state.finished_at));
+    case Phase::kCreated:
+    case Phase::kStarting:
+      return "Created";
+  }
+  return "";
+}
+
+Json ListEntry(Engine& engine, const ContainerRecord& record, WallTime now) {
+  std::vector<networks::Endpoint> endpoints = engine.networks().EndpointsOf(record.id);
+  return Json::MakeObject(
+      {{"Id", record.id},
+       {"Names", Json::MakeArray({"/" + record.name})},
+       {"Image", record.config.image},
+       {"ImageID", record.image_id},
+       {"Command", CommandText(record.config)},
+       {"Created", UnixNanos(record.created) / 1'000'000'000},
+       {"Ports", PortsList(record, endpoints)},
+       {"Labels", record.config.labels},
+       {"State", PhaseName(record.state.phase)},
+       {"Status", StatusText(record.state, now)},
+       {"HostConfig", Json::MakeObject({{"NetworkMode", record.host.network_mode}})},
+       {"NetworkSettings",
+        Json::MakeObject({{"Networks", NetworksObject(engine, record, endpoints)}})},
+       {"Mounts", MountsList(record)}});
+}
+
+Json InspectDocument(Engine& engine, const ContainerRecord& record,
+                     const std::vector<std::string>& exec_ids) {
+  std::vector<std::string> command = FullCommand(record.config);
+  std::string path = command.empty() ? "" : command.front();
+  if (!command.empty()) command.erase(command.begin());
+  std::string directory = engine.ContainerDirectory(record.id);
+  return Json::MakeObject(
+      {{"Id", record.id},
+       {"Created", TimeText(record.created)},
+       {"Path", path},
+       {"Args", command},
+       {"State", StateObject(record.state)},
+       {"Image", record.image_id},
+       {"ResolvConfPath", directory + "/resolv.conf"},
+       {"HostnamePath", directory + "/hostname"},
+       {"HostsPath", directory + "/hosts"},
+       {"LogPath", record.host.log_config.type == "none" ? "" : engine.LogPath(record.id)},
+       {"Name", "/" + record.name},
+       {"RestartCount", record.state.restart_count},
+       {"Driver", engine.options().snapshotter},
+       {"Platform", "linux"},
+       {"MountLabel", ""},
+       {"ProcessLabel", ""},
+       {"AppArmorProfile", ""},
+       {"ExecIDs", exec_ids.empty() ? Json() : Json(exec_ids)},
+       {"HostConfig", ToJson(record.host)},
+       {"GraphDriver",
+        Json::MakeObject({{"Data", Json()}, {"Name", engine.options().snapshotter}})},
+       {"Mounts", MountsList(record)},
+       {"Config", ToJson(record.config)},
+       {"NetworkSettings", NetworkSettings(engine, record)}});
+}
+
+}  // namespace gantry::engine::api

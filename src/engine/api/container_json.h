@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The JSON shapes of containers: GET /containers/json and /containers/{id}/json. Pure but for
+// asking the networks what is attached.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "client/containerd.h"
+#include "engine/container.h"
+#include "engine/engine.h"
+#include "formats/json.h"
+
+namespace gantry::engine::api {
+
+// "Up 3 minutes (Paused)", "Exited (0) 2 hours ago", "Created".
+std::string StatusText(const ContainerState& state, WallTime now);
+// docker's form of a time: RFC 3339, or "0001-01-01T00:00:00Z" for none.
+std::string TimeText(WallTime time);
+// What is run: the entry point and the command as one list.
+std::vector<std::string> FullCommand(const ContainerConfig& config);
+// The name of the network that a container without other wishes is on: "bridge" for "default".
+std::string NetworkName(const HostConfig& host);
+
+formats::Json ListEntry(Engine& engine, const ContainerRecord& record, WallTime now);
+formats::Json InspectDocument(Engine& engine, const ContainerRecord& record,
+                              const std::vector<std::string>& exec_ids);
+
+}  // namespace gantry::engine::api

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/api/container_list.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "engine/api/container_json.h"
+#include "engine/api/filters.h"
+
+namespace gantry::engine::api {
+namespace {
+
+using formats::Json;
+
+// Everything that `docker ps --filter` asks about.
+class Selection {
+ public:
+  static Result<Selection> Make(Call& call) {
+    Selection out;
+    out.filters_ = TRY(Filters::Parse(call.query().Get("filters")));
+    TRY(out.filters_.CheckKeys({"ancestor", "before", "exited", "expose", "health", "id", "is-task",
+                                "isolation", "label", "name", "network", "publish", "since",
+                                "status", "volume"}));
+    for (const std::string& status : out.filters_.Values("status")) {
+      static constexpr std::string_view kStates[] = {"created", "running", "paused",  "restarting",
+                                                     "exited",  "dead",    "removing"};
+      if (std::find(std::begin(kStates), std::end(kStates), status) == std::end(kStates)) {
+        return InvalidArgument("invalid filter 'status={}'", status);
+      }
+    }
+    for (const std::string& code : out.filters_.Values("exited")) {
+      int value = 0;
+      auto [end, error] = std::from_chars(code.data(), code.data() + code.size(), value);
+      if (error != std::errc() || end != code.data() + code.size()) {
+        return InvalidArgument("invalid filter 'exited={}'", code);
+      }
+    }
+    // --last means the newest ones, whatever their state.
+    out.all_ = call.query().GetBool("all") || out.filters_.Has("status") ||
+               out.filters_.Has("exited") || TRY(IntParameter(call, "limit", -1)) > 0;
+    for (const std::string& image : out.filters_.Values("ancestor")) {
+      Result<NamedImage> found = call.engine().images().Resolve(image);
+      // An unknown image is nobody's ancestor.
+      out.ancestors_.push_back(found.ok() ? found->documents->id : image);
+    }
+    for (const std::string& other : out.filters_.Values("before")) {
+      out.before_ = TRY(call.engine().Find(other))->record()->created;
+    }
+    for (const std::string& other : out.filters_.Values("since")) {
+      out.since_ = TRY(call.engine().Find(other))->record()->created;
+    }
+    return out;
+  }
+
+  bool Matches(const ContainerRecord& record) const {
+    const ContainerState& state = record.state;
+    if (!all_ && !state.IsAlive() && state.phase != Phase::kRestarting) return false;
+    if (!filters_.MatchPrefix("id", record.id) || !filters_.MatchName("name", record.name) ||
+        !filters_.MatchLabels("label", record.config.labels) ||
+        !filters_.MatchExact("status", PhaseName(state.phase))) {
+      return false;
+    }
+    if (filters_.Has("exited") &&
+        (state.phase != Phase::kExited ||
+         !filters_.MatchExact("exited", std::to_string(state.exit_code)))) {
+      return false;
+    }
+    if (!ancestors_.empty() &&
+        std::find(ancestors_.begin(), ancestors_.end(), record.image_id) == ancestors_.end()) {
+      return false;
+    }
+    if (record.created >= before_ || record.created <= since_) return false;
+    if (!filters_.MatchExact("network", NetworkName(record.host))) return false;
+    if (filters_.Has("health") && !filters_.MatchExact("health", "none")) return false;
+    if (filters_.Has("is-task") && !filters_.MatchExact("is-task", "false")) return false;
+    return MatchPorts(record) && MatchMounts(record);
+  }
+
+ private:
+  bool MatchPorts(const ContainerRecord& record) const {
+    auto matches = [&](std::string_view key, const std::vector<std::string>& ports) {
+      const auto& wanted = filters_.Values(key);
+      return wanted.empty() || std::any_of(wanted.begin(), wanted.end(), [&](std::string port) {
+               if (port.find('/') == std::string::npos) port += "/tcp";
+               return std::find(ports.begin(), ports.end(), port) != ports.end();
+             });
+    };
+    std::vector<std::string> published;
+    for (const auto& [port, bindings] : record.host.port_bindings) published.push_back(port);
+    return matches("expose", record.config.exposed_ports.names) && matches("publish", published);
+  }
+
+  bool MatchMounts(const ContainerRecord& record) const {
+    const auto& wanted = filters_.Values("volume");
+    if (wanted.empty()) return true;
+    auto names = [&](const std::string& volume) {
+      for (const std::string& bind : record.host.binds) {
+        if (bind.starts_with(volume + ":") || bind.find(":" + volume) != std::string::npos) {
+          return true;
+        }
+      }
+      return std::any_of(record.host.mounts.begin(), record.host.mounts.end(),
+                         [&](const MountConfig& mount) {
+                           return mount.source == volume || mount.target == volume;
+                         });
+    };
+    return std::any_of(wanted.begin(), wanted.end(), names);
+  }
+
+  Filters filters_;
+  bool all_ = false;
+  std::vector<std::string> ancestors_;
+  WallTime before_ = WallTime::max();
+  WallTime since_ = WallTime::min();
+};
+
+}  // namespace
+
+Result<Json> ListMatching(Call& call) {
+  Selection selection = TRY(Selection::Make(call));
+  int64_t limit = TRY(IntParameter(call, "limit", -1));
+  bool sizes = call.query().GetBool("size");
+  WallTime now = WallClock::now();
+  Json out = Json::MakeArray();
+  for (const auto& record : call.engine().List()) {
+    if (limit > 0 && static_cast<int64_t>(out.size()) >= limit) break;
+    if (!selection.Matches(*record)) continue;
+    Json entry = ListEntry(call.engine(), *record, now);
+    if (sizes) {
+      Result<client::SnapshotUsage> usage = call.engine().containerd().GetSnapshotUsage(
+          call.engine().options().snapshotter, record->id);
+      entry.Set("SizeRw", usage.ok() ? usage->size : 0);
+    }
+    out.Append(std::move(entry));
+  }
+  return out;
+}
+
+}  // namespace gantry::engine::api

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/api/image_handlers.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "engine/api/container_json.h"
+#include "engine/api/filters.h"
+#include "engine/api/progress_stream.h"
+#include "engine/images.h"
+#include "formats/base64.h"
+#include "formats/reference.h"
+
+namespace gantry::engine::api {
+namespace {
+
+using formats::Json;
+
+int64_t UnixSeconds(const std::string& rfc3339) {
+  Result<WallTime> time = ParseRfc3339(rfc3339);
+  return time.ok() ? UnixNanos(*time) / 1'000'000'000 : 0;
+}
+
+// All names of one image.
+struct ImageGroup {
+  std::shared_ptr<const ImageDocuments> documents;
+  std::vector<std::string> tags;
+  std::vector<std::string> digests;
+};
+
+void AddName(const NamedImage& image, ImageGroup* group) {
+  Result<formats::Reference> name = formats::ParseReference(image.image.name);
+  if (!name.ok()) return;
+  if (!name->tag.empty()) {
+    formats::Reference tagged = *name;
+    tagged.digest = {};
+    group->tags.push_back(tagged.Familiar());
+  }
+  std::string digest = name->FamiliarRepository() + "@" + image.image.target.digest;
+  if (std::find(group->digests.begin(), group->digests.end(), digest) == group->digests.end()) {
+    group->digests.push_back(std::move(digest));
+  }
+}
+
+Result<std::map<std::string, ImageGroup>> GroupImages(Engine& engine) {
+  std::map<std::string, ImageGroup> groups;
+  for (const NamedImage& image : TRY(engine.images().List())) {
+    ImageGroup& group = groups[image.documents->id];
+    group.documents = image.documents;
+    AddName(image, &group);
+  }
+  return groups;
+}
+
+Json StringsOrEmpty(const std::vector<std::string>& strings) {
+  return strings.empty() ? Json::MakeArray() : Json(strings);
+}
+
+bool MatchesReference(const Filters& filters, const ImageGroup& group) {
+  const auto& wanted = filters.Values("reference");
+  if (wanted.empty()) return true;
+  return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& pattern) {
+    return std::any_of(group.tags.begin(), group.tags.end(), [&](const std::string& tag) {
+      std::string repository = tag.substr(0, tag.rfind(':'));
+      // A '*' at the end stands for the rest, as people use it.
+      if (pattern.ends_with('*')) {
+        return tag.starts_with(pattern.substr(0, pattern.size() - 1));
+      }
+      return pattern == tag || pattern == repository;
+    });
+  });
+}
+
+Json ImageEntry(const ImageGroup& group, int64_t containers) {
+  const ImageDocuments& documents = *group.documents;
+  return Json::MakeObject(
+      {{"Containers", containers},
+       {"Created", UnixSeconds(documents.config.created)},
+       {"Id", documents.id},
+       {"Labels",
+        documents.config.config.labels.empty() ? Json() : Json(documents.config.config.labels)},
+       {"ParentId", ""},
+       {"RepoDigests", StringsOrEmpty(group.digests)},
+       {"RepoTags", StringsOrEmpty(group.tags)},
+       {"SharedSize", -1},
+       {"Size", documents.size},
+       {"VirtualSize", documents.size}});
+}
+
+// X-Registry-Auth: base64url of {"username": …, "password": …, "identitytoken": …}. docker ignores
+// one that it can't read.
+std::optional<client::Credentials> ReadCredentials(const Call& call) {
+  std::string_view text = call.exchange.request().headers.Get("X-Registry-Auth");
+  if (text.empty()) return std::nullopt;
+  Result<std::string> decoded = formats::DecodeBase64(text);
+  if (!decoded.ok()) return std::nullopt;
+  Result<Json> json = Json::Parse(*decoded);
+  if (!json.ok()) return std::nullopt;
+  client::Credentials credentials;
+  credentials.username = (*json)["username"].AsString();
+  credentials.secret = (*json)["password"].AsString();
+  credentials.identity_token = (*json)["identitytoken"].AsString();
+  if (credentials.username.empty() && credentials.identity_token.empty()) return std::nullopt;
+  return credentials;
+}
+
+// A streamed 200 whose bytes are the body.
+class ExchangeSink : public ByteSink {
+ public:
+  explicit ExchangeSink(wire::Exchange& exchange) : exchange_(exchange) {}
+  Result<> Write(std::string_view data) override {
+    if (!exchange_.begun()) TRY(exchange_.Begin(200));
+    return exchange_.Write(data);
+  }
+
+ private:
+  wire::Exchange& exchange_;
+};
+
+}  // namespace
+
+Result<> ListImages(Call& call) {
+  Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
+  TRY(filters.CheckKeys({"before", "dangling", "label", "reference", "since", "until"}));
+  int64_t before = INT64_MAX;
+  int64_t since = INT64_MIN;
+  for (const std::string& other : filters.Values("before")) {
+    before = UnixSeconds(TRY(call.engine().images().Resolve(other)).documents->config.created);
+  }
+  for (const std::string& other : filters.Values("since")) {
+    since = UnixSeconds(TRY(call.engine().images().Resolve(other)).documents->config.created);
+  }
+  auto groups = TRY(GroupImages(call.engine()));
+  std::vector<const ImageGroup*> found;
+  for (const auto& [id, group] : groups) {
+    int64_t created = UnixSeconds(group.documents->config.created);
+    if (created >= before || created <= since) continue;
+    if (!filters.MatchLabels("label", group.documents->config.config.labels)) continue;
+    if (filters.Has("dangling") &&
+        !filters.MatchExact("dangling", group.tags.empty() ? "true" : "false") &&
+        !filters.MatchExact("dangling", group.tags.empty() ? "1" : "0")) {
+      continue;
+    }
+    if (MatchesReference(filters, group)) found.push_back(&group);
+  }
+  std::stable_sort(found.begin(), found.end(), [](const ImageGroup* a, const ImageGroup* b) {
+    return UnixSeconds(a->documents->config.created) > UnixSeconds(b->documents->config.created);
+  });
+  Json out = Json::MakeArray();
+  for (const ImageGroup* group : found) out.Append(ImageEntry(*group, -1));
+  return RespondJson(call, 200, out);
+}
+
+Result<> InspectImage(Call& call) {
+  NamedImage image = TRY(call.engine().images().Resolve(call.arg()));
+  const ImageDocuments& documents = *image.documents;
+  ImageGroup group = TRY(GroupImages(call.engine()))[documents.id];
+  ContainerConfig config;
+  TRY(MergeImageConfig(documents.config_json["config"], &config));
+  Json config_json = ToJson(config);
+  Json layers = Json::MakeArray();
+  for (const formats::Digest& layer : documents.config.diff_ids) layers.Append(layer.text());
+  return RespondJson(
+      call, 200,
+      Json::MakeObject(
+          {{"Id", documents.id},
+           {"RepoTags", StringsOrEmpty(group.tags)},
+           {"RepoDigests", StringsOrEmpty(group.digests)},
+           {"Parent", ""},
+           {"Comment",
+            documents.config.history.empty() ? "" : documents.config.history.back().comment},
+           {"Created", documents.config.created},
+           {"Container", ""},
+           {"ContainerConfig", Json()},
+           {"DockerVersion", ""},
+           {"Author", documents.config.author},
+           {"Config", config_json},
+           {"Architecture", documents.config.platform.architecture},
+           {"Os", documents.config.platform.os},
+           {"Size", documents.size},
+           {"VirtualSize", documents.size},
+           {"GraphDriver",
+            Json::MakeObject({{"Data", Json()}, {"Name", call.engine().options().snapshotter}})},
+           {"RootFS", Json::MakeObject({{"Type", "layers"}, {"Layers", layers}})},
+           {"Metadata", Json::MakeObject({{"LastTagTime", TimeText(image.image.updated_at)}})}}));
+}
+
+Result<> ImageHistory(Call& call) {
+  NamedImage image = TRY(call.engine().images().Resolve(call.arg()));
+  const ImageDocuments& documents = *image.documents;
+  ImageGroup group = TRY(GroupImages(call.engine()))[documents.id];
+  const auto& history = documents.config.history;
+  const auto& layers = documents.manifest.layers;
+  std::vector<Json> rows;
+  size_t layer = 0;
+  for (const oci::HistoryEntry& entry : history) {
+    int64_t size = 0;
+    if (!entry.empty_layer && layer < layers.size()) size = layers[layer++].size;
+    rows.push_back(Json::MakeObject({{"Comment", entry.comment},
+                                     {"Created", UnixSeconds(entry.created)},
+                                     {"CreatedBy", entry.created_by},
+                                     {"Id", "<missing>"},
+                                     {"Size", size},
+                                     {"Tags", Json()}}));
+  }
+  if (rows.empty()) {
+    rows.push_back(Json::MakeObject({{"Comment", ""},
+                                     {"Created", UnixSeconds(documents.config.created)},
+                                     {"CreatedBy", ""},
+                                     {"Id", ""},
+                                     {"Size", documents.size},
+                                     {"Tags", Json()}}));
+  }
+  rows.back().Set("Id", documents.id);
+  rows.back().Set("Tags", group.tags.empty() ? Json() : Json(group.tags));
+  std::reverse(rows.begin(), rows.end());
+  return RespondJson(call, 200, Json(std::move(rows)));
+}
+
+Result<> TagImage(Call& call) {
+  std::string_view repository = call.query().Get("repo");
+  if (repository.empty())
+    return InvalidArgument("repository name must have at least one component");
+  TRY(engine::TagImage(call.engine(), call.arg(), repository, call.query().Get("tag")));
+  return RespondEmpty(call, 201);
+}
+
+Result<> RemoveImage(Call& call) {
+  std::vector<RemovedImage> removed =
+      TRY(engine::RemoveImage(call.engine(), call.arg(), call.query().GetBool("force")));
+  Json out = Json::MakeArray();
+  for (const RemovedImage& image : removed) {
+    out.Append(Json::MakeObject({{image.deleted ? "Deleted" : "Untagged", image.name}}));
+  }
+  return RespondJson(call, 200, out);
+}
+
+Result<> LoadImages(Call& call) {
+  ProgressStream stream(call, call.query().GetBool("quiet") ? ProgressStream::Detail::kNone
+                                                            : ProgressStream::Detail::kBars);
+  Result<std::vector<std::string>> names =
+      engine::LoadImages(call.engine(), call.exchange.body(), stream.callback(), StopToken());
+  if (!names.ok()) return stream.Fail(std::move(names).error());
+  for (const std::string& name : *names) {
+    TRY(stream.Send(Json::MakeObject({{"stream", "Loaded image: " + name + "\n"}})));
+  }
+  return stream.Finish();
+}
+
+Result<> SaveImages(Call& call) {
+  std::vector<std::string> names = call.args;
+  if (names.empty()) names = call.query().GetAll("names");
+  if (names.empty()) return InvalidArgument("no image is named");
+  call.exchange.headers().Set("Content-Type", "application/x-tar");
+  ExchangeSink sink(call.exchange);
+  TRY(engine::SaveImages(call.engine(), names, sink, StopToken()));
+  if (!call.exchange.begun()) TRY(call.exchange.Begin(200));
+  return call.exchange.Finish();
+}
+
+Result<> PullImage(Call& call) {
+  const wire::Query& query = call.query();
+  if (!query.Get("fromSrc").empty()) return Unimplemented("importing a root is not implemented");
+  PullImageRequest request;
+  request.repository = std::string(query.Get("fromImage"));
+  request.tag = std::string(query.Get("tag"));
+  request.platform = std::string(query.Get("platform"));
+  request.credentials = ReadCredentials(call);
+  if (request.repository.empty()) return InvalidArgument("no image is named");
+  formats::Reference name = TRY(formats::ParseReference(request.repository));
+  ProgressStream stream(call, ProgressStream::Detail::kBars);
+  std::string what = request.tag.empty() ? (name.tag.empty() ? "latest" : name.tag) : request.tag;
+  stream.SetFirstLine(Json::MakeObject({{"status", "Pulling from " + name.path}, {"id", what}}));
+  bool known = call.engine().images().Resolve(WithDefaultTag(name).ToString()).ok();
+  Result<std::string> pulled =
+      engine::PullImage(call.engine(), request, stream.callback(), StopToken());
+  if (!pulled.ok()) return stream.Fail(std::move(pulled).error());
+  Result<NamedImage> image = call.engine().images().Resolve(*pulled);
+  if (image.ok()) {
+    TRY(stream.Send(Json::MakeObject({{"status", "Digest: " + image->image.target.digest}})));
+  }
+  TRY(stream.Send(Json::MakeObject(
+      {{"status",
+        fmt::format("Status: {} for {}", known ? "Image is up to date" : "Downloaded newer image",
+                    *pulled)}})));
+  return stream.Finish();
+}
+
+}  // namespace gantry::engine::api

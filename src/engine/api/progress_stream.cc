@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/api/progress_stream.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "formats/human_units.h"
+
+namespace gantry::engine::api {
+namespace {
+
+using formats::Json;
+
+// A bar moves at most so often.
+constexpr std::chrono::milliseconds kInterval{100};
+
+// The words of containerd's transfers in docker's.
+std::string StatusWord(const std::string& event) {
+  if (event == "waiting") return "Waiting";
+  if (event == "downloading") return "Downloading";
+  if (event == "complete") return "Download complete";
+  if (event == "extracting") return "Extracting";
+  if (event == "extracted" || event == "unpacked") return "Pull complete";
+  if (event == "already exists") return "Already exists";
+  return "";
+}
+
+// Docker names a layer by the first 12 digits of its digest.
+std::string LayerId(const client::Progress& progress) {
+  const std::string& digest = progress.descriptor.digest;
+  size_t colon = digest.find(':');
+  if (colon == std::string::npos) return "";
+  return digest.substr(colon + 1, 12);
+}
+
+}  // namespace
+
+void ProgressStream::SetFirstLine(Json line) {
+  MutexLock lock(mutex_);
+  first_ = std::move(line);
+}
+
+client::ProgressCallback ProgressStream::callback() {
+  return [this](const client::Progress& progress) { OnProgress(progress); };
+}
+
+void ProgressStream::OnProgress(const client::Progress& progress) {
+  std::string id = LayerId(progress);
+  std::string status = StatusWord(progress.event);
+  if (detail_ == Detail::kNone || id.empty() || status.empty()) return;
+  MutexLock lock(mutex_);
+  auto now = SteadyClock::now();
+  Shown& shown = shown_[id];
+  if (shown.event == progress.event && now - shown.when < kInterval) return;
+  shown = {progress.event, now};
+  Json detail = Json::MakeObject();
+  Json line = Json::MakeObject({{"status", status}});
+  if (progress.total > 0 && (status == "Downloading" || status == "Extracting")) {
+    detail.Set("current", progress.progress);
+    detail.Set("total", progress.total);
+    line.Set("progress", formats::HumanSize(static_cast<double>(progress.progress)) + "/" +
+                             formats::HumanSize(static_cast<double>(progress.total)));
+  }
+  line.Set("progressDetail", std::move(detail));
+  line.Set("id", id);
+  Result<> sent = SendLocked(line);
+  if (!sent.ok()) log::Debug("telling progress: {}", sent.error().message());
+}
+
+Result<> ProgressStream::Send(const Json& line) {
+  MutexLock lock(mutex_);
+  return SendLocked(line);
+}
+
+Result<> ProgressStream::SendLocked(const Json& line) {
+  wire::Exchange& exchange = call_.exchange;
+  if (!exchange.begun()) {
+    exchange.headers().Set("Content-Type", "application/json");
+    TRY(exchange.Begin(200));
+    if (first_) TRY(exchange.Write(first_->Dump() + "\r\n"));
+    first_.reset();
+  }
+  return exchange.Write(line.Dump() + "\r\n");
+}
+
+Result<> ProgressStream::Fail(Error error) {
+  MutexLock lock(mutex_);
+  if (!call_.exchange.begun()) return error;
+  TRY(SendLocked(
+      Json::MakeObject({{"errorDetail", Json::MakeObject({{"message", error.message()}})},
+                        {"error", error.message()}})));
+  return call_.exchange.Finish();
+}
+
+Result<> ProgressStream::Finish() {
+  MutexLock lock(mutex_);
+  if (!call_.exchange.begun()) {
+    call_.exchange.headers().Set("Content-Type", "application/json");
+    TRY(call_.exchange.Begin(200));
+  }
+  return call_.exchange.Finish();
+}
+
+}  // namespace gantry::engine::api

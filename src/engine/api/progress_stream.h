@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// docker's progress streams (load, pull): a JSON object a line, 200 with the first of them; an
+// error after that is told in the stream. Called by one handler; the callback by the same thread or
+// by one at a time of the client's.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "client/containerd.h"
+#include "engine/api/api.h"
+
+namespace gantry::engine::api {
+
+class ProgressStream {
+ public:
+  enum class Detail { kNone, kBars };
+  ProgressStream(Call& call, Detail detail) : call_(call), detail_(detail) {}
+
+  // Sent before anything else, with the first sign of progress.
+  void SetFirstLine(formats::Json line);
+  client::ProgressCallback callback();
+
+  Result<> Send(const formats::Json& line);
+  // Before anything was sent the error is the answer, else it goes into the stream.
+  Result<> Fail(Error error);
+  Result<> Finish();
+
+ private:
+  void OnProgress(const client::Progress& progress);
+  Result<> SendLocked(const formats::Json& line) REQUIRES(mutex_);
+
+  Call& call_;
+  const Detail detail_;
+  Mutex mutex_;
+  std::optional<formats::Json> first_ GUARDED_BY(mutex_);
+  struct Shown {
+    std::string event;
+    SteadyClock::time_point when;
+  };
+  std::map<std::string, Shown> shown_ GUARDED_BY(mutex_);
+};
+
+}  // namespace gantry::engine::api

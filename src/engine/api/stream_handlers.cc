@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/api/stream_handlers.h"
+
+#include <atomic>
+#include <charconv>
+#include <utility>
+
+#include "engine/api/event_feed.h"
+#include "engine/api/filters.h"
+#include "engine/api/hijack.h"
+#include "wire/socket_io.h"
+
+namespace gantry::engine::api {
+namespace {
+
+using formats::Json;
+
+constexpr size_t kPiece = size_t{64} << 10;
+
+Result<LogOptions> ReadLogOptions(Call& call, bool terminal) {
+  LogOptions options;
+  options.out = call.query().GetBool("stdout");
+  options.err = call.query().GetBool("stderr");
+  if (!options.out && !options.err) {
+    return InvalidArgument("Bad parameters: you must choose at least one stream");
+  }
+  options.timestamps = call.query().GetBool("timestamps");
+  options.framed = !terminal;
+  options.since = TRY(TimeParameter(call, "since", WallTime::min()));
+  options.until = TRY(TimeParameter(call, "until", WallTime::max()));
+  std::string_view tail = call.query().Get("tail");
+  if (!tail.empty() && tail != "all") {
+    // docker takes what is no number for "all".
+    int64_t lines = -1;
+    auto [end, error] = std::from_chars(tail.data(), tail.data() + tail.size(), lines);
+    if (error == std::errc() && end == tail.data() + tail.size() && lines >= 0) {
+      options.tail = lines;
+    }
+  }
+  return options;
+}
+
+Result<WaitCondition> ReadCondition(std::string_view text) {
+  if (text.empty() || text == "not-running") return WaitCondition::kNotRunning;
+  if (text == "next-exit") return WaitCondition::kNextExit;
+  if (text == "removed") return WaitCondition::kRemoved;
+  return InvalidArgument("invalid condition: \"{}\"", text);
+}
+
+// What is in the log, to a client that attaches with logs=1.
+Result<> ReplayLog(Call& call, const ContainerRecord& record, uint8_t streams, BorrowedFd client) {
+  LogOptions options;
+  options.out = (streams & kAttachStdout) != 0;
+  options.err = (streams & kAttachStderr) != 0;
+  options.framed = !record.config.tty;
+  LogStreamer log = TRY(LogStreamer::Open(call.engine().LogPath(record.id), options));
+  for (;;) {
+    std::string piece;
+    bool more = TRY(log.Read(kPiece, &piece));
+    TRY(wire::SendAll(client, piece));
+    if (!more) return {};
+  }
+}
+
+}  // namespace
+
+Result<> GetLogs(Call& call) {
+  auto container = TRY(call.engine().Find(call.arg()));
+  Container::RecordPointer record = container->record();
+  LogOptions options = TRY(ReadLogOptions(call, record->config.tty));
+  if (record->host.log_config.type == "none") {
+    return Unimplemented("configured logging driver does not support reading");
+  }
+  LogStreamer log = TRY(LogStreamer::Open(call.engine().LogPath(record->id), options));
+  wire::Exchange& exchange = call.exchange;
+  exchange.headers().Set("Content-Type", StreamMediaType(call, record->config.tty));
+  if (call.query().GetBool("follow") && options.until > WallTime(WallClock::now())) {
+    std::shared_ptr<wire::ResponseSink> sink = TRY(exchange.Park(200));
+    FollowLog(call.parts.log_watcher, call.parts.workers, container, std::move(log),
+              call.engine().ContainerDirectory(record->id), std::move(sink));
+    return {};
+  }
+  TRY(exchange.Begin(200));
+  for (;;) {
+    std::string piece;
+    bool more = TRY(log.Read(kPiece, &piece));
+    TRY(exchange.Write(piece));
+    if (!more) return exchange.Finish();
+  }
+}
+
+Result<> WaitContainer(Call& call) {
+  auto container = TRY(call.engine().Find(call.arg()));
+  WaitCondition condition = TRY(ReadCondition(call.query().Get("condition")));
+  call.exchange.headers().Set("Content-Type", "application/json");
+  std::shared_ptr<wire::ResponseSink> sink = TRY(call.exchange.Park(200));
+  uint64_t number = container->Wait(condition, [sink](const WaitResult& result) {
+    Json answer = Json::MakeObject({{"StatusCode", result.exit_code}});
+    if (!result.error.empty()) {
+      answer.Set("Error", Json::MakeObject({{"Message", result.error}}));
+    }
+    sink->Write(answer.Dump() + "\n");
+    sink->Finish();
+  });
+  sink->Watch([container, number] { container->CancelWait(number); });
+  return {};
+}
+
+Result<> AttachContainer(Call& call) {
+  auto container = TRY(call.engine().Find(call.arg()));
+  Container::RecordPointer record = container->record();
+  if (record->state.phase == Phase::kPaused) {
+    return Conflict(
+        fmt::format("container {} is paused, unpause the container before attach", record->id));
+  }
+  if (record->state.phase == Phase::kRestarting) {
+    return Conflict(
+        fmt::format("container {} is restarting, wait until the container is running", record->id));
+  }
+  const wire::Query& query = call.query();
+  bool stream = query.GetBool("stream");
+  AttachRequest request;
+  request.detach_keys = TRY(ParseDetachKeys(query.Get("detachKeys")));
+  request.streams = (query.GetBool("stdin") ? kAttachStdin : 0) |
+                    (query.GetBool("stdout") ? kAttachStdout : 0) |
+                    (query.GetBool("stderr") ? kAttachStderr : 0);
+  wire::Exchange::Raw raw = TRY(TakeConnection(call, record->config.tty));
+  if (query.GetBool("logs") && record->host.log_config.type != "none") {
+    TRY(ReplayLog(call, *record, request.streams, raw.socket));
+  }
+  if (!stream) return {};
+  request.client = std::move(raw.socket);
+  request.received = std::move(raw.received);
+  return AttachToContainer(call.engine(), call.parts.parked, container, std::move(request));
+}
+
+Result<> GetEvents(Call& call) {
+  Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
+  EventRange range;
+  range.since = TRY(TimeParameter(call, "since", WallTime::min()));
+  range.until = TRY(TimeParameter(call, "until", WallTime::max()));
+  if (range.since > range.until)
+    return InvalidArgument("`since` time cannot be after `until` time");
+  range.from_log = range.since != WallTime::min() || range.until != WallTime::max();
+  call.exchange.headers().Set("Content-Type", "application/json");
+  std::shared_ptr<wire::ResponseSink> sink = TRY(call.exchange.Park(200));
+  FeedEvents(call.parts, std::move(sink), range, std::move(filters));
+  return {};
+}
+
+}  // namespace gantry::engine::api
