@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The calls that ask about the container or change it while it runs.
+#include <signal.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+
+#include "containerd/events/task.plain.h"
+#include "shim/container.h"
+#include "shim/metrics.h"
+
+namespace gantry::shim {
+namespace {
+
+namespace events = plain::containerd::events;
+using plain::containerd::v1::types::Status;
+
+Status StatusOf(const Process& process) {
+  switch (process.state) {
+    case ProcessState::kAdded:
+    case ProcessState::kCreated:
+    case ProcessState::kStarting:
+      return Status::kCreated;
+    case ProcessState::kRunning:
+      return Status::kRunning;
+    case ProcessState::kPaused:
+      return Status::kPaused;
+    case ProcessState::kStopped:
+    case ProcessState::kDeleting:
+      return Status::kStopped;
+  }
+  return Status::kUnknown;
+}
+
+// Daemons look for these words.
+Error AlreadyFinished() { return NotFound("process already finished"); }
+
+}  // namespace
+
+void Container::RunSimple(std::vector<std::string> args, std::string input,
+                          std::function<void(Result<>)> done) {
+  RuntimeCall call;
+  call.args = std::move(args);
+  call.input = std::move(input);
+  runtime_->Run(std::move(call), std::move(done));
+}
+
+Result<Container::ProcessPtr> Container::RunningInit() const {
+  ProcessPtr init = TRY(Find(""));
+  if (init->exit.has_value() || init->stopped()) {
+    return FailedPrecondition("container '{}' is not running", arguments_.id);
+  }
+  return init;
+}
+
+Result<task::StateResponse> Container::State(const task::StateRequest& request) {
+  ProcessPtr process = TRY(Find(request.exec_id));
+  task::StateResponse response;
+  response.id = process->is_init() ? arguments_.id : process->exec_id;
+  response.bundle = bundle_;
+  response.pid = static_cast<uint32_t>(process->pid);
+  response.status = StatusOf(*process);
+  response.stdin = process->io_request.stdin_uri;
+  response.stdout = process->io_request.stdout_uri;
+  response.stderr = process->io_request.stderr_uri;
+  response.terminal = process->io_request.terminal;
+  response.exit_status = process->exit_code;
+  if (process->stopped()) {
+    response.exited_at = formats::ProtoTimestamp::From(process->exited_at);
+  }
+  response.exec_id = request.exec_id;
+  return response;
+}
+
+Result<task::PidsResponse> Container::Pids() {
+  TRY(Find(""));
+  task::PidsResponse response;
+  if (!cgroup_.has_value()) return FailedPrecondition("listing processes: no cgroup is known");
+  for (pid_t pid : TRY(kernel::CgroupProcesses(*cgroup_))) {
+    auto& info = response.processes.emplace_back();
+    info.pid = static_cast<uint32_t>(pid);
+    for (const auto& [id, process] : execs_) {
+      if (process->pid != pid || process->stopped()) continue;
+      plain::containerd::runc::v1::ProcessDetails details;
+      details.exec_id = id;
+      info.info = formats::ProtoAny{"containerd.runc.v1.ProcessDetails", details.Encode()};
+    }
+  }
+  return response;
+}
+
+void Container::Pause(Done<formats::ProtoEmpty> done) {
+  Result<ProcessPtr> init = RunningInit();
+  if (!init.ok()) return done(std::move(init).error());
+  if ((*init)->state != ProcessState::kRunning) {
+    return done(FailedPrecondition("cannot pause a container that is not running"));
+  }
+  RunSimple({"pause", arguments_.id}, "", [this, init = *init, done](Result<> result) {
+    if (!result.ok()) return done(std::move(result).error());
+    if (init->state == ProcessState::kRunning) init->state = ProcessState::kPaused;
+    events::TaskPaused event;
+    event.container_id = arguments_.id;
+    publisher_->Publish("/tasks/paused", "containerd.events.TaskPaused", event.Encode());
+    done(formats::ProtoEmpty{});
+  });
+}
+
+void Container::Resume(Done<formats::ProtoEmpty> done) {
+  Result<ProcessPtr> init = RunningInit();
+  if (!init.ok()) return done(std::move(init).error());
+  if ((*init)->state != ProcessState::kPaused) {
+    return done(FailedPrecondition("cannot resume a container that is not paused"));
+  }
+  RunSimple({"resume", arguments_.id}, "", [this, init = *init, done](Result<> result) {
+    if (!result.ok()) return done(std::move(result).error());
+    if (init->state == ProcessState::kPaused) init->state = ProcessState::kRunning;
+    events::TaskResumed event;
+    event.container_id = arguments_.id;
+    publisher_->Publish("/tasks/resumed", "containerd.events.TaskResumed", event.Encode());
+    done(formats::ProtoEmpty{});
+  });
+}
+
+void Container::Kill(const task::KillRequest& request, Done<formats::ProtoEmpty> done) {
+  Result<ProcessPtr> found = Find(request.exec_id);
+  if (!found.ok()) return done(std::move(found).error());
+  const Process& process = **found;
+  if (process.exit.has_value() || process.stopped()) return done(AlreadyFinished());
+  if (process.pid == 0) return done(FailedPrecondition("process is not created"));
+  bool all = process.is_init() && request.all;
+  // A frozen v1 cgroup must be thawed for a signal to work: the runtime's business.
+  if (all || (process.is_init() && process.state == ProcessState::kPaused)) {
+    std::vector<std::string> args = {"kill"};
+    if (all) args.emplace_back("--all");
+    args.push_back(arguments_.id);
+    args.push_back(std::to_string(request.signal));
+    return RunSimple(std::move(args), "", [done](Result<> result) {
+      if (result.ok()) return done(formats::ProtoEmpty{});
+      const std::string& words = result.error().message();
+      bool finished = words.find("not running") != std::string::npos ||
+                      words.find("already finished") != std::string::npos ||
+                      words.find("no such process") != std::string::npos;
+      done(finished ? AlreadyFinished() : std::move(result).error());
+    });
+  }
+  // It is our child and not reaped, so the number is still its own.
+  if (::kill(process.pid, static_cast<int>(request.signal)) < 0) {
+    return done(errno == ESRCH ? AlreadyFinished()
+                               : ErrnoError("sending signal {}", request.signal));
+  }
+  done(formats::ProtoEmpty{});
+}
+
+Result<> Container::ResizePty(const task::ResizePtyRequest& request) {
+  ProcessPtr process = TRY(Find(request.exec_id));
+  process->rows = static_cast<uint16_t>(request.height);
+  process->columns = static_cast<uint16_t>(request.width);
+  if (!process->terminal.valid()) return {};
+  winsize size{process->rows, process->columns, 0, 0};
+  if (::ioctl(process->terminal.get(), TIOCSWINSZ, &size) < 0) {
+    return ErrnoError("resizing the terminal");
+  }
+  return {};
+}
+
+Result<> Container::CloseIO(const task::CloseIORequest& request) {
+  ProcessPtr process = TRY(Find(request.exec_id));
+  if (request.stdin) process->io->CloseStdin();
+  return {};
+}
+
+void Container::Update(const task::UpdateTaskRequest& request, Done<formats::ProtoEmpty> done) {
+  Result<ProcessPtr> init = RunningInit();
+  if (!init.ok()) return done(std::move(init).error());
+  if (!request.resources.has_value() || request.resources->value.empty()) {
+    return done(InvalidArgument("updating without resources"));
+  }
+  RunSimple({"update", "--resources=-", arguments_.id}, request.resources->value,
+            [done](Result<> result) {
+              if (!result.ok()) return done(std::move(result).error());
+              done(formats::ProtoEmpty{});
+            });
+}
+
+void Container::Wait(const task::WaitRequest& request, Done<task::WaitResponse> done) {
+  Result<ProcessPtr> found = Find(request.exec_id);
+  if (!found.ok()) return done(std::move(found).error());
+  ProcessPtr process = *found;
+  auto answer = [process, done] {
+    task::WaitResponse response;
+    response.exit_status = process->exit_code;
+    response.exited_at = formats::ProtoTimestamp::From(process->exited_at);
+    done(std::move(response));
+  };
+  if (process->stopped()) return answer();
+  process->waiters.push_back(std::move(answer));
+}
+
+Result<task::StatsResponse> Container::Stats() {
+  TRY(Find(""));
+  if (!cgroup_.has_value()) return FailedPrecondition("reading statistics: no cgroup is known");
+  task::StatsResponse response;
+  response.stats = TRY(ReadMetrics(*cgroup_));
+  return response;
+}
+
+}  // namespace gantry::shim

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shim/log_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "base/io.h"
+#include "base/log.h"
+
+namespace gantry::shim {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Records are written in pieces of about this size.
+constexpr size_t kWriteSize = size_t{128} << 10;
+constexpr size_t kMaxWaiting = size_t{1} << 20;
+constexpr auto kRetry = 200ms;
+
+}  // namespace
+
+Result<std::unique_ptr<LogFile>> LogFile::Open(EventLoop* loop, std::string path, int64_t max_size,
+                                               int max_files) {
+  std::unique_ptr<LogFile> log(new LogFile(loop, std::move(path), max_size, max_files));
+  log->file_ = TRY(OpenFile(log->path_, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0640));
+  struct stat info{};
+  if (::fstat(log->file_.get(), &info) < 0) return ErrnoError("looking at '{}'", log->path_);
+  log->size_ = info.st_size;
+  return log;
+}
+
+LogFile::LogFile(EventLoop* loop, std::string path, int64_t max_size, int max_files)
+    : loop_(loop), path_(std::move(path)), max_size_(max_size), max_files_(max_files) {}
+
+LogFile::~LogFile() {
+  *alive_ = false;
+  if (!out_.empty() || dropped_ > 0) {
+    log::Failure("writing log '{}': {} bytes of records are lost", path_, out_.size() + dropped_);
+  }
+}
+
+formats::JsonLogEncoder& LogFile::EncoderOf(formats::LogStream stream) {
+  return stream == formats::LogStream::kStdout ? stdout_ : stderr_;
+}
+
+void LogFile::Append(formats::LogStream stream, std::string_view text, WallTime time) {
+  while (!text.empty()) {
+    if (failing_ && out_.size() >= kMaxWaiting) {
+      dropped_ += text.size();
+      return;
+    }
+    text = EncoderOf(stream).Append(text, time, failing_ ? kMaxWaiting : kWriteSize, &out_);
+    if (!failing_) WriteOut();
+  }
+}
+
+void LogFile::Finish(formats::LogStream stream, WallTime time) {
+  EncoderOf(stream).Finish(time, &out_);
+  if (!failing_) WriteOut();
+}
+
+void LogFile::WriteOut() {
+  std::string_view rest = out_;
+  while (!rest.empty()) {
+    std::string_view piece = rest;
+    if (max_size_ > 0) {
+      // As many whole records as fit, or one record in a file of its own.
+      size_t room = size_ < max_size_ ? static_cast<size_t>(max_size_ - size_) : 0;
+      size_t cut = room >= rest.size() ? rest.size() : rest.rfind('\n', room == 0 ? 0 : room - 1);
+      bool fits = cut != std::string_view::npos && room > 0;
+      if (!fits && size_ > 0) {
+        Result<> rotated = Rotate();
+        if (!rotated.ok()) {
+          log::Warning("{}", rotated.error().message());
+          break;
+        }
+        continue;
+      }
+      if (!fits) cut = rest.find('\n');
+      piece = rest.substr(0, std::min(rest.size(), cut + 1));
+    }
+    ssize_t put = ::write(file_.get(), piece.data(), piece.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) break;
+    size_ += put;
+    rest.remove_prefix(static_cast<size_t>(put));
+  }
+  out_.erase(0, out_.size() - rest.size());
+  if (out_.empty()) {
+    if (failing_) AppendGap();
+  } else {
+    RetryLater();
+  }
+}
+
+void LogFile::RetryLater() {
+  failing_ = true;
+  loop_->After(kRetry, [this, alive = alive_] {
+    if (*alive && failing_) WriteOut();
+  });
+}
+
+// Writing works again: tells what is missing.
+void LogFile::AppendGap() {
+  failing_ = false;
+  if (dropped_ == 0) return;
+  std::string text =
+      fmt::format("gantry: {} bytes of output are missing here: the log could not be written\n",
+                  std::exchange(dropped_, 0));
+  formats::JsonLogEncoder encoder(formats::LogStream::kStderr);
+  encoder.Append(text, WallClock::now(), kWriteSize, &out_);
+  WriteOut();
+}
+
+// PATH.1 becomes PATH.2 and so on, PATH becomes PATH.1, a new file begins. With one file only, it
+// is replaced: who follows it keeps its descriptor to the end.
+Result<> LogFile::Rotate() {
+  for (int index = max_files_ - 1; index > 0; --index) {
+    std::string from = index == 1 ? path_ : fmt::format("{}.{}", path_, index - 1);
+    std::string to = fmt::format("{}.{}", path_, index);
+    if (::rename(from.c_str(), to.c_str()) < 0 && errno != ENOENT) {
+      return ErrnoError("rotating log '{}'", from);
+    }
+  }
+  if (max_files_ == 1 && ::unlink(path_.c_str()) < 0 && errno != ENOENT) {
+    return ErrnoError("rotating log '{}'", path_);
+  }
+  file_ = TRY(OpenFile(path_, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0640));
+  size_ = 0;
+  return {};
+}
+
+}  // namespace gantry::shim

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The container's log: records of both streams appended to one file, rotated by size. A write that
+// fails (disk full) never stops the container: up to 1 MiB of records wait, what does not fit is
+// counted, and once writing works again a record of stderr tells how many bytes are missing. The
+// loop's thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/event_loop.h"
+#include "base/unique_fd.h"
+#include "formats/json_log.h"
+
+namespace gantry::shim {
+
+class LogFile {
+ public:
+  static Result<std::unique_ptr<LogFile>> Open(EventLoop* loop, std::string path, int64_t max_size,
+                                               int max_files);
+  ~LogFile();
+
+  void Append(formats::LogStream stream, std::string_view text, WallTime time);
+  // No more of this stream comes: writes the rest of its last line.
+  void Finish(formats::LogStream stream, WallTime time);
+
+ private:
+  LogFile(EventLoop* loop, std::string path, int64_t max_size, int max_files);
+  formats::JsonLogEncoder& EncoderOf(formats::LogStream stream);
+  void WriteOut();
+  Result<> Rotate();
+  void RetryLater();
+  void AppendGap();
+
+  EventLoop* loop_;
+  std::string path_;
+  int64_t max_size_;
+  int max_files_;
+  UniqueFd file_;
+  int64_t size_ = 0;
+  formats::JsonLogEncoder stdout_{formats::LogStream::kStdout};
+  formats::JsonLogEncoder stderr_{formats::LogStream::kStderr};
+  std::string out_;  // records that are not written yet
+  bool failing_ = false;
+  uint64_t dropped_ = 0;  // bytes of output
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace gantry::shim

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What `stdin`, `stdout` and `stderr` of Create and Exec name: nothing, a fifo, file://, binary://
+// (containerd's meanings) or gantry:// (docs/shim-io.md). Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+namespace gantry::shim {
+
+enum class StdioScheme { kNone, kFifo, kFile, kBinary, kGantry };
+
+struct StdioUri {
+  StdioScheme scheme = StdioScheme::kNone;
+  std::string path;
+  // Decoded, in order.
+  std::vector<std::pair<std::string, std::string>> query;
+};
+
+Result<StdioUri> ParseStdioUri(std::string_view text);
+
+enum class StdinMode { kNone, kOnce, kOpen };
+
+struct GantryStdio {
+  std::string socket;
+  std::string log;  // empty: no log
+  int64_t max_size = -1;
+  int max_files = 1;
+  StdinMode stdin_mode = StdinMode::kNone;
+};
+
+// An unknown key or version is refused, so that nothing is silently ignored.
+Result<GantryStdio> ParseGantryStdio(const StdioUri& uri);
+
+}  // namespace gantry::shim

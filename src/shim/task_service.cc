@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shim/task_service.h"
+
+#include <unistd.h>
+
+#include "base/log.h"
+
+namespace gantry::shim {
+namespace {
+
+// Decodes the call, checks the id, runs handle(request, done) and answers with what done gets.
+template <typename Request, typename Response, typename F>
+void Dispatch(const wire::TtrpcCall& call, F&& handle) {
+  Result<Request> request = Request::Decode(call.payload());
+  if (!request.ok()) return call.Reply(std::move(request).error());
+  handle(*request, [call](Result<Response> response) {
+    if (!response.ok()) return call.Reply(std::move(response).error());
+    call.Reply(formats::ProtoEncode(*response));
+  });
+}
+
+// The same for what answers at once.
+template <typename Request, typename F>
+void Answer(const wire::TtrpcCall& call, F&& handle) {
+  Result<Request> request = Request::Decode(call.payload());
+  if (!request.ok()) return call.Reply(std::move(request).error());
+  auto response = handle(*request);
+  if (!response.ok()) return call.Reply(std::move(response).error());
+  if constexpr (std::is_same_v<decltype(response), Result<>>) {
+    call.Reply(std::string());
+  } else {
+    call.Reply(formats::ProtoEncode(*response));
+  }
+}
+
+bool KnownService(const std::string& service) {
+  return service == "containerd.task.v2.Task" || service == "containerd.task.v3.Task";
+}
+
+}  // namespace
+
+TaskService::TaskService(Container* container,
+                         std::function<void(std::function<void()> answer)> on_shutdown)
+    : container_(container), on_shutdown_(std::move(on_shutdown)) {}
+
+void TaskService::Handle(wire::TtrpcCall call) {
+  const std::string& method = call.method();
+  log::Debug("{}", method);
+  if (!KnownService(call.service())) {
+    return call.Reply(Unimplemented("service '{}'", call.service()));
+  }
+  Container& container = *container_;
+  using formats::ProtoEmpty;
+  // Every message but Create's and these two begins with the container's id in field 1.
+  if (method == "Create") {
+    return Dispatch<task::CreateTaskRequest, task::CreateTaskResponse>(
+        call, [&](const auto& request, auto done) { container.Create(request, std::move(done)); });
+  }
+  if (method == "Connect") return Connect(call);
+  if (method == "Shutdown") return Shutdown(call);
+  Result<task::ConnectRequest> id = task::ConnectRequest::Decode(call.payload());
+  if (!id.ok()) return call.Reply(std::move(id).error());
+  if (Result<> known = container.CheckId(id->id); !known.ok()) {
+    return call.Reply(std::move(known).error());
+  }
+  if (method == "Start") {
+    return Dispatch<task::StartRequest, task::StartResponse>(
+        call, [&](const auto& request, auto done) { container.Start(request, std::move(done)); });
+  }
+  if (method == "Delete") {
+    return Dispatch<task::DeleteRequest, task::DeleteResponse>(
+        call, [&](const auto& request, auto done) { container.Delete(request, std::move(done)); });
+  }
+  if (method == "Wait") {
+    return Dispatch<task::WaitRequest, task::WaitResponse>(
+        call, [&](const auto& request, auto done) { container.Wait(request, std::move(done)); });
+  }
+  if (method == "Kill") {
+    return Dispatch<task::KillRequest, ProtoEmpty>(
+        call, [&](const auto& request, auto done) { container.Kill(request, std::move(done)); });
+  }
+  if (method == "Pause") {
+    return Dispatch<task::PauseRequest, ProtoEmpty>(
+        call, [&](const auto&, auto done) { container.Pause(std::move(done)); });
+  }
+  if (method == "Resume") {
+    return Dispatch<task::ResumeRequest, ProtoEmpty>(
+        call, [&](const auto&, auto done) { container.Resume(std::move(done)); });
+  }
+  if (method == "Update") {
+    return Dispatch<task::UpdateTaskRequest, ProtoEmpty>(
+        call, [&](const auto& request, auto done) { container.Update(request, std::move(done)); });
+  }
+  HandleSimple(call);
+}
+
+void TaskService::HandleSimple(const wire::TtrpcCall& call) {
+  const std::string& method = call.method();
+  Container& container = *container_;
+  if (method == "State") {
+    return Answer<task::StateRequest>(call, [&](const auto& r) { return container.State(r); });
+  }
+  if (method == "Exec") {
+    return Answer<task::ExecProcessRequest>(call, [&](const auto& r) { return container.Exec(r); });
+  }
+  if (method == "ResizePty") {
+    return Answer<task::ResizePtyRequest>(call,
+                                          [&](const auto& r) { return container.ResizePty(r); });
+  }
+  if (method == "CloseIO") {
+    return Answer<task::CloseIORequest>(call, [&](const auto& r) { return container.CloseIO(r); });
+  }
+  if (method == "Pids") {
+    return Answer<task::PidsRequest>(call, [&](const auto&) { return container.Pids(); });
+  }
+  if (method == "Stats") {
+    return Answer<task::StatsRequest>(call, [&](const auto&) { return container.Stats(); });
+  }
+  if (method == "Checkpoint") {
+    return call.Reply(Unimplemented("checkpointing a container"));
+  }
+  call.Reply(Unimplemented("method '{}' of '{}'", method, call.service()));
+}
+
+void TaskService::Connect(const wire::TtrpcCall& call) {
+  Answer<task::ConnectRequest>(call, [&](const auto&) -> Result<task::ConnectResponse> {
+    task::ConnectResponse response;
+    response.shim_pid = static_cast<uint32_t>(::getpid());
+    response.task_pid = static_cast<uint32_t>(container_->init_pid());
+    return response;
+  });
+}
+
+void TaskService::Shutdown(const wire::TtrpcCall& call) {
+  Result<task::ShutdownRequest> request = task::ShutdownRequest::Decode(call.payload());
+  if (!request.ok()) return call.Reply(std::move(request).error());
+  // A container that is still there keeps the shim.
+  if (!container_->idle() && !request->now) return call.Reply(std::string());
+  on_shutdown_([call] { call.Reply(std::string()); });
+}
+
+}  // namespace gantry::shim

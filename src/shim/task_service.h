@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The task service, versions 2 and 3 (their messages are the same bytes): decodes each call, hands
+// it to the container, encodes the answer. The loop's thread.
+#pragma once
+
+#include <functional>
+
+#include "shim/container.h"
+#include "wire/ttrpc.h"
+
+namespace gantry::shim {
+
+class TaskService {
+ public:
+  // `on_shutdown(answer)` runs when the shim may end; it calls `answer` before it does.
+  TaskService(Container* container, std::function<void(std::function<void()> answer)> on_shutdown);
+
+  void Handle(wire::TtrpcCall call);
+
+ private:
+  void Connect(const wire::TtrpcCall& call);
+  void Shutdown(const wire::TtrpcCall& call);
+  void HandleSimple(const wire::TtrpcCall& call);
+
+  Container* container_;
+  std::function<void(std::function<void()> answer)> on_shutdown_;
+};
+
+}  // namespace gantry::shim
