@@ -112,14 +112,10 @@ TEST(NftablesTest, EncodesElementsAsTheHeadersSay) {
             "02000000"          // AF_INET, version 0
             "0600010074000000"  // table "t"
             "060002006d000000"  // set "m"
-            "2c000380"          // elements
-            "28000180"          // one
-            "10000180"          // its key
-            "0c000100"          // value: tcp . 8080
-            "060000001f900000"  //
-            "14000280"          // its data; the kernel wants the nest's own length
-            "0c000100ac110002")
-      << "documented below";
+            "28000380"          // elements
+            "24000180"          // one: its key and its data, a value each
+            "100001800c000100060000001f900000"
+            "100002800c000100ac11000200500000");
 }
 
 TEST(NftablesTest, ReadsBackWhatItWrote) {
