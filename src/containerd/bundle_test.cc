@@ -9,8 +9,8 @@ namespace gantry::containerd {
 namespace {
 
 TEST(StartOutputTest, ReadsAllForms) {
-  auto json = ParseStartOutput(
-      "{\"version\":3,\"address\":\"unix:///run/s/a\",\"protocol\":\"ttrpc\"}\n");
+  auto json =
+      ParseStartOutput("{\"version\":3,\"address\":\"unix:///run/s/a\",\"protocol\":\"ttrpc\"}\n");
   ASSERT_TRUE(json.ok());
   EXPECT_EQ(json->version, 3);
   EXPECT_EQ(json->address, "unix:///run/s/a");

@@ -16,6 +16,7 @@
 #include "containerd/server.h"
 #include "containerd/shim_directory.h"
 #include "containerd/snapshot_records.h"
+#include "containerd/streams.h"
 #include "records/database.h"
 #include "snapshots/native_snapshotter.h"
 #include "snapshots/overlayfs_snapshotter.h"
@@ -43,6 +44,7 @@ struct Daemon::State {
   EventExchange events;
   std::unique_ptr<wire::LoopThread> loop;
   std::unique_ptr<Collector> collector;
+  Streams streams;
   Parts parts{};
   // Its work may hold the shims, so these go first, and it waits for the last of them.
   wire::WorkerPool workers{kMaxWorkers};
@@ -72,6 +74,7 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   parts.database = database.get();
   parts.events = &events;
   parts.workers = &workers;
+  parts.streams = &streams;
   parts.blobs = blobs.get();
   collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters);
   parts.collector = collector.get();
@@ -115,6 +118,7 @@ Result<> Daemon::State::Serve(const Options& options) {
   std::vector<std::unique_ptr<grpc::Service>> services;
   services.push_back(MakeContainersService(&parts));
   services.push_back(MakeContentService(&parts));
+  services.push_back(MakeDiffService(&parts));
   services.push_back(MakeEventsService(&parts));
   services.push_back(MakeHealthService());
   services.push_back(MakeImagesService(&parts));
@@ -122,7 +126,9 @@ Result<> Daemon::State::Serve(const Options& options) {
   services.push_back(MakeLeasesService(&parts));
   services.push_back(MakeNamespacesService(&parts));
   services.push_back(MakeSnapshotsService(&parts));
+  services.push_back(MakeStreamingService(&parts));
   services.push_back(MakeTasksService(&parts));
+  services.push_back(MakeTransferService(&parts));
   services.push_back(MakeVersionService());
   server = TRY(Server::Start(options.address, std::move(services)));
   return {};

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the images library works on, over meta.db: the records of one namespace, under a lease that
+// lives as long as the work, so that nothing of an unfinished image is collected. Any thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "containerd/parts.h"
+#include "containerd/rpc.h"
+#include "images/library.h"
+
+namespace gantry::containerd {
+
+// A lease for a piece of work: the caller's own, or one made here and removed at the end.
+class WorkLease {
+ public:
+  static Result<WorkLease> Create(Parts* parts, const Caller& caller);
+  WorkLease(WorkLease&& other) noexcept;
+  WorkLease& operator=(WorkLease&&) = delete;
+  ~WorkLease();
+
+  // The caller with the lease.
+  const Caller& caller() const { return caller_; }
+
+ private:
+  WorkLease(Parts* parts, Caller caller, bool own)
+      : parts_(parts), caller_(std::move(caller)), own_(own) {}
+  Parts* parts_;
+  Caller caller_;
+  bool own_;
+};
+
+std::unique_ptr<images::ImageRecords> MakeImageRecords(Parts* parts, const Caller& caller);
+// Passes everything on to `snapshotter`, and leases what is made.
+std::unique_ptr<snapshots::Snapshotter> MakeLeasedSnapshotter(Parts* parts, const Caller& caller,
+                                                              snapshots::Snapshotter* snapshotter);
+
+oci::Platform ToPlatform(const std::string& os, const std::string& architecture,
+                         const std::string& variant);
+Result<oci::Descriptor> ToDescriptor(const ::containerd::types::Descriptor& proto);
+::containerd::types::Descriptor ToProto(const oci::Descriptor& descriptor);
+
+}  // namespace gantry::containerd

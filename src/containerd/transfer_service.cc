@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Transfer: what kind of source goes to what kind of destination.
+//
+//   ImageImportStream -> ImageStore         import an archive
+//   OCIRegistry       -> ImageStore         pull
+//   ImageStore        -> ImageExportStream  export
+//   ImageStore        -> ImageStore         tag
+#include "base/log.h"
+#include "containerd/image_records.h"
+#include "containerd/parts.h"
+#include "containerd/rpc.h"
+#include "containerd/services/transfer/v1/transfer.grpc.pb.h"
+#include "containerd/streams.h"
+#include "containerd/transfer_pull.h"
+#include "containerd/types/transfer/imagestore.pb.h"
+#include "containerd/types/transfer/importexport.pb.h"
+#include "containerd/types/transfer/progress.pb.h"
+#include "images/export.h"
+#include "images/import.h"
+#include "images/unpack.h"
+
+namespace gantry::containerd {
+namespace {
+
+namespace api = ::containerd::services::transfer::v1;
+namespace transfer = ::containerd::types::transfer;
+
+// One Transfer call; lives on its worker.
+class TransferCall {
+ public:
+  TransferCall(Parts* parts, const api::TransferRequest& request)
+      : parts_(parts), request_(request) {}
+
+  Result<> Run(const Caller& caller) {
+    if (!request_.options().progress_stream().empty()) {
+      progress_.emplace(
+          TRY(parts_->streams->Take(caller.ns, request_.options().progress_stream())));
+    }
+    WorkLease lease = TRY(WorkLease::Create(parts_, caller));
+    auto records = MakeImageRecords(parts_, lease.caller());
+    images::Library library{.blobs = parts_->blobs,
+                            .records = records.get(),
+                            .ns = caller.ns,
+                            .stop = {},
+                            .progress = [this](const images::Progress& step) { Report(step); }};
+    return Dispatch(lease.caller(), library);
+  }
+
+ private:
+  Result<> Dispatch(const Caller& caller, const images::Library& library) {
+    transfer::ImageImportStream import;
+    transfer::ImageExportStream export_stream;
+    transfer::OCIRegistry registry;
+    transfer::ImageStore from;
+    transfer::ImageStore to;
+    bool into_store = UnpackAny(request_.destination(), &to);
+    if (into_store && UnpackAny(request_.source(), &import)) {
+      return Import(caller, library, import, to);
+    }
+    if (into_store && UnpackAny(request_.source(), &registry)) {
+      auto image = TRY(PullImage(parts_, caller, library, registry, to));
+      return Unpack(caller, library, image.target, to);
+    }
+    if (UnpackAny(request_.source(), &from)) {
+      if (into_store) return Tag(library, from, to);
+      if (UnpackAny(request_.destination(), &export_stream)) {
+        return Export(caller, library, from, export_stream);
+      }
+    }
+    return Unimplemented("transfer from {} to {} is not supported", request_.source().type_url(),
+                         request_.destination().type_url());
+  }
+
+  Result<> Import(const Caller& caller, const images::Library& library,
+                  const transfer::ImageImportStream& from, const transfer::ImageStore& to) {
+    StreamUse stream(TRY(parts_->streams->Take(caller.ns, from.stream())));
+    StreamSource archive(stream.get());
+    images::ImportOptions options;
+    options.name = to.name();
+    for (const auto& reference : to.extra_references()) {
+      if (reference.is_prefix() && reference.add_digest()) options.digest_prefix = reference.name();
+    }
+    auto images = TRY_WITH(images::Import(library, archive, options), "importing images");
+    for (const auto& image : images) TRY(Unpack(caller, library, image.target, to));
+    return {};
+  }
+
+  Result<> Unpack(const Caller& caller, const images::Library& library,
+                  const oci::Descriptor& target, const transfer::ImageStore& to) {
+    for (const auto& unpack : to.unpacks()) {
+      auto* snapshotter = TRY(FindSnapshotter(*parts_, unpack.snapshotter()));
+      auto leased = MakeLeasedSnapshotter(parts_, caller, snapshotter);
+      TRY(images::Unpack(library, *leased, target,
+                         ToPlatform(unpack.platform().os(), unpack.platform().architecture(),
+                                    unpack.platform().variant())));
+    }
+    return {};
+  }
+
+  Result<> Export(const Caller& caller, const images::Library& library,
+                  const transfer::ImageStore& from, const transfer::ImageExportStream& to) {
+    StreamUse stream(TRY(parts_->streams->Take(caller.ns, to.stream())));
+    std::vector<std::string> names;
+    if (!from.name().empty()) names.push_back(from.name());
+    for (const auto& reference : from.extra_references()) names.push_back(reference.name());
+    std::vector<images::ImageRecord> images;
+    for (const std::string& name : names) images.push_back(TRY(FindImage(library, name)));
+    if (images.empty()) return InvalidArgument("exporting images: no name is given");
+    images::ExportOptions options;
+    if (to.platforms_size() == 1 && !to.all_platforms()) {
+      const auto& platform = to.platforms(0);
+      options.platform = ToPlatform(platform.os(), platform.architecture(), platform.variant());
+    }
+    StreamSink archive(stream.get());
+    TRY_WITH(images::Export(library, images, options, archive), "exporting images");
+    return {};
+  }
+
+  Result<> Tag(const images::Library& library, const transfer::ImageStore& from,
+               const transfer::ImageStore& to) {
+    if (to.name().empty()) return InvalidArgument("tagging image '{}': no new name", from.name());
+    auto image = TRY(FindImage(library, from.name()));
+    image.name = to.name();
+    if (!to.labels().empty()) image.labels = ToLabels(to.labels());
+    return library.records->PutImage(image);
+  }
+
+  static Result<images::ImageRecord> FindImage(const images::Library& library,
+                                               const std::string& name) {
+    auto image = TRY(library.records->FindImage(name));
+    if (!image.has_value()) return NotFound("image \"{}\": not found", name);
+    return *std::move(image);
+  }
+
+  // A client that does not follow the progress gets its images all the same.
+  void Report(const images::Progress& step) {
+    if (!progress_.has_value()) return;
+    transfer::Progress message;
+    message.set_event(step.event);
+    message.set_name(step.name);
+    message.set_progress(static_cast<int64_t>(step.done_bytes));
+    message.set_total(static_cast<int64_t>(step.total_bytes));
+    if (step.descriptor.has_value()) *message.mutable_desc() = ToProto(*step.descriptor);
+    (void)progress_->get()->Send(message);
+  }
+
+  Parts* parts_;
+  const api::TransferRequest& request_;
+  std::optional<StreamUse> progress_;
+};
+
+class TransferService : public api::Transfer::CallbackService {
+ public:
+  explicit TransferService(Parts* parts) : parts_(parts) {}
+
+ private:
+  grpc::ServerUnaryReactor* Transfer(Context* context, const api::TransferRequest* request,
+                                     google::protobuf::Empty*) override {
+    return AnswerCallerOn(*parts_->workers, context,
+                          [this, request](const Caller& caller) -> Result<> {
+                            return TransferCall(parts_, *request).Run(caller);
+                          });
+  }
+
+  Parts* parts_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeTransferService(Parts* parts) {
+  return std::make_unique<TransferService>(parts);
+}
+
+}  // namespace gantry::containerd
