@@ -9,6 +9,7 @@
 
 #include "containerd/parts.h"
 #include "containerd/rpc.h"
+#include "containerd/types/descriptor.pb.h"
 #include "images/library.h"
 
 namespace gantry::containerd {

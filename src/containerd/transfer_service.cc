@@ -29,8 +29,8 @@ namespace transfer = ::containerd::types::transfer;
 // One Transfer call; lives on its worker.
 class TransferCall {
  public:
-  TransferCall(Parts* parts, const api::TransferRequest& request)
-      : parts_(parts), request_(request) {}
+  TransferCall(Parts* parts, const api::TransferRequest& request, StopToken stop)
+      : parts_(parts), request_(request), stop_(std::move(stop)) {}
 
   Result<> Run(const Caller& caller) {
     if (!request_.options().progress_stream().empty()) {
@@ -42,7 +42,7 @@ class TransferCall {
     images::Library library{.blobs = parts_->blobs,
                             .records = records.get(),
                             .ns = caller.ns,
-                            .stop = {},
+                            .stop = stop_,
                             .progress = [this](const images::Progress& step) { Report(step); }};
     return Dispatch(lease.caller(), library);
   }
@@ -147,7 +147,24 @@ class TransferCall {
 
   Parts* parts_;
   const api::TransferRequest& request_;
+  const StopToken stop_;
   std::optional<StreamUse> progress_;
+};
+
+// Stops the work when the client goes.
+class TransferReactor : public grpc::ServerUnaryReactor {
+ public:
+  Result<StopToken> token() const {
+    if (!stop_.ok()) return stop_.error();
+    return stop_.value().token();
+  }
+  void OnCancel() override {
+    if (stop_.ok()) stop_->RequestStop();
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  Result<StopSource> stop_ = StopSource::Create();
 };
 
 class TransferService : public api::Transfer::CallbackService {
@@ -157,10 +174,17 @@ class TransferService : public api::Transfer::CallbackService {
  private:
   grpc::ServerUnaryReactor* Transfer(Context* context, const api::TransferRequest* request,
                                      google::protobuf::Empty*) override {
-    return AnswerCallerOn(*parts_->workers, context,
-                          [this, request](const Caller& caller) -> Result<> {
-                            return TransferCall(parts_, *request).Run(caller);
-                          });
+    auto* reactor = new TransferReactor();
+    parts_->workers->Run([this, reactor, request, caller = CallerOf(*context)] {
+      reactor->Finish(ToStatus(Run(*reactor, *request, caller)));
+    });
+    return reactor;
+  }
+
+  Result<> Run(TransferReactor& reactor, const api::TransferRequest& request,
+               const Result<Caller>& caller) {
+    TRY(caller);
+    return TransferCall(parts_, request, TRY(reactor.token())).Run(*caller);
   }
 
   Parts* parts_;
