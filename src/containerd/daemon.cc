@@ -7,11 +7,11 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/pid_file.h"
 #include "containerd/collector.h"
 #include "containerd/event_exchange.h"
 #include "containerd/event_listener.h"
 #include "containerd/parts.h"
-#include "base/pid_file.h"
 #include "containerd/records.h"
 #include "containerd/server.h"
 #include "containerd/shim_directory.h"

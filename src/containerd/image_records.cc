@@ -7,7 +7,6 @@
 #include "containerd/content_write.h"
 #include "containerd/event_exchange.h"
 #include "containerd/events/image.pb.h"
-#include "containerd/events/snapshot.pb.h"
 #include "containerd/names.h"
 #include "containerd/records.h"
 #include "records/database.h"
@@ -92,71 +91,16 @@ class SqlImageRecords : public images::ImageRecords {
     return {};
   }
 
- private:
-  Parts* parts_;
-  const Caller caller_;
-};
-
-class LeasedSnapshotter : public snapshots::Snapshotter {
- public:
-  LeasedSnapshotter(Parts* parts, Caller caller, snapshots::Snapshotter* inner)
-      : parts_(parts), caller_(std::move(caller)), inner_(inner) {}
-
-  std::string_view name() const override { return inner_->name(); }
-
-  Result<std::vector<snapshots::Mount>> Prepare(const std::string& ns, const std::string& key,
-                                                const std::string& parent,
-                                                const snapshots::Labels& labels) override {
-    TRY(Lease(key));
-    auto mounts = TRY(inner_->Prepare(ns, key, parent, labels));
-    ::containerd::events::SnapshotPrepare event;
-    event.set_key(key);
-    event.set_parent(parent);
-    event.set_snapshotter(std::string(name()));
-    parts_->events->Publish(ns, "/snapshot/prepare", event);
-    return mounts;
-  }
-  Result<std::vector<snapshots::Mount>> View(const std::string& ns, const std::string& key,
-                                             const std::string& parent,
-                                             const snapshots::Labels& labels) override {
-    TRY(Lease(key));
-    return inner_->View(ns, key, parent, labels);
-  }
-  Result<std::vector<snapshots::Mount>> Mounts(const std::string& ns,
-                                               const std::string& key) override {
-    return inner_->Mounts(ns, key);
-  }
-  Result<> Commit(const std::string& ns, const std::string& name, const std::string& key,
-                  const snapshots::Labels& labels, std::optional<snapshots::Usage> usage) override {
-    TRY(Lease(name));
-    TRY(inner_->Commit(ns, name, key, labels, usage));
-    ::containerd::events::SnapshotCommit event;
-    event.set_key(key);
-    event.set_name(name);
-    event.set_snapshotter(std::string(this->name()));
-    parts_->events->Publish(ns, "/snapshot/commit", event);
-    return {};
-  }
-  Result<> Remove(const std::string& ns, const std::string& key) override {
-    return inner_->Remove(ns, key);
-  }
-  Result<snapshots::Usage> GetUsage(const std::string& ns, const std::string& key) override {
-    return inner_->GetUsage(ns, key);
-  }
-  Result<> Recover() override { return inner_->Recover(); }
-  snapshots::SnapshotRecords& records() override { return inner_->records(); }
-
- private:
-  Result<> Lease(const std::string& key) {
+  Result<> KeepSnapshot(std::string_view snapshotter, const std::string& key) override {
     auto guard = parts_->collector->Hold();
     auto tx = TRY(parts_->database->Begin());
-    TRY(AddToLease(tx, caller_.ns, caller_.lease, "snapshots/" + std::string(name()), key));
+    TRY(AddToLease(tx, caller_.ns, caller_.lease, fmt::format("snapshots/{}", snapshotter), key));
     return tx.Commit();
   }
 
+ private:
   Parts* parts_;
   const Caller caller_;
-  snapshots::Snapshotter* inner_;
 };
 
 }  // namespace
@@ -193,11 +137,6 @@ WorkLease::~WorkLease() {
 
 std::unique_ptr<images::ImageRecords> MakeImageRecords(Parts* parts, const Caller& caller) {
   return std::make_unique<SqlImageRecords>(parts, caller);
-}
-
-std::unique_ptr<snapshots::Snapshotter> MakeLeasedSnapshotter(Parts* parts, const Caller& caller,
-                                                              snapshots::Snapshotter* snapshotter) {
-  return std::make_unique<LeasedSnapshotter>(parts, caller, snapshotter);
 }
 
 oci::Platform ToPlatform(const std::string& os, const std::string& architecture,

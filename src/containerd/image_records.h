@@ -34,9 +34,6 @@ class WorkLease {
 };
 
 std::unique_ptr<images::ImageRecords> MakeImageRecords(Parts* parts, const Caller& caller);
-// Passes everything on to `snapshotter`, and leases what is made.
-std::unique_ptr<snapshots::Snapshotter> MakeLeasedSnapshotter(Parts* parts, const Caller& caller,
-                                                              snapshots::Snapshotter* snapshotter);
 
 oci::Platform ToPlatform(const std::string& os, const std::string& architecture,
                          const std::string& variant);

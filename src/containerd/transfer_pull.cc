@@ -53,10 +53,9 @@ std::set<std::string> InsecureHosts(const transfer::OCIRegistry& from) {
 
 }  // namespace
 
-Result<images::ImageRecord> PullImage(Parts* parts, const Caller& caller,
-                                      const images::Library& library,
-                                      const transfer::OCIRegistry& from,
-                                      const transfer::ImageStore& to) {
+Result<> PullImage(Parts* parts, const Caller& caller, const images::Library& library,
+                   const transfer::OCIRegistry& from, const transfer::ImageStore& to,
+                   images::BeforeRecord before_record) {
   std::optional<StreamUse> auth;
   registry::ClientOptions options;
   options.insecure_hosts = InsecureHosts(from);
@@ -75,7 +74,9 @@ Result<images::ImageRecord> PullImage(Parts* parts, const Caller& caller,
     pull.platform = ToPlatform(platform.os(), platform.architecture(), platform.variant());
   }
   const std::string& name = to.name().empty() ? from.reference() : to.name();
-  return images::Pull(library, *client, from.reference(), name, pull);
+  pull.before_record = std::move(before_record);
+  TRY(images::Pull(library, *client, from.reference(), name, pull));
+  return {};
 }
 
 }  // namespace gantry::containerd

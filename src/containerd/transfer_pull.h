@@ -12,9 +12,9 @@
 namespace gantry::containerd {
 
 // Blocks. Credentials are asked for over the stream that the source names.
-Result<images::ImageRecord> PullImage(Parts* parts, const Caller& caller,
-                                      const images::Library& library,
-                                      const ::containerd::types::transfer::OCIRegistry& from,
-                                      const ::containerd::types::transfer::ImageStore& to);
+Result<> PullImage(Parts* parts, const Caller& caller, const images::Library& library,
+                   const ::containerd::types::transfer::OCIRegistry& from,
+                   const ::containerd::types::transfer::ImageStore& to,
+                   images::BeforeRecord before_record);
 
 }  // namespace gantry::containerd

@@ -59,8 +59,8 @@ class TransferCall {
       return Import(caller, library, import, to);
     }
     if (into_store && UnpackAny(request_.source(), &registry)) {
-      auto image = TRY(PullImage(parts_, caller, library, registry, to));
-      return Unpack(caller, library, image.target, to);
+      return PullImage(parts_, caller, library, registry, to,
+                       [&](const oci::Descriptor& target) { return Unpack(library, target, to); });
     }
     if (UnpackAny(request_.source(), &from)) {
       if (into_store) return Tag(library, from, to);
@@ -81,17 +81,18 @@ class TransferCall {
     for (const auto& reference : to.extra_references()) {
       if (reference.is_prefix() && reference.add_digest()) options.digest_prefix = reference.name();
     }
-    auto images = TRY_WITH(images::Import(library, archive, options), "importing images");
-    for (const auto& image : images) TRY(Unpack(caller, library, image.target, to));
+    options.before_record = [&](const oci::Descriptor& target) {
+      return Unpack(library, target, to);
+    };
+    TRY_WITH(images::Import(library, archive, options), "importing images");
     return {};
   }
 
-  Result<> Unpack(const Caller& caller, const images::Library& library,
-                  const oci::Descriptor& target, const transfer::ImageStore& to) {
+  Result<> Unpack(const images::Library& library, const oci::Descriptor& target,
+                  const transfer::ImageStore& to) {
     for (const auto& unpack : to.unpacks()) {
       auto* snapshotter = TRY(FindSnapshotter(*parts_, unpack.snapshotter()));
-      auto leased = MakeLeasedSnapshotter(parts_, caller, snapshotter);
-      TRY(images::Unpack(library, *leased, target,
+      TRY(images::Unpack(library, *snapshotter, target,
                          ToPlatform(unpack.platform().os(), unpack.platform().architecture(),
                                     unpack.platform().variant())));
     }
