@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// fuzz: containerd/filters.cc
+// link: re2
 #include <cstddef>
 #include <cstdint>
 
