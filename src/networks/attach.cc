@@ -241,6 +241,7 @@ Result<> KernelController::Detach(const std::string& container_id) {
   if (!elements.empty()) {
     auto socket = TRY(netfilter_sockets_.Take());
     note(firewall_.Remove(socket.get(), elements));
+    ForgetUdpLater(endpoints);
   }
   for (const Endpoint& endpoint : endpoints) {
     if (endpoint.ports.empty()) continue;

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "networks/controller.h"
 
+#include <arpa/inet.h>
 #include <linux/netlink.h>
+#include <netinet/in.h>
 
+#include <algorithm>
 #include <system_error>
 
 #include "base/io.h"
 #include "base/log.h"
+#include "kernel/conntrack.h"
 #include "kernel/rtnetlink.h"
 
 namespace gantry::networks {
@@ -145,6 +149,26 @@ void KernelController::CheckDeadLater(const std::string& link) {
       auto deleted = DeleteLink(link);
       if (!deleted.ok()) log::Warning("{}", deleted.error().message());
     });
+  });
+}
+
+// Clients that go on sending to a published udp port must find the next container there.
+void KernelController::ForgetUdpLater(const std::vector<Endpoint>& endpoints) {
+  std::vector<in_addr> addresses;
+  for (const Endpoint& endpoint : endpoints) {
+    bool udp = std::any_of(endpoint.ports.begin(), endpoint.ports.end(),
+                           [](const PublishedPort& p) { return p.protocol == Protocol::kUdp; });
+    if (udp) addresses.push_back({htonl(endpoint.address.value)});
+  }
+  if (addresses.empty()) return;
+  loop_->Post([this, addresses] {
+    auto forget = [&]() -> Result<> {
+      auto socket = TRY(netfilter_sockets_.Take());
+      TRY(kernel::ForgetConnections(socket.get(), IPPROTO_UDP, addresses));
+      return {};
+    };
+    auto forgotten = forget();
+    if (!forgotten.ok()) log::Warning("{}", forgotten.error().message());
   });
 }
 

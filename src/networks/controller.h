@@ -81,6 +81,7 @@ class KernelController : public Controller {
   // restarts a proxy that ended.
   void RefillLater();
   void CheckDeadLater(const std::string& link);
+  void ForgetUdpLater(const std::vector<Endpoint>& endpoints);
   void WatchProxy();
   void RestartProxy();
 

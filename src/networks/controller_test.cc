@@ -475,6 +475,42 @@ TEST_F(ControllerTest, AProxyThatIsKilledComesBack) {
             "the published port");
 }
 
+TEST_F(ControllerTest, AUdpFlowFindsTheNextContainer) {
+  std::vector<PortRequest> ports{{"", 8080, 0, 80, Protocol::kUdp}};
+  Where to = Where::Of(kHostAddress, 8080);
+  UniqueFd client = SocketIn(other_.fd, AF_INET, SOCK_DGRAM, 100);
+  ASSERT_EQ(::connect(client.get(), to.get(), to.size), 0);
+  char buffer[8];
+  {
+    UniqueFd inside = NamespaceOf(AttachOne(1, ports));
+    UniqueFd udp = Serve(inside, SOCK_DGRAM, 80);
+    ASSERT_EQ(::send(client.get(), "one", 3, 0), 3);
+    ASSERT_EQ(::recv(udp.get(), buffer, sizeof buffer, 0), 3);
+  }
+  ASSERT_TRUE(controller_->Detach(ContainerId(1)).ok());
+  UniqueFd inside = NamespaceOf(AttachOne(2, ports));
+  UniqueFd udp = Serve(inside, SOCK_DGRAM, 80);
+  // The client never pauses long enough for the kernel to forget it by itself.
+  WaitUntil(
+      [&] {
+        (void)::send(client.get(), "two", 3, 0);
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        return ::recv(udp.get(), buffer, sizeof buffer, MSG_DONTWAIT) == 3;
+      },
+      "the flow");
+}
+
+TEST_F(ControllerTest, NeighboursTalkThoughBridgedPacketsAreFiltered) {
+  const char* setting = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+  if (!PathExists(setting)) GTEST_SKIP() << "this kernel has no br_netfilter";
+  ASSERT_TRUE(WriteFile(setting, "1").ok());
+  Endpoint a = AttachOne(1);
+  Endpoint b = AttachOne(2);
+  UniqueFd inside = NamespaceOf(a);
+  UniqueFd tcp = Serve(inside, SOCK_STREAM, 80);
+  EXPECT_EQ(TcpPing(NamespaceOf(b), a.address.ToString(), 80, tcp), b.address.ToString());
+}
+
 TEST_F(ControllerTest, ManyAttachSideBySideAndManyPorts) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
@@ -531,8 +567,9 @@ TEST_F(ControllerTest, DISABLED_Measure) {
     }
     std::sort(attach.begin(), attach.end());
     std::sort(detach.begin(), detach.end());
-    fmt::print("{:4} ports: attach {:.2f} ms median, {:.2f} p90; detach {:.2f} median, {:.2f} p90\n",
-               ports, attach[15], attach[27], detach[15], detach[27]);
+    fmt::print(
+        "{:4} ports: attach {:.2f} ms median, {:.2f} p90; detach {:.2f} median, {:.2f} p90\n",
+        ports, attach[15], attach[27], detach[15], detach[27]);
   }
 }
 

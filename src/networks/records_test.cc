@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "networks/records.h"
+
+#include <gtest/gtest.h>
+
+#include "networks/proxy_client.h"
+
+namespace gantry::networks {
+namespace {
+
+Endpoint AnEndpoint() {
+  Endpoint endpoint;
+  endpoint.id = "e";
+  endpoint.container_id = "c";
+  endpoint.network_id = "n";
+  endpoint.network_name = "bridge";
+  endpoint.hostname = "host";
+  endpoint.address = *formats::Ipv4Address::Parse("172.17.0.2");
+  endpoint.prefix_length = 16;
+  endpoint.gateway = *formats::Ipv4Address::Parse("172.17.0.1");
+  endpoint.mac = formats::MacAddress::Of(endpoint.address);
+  endpoint.host_link = "veth0123456";
+  endpoint.interface = "eth0";
+  endpoint.netns_path = "/run/x/netns/c";
+  endpoint.ports = {{"0.0.0.0", 8080, 80, Protocol::kTcp}, {"::", 8080, 80, Protocol::kTcp}};
+  return endpoint;
+}
+
+TEST(RecordsTest, EndpointsGoThereAndBack) {
+  Endpoint endpoint = AnEndpoint();
+  Endpoint back = *DecodeEndpoint(EncodeEndpoint(endpoint));
+  EXPECT_EQ(EncodeEndpoint(back), EncodeEndpoint(endpoint));
+  EXPECT_EQ(back.address, endpoint.address);
+  EXPECT_EQ(back.mac, endpoint.mac);
+  EXPECT_EQ(back.ports, endpoint.ports);
+}
+
+TEST(RecordsTest, NetworksGoThereAndBack) {
+  Network network;
+  network.id = "n";
+  network.name = "bridge";
+  network.bridge = "gantry0";
+  network.subnet = *formats::Ipv4Prefix::Parse("172.17.0.0/16");
+  network.gateway = *formats::Ipv4Address::Parse("172.17.0.1");
+  network.internal = true;
+  network.labels = {{"a", "b"}};
+  network.created = FromUnixNanos(1'700'000'000'000'000'000);
+  Network back = *DecodeNetwork(EncodeNetwork(network));
+  EXPECT_EQ(EncodeNetwork(back), EncodeNetwork(network));
+  EXPECT_EQ(back.subnet, network.subnet);
+  EXPECT_TRUE(back.internal);
+}
+
+TEST(RecordsTest, RefusesWhatMakesNoSense) {
+  std::string good = EncodeEndpoint(AnEndpoint());
+  for (auto [from, to] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"172.17.0.2", "172.17.0.256"},
+           {"\"prefixLength\":16", "\"prefixLength\":33"},
+           {"\"hostPort\":8080", "\"hostPort\":65536"},
+           {"\"protocol\":\"tcp\"", "\"protocol\":\"icmp\""},
+           {"02:42:ac", "02:42:xx"},
+           {"\"id\":\"e\"", "\"id\":\"\""}}) {
+    std::string bad = good;
+    ASSERT_NE(bad.find(from), std::string::npos) << from;
+    bad.replace(bad.find(from), std::string_view(from).size(), to);
+    EXPECT_FALSE(DecodeEndpoint(bad).ok()) << bad;
+  }
+  EXPECT_FALSE(DecodeEndpoint("").ok());
+  EXPECT_FALSE(DecodeNetwork("{}").ok());
+}
+
+TEST(PortsTest, WishesBecomeListenersAndListenersBecomePorts) {
+  formats::Ipv4Address target = *formats::Ipv4Address::Parse("172.17.0.2");
+  std::vector<PortRequest> wishes{{"", 8080, 0, 80, Protocol::kTcp},
+                                  {"127.0.0.1", 0, 0, 53, Protocol::kUdp},
+                                  {"::1", 9000, 9009, 90, Protocol::kTcp}};
+  auto listeners = ListenersFor(wishes, target, true);
+  ASSERT_EQ(listeners.size(), 3u);
+  EXPECT_EQ(listeners[0].addresses, (std::vector<std::string>{"0.0.0.0", "::"}));
+  EXPECT_EQ(listeners[0].last_port, 8080);
+  EXPECT_EQ(listeners[2].last_port, 9009);
+  EXPECT_EQ(ListenersFor(wishes, target, false)[0].addresses.size(), 1u);
+
+  auto ports = PublishedBy(listeners, {8080, 40000, 9001});
+  ASSERT_EQ(ports.size(), 4u);
+  EXPECT_EQ(ports[1], (PublishedPort{"::", 8080, 80, Protocol::kTcp}));
+  EXPECT_EQ(ports[2], (PublishedPort{"127.0.0.1", 40000, 53, Protocol::kUdp}));
+  // After a restart the same listeners come out of the ports.
+  listeners[1].first_port = listeners[1].last_port = 40000;
+  listeners[2].first_port = listeners[2].last_port = 9001;
+  EXPECT_EQ(ListenersFor(ports, target), listeners);
+}
+
+TEST(PortsTest, RefusalsSayWhatDockerSays) {
+  formats::ProxyFailure failure{0, "0.0.0.0", 80, EADDRINUSE, "somebody", "bind: in use"};
+  std::vector<formats::ProxyListener> listeners{{"udp", {"0.0.0.0"}, 80, 80, "172.17.0.2", 80}};
+  EXPECT_EQ(BindError(failure, listeners).message(),
+            "Bind for 0.0.0.0:80 failed: port is already allocated");
+  failure.holder = "";
+  failure.address = "::";
+  Error error = BindError(failure, listeners);
+  EXPECT_EQ(error.kind(), ErrorKind::kAlreadyExists);
+  EXPECT_EQ(error.message(), "Error starting userland proxy: listen udp6 [::]:80: bind: in use");
+}
+
+}  // namespace
+}  // namespace gantry::networks
