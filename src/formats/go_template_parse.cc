@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cstdlib>
 
 #include "formats/go_template.h"
 #include "formats/go_template_functions.h"
@@ -286,10 +287,11 @@ class Parser {
     if (auto [p, e] = std::from_chars(digits.data(), stop, whole); e == std::errc() && p == stop) {
       return Json(whole);
     }
-    double real = 0;
-    if (auto [p, e] = std::from_chars(digits.data(), stop, real); e == std::errc() && p == stop) {
-      return Json(real);
-    }
+    // strtod(3), since std::from_chars would need libm at the CLI's start.
+    std::string copy(digits);
+    char* end_of_real = nullptr;
+    double real = std::strtod(copy.c_str(), &end_of_real);
+    if (*end_of_real == '\0') return Json(real);
     return Failure(fmt::format("bad number syntax: \"{}\"", word));
   }
 

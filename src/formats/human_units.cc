@@ -5,8 +5,9 @@
 
 #include <array>
 #include <cctype>
-#include <charconv>
+#include <cstdlib>
 #include <limits>
+#include <optional>
 #include <span>
 
 namespace gantry::formats {
@@ -19,6 +20,18 @@ std::string Scale(double size, double base, int digits, std::span<const char* co
     ++unit;
   }
   return fmt::format("{:.{}g}{}", size, digits, units[unit]);
+}
+
+// A decimal number without an exponent. strtod(3), since std::from_chars would need libm at start.
+std::optional<double> ParseDecimal(std::string_view text) {
+  if (text.empty() || text.find_first_not_of("-0123456789.") != std::string_view::npos) {
+    return std::nullopt;
+  }
+  std::string copy(text);
+  char* end = nullptr;
+  double value = std::strtod(copy.c_str(), &end);
+  if (*end != '\0') return std::nullopt;
+  return value;
 }
 
 // The factor of a unit of time in nanoseconds, or 0.
@@ -58,13 +71,11 @@ Result<int64_t> ParseBinarySize(std::string_view text) {
   if (last == std::string_view::npos) return InvalidArgument("invalid size: '{}'", text);
   std::string_view number = text.substr(0, text[last] == ' ' ? last : last + 1);
   std::string_view suffix = text.substr(last + 1);
-  double size = 0;
-  const char* end = number.data() + number.size();
-  auto [stop, error] = std::from_chars(number.data(), end, size);
-  if (error != std::errc() || stop != end) {
+  std::optional<double> size = ParseDecimal(number);
+  if (!size) {
     return InvalidArgument("strconv.ParseFloat: parsing \"{}\": invalid syntax", number);
   }
-  if (size < 0) return InvalidArgument("invalid size: '{}'", text);
+  if (*size < 0) return InvalidArgument("invalid size: '{}'", text);
   double factor = 1;
   if (!suffix.empty()) {
     std::string lower;
@@ -77,7 +88,7 @@ Result<int64_t> ParseBinarySize(std::string_view text) {
     }
     factor = static_cast<double>(uint64_t{1} << (10 * power));
   }
-  double bytes = size * factor;
+  double bytes = *size * factor;
   if (bytes >= 9.2e18) return InvalidArgument("invalid size: '{}'", text);
   return static_cast<int64_t>(bytes);
 }
@@ -113,10 +124,8 @@ Result<std::chrono::nanoseconds> ParseGoDuration(std::string_view text) {
     size_t digits = rest.find_first_not_of("0123456789.");
     std::string_view number = rest.substr(0, digits);
     if (number.empty() || number == ".") return bad();
-    double value = 0;
-    const char* end = number.data() + number.size();
-    auto [stop, error] = std::from_chars(number.data(), end, value, std::chars_format::fixed);
-    if (error != std::errc() || stop != end) return bad();
+    std::optional<double> value = ParseDecimal(number);
+    if (!value) return bad();
     rest = digits == std::string_view::npos ? std::string_view() : rest.substr(digits);
     size_t unit_end = rest.find_first_of("0123456789.");
     std::string_view unit = rest.substr(0, unit_end);
@@ -125,7 +134,7 @@ Result<std::chrono::nanoseconds> ParseGoDuration(std::string_view text) {
     if (nanos == 0) {
       return InvalidArgument("time: unknown unit \"{}\" in duration \"{}\"", unit, text);
     }
-    total += value * nanos;
+    total += *value * nanos;
     if (total > static_cast<double>(std::numeric_limits<int64_t>::max() / 2)) return bad();
     rest = unit_end == std::string_view::npos ? std::string_view() : rest.substr(unit_end);
   }

@@ -55,7 +55,10 @@ Result<int> Join(Cli& cli, const std::string& name, const Json& info, const Join
     ResizeToOurs(*api, ContainerPath(id));
   }
   RelayEnd end = TRY(relay.Run(std::move(attach.connection).Hijack()));
-  if (end == RelayEnd::kDetached) return 0;
+  if (end == RelayEnd::kDetached) {
+    if (join.start) return 0;
+    return MakeError(ErrorKind::kCancelled, "read escape sequence");
+  }
   return ReadExitCode(wait);
 }
 

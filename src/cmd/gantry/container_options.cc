@@ -45,6 +45,28 @@ bool IsAddress(const std::string& text) {
          ::inet_pton(AF_INET6, text.c_str(), buffer) == 1;
 }
 
+// "net_admin" to "CAP_NET_ADMIN".
+Strings CapabilityNames(const Strings& names) {
+  Strings out;
+  for (std::string name : names) {
+    for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    if (name != "ALL" && name.substr(0, 4) != "CAP_") name.insert(0, "CAP_");
+    out.push_back(std::move(name));
+  }
+  return out;
+}
+
+// What inspect shows as empty rather than null when nothing was asked for.
+Json EmptyHostConfig() {
+  Json host = Json::MakeObject({{"PortBindings", Json::MakeObject()}});
+  for (const char* list : {"Devices", "Dns", "DnsOptions", "DnsSearch", "Ulimits",
+                           "BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps",
+                           "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps"}) {
+    host.Set(list, Json::MakeArray());
+  }
+  return host;
+}
+
 bool IsContainerMode(const std::string& mode) {
   return mode.size() > 10 && mode.substr(0, 10) == "container:";
 }
@@ -53,7 +75,7 @@ bool IsContainerMode(const std::string& mode) {
 
 Result<ContainerRequest> ContainerOptions::Build(const Flags& flags, const Strings& args) {
   Json config = Json::MakeObject();
-  Json host = Json::MakeObject();
+  Json host = EmptyHostConfig();
   TRY(BuildProcess(flags, args, &config));
   TRY(BuildHealth(flags, &config));
   TRY(BuildPorts(&config, &host));
@@ -218,8 +240,8 @@ Result<> ContainerOptions::BuildIsolation(const Flags& flags, Json* host) const 
 
 Result<> ContainerOptions::BuildSecurity(Json* host) const {
   if (privileged_) host->Set("Privileged", true);
-  SetUnlessEmpty(host, "CapAdd", cap_add_);
-  SetUnlessEmpty(host, "CapDrop", cap_drop_);
+  SetUnlessEmpty(host, "CapAdd", CapabilityNames(cap_add_));
+  SetUnlessEmpty(host, "CapDrop", CapabilityNames(cap_drop_));
   for (const std::string& rule : device_rules_)
     host->MutableMember("DeviceCgroupRules").Append(rule);
   for (const std::string& device : devices_) {

@@ -61,7 +61,7 @@ Result<int> ExecAttached(Api* api, const std::string& id, const ExecFlags& exec)
   ApiStream stream = TRY(api->Open(start));
   if (exec.tty) ResizeToOurs(*api, path);
   RelayEnd end = TRY(relay.Run(std::move(stream.connection).Hijack()));
-  if (end == RelayEnd::kDetached) return 0;
+  if (end == RelayEnd::kDetached) return MakeError(ErrorKind::kCancelled, "read escape sequence");
   Json state = TRY(api->Get(path + "/json"));
   return static_cast<int>(state["ExitCode"].AsInt());
 }

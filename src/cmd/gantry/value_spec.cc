@@ -46,8 +46,10 @@ Result<std::vector<std::string>> ReadPairsFile(const std::string& path, bool fro
       return InvalidArgument("invalid env file ({}): variable '{}' contains whitespaces", path,
                              name);
     }
-    if (equals != std::string_view::npos || !from_environment) {
+    if (equals != std::string_view::npos) {
       pairs.emplace_back(line);
+    } else if (!from_environment) {
+      continue;
     } else if (const char* value = std::getenv(std::string(name).c_str())) {
       pairs.push_back(fmt::format("{}={}", name, value));
     }

@@ -14,8 +14,8 @@ namespace gantry::cli {
 
 // "NAME=value" as it is; "NAME" takes the value of our own environment, if there is one.
 Result<std::string> ParseVariable(const std::string& text);
-// The lines of a file of variables or labels; '#' begins a comment. `from_environment`: a name
-// alone takes our own variable, or is left out.
+// The lines of a file of variables or labels; '#' begins a comment. A name alone is left out,
+// unless `from_environment` and we have that variable.
 Result<std::vector<std::string>> ReadPairsFile(const std::string& path, bool from_environment);
 
 // "nofile=1024:2048" to {"Name", "Soft", "Hard"}; -1 is no limit.
