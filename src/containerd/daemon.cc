@@ -145,6 +145,6 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Options& options) {
   return std::unique_ptr<Daemon>(new Daemon(std::move(state)));
 }
 
-void Daemon::Stop() { state_->server->Stop(); }
+bool Daemon::Stop() { return state_->server->Stop(); }
 
 }  // namespace gantry::containerd

@@ -15,8 +15,9 @@ class Daemon {
   // Serves when it returns.
   static Result<std::unique_ptr<Daemon>> Start(const Options& options);
   ~Daemon();
-  // Ends the service; tasks and their shims go on.
-  void Stop();
+  // Ends the service; tasks and their shims go on. False: some requests do not end, and the caller
+  // must leave without destroying the daemon.
+  bool Stop();
 
  private:
   struct State;

@@ -8,12 +8,16 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <future>
+#include <thread>
 
 namespace gantry::containerd {
 namespace {
 
 constexpr int kMaxMessageBytes = 16 << 20;
-constexpr auto kStopPatience = std::chrono::seconds(2);
+// Long enough for a task to be created; whoever follows events or waits is cut off after it.
+constexpr auto kStopPatience = std::chrono::milliseconds(250);
+constexpr auto kCancelPatience = std::chrono::seconds(2);
 
 }  // namespace
 
@@ -23,11 +27,11 @@ struct Server::State {
   std::string address;
 };
 
-Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Server::Server(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Result<std::unique_ptr<Server>> Server::Start(
     const std::string& address, std::vector<std::unique_ptr<grpc::Service>> services) {
-  auto state = std::make_unique<State>();
+  auto state = std::make_shared<State>();
   state->services = std::move(services);
   state->address = address;
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -48,14 +52,22 @@ Result<std::unique_ptr<Server>> Server::Start(
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
-void Server::Stop() {
-  if (state_->server == nullptr) return;
-  state_->server->Shutdown(std::chrono::system_clock::now() + kStopPatience);
-  state_->server->Wait();
-  state_->server.reset();
+bool Server::Stop() {
+  if (state_->server == nullptr) return true;
   ::unlink(state_->address.c_str());
+  // Shutdown waits for every call, however long; nothing says so before.
+  auto ended = std::make_shared<std::promise<void>>();
+  auto future = ended->get_future();
+  std::thread([state = state_, ended] {
+    state->server->Shutdown(std::chrono::system_clock::now() + kStopPatience);
+    state->server->Wait();
+    ended->set_value();
+  }).detach();
+  if (future.wait_for(kStopPatience + kCancelPatience) != std::future_status::ready) return false;
+  state_->server.reset();
+  return true;
 }
 
-Server::~Server() { Stop(); }
+Server::~Server() { (void)Stop(); }
 
 }  // namespace gantry::containerd

@@ -19,13 +19,14 @@ class Server {
   static Result<std::unique_ptr<Server>> Start(
       const std::string& address, std::vector<std::unique_ptr<grpc::Service>> services);
   ~Server();
-  // Refuses new requests, gives running ones some seconds, then cancels them.
-  void Stop();
+  // Refuses new requests, gives running ones a moment, then cancels them. False when some do not
+  // end all the same, since a shim does not answer: then only the end of the process is left.
+  bool Stop();
 
  private:
   struct State;
-  explicit Server(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  explicit Server(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace gantry::containerd
