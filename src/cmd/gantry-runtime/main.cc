@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// gantry-runtime, the OCI runtime: global options, then one command. An error goes to stderr and to
+// --log as the last record of level "error", from where callers take its text; the exit code is 1
+// (255 for a failed `exec`).
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "cmd/gantry-runtime/arguments.h"
+#include "cmd/gantry-runtime/commands.h"
+#include "formats/json.h"
+#include "oci/runtime_spec.h"
+
+namespace gantry::cmd {
+namespace {
+
+std::string LogRecord(const GlobalOptions& global, const Error& error) {
+  std::string time = FormatRfc3339Nano(WallClock::now());
+  if (global.log_format == "json") {
+    return formats::Json::MakeObject({{"level", "error"}, {"msg", error.message()}, {"time", time}})
+               .Dump() +
+           "\n";
+  }
+  std::string quoted;
+  formats::AppendJsonString(&quoted, error.message());
+  return fmt::format("time=\"{}\" level=error msg={}\n", time, quoted);
+}
+
+void Report(const GlobalOptions& global, const Error& error) {
+  std::string record = LogRecord(global, error);
+  if (!global.log.empty()) {
+    Result<UniqueFd> file = OpenFile(global.log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    if (file.ok()) (void)WriteAll(*file, record);
+  }
+  (void)WriteAll(BorrowedFd(STDERR_FILENO), fmt::format("gantry-runtime: {}\n", error.message()));
+}
+
+Result<int> Main(GlobalOptions* global, Words words) {
+  bool version = false;
+  bool help = false;
+  bool systemd = false;
+  std::string rootless;
+  std::string level;
+  std::string manager;
+  Arguments arguments(std::move(words));
+  arguments.Value("root", &global->root);
+  arguments.Value("log", &global->log);
+  arguments.Value("log-format", &global->log_format);
+  arguments.Value("log-level", &level);
+  arguments.Value("rootless", &rootless);
+  arguments.Value("cgroup-manager", &manager);
+  arguments.Flag("systemd-cgroup", &systemd);
+  arguments.Flag("debug", &global->debug);
+  arguments.Flag("version,v", &version);
+  arguments.Flag("help,h", &help);
+  TRY(arguments.Parse(Arguments::Order::kOptionsFirst));
+  if (version) {
+    ::printf("gantry-runtime version %s\nspec: %s\n", GANTRY_VERSION,
+             std::string(oci::kRuntimeSpecVersion).c_str());
+    return 0;
+  }
+  Words rest = arguments.rest();
+  if (help || rest.empty() || rest[0] == "help") {
+    ::fputs(Usage().c_str(), help || !rest.empty() ? stdout : stderr);
+    return help || !rest.empty() ? 0 : 1;
+  }
+  const Command* command = FindCommand(rest[0]);
+  if (command == nullptr) return InvalidArgument("unknown command '{}'", rest[0]);
+  if (systemd || manager == "systemd") {
+    // Only making a cgroup would ask systemd; all else finds it where it is.
+    if (command->name == "create" || command->name == "run") {
+      return Unimplemented("the systemd cgroup manager is not supported: use cgroupfs");
+    }
+  }
+  rest.erase(rest.begin());
+  return command->run(*global, std::move(rest));
+}
+
+}  // namespace
+}  // namespace gantry::cmd
+
+int main(int argc, char** argv, char** envp) {
+  gantry::cmd::GlobalOptions global;
+  global.argv = argv;
+  global.envp = envp;
+  gantry::Result<int> code =
+      gantry::cmd::Main(&global, gantry::cmd::Words(argv + std::min(argc, 1), argv + argc));
+  if (code.ok()) return *code;
+  gantry::cmd::Report(global, code.error());
+  return 1;
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/cgroup_setup.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "base/io.h"
+
+namespace gantry::runtime {
+namespace {
+
+std::string Joined(const std::string& base, const std::string& path) {
+  std::string out = base == "/" ? "" : base;
+  // A cgroupsPath with ".." would leave the hierarchy.
+  size_t at = 0;
+  while (at <= path.size()) {
+    size_t slash = std::min(path.find('/', at), path.size());
+    std::string part = path.substr(at, slash - at);
+    if (!part.empty() && part != "." && part != "..") out += "/" + part;
+    at = slash + 1;
+  }
+  return out;
+}
+
+// A new v1 cpuset has no processors and no memory nodes, and takes no process then; each level
+// inherits from the one above.
+Result<> InheritCpuset(const std::string& directory) {
+  std::string parent = directory.substr(0, directory.rfind('/'));
+  for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
+    std::string own = TRY(ReadFile(directory + "/" + file));
+    if (!own.empty() && own != "\n") continue;
+    std::string above = TRY(ReadFile(parent + "/" + file));
+    if (above.ends_with('\n')) above.pop_back();
+    TRY(WriteCgroup(directory, file, above));
+  }
+  return {};
+}
+
+Result<> MakeV1(const std::string& controller, const std::string& directory) {
+  bool cpuset = controller == "cpuset";
+  if (::mkdir(directory.c_str(), 0755) < 0) {
+    if (errno == ENOENT) {
+      TRY(MakeV1(controller, directory.substr(0, directory.rfind('/'))));
+      if (::mkdir(directory.c_str(), 0755) < 0 && errno != EEXIST) {
+        return ErrnoError("making cgroup '{}'", directory);
+      }
+    } else if (errno != EEXIST) {
+      return ErrnoError("making cgroup '{}'", directory);
+    }
+  }
+  if (cpuset) TRY(InheritCpuset(directory));
+  return {};
+}
+
+std::string ControllersAvailable(const std::string& directory) {
+  Result<std::string> text = ReadFile(directory + "/cgroup.controllers");
+  return text.ok() ? *std::move(text) : std::string();
+}
+
+// Controllers work in a cgroup only if every one above hands them down.
+void EnableControllers(const std::string& parent) {
+  std::string available = ControllersAvailable(parent);
+  std::string request;
+  size_t at = 0;
+  while (at < available.size()) {
+    size_t end = std::min(available.find_first_of(" \n", at), available.size());
+    if (end > at) request += "+" + available.substr(at, end - at) + " ";
+    at = end + 1;
+  }
+  if (request.empty()) return;
+  if (WriteFile(parent + "/cgroup.subtree_control", request).ok()) return;
+  // Some controllers may be refused (cpu with realtime tasks): the others one by one. What is
+  // missing in the end is an error of the resource that needs it.
+  at = 0;
+  while (at < request.size()) {
+    size_t end = request.find(' ', at);
+    (void)WriteFile(parent + "/cgroup.subtree_control", request.substr(at, end - at));
+    at = end + 1;
+  }
+}
+
+Result<> MakeV2(const std::string& directory) {
+  size_t slash = sizeof kernel::kCgroupRoot - 1;
+  while (slash != std::string::npos && slash < directory.size()) {
+    EnableControllers(directory.substr(0, slash));
+    slash = directory.find('/', slash + 1);
+    std::string level = directory.substr(0, slash);
+    if (::mkdir(level.c_str(), 0755) < 0 && errno != EEXIST) {
+      return ErrnoError("making cgroup '{}'", level);
+    }
+  }
+  return {};
+}
+
+oci::DeviceRule Allow(std::string type, std::optional<int64_t> major, std::optional<int64_t> minor,
+                      std::string access) {
+  return {true, std::move(type), major, minor, std::move(access)};
+}
+
+}  // namespace
+
+Result<> WriteCgroup(const std::string& directory, std::string_view file, std::string_view value) {
+  std::string path = fmt::format("{}/{}", directory, file);
+  TRY_WITH(WriteFile(path, value), "setting cgroup file '{}' to '{}'", path, value);
+  return {};
+}
+
+Result<kernel::CgroupPaths> ChooseCgroups(const std::string& cgroups_path, const std::string& id) {
+  kernel::CgroupPaths paths;
+  paths.unified = kernel::CgroupIsUnified();
+  for (const kernel::CgroupHierarchy& hierarchy : TRY(kernel::CgroupHierarchies(0))) {
+    std::string below;
+    if (cgroups_path.starts_with('/')) {
+      below = Joined("", cgroups_path);
+    } else {
+      std::string own = hierarchy.own_path;
+      // On v2 processes live in leaves only, so the caller's own cgroup can't have children with
+      // controllers; its parent can.
+      if (paths.unified) own = own.substr(0, own.rfind('/'));
+      below = Joined(own, cgroups_path.empty() ? id : cgroups_path);
+    }
+    if (below.empty()) return InvalidArgument("linux.cgroupsPath: '{}' is the root", cgroups_path);
+    std::string directory = hierarchy.mount_point + below;
+    if (paths.unified) paths.directories[""] = directory;
+    for (const std::string& controller : hierarchy.controllers) {
+      paths.directories[controller] = directory;
+    }
+  }
+  return paths;
+}
+
+Result<> MakeCgroups(const kernel::CgroupPaths& paths, const oci::Resources&) {
+  std::set<std::string_view> done;
+  for (const auto& [controller, directory] : paths.directories) {
+    if (paths.unified) {
+      TRY(MakeV2(directory));
+    } else if (controller == "cpuset" || !done.contains(directory)) {
+      TRY(MakeV1(controller, directory));
+      done.insert(directory);
+    }
+  }
+  return {};
+}
+
+Result<std::vector<UniqueFd>> OpenTasks(const kernel::CgroupPaths& paths) {
+  std::vector<UniqueFd> files;
+  std::set<std::string_view> done;
+  for (const auto& [controller, directory] : paths.directories) {
+    if (!done.insert(directory).second) continue;
+    files.push_back(TRY(OpenFile(directory + "/tasks", O_WRONLY)));
+  }
+  return files;
+}
+
+std::vector<oci::DeviceRule> EffectiveDeviceRules(const std::vector<oci::DeviceRule>& rules) {
+  std::vector<oci::DeviceRule> all = rules;
+  if (rules.empty()) return all;
+  all.push_back(Allow("c", {}, {}, "m"));
+  all.push_back(Allow("b", {}, {}, "m"));
+  for (int minor : {3, 5, 7, 8, 9}) all.push_back(Allow("c", 1, minor, "rwm"));
+  for (int minor : {0, 1, 2}) all.push_back(Allow("c", 5, minor, "rwm"));
+  all.push_back(Allow("c", 136, {}, "rwm"));
+  return all;
+}
+
+Result<> ApplyResources(const kernel::CgroupPaths& paths, const oci::Resources& resources,
+                        Devices devices) {
+  return paths.unified ? ApplyResourcesV2(paths, resources, devices)
+                       : ApplyResourcesV1(paths, resources, devices);
+}
+
+}  // namespace gantry::runtime

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Making a container's cgroups and setting its resources, by the file systems (cgroupfs), v1 and
+// v2. In the parent.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "kernel/cgroups.h"
+#include "oci/runtime_spec.h"
+
+namespace gantry::runtime {
+
+// Where linux.cgroupsPath puts it: absolute ones from the mount points, relative ones (or none: the
+// id) below the caller's own cgroup. Nothing is made.
+Result<kernel::CgroupPaths> ChooseCgroups(const std::string& cgroups_path, const std::string& id);
+
+// Makes the directories; kAlreadyExists if processes are in there.
+Result<> MakeCgroups(const kernel::CgroupPaths& paths, const oci::Resources& resources);
+
+enum class Devices : uint8_t { kApply, kLeave };
+Result<> ApplyResources(const kernel::CgroupPaths& paths, const oci::Resources& resources,
+                        Devices devices);
+Result<> ApplyResourcesV1(const kernel::CgroupPaths& paths, const oci::Resources& resources,
+                          Devices devices);
+Result<> ApplyResourcesV2(const kernel::CgroupPaths& paths, const oci::Resources& resources,
+                          Devices devices);
+
+// The rules asked for, and after them what every container may use (config-linux.md, "Default
+// Devices"), so that null, tty, the terminals, … work.
+std::vector<oci::DeviceRule> EffectiveDeviceRules(const std::vector<oci::DeviceRule>& rules);
+
+// Attaches a BPF program with these rules to a v2 cgroup, in place of the one that is there.
+Result<> AttachDeviceProgram(const std::string& directory,
+                             const std::vector<oci::DeviceRule>& rules);
+
+// v1: the `tasks` files, open for writing, one a hierarchy.
+Result<std::vector<UniqueFd>> OpenTasks(const kernel::CgroupPaths& paths);
+
+// Writes one cgroup file; errors name the file and value.
+Result<> WriteCgroup(const std::string& directory, std::string_view file, std::string_view value);
+
+}  // namespace gantry::runtime

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the parent side of `create`, `run` and `exec` has prepared for the process that becomes the
+// container's, and the channel between the two. The child is a copy of the runtime made by clone3
+// with the new namespaces, so all of this is just there; nothing is encoded or read again.
+//
+//   parent                                   child
+//   clone3 ───────────────────────────────►  joins cgroups (v1: "0" into tasks)
+//   writes uid_map, gid_map  (user ns only)
+//   ── kGo ───────────────────────────────►  becomes root of its user namespace
+//                                            namespaces by path, root, devices, console
+//   ◄─────────────────────────────  kHooks   (only with prestart or createRuntime hooks)
+//   runs them
+//   ── kGo ───────────────────────────────►  createContainer hooks, pivot_root, identity
+//   ◄─────────────────────────────  kReady   create: waits in accept(gate); `start` connects
+//   or  ◄──────────────────────────  kError  kind, errno, message; then it exits
+//   or  ◄─────────────────────── end of file  execve has succeeded (close-on-exec)
+#pragma once
+
+#include <linux/filter.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "oci/runtime_spec.h"
+
+namespace gantry::runtime::child {
+
+enum class Message : uint8_t { kGo = 1, kHooks, kReady, kError };
+
+// One end of a SOCK_SEQPACKET pair.
+Result<> SendMessage(BorrowedFd channel, Message message);
+Result<> SendFailure(BorrowedFd channel, const Error& error);
+
+enum class Received : uint8_t { kHooks, kReady, kEnd };
+// The parent's wait; a kError is returned as that Error.
+Result<Received> ReceiveMessage(BorrowedFd channel);
+// The child's wait; the parent's death is an error.
+Result<> AwaitGo(BorrowedFd channel);
+
+struct SeccompProgram {
+  std::vector<sock_filter> filter;  // empty: none
+  unsigned flags = 0;               // of seccomp(2)
+  UniqueFd listener_socket;         // connected: where the notification descriptor is sent to
+  std::string listener_metadata;
+};
+
+// What a process gets, the container's first and an exec's alike.
+struct ProcessPlan {
+  const oci::Process* process = nullptr;
+  SeccompProgram seccomp;
+  std::string id;
+  bool new_keyring = true;
+  UniqueFd console_socket;  // connected; needed when the process has a terminal
+  unsigned preserve_fds = 0;
+  UniqueFd channel;
+  // v1: opened by the parent for writing, since a user namespace has no rights on them. The process
+  // writes "0" for itself: a write of another's number into cgroup.procs costs a grace period, 10
+  // ms.
+  std::vector<UniqueFd> cgroup_tasks;
+  bool in_user_namespace = false;
+  int host_pid = 0;  // as the runtime's /proc counts; set by the child itself
+};
+
+struct CreatePlan {
+  ProcessPlan process;
+  const oci::Spec* spec = nullptr;
+  std::string bundle;
+  std::string rootfs;  // absolute; used when root_fd is none
+  UniqueFd root_fd;    // a detached mount (docs/root-handover.md)
+  UniqueFd gate;       // listening; none for `run`
+  bool wait_for_maps = false;
+  bool parent_hooks = false;
+  bool no_pivot = false;
+  // What is to be joined, in order: descriptors and CLONE_NEW* bits.
+  struct Join {
+    UniqueFd fd;
+    int type = 0;
+    std::string path;
+  };
+  std::vector<Join> joins;
+  bool unshare_cgroup_namespace = false;
+  // v1: "memory" → absolute directory; v2: "" → directory.
+  std::map<std::string, std::string> cgroups;
+  bool cgroup_unified = false;
+  std::string hook_state;  // for createContainer and startContainer, on stdin; pid replaced
+};
+
+struct ExecPlan {
+  ProcessPlan process;
+  BorrowedFd container;  // pidfd of its first process
+  int namespaces = 0;    // CLONE_NEW* bits for setns
+};
+
+// Both never return but by the child's end. Called in the child.
+[[noreturn]] void RunCreated(CreatePlan* plan);
+[[noreturn]] void RunExec(ExecPlan* plan);
+
+}  // namespace gantry::runtime::child

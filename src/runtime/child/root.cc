@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/child/root.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "kernel/mounts.h"
+#include "kernel/paths.h"
+#include "runtime/child/targets.h"
+
+namespace gantry::runtime::child {
+namespace {
+
+using kernel::BindKind;
+using kernel::MountOptions;
+using kernel::Scope;
+
+std::string_view Trimmed(std::string_view path) {
+  while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+  return path;
+}
+
+bool IsBind(const oci::Mount& mount, const MountOptions& options) {
+  return options.bind != BindKind::kNone || mount.type == "bind";
+}
+
+// procfs and sysfs on a link would put the kernel's files where the image wants them; masked paths
+// and label writes rely on /proc being /proc (CVE-2019-19921 and its followers).
+Result<Target> PlainDirectory(BorrowedFd root, const oci::Mount& mount) {
+  std::string_view path = Trimmed(mount.destination);
+  Result<UniqueFd> there = kernel::OpenIn(root, path.substr(path.starts_with('/') ? 1 : 0),
+                                          O_PATH | O_DIRECTORY, 0, kernel::Links::kRefuse);
+  if (there.ok()) return Target{std::move(there).value(), true};
+  if (there.error().error_number() == ENOENT) {
+    return MakeTarget(root, path, TargetKind::kDirectory);
+  }
+  return FailedPrecondition("mounting '{}': it must be an ordinary directory, not a link", path);
+}
+
+// An idmapped mount wants a user namespace with the mapping; a child that does nothing has one.
+Result<UniqueFd> NamespaceWithMaps(const oci::Mount& mount) {
+  return Unimplemented("mounting '{}': mappings of ids for a mount are not supported yet",
+                       mount.destination);
+}
+
+Result<> ApplyOptions(BorrowedFd mount_fd, const oci::Mount& mount, const MountOptions& options) {
+  TRY(kernel::SetMountAttributes(mount_fd, options.attributes, Scope::kThisMount));
+  TRY(kernel::SetMountAttributes(mount_fd, options.recursive_attributes, Scope::kWholeTree));
+  if (options.idmap || !mount.uid_mappings.empty()) {
+    UniqueFd user_namespace = TRY(NamespaceWithMaps(mount));
+    TRY(kernel::MapMountIds(mount_fd, user_namespace,
+                            options.idmap_recursive ? Scope::kWholeTree : Scope::kThisMount));
+  }
+  return {};
+}
+
+Result<> MountBind(BorrowedFd root, const oci::Mount& mount, const MountOptions& options) {
+  BindKind kind = options.bind == BindKind::kBind ? BindKind::kBind : BindKind::kRecursive;
+  UniqueFd tree = TRY(kernel::CloneMount(BorrowedFd(), mount.source, kind));
+  struct stat info{};
+  if (::fstat(tree.get(), &info) < 0) return ErrnoError("looking at '{}'", mount.source);
+  TargetKind target_kind = S_ISDIR(info.st_mode) ? TargetKind::kDirectory : TargetKind::kFile;
+  Target target = TRY(MakeTarget(root, mount.destination, target_kind));
+  TRY(ApplyOptions(tree, mount, options));
+  TRY(kernel::AttachMount(tree, target.fd));
+  for (unsigned long flags : options.propagation) TRY(kernel::SetMountPropagation(tree, flags));
+  return {};
+}
+
+bool HasParameter(const MountOptions& options, std::string_view name) {
+  return std::any_of(options.parameters.begin(), options.parameters.end(),
+                     [&](const std::string& parameter) {
+                       return parameter.starts_with(name) && parameter.size() > name.size() &&
+                              parameter[name.size()] == '=';
+                     });
+}
+
+Result<> MountNew(BorrowedFd root, const oci::Mount& mount, MountOptions options) {
+  if (options.copy_up) {
+    return Unimplemented("option 'tmpcopyup' is not supported yet");
+  }
+  bool kernel_tree = mount.type == "proc" || mount.type == "sysfs";
+  Target target = kernel_tree ? TRY(PlainDirectory(root, mount))
+                              : TRY(MakeTarget(root, mount.destination, TargetKind::kDirectory));
+  // A read-only /dev is made so when its devices are there (FinishRoot).
+  if (Trimmed(mount.destination) == "/dev") {
+    options.attributes.set &= ~uint64_t{MOUNT_ATTR_RDONLY};
+  }
+  UniqueFd tree =
+      TRY(kernel::NewMount(mount.type, mount.source, options.parameters, options.attributes.set));
+  if (mount.type == "tmpfs" && target.existed && !HasParameter(options, "mode")) {
+    struct stat info{};
+    if (::fstat(target.fd.get(), &info) == 0) (void)::fchmod(tree.get(), info.st_mode & 07777);
+  }
+  options.attributes = {};
+  TRY(ApplyOptions(tree, mount, options));
+  TRY(kernel::AttachMount(tree, target.fd));
+  for (unsigned long flags : options.propagation) TRY(kernel::SetMountPropagation(tree, flags));
+  return {};
+}
+
+Result<> Remount(BorrowedFd root, const oci::Mount& mount, const MountOptions& options) {
+  UniqueFd there = TRY(kernel::OpenIn(root, mount.destination, O_PATH));
+  return kernel::SetMountAttributes(there, options.attributes, Scope::kThisMount);
+}
+
+Result<> MountOne(BorrowedFd root, const oci::Mount& mount, const CreatePlan& plan) {
+  MountOptions options = kernel::ParseMountOptions(mount.options);
+  if (options.remount) return Remount(root, mount, options);
+  if (IsBind(mount, options)) return MountBind(root, mount, options);
+  if (mount.type == "cgroup" || mount.type == "cgroup2") return MountCgroups(root, mount, plan);
+  if (mount.type.empty()) return InvalidArgument("mount has no type");
+  return MountNew(root, mount, std::move(options));
+}
+
+// What is attached to "/" below must not reach the host.
+Result<> PrepareOldRoot(const oci::LinuxPlatform& platform) {
+  unsigned long flags = kernel::PropagationFlags(platform.rootfs_propagation);
+  if (flags == 0) flags = MS_SLAVE | MS_REC;
+  if (::mount(nullptr, "/", nullptr, flags | MS_REC, nullptr) < 0) {
+    return ErrnoError("changing the propagation of the host's mounts");
+  }
+  if ((flags & (MS_SLAVE | MS_PRIVATE)) == 0 &&
+      ::mount(nullptr, "/", nullptr, MS_PRIVATE, nullptr) < 0) {
+    return ErrnoError("making '/' private");
+  }
+  return {};
+}
+
+Result<UniqueFd> NullDevice() {
+  UniqueFd null_device(::open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat info{};
+  if (!null_device.valid() || ::fstat(null_device.get(), &info) < 0) {
+    return ErrnoError("opening '/dev/null'");
+  }
+  if (!S_ISCHR(info.st_mode) || info.st_rdev != makedev(1, 3)) {
+    return FailedPrecondition("'/dev/null' of the host is not the null device");
+  }
+  return null_device;
+}
+
+}  // namespace
+
+bool HasForeignDev(const oci::Spec& spec) {
+  for (const oci::Mount& mount : spec.mounts) {
+    if (Trimmed(mount.destination) != "/dev") continue;
+    if (IsBind(mount, kernel::ParseMountOptions(mount.options))) return true;
+  }
+  return false;
+}
+
+Result<UniqueFd> PrepareRoot(CreatePlan* plan) {
+  const oci::Spec& spec = *plan->spec;
+  TRY(PrepareOldRoot(spec.platform));
+  UniqueFd root = std::move(plan->root_fd);
+  if (!root.valid()) {
+    root = TRY_WITH(kernel::CloneMount(BorrowedFd(), plan->rootfs, BindKind::kRecursive),
+                    "taking the root file system");
+    TRY(kernel::SetMountPropagation(root, MS_PRIVATE));
+  }
+  struct stat info{};
+  if (::fstat(root.get(), &info) < 0) return ErrnoError("looking at the root");
+  if (!S_ISDIR(info.st_mode)) {
+    return InvalidArgument("root '{}' is not a directory", plan->rootfs);
+  }
+  UniqueFd slash(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!slash.valid()) return ErrnoError("opening '/'");
+  TRY_WITH(kernel::AttachMount(root, slash), "root '{}'", plan->rootfs);
+  for (const oci::Mount& mount : spec.mounts) {
+    TRY_WITH(MountOne(root, mount, *plan), "mounting '{}' to '{}'",
+             mount.source.empty() ? mount.type : mount.source, mount.destination);
+  }
+  return root;
+}
+
+Result<> HidePaths(BorrowedFd root, const oci::LinuxPlatform& platform) {
+  for (const std::string& path : platform.readonly_paths) {
+    Result<UniqueFd> there = kernel::OpenIn(root, path, O_PATH);
+    if (!there.ok()) {
+      if (there.error().error_number() == ENOENT || there.error().error_number() == ENOTDIR) {
+        continue;
+      }
+      return std::move(there).error().AddContext("making path read-only");
+    }
+    UniqueFd tree =
+        TRY_WITH(kernel::CloneMount(*there, "", BindKind::kRecursive), "path '{}'", path);
+    TRY_WITH(kernel::SetMountAttributes(tree, {MOUNT_ATTR_RDONLY, 0}, Scope::kThisMount),
+             "path '{}'", path);
+    TRY_WITH(kernel::AttachMount(tree, *there), "path '{}'", path);
+  }
+  UniqueFd null_device;
+  UniqueFd empty;  // one read-only tmpfs, shown at each masked directory
+  for (const std::string& path : platform.masked_paths) {
+    Result<UniqueFd> there = kernel::OpenIn(root, path, O_PATH);
+    if (!there.ok()) {
+      if (there.error().error_number() == ENOENT || there.error().error_number() == ENOTDIR) {
+        continue;
+      }
+      return std::move(there).error().AddContext("masking path");
+    }
+    struct stat info{};
+    if (::fstat(there->get(), &info) < 0) return ErrnoError("looking at '{}'", path);
+    UniqueFd cover;
+    if (S_ISDIR(info.st_mode) && !empty.valid()) {
+      empty = TRY(kernel::NewMount("tmpfs", "tmpfs", {"nr_inodes=1"}, MOUNT_ATTR_RDONLY));
+      TRY_WITH(kernel::AttachMount(empty, *there), "masking '{}'", path);
+      continue;
+    }
+    if (S_ISDIR(info.st_mode)) {
+      cover = TRY_WITH(kernel::CloneMount(empty, "", BindKind::kBind), "masking '{}'", path);
+    } else {
+      if (!null_device.valid()) null_device = TRY(NullDevice());
+      cover = TRY_WITH(kernel::CloneMount(null_device, "", BindKind::kBind), "masking '{}'", path);
+    }
+    TRY_WITH(kernel::AttachMount(cover, *there), "masking '{}'", path);
+  }
+  return {};
+}
+
+Result<> FinishRoot(BorrowedFd root, const CreatePlan& plan) {
+  for (const oci::Mount& mount : plan.spec->mounts) {
+    if (Trimmed(mount.destination) != "/dev") continue;
+    MountOptions options = kernel::ParseMountOptions(mount.options);
+    if ((options.attributes.set & MOUNT_ATTR_RDONLY) == 0) continue;
+    UniqueFd dev = TRY(kernel::OpenIn(root, "dev", O_PATH));
+    TRY(kernel::SetMountAttributes(dev, {MOUNT_ATTR_RDONLY, 0}, Scope::kThisMount));
+  }
+  if (!plan.spec->root->readonly) return {};
+  TRY_WITH(kernel::SetMountAttributes(root, {MOUNT_ATTR_RDONLY, 0}, Scope::kThisMount),
+           "making the root read-only");
+  return {};
+}
+
+Result<> EnterRoot(BorrowedFd root, const CreatePlan& plan) {
+  if (::fchdir(root.get()) < 0) return ErrnoError("entering the root");
+  if (plan.no_pivot) {
+    if (::chroot(".") < 0) return ErrnoError("changing the root");
+  } else {
+    // The old root ends up on top of the new one, at "." (pivot_root(2), notes), and is let go.
+    if (::syscall(SYS_pivot_root, ".", ".") < 0) return ErrnoError("pivot_root");
+    if (::umount2(".", MNT_DETACH) < 0) return ErrnoError("unmounting the old root");
+  }
+  if (::chdir("/") < 0) return ErrnoError("entering the root");
+  const std::string& propagation = plan.spec->platform.rootfs_propagation;
+  if (unsigned long flags = kernel::PropagationFlags(propagation)) {
+    if (::mount(nullptr, "/", nullptr, flags, nullptr) < 0) {
+      return ErrnoError("setting the root's propagation to '{}'", propagation);
+    }
+  }
+  return {};
+}
+
+}  // namespace gantry::runtime::child

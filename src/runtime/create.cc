@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `create` and `start`.
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "kernel/pidfd.h"
+#include "kernel/pty.h"
+#include "runtime/child/hooks.h"
+#include "runtime/launch.h"
+#include "runtime/operations.h"
+
+namespace gantry::runtime {
+
+Result<> Create(const CreateOptions& options) {
+  TRY(CheckId(options.id));
+  UniqueFd console;
+  if (!options.console_socket.empty()) {
+    console = TRY_WITH(kernel::ConnectUnix(options.console_socket), "console socket");
+  }
+  TRY(Launch(options, Gate::kClosed, std::move(console)));
+  return {};
+}
+
+Result<> Start(const std::string& root, const std::string& id) {
+  StateDirectory directory(root, id);
+  ContainerState state = TRY(directory.Load());
+  UniqueFd lock = TRY(directory.Lock());
+  Status status = TRY(StatusOf(directory, state));
+  if (status == Status::kStopped) {
+    return FailedPrecondition("cannot start a container that has stopped");
+  }
+  if (status != Status::kCreated) {
+    return FailedPrecondition("cannot start an already running container");
+  }
+  UniqueFd gate = TRY_WITH(kernel::ConnectUnix(directory.GatePath()), "starting");
+  // From here on it counts as started.
+  if (::unlink(directory.GatePath().c_str()) < 0) return ErrnoError("removing the gate");
+  switch (TRY_WITH(child::ReceiveMessage(gate), "unable to start container process")) {
+    case child::Received::kEnd:
+      break;
+    default:
+      return Internal("starting: unexpected answer");
+  }
+  oci::Spec spec = TRY(directory.LoadSpec());
+  if (spec.hooks.poststart.empty()) return {};
+  Result<> hooks =
+      child::RunHooks(spec.hooks.poststart, "poststart", StateJson(state, Status::kRunning).Dump());
+  if (!hooks.ok()) {
+    // A failing poststart hook ends the container (runtime.md, lifecycle step 10, since 1.3).
+    Result<UniqueFd> process = kernel::OpenProcess(state.pid, state.start_time);
+    if (process.ok()) TRY(kernel::SendSignal(*process, 9));
+  }
+  return hooks;
+}
+
+}  // namespace gantry::runtime

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `features` (runtime-spec features.md: only what this program really does) and `spec`.
+#include "kernel/capability_names.h"
+#include "kernel/mount_options.h"
+#include "runtime/operations.h"
+
+namespace gantry::runtime {
+
+using formats::Json;
+
+namespace {
+
+Json Strings(std::initializer_list<const char*> values) {
+  Json array = Json::MakeArray();
+  for (const char* value : values) array.Append(value);
+  return array;
+}
+
+Json Enabled(bool enabled) { return Json::MakeObject({{"enabled", enabled}}); }
+
+Json SeccompFeatures() {
+  Json flags = Strings({"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+                        "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"});
+  return Json::MakeObject(
+      {{"enabled", true},
+       {"actions", Strings({"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL",
+                            "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",
+                            "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"})},
+       {"operators", Strings({"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE",
+                              "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"})},
+#if defined(__x86_64__)
+       {"archs", Strings({"SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"})},
+#else
+       {"archs", Strings({"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"})},
+#endif
+       {"knownFlags", flags},
+       {"supportedFlags", flags}});
+}
+
+Json Mount(const char* destination, const char* type, const char* source,
+           std::initializer_list<const char*> options) {
+  return Json::MakeObject({{"destination", destination},
+                           {"type", type},
+                           {"source", source},
+                           {"options", Strings(options)}});
+}
+
+}  // namespace
+
+Json Features() {
+  Json options = Json::MakeArray();
+  for (std::string_view option : kernel::KnownMountOptions()) {
+    // Parsed, and refused with an error: not a feature.
+    if (option == "tmpcopyup" || option == "idmap" || option == "ridmap") continue;
+    options.Append(option);
+  }
+  Json capabilities = Json::MakeArray();
+  for (std::string_view name : kernel::CapabilityNames()) capabilities.Append(name);
+  Json linux_features = Json::MakeObject(
+      {{"namespaces", Strings({"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"})},
+       {"capabilities", std::move(capabilities)},
+       {"cgroup", Json::MakeObject({{"v1", true},
+                                    {"v2", true},
+                                    {"systemd", false},
+                                    {"systemdUser", false},
+                                    {"rdma", true}})},
+       {"seccomp", SeccompFeatures()},
+       {"apparmor", Enabled(true)},
+       {"selinux", Enabled(true)},
+       {"intelRdt", Enabled(false)},
+       {"netDevices", Enabled(false)},
+       {"mountExtensions", Json::MakeObject({{"idmap", Enabled(false)}})}});
+  return Json::MakeObject(
+      {{"ociVersionMin", "1.0.0"},
+       {"ociVersionMax", std::string(oci::kRuntimeSpecVersion)},
+       {"hooks", Strings({"prestart", "createRuntime", "createContainer", "startContainer",
+                          "poststart", "poststop"})},
+       {"mountOptions", std::move(options)},
+       {"linux", std::move(linux_features)},
+       {"annotations", Json::MakeObject({{"org.gantry.version", GANTRY_VERSION},
+                                         {"org.gantry.root-fd", "1"},
+                                         {"org.opencontainers.runc.checkpoint.enabled", "false"}})},
+       {"potentiallyUnsafeConfigAnnotations", Json::MakeArray()}});
+}
+
+Json DefaultSpec() {
+  Json sets = Json::MakeObject();
+  for (const char* set : {"bounding", "effective", "permitted"}) {
+    sets.Set(set, Strings({"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"}));
+  }
+  Json process = Json::MakeObject(
+      {{"terminal", true},
+       {"user", Json::MakeObject({{"uid", 0}, {"gid", 0}})},
+       {"args", Strings({"sh"})},
+       {"env", Strings({"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                        "TERM=xterm"})},
+       {"cwd", "/"},
+       {"capabilities", std::move(sets)},
+       {"rlimits", Json::MakeArray({Json::MakeObject(
+                       {{"type", "RLIMIT_NOFILE"}, {"hard", 1024}, {"soft", 1024}})})},
+       {"noNewPrivileges", true}});
+  Json mounts = Json::MakeArray(
+      {Mount("/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}),
+       Mount("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}),
+       Mount("/dev/pts", "devpts", "devpts",
+             {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}),
+       Mount("/dev/shm", "tmpfs", "shm", {"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}),
+       Mount("/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}),
+       Mount("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", "ro"}),
+       Mount("/sys/fs/cgroup", "cgroup", "cgroup",
+             {"nosuid", "noexec", "nodev", "relatime", "ro"})});
+  Json namespaces = Json::MakeArray();
+  for (const char* type : {"pid", "network", "ipc", "uts", "mount", "cgroup"}) {
+    namespaces.Append(Json::MakeObject({{"type", type}}));
+  }
+  Json deny = Json::MakeObject({{"allow", false}, {"access", "rwm"}});
+  Json linux_section = Json::MakeObject(
+      {{"resources", Json::MakeObject({{"devices", Json::MakeArray({std::move(deny)})}})},
+       {"namespaces", std::move(namespaces)},
+       {"maskedPaths", Strings({"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys",
+                                "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+                                "/proc/sched_debug", "/sys/firmware", "/proc/scsi"})},
+       {"readonlyPaths",
+        Strings({"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"})}});
+  return Json::MakeObject({{"ociVersion", std::string(oci::kRuntimeSpecVersion)},
+                           {"process", std::move(process)},
+                           {"root", Json::MakeObject({{"path", "rootfs"}, {"readonly", true}})},
+                           {"hostname", "gantry"},
+                           {"mounts", std::move(mounts)},
+                           {"linux", std::move(linux_section)}});
+}
+
+}  // namespace gantry::runtime

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The parent's side of starting a container's first process, shared by `create` and `run`. The
+// protocol is drawn in runtime/child/plan.h.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "kernel/cgroups.h"
+#include "runtime/child/plan.h"
+#include "runtime/operations.h"
+#include "runtime/state.h"
+
+namespace gantry::runtime {
+
+struct Launched {
+  ContainerState state;
+  UniqueFd pidfd;
+  oci::Spec spec;
+};
+
+enum class Gate : uint8_t { kClosed, kOpen };
+
+// Makes cgroups, namespaces and the process. With a closed gate it returns when the process waits
+// there, with an open one when the program has been executed. On failure nothing is left behind.
+Result<Launched> Launch(const CreateOptions& options, Gate gate, UniqueFd console_socket);
+
+// seccomp(2)'s program for a process; `socket` of a listener is connected.
+Result<child::SeccompProgram> PrepareSeccomp(const oci::Spec& spec);
+
+Result<> WritePidFile(const std::string& path, pid_t pid);
+
+// LISTEN_FDS of our environment counts as preserved descriptors, and is handed on.
+unsigned PreservedFds(unsigned asked, std::vector<std::string>* environment);
+
+}  // namespace gantry::runtime

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The verbs of the OCI runtime, one a file. Called by cmd/gantry-runtime; one thread. Errors have
+// the texts that callers match ("container does not exist", "container not running", …).
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "kernel/spawn.h"
+#include "oci/runtime_spec.h"
+#include "runtime/state.h"
+
+namespace gantry::runtime {
+
+struct CreateOptions {
+  std::string root;  // of the state directories
+  std::string id;
+  std::string bundle;  // absolute
+  std::string pid_file;
+  std::string console_socket;
+  bool no_pivot = false;
+  bool no_new_keyring = false;
+  unsigned preserve_fds = 0;
+  int root_fd = -1;  // inherited: docs/root-handover.md
+};
+
+Result<> Create(const CreateOptions& options);
+Result<> Start(const std::string& root, const std::string& id);
+
+struct RunOptions {
+  CreateOptions create;
+  bool detach = false;
+  bool keep = false;  // leaves the state after the end, for `delete`
+};
+// The exit code of the process in the foreground, 0 when detached.
+Result<int> Run(const RunOptions& options);
+
+struct ExecOptions {
+  std::string root;
+  std::string id;
+  oci::Process process;
+  std::string pid_file;
+  std::string console_socket;
+  unsigned preserve_fds = 0;
+  bool detach = false;
+  bool ignore_paused = false;
+  bool inherit_seccomp = true;
+};
+Result<int> Exec(const ExecOptions& options);
+
+enum class KillScope : uint8_t { kFirstProcess, kAll };
+Result<> Kill(const std::string& root, const std::string& id, int signal, KillScope scope);
+
+enum class DeleteMode : uint8_t { kStopped, kForce };
+Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode);
+
+Result<> Pause(const std::string& root, const std::string& id);
+Result<> Resume(const std::string& root, const std::string& id);
+Result<> Update(const std::string& root, const std::string& id, const oci::Resources& resources);
+
+// As `state` prints it.
+Result<formats::Json> State(const std::string& root, const std::string& id);
+Result<std::vector<pid_t>> Processes(const std::string& root, const std::string& id);
+// One record of `events --stats`.
+Result<formats::Json> Stats(const std::string& root, const std::string& id);
+formats::Json Features();
+// What `spec` writes.
+formats::Json DefaultSpec();
+
+}  // namespace gantry::runtime
