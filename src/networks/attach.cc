@@ -228,10 +228,8 @@ Result<> KernelController::DeleteLink(const std::string& name) {
   return {};
 }
 
-Result<> KernelController::Detach(const std::string& container_id) {
-  std::shared_lock<std::shared_mutex> beside(operations_);
-  std::vector<Endpoint> endpoints = EndpointsOf(container_id);
-  if (endpoints.empty()) return {};
+// Takes the ports back, all in one transaction. Goes on after a failure; the first one is returned.
+Result<> KernelController::Unpublish(const std::vector<Endpoint>& endpoints) {
   std::optional<Error> failure;
   auto note = [&](Result<> result) {
     if (!result.ok() && !failure) failure = std::move(result).error();
@@ -249,15 +247,39 @@ Result<> KernelController::Detach(const std::string& container_id) {
     // A proxy that is not there holds no port.
     if (!reply.ok() && reply.error().kind() != ErrorKind::kUnavailable) note(reply.error());
   }
-  note(kernel::UnbindNetNamespace(NetnsPath(container_id)));
-  // With something left the record stays, and the next Detach or Reconcile goes on.
-  if (failure) return failure->AddContext(fmt::format("detaching container '{}'", container_id));
+  if (failure) return *std::move(failure);
+  return {};
+}
+
+// With something left the record stays, and the next Detach or Reconcile goes on.
+Result<> KernelController::Detach(const std::string& container_id) {
+  std::shared_lock<std::shared_mutex> beside(operations_);
+  std::vector<Endpoint> endpoints = EndpointsOf(container_id);
+  auto unpublished = Unpublish(endpoints);
+  TRY_WITH(kernel::UnbindNetNamespace(NetnsPath(container_id)), "detaching container '{}'",
+           container_id);
+  TRY_WITH(std::move(unpublished), "detaching container '{}'", container_id);
   for (const Endpoint& endpoint : endpoints) {
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
     Forget(endpoint);
     CheckDeadLater(endpoint.host_link);
   }
   return {};
+}
+
+Result<> KernelController::Disconnect(const std::string& container_id, std::string_view network) {
+  std::shared_lock<std::shared_mutex> beside(operations_);
+  Network wanted = TRY(InspectNetwork(network));
+  for (const Endpoint& endpoint : EndpointsOf(container_id)) {
+    if (endpoint.network_id != wanted.id) continue;
+    TRY_WITH(Unpublish({endpoint}), "disconnecting container '{}'", container_id);
+    // The namespace lives on, so the interface has to be deleted, whatever that costs.
+    TRY(DeleteLink(endpoint.host_link));
+    TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
+    Forget(endpoint);
+    return {};
+  }
+  return NotFound("container {} is not connected to network {}", container_id, wanted.name);
 }
 
 }  // namespace gantry::networks

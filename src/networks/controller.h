@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
-// default_bridge.cc, attach.cc, reconcile.cc.
+// default_bridge.cc, user_networks.cc, attach.cc, reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
 // `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
-// Reconcile and RemoveEverything, which so see nothing half done.
+// what concerns whole networks (Reconcile, CreateNetwork, …), which so sees nothing half done.
 #pragma once
 
 #include <shared_mutex>
@@ -31,6 +31,9 @@ class KernelController : public Controller {
   Result<Endpoint> Attach(const AttachRequest& request) override;
   Result<Endpoint> AttachToExisting(const AttachRequest& request, BorrowedFd netns) override;
   Result<> Detach(const std::string& container_id) override;
+  Result<> Disconnect(const std::string& container_id, std::string_view network) override;
+  Result<Network> CreateNetwork(const NetworkRequest& request) override;
+  Result<> RemoveNetwork(std::string_view id_or_name) override;
   Result<ReconcileReport> Reconcile() override;
   std::vector<Network> ListNetworks() const override;
   Result<Network> InspectNetwork(std::string_view id_or_name) const override;
@@ -51,6 +54,8 @@ class KernelController : public Controller {
 
   // default_bridge.cc
   Result<Network> ChooseDefaultNetwork();
+  Result<> AddNetwork(const Network& network);
+  Result<> SetUp(const Network& network);
   Result<int> EnsureBridge(const Network& network);
   Result<std::vector<formats::Ipv4Prefix>> UsedSubnets();
   FirewallElements NetworkElements() const;
@@ -58,6 +63,7 @@ class KernelController : public Controller {
   // attach.cc
   Result<Endpoint> Reserve(const AttachRequest& request, int* bridge_index);
   void Forget(const Endpoint& endpoint);
+  Result<> Unpublish(const std::vector<Endpoint>& endpoints);
   Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports);
   Result<Endpoint> Connect(const AttachRequest& request, BorrowedFd existing);
   Result<> CreateLink(const Endpoint& endpoint, int bridge_index, kernel::NetNamespace* netns);

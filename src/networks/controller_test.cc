@@ -475,6 +475,74 @@ TEST_F(ControllerTest, AProxyThatIsKilledComesBack) {
             "the published port");
 }
 
+TEST_F(ControllerTest, FurtherNetworksAreApart) {
+  NetworkRequest wanted;
+  wanted.name = "front";
+  auto front = controller_->CreateNetwork(wanted);
+  ASSERT_TRUE(front.ok()) << front.error().message();
+  EXPECT_FALSE(front->subnet.Overlaps(network_.subnet));
+  EXPECT_EQ(controller_->CreateNetwork(wanted).error().kind(), ErrorKind::kAlreadyExists);
+  wanted.name = "back";
+  wanted.subnet = front->subnet;
+  EXPECT_EQ(controller_->CreateNetwork(wanted).error().kind(), ErrorKind::kPermissionDenied);
+  wanted.subnet = *formats::Ipv4Prefix::Parse("10.77.0.0/24");
+  wanted.internal = true;
+  auto back = controller_->CreateNetwork(wanted);
+  ASSERT_TRUE(back.ok()) << back.error().message();
+  EXPECT_EQ(controller_->RemoveNetwork("bridge").error().kind(), ErrorKind::kPermissionDenied);
+
+  Endpoint a = AttachOne(1, {{"", 8080, 0, 80, Protocol::kTcp}});
+  AttachRequest request;
+  request.container_id = ContainerId(2);
+  request.network = "front";
+  Endpoint b = *controller_->Attach(request);
+  request.container_id = ContainerId(3);
+  request.network = "back";
+  Endpoint c = *controller_->Attach(request);
+  UniqueFd in_a = NamespaceOf(a);
+  UniqueFd in_b = NamespaceOf(b);
+  UniqueFd in_c = NamespaceOf(c);
+  UniqueFd outside = Serve(other_.fd, SOCK_STREAM, 9000);
+  UniqueFd tcp_a = Serve(in_a, SOCK_STREAM, 80);
+  UniqueFd tcp_c = Serve(in_c, SOCK_STREAM, 80);
+  constexpr int kShort = 200;
+  EXPECT_EQ(TcpPing(in_b, kOtherHost, 9000, outside), kHostAddress);
+  EXPECT_EQ(TcpPing(in_c, kOtherHost, 9000, outside, kShort), "");
+  EXPECT_EQ(TcpPing(in_b, a.address.ToString(), 80, tcp_a, kShort), "");
+  EXPECT_EQ(TcpPing(in_b, c.address.ToString(), 80, tcp_c, kShort), "");
+  // What is published is published for everybody.
+  EXPECT_EQ(TcpPing(in_b, kHostAddress, 8080, tcp_a), network_.gateway.ToString());
+
+  // b joins c's network and leaves it again.
+  request.container_id = ContainerId(2);
+  request.interface = "eth1";
+  auto joined = controller_->AttachToExisting(request, in_b);
+  ASSERT_TRUE(joined.ok()) << joined.error().message();
+  EXPECT_EQ(TcpPing(in_b, c.address.ToString(), 80, tcp_c), joined->address.ToString());
+  EXPECT_EQ(TcpPing(in_b, kOtherHost, 9000, outside), kHostAddress);
+  EXPECT_EQ(controller_->RemoveNetwork("back").error().kind(), ErrorKind::kPermissionDenied);
+  ASSERT_TRUE(controller_->Disconnect(ContainerId(2), "back").ok());
+  EXPECT_EQ(controller_->Disconnect(ContainerId(2), "back").error().kind(), ErrorKind::kNotFound);
+  EXPECT_EQ(TcpPing(in_b, c.address.ToString(), 80, tcp_c, kShort), "");
+
+  // A restart knows them all.
+  controller_.reset();
+  StartController();
+  auto report = controller_->Reconcile();
+  ASSERT_TRUE(report.ok()) << report.error().message();
+  EXPECT_TRUE(report->changes.empty()) << report->changes.front();
+  EXPECT_EQ(controller_->ListNetworks().size(), 3u);
+  ASSERT_TRUE(controller_->Detach(ContainerId(3)).ok());
+  ASSERT_TRUE(controller_->RemoveNetwork("back").ok());
+  EXPECT_EQ(controller_->InspectNetwork("back").error().kind(), ErrorKind::kNotFound);
+  EXPECT_EQ(kernel::LinkIndex(route_, back->bridge).error().kind(), ErrorKind::kNotFound);
+  // The subnets of front and of the default bridge touch: one's end leaves the other's alone.
+  ASSERT_EQ(front->subnet.network.value, network_.subnet.Last().value + 1);
+  ASSERT_TRUE(controller_->Detach(ContainerId(2)).ok());
+  ASSERT_TRUE(controller_->RemoveNetwork("front").ok());
+  EXPECT_EQ(TcpPing(in_a, kOtherHost, 9000, outside), kHostAddress);
+}
+
 TEST_F(ControllerTest, AUdpFlowFindsTheNextContainer) {
   std::vector<PortRequest> ports{{"", 8080, 0, 80, Protocol::kUdp}};
   Where to = Where::Of(kHostAddress, 8080);

@@ -38,20 +38,31 @@ Result<Network> KernelController::EnsureDefaultBridge() {
   }
   if (!known) {
     network = TRY(ChooseDefaultNetwork());
-    TRY(options_.records->PutNetwork(network));
-    MutexLock lock(mutex_);
-    networks_.emplace(network.id, NetworkState{network, AddressPool(network.subnet, network.gateway,
-                                                                    kAddressRest)});
+    TRY(AddNetwork(network));
   }
   TRY(EnableForwarding());
-  // The rules first: the bridge is never there without them.
+  for (const Network& each : ListNetworks()) TRY(SetUp(each));
+  return network;
+}
+
+// The record first, then the memory; the kernel comes after.
+Result<> KernelController::AddNetwork(const Network& network) {
+  TRY(options_.records->PutNetwork(network));
+  MutexLock lock(mutex_);
+  networks_.emplace(network.id, NetworkState{network, AddressPool(network.subnet, network.gateway,
+                                                                  kAddressRest)});
+  return {};
+}
+
+Result<> KernelController::SetUp(const Network& network) {
+  // The rules first: a bridge is never there without them.
   auto socket = TRY(netfilter_sockets_.Take());
   TRY_WITH(firewall_.Repair(socket.get(), NetworkElements()), "setting up nft table '{}'",
            firewall_.table());
   int index = TRY_WITH(EnsureBridge(network), "setting up bridge '{}'", network.bridge);
   MutexLock lock(mutex_);
   networks_.at(network.id).bridge_index = index;
-  return network;
+  return {};
 }
 
 FirewallElements KernelController::NetworkElements() const {

@@ -11,6 +11,7 @@
 // calling process was in at Create().
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,6 +56,21 @@ struct AttachRequest {
   std::string interface = "eth0";
 };
 
+// `network create` of the bridge driver.
+struct NetworkRequest {
+  std::string name;
+  std::string bridge;  // "": br- and the id's first twelve digits
+  // Unset: as for the default bridge.
+  std::optional<formats::Ipv4Prefix> subnet;
+  std::optional<formats::Ipv4Address> gateway;  // unset: the subnet's first address
+  uint32_t mtu = 0;                             // 0: the default bridge's
+  bool internal = false;
+  bool icc = true;
+  bool masquerade = true;
+  std::map<std::string, std::string> options;
+  std::map<std::string, std::string> labels;
+};
+
 struct ReconcileReport {
   // Endpoints whose namespace is gone (the host was restarted, somebody unmounted it): taken off,
   // records erased. The engine decides what becomes of their containers.
@@ -87,6 +103,15 @@ class Controller {
   // record are free; the kernel takes the interfaces down in its own time, and the address is given
   // out again only after that. Nothing attached: no error.
   virtual Result<> Detach(const std::string& container_id) = 0;
+  // Takes a running container off one network (AttachToExisting puts it on one); its namespace
+  // stays. Not attached to it: kNotFound.
+  virtual Result<> Disconnect(const std::string& container_id, std::string_view network) = 0;
+
+  // A further bridge; containers on different bridges don't reach each other. kAlreadyExists for a
+  // name, kPermissionDenied for a subnet that overlaps another network's, as docker answers.
+  virtual Result<Network> CreateNetwork(const NetworkRequest& request) = 0;
+  // kPermissionDenied for the default bridge and while containers are attached.
+  virtual Result<> RemoveNetwork(std::string_view id_or_name) = 0;
 
   // Compares the records with RUN/netns, the bridges' ports, the nft table and the proxy; adopts
   // what fits, repairs what is missing, removes what is ours and no record names. Never flushes.
