@@ -243,7 +243,8 @@ class ControllerTest : public ::testing::Test {
 
   size_t CountVeths() {
     size_t count = 0;
-    for (const kernel::Link& link : *kernel::ListLinks(&route_)) {
+    std::vector<kernel::Link> links = *kernel::ListLinks(&route_);
+    for (const kernel::Link& link : links) {
       if (link.kind == "veth" && link.name != "wire0") ++count;
     }
     return count;
