@@ -6,6 +6,8 @@
 //   OCIRegistry       -> ImageStore         pull
 //   ImageStore        -> ImageExportStream  export
 //   ImageStore        -> ImageStore         tag
+#include <algorithm>
+
 #include "base/log.h"
 #include "containerd/image_records.h"
 #include "containerd/parts.h"
@@ -78,14 +80,36 @@ class TransferCall {
     StreamSource archive(stream.get());
     images::ImportOptions options;
     options.name = to.name();
+    std::vector<std::string> prefixes;
     for (const auto& reference : to.extra_references()) {
-      if (reference.is_prefix() && reference.add_digest()) options.digest_prefix = reference.name();
+      if (!reference.is_prefix()) continue;
+      if (reference.add_digest()) options.digest_prefix = reference.name();
+      if (!reference.allow_overwrite()) prefixes.push_back(reference.name());
+    }
+    if (!prefixes.empty()) {
+      options.accept_name = [&](const std::string& name) {
+        return std::any_of(prefixes.begin(), prefixes.end(),
+                           [&](const std::string& prefix) { return name.starts_with(prefix); });
+      };
     }
     options.before_record = [&](const oci::Descriptor& target) {
-      return Unpack(library, target, to);
+      return UnpackWhatFits(library, target, to);
     };
     TRY_WITH(images::Import(library, archive, options), "importing images");
     return {};
+  }
+
+  // An archive may hold images of other platforms, which stay packed.
+  Result<> UnpackWhatFits(const images::Library& library, const oci::Descriptor& target,
+                          const transfer::ImageStore& to) {
+    for (const auto& unpack : to.unpacks()) {
+      const auto& platform = unpack.platform();
+      auto resolved = images::ResolveManifest(
+          *parts_->blobs, target,
+          ToPlatform(platform.os(), platform.architecture(), platform.variant()));
+      if (!resolved.ok() && resolved.error().kind() == ErrorKind::kNotFound) return {};
+    }
+    return Unpack(library, target, to);
   }
 
   Result<> Unpack(const images::Library& library, const oci::Descriptor& target,

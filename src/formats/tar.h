@@ -67,6 +67,7 @@ class TarReader {
   std::string_view chunk_;
   uint64_t data_left_ = 0;
   uint64_t padding_ = 0;
+  bool first_ = true;
   bool ended_ = false;
   std::map<std::string, std::string> global_;
 };

@@ -287,7 +287,10 @@ Result<bool> TarReader::NextEntry(TarEntry* entry) {
       ended_ = true;
       return false;
     }
-    if (!ChecksumMatches(block)) return Malformed("wrong checksum of a header");
+    if (!ChecksumMatches(block)) {
+      return Malformed("{}", first_ ? "this is no tar archive" : "wrong checksum of a header");
+    }
+    first_ = false;
     *entry = TarEntry();
     uint64_t size = 0;
     TRY(ParseBlock(block, entry, &size));

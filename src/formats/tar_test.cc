@@ -88,8 +88,10 @@ TEST(Tar, RefusesDamage) {
   EXPECT_FALSE(ReadArchive(archive.substr(0, 700)).ok());
   EXPECT_FALSE(ReadArchive(archive.substr(0, 100)).ok());
   std::string wrong = archive;
-  wrong[3] ^= 1;
+  wrong[1024 + 3] ^= 1;
   EXPECT_THAT(ReadArchive(wrong).error().message(), testing::HasSubstr("checksum"));
+  wrong[3] ^= 1;
+  EXPECT_THAT(ReadArchive(wrong).error().message(), testing::HasSubstr("no tar archive"));
   EXPECT_TRUE(ReadArchive("")->empty());
   EXPECT_TRUE(ReadArchive(std::string(1024, '\0'))->empty());
   // No zero blocks at the end: as GNU tar and others accept it.
