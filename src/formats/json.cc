@@ -94,9 +94,8 @@ void DumpDouble(std::string* out, double value) {
     out->append("null");
     return;
   }
-  char buffer[32];
-  auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
-  out->append(buffer, end);
+  // The shortest form, without std::to_chars, which would load libm at every start of the CLI.
+  out->append(fmt::format("{}", value));
 }
 
 void DumpTo(std::string* out, const Json& json, int indent, int level) {
