@@ -306,7 +306,8 @@ Code Tree(const std::vector<Range>& ranges, size_t begin, size_t end) {
 Code CompileArchitecture(const Profile& profile, Architecture architecture) {
   auto found = profile.calls.find(architecture);
   if (found == profile.calls.end()) return {Return(SECCOMP_RET_KILL_THREAD)};
-  bool wide = architecture != Architecture::kX86 && architecture != Architecture::kArm;
+  // x32's arguments count as 32 bits wide too, as for libseccomp.
+  bool wide = architecture == Architecture::kX86_64 || architecture == Architecture::kArm64;
   uint32_t base = architecture == Architecture::kX32 ? kX32Bit : 0;
   uint32_t kind = profile.default_action & SECCOMP_RET_ACTION_FULL;
   bool denies = kind == SECCOMP_RET_ERRNO || kind == SECCOMP_RET_KILL_THREAD ||

@@ -29,6 +29,18 @@ const std::map<std::string, int> kNewer = {
     {"file_setattr", 469},
 };
 
+// libseccomp gives these only pseudo numbers on x86, where they also come through socketcall(2) and
+// ipc(2); the direct calls are there since 4.3 and 5.1.
+const std::map<std::string, int> kDirectOnX86 = {
+    {"socket", 359},      {"socketpair", 360},  {"bind", 361},       {"connect", 362},
+    {"listen", 363},      {"accept4", 364},     {"getsockopt", 365}, {"setsockopt", 366},
+    {"getsockname", 367}, {"getpeername", 368}, {"sendto", 369},     {"sendmsg", 370},
+    {"recvfrom", 371},    {"recvmsg", 372},     {"shutdown", 373},   {"recvmmsg", 337},
+    {"sendmmsg", 345},    {"semget", 393},      {"semctl", 394},     {"shmget", 395},
+    {"shmctl", 396},      {"shmat", 397},       {"shmdt", 398},      {"msgget", 399},
+    {"msgsnd", 400},      {"msgrcv", 401},      {"msgctl", 402},
+};
+
 }  // namespace
 
 int main() {
@@ -47,6 +59,8 @@ int main() {
     std::printf("{\"%s\", {", name.c_str());
     for (uint32_t architecture : kArchitectures) {
       int number = seccomp_syscall_resolve_name_arch(architecture, name.c_str());
+      auto direct = kDirectOnX86.find(name);
+      if (architecture == SCMP_ARCH_X86 && direct != kDirectOnX86.end()) number = direct->second;
       auto newer = kNewer.find(name);
       if (number < 0 && newer != kNewer.end()) {
         number = newer->second | (architecture == SCMP_ARCH_X32 ? kX32Bit : 0);

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Our filters against libseccomp's: both programs run in a small interpreter for every
+// architecture, every number that the profile can know, and edge values of the arguments.
+#include "runtime/seccomp_filter.h"
+
+#include <gtest/gtest.h>
+#include <linux/audit.h>
+#include <linux/bpf_common.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <set>
+
+namespace gantry::runtime {
+namespace {
+
+using Code = std::vector<sock_filter>;
+
+// Classic BPF as far as seccomp allows it (Documentation/networking/filter.rst).
+uint32_t Verdict(const Code& code, const seccomp_data& data) {
+  uint32_t a = 0;
+  for (size_t pc = 0; pc < code.size(); ++pc) {
+    const sock_filter& in = code[pc];
+    switch (in.code) {
+      case BPF_LD | BPF_W | BPF_ABS:
+        std::memcpy(&a, reinterpret_cast<const char*>(&data) + in.k, 4);
+        break;
+      case BPF_ALU | BPF_AND | BPF_K:
+        a &= in.k;
+        break;
+      case BPF_JMP | BPF_JA:
+        pc += in.k;
+        break;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        pc += a == in.k ? in.jt : in.jf;
+        break;
+      case BPF_JMP | BPF_JGE | BPF_K:
+        pc += a >= in.k ? in.jt : in.jf;
+        break;
+      case BPF_JMP | BPF_JGT | BPF_K:
+        pc += a > in.k ? in.jt : in.jf;
+        break;
+      case BPF_RET | BPF_K:
+        return in.k;
+      default:
+        ADD_FAILURE() << "unknown instruction " << in.code;
+        return 0;
+    }
+  }
+  ADD_FAILURE() << "the program has no end";
+  return 0;
+}
+
+uint32_t LibraryAction(const std::string& name, uint32_t error_number) {
+  if (name == "SCMP_ACT_ALLOW") return SCMP_ACT_ALLOW;
+  if (name == "SCMP_ACT_ERRNO") return SCMP_ACT_ERRNO(error_number);
+  if (name == "SCMP_ACT_KILL_PROCESS") return SCMP_ACT_KILL_PROCESS;
+  if (name == "SCMP_ACT_TRAP") return SCMP_ACT_TRAP;
+  return SCMP_ACT_LOG;
+}
+
+scmp_compare LibraryOperator(const std::string& op) {
+  if (op == "SCMP_CMP_NE") return SCMP_CMP_NE;
+  if (op == "SCMP_CMP_LT") return SCMP_CMP_LT;
+  if (op == "SCMP_CMP_LE") return SCMP_CMP_LE;
+  if (op == "SCMP_CMP_EQ") return SCMP_CMP_EQ;
+  if (op == "SCMP_CMP_GE") return SCMP_CMP_GE;
+  if (op == "SCMP_CMP_GT") return SCMP_CMP_GT;
+  return SCMP_CMP_MASKED_EQ;
+}
+
+Code LibraryProgram(const oci::Seccomp& profile) {
+  scmp_filter_ctx context = seccomp_init(
+      LibraryAction(profile.default_action, profile.default_errno_ret.value_or(EPERM)));
+  seccomp_arch_add(context, SCMP_ARCH_X86);
+  seccomp_arch_add(context, SCMP_ARCH_X32);
+  for (const oci::SeccompSyscall& call : profile.syscalls) {
+    uint32_t action = LibraryAction(call.action, call.errno_ret.value_or(EPERM));
+    for (const std::string& name : call.names) {
+      int number = seccomp_syscall_resolve_name(name.c_str());
+      if (number == __NR_SCMP_ERROR) continue;
+      std::vector<scmp_arg_cmp> args;
+      for (const oci::SeccompArg& arg : call.args) {
+        args.push_back({arg.index, LibraryOperator(arg.op), arg.value, arg.value_two});
+      }
+      seccomp_rule_add_array(context, action, number, static_cast<unsigned>(args.size()),
+                             args.data());
+    }
+  }
+  int file = ::memfd_create("bpf", 0);
+  EXPECT_EQ(seccomp_export_bpf(context, file), 0);
+  seccomp_release(context);
+  Code code(static_cast<size_t>(::lseek(file, 0, SEEK_END)) / sizeof(sock_filter));
+  EXPECT_GT(::pread(file, code.data(), code.size() * sizeof(sock_filter), 0), 0);
+  ::close(file);
+  return code;
+}
+
+// Numbers next to every one that a rule names, and the rules' own values with their neighbours.
+std::set<uint64_t> EdgeValues(const oci::Seccomp& profile) {
+  std::set<uint64_t> values = {0, 1, UINT32_MAX, uint64_t{1} << 32, UINT64_MAX};
+  for (const oci::SeccompSyscall& call : profile.syscalls) {
+    for (const oci::SeccompArg& arg : call.args) {
+      for (uint64_t value : {arg.value, arg.value_two}) {
+        values.insert({value - 1, value, value + 1, value | uint64_t{1} << 32, ~value});
+      }
+    }
+  }
+  return values;
+}
+
+void Compare(const oci::Seccomp& profile, uint32_t newest) {
+  auto ours = CompileSeccomp(profile);
+  ASSERT_TRUE(ours.ok()) << ours.error().message();
+  Code theirs = LibraryProgram(profile);
+  std::set<uint64_t> values = EdgeValues(profile);
+  size_t different = 0;
+  auto check = [&](uint32_t arch, uint32_t number) {
+    for (uint64_t first : values) {
+      for (uint64_t second : values) {
+        seccomp_data data{};
+        data.arch = arch;
+        data.nr = static_cast<int>(number);
+        // 32-bit programs have 32-bit arguments.
+        uint64_t mask = arch == AUDIT_ARCH_I386 ? UINT32_MAX : UINT64_MAX;
+        for (auto& arg : data.args) arg = second & mask;
+        data.args[0] = first & mask;
+        uint32_t mine = Verdict(ours->filter, data);
+        uint32_t other = Verdict(theirs, data);
+        if (mine == other || ++different > 10) continue;
+        ADD_FAILURE() << std::hex << "arch " << arch << " number " << number << " args " << first
+                      << " " << second << ": " << mine << ", libseccomp " << other;
+      }
+    }
+  };
+  for (uint32_t number = 0; number <= newest; ++number) {
+    check(AUDIT_ARCH_X86_64, number);
+    check(AUDIT_ARCH_I386, number);
+    check(AUDIT_ARCH_X86_64, number | 0x40000000);
+  }
+  check(AUDIT_ARCH_ARM, 0);
+  check(AUDIT_ARCH_AARCH64, 1);
+  EXPECT_EQ(different, 0u);
+}
+
+oci::Seccomp Profile(std::string default_action, std::vector<oci::SeccompSyscall> calls) {
+  oci::Seccomp profile;
+  profile.default_action = std::move(default_action);
+  profile.architectures = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"};
+  profile.syscalls = std::move(calls);
+  return profile;
+}
+
+// The last call that all three architectures have with libseccomp 2.5.4.
+constexpr uint32_t kNewest = 448;
+const char kNewestName[] = "process_mrelease";
+
+TEST(SeccompFilter, AllowListLikeLibseccomp) {
+  Compare(Profile("SCMP_ACT_ERRNO",
+                  {{{"read", "write", "openat", "close", "mmap", "futex", "exit_group", "socket",
+                     "connect", "shmget", "semop", "clock_gettime64", kNewestName},
+                    "SCMP_ACT_ALLOW",
+                    {},
+                    {}},
+                   {{"clone"}, "SCMP_ACT_ALLOW", {}, {{0, 2114060288, 0, "SCMP_CMP_MASKED_EQ"}}},
+                   {{"personality"}, "SCMP_ACT_ALLOW", {}, {{0, 0, 0, "SCMP_CMP_EQ"}}},
+                   {{"personality"}, "SCMP_ACT_ALLOW", {}, {{0, 8, 0, "SCMP_CMP_EQ"}}},
+                   {{"personality"}, "SCMP_ACT_ALLOW", {}, {{0, 0xFFFFFFFF, 0, "SCMP_CMP_EQ"}}},
+                   {{"clone3"}, "SCMP_ACT_ERRNO", ENOSYS, {}}}),
+          kNewest);
+}
+
+TEST(SeccompFilter, DenyListLikeLibseccomp) {
+  Compare(Profile("SCMP_ACT_ALLOW", {{{"mount", "ptrace", "kexec_load"}, "SCMP_ACT_ERRNO", {}, {}},
+                                     {{"reboot"}, "SCMP_ACT_KILL_PROCESS", {}, {}},
+                                     {{"bpf"}, "SCMP_ACT_TRAP", {}, {}}}),
+          500);
+}
+
+TEST(SeccompFilter, OperatorsLikeLibseccomp) {
+  for (const char* op :
+       {"SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT"}) {
+    for (uint64_t value : {uint64_t{5}, uint64_t{5} << 32 | 7}) {
+      SCOPED_TRACE(op);
+      // Above 32 bits the 32-bit architecture is not comparable.
+      oci::Seccomp profile = Profile(
+          "SCMP_ACT_ERRNO",
+          {{{"ioctl", kNewestName}, "SCMP_ACT_ALLOW", {}, {}},
+           {{"prctl"}, "SCMP_ACT_ALLOW", {}, {{0, value, 0, op}, {1, 1, 0, "SCMP_CMP_NE"}}}});
+      Compare(profile, 200);
+    }
+  }
+}
+
+TEST(SeccompFilter, NewerCallsAreUnknown) {
+  auto program =
+      CompileSeccomp(Profile("SCMP_ACT_ERRNO", {{{"read", "openat2"}, "SCMP_ACT_ALLOW", {}, {}}}));
+  ASSERT_TRUE(program.ok());
+  seccomp_data data{};
+  data.arch = AUDIT_ARCH_X86_64;
+  data.nr = 438;  // pidfd_getfd, after openat2
+  EXPECT_EQ(Verdict(program->filter, data), uint32_t{SECCOMP_RET_ERRNO} | ENOSYS);
+  data.nr = 436;  // close_range, before it
+  EXPECT_EQ(Verdict(program->filter, data), uint32_t{SECCOMP_RET_ERRNO} | EPERM);
+}
+
+TEST(SeccompFilter, BadProfilesAreErrors) {
+  EXPECT_FALSE(CompileSeccomp(Profile("SCMP_ACT_BOGUS", {})).ok());
+  EXPECT_FALSE(
+      CompileSeccomp(Profile("SCMP_ACT_ALLOW", {{{"read"}, "SCMP_ACT_NOTIFY", {}, {}}})).ok());
+  EXPECT_FALSE(
+      CompileSeccomp(
+          Profile("SCMP_ACT_ALLOW", {{{"read"}, "SCMP_ACT_ERRNO", {}, {{6, 0, 0, "SCMP_CMP_EQ"}}}}))
+          .ok());
+}
+
+}  // namespace
+}  // namespace gantry::runtime
