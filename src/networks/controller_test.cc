@@ -9,16 +9,19 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <random>
 #include <thread>
 
 #include "base/io.h"
 #include "kernel/net_namespace.h"
 #include "kernel/rtnetlink.h"
 #include "networks/networks.h"
+#include "networks/proxy_client.h"
 
 namespace gantry::networks {
 namespace {
@@ -254,6 +257,12 @@ class ControllerTest : public ::testing::Test {
     EXPECT_TRUE(store_->ListEndpoints()->empty());
     EXPECT_TRUE(std::filesystem::is_empty(run_ + "/netns"));
     WaitUntil([&] { return CountVeths() == 0; }, "the interfaces' end");
+    ProxyClient proxy(run_, "");
+    if (proxy.IsRunning()) {
+      auto listed = proxy.Call({formats::ProxyOperation::kList, "", {}});
+      ASSERT_TRUE(listed.ok()) << listed.error().message();
+      EXPECT_TRUE(listed->owners.empty());
+    }
     std::string rules = NftTable();
     // No element of a map leads into the subnet.
     std::string first_octet = fmt::format(" : {}.", network_.subnet.network.value >> 24);
@@ -578,6 +587,90 @@ TEST_F(ControllerTest, NeighboursTalkThoughBridgedPacketsAreFiltered) {
   UniqueFd inside = NamespaceOf(a);
   UniqueFd tcp = Serve(inside, SOCK_STREAM, 80);
   EXPECT_EQ(TcpPing(NamespaceOf(b), a.address.ToString(), 80, tcp), b.address.ToString());
+}
+
+// Records in files, so that they outlive a process that is killed.
+class FileRecordStore : public RecordStore {
+ public:
+  explicit FileRecordStore(std::string directory) : directory_(std::move(directory)) {
+    CHECK(MakeDirectories(directory_, 0700).ok());
+  }
+  Result<> PutEndpoint(const Endpoint& endpoint) override {
+    return ReplaceFile(directory_ + "/e-" + endpoint.container_id, EncodeEndpoint(endpoint), 0600);
+  }
+  Result<> EraseEndpoint(const std::string& container_id, const std::string&) override {
+    return Erase("e-" + container_id);
+  }
+  Result<std::vector<Endpoint>> ListEndpoints() override { return List("e-", DecodeEndpoint); }
+  Result<> PutNetwork(const Network& network) override {
+    return ReplaceFile(directory_ + "/n-" + network.id, EncodeNetwork(network), 0600);
+  }
+  Result<> EraseNetwork(const std::string& network_id) override { return Erase("n-" + network_id); }
+  Result<std::vector<Network>> ListNetworks() override { return List("n-", DecodeNetwork); }
+
+ private:
+  Result<> Erase(const std::string& name) {
+    std::filesystem::remove(directory_ + "/" + name);
+    return {};
+  }
+  template <typename T>
+  Result<std::vector<T>> List(const std::string& prefix, Result<T> (*decode)(std::string_view)) {
+    std::vector<T> found;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
+      std::string name = entry.path().filename().string();
+      if (!name.starts_with(prefix) || name.find(".tmp-") != std::string::npos) continue;
+      found.push_back(TRY(decode(TRY(ReadFile(entry.path().string())))));
+    }
+    return found;
+  }
+  std::string directory_;
+};
+
+// A second process attaches and detaches, and is killed at any instruction.
+TEST_F(ControllerTest, AKillAtAnyMomentLeavesNothingBehind) {
+  AttachOne(999, {{"", 6999, 0, 80, Protocol::kTcp}});
+  ASSERT_TRUE(controller_->Detach(ContainerId(999)).ok());
+  auto store = std::make_unique<FileRecordStore>(run_ + "/records");
+  ASSERT_TRUE(store->PutNetwork(network_).ok());
+  controller_.reset();
+  store_ = std::move(store);
+  unsigned seed = static_cast<unsigned>(SteadyClock::now().time_since_epoch().count());
+  std::mt19937 random(seed);
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  size_t repaired = 0;
+  for (int round = 0; round < 25; ++round) {
+    pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      // Only this thread came along; the controller it makes is its own.
+      StartController();
+      for (int i = 0;; ++i) {
+        AttachOne(i % 3 + 1, {{"", static_cast<uint16_t>(7000 + i % 3), 0, 80, Protocol::kTcp}});
+        if (i >= 2) (void)controller_->Detach(ContainerId((i + 1) % 3 + 1));
+      }
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(2000 + random() % 20'000));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+
+    StartController();
+    auto report = controller_->Reconcile();
+    ASSERT_TRUE(report.ok()) << report.error().message();
+    repaired += report->changes.size() + report->lost.size();
+    auto again = controller_->Reconcile();
+    ASSERT_TRUE(again.ok()) << again.error().message();
+    EXPECT_TRUE(again->changes.empty()) << again->changes.front();
+    EXPECT_TRUE(again->lost.empty());
+    for (const Endpoint& endpoint : controller_->ListEndpoints()) {
+      ASSERT_TRUE(controller_->Detach(endpoint.container_id).ok());
+    }
+    ExpectNothingLeft();
+    controller_.reset();
+  }
+  StartController();
+  fmt::print("25 kills; {} things repaired\n", repaired);
 }
 
 TEST_F(ControllerTest, ManyAttachSideBySideAndManyPorts) {
