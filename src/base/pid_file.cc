@@ -2,22 +2,44 @@
 #include "base/pid_file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "base/io.h"
+#include "base/stop_token.h"
 
 namespace gantry {
+namespace {
+
+constexpr auto kDyingTime = std::chrono::seconds(1);
+
+// A process that was killed keeps its locks until it is torn down, which takes some ms. False when
+// it does not end in this time.
+bool EndsSoon(const std::string& owner) {
+  auto pid = static_cast<pid_t>(std::atoi(owner.c_str()));
+  if (pid <= 0) return false;
+  UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!process.valid()) return errno == ESRCH;
+  return WaitFor(process, POLLIN, kDyingTime).ok();
+}
+
+}  // namespace
 
 Result<PidFile> PidFile::Lock(const std::string& path) {
   TRY(MakeDirectories(path.substr(0, path.rfind('/')), 0700));
+  bool waited = false;
   while (true) {
     UniqueFd fd = TRY(OpenFile(path, O_RDWR | O_CREAT, 0644));
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return ErrnoError("locking '{}'", path);
       std::string owner = ReadToEnd(fd, 64).value_or("");
       while (!owner.empty() && owner.back() == '\n') owner.pop_back();
+      if (!std::exchange(waited, true) && EndsSoon(owner)) continue;
       return AlreadyExists("locking '{}': process {} has it", path, owner);
     }
     // The owner before us removes its file at the end: the lock must be on the file that the path
