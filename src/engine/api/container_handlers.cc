@@ -28,6 +28,17 @@ Result<> RespondOutcome(Call& call, Engine::Outcome outcome) {
   return RespondEmpty(call, outcome == Engine::Outcome::kAlreadySo ? 304 : 204);
 }
 
+// A command that is missing or can't be executed is the client's mistake: 400, as dockerd has it;
+// the clients read the exit code (127, 126) from the text.
+Error BlameCommand(Error error) {
+  for (const char* words : {"executable file not found", "no such file or directory",
+                            "permission denied", "not a directory", "is a directory"}) {
+    bool fits = error.message().find(words) != std::string::npos;
+    if (fits && StatusOf(error) == 500) error.SetKind(ErrorKind::kInvalidArgument);
+  }
+  return error;
+}
+
 Json Warnings(const std::vector<std::string>& warnings) { return Json(warnings); }
 
 }  // namespace
@@ -88,7 +99,9 @@ Result<> TopContainer(Call& call) {
 }
 
 Result<> StartContainer(Call& call) {
-  return RespondOutcome(call, TRY(call.engine().Start(call.arg())));
+  Result<Engine::Outcome> outcome = call.engine().Start(call.arg());
+  if (!outcome.ok()) return BlameCommand(std::move(outcome).error());
+  return RespondOutcome(call, *outcome);
 }
 
 Result<> StopContainer(Call& call) {

@@ -94,9 +94,10 @@ Result<> WaitContainer(Call& call) {
   WaitCondition condition = TRY(ReadCondition(call.query().Get("condition")));
   call.exchange.headers().Set("Content-Type", "application/json");
   std::shared_ptr<wire::ResponseSink> sink = TRY(call.exchange.Park(200));
-  uint64_t number = container->Wait(condition, [sink](const WaitResult& result) {
+  uint64_t number = container->Wait(condition, [sink, condition](const WaitResult& result) {
     Json answer = Json::MakeObject({{"StatusCode", result.exit_code}});
-    if (!result.error.empty()) {
+    // Of a removal only its own failure would be an error, not that of a start before it.
+    if (!result.error.empty() && condition != WaitCondition::kRemoved) {
       answer.Set("Error", Json::MakeObject({{"Message", result.error}}));
     }
     sink->Write(answer.Dump() + "\n");

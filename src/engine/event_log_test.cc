@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/event_log.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include "base/io.h"
+#include "base/random.h"
+
+namespace gantry::engine {
+namespace {
+
+Event Named(const std::string& action) {
+  Event event;
+  event.type = "container";
+  event.action = action;
+  event.actor_id = "id";
+  event.attributes["name"] = "n";
+  event.time = FromUnixNanos(5);
+  return event;
+}
+
+std::string FreshDirectory() {
+  std::string path = testing::TempDir() + "/event-log-" + RandomHex(8);
+  EXPECT_TRUE(MakeDirectories(path, 0700).ok());
+  return path;
+}
+
+TEST(EventLog, SurvivesItsProcess) {
+  std::string directory = FreshDirectory();
+  {
+    auto log = *EventLog::Open(directory);
+    log->Append(Named("create"));
+    log->Append(Named("start"));
+  }
+  auto log = *EventLog::Open(directory);
+  EXPECT_EQ(log->last_number(), 2u);
+  log->Append(Named("die"));
+  auto events = *log->After(1, 10);
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0].event.action, "start");
+  EXPECT_EQ(events[1].number, 3u);
+  EXPECT_EQ(events[1].event.attributes.at("name"), "n");
+  EXPECT_EQ(UnixNanos(events[1].event.time), 5);
+}
+
+TEST(EventLog, ATornLineTakesNobodyWithIt) {
+  std::string directory = FreshDirectory();
+  {
+    auto log = *EventLog::Open(directory);
+    log->Append(Named("create"));
+  }
+  UniqueFd file = *OpenFile(directory + "/events.log", O_WRONLY | O_APPEND);
+  ASSERT_TRUE(WriteAll(file, R"({"number":2,"ti)").ok());
+  {
+    auto log = *EventLog::Open(directory);
+    log->Append(Named("start"));
+  }
+  auto log = *EventLog::Open(directory);
+  auto events = *log->After(0, 10);
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[1].event.action, "start");
+}
+
+TEST(EventLog, ReadsBackFurtherThanMemoryGoes) {
+  auto log = *EventLog::Open(FreshDirectory());
+  for (int i = 0; i < 3000; ++i) log->Append(Named(std::to_string(i)));
+  auto events = *log->After(10, 5);
+  ASSERT_EQ(events.size(), 5u);
+  EXPECT_EQ(events[0].number, 11u);
+  EXPECT_EQ(events[0].event.action, "10");
+  EXPECT_EQ(log->After(2995, 100)->size(), 5u);
+}
+
+TEST(EventLog, ListenersHearUntilTheyLeave) {
+  auto log = *EventLog::Open(FreshDirectory());
+  int heard = 0;
+  uint64_t id = log->Listen([&](const NumberedEvent&) { ++heard; });
+  log->Append(Named("a"));
+  log->Unlisten(id);
+  log->Append(Named("b"));
+  EXPECT_EQ(heard, 1);
+}
+
+}  // namespace
+}  // namespace gantry::engine
