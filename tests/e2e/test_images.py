@@ -163,7 +163,7 @@ def test_run_pulls(client, registry):
 
 
 @pytest.mark.parametrize('reference, words', [('{r}:nosuch', ['nosuch', 'unknown']), ('127.0.0.1:5000/no/such:x', ['unknown']),
-                                              ('127.0.0.1:9/some/image:x', ['refused']), ('UPPER/case:x', ['reference']), ('a:b:c', ['reference']),
+                                              ('127.0.0.1:9/some/image:x', ['connect']), ('some/UPPER:x', ['reference']), ('a:b:c', ['reference']),
                                               ('{r}@sha256:12', ['reference'])])
 def test_bad_pull(client, registry, reference, words):
     before = client.ok('images', '-q')
@@ -174,7 +174,7 @@ def test_bad_pull(client, registry, reference, words):
 
 def test_run_of_an_image_that_is_nowhere(client):
     done = client.run('127.0.0.1:9/nowhere:x', 'true')
-    assert done.code == 125 and 'refused' in done.err and "Unable to find image '127.0.0.1:9/nowhere:x' locally" in done.err
+    assert done.code == 125 and 'connect' in done.err and "Unable to find image '127.0.0.1:9/nowhere:x' locally" in done.err
 
 
 def test_progress_is_lines_in_a_pipe(client, registry):

@@ -90,7 +90,7 @@ def test_rm_of_a_running_one(client, names):
     name = names()
     client.ok('run', '-d', '--name', name, IMAGE, 'sleep', '100')
     done = client('rm', name)
-    assert done.code == 1 and 'running container' in done.err
+    assert done.code == 1 and 'running' in done.err and 'force remove' in done.err
     assert client.ok('rm', '-f', name) == name
     assert client('inspect', name).code == 1
 
