@@ -45,9 +45,15 @@ class NamespacesService : public api::Namespaces::CallbackService {
                                 api::GetNamespaceResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       auto tx = TRY(parts_->database->Read());
-      Labels labels = TRY(ReadNamespace(tx, request->name()));
+      auto labels = ReadNamespace(tx, request->name());
+      // One that is not there yet has no labels, as with containerd: dockerd asks before it makes
+      // anything in its namespace.
+      if (!labels.ok()) {
+        if (labels.error().kind() != ErrorKind::kNotFound) return std::move(labels).error();
+        labels = Labels();
+      }
       response->mutable_namespace_()->set_name(request->name());
-      SetLabels(labels, response->mutable_namespace_()->mutable_labels());
+      SetLabels(*labels, response->mutable_namespace_()->mutable_labels());
       return {};
     });
   }
@@ -90,7 +96,9 @@ class NamespacesService : public api::Namespaces::CallbackService {
                                    api::UpdateNamespaceResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       const auto& wanted = request->namespace_();
+      TRY_WITH(CheckIdentifier(wanted.name()), "namespace");
       auto tx = TRY(parts_->database->Begin());
+      TRY(EnsureNamespace(tx, wanted.name()));
       Labels labels = TRY(ReadNamespace(tx, wanted.name()));
       TRY(Merge(*request, &labels));
       TRY(CheckLabels(labels));
