@@ -132,7 +132,7 @@ Result<kernel::CgroupPaths> ChooseCgroups(const std::string& cgroups_path, const
   return paths;
 }
 
-Result<> MakeCgroups(const kernel::CgroupPaths& paths, const oci::Resources&) {
+Result<> MakeCgroups(const kernel::CgroupPaths& paths) {
   std::set<std::string_view> done;
   for (const auto& [controller, directory] : paths.directories) {
     if (paths.unified) {

@@ -18,8 +18,8 @@ namespace gantry::runtime {
 // id) below the caller's own cgroup. Nothing is made.
 Result<kernel::CgroupPaths> ChooseCgroups(const std::string& cgroups_path, const std::string& id);
 
-// Makes the directories; kAlreadyExists if processes are in there.
-Result<> MakeCgroups(const kernel::CgroupPaths& paths, const oci::Resources& resources);
+// Makes the directories, and on v2 hands the controllers down to them.
+Result<> MakeCgroups(const kernel::CgroupPaths& paths);
 
 enum class Devices : uint8_t { kApply, kLeave };
 Result<> ApplyResources(const kernel::CgroupPaths& paths, const oci::Resources& resources,

@@ -13,13 +13,13 @@
 
 namespace gantry::runtime {
 
-Result<> Create(const CreateOptions& options) {
+Result<> Create(CreateOptions options) {
   TRY(CheckId(options.id));
   UniqueFd console;
   if (!options.console_socket.empty()) {
     console = TRY_WITH(kernel::ConnectUnix(options.console_socket), "console socket");
   }
-  TRY(Launch(options, Gate::kClosed, std::move(console)));
+  TRY(Launch(std::move(options), Gate::kClosed, std::move(console)));
   return {};
 }
 

@@ -125,15 +125,6 @@ Result<UniqueFd> MakeGate(const StateDirectory& directory) {
   return socket;
 }
 
-Result<oci::Spec> ReadBundle(const std::string& bundle, std::string* text) {
-  std::string path = bundle + "/config.json";
-  *text = TRY(ReadFile(path));
-  formats::Json json = TRY_WITH(formats::Json::Parse(*text), "file '{}'", path);
-  oci::Spec spec = TRY_WITH(oci::ParseSpec(json), "file '{}'", path);
-  if (!spec.process) return InvalidArgument("file '{}': process: is missing", path);
-  return spec;
-}
-
 Result<> RunParentHooks(const Launched& launched) {
   std::string state = StateJson(launched.state, Status::kCreating).Dump();
   TRY(child::RunHooks(launched.spec.hooks.prestart, "prestart", state));
@@ -161,11 +152,9 @@ Result<> Converse(const Launched& launched, BorrowedFd channel, const CreatePlan
   }
 }
 
-Result<> CheckRoot(const CreateOptions& options, const oci::Spec& spec, CreatePlan* plan,
-                   std::string* rootfs) {
-  *rootfs =
-      spec.root->path.starts_with('/') ? spec.root->path : options.bundle + "/" + spec.root->path;
-  plan->rootfs = *rootfs;
+Result<> TakeRoot(const CreateOptions& options, CreatePlan* plan) {
+  const std::string& path = options.bundle.spec.root->path;
+  plan->rootfs = path.starts_with('/') ? path : options.bundle.path + "/" + path;
   if (options.root_fd < 0) return {};
   struct stat info{};
   if (::fstat(options.root_fd, &info) < 0) return ErrnoError("root descriptor {}", options.root_fd);
@@ -185,6 +174,80 @@ Result<> CheckTerminal(const oci::Spec& spec, const CreatePlan& plan) {
     return InvalidArgument("a console socket is given, but process.terminal is false");
   }
   return {};
+}
+
+// What the child needs of the options and the specification; nothing is made yet.
+Result<> FillPlan(const CreateOptions& options, oci::Spec* spec, CreatePlan* plan) {
+  plan->process.process = &*spec->process;
+  plan->process.id = options.id;
+  plan->process.new_keyring = !options.no_new_keyring;
+  plan->process.preserve_fds = PreservedFds(options.preserve_fds, &spec->process->env);
+  plan->spec = spec;
+  plan->bundle = options.bundle.path;
+  plan->no_pivot = options.no_pivot;
+  plan->parent_hooks = !spec->hooks.prestart.empty() || !spec->hooks.create_runtime.empty();
+  TRY(CheckTerminal(*spec, *plan));
+  TRY(TakeRoot(options, plan));
+  plan->process.seccomp = TRY(PrepareSeccomp(*spec));
+  return {};
+}
+
+Result<ContainerState> FirstState(const CreateOptions& options, const oci::Spec& spec,
+                                  const CreatePlan& plan) {
+  ContainerState state;
+  state.id = options.id;
+  state.bundle = options.bundle.path;
+  state.rootfs = plan.rootfs;
+  state.created = WallClock::now();
+  state.annotations = spec.annotations;
+  state.no_new_keyring = options.no_new_keyring;
+  state.cgroups = TRY(ChooseCgroups(spec.platform.cgroups_path, options.id));
+  return state;
+}
+
+Result<> PrepareNamespaces(const oci::Spec& spec, CreatePlan* plan, ContainerState* state,
+                           uint64_t* clone_flags) {
+  NamespacePlan namespaces = TRY(PlanNamespaces(spec, plan));
+  TRY(SetTimeOffsets(spec.platform));
+  plan->wait_for_maps = plan->process.in_user_namespace = namespaces.new_user;
+  state->user_namespace = namespaces.new_user;
+  state->new_pid_namespace = namespaces.new_pid;
+  *clone_flags = namespaces.clone_flags;
+  return {};
+}
+
+// The child's end of `channel` is in the plan; `lock` must not live on in the child, since flock(2)
+// lasts as long as any copy of its descriptor.
+Result<UniqueFd> Fork(CreatePlan* plan, uint64_t namespaces, UniqueFd* channel, UniqueFd* lock,
+                      ContainerState* state) {
+  int pidfd = -1;
+  clone_args args{};
+  args.flags = CLONE_PIDFD | namespaces;
+  args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  UniqueFd cgroup;
+  if (state->cgroups.unified) {
+    cgroup = TRY(OpenFile(state->cgroups.Main(), O_RDONLY | O_DIRECTORY));
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<uint64_t>(cgroup.get());
+  } else {
+    plan->process.cgroup_tasks = TRY(OpenTasks(state->cgroups));
+  }
+  pid_t pid = kernel::CloneFork(&args);
+  if (pid < 0) return ErrnoErrorOf(-pid, "making the container's process");
+  if (pid == 0) {
+    channel->Reset();
+    lock->Reset();
+    child::RunCreated(plan);
+  }
+  UniqueFd process(pidfd);
+  plan->process.channel.Reset();
+  plan->gate.Reset();
+  plan->process.console_socket.Reset();
+  state->pid = pid;
+  std::optional<kernel::ProcessStat> stat = kernel::ReadProcessStat(pid);
+  if (stat) state->start_time = stat->start_time;
+  return process;
 }
 
 }  // namespace
@@ -219,35 +282,29 @@ Result<child::SeccompProgram> PrepareSeccomp(const oci::Spec& spec) {
   return program;
 }
 
-Result<Launched> Launch(const CreateOptions& options, Gate gate, UniqueFd console_socket) {
+Result<Bundle> LoadBundle(const std::string& path) {
+  Bundle bundle{path, {}, {}};
+  std::string file = path + "/config.json";
+  bundle.config = TRY(ReadFile(file));
+  formats::Json json = TRY_WITH(formats::Json::Parse(bundle.config), "file '{}'", file);
+  bundle.spec = TRY_WITH(oci::ParseSpec(json), "file '{}'", file);
+  if (!bundle.spec.process) return InvalidArgument("file '{}': process: is missing", file);
+  return bundle;
+}
+
+Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socket) {
   Launched launched;
   ContainerState& state = launched.state;
-  std::string config;
-  launched.spec = TRY(ReadBundle(options.bundle, &config));
+  launched.spec = options.bundle.spec;
   oci::Spec& spec = launched.spec;
   // Sources of binds may be relative to the bundle.
-  if (::chdir(options.bundle.c_str()) < 0) return ErrnoError("entering '{}'", options.bundle);
-
+  if (::chdir(options.bundle.path.c_str()) < 0) {
+    return ErrnoError("entering '{}'", options.bundle.path);
+  }
   CreatePlan plan;
-  plan.process.process = &*spec.process;
-  plan.process.id = options.id;
-  plan.process.new_keyring = !options.no_new_keyring;
   plan.process.console_socket = std::move(console_socket);
-  plan.process.preserve_fds = PreservedFds(options.preserve_fds, &spec.process->env);
-  plan.spec = &spec;
-  plan.bundle = options.bundle;
-  plan.no_pivot = options.no_pivot;
-  plan.parent_hooks = !spec.hooks.prestart.empty() || !spec.hooks.create_runtime.empty();
-  TRY(CheckTerminal(spec, plan));
-  TRY(CheckRoot(options, spec, &plan, &state.rootfs));
-  plan.process.seccomp = TRY(PrepareSeccomp(spec));
-
-  state.id = options.id;
-  state.bundle = options.bundle;
-  state.created = WallClock::now();
-  state.annotations = spec.annotations;
-  state.no_new_keyring = options.no_new_keyring;
-  state.cgroups = TRY(ChooseCgroups(spec.platform.cgroups_path, options.id));
+  TRY(FillPlan(options, &spec, &plan));
+  state = TRY(FirstState(options, spec, plan));
   plan.cgroups = state.cgroups.directories;
   plan.cgroup_unified = state.cgroups.unified;
 
@@ -258,63 +315,31 @@ Result<Launched> Launch(const CreateOptions& options, Gate gate, UniqueFd consol
   UniqueFd lock = TRY(directory.Lock());
   // Written before anything is made: `delete --force` after a crash knows what to remove.
   TRY(directory.Save(state));
-  TRY(CreateFile(directory.ConfigPath(), config, 0600));
+  TRY(CreateFile(directory.ConfigPath(), options.bundle.config, 0600));
 
   oci::Resources resources = spec.platform.resources.value_or(oci::Resources{});
   undo.Push([&] { (void)kernel::RemoveCgroup(state.cgroups, kCleanUpTime); });
-  TRY(MakeCgroups(state.cgroups, resources));
+  TRY(MakeCgroups(state.cgroups));
   TRY(ApplyResources(state.cgroups, resources, Devices::kApply));
 
-  NamespacePlan namespaces = TRY(PlanNamespaces(spec, &plan));
-  TRY(SetTimeOffsets(spec.platform));
-  plan.wait_for_maps = plan.process.in_user_namespace = namespaces.new_user;
-  state.user_namespace = namespaces.new_user;
-  state.new_pid_namespace = namespaces.new_pid;
+  uint64_t clone_flags = 0;
+  TRY(PrepareNamespaces(spec, &plan, &state, &clone_flags));
   plan.hook_state = StateJson(state, Status::kCreating).Dump();
   if (gate == Gate::kClosed) plan.gate = TRY(MakeGate(directory));
-
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
     return ErrnoError("making a socket pair");
   }
   UniqueFd channel(ends[0]);
   plan.process.channel = UniqueFd(ends[1]);
-
-  int pidfd = -1;
-  clone_args args{};
-  args.flags = CLONE_PIDFD | namespaces.clone_flags;
-  args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
-  args.exit_signal = SIGCHLD;
-  UniqueFd cgroup;
-  if (state.cgroups.unified) {
-    cgroup = TRY(OpenFile(state.cgroups.Main(), O_RDONLY | O_DIRECTORY));
-    args.flags |= CLONE_INTO_CGROUP;
-    args.cgroup = static_cast<uint64_t>(cgroup.get());
-  } else {
-    plan.process.cgroup_tasks = TRY(OpenTasks(state.cgroups));
-  }
-  pid_t pid = kernel::CloneFork(&args);
-  if (pid < 0) return ErrnoErrorOf(-pid, "making the container's process");
-  if (pid == 0) {
-    channel.Reset();
-    lock.Reset();  // flock(2) lasts as long as any copy of its descriptor
-    child::RunCreated(&plan);
-  }
-  launched.pidfd = UniqueFd(pidfd);
-  state.pid = pid;
+  launched.pidfd = TRY(Fork(&plan, clone_flags, &channel, &lock, &state));
   undo.Push([&] {
     (void)kernel::SendSignal(launched.pidfd, SIGKILL);
     (void)kernel::WaitExit(launched.pidfd);
   });
-  plan.process.channel.Reset();
-  plan.gate.Reset();
-  plan.process.console_socket.Reset();
-  std::optional<kernel::ProcessStat> stat = kernel::ReadProcessStat(pid);
-  if (!stat) return Internal("the container's process {} is gone", pid);
-  state.start_time = stat->start_time;
   TRY(directory.Save(state));
   TRY_WITH(Converse(launched, channel, plan, gate), "unable to start container process");
-  TRY(WritePidFile(options.pid_file, pid));
+  TRY(WritePidFile(options.pid_file, state.pid));
   undo.Commit();
   return launched;
 }

@@ -25,7 +25,7 @@ enum class Gate : uint8_t { kClosed, kOpen };
 
 // Makes cgroups, namespaces and the process. With a closed gate it returns when the process waits
 // there, with an open one when the program has been executed. On failure nothing is left behind.
-Result<Launched> Launch(const CreateOptions& options, Gate gate, UniqueFd console_socket);
+Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socket);
 
 // seccomp(2)'s program for a process; `socket` of a listener is connected.
 Result<child::SeccompProgram> PrepareSeccomp(const oci::Spec& spec);

@@ -17,10 +17,17 @@
 
 namespace gantry::runtime {
 
+struct Bundle {
+  std::string path;    // absolute
+  std::string config;  // config.json as it is
+  oci::Spec spec;      // the same, read and checked; has a process
+};
+Result<Bundle> LoadBundle(const std::string& path);
+
 struct CreateOptions {
   std::string root;  // of the state directories
   std::string id;
-  std::string bundle;  // absolute
+  Bundle bundle;
   std::string pid_file;
   std::string console_socket;
   bool no_pivot = false;
@@ -29,7 +36,7 @@ struct CreateOptions {
   int root_fd = -1;  // inherited: docs/root-handover.md
 };
 
-Result<> Create(const CreateOptions& options);
+Result<> Create(CreateOptions options);
 Result<> Start(const std::string& root, const std::string& id);
 
 struct RunOptions {
@@ -38,7 +45,7 @@ struct RunOptions {
   bool keep = false;  // leaves the state after the end, for `delete`
 };
 // The exit code of the process in the foreground, 0 when detached.
-Result<int> Run(const RunOptions& options);
+Result<int> Run(RunOptions options);
 
 struct ExecOptions {
   std::string root;

@@ -13,22 +13,13 @@
 #include "runtime/operations.h"
 
 namespace gantry::runtime {
-namespace {
-
-Result<bool> WantsTerminal(const std::string& bundle) {
-  formats::Json json = TRY(formats::Json::Parse(TRY(ReadFile(bundle + "/config.json"))));
-  return json["process"]["terminal"].AsBool();
-}
-
-}  // namespace
-
-Result<int> Run(const RunOptions& options) {
+Result<int> Run(RunOptions options) {
   TRY(CheckId(options.create.id));
   UniqueFd console;
   UniqueFd receiver;
   if (!options.create.console_socket.empty()) {
     console = TRY_WITH(kernel::ConnectUnix(options.create.console_socket), "console socket");
-  } else if (!options.detach && TRY(WantsTerminal(options.create.bundle))) {
+  } else if (!options.detach && options.create.bundle.spec.process->terminal) {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
       return ErrnoError("making a socket pair");
@@ -42,12 +33,14 @@ Result<int> Run(const RunOptions& options) {
     // Orphans of the container's process become ours instead of some ancestor's.
     ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   }
-  Launched launched = TRY(Launch(options.create, Gate::kOpen, std::move(console)));
+  std::string root = options.create.root;
+  std::string id = options.create.id;
+  Launched launched = TRY(Launch(std::move(options.create), Gate::kOpen, std::move(console)));
   if (!launched.spec.hooks.poststart.empty()) {
     Result<> hooks = child::RunHooks(launched.spec.hooks.poststart, "poststart",
                                      StateJson(launched.state, Status::kRunning).Dump());
     if (!hooks.ok()) {
-      (void)Delete(options.create.root, options.create.id, DeleteMode::kForce);
+      (void)Delete(root, id, DeleteMode::kForce);
       return std::move(hooks).error();
     }
   }
@@ -56,7 +49,7 @@ Result<int> Run(const RunOptions& options) {
   if (receiver.valid()) terminal = TRY(kernel::ReceiveDescriptor(receiver));
   int code = TRY(forwarder->Follow(launched.pidfd, std::move(terminal)));
   if (!options.keep) {
-    TRY(Delete(options.create.root, options.create.id, DeleteMode::kForce));
+    TRY(Delete(root, id, DeleteMode::kForce));
   }
   return code;
 }

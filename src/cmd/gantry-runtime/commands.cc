@@ -44,7 +44,7 @@ struct CreateWords {
     TRY(arguments.Expect(1, "a container ID"));
     options.root = global.root;
     options.id = arguments.rest()[0];
-    options.bundle = TRY(AbsolutePath(bundle));
+    options.bundle = TRY(runtime::LoadBundle(TRY(AbsolutePath(bundle))));
     if (!options.pid_file.empty() && options.pid_file[0] != '/') {
       options.pid_file = TRY(AbsolutePath(".")) + "/" + options.pid_file;
     }
@@ -59,12 +59,9 @@ struct CreateWords {
 };
 
 // A pid namespace that others are in already shows them our program file.
-Result<> ProtectIfShared(const GlobalOptions& global, const std::string& bundle) {
-  Result<std::string> text = ReadFile(bundle + "/config.json");
-  if (!text.ok()) return {};  // the command itself reports it
-  formats::Json json = TRY(formats::Json::Parse(*text));
-  for (const formats::Json& ns : json["linux"]["namespaces"].items()) {
-    if (ns["type"].AsString() == "pid" && ns["path"].AsString().empty()) return {};
+Result<> ProtectIfShared(const GlobalOptions& global, const oci::Spec& spec) {
+  for (const oci::Namespace& ns : spec.platform.namespaces) {
+    if (ns.type == "pid" && ns.path.empty()) return {};
   }
   return runtime::ProtectOwnBinary(global.argv, global.envp);
 }
@@ -169,8 +166,8 @@ Result<int> CreateCommand(const GlobalOptions& global, Words words) {
   create.Declare(&arguments);
   TRY(arguments.Parse(Arguments::Order::kAnywhere));
   TRY(create.Finish(global, arguments));
-  TRY(ProtectIfShared(global, create.options.bundle));
-  TRY(runtime::Create(create.options));
+  TRY(ProtectIfShared(global, create.options.bundle.spec));
+  TRY(runtime::Create(std::move(create.options)));
   return 0;
 }
 
@@ -183,9 +180,9 @@ Result<int> RunCommand(const GlobalOptions& global, Words words) {
   arguments.Flag("keep", &options.keep);
   TRY(arguments.Parse(Arguments::Order::kAnywhere));
   TRY(create.Finish(global, arguments));
-  TRY(ProtectIfShared(global, create.options.bundle));
-  options.create = create.options;
-  return runtime::Run(options);
+  TRY(ProtectIfShared(global, create.options.bundle.spec));
+  options.create = std::move(create.options);
+  return runtime::Run(std::move(options));
 }
 
 }  // namespace gantry::cmd
