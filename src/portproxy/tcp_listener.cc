@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A connection is two streams; each moves bytes with splice(2) through a pipe that it holds only
-// while bytes are under way, so that an idle connection costs two descriptors:
+// A connection is two streams; each copies small messages, and moves more with splice(2) through a
+// pipe that it holds only while bytes are under way, so that an idle connection costs two
+// descriptors:
 //
 //   client ──splice──> pipe ──splice──> target        (and the same the other way)
 //
@@ -23,6 +24,7 @@ namespace gantry::portproxy {
 namespace {
 
 constexpr size_t kPipeBytes = size_t{256} << 10;
+constexpr size_t kSmallBytes = size_t{16} << 10;
 constexpr size_t kSparePipes = 16;
 // Per wake-up, so that one busy connection doesn't starve the others.
 constexpr int kRoundsPerEvent = 16;
@@ -69,11 +71,13 @@ struct Stream {
   Pipe pipe;
   size_t in_pipe = 0;
 
-  // False when the connection is broken.
+  // Moves what there is. False when the connection is broken. After a small piece it doesn't ask
+  // for more: the loop would tell, and an exchange of small messages so costs two calls each way.
   bool Pump(BorrowedFd from, BorrowedFd to) {
     for (int round = 0; round < kRoundsPerEvent && state != State::kEnded; ++round) {
       if (in_pipe == 0 && state == State::kOpen) {
-        int filled = Fill(from);
+        if (round > 0 && last_fill_ < kSmallBytes) return true;
+        int filled = last_fill_ < kSmallBytes ? MoveSmall(from, to) : Fill(from);
         if (filled < 0) return false;
         if (filled == 0) return true;
       }
@@ -93,7 +97,31 @@ struct Stream {
     return true;
   }
 
-  // 1: there are bytes or the end; 0: nothing now; -1: broken.
+  // Small messages are cheaper copied than spliced. What the other side doesn't take waits in a
+  // pipe. 1: bytes were moved, or the end was seen; 0: nothing now; -1: broken.
+  int MoveSmall(BorrowedFd from, BorrowedFd to) {
+    static char buffer[kSmallBytes];  // one for the process: nothing stays in it
+    ssize_t size = ::recv(from.get(), buffer, sizeof buffer, 0);
+    if (size < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    if (size == 0) {
+      state = State::kEnding;
+      return 1;
+    }
+    last_fill_ = static_cast<size_t>(size);
+    ssize_t sent = ::send(to.get(), buffer, last_fill_, MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) return -1;
+    size_t done = sent < 0 ? 0 : static_cast<size_t>(sent);
+    if (done == last_fill_) return 1;
+    auto taken = TakePipe();
+    if (!taken.ok()) return -1;
+    pipe = std::move(taken).value();
+    in_pipe = last_fill_ - done;
+    // It fits: a pipe of root is never smaller than 64 KiB.
+    ssize_t kept = ::write(pipe.writer.get(), buffer + done, in_pipe);
+    return kept == static_cast<ssize_t>(in_pipe) ? 1 : -1;
+  }
+
+  // The same by splice.
   int Fill(BorrowedFd from) {
     if (!pipe.reader.valid()) {
       auto taken = TakePipe();
@@ -103,7 +131,7 @@ struct Stream {
     ssize_t moved = ::splice(from.get(), nullptr, pipe.writer.get(), nullptr, kPipeBytes,
                              SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (moved > 0) {
-      in_pipe = static_cast<size_t>(moved);
+      in_pipe = last_fill_ = static_cast<size_t>(moved);
       return 1;
     }
     int error = errno;
@@ -117,6 +145,9 @@ struct Stream {
 
   bool WantsRead() const { return state == State::kOpen && in_pipe == 0; }
   bool WantsWrite() const { return in_pipe > 0; }
+
+ private:
+  size_t last_fill_ = 0;
 };
 
 class Connection {
@@ -132,13 +163,19 @@ class Connection {
 
  private:
   // May destroy *this.
-  void OnEvent(uint32_t events) {
+  void OnEvent(size_t side, uint32_t events) {
+    bool all = !connected_ || (events & (EPOLLERR | EPOLLHUP)) != 0;
     if (!connected_ && !FinishConnect(events)) return;
-    bool alive = streams_[0].Pump(ends_[0], ends_[1]) && streams_[1].Pump(ends_[1], ends_[0]);
+    bool alive = true;
+    if (all || (events & EPOLLIN) != 0) alive = Pump(side);
+    if (alive && (all || (events & EPOLLOUT) != 0)) alive = Pump(1 - side);
     bool ended =
         streams_[0].state == Stream::State::kEnded && streams_[1].state == Stream::State::kEnded;
     if (!alive || ended || !UpdateEvents()) End();
   }
+
+  // The stream that comes from this side.
+  bool Pump(size_t side) { return streams_[side].Pump(ends_[side], ends_[1 - side]); }
 
   // Destroys *this, and with it the function it calls.
   void End() {
@@ -182,7 +219,8 @@ class Connection {
     uint32_t before = std::exchange(events_[side], wanted);
     if (wanted == before) return {};
     if (before == 0) {
-      return loop_->Watch(ends_[side], wanted, [this](uint32_t events) { OnEvent(events); });
+      return loop_->Watch(ends_[side], wanted,
+                          [this, side](uint32_t events) { OnEvent(side, events); });
     }
     if (wanted != 0) return loop_->SetEvents(ends_[side], wanted);
     loop_->Unwatch(ends_[side]);
