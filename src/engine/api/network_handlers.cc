@@ -5,17 +5,12 @@
 
 #include "engine/api/container_json.h"
 #include "engine/api/filters.h"
+#include "formats/digest.h"
 
 namespace gantry::engine::api {
 namespace {
 
 using formats::Json;
-
-// The two networks that are no networks have ids too; they need only never change.
-constexpr std::string_view kHostId =
-    "000000000000000000000000000000000000000000000000000000000000686f";
-constexpr std::string_view kNoneId =
-    "0000000000000000000000000000000000000000000000000000000000006e6f";
 
 Json Document(const networks::Network& network) {
   Json config = Json::MakeArray();
@@ -69,9 +64,10 @@ Json WithContainers(Call& call, const networks::Network& network) {
   return out;
 }
 
+// The two networks that are no networks have ids too; they need only never change.
 networks::Network Special(std::string_view name) {
   networks::Network network;
-  network.id = std::string(name == "host" ? kHostId : kNoneId);
+  network.id = formats::Digest::Of(fmt::format("gantry network {}", name)).hex();
   network.name = std::string(name);
   network.driver = name == "host" ? "host" : "null";
   return network;
