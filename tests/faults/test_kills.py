@@ -99,7 +99,7 @@ def test_kills(own):
     print(f'GANTRY_SEED={seed}')
     rng = random.Random(seed)
     client, engine = own, own.engine
-    client.ok('run', '-d', '--name', 'printer', '--log-opt', 'max-size=100m', IMAGE, 'sh', '-c', PRINTER)
+    client.ok('run', '-d', '--name', 'printer', IMAGE, 'sh', '-c', PRINTER)
     born = client.inspect('printer', '{{.State.Pid}} {{.State.StartedAt}}')
     points, begin = 0, time.monotonic()
     with Work(client, rng) as work:

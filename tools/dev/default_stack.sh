@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Where the default stack lives, and how to ask whether it does.
+# Where the default stack lives, and how to ask whether it does. The three variables put another one
+# beside it.
 
-run_root=/run/gantry
-data_root=/var/lib/gantry
+run_root=${GANTRY_STATE:-/run/gantry}
+data_root=${GANTRY_ROOT:-/var/lib/gantry}
+bridge=${GANTRY_BRIDGE:-gantry0}
 engine_socket=$run_root/gantry.sock
 bin=$PWD/build/release/bin
 image=gantry/busybox:latest
-daemon_log=/var/log/gantryd.log
+daemon_log=${GANTRY_STATE:-/var/log}/gantryd.log
 
 gantry() { "$bin/gantry" -H "unix://$engine_socket" "$@"; }
 answers() { gantry version >/dev/null 2>&1 </dev/null; }

@@ -11,5 +11,5 @@ if [ -d $run_root ]; then
     mapfile -t running < <(gantry ps -q)
     [ ${#running[@]} = 0 ] || timeout 60 "$bin/gantry" -H "unix://$engine_socket" stop -t 3 "${running[@]}" >/dev/null || true
   fi
-  exec python3 tools/dev/sweep.py --state $run_root --root $data_root --bridge gantry0
+  exec python3 tools/dev/sweep.py --state $run_root --root $data_root --bridge "$bridge"
 fi

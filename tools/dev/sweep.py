@@ -3,6 +3,7 @@
 """Stops the daemons of one stack and takes away whatever traces of it are left; used by ./dev down
 and by the test harness. Only what can be told to be this stack's is touched (tools/dev/traces.py)."""
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,9 @@ def main():
     left = traces.find()
     for trace in left:
         print(f'dev down: still there: {trace}', file=sys.stderr)
+    for parent in Path('/sys/fs/cgroup').glob('*/gantry'):
+        with contextlib.suppress(OSError):  # another stack's containers are in it
+            parent.rmdir()
     state = Path(given.state)
     if not left and state.is_dir():
         for path in sorted(state.rglob('*'), key=lambda p: len(p.parts), reverse=True):

@@ -5,13 +5,14 @@
 
 [ "$(id -u)" = 0 ] || { echo "dev up: needs root" >&2; exit 1; }
 built || build release
-mkdir -p -m 0700 $run_root $data_root
+mkdir -p -m 0711 $run_root
+mkdir -p -m 0700 $data_root
 exec 9>$run_root/dev.lock
 flock 9
 
 if ! answers; then
   if ! living_pid gantryd >/dev/null; then
-    setsid "$bin/gantryd" --root $data_root --state $run_root -H "unix://$engine_socket" \
+    setsid "$bin/gantryd" --root $data_root --state $run_root -H "unix://$engine_socket" --bridge "$bridge" \
       >>$daemon_log 2>&1 </dev/null 9>&- &
     started=$!
   fi
