@@ -107,6 +107,14 @@ rmi nosuch
 tag nosuch a
 save nosuch
 unpause cmpa
+network create clinet2 --subnet x
+network connect nosuch cmpa
+network disconnect bridge nosuch
+volume create --name a b
+volume rm nosuch
+volume rm cmpvol
+diff nosuch
+network foo
 """
 
 SHOWN = """
@@ -164,6 +172,19 @@ wait cmpb
 start -a cmpb
 history IMAGE
 history --no-trunc IMAGE
+network ls
+network ls -q
+network ls --no-trunc
+network ls --filter driver=bridge --format '{{.Name}} {{.Driver}} {{.Internal}} {{.IPv6}}'
+volume ls
+volume ls --format '{{.Name}} {{.Driver}} {{.Mountpoint}} {{.Scope}}'
+volume create cmpvol
+diff cmpa
+container prune -f --filter label=nosuchlabel
+image prune -f --filter label=nosuchlabel
+network prune -f --filter label=nosuchlabel
+volume prune -f --filter label=nosuchlabel
+container prune
 version --format '{{.Server.Version}}'
 info --format '{{.ServerVersion}} {{.Driver}} {{.NCPU}}'
 """
@@ -263,10 +284,9 @@ def mode(terminal):
 def test_terminal(both, things):
     """Size, its change, exit code; the terminal is as it was afterwards."""
     for client in both:
-        terminal = client.terminal('run', '--rm', '-it', IMAGE, 'sh', '-c', 'echo UP; read x; stty size; read x; stty size; exit 5')
+        terminal = client.terminal('run', '--rm', '-it', IMAGE, 'sh', '-c',
+                                   'sleep 1; stty size; read x; stty size; exit 5')
         before = mode(terminal)
-        terminal.expect('UP')
-        terminal.send('\n')
         terminal.expect('24 80')
         terminal.resize(30, 90)
         terminal.process.send_signal(signal.SIGWINCH)

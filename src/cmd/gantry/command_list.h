@@ -9,10 +9,13 @@
 namespace gantry::cli {
 
 Result<int> AttachCommand(Cli& cli, Invocation& call);
+Result<int> ContainerPruneCommand(Cli& cli, Invocation& call);
 Result<int> CreateCommand(Cli& cli, Invocation& call);
+Result<int> DiffCommand(Cli& cli, Invocation& call);
 Result<int> EventsCommand(Cli& cli, Invocation& call);
 Result<int> ExecCommand(Cli& cli, Invocation& call);
 Result<int> HistoryCommand(Cli& cli, Invocation& call);
+Result<int> ImagePruneCommand(Cli& cli, Invocation& call);
 Result<int> ImagesCommand(Cli& cli, Invocation& call);
 Result<int> InfoCommand(Cli& cli, Invocation& call);
 Result<int> InspectCommand(Cli& cli, Invocation& call);
@@ -23,6 +26,12 @@ Result<int> InspectVolumeCommand(Cli& cli, Invocation& call);
 Result<int> KillCommand(Cli& cli, Invocation& call);
 Result<int> LoadCommand(Cli& cli, Invocation& call);
 Result<int> LogsCommand(Cli& cli, Invocation& call);
+Result<int> NetworkConnectCommand(Cli& cli, Invocation& call);
+Result<int> NetworkCreateCommand(Cli& cli, Invocation& call);
+Result<int> NetworkDisconnectCommand(Cli& cli, Invocation& call);
+Result<int> NetworkListCommand(Cli& cli, Invocation& call);
+Result<int> NetworkPruneCommand(Cli& cli, Invocation& call);
+Result<int> NetworkRmCommand(Cli& cli, Invocation& call);
 Result<int> PauseCommand(Cli& cli, Invocation& call);
 Result<int> PortCommand(Cli& cli, Invocation& call);
 Result<int> PsCommand(Cli& cli, Invocation& call);
@@ -39,6 +48,10 @@ Result<int> TagCommand(Cli& cli, Invocation& call);
 Result<int> TopCommand(Cli& cli, Invocation& call);
 Result<int> UnpauseCommand(Cli& cli, Invocation& call);
 Result<int> VersionCommand(Cli& cli, Invocation& call);
+Result<int> VolumeCreateCommand(Cli& cli, Invocation& call);
+Result<int> VolumeListCommand(Cli& cli, Invocation& call);
+Result<int> VolumePruneCommand(Cli& cli, Invocation& call);
+Result<int> VolumeRmCommand(Cli& cli, Invocation& call);
 Result<int> WaitCommand(Cli& cli, Invocation& call);
 
 }  // namespace gantry::cli

@@ -12,6 +12,22 @@ constexpr std::string_view kPlainContainers = "CONTAINER [CONTAINER...]";
 constexpr std::string_view kImageCommand = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
 
 constexpr Command kCommands[] = {
+    {"diff|container diff", "CONTAINER", "Show what a container has changed in its files",
+     DiffCommand},
+    {"container prune", "[OPTIONS]", "Remove all stopped containers", ContainerPruneCommand},
+    {"image prune", "[OPTIONS]", "Remove unused images", ImagePruneCommand},
+    {"network connect", "[OPTIONS] NETWORK CONTAINER", "Let a container join a network",
+     NetworkConnectCommand},
+    {"network create", "[OPTIONS] NETWORK", "Make a network", NetworkCreateCommand},
+    {"network disconnect", "[OPTIONS] NETWORK CONTAINER", "Take a container out of a network",
+     NetworkDisconnectCommand},
+    {"network ls|network list", "[OPTIONS]", "List networks", NetworkListCommand},
+    {"network prune", "[OPTIONS]", "Remove unused networks", NetworkPruneCommand},
+    {"network rm|network remove", "NETWORK [NETWORK...]", "Remove networks", NetworkRmCommand},
+    {"volume create", "[OPTIONS] [VOLUME]", "Make a volume", VolumeCreateCommand},
+    {"volume ls|volume list", "[OPTIONS]", "List volumes", VolumeListCommand},
+    {"volume prune", "[OPTIONS]", "Remove unused volumes", VolumePruneCommand},
+    {"volume rm|volume remove", "[OPTIONS] VOLUME [VOLUME...]", "Remove volumes", VolumeRmCommand},
     {"events|system events", "[OPTIONS]", "Show what happens, as it happens", EventsCommand},
     {"history|image history", "[OPTIONS] IMAGE", "Show how an image was made", HistoryCommand},
     {"images|image ls|image list", "[OPTIONS] [REPOSITORY[:TAG]]", "List images", ImagesCommand},

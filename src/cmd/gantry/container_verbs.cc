@@ -191,4 +191,16 @@ Result<int> TopCommand(Cli& cli, Invocation& call) {
   return 0;
 }
 
+Result<int> DiffCommand(Cli& cli, Invocation& call) {
+  if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
+  Api* api = TRY(cli.Connect());
+  Json changes = TRY(api->Get(ContainerPath(call.args()[0], "/changes")));
+  static constexpr std::string_view kLetters[] = {"C", "A", "D"};
+  for (const Json& change : changes.items()) {
+    size_t kind = static_cast<size_t>(change["Kind"].AsUint());
+    Print("{} {}\n", kind < 3 ? kLetters[kind] : "?", change["Path"].AsString());
+  }
+  return 0;
+}
+
 }  // namespace gantry::cli
