@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """gantry-runtime by itself: a bundle, no engine. Life cycle, and the faults it must be immune to."""
-import errno
 import json
 import os
 import shutil
@@ -141,15 +140,17 @@ def test_users(bundle, started):
 
 
 def test_own_binary_is_read_only(bundle, started):
-    """A runtime that joins a container runs from a read-only mount of itself: a writer through /proc/PID/exe gets EROFS
-    for ever, not ETXTBSY for as long as it runs (CVE-2019-5736)."""
+    """A runtime that joins a container runs from a read-only mount of itself, so that nobody ever writes to the program
+    through /proc/PID/exe, also not after it has ended (CVE-2019-5736)."""
     bundle.call('start', started)
     inside = subprocess.Popen([RUNTIME, '--root', str(bundle.folder / 'state'), 'exec', started, 'sh', '-c', 'echo up; exec sleep 100'],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert inside.stdout.readline() == b'up\n'
-    with pytest.raises(OSError) as caught:
+    program = os.open(f'/proc/{inside.pid}/exe', os.O_RDONLY)
+    assert os.fstatvfs(program).f_flag & os.ST_RDONLY
+    with pytest.raises(OSError):
         os.open(f'/proc/{inside.pid}/exe', os.O_WRONLY)
-    assert caught.value.errno == errno.EROFS
+    os.close(program)
     inside.kill()
     inside.wait()
 
