@@ -46,7 +46,7 @@ Result<std::unique_ptr<KernelController>> KernelController::Create(Options optio
   std::unique_ptr<KernelController> controller(
       new KernelController(std::move(options), std::move(loop)));
   TRY(controller->LoadRecords());
-  TRY(MakeDirectories(controller->NetnsDirectory(), 0711));
+  TRY(MakeDirectories(controller->NetnsDirectory(), 0700));
   KernelController* raw = controller.get();
   try {
     raw->thread_ = std::thread([raw] {

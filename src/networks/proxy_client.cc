@@ -96,7 +96,7 @@ Result<UniqueFd> ProxyClient::Watch() { return Connect(); }
 Result<bool> ProxyClient::EnsureRunning() {
   MutexLock lock(start_mutex_);
   if (IsRunning()) return false;
-  TRY(MakeDirectories(run_directory_, 0711));
+  TRY(MakeDirectories(run_directory_, 0700));
   kernel::SpawnOptions options;
   options.program = binary_;
   options.args = {"gantry-proxy", "--background",
