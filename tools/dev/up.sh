@@ -12,7 +12,7 @@ flock 9
 
 if ! answers; then
   if ! living_pid gantryd >/dev/null; then
-    setsid "$bin/gantryd" --root $data_root --state $run_root -H "unix://$engine_socket" --bridge "$bridge" \
+    setsid "$bin/gantryd" --keep --root $data_root --state $run_root -H "unix://$engine_socket" --bridge "$bridge" \
       >>$daemon_log 2>&1 </dev/null 9>&- &
     started=$!
   fi

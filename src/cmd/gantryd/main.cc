@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/pid_file.h"
 #include "base/random.h"
+#include "cmd/gantryd/keeper.h"
 #include "cmd/gantryd/options.h"
 #include "engine/api/router.h"
 #include "engine/supervise.h"
@@ -146,8 +147,20 @@ Result<> Run(const Options& options) {
   ::_exit(0);
 }
 
+int RunKeeper(std::vector<std::string> arguments) {
+  std::erase(arguments, "--keep");
+  auto keep = [&]() -> Result<int> {
+    return Keep(TRY(ProgramsDirectory()) + "/gantryd", arguments);
+  };
+  Result<int> ended = keep();
+  if (ended.ok()) return *ended;
+  log::Failure("{}", ended.error().message());
+  return 1;
+}
+
 int Main(int argc, char** argv) {
-  auto options = ParseOptions(std::vector<std::string>(argv + 1, argv + argc));
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  auto options = ParseOptions(arguments);
   if (!options.ok()) {
     fprintf(stderr, "gantryd: %s\n%s", options.error().message().c_str(), kUsage);
     return 2;
@@ -161,8 +174,11 @@ int Main(int argc, char** argv) {
     return 0;
   }
   log::Configure("gantryd", options->Level(), options->Format());
-  BlockSignals();
   ::umask(0022);
+  if (options->keep) {
+    return RunKeeper(std::move(arguments));
+  }
+  BlockSignals();
   Result<> result = Run(*options);
   log::Failure("{}", result.error().message());
   // As above: threads may still use what would be destroyed.

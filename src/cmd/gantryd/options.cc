@@ -124,6 +124,10 @@ Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
       options.version = true;
       continue;
     }
+    if (name == "--keep") {
+      options.keep = true;
+      continue;
+    }
     if (name == "--help" || name == "-h") {
       options.help = true;
       continue;
@@ -175,6 +179,7 @@ const char* const kUsage =
     "  --log-level LEVEL     debug, info, warn, error (info)\n"
     "  --log-format FORMAT   text, json (text)\n"
     "  -D, --debug           same as --log-level debug\n"
+    "  --keep                stay as a parent that starts the daemon again when it is killed\n"
     "  --version\n";
 
 }  // namespace gantry::gantryd

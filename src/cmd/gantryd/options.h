@@ -26,6 +26,7 @@ struct Options {
   std::string pid_file;  // "": STATE/gantryd.pid
   std::string log_level = "info";
   std::string log_format = "text";
+  bool keep = false;  // stay as a parent that starts the daemon again when it is killed
   bool version = false;
   bool help = false;
 
