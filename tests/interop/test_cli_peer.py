@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import termios
+import time
 
 import pytest
 
@@ -281,17 +282,26 @@ def mode(terminal):
     return termios.tcgetattr(terminal.master)
 
 
-def test_terminal(both, things):
+def ask_until(terminal, wanted):
+    """The size arrives some time after the start or the change, so it is asked for until it is there."""
+    for _ in range(100):
+        terminal.send('\n')
+        if terminal.expect(r'\d+ \d+\r|standard input').group() == wanted + '\r':
+            return
+        time.sleep(0.05)
+    raise AssertionError(f'{wanted} did not come')
+
+
+def test_terminal(both):
     """Size, its change, exit code; the terminal is as it was afterwards."""
     for client in both:
-        terminal = client.terminal('run', '--rm', '-it', IMAGE, 'sh', '-c',
-                                   'sleep 1; stty size; read x; stty size; exit 5')
+        terminal = client.terminal('run', '--rm', '-it', IMAGE, 'sh', '-c', 'while read x; do stty size; done; exit 5')
         before = mode(terminal)
-        terminal.expect('24 80')
+        ask_until(terminal, '24 80')
         terminal.resize(30, 90)
         terminal.process.send_signal(signal.SIGWINCH)
-        terminal.send('\n')
-        terminal.expect('30 90')
+        ask_until(terminal, '30 90')
+        terminal.send('\x04')
         assert terminal.wait() == 5
         assert mode(terminal) == before
         terminal.close()

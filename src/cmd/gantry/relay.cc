@@ -158,11 +158,12 @@ Result<RelayEnd> Relay::Run(wire::HttpConnection::Raw raw) {
       }
       if (got > 0) TRY(TakeOutput(std::string_view(buffer.data(), static_cast<size_t>(got))));
     }
+    // Before the input: keys that are typed after a change of size find the new size.
+    if ((waits[1].revents & POLLIN) != 0) ReadSignals();
     if ((waits[2].revents & (POLLIN | POLLHUP | POLLERR)) != 0 && TRY(ReadInput())) {
       return RelayEnd::kDetached;
     }
     TRY(SendPending());
-    if ((waits[1].revents & POLLIN) != 0) ReadSignals();
   }
 }
 
