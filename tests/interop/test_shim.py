@@ -29,7 +29,10 @@ def rootfs(tmp_path_factory):
     shutil.copy(busybox, root / 'bin/busybox')
     for name in ('sh', 'cat', 'echo', 'sleep', 'seq', 'stty', 'dd', 'head', 'true', 'ls', 'kill'):
         (root / 'bin' / name).symlink_to('busybox')
-    return root
+    yield root
+    for parent in [Path('/sys/fs/cgroup'), *Path('/sys/fs/cgroup').iterdir()]:
+        if (parent / 'gantry-shim-test').is_dir():
+            (parent / 'gantry-shim-test').rmdir()
 
 
 @pytest.fixture(params=RUNTIMES, ids=lambda r: os.path.basename(r) or 'gantry-runtime')
