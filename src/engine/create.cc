@@ -14,6 +14,8 @@
 #include "engine/mount_points.h"
 #include "engine/oci_spec.h"
 #include "engine/port_bindings.h"
+#include "engine/signals.h"
+#include "engine/stdio_uri.h"
 #include "engine/store.h"
 #include "formats/reference.h"
 
@@ -64,6 +66,8 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request) {
   TRY(ParseMountPoints(record.host));
   TRY(ParsePortBindings(record.config, record.host));
   TRY(MakeCapabilities(record.host));
+  if (!record.config.stop_signal.empty()) TRY(ParseSignal(record.config.stop_signal));
+  TRY(MakeStdioUri(record, "", ""));
   bool host_name = record.host.network_mode == "host" || record.host.uts_mode == "host";
   if (!record.config.hostname.empty()) {
     record.hostname = record.config.hostname;
@@ -75,8 +79,10 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request) {
 }
 
 Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest request) {
-  if (name.starts_with('/')) name.erase(0, 1);
-  if (!name.empty()) TRY(CheckContainerName(name));
+  if (!name.empty()) {
+    if (name.starts_with('/') && name.size() > 1) name.erase(0, 1);
+    TRY(CheckContainerName(name));
+  }
   ContainerRecord record = TRY(MakeRecord(std::move(request)));
   const std::string id = record.id;
   record.name = name.empty() ? MakeName() : name;

@@ -155,7 +155,7 @@ class Engine {
                               const std::vector<client::Mount>& root_mounts);
   Result<std::string> AttachNetwork(const ContainerRecord& record);
   Result<std::string> NamespaceOf(const std::string& mode, std::string_view kind) const;
-  std::string StdoutUri(const ContainerRecord& record) const;
+  Result<std::string> StdoutUri(const ContainerRecord& record) const;
 
   // exit.cc
   void OnTaskEvent(const client::TaskEvent& event);

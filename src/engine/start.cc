@@ -14,6 +14,7 @@
 #include "engine/mount_points.h"
 #include "engine/oci_spec.h"
 #include "engine/port_bindings.h"
+#include "engine/stdio_uri.h"
 #include "engine/store.h"
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
@@ -169,7 +170,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   task.container_id = id;
   task.rootfs = std::move(mounts);
   if (record.host.auto_remove) MakeVolatile(&task.rootfs);
-  task.stdout_uri = StdoutUri(record);
+  task.stdout_uri = TRY(StdoutUri(record));
   task.terminal = record.config.tty;
   uint32_t pid = TRY_WITH(containerd_->Create(task), "failed to create task for container");
   for (const auto& attach : container.TakeAttaches()) attach(AttachSocket(id, "init"));
@@ -291,24 +292,9 @@ Result<std::string> Engine::AttachNetwork(const ContainerRecord& record) {
   return endpoint.address.ToString();
 }
 
-std::string Engine::StdoutUri(const ContainerRecord& record) const {
-  std::string uri =
-      "gantry://" + wire::PercentEncodePath(AttachSocket(record.id, "init")) + "?version=1";
-  auto add = [&](std::string_view key, std::string_view value) {
-    uri += fmt::format("&{}={}", key, wire::PercentEncode(value));
-  };
-  const LogConfig& log = record.host.log_config;
-  if (log.type == "none") {
-    add("driver", "none");
-  } else {
-    add("log", LogPath(record.id));
-    for (const char* option : {"max-size", "max-file"}) {
-      auto found = log.config.find(option);
-      if (found != log.config.end()) add(option, found->second);
-    }
-  }
-  if (record.config.open_stdin) add("stdin", record.config.stdin_once ? "once" : "open");
-  return uri;
+Result<std::string> Engine::StdoutUri(const ContainerRecord& record) const {
+  StdioUri uri = TRY(MakeStdioUri(record, AttachSocket(record.id, "init"), LogPath(record.id)));
+  return uri.Format();
 }
 
 Result<Engine::ExecBasis> Engine::BasisForExec(const ContainerRecord& record) {

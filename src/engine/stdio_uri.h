@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The URI that tells our shim where a process's output goes (docs/shim-io.md). Pure.
+// The URI that tells our shim where a process's output goes (docs/shim-io.md), from a container's
+// log options. Pure.
 #pragma once
 
 #include <cstdint>
 #include <string>
+
+#include "base/error.h"
+#include "engine/container.h"
 
 namespace gantry::engine {
 
@@ -17,5 +21,8 @@ struct StdioUri {
 
   std::string Format() const;
 };
+
+// The URI of a container's init. kInvalidArgument for log options that make no sense.
+Result<StdioUri> MakeStdioUri(const ContainerRecord& record, std::string socket, std::string log);
 
 }  // namespace gantry::engine

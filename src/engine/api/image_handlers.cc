@@ -105,6 +105,13 @@ std::optional<client::Credentials> ReadCredentials(const Call& call) {
   return credentials;
 }
 
+// What the name means before a pull; "" when it is not there.
+std::string TargetDigest(Call& call, formats::Reference name, const std::string& tag) {
+  if (formats::IsValidTag(tag)) name.tag = tag;
+  Result<NamedImage> image = call.engine().images().Resolve(WithDefaultTag(name).ToString());
+  return image.ok() ? image->image.target.digest : "";
+}
+
 // A streamed 200 whose bytes are the body.
 class ExchangeSink : public ByteSink {
  public:
@@ -272,7 +279,7 @@ Result<> PullImage(Call& call) {
   ProgressStream stream(call, ProgressStream::Detail::kBars);
   std::string what = request.tag.empty() ? (name.tag.empty() ? "latest" : name.tag) : request.tag;
   stream.SetFirstLine(Json::MakeObject({{"status", "Pulling from " + name.path}, {"id", what}}));
-  bool known = call.engine().images().Resolve(WithDefaultTag(name).ToString()).ok();
+  std::string before = TargetDigest(call, name, request.tag);
   Result<std::string> pulled =
       engine::PullImage(call.engine(), request, stream.callback(), StopToken());
   if (!pulled.ok()) return stream.Fail(std::move(pulled).error());
@@ -280,10 +287,10 @@ Result<> PullImage(Call& call) {
   if (image.ok()) {
     TRY(stream.Send(Json::MakeObject({{"status", "Digest: " + image->image.target.digest}})));
   }
-  TRY(stream.Send(Json::MakeObject(
-      {{"status",
-        fmt::format("Status: {} for {}", known ? "Image is up to date" : "Downloaded newer image",
-                    *pulled)}})));
+  bool same = image.ok() && image->image.target.digest == before;
+  std::string outcome = same ? "Image is up to date" : "Downloaded newer image";
+  TRY(stream.Send(
+      Json::MakeObject({{"status", fmt::format("Status: {} for {}", outcome, *pulled)}})));
   return stream.Finish();
 }
 

@@ -126,6 +126,7 @@ Result<> AttachContainer(Call& call) {
                     (query.GetBool("stdout") ? kAttachStdout : 0) |
                     (query.GetBool("stderr") ? kAttachStderr : 0);
   wire::Exchange::Raw raw = TRY(TakeConnection(call, record->config.tty));
+  call.engine().Publish("attach", *record);
   if (query.GetBool("logs") && record->host.log_config.type != "none") {
     TRY(ReplayLog(call, *record, request.streams, raw.socket));
   }

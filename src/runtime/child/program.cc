@@ -18,7 +18,8 @@ constexpr std::string_view kDefaultPath =
 int WhyNot(const std::string& path) {
   struct stat info{};
   if (::stat(path.c_str(), &info) < 0) return errno;
-  if (S_ISDIR(info.st_mode)) return EISDIR;
+  // runc and docker say "permission denied", and old clients read their exit code from it.
+  if (S_ISDIR(info.st_mode)) return EACCES;
   // Not access(2): the process will be another user with other capabilities. execve decides in the
   // end; this catches a file that nobody may execute.
   return (info.st_mode & 0111) != 0 ? 0 : EACCES;
