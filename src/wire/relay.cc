@@ -2,6 +2,8 @@
 #include "wire/relay.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +19,7 @@ namespace {
 constexpr size_t kPiece = size_t{64} << 10;
 constexpr int kPipeBytes = 256 << 10;
 constexpr size_t kFrameHead = 8;
+constexpr std::chrono::seconds kHeadBound{1};
 
 void AppendFrame(std::string_view data, std::string* out) {
   char head[kFrameHead] = {};
@@ -88,13 +91,21 @@ void Relay::Join(UniqueFd process) {
     (void)::fcntl(pipe_write_.get(), F_SETPIPE_SZ, kPipeBytes);
   }
   if (!TakeInput(std::exchange(options_.received, {}))) return End(RelayEnd::kDetached);
+  waits_for_head_ = true;
+  if (!HeadIsRead()) {
+    loop_.After(kHeadBound, [self = shared_from_this()] {
+      if (self->ended_ || !self->waits_for_head_) return;
+      self->waits_for_head_ = false;
+      self->OnProcess(EPOLLIN);
+    });
+  }
   OnProcess(EPOLLIN);
 }
 
 void Relay::OnClient(uint32_t events) {
   if (events & (EPOLLERR | EPOLLHUP)) return End(RelayEnd::kClient);
   if ((events & EPOLLOUT) && !MoveOutput()) return;
-  if (!ended_ && (events & EPOLLIN)) {
+  if (!ended_ && (events & EPOLLIN) && !client_ended_) {
     std::array<char, kPiece> buffer;
     ssize_t count = ::recv(options_.client.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (count > 0) {
@@ -155,7 +166,19 @@ bool Relay::MoveInput() {
   return true;
 }
 
+// Clients that take the connection over with a library (docker-py) lose what comes in one read with
+// the answer's head: output waits until the head has been read, but not for ever.
+bool Relay::HeadIsRead() {
+  int unread = 0;
+  if (waits_for_head_ && ::ioctl(options_.client.get(), SIOCOUTQ, &unread) == 0 && unread > 0) {
+    return false;
+  }
+  waits_for_head_ = false;
+  return true;
+}
+
 bool Relay::MoveOutput() {
+  if (!HeadIsRead()) return true;
   bool more = options_.form == RelayForm::kFrames ? MoveOutputFrames() : MoveOutputRaw();
   return more && !ended_;
 }
@@ -244,6 +267,14 @@ bool Relay::MoveOutputRaw() {
 
 void Relay::UpdateWatches() {
   if (ended_ || !process_.valid()) return;
+  if (waits_for_head_) {
+    // A socket can always be written to here; its edges tell that the peer has read. Set once: to
+    // set it again would be an edge of its own.
+    if (!std::exchange(edges_watched_, true)) {
+      (void)loop_.SetEvents(options_.client, EPOLLIN | EPOLLOUT | EPOLLET);
+    }
+    return;
+  }
   // Backpressure both ways: a side is read only when the other has taken what was read before.
   uint32_t client = 0;
   if (!client_ended_ && input_.empty()) client |= EPOLLIN;

@@ -60,6 +60,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void OnProcess(uint32_t events);
   // Both move what they can without blocking; false ends the relay.
   bool MoveOutput();
+  bool HeadIsRead();
   bool MoveOutputFrames();
   bool MoveOutputRaw();
   bool MoveInput();
@@ -85,6 +86,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   bool output_blocked_ = false;
   bool process_ended_ = false;
   bool process_watched_ = false;
+  bool waits_for_head_ = false;
+  bool edges_watched_ = false;
   bool ended_ = false;
 };
 
