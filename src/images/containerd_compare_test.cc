@@ -166,7 +166,7 @@ TEST(ContainerdCompare, UnpacksTheSame) {
                          fmt::format(R"(version = 2
 root = "{0}/theirs"
 state = "{0}/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
 [grpc]
   address = "{0}/c.sock"
 )",
