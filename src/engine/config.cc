@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/config.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <set>
 #include <string_view>
@@ -628,10 +630,19 @@ Result<> CheckRestartPolicy(const HostConfig& host) {
   return {};
 }
 
+// As docker rounds it: hundredths of a CPU, as many as this host has.
+Result<> CheckCpus(const HostConfig& host) {
+  int64_t available = ::sysconf(_SC_NPROCESSORS_ONLN);
+  if (host.nano_cpus <= available * 1'000'000'000) return {};
+  return InvalidArgument(
+      "range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available", available);
+}
+
 }  // namespace
 
 Result<> CheckHostConfig(const ContainerConfig& config, const HostConfig& host) {
   TRY(CheckResources(host));
+  TRY(CheckCpus(host));
   TRY(CheckRestartPolicy(host));
   if (!config.working_dir.empty() && config.working_dir[0] != '/') {
     return InvalidArgument("the working directory '{}' is invalid, it needs to be an absolute path",

@@ -173,6 +173,7 @@ class Engine {
   Result<> StopAlive(Container& container, std::optional<int64_t> timeout, std::string_view signal);
 
   // reconcile.cc
+  Result<> ConnectOnce(std::chrono::milliseconds bound);
   Result<> Subscribe();
   void OnSubscriptionEnded(const Error& error);
   Result<> Reconcile(bool first);

@@ -28,6 +28,20 @@ void EmptyTrash(const std::string& directory) {
 }  // namespace
 
 Result<> Engine::Connect(std::chrono::milliseconds bound) {
+  auto deadline = SteadyClock::now() + bound;
+  for (;;) {
+    auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - SteadyClock::now());
+    Result<> connected = ConnectOnce(left);
+    // The daemon may be killed while we talk to it; the next round waits until it is there again.
+    bool again = !connected.ok() && connected.error().kind() == ErrorKind::kUnavailable &&
+                 SteadyClock::now() < deadline;
+    if (!again) return connected;
+    log::Warning("connecting to the container daemon: {}", connected.error().message());
+  }
+}
+
+Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(containerd_->Version(bound));
   TRY(containerd_->EnsureNamespace());
   TRY(networks_->EnsureDefaultBridge());

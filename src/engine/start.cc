@@ -18,7 +18,6 @@
 #include "engine/store.h"
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
-#include "wire/url.h"
 
 namespace gantry::engine {
 namespace {

@@ -26,6 +26,14 @@ Result<StdioUri> MakeStdioUri(const ContainerRecord& record, std::string socket,
   if (record.config.open_stdin) uri.stdin_mode = record.config.stdin_once ? "once" : "open";
   const LogConfig& options = record.host.log_config;
   if (options.type == "none") return uri;
+  if (!options.type.empty() && options.type != "json-file") {
+    return InvalidArgument("logger: no log driver named '{}' is registered", options.type);
+  }
+  for (const auto& [name, value] : options.config) {
+    bool known =
+        name == "max-size" || name == "max-file" || (name == "mode" && value == "blocking");
+    if (!known) return InvalidArgument("unknown log opt '{}' for json-file log driver", name);
+  }
   uri.log = std::move(log);
   auto size = options.config.find("max-size");
   if (size != options.config.end() && size->second != "-1") {

@@ -225,6 +225,12 @@ Result<> HidePaths(BorrowedFd root, const oci::LinuxPlatform& platform) {
 }
 
 Result<> FinishRoot(BorrowedFd root, const CreatePlan& plan) {
+  // Callers expect a working directory that the image lacks to be made, as runc does.
+  const std::string& cwd = plan.process.process->cwd;
+  if (cwd != "/") {
+    TRY_WITH(MakeTarget(root, cwd, TargetKind::kDirectory), "making the working directory '{}'",
+             cwd);
+  }
   for (const oci::Mount& mount : plan.spec->mounts) {
     if (Trimmed(mount.destination) != "/dev") continue;
     MountOptions options = kernel::ParseMountOptions(mount.options);
