@@ -7,7 +7,6 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "kernel/clone.h"
@@ -161,12 +160,6 @@ Result<UniqueFd> NewMountByPath(const std::string& type, const std::string& sour
   return UniqueFd(plan.mount_fd);
 }
 
-bool NeedsPath(const std::vector<std::string>& parameters) {
-  return std::any_of(parameters.begin(), parameters.end(), [](const std::string& parameter) {
-    return parameter.starts_with("lowerdir=") && parameter.size() > kMaxParameterBytes;
-  });
-}
-
 }  // namespace
 
 Result<UniqueFd> NewMount(const std::string& type, const std::string& source,
@@ -175,9 +168,13 @@ Result<UniqueFd> NewMount(const std::string& type, const std::string& source,
   if (!context.valid()) return ErrnoError("opening file system type '{}'", type);
   Result<> configured = Configure(context, type, source, parameters);
   if (!configured.ok()) {
-    if (type != "overlay" || !NeedsPath(parameters)) return std::move(configured).error();
+    if (type != "overlay") return std::move(configured).error();
+    // Before 6.5 overlay's context is a string that takes any option and refuses it in the end.
     Result<UniqueFd> mount = NewMountByPath(type, source, parameters);
-    if (!mount.ok()) return std::move(configured).error();
+    if (!mount.ok()) {
+      bool says_more = mount.error().error_number() != EINVAL;
+      return says_more ? std::move(mount).error() : std::move(configured).error();
+    }
     TRY(SetMountAttributes(*mount, {attributes, 0}, Scope::kThisMount));
     return mount;
   }
