@@ -202,8 +202,12 @@ bool HttpServer::ServeOne(std::unique_ptr<ServerConnection>* connection) {
     (void)exchange.Respond(500, "nobody answered this request\n");
   }
   // A stream that was not finished has failed half way: only closing says so.
-  if (exchange.state_ != Exchange::State::kDone || !exchange.keep_alive_) return false;
-  if (!exchange.SkipBody()) return false;
+  bool reusable = exchange.state_ == Exchange::State::kDone && exchange.keep_alive_;
+  if (!exchange.SkipBody()) {
+    LingerBeforeClose(exchange.socket());
+    return false;
+  }
+  if (!reusable) return false;
   *connection = std::move(exchange.connection_);
   return true;
 }

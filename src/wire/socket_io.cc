@@ -9,12 +9,15 @@
 #include <cerrno>
 #include <chrono>
 
+#include "base/clock.h"
 #include "base/stop_token.h"
 
 namespace gantry::wire {
 namespace {
 
 constexpr std::chrono::minutes kSendTimeout{10};
+constexpr std::chrono::seconds kLingerTotal{30};
+constexpr std::chrono::seconds kLingerSilence{2};
 
 Result<> SendVector(BorrowedFd socket, iovec* pieces, size_t count) {
   while (count > 0) {
@@ -64,6 +67,17 @@ Result<> SendAll(BorrowedFd socket, std::initializer_list<std::string_view> piec
     vector[count++] = {const_cast<char*>(piece.data()), piece.size()};
   }
   return SendVector(socket, vector.data(), count);
+}
+
+void LingerBeforeClose(BorrowedFd socket) {
+  if (::shutdown(socket.get(), SHUT_WR) < 0) return;
+  auto deadline = SteadyClock::now() + kLingerTotal;
+  std::array<char, 65536> dropped;
+  while (SteadyClock::now() < deadline) {
+    if (!WaitFor(socket, POLLIN, kLingerSilence).ok()) return;
+    ssize_t got = ::recv(socket.get(), dropped.data(), dropped.size(), MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return;
+  }
 }
 
 }  // namespace gantry::wire

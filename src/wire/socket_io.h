@@ -13,6 +13,10 @@ namespace gantry::wire {
 
 // All of it; kUnavailable when the peer is gone or takes nothing for ten minutes.
 Result<> SendAll(BorrowedFd socket, std::string_view data);
+// Ends an answer that the client may not have read yet while it is still sending: closing now would
+// reset the connection and take the answer with it. Says that nothing more comes, then drops what
+// the client sends until it ends, is silent for 2 s, or 30 s are over.
+void LingerBeforeClose(BorrowedFd socket);
 // Several pieces as one.
 Result<> SendAll(BorrowedFd socket, std::initializer_list<std::string_view> pieces);
 
