@@ -63,7 +63,7 @@ Result<std::string> EngineId(const std::string& directory) {
   Result<std::string> id = ReadFile(path, 256);
   if (id.ok() && !id->empty()) return id;
   std::string made = RandomHex(16);
-  for (size_t dash : {20, 16, 12, 8}) made.insert(dash, "-");
+  for (size_t dash : {20, 16, 12, 8}) made.insert(dash, 1, '-');
   TRY(ReplaceFile(path, made, 0600));
   return made;
 }
