@@ -175,9 +175,13 @@ std::string Engine::LogPath(std::string_view id) const {
   return fmt::format("{0}/containers/{1}/{1}-json.log", options_.root, id);
 }
 
-std::string Engine::AttachSocket(std::string_view id, std::string_view process) const {
+std::string Engine::AttachSocketPrefix(std::string_view id) const {
   // Cut, because a unix socket's path has at most 107 bytes.
-  return fmt::format("{}/io/{}-{}", options_.state, id.substr(0, 16), process.substr(0, 16));
+  return fmt::format("{}/io/{}-", options_.state, id.substr(0, 16));
+}
+
+std::string Engine::AttachSocket(std::string_view id, std::string_view process) const {
+  return AttachSocketPrefix(id).append(process.substr(0, 16));
 }
 
 std::string Engine::NetworkNamespacePath(std::string_view id) const {

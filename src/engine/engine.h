@@ -115,6 +115,8 @@ class Engine {
   std::string ContainerDirectory(std::string_view id) const;
   std::string LogPath(std::string_view id) const;
   std::string AttachSocket(std::string_view id, std::string_view process) const;
+  // What the paths of all attach sockets of a container begin with.
+  std::string AttachSocketPrefix(std::string_view id) const;
   std::string NetworkNamespacePath(std::string_view id) const;
 
   client::Containerd& containerd() { return *containerd_; }
@@ -179,6 +181,7 @@ class Engine {
   Result<> Reconcile(bool first);
   void ReconcileContainer(Container& container, const client::TaskState* task, bool first);
   Result<> ReconcileNetworks();
+  void SweepDirectories();
 
   const EngineOptions options_;
   wire::WorkerPool& workers_;

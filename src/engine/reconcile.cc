@@ -3,10 +3,13 @@
 // Making records and reality one again, at start and whenever the connection to the container
 // daemon was lost: containerd's event stream has no cursor, so every subscription is followed by a
 // comparison with its tasks (docs/walk-crash.md).
+#include <algorithm>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "engine/engine.h"
 #include "engine/store.h"
 
@@ -48,8 +51,34 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(ReconcileNetworks());
   TRY(Subscribe());
   TRY(Reconcile(/*first=*/true));
+  SweepDirectories();
   workers_.Run([trash = options_.root + "/engine/trash"] { EmptyTrash(trash); });
   return {};
+}
+
+// Every byte belongs to a record: directories that none names go into the trash, attach sockets of
+// containers that do not run are unlinked.
+void Engine::SweepDirectories() {
+  std::set<std::string, std::less<>> alive;
+  for (const std::shared_ptr<Container>& container : All()) {
+    if (container->record()->state.IsAlive()) alive.insert(AttachSocketPrefix(container->id()));
+  }
+  std::error_code error;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(options_.root + "/containers", error)) {
+    std::string id = entry.path().filename();
+    if (FindById(id)) continue;
+    log::Info("removing the directory of container {}, of which there is no record", id);
+    std::filesystem::rename(entry.path(),
+                            fmt::format("{}/engine/trash/{}", options_.root, RandomHex(8)), error);
+    if (error) log::Warning("moving '{}' into the trash: {}", id, error.message());
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(options_.state + "/io", error)) {
+    std::string path = entry.path();
+    bool used = std::any_of(alive.begin(), alive.end(),
+                            [&](const std::string& prefix) { return path.starts_with(prefix); });
+    if (!used) std::filesystem::remove(entry.path(), error);
+  }
 }
 
 Result<> Engine::Subscribe() {
