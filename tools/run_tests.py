@@ -18,7 +18,7 @@ RELEASE = TREE / 'build' / 'release'
 RESULTS = TREE / 'build' / 'results'
 SUITES = ['unit', 'check', 'fuzz', 'e2e', 'interop', 'faults']
 # Seconds after which a suite is ended and counted as failed; soak gets more.
-LIMITS = {'unit': 180, 'check': 600, 'fuzz': 420, 'e2e': 900, 'interop': 420, 'faults': 300}
+LIMITS = {'unit': 180, 'check': 1200, 'fuzz': 420, 'e2e': 900, 'interop': 420, 'faults': 300}
 
 
 class Tally:
