@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/containerd.h"
 
+#include <absl/synchronization/mutex.h>
+
 #include <utility>
 
 #include "client/stubs.h"
@@ -85,6 +87,8 @@ Containerd::~Containerd() = default;
 
 std::unique_ptr<Containerd> Containerd::Create(const std::string& address,
                                                const std::string& name_space) {
+  // gRPC's own locks: a distribution's build may be one that follows the order of each.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectBackoffMs);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "containerd/events/task.plain.h"
 #include "formats/json.h"
+#include "shim/gate.h"
 
 namespace gantry::shim {
 namespace {
@@ -79,6 +80,7 @@ Result<> Container::ReadConfig() {
   std::string text = TRY(ReadFile(bundle_ + "/config.json"));
   formats::Json config = TRY_WITH(formats::Json::Parse(text), "file '{}/config.json'", bundle_);
   shares_pid_namespace_ = true;
+  has_poststart_hooks_ = !config["hooks"]["poststart"].items().empty();
   for (const formats::Json& item : config["linux"]["namespaces"].items()) {
     if (item["type"].AsString() == "pid") {
       shares_pid_namespace_ = !item["path"].AsString().empty();
@@ -226,23 +228,32 @@ void Container::StartInit(const ProcessPtr& init, Done<task::StartResponse> done
                                    init->exit.has_value() ? "stopped" : "started"));
   }
   init->state = ProcessState::kStarting;
+  auto started = [this, init, done](Result<> result) { OnStarted(init, std::move(result), done); };
+  const RuntimeSettings& settings = runtime_->settings();
+  if (settings.own && !has_poststart_hooks_ &&
+      OpenGate(loop_, settings.root + "/" + arguments_.id, started).ok()) {
+    return;
+  }
   RuntimeCall call;
   call.args = {"start", arguments_.id};
-  runtime_->Run(std::move(call), [this, init, done](Result<> result) {
-    init->state = result.ok() ? ProcessState::kRunning : ProcessState::kCreated;
-    if (result.ok()) {
-      events::TaskStart event;
-      event.container_id = arguments_.id;
-      event.pid = static_cast<uint32_t>(init->pid);
-      publisher_->Publish("/tasks/start", "containerd.events.TaskStart", event.Encode());
-      task::StartResponse response;
-      response.pid = static_cast<uint32_t>(init->pid);
-      done(std::move(response));
-    } else {
-      done(std::move(result).error());
-    }
-    if (init->exit.has_value()) TellExit(init);
-  });
+  runtime_->Run(std::move(call), std::move(started));
+}
+
+void Container::OnStarted(const ProcessPtr& init, Result<> result,
+                          const Done<task::StartResponse>& done) {
+  init->state = result.ok() ? ProcessState::kRunning : ProcessState::kCreated;
+  if (result.ok()) {
+    events::TaskStart event;
+    event.container_id = arguments_.id;
+    event.pid = static_cast<uint32_t>(init->pid);
+    publisher_->Publish("/tasks/start", "containerd.events.TaskStart", event.Encode());
+    task::StartResponse response;
+    response.pid = static_cast<uint32_t>(init->pid);
+    done(std::move(response));
+  } else {
+    done(std::move(result).error());
+  }
+  if (init->exit.has_value()) TellExit(init);
 }
 
 Result<> Container::Exec(const task::ExecProcessRequest& request) {

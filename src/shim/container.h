@@ -75,6 +75,7 @@ class Container {
                  std::optional<ConsoleSocket>& console, Result<> result,
                  const Done<task::CreateTaskResponse>& done);
   void StartInit(const ProcessPtr& init, Done<task::StartResponse> done);
+  void OnStarted(const ProcessPtr& init, Result<> result, const Done<task::StartResponse>& done);
   void StartExec(const ProcessPtr& process, Done<task::StartResponse> done);
   void WatchOom();
   void OnExit(const ProcessPtr& process, const ProcessExit& exit);
@@ -97,6 +98,7 @@ class Container {
   plain::containerd::runc::v1::Options options_;
   ContainerRoot root_;
   bool shares_pid_namespace_ = false;
+  bool has_poststart_hooks_ = false;
   std::optional<kernel::CgroupPaths> cgroup_;
   std::unique_ptr<OomWatch> oom_;
   ProcessPtr init_;

@@ -4,18 +4,15 @@
 #include <cerrno>
 #include <cstring>
 
+#include "formats/launch_message.h"
 #include "runtime/child/plan.h"
 
 namespace gantry::runtime::child {
 namespace {
 
-constexpr size_t kMaxMessage = 4096;
+constexpr size_t kMaxMessage = formats::kMaxLaunchMessageBytes;
 
-struct Head {
-  Message type;
-  uint8_t kind;  // ErrorKind of a kError
-  int32_t error_number;
-};
+using formats::LaunchHead;
 
 Result<size_t> Receive(BorrowedFd channel, char* buffer) {
   for (;;) {
@@ -26,7 +23,7 @@ Result<size_t> Receive(BorrowedFd channel, char* buffer) {
   }
 }
 
-Result<> Send(BorrowedFd channel, Head head, std::string_view text) {
+Result<> Send(BorrowedFd channel, LaunchHead head, std::string_view text) {
   char buffer[kMaxMessage];
   ::memcpy(buffer, &head, sizeof head);
   size_t size = std::min(text.size(), sizeof buffer - sizeof head);
@@ -40,28 +37,29 @@ Result<> Send(BorrowedFd channel, Head head, std::string_view text) {
 }  // namespace
 
 Result<> SendMessage(BorrowedFd channel, Message message) {
-  return Send(channel, {message, 0, 0}, "");
+  return Send(channel, {static_cast<uint8_t>(message), 0, 0}, "");
 }
 
 Result<> SendFailure(BorrowedFd channel, const Error& error) {
-  return Send(channel, {Message::kError, static_cast<uint8_t>(error.kind()), error.error_number()},
+  return Send(channel,
+              {static_cast<uint8_t>(Message::kError), static_cast<uint8_t>(error.kind()),
+               error.error_number()},
               error.message());
 }
 
 Result<Received> ReceiveMessage(BorrowedFd channel) {
   char buffer[kMaxMessage];
   size_t size = TRY(Receive(channel, buffer));
-  if (size < sizeof(Head)) return Received::kEnd;
-  Head head;
+  if (size < sizeof(LaunchHead)) return Received::kEnd;
+  LaunchHead head;
   ::memcpy(&head, buffer, sizeof head);
-  switch (head.type) {
+  switch (static_cast<Message>(head.type)) {
     case Message::kHooks:
       return Received::kHooks;
     case Message::kReady:
       return Received::kReady;
     case Message::kError:
-      return Error(static_cast<ErrorKind>(head.kind),
-                   std::string(buffer + sizeof head, size - sizeof head), head.error_number);
+      return formats::LaunchError({buffer, size});
     case Message::kGo:
       break;
   }
@@ -70,7 +68,7 @@ Result<Received> ReceiveMessage(BorrowedFd channel) {
 
 Result<> AwaitGo(BorrowedFd channel) {
   char buffer[kMaxMessage];
-  if (TRY(Receive(channel, buffer)) < sizeof(Head)) {
+  if (TRY(Receive(channel, buffer)) < sizeof(LaunchHead)) {
     return MakeError(ErrorKind::kCancelled, "the runtime has ended");
   }
   return {};
