@@ -27,7 +27,11 @@ struct MountPoint {
 // Errors: kInvalidArgument in docker's words; a named volume is kUnimplemented.
 Result<std::vector<MountPoint>> ParseMountPoints(const HostConfig& host);
 
-// Makes missing sources of -v, refuses missing ones of --mount.
+// What the container's root needs so that this mount's propagation works.
+void RaisePropagation(const MountPoint& point, std::string* rootfs_propagation);
+
+// Makes missing sources of -v, refuses missing ones of --mount, and those that their mount does not
+// share though they are to be shared.
 Result<> PrepareSources(const std::vector<MountPoint>& points);
 
 oci::Mount ToMount(const MountPoint& point);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/io.h"
+#include "engine/mount_points.h"
 #include "engine/oci_devices.h"
 #include "engine/oci_mounts.h"
 #include "engine/seccomp_profile.h"
@@ -319,6 +320,9 @@ Result<oci::Spec> MakeSpec(const SpecRequest& request) {
   platform.devices = std::move(devices.devices);
   platform.resources->devices = std::move(devices.rules);
   platform.seccomp = TRY(MakeSeccomp(host, security, spec.process->capabilities->bounding));
+  for (const MountPoint& point : TRY(ParseMountPoints(host))) {
+    RaisePropagation(point, &platform.rootfs_propagation);
+  }
   platform.masked_paths = host.masked_paths.value_or(std::vector<std::string>());
   platform.readonly_paths = host.readonly_paths.value_or(std::vector<std::string>());
   const std::string& parent =

@@ -132,6 +132,37 @@ Result<kernel::CgroupPaths> ChooseCgroups(const std::string& cgroups_path, const
   return paths;
 }
 
+Result<kernel::CgroupPaths> SubCgroups(kernel::CgroupPaths paths,
+                                       const std::vector<std::string>& words) {
+  for (const std::string& word : words) {
+    size_t colon = word.find(':');
+    std::string below = word.substr(colon == std::string::npos ? 0 : colon + 1);
+    if (("/" + below + "/").find("/../") != std::string::npos) {
+      return InvalidArgument("--cgroup: '{}' leaves the container's cgroup", word);
+    }
+    if (colon == std::string::npos) {
+      for (auto& [controller, directory] : paths.directories) directory = Joined(directory, below);
+      continue;
+    }
+    if (paths.unified) {
+      return InvalidArgument("--cgroup: '{}': cgroup version 2 has no controllers here", word);
+    }
+    std::string controllers = word.substr(0, colon) + ",";
+    for (size_t at = 0; at < controllers.size();) {
+      size_t comma = controllers.find(',', at);
+      std::string controller = controllers.substr(at, comma - at);
+      auto found = paths.directories.find(controller);
+      if (found == paths.directories.end()) found = paths.directories.find("name=" + controller);
+      if (found == paths.directories.end()) {
+        return InvalidArgument("--cgroup: the container has no cgroup of '{}'", controller);
+      }
+      found->second = Joined(found->second, below);
+      at = comma + 1;
+    }
+  }
+  return paths;
+}
+
 Result<> MakeCgroups(const kernel::CgroupPaths& paths) {
   std::set<std::string_view> done;
   for (const auto& [controller, directory] : paths.directories) {

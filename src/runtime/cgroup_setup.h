@@ -18,6 +18,11 @@ namespace gantry::runtime {
 // id) below the caller's own cgroup. Nothing is made.
 Result<kernel::CgroupPaths> ChooseCgroups(const std::string& cgroups_path, const std::string& id);
 
+// The cgroups of `exec --cgroup`, which must be there: "PATH" for all, on v1 also
+// "CONTROLLER,…:PATH" for some, below the container's own.
+Result<kernel::CgroupPaths> SubCgroups(kernel::CgroupPaths paths,
+                                       const std::vector<std::string>& words);
+
 // Makes the directories, and on v2 hands the controllers down to them.
 Result<> MakeCgroups(const kernel::CgroupPaths& paths);
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -16,6 +17,7 @@
 #include "runtime/foreground.h"
 #include "runtime/launch.h"
 #include "runtime/operations.h"
+#include "runtime/process_settings.h"
 
 namespace gantry::runtime {
 namespace {
@@ -69,7 +71,7 @@ Result<Console> OpenConsole(const ExecOptions& options) {
 }
 
 // clone3 into the container's pid namespace and cgroup; the rest is the child's.
-Result<UniqueFd> Enter(child::ExecPlan* plan, UniqueFd* channel, const ContainerState& state,
+Result<UniqueFd> Enter(child::ExecPlan* plan, UniqueFd* channel, const kernel::CgroupPaths& cgroups,
                        pid_t* pid) {
   // Takes effect for our next child. Also when it is ours already: that does no harm.
   if (::setns(plan->container.get(), CLONE_NEWPID) < 0) {
@@ -81,12 +83,12 @@ Result<UniqueFd> Enter(child::ExecPlan* plan, UniqueFd* channel, const Container
   args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
   args.exit_signal = SIGCHLD;
   UniqueFd cgroup;
-  if (state.cgroups.unified) {
-    cgroup = TRY(OpenFile(state.cgroups.Main(), O_RDONLY | O_DIRECTORY));
+  if (cgroups.unified) {
+    cgroup = TRY(OpenFile(cgroups.Main(), O_RDONLY | O_DIRECTORY));
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = static_cast<uint64_t>(cgroup.get());
   } else {
-    plan->process.cgroup_tasks = TRY(OpenTasks(state.cgroups));
+    plan->process.cgroup_tasks = TRY(OpenTasks(cgroups));
   }
   *pid = kernel::CloneFork(&args);
   if (*pid < 0) return ErrnoErrorOf(-*pid, "making the process");
@@ -95,6 +97,30 @@ Result<UniqueFd> Enter(child::ExecPlan* plan, UniqueFd* channel, const Container
     child::RunExec(plan);
   }
   return UniqueFd(pidfd);
+}
+
+// The first set of processors is ours, which the process inherits until it is in the cgroup.
+Result<> SetAffinity(const oci::ExecCpuAffinity& affinity, child::ProcessPlan* plan) {
+  if (!affinity.initial.empty()) {
+    auto mask = TRY(ParseNumberList(affinity.initial, "process.execCPUAffinity.initial"));
+    if (::syscall(SYS_sched_setaffinity, 0, mask.size() * sizeof(unsigned long), mask.data()) < 0) {
+      return ErrnoError("setting process.execCPUAffinity.initial");
+    }
+  }
+  if (!affinity.final_cpus.empty()) {
+    plan->final_cpus = TRY(ParseNumberList(affinity.final_cpus, "process.execCPUAffinity.final"));
+  }
+  return {};
+}
+
+// What the container's config.json says about all of its processes.
+Result<> ApplySpec(const oci::Spec& spec, const ExecOptions& options, oci::Process* process,
+                   child::ProcessPlan* plan) {
+  TRY(FillProcessSettings(spec.platform, plan));
+  if (!process->exec_cpu_affinity) process->exec_cpu_affinity = spec.process->exec_cpu_affinity;
+  if (process->exec_cpu_affinity) TRY(SetAffinity(*process->exec_cpu_affinity, plan));
+  if (options.inherit_seccomp) plan->seccomp = TRY(PrepareSeccomp(spec));
+  return {};
 }
 
 Result<UniqueFd> OpenContainer(const StateDirectory& directory, const ContainerState& state,
@@ -129,10 +155,8 @@ Result<int> Exec(const ExecOptions& options) {
   plan.process.new_keyring = !state.no_new_keyring;
   plan.process.preserve_fds = PreservedFds(options.preserve_fds, &process.env);
   plan.process.in_user_namespace = state.user_namespace;
-  if (options.inherit_seccomp) {
-    oci::Spec spec = TRY(directory.LoadSpec());
-    plan.process.seccomp = TRY(PrepareSeccomp(spec));
-  }
+  kernel::CgroupPaths cgroups = TRY(SubCgroups(state.cgroups, options.sub_cgroups));
+  TRY(ApplySpec(TRY(directory.LoadSpec()), options, &process, &plan.process));
   Console console = TRY(OpenConsole(options));
   plan.process.console_socket = std::move(console.for_child);
 
@@ -145,7 +169,7 @@ Result<int> Exec(const ExecOptions& options) {
   std::optional<SignalForwarder> forwarder;
   if (!options.detach) forwarder = TRY(SignalForwarder::Create());
   pid_t pid = -1;
-  UniqueFd pidfd = TRY(Enter(&plan, &channel, state, &pid));
+  UniqueFd pidfd = TRY(Enter(&plan, &channel, cgroups, &pid));
   plan.process.channel.Reset();
   plan.process.console_socket.Reset();
   Result<child::Received> answer = child::ReceiveMessage(channel);

@@ -21,6 +21,7 @@
 #include "kernel/pty.h"
 #include "runtime/cgroup_setup.h"
 #include "runtime/child/hooks.h"
+#include "runtime/process_settings.h"
 #include "runtime/seccomp_filter.h"
 
 namespace gantry::runtime {
@@ -186,6 +187,8 @@ Result<> FillPlan(const CreateOptions& options, oci::Spec* spec, CreatePlan* pla
   plan->bundle = options.bundle.path;
   plan->no_pivot = options.no_pivot;
   plan->parent_hooks = !spec->hooks.prestart.empty() || !spec->hooks.create_runtime.empty();
+  TRY(RefuseUnsupported(spec->platform));
+  TRY(FillProcessSettings(spec->platform, &plan->process));
   TRY(CheckTerminal(*spec, *plan));
   TRY(TakeRoot(options, plan));
   plan->process.seccomp = TRY(PrepareSeccomp(*spec));

@@ -53,6 +53,8 @@ struct ExecOptions {
   oci::Process process;
   std::string pid_file;
   std::string console_socket;
+  // "PATH" or, on v1, "CONTROLLER,…:PATH": below the container's own cgroup, where it must be.
+  std::vector<std::string> sub_cgroups;
   unsigned preserve_fds = 0;
   bool detach = false;
   bool ignore_paused = false;

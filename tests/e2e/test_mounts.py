@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Binds, tmpfs, read-only roots, and what of the host a container's mounts show."""
 import os
+import subprocess
 
 import pytest
 
@@ -86,3 +87,15 @@ def test_device_is_not_open_to_all(client):
 def test_file_in_the_container_is_not_on_the_host(client):
     client.ok('run', '--rm', IMAGE, 'touch', '/tmp/gantry-was-here')
     assert not os.path.exists('/tmp/gantry-was-here')
+
+
+@pytest.mark.parametrize('propagation', ['rshared', 'rslave'])
+def test_propagation_needs_a_shared_source(client, tmp_path, propagation):
+    if client.engine.kind == 'p':
+        pytest.skip('the peer says it in its own words')
+    kind = subprocess.run(['findmnt', '-no', 'PROPAGATION', '-T', str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True).stdout
+    done = client.run('-v', f'{tmp_path}:/x:{propagation}', IMAGE, 'echo', 'ran')
+    if kind.strip() == 'private':
+        assert done.code == 125 and 'it is not a shared' in done.err and done.out == ''
+    else:
+        assert done.text == 'ran', done.err

@@ -94,13 +94,18 @@ def test_no_descriptor_of_the_host(bundle, started):
     os.close(leak)
 
 
-def test_no_directory_of_the_host(bundle):
+def test_no_directory_of_the_host(bundle, started):
     leak = os.open('/', os.O_RDONLY)
     os.set_inheritable(leak, True)
     for number in range(3, leak + 16):
         bundle.config['process']['cwd'] = f'/proc/self/fd/{number}'
         done = bundle.run('ls', 'home', close_fds=False)
-        assert done.returncode == 1 and 'cwd' in done.stderr, (number, done.stdout)
+        assert done.returncode == 1 and ('cwd' in done.stderr or 'working directory' in done.stderr), (number, done.stderr)
+    bundle.config['process']['cwd'] = '/'
+    bundle.call('start', started)
+    for number in range(3, leak + 16):
+        done = bundle.call('exec', '--cwd', f'/proc/self/fd/{number}', started, 'ls', 'home', close_fds=False)
+        assert done.returncode == 255 and 'cwd' in done.stderr, (number, done.stdout)
     os.close(leak)
 
 
@@ -175,3 +180,57 @@ def test_errors_in_the_log(bundle):
     bundle.call('--log', str(log), '--log-format', 'json', 'state', 'nothing')
     record = json.loads(log.read_text().splitlines()[-1])
     assert record['level'] == 'error' and record['msg'] == 'container does not exist' and record['time']
+
+
+def test_exec_fails_with_255(bundle, started):
+    """1 could be the program's own code; callers read the text from the log."""
+    bundle.call('start', started)
+    for words in ([started, 'nosuch'], [started, '/dev'], ['nothing', 'true'], [started]):
+        done = bundle.call('exec', *words)
+        assert done.returncode == 255 and 'exec failed: ' in done.stderr, done.stderr
+    assert 'executable file not found in $PATH' in bundle.call('exec', started, 'nosuch').stderr
+    assert 'permission denied' in bundle.call('exec', started, '/dev').stderr
+
+
+@pytest.mark.parametrize('member, value', [('netDevices', {'eth0': {'name': 'eth1'}}), ('intelRdt', {'closID': 'x'}),
+                                           ('mountLabel', 'system_u:object_r:x_t:s0'), ('personality', {'domain': 'BSD'}),
+                                           ('memoryPolicy', {'mode': 'MPOL_BIND', 'nodes': '9999'})])
+def test_what_cannot_be_given_is_refused(bundle, member, value):
+    bundle.config['linux'][member] = value
+    done = bundle.run('echo', 'ran')
+    assert done.returncode == 1 and done.stdout == '' and f'linux.{member}' in done.stderr, done.stderr
+
+
+def test_personality_and_memory_policy(bundle):
+    bundle.config['linux'].update(personality={'domain': 'LINUX32'}, memoryPolicy={'mode': 'MPOL_BIND', 'nodes': '0'})
+    done = bundle.run('sh', '-c', 'cat /proc/self/personality; grep -m 1 -o "bind[^ ]*" /proc/self/numa_maps')
+    assert done.stdout.split()[0] == '00000008' and ('bind' in done.stdout or not os.path.exists('/proc/self/numa_maps')), done.stderr
+
+
+def test_processors_of_exec(bundle, started):
+    bundle.call('start', started)
+    process = dict(bundle.config['process'], args=['grep', 'Cpus_allowed_list', '/proc/self/status'], execCPUAffinity={'initial': '0', 'final': '0'})
+    file = bundle.folder / 'process.json'
+    file.write_text(json.dumps(process))
+    done = bundle.call('exec', '-p', str(file), started)
+    assert done.stdout.split()[-1] == '0', done.stderr
+    process['execCPUAffinity'] = {'final': '1-0'}
+    file.write_text(json.dumps(process))
+    done = bundle.call('exec', '-p', str(file), started)
+    assert done.returncode == 255 and 'execCPUAffinity.final' in done.stderr
+
+
+def test_exec_in_a_cgroup_below(bundle, started):
+    bundle.call('start', started)
+    pid = json.loads(bundle.call('state', started).stdout)['pid']
+    own = {line.split(':')[1]: line.split(':')[2] for line in Path(f'/proc/{pid}/cgroup').read_text().splitlines()}
+    unified = Path('/sys/fs/cgroup/cgroup.procs').exists()
+    below = Path('/sys/fs/cgroup' + own['']) / 'below' if unified else Path('/sys/fs/cgroup/pids' + own['pids']) / 'below'
+    below.mkdir()
+    try:
+        done = bundle.call('exec', '--cgroup', 'below' if unified else 'pids:below', started, 'cat', '/proc/self/cgroup')
+        assert '/below' in done.stdout, done.stderr
+        for bad in ('nosuch', '../..', 'nocontroller:x'):
+            assert bundle.call('exec', '--cgroup', bad, started, 'true').returncode == 255
+    finally:
+        below.rmdir()

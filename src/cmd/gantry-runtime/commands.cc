@@ -128,7 +128,7 @@ constexpr Command kCommands[] = {
     {"create", CreateCommand, "make a container from a bundle"},
     {"delete", DeleteCommand, "remove what a container holds"},
     {"events", EventsCommand, "print a container's use of resources"},
-    {"exec", ExecCommand, "run another process in a container"},
+    {"exec", ExecCommand, "run another process in a container", 255},
     {"features", FeaturesCommand, "print what this runtime can do, as JSON"},
     {"kill", KillCommand, "send a signal to a container's first process"},
     {"list", ListCommand, "list containers"},

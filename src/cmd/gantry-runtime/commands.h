@@ -17,6 +17,7 @@ struct GlobalOptions {
   std::string log;
   std::string log_format = "text";
   bool debug = false;
+  int failure_code = 1;   // that of the command
   char** argv = nullptr;  // of main, for executing ourselves again
   char** envp = nullptr;
 };
@@ -28,6 +29,8 @@ struct Command {
   // The exit code.
   Result<int> (*run)(const GlobalOptions& global, Words words);
   std::string_view summary;
+  // Of an error. For `exec` not 1, which its program may well end with.
+  int failure_code = 1;
 };
 
 const Command* FindCommand(std::string_view name);

@@ -18,7 +18,6 @@ struct ExecWords {
   std::string user;
   std::string process_label;
   std::string apparmor;
-  std::string cgroup;
   std::vector<std::string> env;
   std::vector<std::string> capabilities;
   std::vector<std::string> groups;
@@ -86,9 +85,7 @@ Result<oci::Process> FromWords(const ExecWords& words, const runtime::StateDirec
   return process;
 }
 
-}  // namespace
-
-Result<int> ExecCommand(const GlobalOptions& global, Words line) {
+Result<int> RunExec(const GlobalOptions& global, Words line) {
   ExecWords words;
   runtime::ExecOptions options;
   int64_t preserve = 0;
@@ -103,6 +100,7 @@ Result<int> ExecCommand(const GlobalOptions& global, Words line) {
   arguments.List("env,e", &words.env);
   arguments.List("cap,c", &words.capabilities);
   arguments.List("additional-gids,g", &words.groups);
+  arguments.List("cgroup", &options.sub_cgroups);
   arguments.Number("preserve-fds", &preserve);
   arguments.Flag("tty,t", &words.terminal);
   arguments.Flag("detach,d", &options.detach);
@@ -125,6 +123,12 @@ Result<int> ExecCommand(const GlobalOptions& global, Words line) {
     options.process = TRY(FromWords(words, directory, std::move(rest)));
   }
   return runtime::Exec(options);
+}
+
+}  // namespace
+
+Result<int> ExecCommand(const GlobalOptions& global, Words words) {
+  return TRY_WITH(RunExec(global, std::move(words)), "exec failed");
 }
 
 }  // namespace gantry::cmd

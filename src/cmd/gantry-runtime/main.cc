@@ -75,6 +75,7 @@ Result<int> Main(GlobalOptions* global, Words words) {
       return Unimplemented("the systemd cgroup manager is not supported: use cgroupfs");
     }
   }
+  global->failure_code = command->failure_code;
   rest.erase(rest.begin());
   return command->run(*global, std::move(rest));
 }
@@ -90,5 +91,5 @@ int main(int argc, char** argv, char** envp) {
       gantry::cmd::Main(&global, gantry::cmd::Words(argv + std::min(argc, 1), argv + argc));
   if (code.ok()) return *code;
   gantry::cmd::Report(global, code.error());
-  return 1;
+  return global.failure_code;
 }

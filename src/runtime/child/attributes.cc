@@ -104,6 +104,16 @@ Result<> SetIoPriority(const oci::IoPriority& priority) {
   return {};
 }
 
+Result<> SetMemoryPolicy(const MemoryPolicy& policy) {
+  // The kernel reads one bit less than it is told.
+  size_t bits = policy.nodes.empty() ? 0 : policy.nodes.size() * 8 * sizeof(unsigned long) + 1;
+  const unsigned long* nodes = policy.nodes.empty() ? nullptr : policy.nodes.data();
+  if (::syscall(SYS_set_mempolicy, policy.mode, nodes, bits) < 0) {
+    return ErrnoError("setting linux.memoryPolicy");
+  }
+  return {};
+}
+
 Result<> JoinKeyring(const std::string& id) {
   std::string name = "_ses." + id;
   if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.c_str()) < 0 && errno != ENOSYS) {
@@ -151,6 +161,15 @@ Result<> ApplyProcessAttributes(const ProcessPlan& plan) {
   }
   if (process.scheduler) TRY(SetScheduler(*process.scheduler));
   if (process.io_priority) TRY(SetIoPriority(*process.io_priority));
+  if (plan.memory_policy) TRY(SetMemoryPolicy(*plan.memory_policy));
+  if (plan.personality && ::personality(static_cast<unsigned long>(*plan.personality)) < 0) {
+    return ErrnoError("setting linux.personality");
+  }
+  if (!plan.final_cpus.empty() &&
+      ::syscall(SYS_sched_setaffinity, 0, plan.final_cpus.size() * sizeof(unsigned long),
+                plan.final_cpus.data()) < 0) {
+    return ErrnoError("setting process.execCPUAffinity.final");
+  }
   if (plan.new_keyring) TRY(JoinKeyring(plan.id));
   return CheckLabels(process);
 }

@@ -20,6 +20,7 @@
 #include <linux/filter.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,12 @@ struct SeccompProgram {
   std::string listener_metadata;
 };
 
+// As set_mempolicy(2) takes it.
+struct MemoryPolicy {
+  int mode = 0;  // and its flags
+  std::vector<unsigned long> nodes;
+};
+
 // What a process gets, the container's first and an exec's alike.
 struct ProcessPlan {
   const oci::Process* process = nullptr;
@@ -61,6 +68,9 @@ struct ProcessPlan {
   // writes "0" for itself: a write of another's number into cgroup.procs costs a grace period, 10
   // ms.
   std::vector<UniqueFd> cgroup_tasks;
+  std::optional<int> personality;
+  std::optional<MemoryPolicy> memory_policy;
+  std::vector<unsigned long> final_cpus;  // a mask, for after the cgroup is joined; empty: all
   bool in_user_namespace = false;
   int host_pid = 0;  // as the runtime's /proc counts; set by the child itself
 };

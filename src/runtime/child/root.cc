@@ -249,8 +249,12 @@ Result<> EnterRoot(BorrowedFd root, const CreatePlan& plan) {
   if (plan.no_pivot) {
     if (::chroot(".") < 0) return ErrnoError("changing the root");
   } else {
+    UniqueFd old_root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!old_root.valid()) return ErrnoError("opening '/'");
     // The old root ends up on top of the new one, at "." (pivot_root(2), notes), and is let go.
     if (::syscall(SYS_pivot_root, ".", ".") < 0) return ErrnoError("pivot_root");
+    // With a shared root the host's mounts would be let go as well.
+    TRY_WITH(kernel::SetMountPropagation(old_root, MS_SLAVE | MS_REC), "the old root");
     if (::umount2(".", MNT_DETACH) < 0) return ErrnoError("unmounting the old root");
   }
   if (::chdir("/") < 0) return ErrnoError("entering the root");
