@@ -282,4 +282,39 @@ Result<> GzipSink::Finish() {
   return Run(true);
 }
 
+struct ZstdSink::State {
+  struct Free {
+    void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+  };
+  std::unique_ptr<ZSTD_CCtx, Free> context{ZSTD_createCCtx()};
+  std::unique_ptr<char[]> output{new char[kOutputBytes]};
+
+  // One step; what it gives goes to the sink, what the library still holds is returned.
+  Result<size_t> Step(ZSTD_inBuffer* in, ZSTD_EndDirective mode, ByteSink& sink) {
+    ZSTD_outBuffer out{output.get(), kOutputBytes, 0};
+    size_t status = ZSTD_compressStream2(context.get(), &out, in, mode);
+    if (ZSTD_isError(status) != 0) {
+      return Internal("compressing: zstd: {}", ZSTD_getErrorName(status));
+    }
+    if (out.pos > 0) TRY(sink.Write({output.get(), out.pos}));
+    return status;
+  }
+};
+
+ZstdSink::ZstdSink(ByteSink& sink) : sink_(sink), state_(std::make_unique<State>()) {}
+ZstdSink::~ZstdSink() = default;
+
+Result<> ZstdSink::Write(std::string_view data) {
+  ZSTD_inBuffer in{data.data(), data.size(), 0};
+  while (in.pos < in.size) TRY(state_->Step(&in, ZSTD_e_continue, sink_));
+  return {};
+}
+
+Result<> ZstdSink::Finish() {
+  ZSTD_inBuffer nothing{nullptr, 0, 0};
+  while (TRY(state_->Step(&nothing, ZSTD_e_end, sink_)) != 0) {
+  }
+  return {};
+}
+
 }  // namespace gantry::formats::compression

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// gzip (RFC 1952) and zstd (RFC 8878) as streams: a source that decompresses another source, a sink
-// that compresses into another. Output comes in pieces of at most 256 KiB however well it was
+// gzip (RFC 1952) and zstd (RFC 8878) as streams: a source that decompresses another source, sinks
+// that compress into another. Output comes in pieces of at most 256 KiB however well it was
 // compressed. The one wrapper of ISA-L and libzstd. One thread at a time.
 #pragma once
 
@@ -36,6 +36,20 @@ class GzipSink : public ByteSink {
  private:
   struct State;
   Result<> Run(bool end);
+  ByteSink& sink_;
+  std::unique_ptr<State> state_;
+};
+
+// Compresses with zstd at its default level. Finish() ends the stream.
+class ZstdSink : public ByteSink {
+ public:
+  explicit ZstdSink(ByteSink& sink);
+  ~ZstdSink() override;
+  Result<> Write(std::string_view data) override;
+  Result<> Finish();
+
+ private:
+  struct State;
   ByteSink& sink_;
   std::unique_ptr<State> state_;
 };

@@ -114,19 +114,24 @@ TEST(Compression, RefusesOtherKinds) {
             ErrorKind::kUnimplemented);
 }
 
-TEST(Compression, Compresses) {
+template <typename Sink>
+void CompressesAndEnds() {
   std::string sample = Sample();
   StringSink whole;
-  GzipSink compressor(whole);
+  Sink compressor(whole);
   ASSERT_TRUE(compressor.Write(sample).ok());
   ASSERT_TRUE(compressor.Finish().ok());
   EXPECT_LT(whole.text.size(), sample.size());
   EXPECT_TRUE(*Unpack(whole.text, 1000) == sample);
   StringSink empty;
-  GzipSink nothing(empty);
+  Sink nothing(empty);
   ASSERT_TRUE(nothing.Finish().ok());
+  EXPECT_GT(empty.text.size(), 0u);
   EXPECT_EQ(*Unpack(empty.text, 1000), "");
 }
+
+TEST(Compression, CompressesWithGzip) { CompressesAndEnds<GzipSink>(); }
+TEST(Compression, CompressesWithZstd) { CompressesAndEnds<ZstdSink>(); }
 
 }  // namespace
 }  // namespace gantry::formats::compression
