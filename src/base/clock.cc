@@ -109,7 +109,12 @@ Result<WallTime> ParseRfc3339(std::string_view text) {
     return InvalidArgument("parsing time '{}': the zone is missing", text);
   }
   if (at != text.size()) return InvalidArgument("parsing time '{}': text after the time", text);
-  int64_t seconds = timegm(&parts) - offset;
+  // Not timegm: it works out the zone's rules each time, and logs have a time in each line.
+  std::chrono::sys_days day = std::chrono::year(parts.tm_year + 1900) /
+                              std::chrono::month(static_cast<unsigned>(parts.tm_mon) + 1) /
+                              std::chrono::day(static_cast<unsigned>(parts.tm_mday));
+  int64_t seconds = int64_t{day.time_since_epoch().count()} * 86400 + parts.tm_hour * 3600 +
+                    parts.tm_min * 60 + parts.tm_sec - offset;
   return FromUnixNanos(seconds * 1'000'000'000 + nanos);
 }
 

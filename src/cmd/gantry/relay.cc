@@ -18,6 +18,7 @@ namespace gantry::cli {
 namespace {
 
 constexpr size_t kBufferBytes = 256 * 1024;
+constexpr size_t kGatherBytes = 64 * 1024;
 constexpr size_t kMaxPendingBytes = 1 << 20;
 constexpr size_t kMaxDaemonErrorBytes = 64 * 1024;
 
@@ -56,6 +57,29 @@ Result<UniqueFd> WatchSignals(bool proxied, bool resize) {
 }  // namespace
 
 Result<> Demultiplexer::Feed(std::string_view data) {
+  Result<> parsed = Parse(data);
+  // What came before an error belongs to the output, too.
+  TRY(Flush());
+  return parsed;
+}
+
+Result<> Demultiplexer::Flush() {
+  Result<> written = WriteFully(gathered_for_, gathered_);
+  gathered_.clear();
+  return written;
+}
+
+Result<> Demultiplexer::Gather(BorrowedFd target, std::string_view piece) {
+  if (target.get() != gathered_for_.get() || gathered_.size() + piece.size() > kGatherBytes) {
+    TRY(Flush());
+    gathered_for_ = target;
+  }
+  if (piece.size() >= kGatherBytes) return WriteFully(target, piece);
+  gathered_.append(piece);
+  return {};
+}
+
+Result<> Demultiplexer::Parse(std::string_view data) {
   while (!data.empty()) {
     if (left_ == 0) {
       size_t take = std::min(sizeof header_ - header_size_, data.size());
@@ -77,7 +101,7 @@ Result<> Demultiplexer::Feed(std::string_view data) {
       daemon_error_.append(piece.substr(0, kMaxDaemonErrorBytes - daemon_error_.size()));
       if (left_ == 0) return Internal("error from daemon in stream: {}", daemon_error_);
     } else if (BorrowedFd target = stream_ == 2 ? err_ : out_; target.valid()) {
-      TRY(WriteFully(target, piece));
+      TRY(Gather(target, piece));
     }
   }
   return {};

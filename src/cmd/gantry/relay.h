@@ -33,8 +33,16 @@ class Demultiplexer {
   bool complete() const { return header_size_ == 0 && left_ == 0; }
 
  private:
+  // Takes complete frames and parts of frames; what is to be written may stay in gathered_.
+  Result<> Parse(std::string_view data);
+  Result<> Gather(BorrowedFd target, std::string_view piece);
+  Result<> Flush();
+
   BorrowedFd out_;
   BorrowedFd err_;
+  // Small frames in a row for one descriptor go out in one write.
+  std::string gathered_;
+  BorrowedFd gathered_for_;
   unsigned char header_[8] = {};
   size_t header_size_ = 0;
   uint32_t left_ = 0;
