@@ -153,6 +153,10 @@ TEST_F(ArchiveTest, RefusesArchivesThatLie) {
   expect({{"blobs/../../x", "x"}}, "neither");
   expect({{"oci-layout", R"({"imageLayoutVersion":"9"})"}}, "not supported");
   EXPECT_FALSE(ImportBytes("garbage").ok());
+  // Cut behind the archive's end: only the checksum tells.
+  std::string cut = Gzip(Tar(DockerFiles()));
+  EXPECT_FALSE(ImportBytes(cut.substr(0, cut.size() - 4)).ok());
+  EXPECT_TRUE(records_.images().empty());
 }
 
 class UnpackTest : public ArchiveTest {
@@ -200,6 +204,15 @@ TEST_F(UnpackTest, MakesTheChainOnce) {
   EXPECT_EQ(*ReadFile((*mounts)[0].source + "/a"), "lower");
   EXPECT_EQ(*ReadFile((*mounts)[0].source + "/b"), "upper");
   EXPECT_FALSE(fs::exists((*mounts)[0].source + "/d/gone"));
+}
+
+TEST_F(UnpackTest, RefusesAnotherOperatingSystem) {
+  auto images = ImportBytes(Tar(DockerFiles()));
+  ASSERT_TRUE(images.ok());
+  auto unpacked = Unpack(library_, *overlay_, (*images)[0].target,
+                         {.os = "plan9", .architecture = oci::HostPlatform().architecture});
+  ASSERT_FALSE(unpacked.ok());
+  EXPECT_THAT(unpacked.error().message(), testing::HasSubstr("operating system 'linux'"));
 }
 
 TEST_F(UnpackTest, WrongDiffIdsLeaveNothing) {

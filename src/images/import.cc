@@ -95,7 +95,8 @@ class Importer {
         TRY_WITH(TakeFile(tar, name, entry.size), "reading '{}'", name);
       }
     }
-    return {};
+    // To the end: the checksum of a compressed archive comes last.
+    return tar.Drain();
   }
 
   Result<> TakeFile(formats::TarReader& tar, const std::string& name, uint64_t size) {

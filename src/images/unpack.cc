@@ -66,6 +66,10 @@ Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshot
   const oci::Manifest& manifest = resolved.manifest;
   std::string text = TRY(library.blobs->ReadBlob(manifest.config.digest, oci::kMaxDocumentBytes));
   oci::ImageConfig config = TRY(oci::ParseImageConfig(text));
+  if (!config.platform.os.empty() && config.platform.os != wanted.os) {
+    return FailedPrecondition("image operating system '{}' cannot be used on this platform",
+                              config.platform.os);
+  }
   if (config.diff_ids.size() != manifest.layers.size()) {
     return InvalidArgument("unpacking {}: {} layers, but the configuration names {}",
                            resolved.descriptor.digest.text(), manifest.layers.size(),

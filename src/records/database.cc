@@ -1,15 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "records/database.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 
+#include <cerrno>
+#include <cstring>
+
+#include "base/io.h"
 #include "base/log.h"
 
 namespace gantry::records {
 namespace {
 
-// The log is written back once it has grown beyond 4 MiB.
-constexpr int kCheckpointPages = 1024;
+// The log is written back once it has grown beyond 2 MiB.
+constexpr int kCheckpointPages = 512;
+// What is set aside on disk for the log, so that on a full disk containers and images can still be
+// removed, which is what makes room. The log is reused from its start after each write-back.
+constexpr off_t kLogReserveBytes = off_t{5} << 19;
+// The database grows by so much at a time: a write-back seldom needs more disk.
+constexpr int kGrowthBytes = 1 << 18;
+
+// Only for the log: closing a file drops the locks that SQLite holds on it, and on the log it holds
+// none.
+void ReserveLog(const std::string& path) {
+  auto file = OpenFile(path, O_WRONLY);
+  if (!file.ok()) return log::Warning("setting disk space aside: {}", file.error().message());
+  // Not every file system can.
+  if (::fallocate(file->get(), FALLOC_FL_KEEP_SIZE, 0, kLogReserveBytes) < 0 &&
+      errno != EOPNOTSUPP) {
+    log::Warning("setting disk space aside for '{}': {}", path, std::strerror(errno));
+  }
+}
 
 }  // namespace
 
@@ -121,6 +143,7 @@ Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
                               "PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-1024;"
                               "PRAGMA temp_store=MEMORY;"));
   TRY(database->Migrate(schema));
+  ReserveLog(path + "-wal");
   sqlite3_wal_hook(database->connection_, OnWalGrown, database.get());
   database->checkpoint_thread_ = std::thread([self = database.get()] { self->CheckpointLoop(); });
   return database;
@@ -216,6 +239,8 @@ void Database::CheckpointLoop() NO_THREAD_SAFETY_ANALYSIS {
                       nullptr) != SQLITE_OK) {
     log::Failure("opening '{}' for checkpoints: {}", path_, sqlite3_errmsg(connection));
   }
+  int growth = kGrowthBytes;
+  sqlite3_file_control(connection, "main", SQLITE_FCNTL_CHUNK_SIZE, &growth);
   MutexLock lock(checkpoint_mutex_);
   while (true) {
     while (!checkpoint_due_ && !stop_) checkpoint_wanted_.Wait(checkpoint_mutex_);

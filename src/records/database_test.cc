@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "records/database.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 
 #include "base/random.h"
+#include "base/unique_fd.h"
 
 namespace gantry::records {
 namespace {
@@ -36,6 +39,17 @@ TEST_F(DatabaseTest, KeepsWhatWasCommittedOnly) {
   EXPECT_EQ(rows.Text(0), "a");
   EXPECT_EQ(rows.Int(1), 1);
   EXPECT_FALSE(rows.Next().value());
+}
+
+TEST_F(DatabaseTest, HasRoomOnAFullDisk) {
+  auto database = std::move(Database::Open(path_, schema_)).value();
+  UniqueFd probe(::open((directory_ + "/probe").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  if (::fallocate(probe.get(), FALLOC_FL_KEEP_SIZE, 0, 4096) < 0) {
+    GTEST_SKIP() << "this file system sets nothing aside";
+  }
+  struct stat info{};
+  ASSERT_EQ(::stat((path_ + "-wal").c_str(), &info), 0);
+  EXPECT_GE(info.st_blocks * 512, 2 << 20);
 }
 
 TEST_F(DatabaseTest, ReportsATakenKey) {

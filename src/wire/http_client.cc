@@ -181,7 +181,15 @@ Result<> HttpConnection::SendFrom(HttpRequest request, BorrowedFd source) {
     pollfd wait{socket_.get(), POLLIN | POLLOUT, 0};
     if (::poll(&wait, 1, -1) < 0 && errno != EINTR) return ErrnoError("waiting for the server");
     // A server that answers while it reads must not be blocked by an answer that nobody takes.
-    if ((wait.revents & POLLIN) != 0 && !TRY(Fill())) return {};
+    if ((wait.revents & POLLIN) != 0) {
+      Result<bool> filled = Fill();
+      // One that closes before it has read everything resets the connection behind its answer.
+      if (!filled.ok() && begin_ == end_) return filled.error();
+      if (!filled.ok() || !*filled) {
+        keep_alive_ = false;
+        return {};
+      }
+    }
     if ((wait.revents & (POLLOUT | POLLERR | POLLHUP)) == 0) continue;
     ssize_t put = ::send(socket_.get(), pending.data() + sent, pending.size() - sent,
                          MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -168,6 +168,8 @@ Result<std::string> DetachKeysOf(Cli& cli, const std::string& flag) {
 
 int StartFailureCode(std::string_view message) {
   auto has = [&](std::string_view text) { return message.find(text) != std::string_view::npos; };
+  // A file missing on this side, of --env-file or the socket, is not the container's program.
+  if (!has("Error response from daemon")) return 125;
   if (has("executable file not found") || has("no such file or directory")) return 127;
   if (has("permission denied") || has("is a directory")) return 126;
   return 125;

@@ -153,6 +153,12 @@ std::string EventText(const Json& event) {
 
 }  // namespace
 
+// Docker's templates name this APIVersion, its JSON ApiVersion.
+void AddTemplateName(Json* part) {
+  const Json* version = part->Find("ApiVersion");
+  if (version != nullptr) part->Set("APIVersion", Json(*version));
+}
+
 Result<int> VersionCommand(Cli& cli, Invocation& call) {
   std::string format;
   call.flags.String("format", 'f', &format, "\"json\" or a Go template");
@@ -178,6 +184,10 @@ Result<int> VersionCommand(Cli& cli, Invocation& call) {
 #endif
                                           {"Context", "default"}}));
   version.Set("Server", server.ok() ? *server : Json());
+  if (format.find(".APIVersion") != std::string::npos) {
+    AddTemplateName(&version.MutableMember("Client"));
+    AddTemplateName(&version.MutableMember("Server"));
+  }
   PrintText(format.empty() ? VersionText(version) : TRY(Render(view, version)) + "\n");
   if (server.ok()) return 0;
   PrintError("{}\n", server.error().message());
