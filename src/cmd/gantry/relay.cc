@@ -19,6 +19,8 @@ namespace {
 
 constexpr size_t kBufferBytes = 256 * 1024;
 constexpr size_t kGatherBytes = 64 * 1024;
+// Copying this much costs about what a write of its own does.
+constexpr size_t kLargePieceBytes = 16 * 1024;
 constexpr size_t kMaxPendingBytes = 1 << 20;
 constexpr size_t kMaxDaemonErrorBytes = 64 * 1024;
 
@@ -70,11 +72,13 @@ Result<> Demultiplexer::Flush() {
 }
 
 Result<> Demultiplexer::Gather(BorrowedFd target, std::string_view piece) {
-  if (target.get() != gathered_for_.get() || gathered_.size() + piece.size() > kGatherBytes) {
+  bool large = piece.size() >= kLargePieceBytes;
+  if (large || target.get() != gathered_for_.get() ||
+      gathered_.size() + piece.size() > kGatherBytes) {
     TRY(Flush());
     gathered_for_ = target;
   }
-  if (piece.size() >= kGatherBytes) return WriteFully(target, piece);
+  if (large) return WriteFully(target, piece);
   gathered_.append(piece);
   return {};
 }
