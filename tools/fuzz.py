@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -75,9 +76,10 @@ def object_for(path, flags):
     made = OUT / 'objects' / f'{path.stem}-{key[:24]}.o'
     if not made.exists():
         made.parent.mkdir(parents=True, exist_ok=True)
-        partial = made.with_suffix(f'.{os.getpid()}')
+        # Two targets may need the same object at the same time.
+        partial = made.with_suffix(f'.{os.getpid()}-{threading.get_ident()}')
         subprocess.run([*CLANG, *words, '-w', f'-I{SRC}', '-c', str(path), '-o', str(partial)], check=True, cwd=TREE)
-        partial.rename(made)
+        partial.replace(made)
     return made
 
 

@@ -269,7 +269,9 @@ class Shim:
         return Ttrpc(self.path).call('Wait', field(1, self.id) + field(2, exec_id)).get(1, 0)
 
     def log_text(self, stream=None):
-        records = [json.loads(line) for line in self.log.read_text().splitlines()]
+        # A reader may see a part of what one write(2) adds: the last line counts once it is whole.
+        lines = self.log.read_text().splitlines(keepends=True)
+        records = [json.loads(line) for line in lines if line.endswith('\n')]
         return ''.join(r['log'] for r in records if stream in (None, r['stream']))
 
     def close(self):
