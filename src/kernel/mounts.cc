@@ -5,9 +5,11 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "kernel/clone.h"
 #include "kernel/spawn.h"
@@ -160,23 +162,41 @@ Result<UniqueFd> NewMountByPath(const std::string& type, const std::string& sour
   return UniqueFd(plan.mount_fd);
 }
 
+// Before 6.5 overlay's context is a string that takes any option, refuses it in the end and writes
+// so into the kernel's log.
+bool OverlayTakesOptionsOneByOne() {
+  utsname kernel{};
+  int major = 0;
+  int minor = 0;
+  if (::uname(&kernel) < 0 || ::sscanf(kernel.release, "%d.%d", &major, &minor) != 2) return true;
+  return major > 6 || (major == 6 && minor >= 5);
+}
+
+Result<UniqueFd> NewOverlayByPath(const std::string& source,
+                                  const std::vector<std::string>& parameters, uint64_t attributes) {
+  UniqueFd mount = TRY(NewMountByPath("overlay", source, parameters));
+  TRY(SetMountAttributes(mount, {attributes, 0}, Scope::kThisMount));
+  return mount;
+}
+
 }  // namespace
 
 Result<UniqueFd> NewMount(const std::string& type, const std::string& source,
                           const std::vector<std::string>& parameters, uint64_t attributes) {
+  bool overlay = type == "overlay";
+  if (overlay && !OverlayTakesOptionsOneByOne()) {
+    return NewOverlayByPath(source, parameters, attributes);
+  }
   UniqueFd context(::fsopen(type.c_str(), FSOPEN_CLOEXEC));
   if (!context.valid()) return ErrnoError("opening file system type '{}'", type);
   Result<> configured = Configure(context, type, source, parameters);
   if (!configured.ok()) {
-    if (type != "overlay") return std::move(configured).error();
-    // Before 6.5 overlay's context is a string that takes any option and refuses it in the end.
-    Result<UniqueFd> mount = NewMountByPath(type, source, parameters);
-    if (!mount.ok()) {
-      bool says_more = mount.error().error_number() != EINVAL;
-      return says_more ? std::move(mount).error() : std::move(configured).error();
+    // 6.5 to 6.7 take no layer by itself.
+    if (overlay) {
+      Result<UniqueFd> mount = NewOverlayByPath(source, parameters, attributes);
+      if (mount.ok() || mount.error().error_number() != EINVAL) return mount;
     }
-    TRY(SetMountAttributes(*mount, {attributes, 0}, Scope::kThisMount));
-    return mount;
+    return std::move(configured).error();
   }
   UniqueFd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)));
   if (!mount.valid()) {

@@ -234,3 +234,43 @@ def test_exec_in_a_cgroup_below(bundle, started):
             assert bundle.call('exec', '--cgroup', bad, started, 'true').returncode == 255
     finally:
         below.rmdir()
+
+
+def test_working_directory_stays_inside(bundle):
+    """A missing one is made, below the root wherever its links lead (CVE-2026-55686)."""
+    outside = bundle.folder / 'outside'
+    outside.mkdir()
+    (bundle.root / 'link').symlink_to(outside)
+    (bundle.root / 'up').symlink_to('../../../../../..' + str(outside))
+    for cwd in ('/link/a', '/up/b', f'/../../..{outside}/c'):
+        bundle.config['process']['cwd'] = cwd
+        bundle.run('true')
+    assert list(outside.iterdir()) == []
+
+
+def test_masks_are_the_null_device(bundle):
+    """The host's one; an image whose /dev has something else at its place gets no container (CVE-2025-31133)."""
+    masked = [p for p in bundle.config['linux']['maskedPaths'] if os.path.isfile(p)]
+    lines = bundle.run('ls', '-lL', *masked).stdout.splitlines()
+    assert len(lines) == len(masked) and all(' 1,   3 ' in line for line in lines), lines
+    bundle.config['mounts'] = [m for m in bundle.config['mounts'] if not m['destination'].startswith('/dev')]
+    (bundle.root / 'dev/null').symlink_to('/proc/sysrq-trigger')
+    done = bundle.run('true')
+    assert done.returncode == 1 and '/dev/null' in done.stderr, done.stderr
+
+
+def test_shared_bind_reaches_the_host(bundle):
+    """In a mount namespace whose `/` is shared, as under systemd; and the host's mounts outlive it."""
+    place = bundle.folder / 'to'
+    place.mkdir()
+    for names in bundle.config['process']['capabilities'].values():
+        names.append('CAP_SYS_ADMIN')
+    bundle.config['mounts'].append({'destination': '/to', 'type': 'bind', 'source': str(place), 'options': ['rbind', 'rshared']})
+    bundle.config['linux']['rootfsPropagation'] = 'shared'
+    bundle.config['process']['args'] = ['busybox', 'sh', '-c', 'mkdir /to/a && busybox mount -t tmpfs none /to/a']
+    (bundle.root / 'bin/mkdir').symlink_to('busybox')
+    (bundle.folder / 'config.json').write_text(json.dumps(bundle.config))
+    script = (f'cd {bundle.folder}; mkdir mine && mount -t tmpfs none mine && {RUNTIME} --root {bundle.folder}/state run gt-{os.getpid()}-shared && '
+              f'mountpoint -q to/a && mountpoint -q mine && mountpoint -q /proc && echo both')
+    done = subprocess.run(['unshare', '-m', '--propagation', 'shared', 'sh', '-c', script], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    assert done.stdout == 'both\n', done.stdout + done.stderr

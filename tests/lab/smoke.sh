@@ -88,6 +88,7 @@ if mountpoint -q /tmp/to; then fail 'private bind'; fi
 echo 'ok private bind'
 gantry run -d --name share --privileged -v /tmp/to:/to:rshared $image sh -c 'mkdir /to/a && mount -t tmpfs none /to/a && sleep 100' >/dev/null
 await 'shared bind' mountpoint -q /tmp/to/a
+mountpoint -q /proc || fail "the host's mounts after a shared root"
 umount /tmp/to/a
 gantry rm -f share >/dev/null
 

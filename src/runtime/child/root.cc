@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
@@ -21,6 +22,8 @@ namespace {
 using kernel::BindKind;
 using kernel::MountOptions;
 using kernel::Scope;
+
+using Sources = std::map<const oci::Mount*, UniqueFd>;
 
 std::string_view Trimmed(std::string_view path) {
   while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
@@ -61,9 +64,15 @@ Result<> ApplyOptions(BorrowedFd mount_fd, const oci::Mount& mount, const MountO
   return {};
 }
 
-Result<> MountBind(BorrowedFd root, const oci::Mount& mount, const MountOptions& options) {
+Result<UniqueFd> TakeSource(const oci::Mount& mount, const MountOptions& options) {
   BindKind kind = options.bind == BindKind::kBind ? BindKind::kBind : BindKind::kRecursive;
-  UniqueFd tree = TRY(kernel::CloneMount(BorrowedFd(), mount.source, kind));
+  return kernel::CloneMount(BorrowedFd(), mount.source, kind);
+}
+
+// `tree` is the source if it was taken already.
+Result<> MountBind(BorrowedFd root, const oci::Mount& mount, const MountOptions& options,
+                   UniqueFd tree) {
+  if (!tree.valid()) tree = TRY(TakeSource(mount, options));
   struct stat info{};
   if (::fstat(tree.get(), &info) < 0) return ErrnoError("looking at '{}'", mount.source);
   TargetKind target_kind = S_ISDIR(info.st_mode) ? TargetKind::kDirectory : TargetKind::kFile;
@@ -111,27 +120,48 @@ Result<> Remount(BorrowedFd root, const oci::Mount& mount, const MountOptions& o
   return kernel::SetMountAttributes(there, options.attributes, Scope::kThisMount);
 }
 
-Result<> MountOne(BorrowedFd root, const oci::Mount& mount, const CreatePlan& plan) {
+Result<> MountOne(BorrowedFd root, const oci::Mount& mount, const CreatePlan& plan,
+                  UniqueFd source) {
   MountOptions options = kernel::ParseMountOptions(mount.options);
   if (options.remount) return Remount(root, mount, options);
-  if (IsBind(mount, options)) return MountBind(root, mount, options);
+  if (IsBind(mount, options)) return MountBind(root, mount, options, std::move(source));
   if (mount.type == "cgroup" || mount.type == "cgroup2") return MountCgroups(root, mount, plan);
   if (mount.type.empty()) return InvalidArgument("mount has no type");
   return MountNew(root, mount, std::move(options));
 }
 
+// A bind that shares with the host has to be taken while the mount it comes from still does.
+Result<Sources> TakeSharedSources(const oci::Spec& spec) {
+  Sources sources;
+  for (const oci::Mount& mount : spec.mounts) {
+    MountOptions options = kernel::ParseMountOptions(mount.options);
+    if (!IsBind(mount, options) || options.remount) continue;
+    for (unsigned long flags : options.propagation) {
+      if ((flags & MS_SHARED) == 0) continue;
+      sources[&mount] = TRY_WITH(TakeSource(mount, options), "mounting '{}' to '{}'", mount.source,
+                                 mount.destination);
+      break;
+    }
+  }
+  return sources;
+}
+
 // What is attached to "/" below must not reach the host.
-Result<> PrepareOldRoot(const oci::LinuxPlatform& platform) {
+Result<Sources> PrepareOldRoot(const oci::Spec& spec) {
+  const oci::LinuxPlatform& platform = spec.platform;
+  Sources sources;
   unsigned long flags = kernel::PropagationFlags(platform.rootfs_propagation);
   if (flags == 0) flags = MS_SLAVE | MS_REC;
   if (::mount(nullptr, "/", nullptr, flags | MS_REC, nullptr) < 0) {
     return ErrnoError("changing the propagation of the host's mounts");
   }
-  if ((flags & (MS_SLAVE | MS_PRIVATE)) == 0 &&
-      ::mount(nullptr, "/", nullptr, MS_PRIVATE, nullptr) < 0) {
-    return ErrnoError("making '/' private");
+  if ((flags & (MS_SLAVE | MS_PRIVATE)) == 0) {
+    sources = TRY(TakeSharedSources(spec));
+    if (::mount(nullptr, "/", nullptr, MS_PRIVATE, nullptr) < 0) {
+      return ErrnoError("making '/' private");
+    }
   }
-  return {};
+  return sources;
 }
 
 Result<UniqueFd> NullDevice() {
@@ -158,7 +188,7 @@ bool HasForeignDev(const oci::Spec& spec) {
 
 Result<UniqueFd> PrepareRoot(CreatePlan* plan) {
   const oci::Spec& spec = *plan->spec;
-  TRY(PrepareOldRoot(spec.platform));
+  Sources sources = TRY(PrepareOldRoot(spec));
   UniqueFd root = std::move(plan->root_fd);
   if (!root.valid()) {
     root = TRY_WITH(kernel::CloneMount(BorrowedFd(), plan->rootfs, BindKind::kRecursive),
@@ -174,7 +204,7 @@ Result<UniqueFd> PrepareRoot(CreatePlan* plan) {
   if (!slash.valid()) return ErrnoError("opening '/'");
   TRY_WITH(kernel::AttachMount(root, slash), "root '{}'", plan->rootfs);
   for (const oci::Mount& mount : spec.mounts) {
-    TRY_WITH(MountOne(root, mount, *plan), "mounting '{}' to '{}'",
+    TRY_WITH(MountOne(root, mount, *plan, std::move(sources[&mount])), "mounting '{}' to '{}'",
              mount.source.empty() ? mount.type : mount.source, mount.destination);
   }
   return root;
