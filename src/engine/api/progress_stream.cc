@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "formats/human_units.h"
+#include "oci/image_spec.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -16,7 +17,7 @@ constexpr std::chrono::milliseconds kInterval{100};
 
 // The words of containerd's transfers in docker's.
 std::string StatusWord(const std::string& event) {
-  if (event == "waiting") return "Waiting";
+  if (event == "waiting") return "Pulling fs layer";
   if (event == "downloading") return "Downloading";
   if (event == "complete") return "Download complete";
   if (event == "extracting") return "Extracting";
@@ -25,8 +26,9 @@ std::string StatusWord(const std::string& event) {
   return "";
 }
 
-// Docker names a layer by the first 12 digits of its digest.
+// Docker names a layer by the first 12 digits of its digest and shows nothing but layers.
 std::string LayerId(const client::Progress& progress) {
+  if (!oci::IsLayer(progress.descriptor.media_type)) return "";
   const std::string& digest = progress.descriptor.digest;
   size_t colon = digest.find(':');
   if (colon == std::string::npos) return "";
