@@ -70,6 +70,12 @@ Json Features() {
        {"selinux", Enabled(true)},
        {"intelRdt", Enabled(false)},
        {"netDevices", Enabled(false)},
+       {"memoryPolicy",
+        Json::MakeObject(
+            {{"modes", Strings({"MPOL_DEFAULT", "MPOL_PREFERRED", "MPOL_BIND", "MPOL_INTERLEAVE",
+                                "MPOL_LOCAL", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE"})},
+             {"flags", Strings({"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES",
+                                "MPOL_F_STATIC_NODES"})}})},
        {"mountExtensions", Json::MakeObject({{"idmap", Enabled(false)}})}});
   return Json::MakeObject(
       {{"ociVersionMin", "1.0.0"},
