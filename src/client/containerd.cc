@@ -32,6 +32,7 @@ Containerd::Stubs::Stubs(std::shared_ptr<grpc::Channel> on, std::string name_spa
 void Containerd::Stubs::Prepare(grpc::ClientContext* context,
                                 std::chrono::milliseconds timeout) const {
   context->AddMetadata("containerd-namespace", name_space);
+  context->set_wait_for_ready(true);
   if (timeout.count() > 0) context->set_deadline(std::chrono::system_clock::now() + timeout);
 }
 
@@ -105,7 +106,6 @@ std::unique_ptr<Containerd> Containerd::Create(const std::string& address,
 Result<std::string> Containerd::Version(std::chrono::milliseconds timeout) {
   grpc::ClientContext context;
   stubs_->Prepare(&context, timeout);
-  context.set_wait_for_ready(true);
   containerd::services::version::v1::VersionResponse response;
   TRY_WITH(ToResult(stubs_->version->Version(&context, {}, &response)),
            "asking containerd for its version");

@@ -218,8 +218,9 @@ class Containerd {
   void WaitAsync(const std::string& id, const std::string& exec_id,
                  std::function<void(Result<Exit>)> done);
 
-  // Task events of this namespace. `ended` is called once, when the stream broke; both callbacks
-  // come from a thread of the client and must not block.
+  // Task events of this namespace; returns once the daemon has said that it sends them, so that
+  // what is listed afterwards misses nothing. `ended` is called once, when the stream broke; both
+  // callbacks come from a thread of the client and must not block.
   std::unique_ptr<Subscription> SubscribeTasks(std::function<void(const TaskEvent&)> event,
                                                std::function<void(Error)> ended);
 

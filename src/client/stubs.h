@@ -43,7 +43,8 @@ struct Containerd::Stubs {
   std::unique_ptr<containerd::services::transfer::v1::Transfer::Stub> transfer;
   std::unique_ptr<containerd::services::version::v1::Version::Stub> version;
 
-  // Sets the namespace header, and a deadline when `timeout` is positive.
+  // Sets the namespace header, and a deadline when `timeout` is positive. A call that finds the
+  // daemon away waits for it: whoever restarts it is quick. One that was under way fails.
   void Prepare(grpc::ClientContext* context, std::chrono::milliseconds timeout) const;
 };
 

@@ -266,6 +266,12 @@ class EventReader : public grpc::ClientReadReactor<Envelope> {
   EventReader(std::function<void(const TaskEvent&)> event, std::function<void(Error)> ended)
       : event_(std::move(event)), ended_(std::move(ended)) {}
 
+  void OnReadInitialMetadataDone(bool) override {
+    MutexLock lock(mutex_);
+    subscribed_ = true;
+    changed_.NotifyAll();
+  }
+
   void OnReadDone(bool ok) override {
     if (!ok) return;
     TaskEvent event;
@@ -296,6 +302,14 @@ class EventReader : public grpc::ClientReadReactor<Envelope> {
     StartCall();
   }
 
+  void WaitUntilSubscribed(std::chrono::milliseconds bound) {
+    auto deadline = SteadyClock::now() + bound;
+    MutexLock lock(mutex_);
+    while (!subscribed_ && !done_ && SteadyClock::now() < deadline) {
+      changed_.WaitFor(mutex_, deadline - SteadyClock::now());
+    }
+  }
+
   void CancelAndWait() {
     {
       MutexLock lock(mutex_);
@@ -314,9 +328,14 @@ class EventReader : public grpc::ClientReadReactor<Envelope> {
   Envelope envelope_;
   Mutex mutex_;
   CondVar changed_;
+  bool subscribed_ GUARDED_BY(mutex_) = false;
   bool cancelled_ GUARDED_BY(mutex_) = false;
   bool done_ GUARDED_BY(mutex_) = false;
 };
+
+// Our daemon sends its headers once the subscription holds; a foreign one with the first event
+// only.
+constexpr std::chrono::milliseconds kHeadersBound(200);
 
 class TaskSubscription : public Subscription {
  public:
@@ -324,6 +343,7 @@ class TaskSubscription : public Subscription {
                    std::function<void(Error)> ended)
       : reader_(std::move(event), std::move(ended)) {
     reader_.Begin(stubs);
+    reader_.WaitUntilSubscribed(kHeadersBound);
   }
   ~TaskSubscription() override { reader_.CancelAndWait(); }
 

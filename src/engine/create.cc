@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// POST /containers/create: the record first, then the container's directory and writable snapshot;
-// whatever a crash leaves is found by the record.
+// POST /containers/create: the record first, then the container's directory and writable snapshot.
+// The record says "removing" until all of it is there: what a crash leaves is removed by the next
+// start, and its name is free.
 #include <unistd.h>
 
 #include <utility>
 
 #include "base/io.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "base/undo.h"
 #include "engine/container_names.h"
@@ -90,18 +92,20 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   Undo undo;
   undo.Push([this, name = record.name, id] { ReleaseName(name, id); });
 
+  record.state.phase = Phase::kRemoving;
+  undo.Push([this, &record] { DropHalfMade(record); });
   TRY(store_->PutContainer(record));
-  // What an undo step can't take back, the next start does: it finds the record.
-  undo.Push([this, id] { (void)store_->EraseContainer(id); });
-  std::string directory = ContainerDirectory(id);
-  TRY(MakeDirectories(directory, 0710));
-  undo.Push([directory] { (void)::rmdir(directory.c_str()); });
+  TRY(MakeDirectories(ContainerDirectory(id), 0710));
   std::vector<client::Mount> mounts = TRY_WITH(
       containerd_->PrepareSnapshot(options_.snapshotter, id, record.parent_snapshot,
                                    {{"containerd.io/gc.root", FormatRfc3339Nano(record.created)}}),
       "preparing the writable layer");
+  ContainerRecord whole = record;
+  whole.state.phase = Phase::kCreated;
+  TRY(store_->PutContainer(whole));
   undo.Commit();
 
+  record = std::move(whole);
   auto container = std::make_shared<Container>(std::move(record));
   Insert(container);
   {
@@ -110,6 +114,16 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   }
   Publish("create", *container->record());
   return Created{id, {}};
+}
+
+// A snapshot may be there although the call for it failed, so a removal that fails as well is left
+// to the next comparison.
+void Engine::DropHalfMade(const ContainerRecord& record) {
+  auto container = std::make_shared<Container>(record);
+  auto turn = container->TakeTurn();
+  Insert(container);
+  Result<> removed = FinishRemoval(record);
+  if (!removed.ok()) log::Warning("removing {}: {}", record.id, removed.error().message());
 }
 
 }  // namespace gantry::engine

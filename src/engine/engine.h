@@ -146,6 +146,7 @@ class Engine {
 
   // create.cc
   Result<ContainerRecord> MakeRecord(CreateRequest request);
+  void DropHalfMade(const ContainerRecord& record);
 
   // start.cc
   Result<> StartWithTurn(Container& container);
@@ -165,7 +166,10 @@ class Engine {
   void FinishExit(Container& container, const client::Exit& exit);
   bool ShouldRestart(const ContainerRecord& record) const;
   void ScheduleRestart(const std::string& id, int attempt);
-  void CleanTask(const std::string& id);
+  // Deletes the task, which is killed if it still runs, and containerd's record of the container.
+  Result<> CleanTask(const std::string& id);
+  // The same where a failure is repaired by the next comparison.
+  void TryCleanTask(const std::string& id);
 
   // remove.cc
   Result<> RemoveWithTurn(Container& container);
@@ -178,8 +182,13 @@ class Engine {
   Result<> ConnectOnce(std::chrono::milliseconds bound);
   Result<> Subscribe();
   void OnSubscriptionEnded(const Error& error);
+  void Reconnect();
   Result<> Reconcile(bool first);
-  void ReconcileContainer(Container& container, const client::TaskState* task, bool first);
+  void ReconcileContainer(const std::shared_ptr<Container>& container,
+                          const client::TaskState* task, bool first);
+  void ReconcileLater(const std::shared_ptr<Container>& container);
+  void ReconcileWithTurn(Container& container, const client::TaskState* task, bool first);
+  void AdoptTask(Container& container, const client::TaskState& task);
   Result<> ReconcileNetworks();
   void SweepDirectories();
 
@@ -201,6 +210,9 @@ class Engine {
   std::map<std::string, std::vector<client::Mount>> fresh_mounts_ GUARDED_BY(mutex_);
   bool shutting_down_ GUARDED_BY(mutex_) = false;
   std::unique_ptr<client::Subscription> subscription_ GUARDED_BY(mutex_);
+  // Somebody is making the connection; the subscription has ended since they began.
+  bool connecting_ GUARDED_BY(mutex_) = true;
+  bool broken_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace gantry::engine

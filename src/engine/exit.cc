@@ -2,6 +2,8 @@
 //
 // The end of a container: its state, its network, whoever waits, removal (--rm) or restart.
 #include <algorithm>
+#include <csignal>
+#include <future>
 
 #include "base/log.h"
 #include "engine/engine.h"
@@ -14,6 +16,8 @@ constexpr std::chrono::milliseconds kFirstRestartDelay(100);
 constexpr std::chrono::milliseconds kLongestRestartDelay(60'000);
 // A container that ran this long begins its delays anew.
 constexpr std::chrono::seconds kRanWell(10);
+// How long the kernel may take to end a killed container.
+constexpr std::chrono::seconds kKillBound(30);
 
 std::chrono::milliseconds RestartDelay(int attempt) {
   auto delay = kFirstRestartDelay;
@@ -83,7 +87,7 @@ void Engine::FinishExit(Container& container, const client::Exit& exit) {
   Result<> saved = Save(container);
   if (!saved.ok()) log::Failure("container {}: {}", id, saved.error().message());
   container.NotifyExit();
-  CleanTask(id);
+  TryCleanTask(id);
   if (restart) {
     ScheduleRestart(id, ran >= kRanWell ? 0 : container.record()->state.restart_count);
   }
@@ -106,7 +110,12 @@ void Engine::ScheduleRestart(const std::string& id, int attempt) {
     if (!turn.ok() || container->record()->state.phase != Phase::kRestarting) return;
     container->Update([](ContainerRecord& record) { ++record.state.restart_count; });
     Result<> started = StartWithTurn(*container);
-    if (!started.ok()) log::Warning("restarting {}: {}", id, started.error().message());
+    if (started.ok()) return;
+    log::Warning("restarting {}: {}", id, started.error().message());
+    // The container daemon was killed meanwhile: that is not the container's failure.
+    if (started.error().kind() != ErrorKind::kUnavailable) return;
+    container->Update([](ContainerRecord& record) { record.state.phase = Phase::kRestarting; });
+    ScheduleRestart(id, container->record()->state.restart_count);
   };
   auto delay = RestartDelay(attempt);
   timers_->loop().Post([this, delay, restart] {
@@ -114,16 +123,36 @@ void Engine::ScheduleRestart(const std::string& id, int attempt) {
   });
 }
 
-void Engine::CleanTask(const std::string& id) {
+Result<> Engine::CleanTask(const std::string& id) {
   auto gone = [](const Error& error) { return error.kind() == ErrorKind::kNotFound; };
   auto deleted = containerd_->Delete(id);
+  if (!deleted.ok() && deleted.error().kind() == ErrorKind::kFailedPrecondition) {
+    auto ended = std::make_shared<std::promise<void>>();
+    std::future<void> future = ended->get_future();
+    containerd_->WaitAsync(id, "", [ended](const Result<client::Exit>&) { ended->set_value(); });
+    Result<> killed = containerd_->Kill(id, "", SIGKILL, true);
+    if (!killed.ok() && !gone(killed.error())) {
+      return std::move(killed).error().AddContext(fmt::format("killing the task of {}", id));
+    }
+    if (future.wait_for(kKillBound) != std::future_status::ready) {
+      return MakeError(ErrorKind::kDeadlineExceeded, "task of {} did not end within {} s", id,
+                       kKillBound.count());
+    }
+    deleted = containerd_->Delete(id);
+  }
   if (!deleted.ok() && !gone(deleted.error())) {
-    log::Warning("deleting the task of {}: {}", id, deleted.error().message());
+    return std::move(deleted).error().AddContext(fmt::format("deleting the task of {}", id));
   }
   Result<> forgotten = containerd_->DeleteContainer(id);
   if (!forgotten.ok() && !gone(forgotten.error())) {
-    log::Warning("deleting container {}: {}", id, forgotten.error().message());
+    return std::move(forgotten).error().AddContext(fmt::format("deleting container {}", id));
   }
+  return {};
+}
+
+void Engine::TryCleanTask(const std::string& id) {
+  Result<> cleaned = CleanTask(id);
+  if (!cleaned.ok()) log::Warning("{}", cleaned.error().message());
 }
 
 }  // namespace gantry::engine

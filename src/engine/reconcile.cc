@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "base/log.h"
 #include "base/random.h"
@@ -17,6 +18,7 @@ namespace gantry::engine {
 namespace {
 
 constexpr std::chrono::seconds kReconnectBound(5);
+constexpr std::chrono::milliseconds kRetryDelay(100);
 // A container whose end nobody saw.
 constexpr uint32_t kUnknownExit = 255;
 
@@ -28,6 +30,11 @@ void EmptyTrash(const std::string& directory) {
   }
 }
 
+// Nothing is wrong but the moment.
+bool MayPass(const Error& error) {
+  return error.kind() == ErrorKind::kUnavailable || error.kind() == ErrorKind::kCancelled;
+}
+
 }  // namespace
 
 Result<> Engine::Connect(std::chrono::milliseconds bound) {
@@ -35,13 +42,21 @@ Result<> Engine::Connect(std::chrono::milliseconds bound) {
   for (;;) {
     auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - SteadyClock::now());
-    Result<> connected = ConnectOnce(left);
-    // The daemon may be killed while we talk to it; the next round waits until it is there again.
-    bool again = !connected.ok() && connected.error().kind() == ErrorKind::kUnavailable &&
-                 SteadyClock::now() < deadline;
-    if (!again) return connected;
-    log::Warning("connecting to the container daemon: {}", connected.error().message());
+    Result<> connected = ConnectOnce(std::max(left, kRetryDelay));
+    if (!connected.ok() && (!MayPass(connected.error()) || SteadyClock::now() > deadline)) {
+      return connected;
+    }
+    if (connected.ok()) break;
+    // The container daemon, too, may be killed at any time.
+    log::Warning("connecting to the container daemon: {}; trying again",
+                 connected.error().message());
+    std::this_thread::sleep_for(kRetryDelay);
   }
+  workers_.Run([trash = options_.root + "/engine/trash"] { EmptyTrash(trash); });
+  MutexLock lock(mutex_);
+  connecting_ = broken_;
+  if (broken_) workers_.Run([this] { Reconnect(); });
+  return {};
 }
 
 Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
@@ -52,7 +67,6 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(Subscribe());
   TRY(Reconcile(/*first=*/true));
   SweepDirectories();
-  workers_.Run([trash = options_.root + "/engine/trash"] { EmptyTrash(trash); });
   return {};
 }
 
@@ -82,6 +96,10 @@ void Engine::SweepDirectories() {
 }
 
 Result<> Engine::Subscribe() {
+  {
+    MutexLock lock(mutex_);
+    broken_ = false;
+  }
   auto subscription =
       containerd_->SubscribeTasks([this](const client::TaskEvent& event) { OnTaskEvent(event); },
                                   [this](const Error& error) { OnSubscriptionEnded(error); });
@@ -94,19 +112,35 @@ Result<> Engine::Subscribe() {
 void Engine::OnSubscriptionEnded(const Error& error) {
   if (ShuttingDown()) return;
   log::Warning("the container daemon is gone: {}", error.message());
-  workers_.Run([this] {
-    // Waits inside, bounded, until the daemon answers or the engine stops.
-    while (!ShuttingDown() && !containerd_->Version(kReconnectBound).ok()) {
+  MutexLock lock(mutex_);
+  broken_ = true;
+  if (std::exchange(connecting_, true)) return;
+  workers_.Run([this] { Reconnect(); });
+}
+
+// Until a subscription holds and everything was compared under it, or the engine stops.
+void Engine::Reconnect() {
+  for (;;) {
+    auto connect = [&]() -> Result<> {
+      TRY(containerd_->Version(kReconnectBound));
+      TRY(Subscribe());
+      return Reconcile(/*first=*/false);
+    };
+    Result<> connected = connect();
+    {
+      MutexLock lock(mutex_);
+      if (shutting_down_) return;
+      if (connected.ok() && !broken_) {
+        connecting_ = false;
+        break;
+      }
     }
-    if (ShuttingDown()) return;
-    Result<> again = Subscribe();
-    if (again.ok()) again = Reconcile(/*first=*/false);
-    if (again.ok()) {
-      log::Info("the container daemon is back");
-    } else {
-      log::Failure("reconnecting to the container daemon: {}", again.error().message());
+    if (!connected.ok()) {
+      log::Warning("reconnecting to the container daemon: {}", connected.error().message());
     }
-  });
+    std::this_thread::sleep_for(kRetryDelay);
+  }
+  log::Info("the container daemon is back");
 }
 
 Result<> Engine::ReconcileNetworks() {
@@ -122,16 +156,16 @@ Result<> Engine::Reconcile(bool first) {
   }
   for (const std::shared_ptr<Container>& container : All()) {
     auto task = tasks.find(container->id());
-    ReconcileContainer(*container, task == tasks.end() ? nullptr : &task->second, first);
+    ReconcileContainer(container, task == tasks.end() ? nullptr : &task->second, first);
   }
   if (!first) return {};
   // What no record names is what a crash has left between two steps.
   for (const std::string& id : TRY(containerd_->ListContainers())) {
     if (FindById(id)) continue;
     log::Info("removing container {} of which there is no record", id);
-    (void)containerd_->Kill(id, "", 9, true);
-    CleanTask(id);
-    (void)containerd_->RemoveSnapshot(options_.snapshotter, id);
+    TRY(CleanTask(id));
+    Result<> removed = containerd_->RemoveSnapshot(options_.snapshotter, id);
+    if (!removed.ok() && removed.error().kind() != ErrorKind::kNotFound) return removed;
   }
   for (const networks::Endpoint& endpoint : networks_->ListEndpoints()) {
     auto container = FindById(endpoint.container_id);
@@ -141,10 +175,27 @@ Result<> Engine::Reconcile(bool first) {
   return {};
 }
 
-void Engine::ReconcileContainer(Container& container, const client::TaskState* task, bool first) {
-  // Whoever holds the turn meanwhile sees the daemon's answers for itself.
-  auto turn = container.TakeTurn(first ? std::chrono::seconds(120) : std::chrono::seconds(1));
-  if (!turn.ok()) return;
+void Engine::ReconcileContainer(const std::shared_ptr<Container>& container,
+                                const client::TaskState* task, bool first) {
+  auto turn = container->TakeTurn(std::chrono::milliseconds(0));
+  if (turn.ok()) return ReconcileWithTurn(*container, task, first);
+  // Somebody is starting, ending or removing it; what was listed is old when they are done.
+  workers_.Run([this, container] { ReconcileLater(container); });
+}
+
+void Engine::ReconcileLater(const std::shared_ptr<Container>& container) {
+  auto turn = container->TakeTurn();
+  if (!turn.ok()) return log::Failure("comparing: {}", turn.error().message());
+  if (ShuttingDown() || FindById(container->id()) != container) return;
+  auto task = containerd_->GetTask(container->id(), "");
+  // An error: the connection broke again, which brings the next comparison.
+  if (!task.ok() && task.error().kind() != ErrorKind::kNotFound) {
+    return log::Warning("comparing {}: {}", container->id(), task.error().message());
+  }
+  ReconcileWithTurn(*container, task.ok() ? &*task : nullptr, false);
+}
+
+void Engine::ReconcileWithTurn(Container& container, const client::TaskState* task, bool first) {
   Container::RecordPointer record = container.record();
   const std::string& id = record->id;
   Phase phase = record->state.phase;
@@ -156,43 +207,54 @@ void Engine::ReconcileContainer(Container& container, const client::TaskState* t
   bool task_alive = task != nullptr && (task->status == client::TaskStatus::kRunning ||
                                         task->status == client::TaskStatus::kPaused ||
                                         task->status == client::TaskStatus::kPausing);
-  if (task_alive) {
-    bool paused = task->status != client::TaskStatus::kRunning;
-    container.Update([&](ContainerRecord& changed) {
-      // Killed between the start of the task and the record of it.
-      if (!changed.state.IsAlive()) {
-        changed.state.started_at = WallClock::now();
-        changed.state.has_been_started = true;
-        changed.state.phase = Phase::kRunning;
-      }
-      changed.state.pid = task->pid;
-      changed.state.phase = paused ? Phase::kPaused : Phase::kRunning;
-    });
-    Result<> saved = Save(container);
-    if (!saved.ok()) log::Failure("container {}: {}", id, saved.error().message());
-    return;
-  }
+  // A dead gantryd may not have come to say so in the record; a living one knows what it started.
+  if (task_alive && (first || record->state.IsAlive())) return AdoptTask(container, *task);
   if (record->state.IsAlive()) {
     client::Exit exit{0, kUnknownExit, WallClock::now()};
     if (task != nullptr && task->status == client::TaskStatus::kStopped) {
       exit = {0, task->exit_status, task->exited_at};
+    } else if (task == nullptr) {
+      // A list leaves out whom it could not ask in time.
+      auto asked = containerd_->GetTask(id, "");
+      if (asked.ok() || asked.error().kind() != ErrorKind::kNotFound) {
+        log::Warning("container {} is not in the list of tasks, and is not known to have ended",
+                     id);
+        return;
+      }
     }
     FinishExit(container, exit);
     return;
   }
-  if (task != nullptr) {
-    // A task that was made and never started, or ended and never deleted.
-    (void)containerd_->Kill(id, "", 9, true);
-    CleanTask(id);
-  }
+  // One that was made and never started, that belongs to a start that failed, or that ended and was
+  // never deleted.
+  if (task != nullptr) TryCleanTask(id);
+  if (!first) return;
   const std::string& policy = record->host.restart_policy.name;
   bool wanted =
       policy == "always" || (policy == "unless-stopped" && !record->state.stopped_by_user);
   if (phase == Phase::kRestarting ||
-      (first && wanted && phase == Phase::kExited && record->state.has_been_started)) {
+      (wanted && phase == Phase::kExited && record->state.has_been_started)) {
     container.Update([](ContainerRecord& changed) { changed.state.phase = Phase::kRestarting; });
     ScheduleRestart(id, 0);
   }
+}
+
+void Engine::AdoptTask(Container& container, const client::TaskState& task) {
+  bool paused = task.status != client::TaskStatus::kRunning;
+  container.Update([&](ContainerRecord& changed) {
+    // Killed between the start of the task and the record of it.
+    if (!changed.state.IsAlive()) {
+      changed.state.started_at = WallClock::now();
+      changed.state.has_been_started = true;
+      changed.state.exit_code = 0;
+      changed.state.finished_at = {};
+      changed.state.phase = Phase::kRunning;
+    }
+    changed.state.pid = task.pid;
+    changed.state.phase = paused ? Phase::kPaused : Phase::kRunning;
+  });
+  Result<> saved = Save(container);
+  if (!saved.ok()) log::Failure("container {}: {}", container.id(), saved.error().message());
 }
 
 }  // namespace gantry::engine

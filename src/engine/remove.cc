@@ -17,6 +17,9 @@ Result<> Engine::Remove(std::string_view reference, RemoveOptions options) {
   auto container = TRY(Find(reference));
   Container::RecordPointer record = container->record();
   if (record->state.phase == Phase::kRemoving) {
+    auto idle = container->TakeTurn(std::chrono::milliseconds(0));
+    // An earlier removal that failed half way is taken up again.
+    if (idle.ok()) return FinishRemoval(*record);
     return MakeError(ErrorKind::kAborted, "removal of container {} is already in progress",
                      reference);
   }
@@ -49,7 +52,7 @@ Result<> Engine::RemoveWithTurn(Container& container) {
 
 Result<> Engine::FinishRemoval(const ContainerRecord& record) {
   const std::string& id = record.id;
-  CleanTask(id);
+  TRY(CleanTask(id));
   Result<> detached = networks_->Detach(id);
   if (!detached.ok()) log::Warning("container {}: {}", id, detached.error().message());
   Result<> snapshot = containerd_->RemoveSnapshot(options_.snapshotter, id);

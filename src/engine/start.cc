@@ -159,11 +159,11 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   Result<> made = containerd_->CreateContainer(created);
   if (!made.ok() && made.error().kind() == ErrorKind::kAlreadyExists) {
     // What a crash left of the last run.
-    CleanTask(id);
+    TRY(CleanTask(id));
     made = containerd_->CreateContainer(created);
   }
   TRY(made);
-  undo.Push([this, id] { CleanTask(id); });
+  undo.Push([this, id] { TryCleanTask(id); });
 
   client::CreateTask task;
   task.container_id = id;
@@ -194,15 +194,7 @@ Result<std::vector<client::Mount>> Engine::RootMounts(const ContainerRecord& rec
     auto fresh = fresh_mounts_.extract(record.id);
     if (!fresh.empty()) return std::move(fresh.mapped());
   }
-  auto mounts = containerd_->SnapshotMounts(options_.snapshotter, record.id);
-  if (!mounts.ok() && mounts.error().kind() == ErrorKind::kNotFound &&
-      !record.state.has_been_started) {
-    // Killed between record and snapshot.
-    return containerd_->PrepareSnapshot(
-        options_.snapshotter, record.id, record.parent_snapshot,
-        {{"containerd.io/gc.root", FormatRfc3339Nano(record.created)}});
-  }
-  return mounts;
+  return containerd_->SnapshotMounts(options_.snapshotter, record.id);
 }
 
 Result<Accounts> Engine::AccountsOf(const ContainerRecord& record,

@@ -16,6 +16,7 @@ namespace {
 constexpr int64_t kDefaultStopTimeout = 10;  // seconds
 // How long the kernel may take to end a killed container.
 constexpr std::chrono::seconds kKillBound(30);
+constexpr int kKillRetries = 5;
 
 // True when the container is not running any more before the time is up.
 bool WaitForExit(Container& container, std::optional<std::chrono::seconds> bound) {
@@ -47,6 +48,11 @@ Result<> Engine::StopAlive(Container& container, std::optional<int64_t> timeout,
   int64_t seconds = timeout.value_or(config.stop_timeout.value_or(kDefaultStopTimeout));
   auto send = [&](int sent) -> Result<> {
     Result<> killed = containerd_->Kill(record->id, "", static_cast<uint32_t>(sent), false);
+    // The container daemon was killed under the call; the next one waits until it is back.
+    for (int again = 0; again < kKillRetries && !killed.ok(); ++again) {
+      if (killed.error().kind() != ErrorKind::kUnavailable) break;
+      killed = containerd_->Kill(record->id, "", static_cast<uint32_t>(sent), false);
+    }
     bool gone = !killed.ok() && killed.error().kind() == ErrorKind::kNotFound;
     if (!killed.ok() && !gone) return killed;
     Publish("kill", *record, {{"signal", std::to_string(sent)}});
