@@ -11,12 +11,14 @@
 #include "containerd/collector.h"
 #include "containerd/event_exchange.h"
 #include "containerd/event_listener.h"
+#include "containerd/image_records.h"
 #include "containerd/parts.h"
 #include "containerd/records.h"
 #include "containerd/server.h"
 #include "containerd/shim_directory.h"
 #include "containerd/snapshot_records.h"
 #include "containerd/streams.h"
+#include "images/import.h"
 #include "records/database.h"
 #include "snapshots/native_snapshotter.h"
 #include "snapshots/overlayfs_snapshotter.h"
@@ -78,7 +80,15 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   parts.blobs = blobs.get();
   collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters);
   parts.collector = collector.get();
-  return collector->RemoveOrphans();
+  TRY(collector->RemoveOrphans());
+  // An import that was cut off is never resumed, a pull is: its half layers stay for a day.
+  for (const content::IngestStatus& ingest : TRY(blobs->Ingests(""))) {
+    if (ingest.ref.starts_with(images::kImportRefPrefix)) {
+      TRY(blobs->Abort(ingest.ns, ingest.ref));
+    }
+  }
+  if (TRY(WorkLease::RemoveLeftOver(&parts))) collector->Schedule();
+  return {};
 }
 
 Result<> Daemon::State::OpenSnapshotters(const std::string& root) {

@@ -14,8 +14,9 @@
 namespace gantry::containerd {
 namespace {
 
-// A lease that a crash left behind ends by itself.
 constexpr auto kLeaseTime = std::chrono::hours(24);
+// Marks the leases that live no longer than the daemon that made them.
+constexpr std::string_view kWorkLabel = "org.gantry.lease.work";
 
 class SqlImageRecords : public images::ImageRecords {
  public:
@@ -108,13 +109,32 @@ class SqlImageRecords : public images::ImageRecords {
 Result<WorkLease> WorkLease::Create(Parts* parts, const Caller& caller) {
   if (!caller.lease.empty()) return WorkLease(parts, caller, false);
   Caller leased{caller.ns, "gantry-" + RandomHex(8)};
-  Labels labels = {{"containerd.io/gc.expire", FormatRfc3339Nano(Now() + kLeaseTime)}};
+  Labels labels = {{"containerd.io/gc.expire", FormatRfc3339Nano(Now() + kLeaseTime)},
+                   {std::string(kWorkLabel), "true"}};
   auto tx = TRY(parts->database->Begin());
   TRY(EnsureNamespace(tx, caller.ns));
   TRY(tx.Execute("INSERT INTO leases VALUES(?, ?, ?, ?)", leased.ns, leased.lease,
                  EncodeLabels(labels), UnixNanos(Now())));
   TRY(tx.Commit());
   return WorkLease(parts, std::move(leased), true);
+}
+
+Result<bool> WorkLease::RemoveLeftOver(Parts* parts) {
+  std::vector<std::pair<std::string, std::string>> left;
+  auto tx = TRY(parts->database->Begin());
+  {
+    auto rows = TRY(tx.Query("SELECT ns, id, labels FROM leases"));
+    while (TRY(rows.Next())) {
+      Labels labels = TRY(DecodeLabels(rows.Bytes(2)));
+      if (labels.contains(std::string(kWorkLabel))) left.emplace_back(rows.Text(0), rows.Text(1));
+    }
+  }
+  for (const auto& [ns, id] : left) {
+    TRY(tx.Execute("DELETE FROM leases WHERE ns = ? AND id = ?", ns, id));
+    TRY(tx.Execute("DELETE FROM lease_resources WHERE ns = ? AND lease = ?", ns, id));
+  }
+  TRY(tx.Commit());
+  return !left.empty();
 }
 
 WorkLease::WorkLease(WorkLease&& other) noexcept

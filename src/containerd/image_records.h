@@ -18,6 +18,9 @@ namespace gantry::containerd {
 class WorkLease {
  public:
   static Result<WorkLease> Create(Parts* parts, const Caller& caller);
+  // At start: those of a daemon that was killed; true when there were some, whose objects are
+  // garbage now.
+  static Result<bool> RemoveLeftOver(Parts* parts);
   WorkLease(WorkLease&& other) noexcept;
   WorkLease& operator=(WorkLease&&) = delete;
   ~WorkLease();

@@ -170,6 +170,7 @@ class Engine {
   Result<> CleanTask(const std::string& id);
   // The same where a failure is repaired by the next comparison.
   void TryCleanTask(const std::string& id);
+  void RemoveDeadSockets(const std::string& id) const;
 
   // remove.cc
   Result<> RemoveWithTurn(Container& container);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The end of a container: its state, its network, whoever waits, removal (--rm) or restart.
+#include <unistd.h>
+
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <future>
 
 #include "base/log.h"
@@ -147,7 +150,19 @@ Result<> Engine::CleanTask(const std::string& id) {
   if (!forgotten.ok() && !gone(forgotten.error())) {
     return std::move(forgotten).error().AddContext(fmt::format("deleting container {}", id));
   }
+  RemoveDeadSockets(id);
   return {};
+}
+
+// A shim removes its attach sockets itself, unless it was killed.
+void Engine::RemoveDeadSockets(const std::string& id) const {
+  std::string init = AttachSocket(id, "init");
+  if (::unlink(init.c_str()) < 0) return;
+  std::string prefix = std::filesystem::path(AttachSocket(id, "")).filename();
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.state + "/io", error)) {
+    if (entry.path().filename().string().starts_with(prefix)) ::unlink(entry.path().c_str());
+  }
 }
 
 void Engine::TryCleanTask(const std::string& id) {

@@ -158,15 +158,21 @@ Result<> Engine::Reconcile(bool first) {
     auto task = tasks.find(container->id());
     ReconcileContainer(container, task == tasks.end() ? nullptr : &task->second, first);
   }
-  if (!first) return {};
   // What no record names is what a crash has left between two steps.
   for (const std::string& id : TRY(containerd_->ListContainers())) {
-    if (FindById(id)) continue;
+    if (auto container = FindById(id)) {
+      // Killed between the two deletions of an ended task.
+      auto turn = container->TakeTurn(std::chrono::milliseconds(0));
+      if (turn.ok() && !container->record()->state.IsAlive()) TRY(CleanTask(id));
+      continue;
+    }
+    if (!first) continue;
     log::Info("removing container {} of which there is no record", id);
     TRY(CleanTask(id));
     Result<> removed = containerd_->RemoveSnapshot(options_.snapshotter, id);
     if (!removed.ok() && removed.error().kind() != ErrorKind::kNotFound) return removed;
   }
+  if (!first) return {};
   for (const networks::Endpoint& endpoint : networks_->ListEndpoints()) {
     auto container = FindById(endpoint.container_id);
     bool needed = container && container->record()->state.IsAlive();

@@ -133,7 +133,7 @@ class Importer {
         return {};  // it was verified when it was written
       }
     }
-    std::string ref = fmt::format("import-{}", RandomHex(8));
+    std::string ref = std::string(kImportRefPrefix) + RandomHex(8);
     auto writer = TRY(library_.blobs->OpenWriter(
         {.ns = library_.ns, .ref = ref, .total = size, .expected = expected}));
     auto stored = WriteBlob(*writer, tar, name, size, expected);

@@ -6,12 +6,16 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/byte_stream.h"
 #include "images/library.h"
 
 namespace gantry::images {
+
+// The writes of an import begin with this and a number: one that was cut off is never resumed.
+inline constexpr std::string_view kImportRefPrefix = "gantry import ";
 
 struct ImportOptions {
   // A name for an OCI archive that has none (the name of the index's annotation wins unless

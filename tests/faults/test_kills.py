@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 of gantryd, gantry-containerd or both at random moments, while containers print, start,
-stop, load; afterwards the state is true, every line is in the log, exits are known, nothing leaked.
+"""kill -9 of gantryd, gantry-containerd, both, gantry-proxy or a shim at random moments, while
+containers print, publish ports, start, stop, are removed and exec'ed, while images load and are
+pulled. After each the state is true, now and then databases, directories and kernel are compared
+(harness/fsck.py); at the end every line is in the log once, exits are known, nothing leaked.
 
 The seed is printed; GANTRY_SEED repeats a run. A sample by default, at least 100 points in a soak."""
 import contextlib
@@ -12,7 +14,7 @@ import time
 
 import pytest
 
-from harness import places
+from harness import fsck, places
 from harness.client import Client
 from harness.engine import Stack, until
 from harness.places import IMAGE, IMAGE_TAR
@@ -20,6 +22,7 @@ from harness.places import IMAGE, IMAGE_TAR
 POINTS = 120 if places.SOAK else 12
 SECONDS = 3000 if places.SOAK else 110
 VICTIMS = [('gantryd',), ('gantry-containerd',), ('gantryd', 'gantry-containerd')]
+PROXY, SHIM = ('gantry-proxy',), ('shim',)
 PRINTER = 'trap "echo end; exit 7" TERM; i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done'
 
 
@@ -43,12 +46,18 @@ class Work:
         self.client, self.over = client, threading.Event()
         self.finished, self.wrong = {}, []
         self.threads = [threading.Thread(target=self.loop, args=(f, random.Random(rng.random())))
-                        for f in (self.run_to_exit, self.start_and_stop, self.load, self.exec)]
+                        for f in (self.run_to_exit, self.start_and_stop, self.removed_at_exit, self.load, self.exec)]
+        self.calm = threading.Event()
+        self.calm.set()
+        self.resting = threading.Semaphore(0)
 
     def loop(self, function, rng):
         number = 0
         while not self.over.is_set():
             number += 1
+            if not self.calm.is_set():
+                self.resting.release()
+                self.calm.wait()
             try:
                 function(number, rng)
             except AssertionError as error:
@@ -67,13 +76,29 @@ class Work:
         self.client('stop', '-t', '0', f'ss{number}', timeout=40)
         self.client('rm', '-f', f'ss{number}', timeout=40)
 
+    def removed_at_exit(self, number, rng):
+        """--rm: gone in the end, whoever was killed meanwhile, and its name is free again."""
+        self.client('run', '--rm', '--name', f'rm{number % 3}', '-p', f'{40000 + number % 3}:80', IMAGE, 'sh', '-c', 'echo x', timeout=40)
+
+    @contextlib.contextmanager
+    def at_rest(self):
+        """Nobody asks the engine anything meanwhile."""
+        self.calm.clear()
+        for _ in self.threads:
+            assert self.resting.acquire(timeout=120), 'a client hangs'
+        try:
+            yield
+        finally:
+            self.calm.set()
+
     def load(self, number, rng):
         self.client('load', '-i', IMAGE_TAR, timeout=40)
         self.client('tag', IMAGE, f'tagged/again:{number}', timeout=40)
         self.client('rmi', f'tagged/again:{number}', timeout=40)
 
     def exec(self, number, rng):
-        self.client('exec', 'printer', 'sh', '-c', 'exit 3', timeout=40)
+        done = self.client('exec', 'printer', 'sh', '-c', 'echo in; exit 3', timeout=40)
+        assert done.code != 3 or done.text == 'in', done
 
     def __enter__(self):
         for thread in self.threads:
@@ -94,32 +119,67 @@ def revive(client):
     until(lambda: engine.answers() and engine.pid('gantry-containerd') and client('ps', timeout=20).code == 0, 30, engine.log_end())
 
 
+def kill(client, victims, rng):
+    """False when there was nobody to kill."""
+    if victims != SHIM:
+        client.engine.kill(*victims)
+        return True
+    for ident in filter(lambda n: n.startswith(('ss', 'victim')), client('ps', '--format', '{{.Names}}', timeout=20).out.split()):
+        pid = client('inspect', '-f', '{{.State.Pid}}', ident, timeout=20).text
+        shim = parent(int(pid or 0))
+        if shim:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(shim, 9)
+                return True
+    return False
+
+
+def parent(pid):
+    """The shim above a container's first process."""
+    try:
+        above = int(open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()[1])
+        return above if 'containerd-shim-gantry' in os.readlink(f'/proc/{above}/exe') else 0
+    except OSError:
+        return 0
+
+
 def test_kills(own):
     seed = int(os.environ.get('GANTRY_SEED', time.time_ns() % 10**9))
     print(f'GANTRY_SEED={seed}')
     rng = random.Random(seed)
     client, engine = own, own.engine
-    client.ok('run', '-d', '--name', 'printer', IMAGE, 'sh', '-c', PRINTER)
+    client.ok('run', '-d', '--name', 'printer', '-p', '40100:80', IMAGE, 'sh', '-c', PRINTER)
     born = client.inspect('printer', '{{.State.Pid}} {{.State.StartedAt}}')
-    points, begin = 0, time.monotonic()
+    points, looks, begin = {}, 0, time.monotonic()
     with Work(client, rng) as work:
-        while points < POINTS and time.monotonic() - begin < SECONDS:
+        while sum(points.values()) < POINTS and time.monotonic() - begin < SECONDS:
             time.sleep(rng.random() * 0.8)
-            victims = rng.choice(VICTIMS)
-            engine.kill(*victims)
-            points += 1
+            victims = rng.choice([*VICTIMS, *VICTIMS, PROXY, SHIM])
+            if not kill(client, victims, rng):
+                continue
+            points[victims] = points.get(victims, 0) + 1
             time.sleep(rng.random() * 0.1)
             revive(client)
             assert client.inspect('printer', '{{.State.Pid}} {{.State.StartedAt}}') == born, f'after kill {points} of {victims}'
+            if sum(points.values()) % 6 == 0:
+                with work.at_rest():
+                    looks += 1
+                    left = fsck.settled_faults(engine)
+                    assert not left, f'after kill {points} of {victims}: {left}'
     revive(client)
     assert work.wrong == []
-    places.RESULTS.mkdir(parents=True, exist_ok=True)
-    (places.RESULTS / 'soak-kills.txt').write_text(f'{points} kills of gantryd, gantry-containerd or both in {time.monotonic() - begin:.0f} s, seed {seed}, '
-                                                   f'{len(work.finished)} containers that exited meanwhile')
+    assert fsck.settled_faults(engine) == []
     check_printer(client)
     check_exits(client, work.finished)
     check_nothing_left(client)
-    assert points >= (100 if places.SOAK else 8), f'only {points} kills in time'
+    total = sum(points.values())
+    assert total >= (100 if places.SOAK else 8), f'only {total} kills in time'
+    places.RESULTS.mkdir(parents=True, exist_ok=True)
+    (places.RESULTS / 'soak-kills.txt').write_text(
+        f'{total} times kill -9 in {time.monotonic() - begin:.0f} s, seed {seed}: ' +
+        ', '.join(f'{n} of {" and ".join(v)}' for v, n in sorted(points.items())) +
+        f'; {len(work.finished)} containers exited meanwhile with known code and complete log; databases, files and kernel '
+        f'compared {looks + 1} times, no difference')
 
 
 def check_printer(client):

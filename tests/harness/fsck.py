@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proves that a stack's databases, directories and kernel objects are one: every byte under its root
+and every object of the kernel belongs to a record, and every record has what it names.
+
+`faults(engine)` looks once and says what is wrong, as text; `settled_faults` waits for work that is
+still under way. Nothing here asks a daemon: only SQLite, the file system and the kernel are read."""
+import contextlib
+import json
+import os
+import re
+import sqlite3
+from pathlib import Path
+
+from traces import read
+from .engine import until
+
+ALIVE = ('running', 'paused')
+TASKS = 'containerd/io.containerd.runtime.v2.task/gantry'
+
+
+def rows(path, query):
+    with contextlib.closing(sqlite3.connect(f'file:{path}?mode=ro', uri=True, timeout=10)) as database:
+        return database.execute(query).fetchall()
+
+
+def listed(path):
+    try:
+        return set(os.listdir(path))
+    except FileNotFoundError:
+        return set()
+
+
+def differ(what, found, wanted):
+    return ([f'{what}: {x} has no record' for x in sorted(found - wanted, key=str)] +
+            [f'{what}: {x} is missing' for x in sorted(wanted - found, key=str)])
+
+
+class Look:
+    def __init__(self, engine):
+        self.engine, self.root, self.state = engine, Path(engine.names.root), Path(engine.names.state)
+        self.meta = self.root / 'containerd/meta.db'
+        records = [json.loads(r[0]) for r in rows(self.root / 'engine/engine.db', 'SELECT record FROM containers')]
+        self.records = {r['id']: r for r in records}
+        self.alive = {i for i, r in self.records.items() if r['state']['phase'] in ALIVE}
+        self.endpoints = [json.loads(r[0]) for r in rows(self.root / 'engine/engine.db', 'SELECT record FROM endpoints')]
+
+    def phases(self):
+        for ident, record in self.records.items():
+            phase = record['state']['phase']
+            if phase not in (*ALIVE, 'created', 'exited', 'restarting'):
+                yield f'container {ident}: {phase}'
+        names = [r['name'] for r in self.records.values()]
+        yield from (f'name {n} twice' for n in set(names) if names.count(n) > 1)
+
+    def processes(self):
+        """A container that is said to run has just this process, in its own cgroup."""
+        for ident in self.alive:
+            pid = self.records[ident]['state']['pid']
+            if ident not in read(f'/proc/{pid}/cgroup'):
+                yield f'container {ident}: process {pid} is not its own'
+        shims = set()
+        for pid in filter(str.isdigit, os.listdir('/proc')):
+            words = read(f'/proc/{pid}/cmdline').split('\0')
+            if 'containerd-shim-gantry-v1' in words[0] and any(str(self.state) in w for w in words) and '-id' in words:
+                shims.add(words[words.index('-id') + 1])
+        yield from differ('shim', shims, self.alive)
+
+    def containers(self):
+        yield from differ('directory', listed(self.root / 'containers'), set(self.records))
+        yield from differ('containerd container', {r[0] for r in rows(self.meta, 'SELECT id FROM containers')}, self.alive)
+        for where in (self.state, self.root):
+            yield from differ(f'bundle in {where}', listed(where / TASKS), self.alive)
+        yield from differ('runtime state', listed(self.state / 'runtime/gantry'), self.alive)
+
+    def snapshots(self):
+        found = rows(self.meta, 'SELECT key, number, parent FROM snapshots WHERE snapshotter = "overlayfs"')
+        yield from differ('snapshot directory', listed(self.root / 'containerd/snapshots/overlayfs'), {str(n) for _, n, _ in found})
+        yield from differ('snapshot', {k for k, _, _ in found if re.fullmatch('[0-9a-f]{64}', k)}, set(self.records))
+        keys = {k for k, _, _ in found}
+        yield from (f'snapshot {k}: its parent {p} is missing' for k, _, p in found if p and p not in keys)
+
+    def content(self):
+        blobs = self.root / 'containerd/content/blobs/sha256'
+        sizes = {d.removeprefix('sha256:'): s for d, s in rows(self.meta, 'SELECT digest, size FROM content')}
+        yield from differ('blob', listed(blobs), set(sizes))
+        for digest, size in sizes.items():
+            with contextlib.suppress(FileNotFoundError):
+                if (blobs / digest).stat().st_size != size:
+                    yield f'blob {digest}: not {size} bytes'
+        for name in listed(self.root / 'containerd/content/ingest'):
+            reference = read(self.root / 'containerd/content/ingest' / name / 'ref')
+            if not reference.startswith('layer-'):  # of a pull, which resumes it
+                yield f'ingest {name} of {reference!r}'
+        for lease, labels in rows(self.meta, 'SELECT id, labels FROM leases'):
+            yield f'lease {lease} {labels}'
+        for trash in ('root/engine/trash', 'root/containerd/trash', 'state/containerd/trash'):
+            top, rest = trash.split('/', 1)
+            yield from (f'{trash}/{n}' for n in listed(getattr(self, top) / rest))
+
+    def sockets(self):
+        # An exec whose gantryd was killed is the shim's until its container ends.
+        execs = {n for n in listed(self.state / 'io') if not n.endswith('-init') and n[:16] in {i[:16] for i in self.alive}}
+        yield from differ('attach socket', listed(self.state / 'io') - execs, {f'{i[:16]}-init' for i in self.alive})
+        shims = listed(self.state / 's')
+        if len(shims) != len(self.alive):
+            yield f'{len(shims)} shim sockets of {len(self.alive)} shims'
+
+    def network(self):
+        wanted = {i for i in self.alive if self.records[i]['host']['NetworkMode'] in ('bridge', 'default')}
+        yield from differ('endpoint', {e['container'] for e in self.endpoints}, wanted)
+        yield from differ('namespace entry', listed(self.state / 'netns'), wanted)
+        links = {t.what for t in self.engine.traces.interfaces()} - {self.engine.names.bridge}
+        yield from differ('interface', links, {e['hostLink'] for e in self.endpoints})
+        addresses = {e['address'] for e in self.endpoints}
+        elements = self.engine.traces.inside('nft', '-j', 'list', 'ruleset')
+        for address in set(re.findall(r'"(10\.213\.\d+\.\d+)"', elements)) - addresses:
+            if not address.endswith(('.0', '.0.1')):
+                yield f'nft element with {address} has no record'
+        ports = {(p['protocol'], p['hostPort']) for e in self.endpoints for p in e['ports']}
+        yield from differ('published port in the proxy', self.listeners(), ports)
+        for protocol, port in ports:
+            if not re.search(rf'\b{port}\b', elements):
+                yield f'nft knows nothing of {protocol} port {port}'
+
+    def listeners(self):
+        found = set()
+        for protocol, flag in (('tcp', '-ltnH'), ('udp', '-lunH')):
+            for line in self.engine.traces.inside('ss', flag).splitlines():
+                found.add((protocol, int(re.search(r':(\d+)$', line.split()[3]).group(1))))
+        return found
+
+    def kernel(self):
+        yield from differ('cgroup', {os.path.basename(g) for g in self.engine.traces.cgroups()
+                                     if re.fullmatch('[0-9a-f]{64}', os.path.basename(g))}, self.alive)
+        for hierarchy in {g.split('/')[4] for g in self.engine.traces.cgroups()}:
+            top = Path('/sys/fs/cgroup') / hierarchy / self.engine.names.cgroup_parent.strip('/')
+            if top.is_dir():
+                found = {p.name for p in top.iterdir() if p.is_dir()}
+                yield from (f'cgroup {top}/{n} has no record' for n in found - self.alive)
+        entries = {str(self.state / 'netns' / e['container']) for e in self.endpoints}
+        for line in read('/proc/self/mountinfo').splitlines():
+            point = line.split()[4]
+            if str(self.state) in line or str(self.root) in line:
+                if point not in entries and point != str(self.root):
+                    yield f'mount on {point}'
+
+    def all(self):
+        for part in (self.phases, self.processes, self.containers, self.snapshots, self.content, self.sockets, self.network,
+                     self.kernel):
+            yield from part()
+
+
+def faults(engine):
+    return list(Look(engine).all())
+
+
+def settled_faults(engine, seconds=20):
+    """What is still wrong after background work had its time."""
+    with contextlib.suppress(TimeoutError):
+        until(lambda: not faults(engine), seconds)
+    return faults(engine)
