@@ -158,7 +158,7 @@ Result<> Engine::CleanTask(const std::string& id) {
 void Engine::RemoveDeadSockets(const std::string& id) const {
   std::string init = AttachSocket(id, "init");
   if (::unlink(init.c_str()) < 0) return;
-  std::string prefix = std::filesystem::path(AttachSocket(id, "")).filename();
+  std::string prefix = std::filesystem::path(AttachSocketPrefix(id)).filename();
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(options_.state + "/io", error)) {
     if (entry.path().filename().string().starts_with(prefix)) ::unlink(entry.path().c_str());
