@@ -14,7 +14,11 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <seccomp_profiles.inc>  // made by tools/seccomp_profiles
 #include <set>
+
+#include "formats/json.h"
 
 namespace gantry::runtime {
 namespace {
@@ -114,15 +118,20 @@ std::set<uint64_t> EdgeValues(const oci::Seccomp& profile) {
   return values;
 }
 
-void Compare(const oci::Seccomp& profile, uint32_t newest) {
+// A small profile: each argument has each of the edge values. A whole one compares first arguments
+// only, and knows x32's own calls.
+enum class Size { kSmall, kWhole };
+
+void Compare(const oci::Seccomp& profile, uint32_t newest, Size size = Size::kSmall) {
   auto ours = CompileSeccomp(profile);
   ASSERT_TRUE(ours.ok()) << ours.error().message();
   Code theirs = LibraryProgram(profile);
   std::set<uint64_t> values = EdgeValues(profile);
+  std::set<uint64_t> others = size == Size::kSmall ? values : std::set<uint64_t>{0, UINT64_MAX};
   size_t different = 0;
   auto check = [&](uint32_t arch, uint32_t number) {
     for (uint64_t first : values) {
-      for (uint64_t second : values) {
+      for (uint64_t second : others) {
         seccomp_data data{};
         data.arch = arch;
         data.nr = static_cast<int>(number);
@@ -141,6 +150,9 @@ void Compare(const oci::Seccomp& profile, uint32_t newest) {
   for (uint32_t number = 0; number <= newest; ++number) {
     check(AUDIT_ARCH_X86_64, number);
     check(AUDIT_ARCH_I386, number);
+    check(AUDIT_ARCH_X86_64, number | 0x40000000);
+  }
+  for (uint32_t number = 512; size == Size::kWhole && number <= 547; ++number) {
     check(AUDIT_ARCH_X86_64, number | 0x40000000);
   }
   check(AUDIT_ARCH_ARM, 0);
@@ -193,6 +205,69 @@ TEST(SeccompFilter, OperatorsLikeLibseccomp) {
           {{{"ioctl", kNewestName}, "SCMP_ACT_ALLOW", {}, {}},
            {{"prctl"}, "SCMP_ACT_ALLOW", {}, {{0, value, 0, op}, {1, 1, 0, "SCMP_CMP_NE"}}}});
       Compare(profile, 200);
+    }
+  }
+}
+
+// docker's whole profile, as the engine writes it into config.json.
+class DefaultProfile : public testing::TestWithParam<bool> {
+ protected:
+  static oci::Seccomp Read() {
+    auto json = formats::Json::Parse(GetParam() ? kDefaultProfileOfAdmin : kDefaultProfile);
+    EXPECT_TRUE(json.ok()) << json.error().message();
+    auto spec = oci::ParseSpec(*json);
+    EXPECT_TRUE(spec.ok()) << spec.error().message();
+    return *std::move(*spec).platform.seccomp;
+  }
+};
+
+// Without and with CAP_SYS_ADMIN.
+INSTANTIATE_TEST_SUITE_P(Administrator, DefaultProfile, testing::Bool());
+
+TEST_P(DefaultProfile, LikeLibseccomp) { Compare(Read(), kNewest, Size::kWhole); }
+
+// Calls that libseccomp does not know have the same number on all architectures.
+TEST_P(DefaultProfile, CallsAfterLibseccomps) {
+  const std::map<uint32_t, std::string> kNames = {
+      {449, "futex_waitv"},       {450, "set_mempolicy_home_node"},
+      {451, "cachestat"},         {452, "fchmodat2"},
+      {453, "map_shadow_stack"},  {454, "futex_wake"},
+      {455, "futex_wait"},        {456, "futex_requeue"},
+      {457, "statmount"},         {458, "listmount"},
+      {459, "lsm_get_self_attr"}, {460, "lsm_set_self_attr"},
+      {461, "lsm_list_modules"},  {462, "mseal"},
+      {463, "setxattrat"},        {464, "getxattrat"},
+      {465, "listxattrat"},       {466, "removexattrat"},
+      {467, "open_tree_attr"},    {468, "file_getattr"},
+      {469, "file_setattr"},
+  };
+  oci::Seccomp profile = Read();
+  std::set<std::string> allowed;
+  for (const oci::SeccompSyscall& call : profile.syscalls) {
+    if (call.action == "SCMP_ACT_ALLOW") allowed.insert(call.names.begin(), call.names.end());
+  }
+  uint32_t newest = 0;
+  for (const auto& [number, name] : kNames) {
+    if (allowed.contains(name)) newest = number;
+  }
+  ASSERT_GT(newest, 450u);
+  auto program = CompileSeccomp(profile);
+  ASSERT_TRUE(program.ok()) << program.error().message();
+  for (uint32_t number = kNewest + 1; number <= 500; ++number) {
+    auto name = kNames.find(number);
+    bool is_allowed = name != kNames.end() && allowed.contains(name->second);
+    for (auto [arch, bit] : {std::pair<uint32_t, uint32_t>{AUDIT_ARCH_X86_64, 0},
+                             {AUDIT_ARCH_I386, 0},
+                             {AUDIT_ARCH_X86_64, 0x40000000}}) {
+      seccomp_data data{};
+      data.arch = arch;
+      data.nr = static_cast<int>(number | bit);
+      // x32 has calls of its own from 512 on: nothing here is newer than those.
+      bool is_newer = bit == 0 && number > newest;
+      uint32_t expected =
+          is_allowed ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | (is_newer ? ENOSYS : EPERM);
+      EXPECT_EQ(Verdict(program->filter, data), expected)
+          << std::hex << "arch " << arch << std::dec << " number " << number << " bit " << bit;
     }
   }
 }
