@@ -112,6 +112,11 @@ Result<> Engine::Kill(std::string_view reference, std::string_view signal) {
   auto container = TRY(Find(reference));
   int number = signal.empty() ? SIGKILL : TRY(ParseSignal(signal));
   Container::RecordPointer record = container->record();
+  if (record->state.phase == Phase::kStarting) {
+    // Its program may have said already that it runs: the signal waits for the start's end.
+    TRY(container->TakeTurn());
+    record = container->record();
+  }
   if (!record->state.IsAlive()) {
     return NotRunning(*container).AddContext(fmt::format("cannot kill container: {}", reference));
   }
