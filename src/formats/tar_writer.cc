@@ -15,7 +15,7 @@ using namespace tar_block;
 constexpr char kZeros[2 * kBlock] = {};
 
 void PutText(char* block, Field field, std::string_view text) {
-  std::memcpy(block + field.offset, text.data(), std::min(text.size(), field.size));
+  text.copy(block + field.offset, field.size);  // unlike memcpy it may be empty
 }
 
 uint64_t MaxOctal(Field field) { return (uint64_t{1} << (3 * (field.size - 1))) - 1; }
