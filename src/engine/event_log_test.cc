@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/io.h"
 #include "base/random.h"
 
@@ -20,14 +22,16 @@ Event Named(const std::string& action) {
   return event;
 }
 
-std::string FreshDirectory() {
-  std::string path = testing::TempDir() + "/event-log-" + RandomHex(8);
-  EXPECT_TRUE(MakeDirectories(path, 0700).ok());
-  return path;
-}
+class EventLogTest : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(MakeDirectories(directory_, 0700).ok()); }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
 
-TEST(EventLog, SurvivesItsProcess) {
-  std::string directory = FreshDirectory();
+  const std::string directory_ = testing::TempDir() + "gantry-event-log-" + RandomHex(8);
+};
+
+TEST_F(EventLogTest, SurvivesItsProcess) {
+  const std::string& directory = directory_;
   {
     auto log = *EventLog::Open(directory);
     log->Append(Named("create"));
@@ -44,8 +48,8 @@ TEST(EventLog, SurvivesItsProcess) {
   EXPECT_EQ(UnixNanos(events[1].event.time), 5);
 }
 
-TEST(EventLog, ATornLineTakesNobodyWithIt) {
-  std::string directory = FreshDirectory();
+TEST_F(EventLogTest, ATornLineTakesNobodyWithIt) {
+  const std::string& directory = directory_;
   {
     auto log = *EventLog::Open(directory);
     log->Append(Named("create"));
@@ -62,8 +66,8 @@ TEST(EventLog, ATornLineTakesNobodyWithIt) {
   EXPECT_EQ(events[1].event.action, "start");
 }
 
-TEST(EventLog, ReadsBackFurtherThanMemoryGoes) {
-  auto log = *EventLog::Open(FreshDirectory());
+TEST_F(EventLogTest, ReadsBackFurtherThanMemoryGoes) {
+  auto log = *EventLog::Open(directory_);
   for (int i = 0; i < 3000; ++i) log->Append(Named(std::to_string(i)));
   auto events = *log->After(10, 5);
   ASSERT_EQ(events.size(), 5u);
@@ -72,8 +76,8 @@ TEST(EventLog, ReadsBackFurtherThanMemoryGoes) {
   EXPECT_EQ(log->After(2995, 100)->size(), 5u);
 }
 
-TEST(EventLog, ListenersHearUntilTheyLeave) {
-  auto log = *EventLog::Open(FreshDirectory());
+TEST_F(EventLogTest, ListenersHearUntilTheyLeave) {
+  auto log = *EventLog::Open(directory_);
   int heard = 0;
   uint64_t id = log->Listen([&](const NumberedEvent&) { ++heard; });
   log->Append(Named("a"));
