@@ -154,6 +154,13 @@ Result<Container::Turn> Container::TakeTurn(std::chrono::milliseconds bound) {
   return Turn(this);
 }
 
+Result<Container::RecordPointer> Container::RecordAfterStart() {
+  RecordPointer now = record();
+  if (now->state.phase != Phase::kStarting) return now;
+  TRY(TakeTurn());
+  return record();
+}
+
 uint64_t Container::Wait(WaitCondition condition, WaitCallback callback) {
   RecordPointer record;
   uint64_t number = 0;

@@ -115,6 +115,10 @@ class Container {
   };
   Result<Turn> TakeTurn(std::chrono::milliseconds bound = std::chrono::seconds(120));
 
+  // The record once a start that is under way has ended: the program may have said already that it
+  // runs, so what is done to a running container waits for that.
+  Result<RecordPointer> RecordAfterStart();
+
   // Calls back once, from any thread, soon; at once when the condition holds already. The number
   // takes the wait back (a client that hung up).
   uint64_t Wait(WaitCondition condition, WaitCallback callback);

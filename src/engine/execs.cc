@@ -62,7 +62,7 @@ std::string ErrorFrame(const std::string& text, bool tty) {
 
 Result<std::string> Execs::Create(std::string_view container, ExecOptions options) {
   auto found = TRY(engine_.Find(container));
-  Container::RecordPointer record = found->record();
+  Container::RecordPointer record = TRY(found->RecordAfterStart());
   TRY(CheckRunning(*record));
   if (options.config.cmd.empty()) return InvalidArgument("No exec command specified");
   if (!options.detach_keys.empty()) TRY(ParseDetachKeys(options.detach_keys));

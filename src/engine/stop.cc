@@ -111,12 +111,7 @@ Result<> Engine::Restart(std::string_view reference, std::optional<int64_t> time
 Result<> Engine::Kill(std::string_view reference, std::string_view signal) {
   auto container = TRY(Find(reference));
   int number = signal.empty() ? SIGKILL : TRY(ParseSignal(signal));
-  Container::RecordPointer record = container->record();
-  if (record->state.phase == Phase::kStarting) {
-    // Its program may have said already that it runs: the signal waits for the start's end.
-    TRY(container->TakeTurn());
-    record = container->record();
-  }
+  Container::RecordPointer record = TRY(container->RecordAfterStart());
   if (!record->state.IsAlive()) {
     return NotRunning(*container).AddContext(fmt::format("cannot kill container: {}", reference));
   }
@@ -174,7 +169,7 @@ Result<> Engine::Unpause(std::string_view reference) {
 
 Result<> Engine::Resize(std::string_view reference, uint32_t width, uint32_t height) {
   auto container = TRY(Find(reference));
-  Container::RecordPointer record = container->record();
+  Container::RecordPointer record = TRY(container->RecordAfterStart());
   if (!record->state.IsAlive()) return NotRunning(*container);
   TRY(containerd_->Resize(record->id, "", width, height));
   Publish("resize", *record,

@@ -80,6 +80,11 @@ Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshot
     TRY(library.records->KeepSnapshot(snapshotter.name(), chain_id.text()));
   }
   size_t first = TRY(CountUnpacked(library, snapshotter, chain));
+  for (size_t i = 0; i < first; ++i) {
+    const oci::Descriptor& there = manifest.layers[i];
+    auto size = static_cast<uint64_t>(there.size);
+    library.Report({"already exists", there.digest.text(), size, size, there});
+  }
   for (size_t i = first; i < chain.size(); ++i) {
     Layer layer{manifest.layers[i], config.diff_ids[i], chain[i].text(),
                 i == 0 ? "" : chain[i - 1].text()};

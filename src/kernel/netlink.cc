@@ -14,6 +14,7 @@ namespace {
 // The kernel's largest dump datagram (NLMSG_GOODSIZE grows to what the reader offers, 32 KiB).
 constexpr size_t kReceiveBytes = size_t{32} << 10;
 constexpr int kDumpAttempts = 20;
+constexpr int kMaxErrno = 4095;  // MAX_ERRNO of the kernel
 
 #ifndef SOL_NETLINK
 #define SOL_NETLINK 270
@@ -134,6 +135,8 @@ NetlinkAck ParseAck(const NetlinkMessage& message) {
   auto error = message.HeaderAs<nlmsgerr>();
   // A kernel that answers with something shorter than its own struct has said nothing.
   if (message.payload.size() < sizeof error) return {EPROTO, "short answer"};
+  // A negated errno, or 0 (netlink(7)).
+  if (error.error > 0 || error.error < -kMaxErrno) return {EPROTO, "no error number"};
   ack.error_number = -error.error;
   if ((message.flags & NLM_F_ACK_TLVS) == 0) return ack;
   size_t skip = sizeof error;

@@ -179,5 +179,7 @@ def test_run_of_an_image_that_is_nowhere(client):
 
 def test_progress_is_lines_in_a_pipe(client, registry):
     out = client.ok('pull', f'{registry}:one')
-    assert 'Pulling from some/image' in out and '\x1b' not in out and 'Pull complete' in out
+    assert 'Pulling from some/image' in out and '\x1b' not in out
+    # A layer may still be held by a container of an earlier test that is being removed.
+    assert 'Pull complete' in out or 'Already exists' in out
     remove(client, f'{registry}:one')
