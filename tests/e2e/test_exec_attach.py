@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """exec, attach, terminals, detach keys, resize."""
+import os
+import signal
 import subprocess
 import time
 
@@ -80,12 +82,16 @@ def test_resize(client, names, terminal):
     t = terminal('run', '--rm', '-it', '--name', names(), IMAGE, 'sh')
     t.expect('# ')
     t.resize(31, 99)
-    import os
-    import signal
-    os.kill(t.process.pid, signal.SIGWINCH)
-    time.sleep(0.5)
-    t.send('stty size\r')
-    t.expect('31 99')
+    # docker's client reads the size, then begins to listen for changes: one that comes in between,
+    # right after a prompt that was there at once, is lost to it. So the signal is sent until it counts.
+    for _ in range(20):
+        os.kill(t.process.pid, signal.SIGWINCH)
+        t.send('stty size\r')
+        if t.expect(r'(\d+ \d+)\r').group(1) == '31 99':
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError(f'the size never came: {t.seen[-300:]!r}')
     t.send('exit\r')
     t.wait()
 
