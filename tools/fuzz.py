@@ -24,6 +24,8 @@ OUT = TREE / 'build' / 'fuzz'
 IGNORED = FUZZ / 'third_party.ignore'
 CLANG = ['clang++-19', '-fsanitize=fuzzer-no-link,address,undefined', '-fno-sanitize=vptr', f'-fsanitize-ignorelist={IGNORED}',
          '-fno-sanitize-recover=undefined', '-O1', '-g']
+# Without it a report has no names; binutils come with the compiler.
+SYMBOLIZED = {'ASAN_SYMBOLIZER_PATH': shutil.which('addr2line') or ''}
 
 
 def product_sources(words):
@@ -110,7 +112,8 @@ def run(name, binary, seconds):
     options = [f'-dict={dictionary}'] if dictionary.exists() else []
     done = subprocess.run([str(binary), f'-max_total_time={seconds}', '-timeout=10', '-rss_limit_mb=2048', '-print_final_stats=1',
                            f'-artifact_prefix={OUT / name}/', '-max_len=65536', *options, *inputs],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
+                          env=dict(os.environ, **SYMBOLIZED))
     if done.returncode == 0:
         runs = re.search(r'number_of_executed_units:\s*(\d+)', done.stdout)
         print(f'fuzz {name}: {runs.group(1) if runs else "?"} inputs in {seconds} s')

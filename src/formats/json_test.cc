@@ -15,6 +15,21 @@ TEST(JsonTest, RoundTripsAndKeepsOrderAndIntegers) {
   EXPECT_TRUE((*json)["none"]["deeper"].is_null());
 }
 
+TEST(JsonTest, NumbersOfAnyLength) {
+  auto number = [](const std::string& text) { return Json::Parse(text)->AsDouble(); };
+  EXPECT_EQ(number("1.5e3"), 1500);
+  EXPECT_EQ(number("-0.1"), -0.1);
+  EXPECT_EQ(number("18446744073709551616"), 18446744073709551616.0);
+  EXPECT_EQ(Json::Parse("18446744073709551615")->AsUint(), UINT64_MAX);
+  EXPECT_EQ(Json::Parse("-9223372036854775808")->AsInt(), INT64_MIN);
+  EXPECT_TRUE(Json::Parse("-0")->is_int64());
+  // RapidJSON's own conversion reads outside of a table here.
+  EXPECT_EQ(number("0." + std::string(700, '4') + "e-1000"), 0);
+  EXPECT_EQ(number("0." + std::string(320, '0') + "1e321"), 1);
+  EXPECT_EQ(number("0." + std::string(2000, '0') + "1e2001"), 1);
+  EXPECT_FALSE(Json::Parse("1e400").ok());
+}
+
 TEST(JsonTest, LastOfRepeatedKeysWins) {
   EXPECT_EQ((*Json::Parse(R"({"a":1,"a":2})"))["a"].AsInt(), 2);
 }
