@@ -55,6 +55,8 @@ function(gantry_folder folder dependencies)
     add_executable(${target}_test ${tests})
     target_link_libraries(${target}_test PRIVATE ${target} GTest::gmock GTest::gtest
                           GTest::gtest_main Threads::Threads)
+    # What is tested is optimized, the tests themselves only cost time to compile.
+    target_compile_options(${target}_test PRIVATE -O0 -U_FORTIFY_SOURCE)
     set_target_properties(${target}_test PROPERTIES
                           RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     set_property(GLOBAL APPEND PROPERTY GANTRY_TESTS ${target}_test)

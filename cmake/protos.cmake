@@ -17,6 +17,12 @@ set(GANTRY_PLAIN_PROTOS
     containerd/types/mount.proto
     containerd/types/task.proto)
 
+# Services that are only spoken over ttrpc have no gRPC classes.
+set(GANTRY_TTRPC_PROTOS
+    containerd/services/events/ttrpc/v1/events.proto
+    containerd/task/v2/shim.proto
+    containerd/task/v3/shim.proto)
+
 function(gantry_protos)
   file(GLOB_RECURSE protos CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/protos
        ${CMAKE_SOURCE_DIR}/protos/*.proto)
@@ -27,6 +33,7 @@ function(gantry_protos)
   set(plain ${CMAKE_BINARY_DIR}/protos_plain)
   file(MAKE_DIRECTORY ${out} ${plain})
   set(sources)
+  set(messages)
   set(plain_sources)
   set(plain_generator ${CMAKE_SOURCE_DIR}/tools/protoc-gen-plain)
   foreach(proto ${protos})
@@ -34,7 +41,7 @@ function(gantry_protos)
     set(generated ${out}/${stem}.pb.cc)
     set(arguments --cpp_out=${out})
     file(STRINGS ${CMAKE_SOURCE_DIR}/protos/${proto} services REGEX "^service ")
-    if(services)
+    if(services AND NOT proto IN_LIST GANTRY_TTRPC_PROTOS)
       list(APPEND generated ${out}/${stem}.grpc.pb.cc)
       list(APPEND arguments --grpc_out=${out} --plugin=protoc-gen-grpc=${GRPC_CPP_PLUGIN})
     endif()
@@ -42,6 +49,7 @@ function(gantry_protos)
       COMMAND protobuf::protoc -I${CMAKE_SOURCE_DIR}/protos ${arguments} ${proto}
       DEPENDS ${CMAKE_SOURCE_DIR}/protos/${proto} VERBATIM)
     list(APPEND sources ${generated})
+    list(APPEND messages ${out}/${stem}.pb.cc)
     if(NOT proto IN_LIST GANTRY_PLAIN_PROTOS)
       continue()
     endif()
@@ -55,6 +63,10 @@ function(gantry_protos)
   target_include_directories(gantry_protos SYSTEM PUBLIC ${out})
   target_link_libraries(gantry_protos PUBLIC gantry_grpc)
   target_compile_options(gantry_protos PRIVATE -w -O1)
+  # Most of the time goes into gRPC's headers, so several services are compiled as one file; files of
+  # messages can't be, their static names are the same in each.
+  set_target_properties(gantry_protos PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
+  set_source_files_properties(${messages} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_library(gantry_protos_plain STATIC ${plain_sources})
   target_include_directories(gantry_protos_plain PUBLIC ${plain} ${CMAKE_SOURCE_DIR}/src)
   target_compile_options(gantry_protos_plain PRIVATE -w)
