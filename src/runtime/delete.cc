@@ -10,6 +10,7 @@
 #include "kernel/spawn.h"
 #include "runtime/child/hooks.h"
 #include "runtime/operations.h"
+#include "runtime/warnings.h"
 
 namespace gantry::runtime {
 namespace {
@@ -85,9 +86,6 @@ Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode)
     if (status != Status::kStopped || state.pid == 0 || !state.new_pid_namespace) {
       TRY(KillEverything(state));
     }
-  } else if (status == Status::kCreated) {
-    // Nothing of the container has run yet, so there is nothing to ask for.
-    TRY(KillEverything(state));
   } else if (status != Status::kStopped) {
     return FailedPrecondition("cannot delete container {} that is not stopped: {}", id,
                               StatusName(status));
@@ -101,10 +99,11 @@ Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode)
   Result<oci::Spec> spec = directory.LoadSpec();
   TRY(directory.Remove());
   TRY(std::move(removed));
+  if (!spec.ok()) return {};
   // The container is gone whatever these say (runtime.md, lifecycle step 13).
-  if (spec.ok() && !spec->hooks.poststop.empty()) {
-    return child::RunHooks(spec->hooks.poststop, "poststop",
-                           StateJson(state, Status::kStopped).Dump());
+  for (const oci::Hook& hook : spec->hooks.poststop) {
+    Result<> done = child::RunHooks({hook}, "poststop", StateJson(state, Status::kStopped).Dump());
+    if (!done.ok()) Warn(done.error().message());
   }
   return {};
 }

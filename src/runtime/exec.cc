@@ -150,6 +150,9 @@ Result<int> Exec(const ExecOptions& options) {
   child::ExecPlan plan;
   plan.container = container;
   plan.namespaces = TRY(NamespacesToJoin(state.pid));
+  if ((plan.namespaces & CLONE_NEWNS) == 0) {
+    plan.root = TRY(OpenFile(fmt::format("/proc/{}/root", state.pid), O_PATH | O_DIRECTORY));
+  }
   plan.process.process = &process;
   plan.process.id = options.id;
   plan.process.new_keyring = !state.no_new_keyring;
@@ -157,6 +160,7 @@ Result<int> Exec(const ExecOptions& options) {
   plan.process.in_user_namespace = state.user_namespace;
   kernel::CgroupPaths cgroups = TRY(SubCgroups(state.cgroups, options.sub_cgroups));
   TRY(ApplySpec(TRY(directory.LoadSpec()), options, &process, &plan.process));
+  WarnOfCapabilities(plan.process);
   Console console = TRY(OpenConsole(options));
   plan.process.console_socket = std::move(console.for_child);
 

@@ -80,7 +80,10 @@ Result<NamespacePlan> PlanNamespaces(const oci::Spec& spec, CreatePlan* plan) {
       }
     }
   }
-  if (!has_mount) return InvalidArgument("linux.namespaces: a mount namespace is needed");
+  plan->shares_mounts = !has_mount;
+  if (plan->shares_mounts && !spec.platform.rootfs_propagation.empty()) {
+    return InvalidArgument("linux.rootfsPropagation: needs a mount namespace");
+  }
   return out;
 }
 
@@ -127,9 +130,12 @@ Result<UniqueFd> MakeGate(const StateDirectory& directory) {
 }
 
 Result<> RunParentHooks(const Launched& launched) {
-  std::string state = StateJson(launched.state, Status::kCreating).Dump();
-  TRY(child::RunHooks(launched.spec.hooks.prestart, "prestart", state));
-  return child::RunHooks(launched.spec.hooks.create_runtime, "createRuntime", state);
+  // The deprecated ones once belonged to `start`, and what they were told then crun tells them
+  // still.
+  TRY(child::RunHooks(launched.spec.hooks.prestart, "prestart",
+                      StateJson(launched.state, Status::kCreated).Dump()));
+  return child::RunHooks(launched.spec.hooks.create_runtime, "createRuntime",
+                         StateJson(launched.state, Status::kCreating).Dump());
 }
 
 // From clone3 to the answer.
@@ -327,6 +333,7 @@ Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socke
 
   uint64_t clone_flags = 0;
   TRY(PrepareNamespaces(spec, &plan, &state, &clone_flags));
+  WarnOfCapabilities(plan.process);
   plan.hook_state = StateJson(state, Status::kCreating).Dump();
   if (gate == Gate::kClosed) plan.gate = TRY(MakeGate(directory));
   int ends[2];

@@ -5,6 +5,11 @@
 #include <sys/personality.h>
 
 #include <charconv>
+#include <set>
+
+#include "base/io.h"
+#include "kernel/capability_names.h"
+#include "runtime/warnings.h"
 
 namespace gantry::runtime {
 namespace {
@@ -87,7 +92,11 @@ Result<> RefuseUnsupported(const oci::LinuxPlatform& platform) {
   }
   if (platform.intel_rdt) return Unimplemented("linux.intelRdt: resctrl is not supported");
   if (!platform.mount_label.empty()) {
-    return Unimplemented("linux.mountLabel: SELinux labels of mounts are not supported");
+    if (PathExists("/sys/fs/selinux/enforce")) {
+      return Unimplemented("linux.mountLabel: SELinux labels of mounts are not supported");
+    }
+    // Nothing is confined here by labels; a process's own one is an error all the same.
+    Warn("linux.mountLabel: this kernel has no SELinux");
   }
   return {};
 }
@@ -102,6 +111,28 @@ Result<> FillProcessSettings(const oci::LinuxPlatform& platform, child::ProcessP
   }
   if (platform.memory_policy) plan->memory_policy = TRY(PlanMemoryPolicy(*platform.memory_policy));
   return {};
+}
+
+void WarnOfCapabilities(const child::ProcessPlan& plan) {
+  if (!plan.process->capabilities) return;
+  // A new user namespace gives them all.
+  uint64_t grantable = ~uint64_t{0};
+  if (!plan.in_user_namespace) {
+    Result<uint64_t> permitted = kernel::PermittedCapabilities();
+    if (permitted.ok()) grantable = *permitted;
+  }
+  const oci::Capabilities& sets = *plan.process->capabilities;
+  std::set<std::string_view> missing;
+  for (const std::vector<std::string>* names :
+       {&sets.bounding, &sets.effective, &sets.permitted, &sets.inheritable, &sets.ambient}) {
+    for (const std::string& name : *names) {
+      std::optional<int> number = kernel::CapabilityNumber(name);
+      if (!number || (grantable >> *number & 1) == 0) missing.insert(name);
+    }
+  }
+  for (std::string_view name : missing) {
+    Warn(fmt::format("process.capabilities: '{}' cannot be granted", name));
+  }
 }
 
 }  // namespace gantry::runtime

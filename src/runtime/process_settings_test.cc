@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/io.h"
+#include "runtime/warnings.h"
+
 namespace gantry::runtime {
 namespace {
 
@@ -32,11 +35,31 @@ TEST(ProcessSettings, PersonalityAndMemoryPolicy) {
   EXPECT_FALSE(FillProcessSettings(platform, &plan).ok());
 }
 
+TEST(ProcessSettings, CapabilitiesThatCannotBeGivenAreWarnedOf) {
+  std::vector<std::string> warnings;
+  SetWarningSink([&](std::string_view message) { warnings.emplace_back(message); });
+  oci::Process process;
+  process.capabilities.emplace();
+  process.capabilities->bounding = {"CAP_NOSUCH"};
+  process.capabilities->effective = {"CAP_NOSUCH"};
+  child::ProcessPlan plan;
+  plan.process = &process;
+  WarnOfCapabilities(plan);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("'CAP_NOSUCH'"), std::string::npos);
+  process.capabilities->bounding = process.capabilities->effective = {"CAP_CHOWN"};
+  plan.in_user_namespace = true;
+  WarnOfCapabilities(plan);
+  EXPECT_EQ(warnings.size(), 1u);
+  SetWarningSink(nullptr);
+}
+
 TEST(ProcessSettings, WhatIsNotThereIsRefused) {
   oci::LinuxPlatform platform;
   EXPECT_TRUE(RefuseUnsupported(platform).ok());
   platform.mount_label = "system_u:object_r:container_file_t:s0";
-  EXPECT_EQ(RefuseUnsupported(platform).error().kind(), ErrorKind::kUnimplemented);
+  // Only a warning where no label means anything.
+  EXPECT_EQ(RefuseUnsupported(platform).ok(), !PathExists("/sys/fs/selinux/enforce"));
   platform.mount_label.clear();
   platform.net_devices["eth0"] = {};
   EXPECT_FALSE(RefuseUnsupported(platform).ok());

@@ -85,6 +85,8 @@ struct CreatePlan {
   bool wait_for_maps = false;
   bool parent_hooks = false;
   bool no_pivot = false;
+  // No mount namespace of its own: the root stays a detached mount, seen by nobody else.
+  bool shares_mounts = false;
   // What is to be joined, in order: descriptors and CLONE_NEW* bits.
   struct Join {
     UniqueFd fd;
@@ -103,6 +105,7 @@ struct ExecPlan {
   ProcessPlan process;
   BorrowedFd container;  // pidfd of its first process
   int namespaces = 0;    // CLONE_NEW* bits for setns
+  UniqueFd root;         // the container's, if its mount namespace is ours
 };
 
 // Both never return but by the child's end. Called in the child.
