@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shim/runtime_command.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 
 #include "base/io.h"
 #include "formats/json.h"
+#include "kernel/protected_program.h"
 
 extern char** environ;
 
@@ -37,6 +39,13 @@ Result<UniqueFd> MemoryFile(std::string_view content) {
   TRY(WriteAll(fd, content));
   if (::lseek(fd.get(), 0, SEEK_SET) < 0) return ErrnoError("rewinding a memory file");
   return fd;
+}
+
+// `exec` joins a namespace where others could write to the runtime's file through /proc. It would
+// see to that by itself (src/runtime/own_binary.h), by a second execve, which costs 0.5 ms.
+Result<UniqueFd> ProtectedRuntime(const std::string& path) {
+  UniqueFd file = TRY(OpenFile(path, O_RDONLY));
+  return kernel::ProtectProgram(file);
 }
 
 size_t FileSize(const std::string& path) {
@@ -109,6 +118,11 @@ Result<std::shared_ptr<RuntimeCommand::Running>> RuntimeCommand::Start(const Run
   if (settings_.systemd_cgroup) options.args.emplace_back("--systemd-cgroup");
   options.args.insert(options.args.end(), call.args.begin(), call.args.end());
   options.env = RuntimeEnvironment();
+  UniqueFd protected_file;
+  if (settings_.own && running->verb == "exec") {
+    protected_file = TRY(ProtectedRuntime(settings_.binary));
+    options.program_file = protected_file;
+  }
   options.cwd = bundle_;
   options.parent_death_signal = SIGKILL;
   options.fds = call.fds;
