@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 
 #include "base/io.h"
 #include "formats/json.h"
+#include "kernel/memory_file.h"
 #include "kernel/protected_program.h"
 
 extern char** environ;
@@ -31,14 +31,6 @@ std::vector<std::string> RuntimeEnvironment() {
     if (!variable.starts_with("NOTIFY_SOCKET=")) out.emplace_back(variable);
   }
   return out;
-}
-
-Result<UniqueFd> MemoryFile(std::string_view content) {
-  UniqueFd fd(::memfd_create("gantry-shim", MFD_CLOEXEC));
-  if (!fd.valid()) return ErrnoError("making a memory file");
-  TRY(WriteAll(fd, content));
-  if (::lseek(fd.get(), 0, SEEK_SET) < 0) return ErrnoError("rewinding a memory file");
-  return fd;
 }
 
 // `exec` joins a namespace where others could write to the runtime's file through /proc. It would
@@ -128,13 +120,13 @@ Result<std::shared_ptr<RuntimeCommand::Running>> RuntimeCommand::Start(const Run
   options.fds = call.fds;
   UniqueFd input;
   if (!call.input.empty()) {
-    input = TRY(MemoryFile(call.input));
+    input = TRY(kernel::MemoryFile("runtime-input", call.input));
     options.fds.push_back({input.get(), 0});
   }
   bool has_stderr = false;
   for (const kernel::FdMapping& mapping : call.fds) has_stderr = has_stderr || mapping.child == 2;
   if (!has_stderr) {
-    running->output = TRY(MemoryFile(""));
+    running->output = TRY(kernel::MemoryFile("runtime-stderr", ""));
     options.fds.push_back({running->output.get(), 2});
   }
   running->process =
