@@ -351,8 +351,7 @@ void PutArchitecture(Profile* profile, Architecture architecture, Assembler* out
                 kind == SECCOMP_RET_KILL_PROCESS || kind == SECCOMP_RET_TRAP;
   uint32_t beyond = denies && !found->second.empty() ? uint32_t{SECCOMP_RET_ERRNO} | ENOSYS
                                                      : profile->default_action;
-  std::vector<Range> ranges =
-      RangesOf(&found->second, base, profile->default_action, beyond, wide);
+  std::vector<Range> ranges = RangesOf(&found->second, base, profile->default_action, beyond, wide);
   PutTree(ranges, 0, ranges.size(), out);
 }
 

@@ -49,11 +49,9 @@ uint32_t AuditValue(Architecture architecture) {
 
 const SyscallNumbers* FindSyscall(std::string_view name) {
   const SyscallNumbers* end = std::end(kTable);
-  const SyscallNumbers* found =
-      std::lower_bound(std::begin(kTable), end, name,
-                       [](const SyscallNumbers& entry, std::string_view wanted) {
-                         return entry.name < wanted;
-                       });
+  const SyscallNumbers* found = std::lower_bound(
+      std::begin(kTable), end, name,
+      [](const SyscallNumbers& entry, std::string_view wanted) { return entry.name < wanted; });
   return found == end || found->name != name ? nullptr : found;
 }
 
