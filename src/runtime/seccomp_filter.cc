@@ -100,6 +100,9 @@ class Assembler {
 
 Result<uint32_t> ActionValue(const std::string& name, std::optional<uint32_t> errno_ret) {
   uint32_t data = errno_ret.value_or(EPERM);
+  if (errno_ret && name != "SCMP_ACT_ERRNO" && name != "SCMP_ACT_TRACE") {
+    return InvalidArgument("action '{}' has no errnoRet", name);
+  }
   if (data > SECCOMP_RET_DATA) return InvalidArgument("errnoRet {} is too large", data);
   if (name == "SCMP_ACT_ALLOW") return SECCOMP_RET_ALLOW;
   if (name == "SCMP_ACT_ERRNO") return SECCOMP_RET_ERRNO | data;
@@ -389,6 +392,8 @@ bool IsOfThisMachine(Architecture architecture) {
   return arm == (NativeArchitecture() == Architecture::kArm64);
 }
 
+constexpr unsigned kWaitKillable = 1U << 5;  // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, 5.19
+
 Result<unsigned> FlagsOf(const oci::Seccomp& seccomp) {
   // Without flags the speculation mitigation is left to the program (as runc does since 1.1).
   if (seccomp.flags.empty()) return SECCOMP_FILTER_FLAG_SPEC_ALLOW;
@@ -401,7 +406,7 @@ Result<unsigned> FlagsOf(const oci::Seccomp& seccomp) {
     } else if (flag == "SECCOMP_FILTER_FLAG_SPEC_ALLOW") {
       flags |= SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     } else if (flag == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV") {
-      flags |= 1U << 5;
+      flags |= kWaitKillable;
     } else {
       return InvalidArgument("unknown flag '{}'", flag);
     }
@@ -420,7 +425,7 @@ Result<child::SeccompProgram> CompileSeccomp(const oci::Seccomp& seccomp) {
     // What this kernel cannot run needs no rules.
     if (architecture && IsOfThisMachine(*architecture)) profile.calls[*architecture];
   }
-  bool notifies = false;
+  bool notifies = seccomp.default_action == "SCMP_ACT_NOTIFY";
   for (size_t i = 0; i < seccomp.syscalls.size(); ++i) {
     TRY_WITH(AddEntry(seccomp.syscalls[i], &profile), "syscalls[{}]", i);
     notifies |= seccomp.syscalls[i].action == "SCMP_ACT_NOTIFY";
@@ -430,6 +435,9 @@ Result<child::SeccompProgram> CompileSeccomp(const oci::Seccomp& seccomp) {
   }
   child::SeccompProgram program;
   program.flags = TRY(FlagsOf(seccomp));
+  program.notifies = notifies;
+  // It says how long a call waits for the listener, and the kernel refuses it without one.
+  if (!notifies) program.flags &= ~kWaitKillable;
   program.filter = CompileProfile(&profile);
   if (program.filter.size() > kMaxProgram) {
     return MakeError(ErrorKind::kResourceExhausted, "the filter has {} instructions, more than {}",
