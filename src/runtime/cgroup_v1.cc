@@ -187,6 +187,11 @@ Result<> ApplyResourcesV1(const kernel::CgroupPaths& paths, const oci::Resources
     std::string directory = TRY(Need(paths, "hugetlb", "linux.resources.hugepageLimits"));
     TRY(WriteCgroup(directory, fmt::format("hugetlb.{}.limit_in_bytes", limit.page_size),
                     fmt::format("{}", limit.limit)));
+    // What is set aside counts too, since 5.7: else it is not used, and a fault kills (SIGBUS).
+    std::string reserved = fmt::format("hugetlb.{}.rsvd.limit_in_bytes", limit.page_size);
+    if (PathExists(directory + "/" + reserved)) {
+      TRY(WriteCgroup(directory, reserved, fmt::format("{}", limit.limit)));
+    }
   }
   if (resources.network) TRY(SetNetwork(paths, *resources.network));
   for (const auto& [device, rdma] : resources.rdma) {

@@ -118,6 +118,11 @@ Result<> ApplyResourcesV2(const kernel::CgroupPaths& paths, const oci::Resources
   for (const oci::HugepageLimit& limit : resources.hugepage_limits) {
     TRY(WriteCgroup(directory, fmt::format("hugetlb.{}.max", limit.page_size),
                     fmt::format("{}", limit.limit)));
+    // What is set aside counts too, since 5.7: else it is not used, and a fault kills (SIGBUS).
+    std::string reserved = fmt::format("hugetlb.{}.rsvd.max", limit.page_size);
+    if (PathExists(directory + "/" + reserved)) {
+      TRY(WriteCgroup(directory, reserved, fmt::format("{}", limit.limit)));
+    }
   }
   for (const auto& [device, rdma] : resources.rdma) {
     if (rdma.hca_handles) {

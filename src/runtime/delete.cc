@@ -96,15 +96,13 @@ Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode)
     TRY(kernel::KillCgroup(state.cgroups, kKillTime));
     removed = kernel::RemoveCgroup(state.cgroups, kCleanUpTime);
   }
+  if (removed.ok()) removed = RemoveRdtGroup(state.rdt);
   Result<oci::Spec> spec = directory.LoadSpec();
   TRY(directory.Remove());
   TRY(std::move(removed));
   if (!spec.ok()) return {};
-  // The container is gone whatever these say (runtime.md, lifecycle step 13).
-  for (const oci::Hook& hook : spec->hooks.poststop) {
-    Result<> done = child::RunHooks({hook}, "poststop", StateJson(state, Status::kStopped).Dump());
-    if (!done.ok()) Warn(done.error().message());
-  }
+  std::string stopped = StateJson(state, Status::kStopped).Dump();
+  for (const std::string& failure : child::RunPoststopHooks(*spec, stopped)) Warn(failure);
   return {};
 }
 

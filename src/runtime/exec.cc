@@ -30,6 +30,7 @@ struct NamespaceFile {
 constexpr NamespaceFile kNamespaceFiles[] = {
     {"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS},  {"net", CLONE_NEWNET},
     {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS}, {"cgroup", CLONE_NEWCGROUP},
+    {"time", CLONE_NEWTIME},
 };
 
 // Only what differs from ours: joining the user namespace one is in already is refused (setns(2)).
@@ -158,11 +159,13 @@ Result<int> Exec(const ExecOptions& options) {
   plan.process.new_keyring = !state.no_new_keyring;
   plan.process.preserve_fds = PreservedFds(options.preserve_fds, &process.env);
   plan.process.in_user_namespace = state.user_namespace;
+  plan.process.container_state = StateJson(state, Status::kRunning).Dump();
   kernel::CgroupPaths cgroups = TRY(SubCgroups(state.cgroups, options.sub_cgroups));
   TRY(ApplySpec(TRY(directory.LoadSpec()), options, &process, &plan.process));
   WarnOfCapabilities(plan.process);
   Console console = TRY(OpenConsole(options));
   plan.process.console_socket = std::move(console.for_child);
+  UniqueFd pidfd_socket = TRY(ConnectPidfdSocket(options.pidfd_socket));
 
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
@@ -180,6 +183,12 @@ Result<int> Exec(const ExecOptions& options) {
   if (!answer.ok()) {
     (void)kernel::WaitExit(pidfd);
     return std::move(answer).error().AddContext("unable to start container process");
+  }
+  Result<> sent = SendPidfd(pidfd_socket, pidfd, "setns");
+  if (!sent.ok()) {
+    (void)kernel::SendSignal(pidfd, SIGKILL);
+    (void)kernel::WaitExit(pidfd);
+    return std::move(sent).error();
   }
   TRY(WritePidFile(options.pid_file, pid));
   if (options.detach) return 0;

@@ -86,19 +86,10 @@ Result<std::vector<unsigned long>> ParseNumberList(std::string_view text, std::s
   }
 }
 
-Result<> RefuseUnsupported(const oci::LinuxPlatform& platform) {
-  if (!platform.net_devices.empty()) {
-    return Unimplemented("linux.netDevices: moving network devices is not supported");
-  }
-  if (platform.intel_rdt) return Unimplemented("linux.intelRdt: resctrl is not supported");
-  if (!platform.mount_label.empty()) {
-    if (PathExists("/sys/fs/selinux/enforce")) {
-      return Unimplemented("linux.mountLabel: SELinux labels of mounts are not supported");
-    }
-    // Nothing is confined here by labels; a process's own one is an error all the same.
-    Warn("linux.mountLabel: this kernel has no SELinux");
-  }
-  return {};
+void DropUselessLabel(oci::LinuxPlatform* platform) {
+  if (platform->mount_label.empty() || PathExists("/sys/fs/selinux/enforce")) return;
+  Warn("linux.mountLabel: this kernel has no SELinux");
+  platform->mount_label.clear();
 }
 
 Result<> FillProcessSettings(const oci::LinuxPlatform& platform, child::ProcessPlan* plan) {

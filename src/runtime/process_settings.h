@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Members of config.json that become plain numbers for the child (personality, memory policy,
-// processors), and those that this program refuses, since less than what was asked for must never
-// be given in silence. Pure; called by create and exec in the parent; any thread.
+// processors), and what is warned of because this kernel or host does not have it. Called by create
+// and exec in the parent.
 #pragma once
 
 #include <string_view>
@@ -14,7 +14,9 @@
 
 namespace gantry::runtime {
 
-Result<> RefuseUnsupported(const oci::LinuxPlatform& platform);
+// A label of mounts confines nobody where there is no SELinux: a warning. A process's own label is
+// an error then, since less than what was asked for must never be given in silence.
+void DropUselessLabel(oci::LinuxPlatform* platform);
 
 Result<> FillProcessSettings(const oci::LinuxPlatform& platform, child::ProcessPlan* plan);
 

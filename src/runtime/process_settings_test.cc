@@ -54,18 +54,17 @@ TEST(ProcessSettings, CapabilitiesThatCannotBeGivenAreWarnedOf) {
   SetWarningSink(nullptr);
 }
 
-TEST(ProcessSettings, WhatIsNotThereIsRefused) {
+TEST(ProcessSettings, AMountLabelWithoutSelinuxIsWarnedOf) {
+  size_t warnings = 0;
+  SetWarningSink([&](std::string_view) { ++warnings; });
   oci::LinuxPlatform platform;
-  EXPECT_TRUE(RefuseUnsupported(platform).ok());
+  DropUselessLabel(&platform);
+  EXPECT_EQ(warnings, 0u);
   platform.mount_label = "system_u:object_r:container_file_t:s0";
-  // Only a warning where no label means anything.
-  EXPECT_EQ(RefuseUnsupported(platform).ok(), !PathExists("/sys/fs/selinux/enforce"));
-  platform.mount_label.clear();
-  platform.net_devices["eth0"] = {};
-  EXPECT_FALSE(RefuseUnsupported(platform).ok());
-  platform.net_devices.clear();
-  platform.intel_rdt.emplace();
-  EXPECT_FALSE(RefuseUnsupported(platform).ok());
+  DropUselessLabel(&platform);
+  EXPECT_EQ(platform.mount_label.empty(), !PathExists("/sys/fs/selinux/enforce"));
+  EXPECT_EQ(warnings, PathExists("/sys/fs/selinux/enforce") ? 0u : 1u);
+  SetWarningSink(nullptr);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 //
 //   parent                                   child
 //   clone3 ───────────────────────────────►  joins cgroups (v1: "0" into tasks)
-//   writes uid_map, gid_map  (user ns only)
+//   writes uid_map, gid_map, moves network devices  (only with one of these)
 //   ── kGo ───────────────────────────────►  becomes root of its user namespace
 //                                            namespaces by path, root, devices, console
 //   ◄─────────────────────────────  kHooks   (only with prestart or createRuntime hooks)
@@ -45,6 +45,7 @@ Result<> AwaitGo(BorrowedFd channel);
 struct SeccompProgram {
   std::vector<sock_filter> filter;  // empty: none
   unsigned flags = 0;               // of seccomp(2)
+  bool notifies = false;            // some call goes to a listener
   UniqueFd listener_socket;         // connected: where the notification descriptor is sent to
   std::string listener_metadata;
 };
@@ -72,6 +73,8 @@ struct ProcessPlan {
   std::optional<MemoryPolicy> memory_policy;
   std::vector<unsigned long> final_cpus;  // a mask, for after the cgroup is joined; empty: all
   bool in_user_namespace = false;
+  // As `state` prints it, for hooks and for a seccomp listener; status and pid are filled in.
+  std::string container_state;
   int host_pid = 0;  // as the runtime's /proc counts; set by the child itself
 };
 
@@ -79,10 +82,10 @@ struct CreatePlan {
   ProcessPlan process;
   const oci::Spec* spec = nullptr;
   std::string bundle;
-  std::string rootfs;  // absolute; used when root_fd is none
-  UniqueFd root_fd;    // a detached mount (docs/root-handover.md)
-  UniqueFd gate;       // listening; none for `run`
-  bool wait_for_maps = false;
+  std::string rootfs;            // absolute; used when root_fd is none
+  UniqueFd root_fd;              // a detached mount (docs/root-handover.md)
+  UniqueFd gate;                 // listening; none for `run`
+  bool wait_for_parent = false;  // for a kGo, before anything else
   bool parent_hooks = false;
   bool no_pivot = false;
   // No mount namespace of its own: the root stays a detached mount, seen by nobody else.
@@ -94,11 +97,15 @@ struct CreatePlan {
     std::string path;
   };
   std::vector<Join> joins;
+  bool user_namespace_joined = false;  // by path, by the stage (runtime/namespace_plan.h)
   bool unshare_cgroup_namespace = false;
+  // By the index of the mount in the specification: binds whose ids are mapped already, which takes
+  // the host's rights, and user namespaces for the mounts that the child makes itself.
+  std::map<size_t, UniqueFd> mapped_binds;
+  std::map<size_t, UniqueFd> mount_user_namespaces;
   // v1: "memory" → absolute directory; v2: "" → directory.
   std::map<std::string, std::string> cgroups;
   bool cgroup_unified = false;
-  std::string hook_state;  // for createContainer and startContainer, on stdin; pid replaced
 };
 
 struct ExecPlan {
@@ -107,6 +114,9 @@ struct ExecPlan {
   int namespaces = 0;    // CLONE_NEW* bits for setns
   UniqueFd root;         // the container's, if its mount namespace is ours
 };
+
+// `state` as hooks and listeners are shown it: with this status and process.
+std::string WithStatus(const std::string& state, std::string_view status, int pid);
 
 // Both never return but by the child's end. Called in the child.
 [[noreturn]] void RunCreated(CreatePlan* plan);
