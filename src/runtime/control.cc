@@ -2,7 +2,7 @@
 //
 // `pause`, `resume`, `update`, `state`, `ps`.
 #include "kernel/cgroups.h"
-#include "runtime/cgroup_setup.h"
+#include "runtime/cgroup_manager.h"
 #include "runtime/operations.h"
 
 namespace gantry::runtime {
@@ -42,8 +42,7 @@ Result<> Resume(const std::string& root, const std::string& id) {
 Result<> Update(const std::string& root, const std::string& id, const oci::Resources& resources) {
   Found found = TRY(Find(root, id));
   if (found.status == Status::kStopped) return FailedPrecondition("container not running");
-  return ApplyResources(found.state.cgroups, resources,
-                        resources.devices.empty() ? Devices::kLeave : Devices::kApply);
+  return UpdateContainerCgroups(found.state, resources);
 }
 
 Result<formats::Json> State(const std::string& root, const std::string& id) {

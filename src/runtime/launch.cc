@@ -19,8 +19,10 @@
 #include "kernel/clone.h"
 #include "kernel/pidfd.h"
 #include "kernel/pty.h"
+#include "runtime/cgroup_manager.h"
 #include "runtime/cgroup_setup.h"
 #include "runtime/child/hooks.h"
+#include "runtime/id_maps.h"
 #include "runtime/process_settings.h"
 #include "runtime/seccomp_filter.h"
 
@@ -94,22 +96,6 @@ Result<> SetTimeOffsets(const oci::LinuxPlatform& platform) {
   return {};
 }
 
-std::string MapLines(const std::vector<oci::IdMapping>& mappings) {
-  std::string lines;
-  for (const oci::IdMapping& mapping : mappings) {
-    lines += fmt::format("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
-  }
-  return lines;
-}
-
-Result<> WriteMaps(pid_t pid, const oci::LinuxPlatform& platform) {
-  if (platform.uid_mappings.empty() || platform.gid_mappings.empty()) {
-    return InvalidArgument("linux.uidMappings: a user namespace needs mappings");
-  }
-  TRY(WriteFile(fmt::format("/proc/{}/uid_map", pid), MapLines(platform.uid_mappings)));
-  return WriteFile(fmt::format("/proc/{}/gid_map", pid), MapLines(platform.gid_mappings));
-}
-
 // A socket named ROOT/ID/gate; by the directory's descriptor, since sun_path is short.
 Result<UniqueFd> MakeGate(const StateDirectory& directory) {
   UniqueFd place = TRY(OpenFile(directory.path(), O_PATH | O_DIRECTORY));
@@ -135,7 +121,9 @@ Result<> RunParentHooks(const Launched& launched) {
 // From clone3 to the answer.
 Result<> Converse(const Launched& launched, BorrowedFd channel, const CreatePlan& plan, Gate gate) {
   if (plan.wait_for_maps) {
-    TRY_WITH(WriteMaps(launched.state.pid, launched.spec.platform), "mapping ids");
+    TRY_WITH(WriteIdMaps(launched.state.pid, launched.spec.platform), "mapping ids");
+  }
+  if (plan.wait_for_maps || plan.wait_for_scope) {
     TRY(child::SendMessage(channel, child::Message::kGo));
   }
   for (;;) {
@@ -204,7 +192,7 @@ Result<ContainerState> FirstState(const CreateOptions& options, const oci::Spec&
   state.created = WallClock::now();
   state.annotations = spec.annotations;
   state.no_new_keyring = options.no_new_keyring;
-  state.cgroups = TRY(ChooseCgroups(spec.platform.cgroups_path, options.id));
+  TRY(ChooseContainerCgroups(options, spec, &state));
   return state;
 }
 
@@ -229,7 +217,9 @@ Result<UniqueFd> Fork(CreatePlan* plan, uint64_t namespaces, UniqueFd* channel, 
   args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
   args.exit_signal = SIGCHLD;
   UniqueFd cgroup;
-  if (state->cgroups.unified) {
+  if (state->cgroups.directories.empty()) {
+    // Without cgroups of its own, or moved into them later.
+  } else if (state->cgroups.unified) {
     cgroup = TRY(OpenFile(state->cgroups.Main(), O_RDONLY | O_DIRECTORY));
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = static_cast<uint64_t>(cgroup.get());
@@ -308,8 +298,6 @@ Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socke
   plan.process.console_socket = std::move(console_socket);
   TRY(FillPlan(options, &spec, &plan));
   state = TRY(FirstState(options, spec, plan));
-  plan.cgroups = state.cgroups.directories;
-  plan.cgroup_unified = state.cgroups.unified;
 
   StateDirectory directory(options.root, options.id);
   TRY(directory.Create());
@@ -320,10 +308,11 @@ Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socke
   TRY(directory.Save(state));
   TRY(CreateFile(directory.ConfigPath(), options.bundle.config, 0600));
 
-  oci::Resources resources = spec.platform.resources.value_or(oci::Resources{});
   undo.Push([&] { (void)kernel::RemoveCgroup(state.cgroups, kCleanUpTime); });
-  TRY(MakeCgroups(state.cgroups));
-  TRY(ApplyResources(state.cgroups, resources, Devices::kApply));
+  TRY(MakeContainerCgroups(options, spec, &state));
+  plan.cgroups = state.cgroups.directories;
+  plan.cgroup_unified = state.cgroups.unified;
+  plan.wait_for_scope = !state.scope.empty();
 
   uint64_t clone_flags = 0;
   TRY(PrepareNamespaces(spec, &plan, &state, &clone_flags));
@@ -341,6 +330,11 @@ Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socke
     (void)kernel::WaitExit(launched.pidfd);
   });
   TRY(directory.Save(state));
+  if (plan.wait_for_scope) {
+    TRY(MakeContainerScope(spec, &state));
+    undo.Push([&] { (void)RemoveContainerCgroups(state, kCleanUpTime); });
+    TRY(directory.Save(state));
+  }
   TRY_WITH(Converse(launched, channel, plan, gate), "unable to start container process");
   TRY(WritePidFile(options.pid_file, state.pid));
   undo.Commit();

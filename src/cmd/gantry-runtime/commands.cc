@@ -44,6 +44,8 @@ struct CreateWords {
     TRY(arguments.Expect(1, "a container ID"));
     options.root = global.root;
     options.id = arguments.rest()[0];
+    options.cgroup_manager = global.cgroup_manager;
+    options.rootless = global.rootless;
     options.bundle = TRY(runtime::LoadBundle(TRY(AbsolutePath(bundle))));
     if (!options.pid_file.empty() && options.pid_file[0] != '/') {
       options.pid_file = TRY(AbsolutePath(".")) + "/" + options.pid_file;

@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "runtime/child/identity.h"
+#include "runtime/child/labels.h"
 
 namespace gantry::runtime::child {
 namespace {
@@ -122,33 +123,10 @@ Result<> JoinKeyring(const std::string& id) {
   return {};
 }
 
-Result<> CheckLabels(const oci::Process& process) {
-  // Neither module is in this program's reach without its file; a label that would be ignored is an
-  // error, never less protection than was asked for.
-  if (!process.apparmor_profile.empty() && process.apparmor_profile != "unconfined") {
-    if (!PathExists("/sys/kernel/security/apparmor")) {
-      return FailedPrecondition("process.apparmorProfile: this kernel has no AppArmor");
-    }
-    const std::string file = PathExists("/proc/self/attr/apparmor/exec")
-                                 ? "/proc/self/attr/apparmor/exec"
-                                 : "/proc/self/attr/exec";
-    TRY_WITH(WriteFile(file, "exec " + process.apparmor_profile), "process.apparmorProfile '{}'",
-             process.apparmor_profile);
-  }
-  if (!process.selinux_label.empty()) {
-    if (!PathExists("/sys/fs/selinux/enforce")) {
-      return FailedPrecondition("process.selinuxLabel: this kernel has no SELinux");
-    }
-    TRY_WITH(WriteFile("/proc/self/attr/exec", process.selinux_label), "process.selinuxLabel '{}'",
-             process.selinux_label);
-  }
-  return {};
-}
-
 }  // namespace
 
-Result<> ApplyProcessAttributes(const ProcessPlan& plan) {
-  const oci::Process& process = *plan.process;
+Result<> ApplyProcessAttributes(ProcessPlan* plan) {
+  const oci::Process& process = *plan->process;
   if (process.oom_score_adj) TRY(SetOomScore(*process.oom_score_adj));
   for (const oci::Rlimit& limit : process.rlimits) {
     int resource = TRY(ValueOf(kLimits, limit.type, "process.rlimits"));
@@ -161,17 +139,18 @@ Result<> ApplyProcessAttributes(const ProcessPlan& plan) {
   }
   if (process.scheduler) TRY(SetScheduler(*process.scheduler));
   if (process.io_priority) TRY(SetIoPriority(*process.io_priority));
-  if (plan.memory_policy) TRY(SetMemoryPolicy(*plan.memory_policy));
-  if (plan.personality && ::personality(static_cast<unsigned long>(*plan.personality)) < 0) {
+  if (plan->memory_policy) TRY(SetMemoryPolicy(*plan->memory_policy));
+  if (plan->personality && ::personality(static_cast<unsigned long>(*plan->personality)) < 0) {
     return ErrnoError("setting linux.personality");
   }
-  if (!plan.final_cpus.empty() &&
-      ::syscall(SYS_sched_setaffinity, 0, plan.final_cpus.size() * sizeof(unsigned long),
-                plan.final_cpus.data()) < 0) {
+  if (!plan->final_cpus.empty() &&
+      ::syscall(SYS_sched_setaffinity, 0, plan->final_cpus.size() * sizeof(unsigned long),
+                plan->final_cpus.data()) < 0) {
     return ErrnoError("setting process.execCPUAffinity.final");
   }
-  if (plan.new_keyring) TRY(JoinKeyring(plan.id));
-  return CheckLabels(process);
+  if (plan->new_keyring) TRY(JoinKeyring(plan->id));
+  plan->labels = TRY(OpenLabels(process, plan->preserve_fds));
+  return {};
 }
 
 }  // namespace gantry::runtime::child

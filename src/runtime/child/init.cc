@@ -16,6 +16,7 @@
 #include <climits>
 
 #include "base/io.h"
+#include "kernel/cgroups.h"
 #include "kernel/paths.h"
 #include "runtime/child/console.h"
 #include "runtime/child/hooks.h"
@@ -132,10 +133,12 @@ Result<> PrepareContainer(CreatePlan* plan) {
   // Until the parent has written down who we are, we do not outlive it.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   TRY(JoinCgroups(&plan->process.cgroup_tasks));
-  if (plan->wait_for_maps) {
-    TRY(AwaitGo(plan->process.channel));
-    TRY(BecomeNamespaceRoot());
+  if (plan->wait_for_maps || plan->wait_for_scope) TRY(AwaitGo(plan->process.channel));
+  if (plan->cgroups.empty()) {
+    plan->own_cgroups = plan->wait_for_scope;
+    plan->cgroups = TRY(kernel::CgroupPathsOfProcess(0)).directories;
   }
+  if (plan->wait_for_maps) TRY(BecomeNamespaceRoot());
   ::setsid();
   TRY(JoinNamespaces(*plan));
   ::umask(0);
@@ -149,7 +152,7 @@ Result<> PrepareContainer(CreatePlan* plan) {
   }
   TRY(SetHostName(spec));
   TRY(SetSysctls(spec));
-  TRY(ApplyProcessAttributes(plan->process));
+  TRY(ApplyProcessAttributes(&plan->process));
   TRY(PrepareFileSystem(plan));
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   ::umask(022);
@@ -179,10 +182,11 @@ Result<> BecomeContainer(CreatePlan* plan, const std::string& program, BorrowedF
 Result<> PrepareExec(ExecPlan* plan) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   TRY(JoinCgroups(&plan->process.cgroup_tasks));
+  if (plan->wait_for_scope) TRY(AwaitGo(plan->process.channel));
   ::setsid();
   plan->process.host_pid = PidInProc();
   // Before the namespaces: /proc/self/oom_score_adj of the host needs the host's rights.
-  TRY(ApplyProcessAttributes(plan->process));
+  TRY(ApplyProcessAttributes(&plan->process));
   if (::setns(plan->container.get(), plan->namespaces) < 0) {
     return ErrnoError("joining the container's namespaces");
   }

@@ -6,6 +6,7 @@
 //
 //   parent                                   child
 //   clone3 ───────────────────────────────►  joins cgroups (v1: "0" into tasks)
+//   starts a systemd scope   (that manager only)
 //   writes uid_map, gid_map  (user ns only)
 //   ── kGo ───────────────────────────────►  becomes root of its user namespace
 //                                            namespaces by path, root, devices, console
@@ -49,6 +50,14 @@ struct SeccompProgram {
   std::string listener_metadata;
 };
 
+// What a security module is told (labels.h).
+struct Label {
+  UniqueFd file;
+  std::string command;     // what is written
+  std::string value;       // what must be read then
+  std::string_view field;  // of config.json
+};
+
 // As set_mempolicy(2) takes it.
 struct MemoryPolicy {
   int mode = 0;  // and its flags
@@ -71,6 +80,7 @@ struct ProcessPlan {
   std::optional<int> personality;
   std::optional<MemoryPolicy> memory_policy;
   std::vector<unsigned long> final_cpus;  // a mask, for after the cgroup is joined; empty: all
+  std::vector<Label> labels;              // opened by the child itself
   bool in_user_namespace = false;
   int host_pid = 0;  // as the runtime's /proc counts; set by the child itself
 };
@@ -83,6 +93,7 @@ struct CreatePlan {
   UniqueFd root_fd;    // a detached mount (docs/root-handover.md)
   UniqueFd gate;       // listening; none for `run`
   bool wait_for_maps = false;
+  bool wait_for_scope = false;  // systemd moves the process into its cgroup
   bool parent_hooks = false;
   bool no_pivot = false;
   // What is to be joined, in order: descriptors and CLONE_NEW* bits.
@@ -93,16 +104,19 @@ struct CreatePlan {
   };
   std::vector<Join> joins;
   bool unshare_cgroup_namespace = false;
-  // v1: "memory" → absolute directory; v2: "" → directory.
+  // v1: "memory" → absolute directory; v2: "" → directory. None: it stays in the caller's, or is
+  // moved (wait_for_scope); then the child looks where it is.
   std::map<std::string, std::string> cgroups;
+  bool own_cgroups = true;  // made for this container
   bool cgroup_unified = false;
   std::string hook_state;  // for createContainer and startContainer, on stdin; pid replaced
 };
 
 struct ExecPlan {
   ProcessPlan process;
-  BorrowedFd container;  // pidfd of its first process
-  int namespaces = 0;    // CLONE_NEW* bits for setns
+  bool wait_for_scope = false;  // as in CreatePlan
+  BorrowedFd container;         // pidfd of its first process
+  int namespaces = 0;           // CLONE_NEW* bits for setns
 };
 
 // Both never return but by the child's end. Called in the child.
