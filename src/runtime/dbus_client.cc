@@ -90,7 +90,8 @@ Result<DbusClient> DbusClient::Connect(const std::string& socket, std::chrono::m
 // "Authentication Protocol". No user is named, so that the one of the socket's peer credentials is
 // taken: inside of a user namespace our own number for it would be another.
 Result<> DbusClient::Authenticate() {
-  TRY(Send(std::string_view("\0AUTH EXTERNAL\r\nDATA\r\n", 23)));
+  // The NUL byte is the protocol's first.
+  TRY(Send(std::string(1, '\0') + "AUTH EXTERNAL\r\nDATA\r\n"));
   for (int lines = 0; lines < 3; ++lines) {
     size_t end;
     while ((end = buffer_.find("\r\n")) == std::string::npos) {

@@ -31,6 +31,7 @@ struct NamespaceFile {
 constexpr NamespaceFile kNamespaceFiles[] = {
     {"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS},  {"net", CLONE_NEWNET},
     {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS}, {"cgroup", CLONE_NEWCGROUP},
+    {"time", CLONE_NEWTIME},
 };
 
 // Only what differs from ours: joining the user namespace one is in already is refused (setns(2)).
@@ -40,7 +41,11 @@ Result<int> NamespacesToJoin(pid_t pid) {
     struct stat theirs{};
     struct stat ours{};
     std::string path = fmt::format("/proc/{}/ns/{}", pid, file.name);
-    if (::stat(path.c_str(), &theirs) < 0) return ErrnoError("looking at '{}'", path);
+    if (::stat(path.c_str(), &theirs) < 0) {
+      // A kernel before 5.6 has no time namespaces.
+      if (errno == ENOENT && file.flag == CLONE_NEWTIME) continue;
+      return ErrnoError("looking at '{}'", path);
+    }
     if (::stat(fmt::format("/proc/self/ns/{}", file.name).c_str(), &ours) < 0) {
       return ErrnoError("looking at our own namespaces");
     }

@@ -17,7 +17,6 @@
 #include "kernel/capabilities.h"
 #include "kernel/capability_names.h"
 #include "kernel/pty.h"
-#include "runtime/child/labels.h"
 
 namespace gantry::runtime::child {
 namespace {
@@ -155,8 +154,6 @@ Result<> BecomeUser(const ProcessPlan& plan, std::vector<std::string>* environme
   if (Variable(*environment, "HOME").empty()) {
     environment->push_back("HOME=" + HomeOf(process.user.uid));
   }
-  // While all the rights are there, and before no_new_privs, which forbids some changes.
-  TRY(ApplyLabels(plan.labels));
   GiveStdio(process.user.uid);
   kernel::CapabilitySets sets;
   if (process.capabilities) sets = SetsOf(*process.capabilities);

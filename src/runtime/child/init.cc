@@ -21,6 +21,7 @@
 #include "runtime/child/console.h"
 #include "runtime/child/hooks.h"
 #include "runtime/child/identity.h"
+#include "runtime/child/labels.h"
 #include "runtime/child/namespaces.h"
 #include "runtime/child/plan.h"
 #include "runtime/child/root.h"
@@ -170,6 +171,9 @@ Result<UniqueFd> WaitAtGate(BorrowedFd gate) {
 
 Result<> BecomeContainer(CreatePlan* plan, const std::string& program, BorrowedFd report) {
   const oci::Spec& spec = *plan->spec;
+  // Before these hooks, whose programs are the image's, and before no_new_privs, which forbids some
+  // changes.
+  TRY(ApplyLabels(plan->process.labels));
   if (!spec.hooks.start_container.empty()) {
     TRY(RunHooks(spec.hooks.start_container, "startContainer",
                  WithPid(plan->hook_state, plan->process.host_pid)));
@@ -240,7 +244,8 @@ void RunExec(ExecPlan* plan) {
   if (prepared.ok()) {
     ::prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
     std::vector<std::string> environment = plan->process.process->env;
-    prepared = BecomeUser(plan->process, &environment);
+    prepared = ApplyLabels(plan->process.labels);
+    if (prepared.ok()) prepared = BecomeUser(plan->process, &environment);
     if (prepared.ok())
       Execute(*program, *plan->process.process, environment, plan->process.channel);
   }
