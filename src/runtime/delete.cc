@@ -8,6 +8,7 @@
 #include "kernel/cgroups.h"
 #include "kernel/pidfd.h"
 #include "kernel/spawn.h"
+#include "runtime/cgroup_manager.h"
 #include "runtime/child/hooks.h"
 #include "runtime/operations.h"
 
@@ -34,16 +35,19 @@ Result<> AwaitEnd(BorrowedFd pidfd, milliseconds limit) {
   return {};
 }
 
+// On v1 a frozen process takes its SIGKILL when it is thawed.
+Result<> ThawForKill(const ContainerState& state) {
+  if (!TRY(kernel::CgroupIsFrozen(state.cgroups))) return {};
+  return kernel::FreezeCgroup(state.cgroups, kernel::Freeze::kThaw, kKillTime);
+}
+
 Result<> KillEverything(const ContainerState& state) {
   Result<UniqueFd> process = kernel::OpenProcess(state.pid, state.start_time);
   if (process.ok()) TRY(kernel::SendSignal(*process, SIGKILL));
   // Without a pid namespace of its own, and after a crash of ours, others may be left.
   if (!state.cgroups.directories.empty() && PathExists(state.cgroups.Main())) {
     TRY(kernel::KillCgroup(state.cgroups, kKillTime));
-    // A frozen process takes its SIGKILL when it is thawed.
-    if (TRY(kernel::CgroupIsFrozen(state.cgroups))) {
-      TRY(kernel::FreezeCgroup(state.cgroups, kernel::Freeze::kThaw, kKillTime));
-    }
+    TRY(ThawForKill(state));
   }
   if (process.ok()) return AwaitEnd(*process, kCleanUpTime);
   return {};
@@ -55,19 +59,20 @@ Result<> Kill(const std::string& root, const std::string& id, int signal, KillSc
   StateDirectory directory(root, id);
   ContainerState state = TRY(directory.Load());
   Status status = TRY(StatusOf(directory, state));
-  if (scope == KillScope::kAll) {
-    if (signal == SIGKILL) return kernel::KillCgroup(state.cgroups, kKillTime);
-    return kernel::SignalCgroup(state.cgroups, signal);
+  if (scope == KillScope::kAll && !state.cgroups.directories.empty()) {
+    if (signal != SIGKILL) return kernel::SignalCgroup(state.cgroups, signal);
+    TRY(kernel::KillCgroup(state.cgroups, kKillTime));
+    return ThawForKill(state);
+  }
+  // The first process takes its pid namespace with it.
+  if (scope == KillScope::kAll && (signal != SIGKILL || !state.new_pid_namespace)) {
+    return FailedPrecondition("sending a signal to all processes: the container has no cgroup");
   }
   if (status == Status::kStopped) return FailedPrecondition("container not running");
   Result<UniqueFd> process = kernel::OpenProcess(state.pid, state.start_time);
   if (!process.ok()) return FailedPrecondition("os: process already finished");
   TRY(kernel::SendSignal(*process, signal));
-  // On v1 a frozen process takes its SIGKILL when it is thawed; runc thaws it too.
-  if (signal == SIGKILL && status == Status::kPaused) {
-    TRY(kernel::FreezeCgroup(state.cgroups, kernel::Freeze::kThaw, kKillTime));
-  }
-  return {};
+  return signal == SIGKILL ? ThawForKill(state) : Result<>();
 }
 
 Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode) {
@@ -92,11 +97,11 @@ Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode)
     return FailedPrecondition("cannot delete container {} that is not stopped: {}", id,
                               StatusName(status));
   }
-  Result<> removed = kernel::RemoveCgroup(state.cgroups, kCleanUpTime);
+  Result<> removed = RemoveContainerCgroups(state, kCleanUpTime);
   if (!removed.ok() && removed.error().error_number() == EBUSY) {
     // Processes outside of the pid namespace's reach.
     TRY(kernel::KillCgroup(state.cgroups, kKillTime));
-    removed = kernel::RemoveCgroup(state.cgroups, kCleanUpTime);
+    removed = RemoveContainerCgroups(state, kCleanUpTime);
   }
   if (removed.ok()) removed = RemoveRdtGroup(state.rdt);
   Result<oci::Spec> spec = directory.LoadSpec();

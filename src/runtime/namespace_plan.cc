@@ -18,6 +18,7 @@
 #include "kernel/spawn.h"
 #include "kernel/user_namespace.h"
 #include "runtime/child/identity.h"
+#include "runtime/id_maps.h"
 
 namespace gantry::runtime {
 namespace {
@@ -66,14 +67,6 @@ Result<> PlanJoin(const oci::Namespace& ns, int flag, bool staged, CreatePlan* p
   return {};
 }
 
-std::string MapLines(const std::vector<oci::IdMapping>& mappings) {
-  std::string lines;
-  for (const oci::IdMapping& mapping : mappings) {
-    lines += fmt::format("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
-  }
-  return lines;
-}
-
 // One namespace for each pair of maps, however many mounts have it.
 class MountNamespaces {
  public:
@@ -84,8 +77,8 @@ class MountNamespaces {
     if (!own && !namespaces.new_user) {
       return InvalidArgument("option 'idmap' needs mappings, or a user namespace");
     }
-    std::string uids = MapLines(own ? mount.uid_mappings : platform.uid_mappings);
-    std::string gids = MapLines(own ? mount.gid_mappings : platform.gid_mappings);
+    std::string uids = IdMapLines(own ? mount.uid_mappings : platform.uid_mappings);
+    std::string gids = IdMapLines(own ? mount.gid_mappings : platform.gid_mappings);
     std::string key = uids + "/" + gids;
     auto found = made_.find(key);
     if (found == made_.end()) {
@@ -209,14 +202,6 @@ Result<> SetTimeOffsets(const oci::LinuxPlatform& platform) {
   }
   TRY_WITH(WriteFile("/proc/self/timens_offsets", lines), "linux.timeOffsets");
   return {};
-}
-
-Result<> WriteMaps(pid_t pid, const oci::LinuxPlatform& platform) {
-  if (platform.uid_mappings.empty() || platform.gid_mappings.empty()) {
-    return InvalidArgument("linux.uidMappings: a user namespace needs mappings");
-  }
-  TRY(WriteFile(fmt::format("/proc/{}/uid_map", pid), MapLines(platform.uid_mappings)));
-  return WriteFile(fmt::format("/proc/{}/gid_map", pid), MapLines(platform.gid_mappings));
 }
 
 Result<> MapMounts(const oci::Spec& spec, const NamespacePlan& namespaces, CreatePlan* plan) {

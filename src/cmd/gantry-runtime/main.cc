@@ -5,6 +5,8 @@
 // (255 for a failed `exec`).
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -38,6 +40,39 @@ void Report(const GlobalOptions& global, const Error& error) {
   (void)WriteAll(BorrowedFd(STDERR_FILENO), fmt::format("gantry-runtime: {}\n", error.message()));
 }
 
+// The directory of a user who may not write below /run.
+void ChooseRoot(GlobalOptions* global) {
+  global->root = "/run/gantry-runtime";
+  const char* runtime = ::getenv("XDG_RUNTIME_DIR");
+  if (::geteuid() == 0 || runtime == nullptr || *runtime == '\0') return;
+  global->root = std::string(runtime) + "/gantry-runtime";
+  // The sticky bit keeps it from being cleaned as old (XDG Base Directory Specification).
+  if (::mkdir(global->root.c_str(), 0700) == 0) ::chmod(global->root.c_str(), 01700);
+}
+
+Result<> ChooseManager(GlobalOptions* global, bool systemd, const std::string& manager) {
+  if (manager == "disabled") {
+    global->cgroup_manager = runtime::CgroupManager::kDisabled;
+  } else if (manager == "systemd" || (manager.empty() && systemd)) {
+    global->cgroup_manager = runtime::CgroupManager::kSystemd;
+  } else if (!manager.empty() && manager != "cgroupfs") {
+    return InvalidArgument("--cgroup-manager: '{}' is none of cgroupfs, systemd, disabled",
+                           manager);
+  }
+  return {};
+}
+
+Result<> ChooseRootless(GlobalOptions* global, const std::string& rootless) {
+  if (rootless == "true" || rootless == "1") {
+    global->rootless = true;
+  } else if (rootless == "false" || rootless == "0") {
+    global->rootless = false;
+  } else if (!rootless.empty() && rootless != "auto") {
+    return InvalidArgument("--rootless: '{}' is none of auto, true, false", rootless);
+  }
+  return {};
+}
+
 Result<int> Main(GlobalOptions* global, Words words) {
   bool version = false;
   bool help = false;
@@ -69,12 +104,9 @@ Result<int> Main(GlobalOptions* global, Words words) {
   }
   const Command* command = FindCommand(rest[0]);
   if (command == nullptr) return InvalidArgument("unknown command '{}'", rest[0]);
-  if (systemd || manager == "systemd") {
-    // Only making a cgroup would ask systemd; all else finds it where it is.
-    if (command->name == "create" || command->name == "run") {
-      return Unimplemented("the systemd cgroup manager is not supported: use cgroupfs");
-    }
-  }
+  TRY(ChooseManager(global, systemd, manager));
+  TRY(ChooseRootless(global, rootless));
+  if (global->root.empty()) ChooseRoot(global);
   global->failure_code = command->failure_code;
   rest.erase(rest.begin());
   return command->run(*global, std::move(rest));
