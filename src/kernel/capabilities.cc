@@ -46,13 +46,13 @@ Result<> DropBoundingSet(uint64_t keep) {
   return {};
 }
 
-Result<> RaisePermitted() {
+Result<uint64_t> RaisePermitted() {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2];
   if (::syscall(SYS_capget, &header, data) < 0) return ErrnoError("reading capabilities");
   for (__user_cap_data_struct& word : data) word.effective = word.permitted;
   if (::syscall(SYS_capset, &header, data) < 0) return ErrnoError("setting capabilities");
-  return {};
+  return data[0].permitted | uint64_t{data[1].permitted} << 32;
 }
 
 Result<> SetCapabilities(const CapabilitySets& sets) {

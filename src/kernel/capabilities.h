@@ -24,7 +24,7 @@ Result<uint64_t> BoundingSet();
 Result<> DropBoundingSet(uint64_t keep);
 // Sets the four other ones; after the change of user, with PR_SET_KEEPCAPS before it.
 Result<> SetCapabilities(const CapabilitySets& sets);
-// effective := permitted, in between.
-Result<> RaisePermitted();
+// effective := permitted, in between; returns them.
+Result<uint64_t> RaisePermitted();
 
 }  // namespace gantry::kernel

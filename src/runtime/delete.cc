@@ -10,7 +10,9 @@
 #include "kernel/spawn.h"
 #include "runtime/cgroup_manager.h"
 #include "runtime/child/hooks.h"
+#include "runtime/launch.h"
 #include "runtime/operations.h"
+#include "runtime/warnings.h"
 
 namespace gantry::runtime {
 namespace {
@@ -75,6 +77,13 @@ Result<> Kill(const std::string& root, const std::string& id, int signal, KillSc
   return signal == SIGKILL ? ThawForKill(state) : Result<>();
 }
 
+void RunPoststopHooks(const oci::Spec& spec, const ContainerState& state) {
+  for (const oci::Hook& hook : spec.hooks.poststop) {
+    Result<> done = child::RunHooks({hook}, "poststop", StateJson(state, Status::kStopped).Dump());
+    if (!done.ok()) Warn(done.error().message());
+  }
+}
+
 Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode) {
   StateDirectory directory(root, id);
   Result<ContainerState> loaded = directory.Load();
@@ -90,9 +99,6 @@ Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode)
     if (status != Status::kStopped || state.pid == 0 || !state.new_pid_namespace) {
       TRY(KillEverything(state));
     }
-  } else if (status == Status::kCreated) {
-    // Nothing of the container has run yet, so there is nothing to ask for.
-    TRY(KillEverything(state));
   } else if (status != Status::kStopped) {
     return FailedPrecondition("cannot delete container {} that is not stopped: {}", id,
                               StatusName(status));
@@ -107,7 +113,7 @@ Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode)
   Result<oci::Spec> spec = directory.LoadSpec();
   TRY(directory.Remove());
   TRY(std::move(removed));
-  if (spec.ok()) child::RunPoststopHooks(*spec, StateJson(state, Status::kStopped).Dump());
+  if (spec.ok()) RunPoststopHooks(*spec, state);
   return {};
 }
 

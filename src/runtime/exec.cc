@@ -206,6 +206,9 @@ Result<int> Exec(const ExecOptions& options) {
   child::ExecPlan plan;
   plan.container = container;
   plan.namespaces = TRY(NamespacesToJoin(state.pid));
+  if ((plan.namespaces & CLONE_NEWNS) == 0) {
+    plan.root = TRY(OpenFile(fmt::format("/proc/{}/root", state.pid), O_PATH | O_DIRECTORY));
+  }
   plan.process.process = &process;
   plan.process.id = options.id;
   plan.process.new_keyring = !state.no_new_keyring;
@@ -215,6 +218,7 @@ Result<int> Exec(const ExecOptions& options) {
   Target target{&state, TRY(SubCgroups(state.cgroups, options.sub_cgroups)),
                 !options.sub_cgroups.empty()};
   TRY(ApplySpec(TRY(directory.LoadSpec()), options, &process, &plan.process));
+  WarnOfCapabilities(plan.process);
   Console console = TRY(OpenConsole(options));
   plan.process.console_socket = std::move(console.for_child);
   UniqueFd pidfd_socket = TRY(ConnectPidfdSocket(options.pidfd_socket));

@@ -54,9 +54,12 @@ Result<UniqueFd> MakeGate(const StateDirectory& directory) {
 }
 
 Result<> RunParentHooks(const Launched& launched) {
-  std::string state = StateJson(launched.state, Status::kCreating).Dump();
-  TRY(child::RunHooks(launched.spec.hooks.prestart, "prestart", state));
-  return child::RunHooks(launched.spec.hooks.create_runtime, "createRuntime", state);
+  // The deprecated ones once belonged to `start`, and what they were told then crun tells them
+  // still.
+  TRY(child::RunHooks(launched.spec.hooks.prestart, "prestart",
+                      StateJson(launched.state, Status::kCreated).Dump()));
+  return child::RunHooks(launched.spec.hooks.create_runtime, "createRuntime",
+                         StateJson(launched.state, Status::kCreating).Dump());
 }
 
 // From clone3 to the answer.
@@ -118,7 +121,7 @@ Result<> FillPlan(const CreateOptions& options, oci::Spec* spec, CreatePlan* pla
   plan->bundle = options.bundle.path;
   plan->no_pivot = options.no_pivot;
   plan->parent_hooks = !spec->hooks.prestart.empty() || !spec->hooks.create_runtime.empty();
-  TRY(CheckLabels(spec->platform));
+  plan->mount_label = MountLabel(spec->platform);
   TRY(CheckNetDevices(spec->platform));
   TRY(FillProcessSettings(spec->platform, &plan->process));
   TRY(CheckTerminal(*spec, *plan));
@@ -297,6 +300,7 @@ Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd co
     undo.Push([&] { (void)RemoveRdtGroup(state.rdt); });
   }
   NamespacePlan namespaces = TRY(PrepareNamespaces(spec, &plan, &state));
+  WarnOfCapabilities(plan.process);
   plan.process.container_state = StateJson(state, Status::kCreating).Dump();
   if (gate == Gate::kClosed) plan.gate = TRY(MakeGate(directory));
   int ends[2];
@@ -332,7 +336,7 @@ Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socke
   if (done.ok()) return launched;
   // There was a container, and it is destroyed: lifecycle steps 3 to 5 go on at 12.
   if (launched.state.pid != 0) {
-    child::RunPoststopHooks(launched.spec, StateJson(launched.state, Status::kStopped).Dump());
+    RunPoststopHooks(launched.spec, launched.state);
   }
   return std::move(done).error();
 }

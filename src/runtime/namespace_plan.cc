@@ -176,7 +176,10 @@ Result<NamespacePlan> PlanNamespaces(const oci::Spec& spec, CreatePlan* plan) {
       out.user = TRY(OpenUserNamespace(ns.path));
     }
   }
-  if (!has_mount) return InvalidArgument("linux.namespaces: a mount namespace is needed");
+  plan->shares_mounts = !has_mount;
+  if (plan->shares_mounts && !spec.platform.rootfs_propagation.empty()) {
+    return InvalidArgument("linux.rootfsPropagation: needs a mount namespace");
+  }
   out.staged = out.user.valid() || (out.new_user && any_path);
   for (const oci::Namespace& ns : spec.platform.namespaces) {
     int flag = FlagOf(ns.type);

@@ -5,8 +5,11 @@
 #include <sys/personality.h>
 
 #include <charconv>
+#include <set>
 
 #include "base/io.h"
+#include "kernel/capability_names.h"
+#include "runtime/warnings.h"
 
 namespace gantry::runtime {
 namespace {
@@ -83,11 +86,13 @@ Result<std::vector<unsigned long>> ParseNumberList(std::string_view text, std::s
   }
 }
 
-Result<> CheckLabels(const oci::LinuxPlatform& platform) {
-  if (!platform.mount_label.empty() && !PathExists("/sys/fs/selinux/enforce")) {
-    return FailedPrecondition("linux.mountLabel: this kernel has no SELinux");
+std::string MountLabel(const oci::LinuxPlatform& platform) {
+  if (platform.mount_label.empty() || PathExists("/sys/fs/selinux/enforce")) {
+    return platform.mount_label;
   }
-  return {};
+  // Nothing is confined here by labels; a process's own one is an error all the same.
+  Warn("linux.mountLabel: this kernel has no SELinux");
+  return "";
 }
 
 Result<> FillProcessSettings(const oci::LinuxPlatform& platform, child::ProcessPlan* plan) {
@@ -100,6 +105,28 @@ Result<> FillProcessSettings(const oci::LinuxPlatform& platform, child::ProcessP
   }
   if (platform.memory_policy) plan->memory_policy = TRY(PlanMemoryPolicy(*platform.memory_policy));
   return {};
+}
+
+void WarnOfCapabilities(const child::ProcessPlan& plan) {
+  if (!plan.process->capabilities) return;
+  // A new user namespace gives them all.
+  uint64_t grantable = ~uint64_t{0};
+  if (!plan.in_user_namespace) {
+    Result<uint64_t> permitted = kernel::PermittedCapabilities();
+    if (permitted.ok()) grantable = *permitted;
+  }
+  const oci::Capabilities& sets = *plan.process->capabilities;
+  std::set<std::string_view> missing;
+  for (const std::vector<std::string>* names :
+       {&sets.bounding, &sets.effective, &sets.permitted, &sets.inheritable, &sets.ambient}) {
+    for (const std::string& name : *names) {
+      std::optional<int> number = kernel::CapabilityNumber(name);
+      if (!number || (grantable >> *number & 1) == 0) missing.insert(name);
+    }
+  }
+  for (std::string_view name : missing) {
+    Warn(fmt::format("process.capabilities: '{}' cannot be granted", name));
+  }
 }
 
 }  // namespace gantry::runtime

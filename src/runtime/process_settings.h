@@ -14,9 +14,14 @@
 
 namespace gantry::runtime {
 
-Result<> CheckLabels(const oci::LinuxPlatform& platform);
+// linux.mountLabel, or "" and a warning where this kernel has no SELinux.
+std::string MountLabel(const oci::LinuxPlatform& platform);
 
 Result<> FillProcessSettings(const oci::LinuxPlatform& platform, child::ProcessPlan* plan);
+
+// Of those that the kernel does not know and of those that we do not have ourselves: the process
+// goes without them (config.md, "capabilities").
+void WarnOfCapabilities(const child::ProcessPlan& plan);
 
 // "0-3,7" as the kernel's mask, lowest bits first; `what` names the member in errors.
 Result<std::vector<unsigned long>> ParseNumberList(std::string_view text, std::string_view what);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/io.h"
+#include "runtime/warnings.h"
 
 namespace gantry::runtime {
 namespace {
@@ -34,11 +35,34 @@ TEST(ProcessSettings, PersonalityAndMemoryPolicy) {
   EXPECT_FALSE(FillProcessSettings(platform, &plan).ok());
 }
 
-TEST(ProcessSettings, LabelsNeedTheirKernel) {
+TEST(ProcessSettings, CapabilitiesThatCannotBeGivenAreWarnedOf) {
+  std::vector<std::string> warnings;
+  SetWarningSink([&](std::string_view message) { warnings.emplace_back(message); });
+  oci::Process process;
+  process.capabilities.emplace();
+  process.capabilities->bounding = {"CAP_NOSUCH"};
+  process.capabilities->effective = {"CAP_NOSUCH"};
+  child::ProcessPlan plan;
+  plan.process = &process;
+  WarnOfCapabilities(plan);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("'CAP_NOSUCH'"), std::string::npos);
+  process.capabilities->bounding = process.capabilities->effective = {"CAP_CHOWN"};
+  plan.in_user_namespace = true;
+  WarnOfCapabilities(plan);
+  EXPECT_EQ(warnings.size(), 1u);
+  SetWarningSink(nullptr);
+}
+
+TEST(ProcessSettings, AMountLabelWithoutItsKernelIsWarnedOf) {
+  std::vector<std::string> warnings;
+  SetWarningSink([&](std::string_view message) { warnings.emplace_back(message); });
   oci::LinuxPlatform platform;
-  EXPECT_TRUE(CheckLabels(platform).ok());
+  EXPECT_EQ(MountLabel(platform), "");
   platform.mount_label = "system_u:object_r:container_file_t:s0";
-  EXPECT_EQ(CheckLabels(platform).ok(), PathExists("/sys/fs/selinux/enforce"));
+  EXPECT_EQ(MountLabel(platform).empty(), !PathExists("/sys/fs/selinux/enforce"));
+  EXPECT_EQ(warnings.empty(), PathExists("/sys/fs/selinux/enforce"));
+  SetWarningSink(nullptr);
 }
 
 }  // namespace

@@ -414,6 +414,26 @@ Result<unsigned> FlagsOf(const oci::Seccomp& seccomp) {
   return flags;
 }
 
+// Those of other machines (config-linux.md, "Seccomp").
+constexpr std::string_view kForeign[] = {
+    "MIPS",     "MIPS64",  "MIPS64N32",   "MIPSEL", "MIPSEL64", "MIPSEL64N32",
+    "PPC",      "PPC64",   "PPC64LE",     "S390",   "S390X",    "PARISC",
+    "PARISC64", "RISCV64", "LOONGARCH64", "M68K",   "SH",       "SHEB"};
+
+Result<> AddArchitecture(std::string_view name, Profile* profile) {
+  if (std::optional<Architecture> architecture = ArchitectureOfName(name)) {
+    // What this kernel cannot run needs no rules.
+    if (IsOfThisMachine(*architecture)) profile->calls[*architecture];
+    return {};
+  }
+  constexpr std::string_view kPrefix = "SCMP_ARCH_";
+  if (name.starts_with(kPrefix) && std::find(std::begin(kForeign), std::end(kForeign),
+                                             name.substr(kPrefix.size())) != std::end(kForeign)) {
+    return {};
+  }
+  return InvalidArgument("unknown architecture '{}'", name);
+}
+
 }  // namespace
 
 Result<child::SeccompProgram> CompileSeccomp(const oci::Seccomp& seccomp) {
@@ -421,9 +441,7 @@ Result<child::SeccompProgram> CompileSeccomp(const oci::Seccomp& seccomp) {
   profile.default_action = TRY(ActionValue(seccomp.default_action, seccomp.default_errno_ret));
   profile.calls[NativeArchitecture()];
   for (const std::string& name : seccomp.architectures) {
-    std::optional<Architecture> architecture = ArchitectureOfName(name);
-    // What this kernel cannot run needs no rules.
-    if (architecture && IsOfThisMachine(*architecture)) profile.calls[*architecture];
+    TRY(AddArchitecture(name, &profile));
   }
   bool notifies = seccomp.default_action == "SCMP_ACT_NOTIFY";
   for (size_t i = 0; i < seccomp.syscalls.size(); ++i) {

@@ -286,6 +286,11 @@ TEST(SeccompFilter, NewerCallsAreUnknown) {
 
 TEST(SeccompFilter, BadProfilesAreErrors) {
   EXPECT_FALSE(CompileSeccomp(Profile("SCMP_ACT_BOGUS", {})).ok());
+  oci::Seccomp foreign = Profile("SCMP_ACT_ALLOW", {});
+  foreign.architectures = {"SCMP_ARCH_S390X"};
+  EXPECT_TRUE(CompileSeccomp(foreign).ok());
+  foreign.architectures = {"SCMP_ARCH_BOGUS"};
+  EXPECT_FALSE(CompileSeccomp(foreign).ok());
   EXPECT_FALSE(
       CompileSeccomp(Profile("SCMP_ACT_ALLOW", {{{"read"}, "SCMP_ACT_NOTIFY", {}, {}}})).ok());
   EXPECT_FALSE(

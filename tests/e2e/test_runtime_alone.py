@@ -193,7 +193,7 @@ def test_exec_fails_with_255(bundle, started):
 
 
 @pytest.mark.parametrize('member, value', [('netDevices', {'gt-nosuch': {'name': 'eth1'}}), ('intelRdt', {'closID': 'x'}),
-                                           ('mountLabel', 'system_u:object_r:x_t:s0'), ('personality', {'domain': 'BSD'}),
+                                           ('personality', {'domain': 'BSD'}),
                                            ('memoryPolicy', {'mode': 'MPOL_BIND', 'nodes': '9999'})])
 def test_what_cannot_be_given_is_refused(bundle, member, value):
     bundle.config['linux'][member] = value

@@ -15,28 +15,38 @@
 #include "cmd/gantry-runtime/commands.h"
 #include "formats/json.h"
 #include "oci/runtime_spec.h"
+#include "runtime/warnings.h"
 
 namespace gantry::cmd {
 namespace {
 
-std::string LogRecord(const GlobalOptions& global, const Error& error) {
+std::string LogRecord(const GlobalOptions& global, std::string_view level,
+                      std::string_view message) {
   std::string time = FormatRfc3339Nano(WallClock::now());
   if (global.log_format == "json") {
-    return formats::Json::MakeObject({{"level", "error"}, {"msg", error.message()}, {"time", time}})
-               .Dump() +
+    return formats::Json::MakeObject({{"level", level}, {"msg", message}, {"time", time}}).Dump() +
            "\n";
   }
   std::string quoted;
-  formats::AppendJsonString(&quoted, error.message());
-  return fmt::format("time=\"{}\" level=error msg={}\n", time, quoted);
+  formats::AppendJsonString(&quoted, message);
+  return fmt::format("time=\"{}\" level={} msg={}\n", time, level, quoted);
+}
+
+// False if there is no log or it cannot be written.
+bool WriteLog(const GlobalOptions& global, std::string_view record) {
+  if (global.log.empty()) return false;
+  Result<UniqueFd> file = OpenFile(global.log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+  return file.ok() && WriteAll(*file, record).ok();
+}
+
+// Only to the log if there is one: our standard error is the container's too.
+void ReportWarning(const GlobalOptions& global, std::string_view message) {
+  if (WriteLog(global, LogRecord(global, "warning", message))) return;
+  (void)WriteAll(BorrowedFd(STDERR_FILENO), fmt::format("gantry-runtime: warning: {}\n", message));
 }
 
 void Report(const GlobalOptions& global, const Error& error) {
-  std::string record = LogRecord(global, error);
-  if (!global.log.empty()) {
-    Result<UniqueFd> file = OpenFile(global.log, O_WRONLY | O_CREAT | O_APPEND, 0644);
-    if (file.ok()) (void)WriteAll(*file, record);
-  }
+  (void)WriteLog(global, LogRecord(global, "error", error.message()));
   (void)WriteAll(BorrowedFd(STDERR_FILENO), fmt::format("gantry-runtime: {}\n", error.message()));
 }
 
@@ -119,6 +129,8 @@ int main(int argc, char** argv, char** envp) {
   gantry::cmd::GlobalOptions global;
   global.argv = argv;
   global.envp = envp;
+  gantry::runtime::SetWarningSink(
+      [&](std::string_view message) { gantry::cmd::ReportWarning(global, message); });
   gantry::Result<int> code =
       gantry::cmd::Main(&global, gantry::cmd::Words(argv + std::min(argc, 1), argv + argc));
   if (code.ok()) return *code;

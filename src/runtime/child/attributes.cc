@@ -97,6 +97,11 @@ Result<> SetScheduler(const oci::Scheduler& scheduler) {
 
 Result<> SetIoPriority(const oci::IoPriority& priority) {
   int io_class = TRY(ValueOf(kIoClasses, priority.io_class, "process.ioPriority.class"));
+  // The kernel takes what is above for a hint.
+  if (priority.priority < 0 || priority.priority > 7) {
+    return InvalidArgument("process.ioPriority.priority: expected 0 to 7, not {}",
+                           priority.priority);
+  }
   if (::syscall(SYS_ioprio_set, kIoPriorityOfProcess, 0,
                 io_class << kIoClassShift | priority.priority) < 0) {
     return ErrnoError("setting process.ioPriority");

@@ -63,7 +63,9 @@ Result<> MountCgroups(BorrowedFd root, const oci::Mount& mount, const CreatePlan
   }
   uint64_t attributes = options.attributes.set & ~uint64_t{MOUNT_ATTR_RDONLY};
   UniqueFd top = TRY(kernel::NewMount("tmpfs", "tmpfs", {"mode=755"}, attributes));
-  TRY(kernel::AttachMount(top, target.fd));
+  // What is attached below a detached root takes no attributes any more, and before Linux 6.15
+  // nothing can be attached to what is detached itself.
+  if (!plan.shares_mounts) TRY(kernel::AttachMount(top, target.fd));
   std::set<std::string> done;
   for (const auto& [controller, directory] : plan.cgroups) {
     // /sys/fs/cgroup/NAME/…: NAME is also the name inside; another controller of the same hierarchy
@@ -78,9 +80,9 @@ Result<> MountCgroups(BorrowedFd root, const oci::Mount& mount, const CreatePlan
     }
   }
   if ((options.attributes.set & MOUNT_ATTR_RDONLY) != 0) {
-    return kernel::SetMountAttributes(top, {MOUNT_ATTR_RDONLY, 0}, Scope::kThisMount);
+    TRY(kernel::SetMountAttributes(top, {MOUNT_ATTR_RDONLY, 0}, Scope::kThisMount));
   }
-  return {};
+  return plan.shares_mounts ? kernel::AttachMount(top, target.fd) : Result<>();
 }
 
 }  // namespace gantry::runtime::child

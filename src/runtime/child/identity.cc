@@ -161,15 +161,21 @@ Result<> BecomeUser(const ProcessPlan& plan, std::vector<std::string>* environme
   if (process.capabilities) sets = SetsOf(*process.capabilities);
   // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before the drop and has
   // to allow what follows; with it, it comes last.
+  // The user may not be allowed to enter its directory, or root may not (NFS): tried as both. First
+  // here, where no filter can refuse getcwd(2).
+  bool entered = ::chdir(process.cwd.c_str()) == 0;
+  if (entered) TRY(CheckDirectory(process.cwd));
   if (!process.no_new_privileges) TRY(LoadSeccomp(plan));
   TRY(kernel::DropBoundingSet(sets.bounding));
-  // The user may not be allowed to enter its directory, or root may not (NFS): tried as both.
-  bool entered = ::chdir(process.cwd.c_str()) == 0;
   if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return ErrnoError("keeping capabilities");
   TRY(ChangeUser(process.user, plan.in_user_namespace));
-  TRY(kernel::RaisePermitted());
+  uint64_t permitted = TRY(kernel::RaisePermitted());
+  // Those that cannot be granted were warned of.
+  sets.effective &= permitted;
+  sets.permitted &= permitted;
+  sets.inheritable &= permitted;
   if (::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0) return ErrnoError("keeping capabilities");
-  TRY(entered ? CheckDirectory(process.cwd) : EnterDirectory(process.cwd));
+  if (!entered) TRY(EnterDirectory(process.cwd));
   TRY(kernel::SetCapabilities(sets));
   ::umask(process.user.umask.value_or(022));
   if (process.no_new_privileges) {

@@ -193,6 +193,9 @@ Result<> PrepareExec(ExecPlan* plan) {
   if (::setns(plan->container.get(), plan->namespaces) < 0) {
     return ErrnoError("joining the container's namespaces");
   }
+  if (plan->root.valid() && (::fchdir(plan->root.get()) < 0 || ::chroot(".") < 0)) {
+    return ErrnoError("changing the root");
+  }
   if (::chdir("/") < 0) return ErrnoError("entering the root");
   if (plan->process.process->terminal) {
     UniqueFd root = TRY(kernel::OpenRoot("/"));

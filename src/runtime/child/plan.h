@@ -96,8 +96,11 @@ struct CreatePlan {
   UniqueFd gate;                 // listening; none for `run`
   bool wait_for_parent = false;  // for a kGo, before anything else
   bool wait_for_scope = false;   // systemd moves the process into its cgroup
+  std::string mount_label;       // of SELinux, "" where this kernel has none
   bool parent_hooks = false;
   bool no_pivot = false;
+  // No mount namespace of its own: the root stays a detached mount, seen by nobody else.
+  bool shares_mounts = false;
   // What is to be joined, in order: descriptors and CLONE_NEW* bits.
   struct Join {
     UniqueFd fd;
@@ -123,6 +126,7 @@ struct ExecPlan {
   bool wait_for_scope = false;  // as in CreatePlan
   BorrowedFd container;         // pidfd of its first process
   int namespaces = 0;           // CLONE_NEW* bits for setns
+  UniqueFd root;                // the container's, if its mount namespace is ours
 };
 
 // `state` as hooks and listeners are shown it: with this status and process.

@@ -54,6 +54,8 @@ Result<> ApplyOptions(BorrowedFd mount_fd, const MountOptions& options) {
 }
 
 Result<UniqueFd> TakeSource(const oci::Mount& mount, const MountOptions& options) {
+  // It would be the current directory.
+  if (mount.source.empty()) return InvalidArgument("a bind needs a source");
   BindKind kind = options.bind == BindKind::kBind ? BindKind::kBind : BindKind::kRecursive;
   return kernel::CloneMount(BorrowedFd(), mount.source, kind);
 }
@@ -140,7 +142,7 @@ Result<> MountOne(BorrowedFd root, const oci::Mount& mount, const CreatePlan& pl
   if (IsBind(mount, options)) return MountBind(root, mount, options, std::move(source));
   if (mount.type == "cgroup" || mount.type == "cgroup2") return MountCgroups(root, mount, plan);
   if (mount.type.empty()) return InvalidArgument("mount has no type");
-  AddLabel(plan.spec->platform.mount_label, mount, &options);
+  AddLabel(plan.mount_label, mount, &options);
   return MountNew(root, mount, std::move(options), user_namespace);
 }
 
@@ -203,7 +205,8 @@ bool HasForeignDev(const oci::Spec& spec) {
 
 Result<UniqueFd> PrepareRoot(CreatePlan* plan) {
   const oci::Spec& spec = *plan->spec;
-  Sources sources = TRY(PrepareOldRoot(spec));
+  Sources sources;
+  if (!plan->shares_mounts) sources = TRY(PrepareOldRoot(spec));
   UniqueFd root = std::move(plan->root_fd);
   if (!root.valid()) {
     root = TRY_WITH(kernel::CloneMount(BorrowedFd(), plan->rootfs, BindKind::kRecursive),
@@ -217,9 +220,12 @@ Result<UniqueFd> PrepareRoot(CreatePlan* plan) {
   if (!S_ISDIR(info.st_mode)) {
     return InvalidArgument("root '{}' is not a directory", plan->rootfs);
   }
-  UniqueFd slash(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!slash.valid()) return ErrnoError("opening '/'");
-  TRY_WITH(kernel::AttachMount(root, slash), "root '{}'", plan->rootfs);
+  // Mounts on one that stays detached need Linux 6.15; they end with the container's last process.
+  if (!plan->shares_mounts) {
+    UniqueFd slash(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!slash.valid()) return ErrnoError("opening '/'");
+    TRY_WITH(kernel::AttachMount(root, slash), "root '{}'", plan->rootfs);
+  }
   for (auto& [index, bind] : plan->mapped_binds) sources[&spec.mounts[index]] = std::move(bind);
   for (size_t i = 0; i < spec.mounts.size(); ++i) {
     const oci::Mount& mount = spec.mounts[i];
@@ -299,7 +305,7 @@ Result<> FinishRoot(BorrowedFd root, const CreatePlan& plan) {
 
 Result<> EnterRoot(BorrowedFd root, const CreatePlan& plan) {
   if (::fchdir(root.get()) < 0) return ErrnoError("entering the root");
-  if (plan.no_pivot) {
+  if (plan.no_pivot || plan.shares_mounts) {
     if (::chroot(".") < 0) return ErrnoError("changing the root");
   } else {
     UniqueFd old_root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
