@@ -17,25 +17,33 @@
 namespace gantry::cmd {
 namespace {
 
-std::string LogRecord(const GlobalOptions& global, const Error& error) {
+std::string LogRecord(const GlobalOptions& global, std::string_view level,
+                      const std::string& message) {
   std::string time = FormatRfc3339Nano(WallClock::now());
   if (global.log_format == "json") {
-    return formats::Json::MakeObject({{"level", "error"}, {"msg", error.message()}, {"time", time}})
-               .Dump() +
+    return formats::Json::MakeObject({{"level", level}, {"msg", message}, {"time", time}}).Dump() +
            "\n";
   }
   std::string quoted;
-  formats::AppendJsonString(&quoted, error.message());
-  return fmt::format("time=\"{}\" level=error msg={}\n", time, quoted);
+  formats::AppendJsonString(&quoted, message);
+  return fmt::format("time=\"{}\" level={} msg={}\n", time, level, quoted);
+}
+
+// To the log file; false if there is none.
+bool Log(const GlobalOptions& global, std::string_view level, const std::string& message) {
+  if (global.log.empty()) return false;
+  Result<UniqueFd> file = OpenFile(global.log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+  return file.ok() && WriteAll(*file, LogRecord(global, level, message)).ok();
 }
 
 void Report(const GlobalOptions& global, const Error& error) {
-  std::string record = LogRecord(global, error);
-  if (!global.log.empty()) {
-    Result<UniqueFd> file = OpenFile(global.log, O_WRONLY | O_CREAT | O_APPEND, 0644);
-    if (file.ok()) (void)WriteAll(*file, record);
-  }
+  (void)Log(global, "error", error.message());
   (void)WriteAll(BorrowedFd(STDERR_FILENO), fmt::format("gantry-runtime: {}\n", error.message()));
+}
+
+void Debug(const GlobalOptions& global, const std::string& message) {
+  if (!global.debug || Log(global, "debug", message)) return;
+  (void)WriteAll(BorrowedFd(STDERR_FILENO), LogRecord(global, "debug", message));
 }
 
 Result<int> Main(GlobalOptions* global, Words words) {
@@ -57,6 +65,10 @@ Result<int> Main(GlobalOptions* global, Words words) {
   arguments.Flag("version,v", &version);
   arguments.Flag("help,h", &help);
   TRY(arguments.Parse(Arguments::Order::kOptionsFirst));
+  if (global->log_format != "text" && global->log_format != "json") {
+    std::string format = std::exchange(global->log_format, "text");
+    return InvalidArgument("invalid log-format: '{}'", format);
+  }
   if (version) {
     ::printf("gantry-runtime version %s\nspec: %s\n", GANTRY_VERSION,
              std::string(oci::kRuntimeSpecVersion).c_str());
@@ -76,8 +88,14 @@ Result<int> Main(GlobalOptions* global, Words words) {
     }
   }
   global->failure_code = command->failure_code;
+  if (level == "debug") global->debug = true;
   rest.erase(rest.begin());
-  return command->run(*global, std::move(rest));
+  Debug(*global, fmt::format("command '{}' begins", command->name));
+  auto begin = SteadyClock::now();
+  Result<int> code = command->run(*global, std::move(rest));
+  auto took = std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - begin);
+  Debug(*global, fmt::format("command '{}' took {} us", command->name, took.count()));
+  return code;
 }
 
 }  // namespace
