@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -302,6 +303,30 @@ def test_exec_groups_and_paused(bundle):
         assert select.select([inside.stdout], [], [], 0.3)[0] == []  # frozen with the others
         bundle.call('resume', name)
         assert inside.communicate(timeout=20)[0] == 'on\n'
+
+
+def frozen_with(groups, pid):
+    mine = Path(f'/proc/{pid}/cgroup').read_text().splitlines()
+    line = next((line for line in groups.splitlines() if ':freezer:' in line or line.startswith('0::')), None)
+    return line in mine
+
+
+@newer('runc', 'crun')
+def test_exec_is_not_for_the_container_to_look_at(bundle):
+    """The process that joins has the host's descriptors, so it is not dumpable before it is in there: with a user namespace
+    the container's root could trace it else. Frozen at its first step, as a user whose files in /proc would be its own."""
+    name = bundle.start()
+    bundle.call('pause', name)
+    powers = ['setpriv', '--reuid', '1000', '--clear-groups', '--inh-caps', '+all,-sys_resource', '--ambient-caps', '+all,-sys_resource']
+    with subprocess.Popen([*powers, *bundle.command('exec', '--ignore-paused', name, 'cat', '/proc/self/status')], stdout=subprocess.PIPE, text=True) as runtime:
+        groups = Path(f'/proc/{bundle.state(name)["pid"]}/cgroup').read_text()
+        children = Path(f'/proc/{runtime.pid}/task/{runtime.pid}/children')
+        deadline = time.monotonic() + 20
+        while (not (pids := children.read_text().split()) or not frozen_with(groups, pids[0])) and time.monotonic() < deadline:
+            pass
+        owner = os.stat(f'/proc/{pids[0]}/environ').st_uid
+        bundle.call('resume', name)
+        assert runtime.communicate(timeout=20)[0] != '' and owner == 0
 
 
 def test_exec_detached_with_a_pid_file(bundle):
