@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -229,6 +230,10 @@ Result<int> Exec(const ExecOptions& options) {
   }
   UniqueFd channel(ends[0]);
   plan.process.channel = UniqueFd(ends[1]);
+  // The process is in the container's pid namespace with the host's descriptors before it is the
+  // container's; with a user namespace root inside could trace it else (CVE-2016-9962). The exec
+  // ends this.
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return ErrnoError("becoming not dumpable");
   std::optional<SignalForwarder> forwarder;
   if (!options.detach) forwarder = TRY(SignalForwarder::Create());
   pid_t pid = -1;

@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -134,10 +135,13 @@ Result<> JoinAll(const CreatePlan& plan, const NamespacePlan& namespaces) {
 
 [[noreturn]] void RunStage(CreatePlan* plan, const NamespacePlan& namespaces, BorrowedFd cgroup,
                            UniqueFd answer) {
-  // Others are in a user namespace that is joined, so the child does not become dumpable and can't
-  // write to its own files in /proc; what is inherited is set here.
+  // Others are in a user namespace that is joined and could trace the child, so it is not dumpable
+  // and can't write to its own files in /proc; what is inherited is set here, before.
   Result<> joined;
-  if (namespaces.user.valid()) joined = child::ApplyProcessAttributes(plan->process);
+  if (namespaces.user.valid()) {
+    joined = child::ApplyProcessAttributes(plan->process);
+    ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  }
   if (joined.ok()) joined = JoinAll(*plan, namespaces);
   plan->joins.clear();
   pid_t pid = -1;

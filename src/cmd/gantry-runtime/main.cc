@@ -83,6 +83,12 @@ Result<> ChooseRootless(GlobalOptions* global, const std::string& rootless) {
   return {};
 }
 
+void Debug(const GlobalOptions& global, std::string_view message) {
+  if (!global.debug) return;
+  std::string record = LogRecord(global, "debug", message);
+  if (!WriteLog(global, record)) (void)WriteAll(BorrowedFd(STDERR_FILENO), record);
+}
+
 Result<int> Main(GlobalOptions* global, Words words) {
   bool version = false;
   bool help = false;
@@ -102,6 +108,10 @@ Result<int> Main(GlobalOptions* global, Words words) {
   arguments.Flag("version,v", &version);
   arguments.Flag("help,h", &help);
   TRY(arguments.Parse(Arguments::Order::kOptionsFirst));
+  if (global->log_format != "text" && global->log_format != "json") {
+    std::string format = std::exchange(global->log_format, "text");
+    return InvalidArgument("invalid log-format: '{}'", format);
+  }
   if (version) {
     ::printf("gantry-runtime version %s\nspec: %s\n", GANTRY_VERSION,
              std::string(oci::kRuntimeSpecVersion).c_str());
@@ -118,8 +128,14 @@ Result<int> Main(GlobalOptions* global, Words words) {
   TRY(ChooseRootless(global, rootless));
   if (global->root.empty()) ChooseRoot(global);
   global->failure_code = command->failure_code;
+  if (level == "debug") global->debug = true;
   rest.erase(rest.begin());
-  return command->run(*global, std::move(rest));
+  Debug(*global, fmt::format("command '{}' begins", command->name));
+  auto begin = SteadyClock::now();
+  Result<int> code = command->run(*global, std::move(rest));
+  auto took = std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - begin);
+  Debug(*global, fmt::format("command '{}' took {} us", command->name, took.count()));
+  return code;
 }
 
 }  // namespace
