@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/io.h"
+#include "engine/apparmor.h"
 #include "engine/mount_points.h"
 #include "engine/oci_devices.h"
 #include "engine/oci_mounts.h"
@@ -116,7 +117,6 @@ void AddHome(const std::string& home, std::vector<std::string>* env) {
 struct SecurityOptions {
   bool no_new_privileges = false;
   std::string seccomp;  // "", "unconfined", "builtin" or a profile
-  std::string apparmor;
 };
 
 Result<SecurityOptions> ParseSecurityOptions(const std::vector<std::string>& options) {
@@ -135,23 +135,16 @@ Result<SecurityOptions> ParseSecurityOptions(const std::vector<std::string>& opt
     std::string value = option.substr(separator + 1);
     if (key == "seccomp") {
       out.seccomp = value;
-    } else if (key == "apparmor") {
-      out.apparmor = value;
     } else if (key == "no-new-privileges") {
       if (value != "true" && value != "false") {
         return InvalidArgument("invalid --security-opt: \"{}\"", option);
       }
       out.no_new_privileges = value == "true";
-    } else if (key != "label") {
+    } else if (key != "label" && key != "apparmor") {
       return InvalidArgument("invalid --security-opt 2: \"{}\"", option);
     }
   }
   return out;
-}
-
-bool HostHasAppArmor() {
-  Result<std::string> enabled = ReadFile("/sys/module/apparmor/parameters/enabled", 16);
-  return enabled.ok() && enabled->starts_with("Y");
 }
 
 Result<std::vector<oci::Rlimit>> MakeRlimits(const HostConfig& host) {
@@ -208,7 +201,8 @@ Result<oci::Process> MakeProcess(const SpecRequest& request, const SecurityOptio
   process.rlimits = TRY(MakeRlimits(host));
   process.no_new_privileges = security.no_new_privileges;
   process.oom_score_adj = static_cast<int32_t>(host.oom_score_adj);
-  if (HostHasAppArmor()) process.apparmor_profile = security.apparmor;
+  process.apparmor_profile = AppArmorProfileOf(host);
+  if (process.apparmor_profile == kDefaultAppArmorProfile) TRY(EnsureAppArmorProfile());
   return process;
 }
 

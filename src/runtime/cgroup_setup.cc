@@ -39,20 +39,24 @@ Result<> InheritCpuset(const std::string& directory) {
   return {};
 }
 
-Result<> MakeV1(const std::string& controller, const std::string& directory) {
-  bool cpuset = controller == "cpuset";
+enum class Made : uint8_t { kNow, kBefore };
+
+Result<Made> MakeV1(const std::string& controller, const std::string& directory) {
+  Made made = Made::kNow;
   if (::mkdir(directory.c_str(), 0755) < 0) {
     if (errno == ENOENT) {
       TRY(MakeV1(controller, directory.substr(0, directory.rfind('/'))));
       if (::mkdir(directory.c_str(), 0755) < 0 && errno != EEXIST) {
         return ErrnoError("making cgroup '{}'", directory);
       }
-    } else if (errno != EEXIST) {
+    } else if (errno == EEXIST) {
+      made = Made::kBefore;
+    } else {
       return ErrnoError("making cgroup '{}'", directory);
     }
   }
-  if (cpuset) TRY(InheritCpuset(directory));
-  return {};
+  if (controller == "cpuset") TRY(InheritCpuset(directory));
+  return made;
 }
 
 std::string ControllersAvailable(const std::string& directory) {
@@ -82,17 +86,31 @@ void EnableControllers(const std::string& parent) {
   }
 }
 
-Result<> MakeV2(const std::string& directory) {
+Result<Made> MakeV2(const std::string& directory) {
+  Made made = Made::kNow;
   size_t slash = sizeof kernel::kCgroupRoot - 1;
   while (slash != std::string::npos && slash < directory.size()) {
     EnableControllers(directory.substr(0, slash));
     slash = directory.find('/', slash + 1);
     std::string level = directory.substr(0, slash);
-    if (::mkdir(level.c_str(), 0755) < 0 && errno != EEXIST) {
-      return ErrnoError("making cgroup '{}'", level);
+    made = Made::kNow;
+    if (::mkdir(level.c_str(), 0755) < 0) {
+      if (errno != EEXIST) return ErrnoError("making cgroup '{}'", level);
+      made = Made::kBefore;
     }
   }
-  return {};
+  return made;
+}
+
+// The files that may be handed down, as this kernel lists them (Documentation/…/cgroup-v2.rst,
+// "Delegation"); the fixed three are those of kernels without the list.
+std::string DelegatedFiles() {
+  Result<std::string> list = ReadFile("/sys/kernel/cgroup/delegate");
+  return list.ok() ? *std::move(list) : "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+}
+
+bool MayMakeIn(const std::string& directory) {
+  return ::geteuid() == 0 || ::faccessat(AT_FDCWD, directory.c_str(), W_OK, AT_EACCESS) == 0;
 }
 
 oci::DeviceRule Allow(std::string type, std::optional<int64_t> major, std::optional<int64_t> minor,
@@ -118,8 +136,11 @@ Result<kernel::CgroupPaths> ChooseCgroups(const std::string& cgroups_path, const
     } else {
       std::string own = hierarchy.own_path;
       // On v2 processes live in leaves only, so the caller's own cgroup can't have children with
-      // controllers; its parent can.
-      if (paths.unified) own = own.substr(0, own.rfind('/'));
+      // controllers; its parent can, if it is ours.
+      if (paths.unified) {
+        std::string above = own.substr(0, own.rfind('/'));
+        if (MayMakeIn(hierarchy.mount_point + above)) own = above;
+      }
       below = Joined(own, cgroups_path.empty() ? id : cgroups_path);
     }
     if (below.empty()) return InvalidArgument("linux.cgroupsPath: '{}' is the root", cgroups_path);
@@ -165,12 +186,34 @@ Result<kernel::CgroupPaths> SubCgroups(kernel::CgroupPaths paths,
 
 Result<> MakeCgroups(const kernel::CgroupPaths& paths) {
   std::set<std::string_view> done;
+  bool check_frozen = false;
   for (const auto& [controller, directory] : paths.directories) {
-    if (paths.unified) {
-      TRY(MakeV2(directory));
-    } else if (controller == "cpuset" || !done.contains(directory)) {
-      TRY(MakeV1(controller, directory));
-      done.insert(directory);
+    if (!paths.unified && controller != "cpuset" && done.contains(directory)) continue;
+    Made made = TRY(paths.unified ? MakeV2(directory) : MakeV1(controller, directory));
+    done.insert(directory);
+    check_frozen |= made == Made::kBefore && (paths.unified || controller == "freezer");
+  }
+  if (check_frozen && TRY(kernel::CgroupIsFrozen(paths))) {
+    return FailedPrecondition("the container's cgroup '{}' is there and frozen", paths.Main());
+  }
+  return {};
+}
+
+Result<> DelegateCgroup(const std::string& directory, uid_t owner) {
+  UniqueFd cgroup = TRY(OpenFile(directory, O_RDONLY | O_DIRECTORY));
+  if (::fchown(cgroup.get(), owner, static_cast<gid_t>(-1)) < 0) {
+    return ErrnoError("giving cgroup '{}' to user {}", directory, owner);
+  }
+  std::string files = DelegatedFiles();
+  for (size_t at = 0; at < files.size();) {
+    size_t end = std::min(files.find('\n', at), files.size());
+    std::string file = files.substr(at, end - at);
+    at = end + 1;
+    // A file that this cgroup has not (a controller that is not there) is no matter.
+    if (!file.empty() &&
+        ::fchownat(cgroup.get(), file.c_str(), owner, static_cast<gid_t>(-1), 0) < 0 &&
+        errno != ENOENT) {
+      return ErrnoError("giving cgroup file '{}/{}' to user {}", directory, file, owner);
     }
   }
   return {};

@@ -4,6 +4,9 @@
 // v2. In the parent.
 #pragma once
 
+#include <sys/types.h>
+
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +26,12 @@ Result<kernel::CgroupPaths> ChooseCgroups(const std::string& cgroups_path, const
 Result<kernel::CgroupPaths> SubCgroups(kernel::CgroupPaths paths,
                                        const std::vector<std::string>& words);
 
-// Makes the directories, and on v2 hands the controllers down to them.
+// Makes the directories, and on v2 hands the controllers down to them. One that is there already is
+// taken, unless it is frozen, since a process would never start in it.
 Result<> MakeCgroups(const kernel::CgroupPaths& paths);
+// v2: gives the directory, and those of its files that cgroups(7) calls safe to hand down, to a
+// container's root, who may then make cgroups below.
+Result<> DelegateCgroup(const std::string& directory, uid_t owner);
 
 enum class Devices : uint8_t { kApply, kLeave };
 Result<> ApplyResources(const kernel::CgroupPaths& paths, const oci::Resources& resources,
@@ -33,6 +40,17 @@ Result<> ApplyResourcesV1(const kernel::CgroupPaths& paths, const oci::Resources
                           Devices devices);
 Result<> ApplyResourcesV2(const kernel::CgroupPaths& paths, const oci::Resources& resources,
                           Devices devices);
+
+// What an update leaves out and v2 needs beside what it says: the period of a quota, the quota of a
+// period, the limit that swap is counted from. As the cgroup has them now; v1 keeps them itself.
+Result<oci::Resources> CompleteResources(const kernel::CgroupPaths& paths,
+                                         oci::Resources resources);
+
+// Values of v1 as v2 and systemd have them. Swap is none when it is not to be changed, -1
+// unlimited.
+Result<std::optional<int64_t>> SwapAlone(const oci::Memory& memory);
+uint64_t CpuWeightOfShares(uint64_t shares);
+uint64_t IoWeightOf(uint64_t block_io_weight);
 
 // The rules asked for, and after them what every container may use (config-linux.md, "Default
 // Devices"), so that null, tty, the terminals, … work.

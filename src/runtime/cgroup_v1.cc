@@ -75,6 +75,8 @@ Result<> SetCpu(const kernel::CgroupPaths& paths, const oci::Cpu& cpu) {
   if (any) {
     std::string directory = TRY(Need(paths, "cpu", "linux.resources.cpu"));
     if (cpu.shares.value_or(0) != 0) TRY(Set(directory, "cpu.shares", cpu.shares));
+    // A burst is at most the quota, so which one goes first depends on the old values.
+    Result<> burst = Set(directory, "cpu.cfs_burst_us", cpu.burst);
     if (cpu.period.value_or(0) != 0) {
       // A shorter period with the old quota may be above what the parent allows.
       Result<> first = Set(directory, "cpu.cfs_period_us", cpu.period);
@@ -85,7 +87,7 @@ Result<> SetCpu(const kernel::CgroupPaths& paths, const oci::Cpu& cpu) {
       TRY(std::move(first));
     }
     if (cpu.quota.value_or(0) != 0) TRY(Set(directory, "cpu.cfs_quota_us", cpu.quota));
-    TRY(Set(directory, "cpu.cfs_burst_us", cpu.burst));
+    if (!burst.ok()) TRY(Set(directory, "cpu.cfs_burst_us", cpu.burst));
     if (cpu.realtime_period.value_or(0) != 0) {
       TRY(Set(directory, "cpu.rt_period_us", cpu.realtime_period));
     }
@@ -185,13 +187,11 @@ Result<> ApplyResourcesV1(const kernel::CgroupPaths& paths, const oci::Resources
   if (resources.block_io) TRY(SetBlockIo(paths, *resources.block_io));
   for (const oci::HugepageLimit& limit : resources.hugepage_limits) {
     std::string directory = TRY(Need(paths, "hugetlb", "linux.resources.hugepageLimits"));
-    TRY(WriteCgroup(directory, fmt::format("hugetlb.{}.limit_in_bytes", limit.page_size),
-                    fmt::format("{}", limit.limit)));
-    // What is set aside counts too, since 5.7: else it is not used, and a fault kills (SIGBUS).
+    std::string value = fmt::format("{}", limit.limit);
+    TRY(WriteCgroup(directory, fmt::format("hugetlb.{}.limit_in_bytes", limit.page_size), value));
+    // Since 5.7; counts at mmap, where the limit is an error instead of a SIGBUS later.
     std::string reserved = fmt::format("hugetlb.{}.rsvd.limit_in_bytes", limit.page_size);
-    if (PathExists(directory + "/" + reserved)) {
-      TRY(WriteCgroup(directory, reserved, fmt::format("{}", limit.limit)));
-    }
+    if (PathExists(directory + "/" + reserved)) TRY(WriteCgroup(directory, reserved, value));
   }
   if (resources.network) TRY(SetNetwork(paths, *resources.network));
   for (const auto& [device, rdma] : resources.rdma) {

@@ -20,25 +20,10 @@ Result<> SetMemory(const std::string& directory, const oci::Memory& memory) {
                                 *memory.limit);
     }
   }
-  // v1's limit of both becomes one of swap alone.
-  if (memory.swap && *memory.swap != 0) {
-    int64_t swap = *memory.swap;
-    if (swap > 0) {
-      if (memory.limit.value_or(0) <= 0) {
-        return InvalidArgument("linux.resources.memory.swap: needs a memory limit");
-      }
-      if (swap < *memory.limit) {
-        return InvalidArgument("linux.resources.memory.swap: must not be below the memory limit");
-      }
-      swap -= *memory.limit;
-    }
-    Result<> set = WriteCgroup(directory, "memory.swap.max", Max(swap));
+  if (std::optional<int64_t> swap = TRY(SwapAlone(memory))) {
+    Result<> set = WriteCgroup(directory, "memory.swap.max", Max(*swap));
     // A kernel without swap accounting has no such file; no swap was asked for, or none matters.
-    if (!set.ok() && !(set.error().error_number() == ENOENT && swap <= 0)) return set;
-  } else if (memory.limit == -1) {
-    if (PathExists(directory + "/memory.swap.max")) {
-      TRY(WriteCgroup(directory, "memory.swap.max", "max"));
-    }
+    if (!set.ok() && !(set.error().error_number() == ENOENT && *swap <= 0)) return set;
   }
   if (memory.limit && *memory.limit != 0) {
     TRY(WriteCgroup(directory, "memory.max", Max(*memory.limit)));
@@ -49,23 +34,22 @@ Result<> SetMemory(const std::string& directory, const oci::Memory& memory) {
   return {};
 }
 
-// shares 2…262144 to weight 1…10000, linear.
-uint64_t WeightOfShares(uint64_t shares) {
-  shares = std::clamp<uint64_t>(shares, 2, 262144);
-  return 1 + (shares - 2) * 9999 / 262142;
-}
-
 Result<> SetCpu(const std::string& directory, const oci::Cpu& cpu) {
   if (cpu.idle) TRY(WriteCgroup(directory, "cpu.idle", fmt::format("{}", *cpu.idle)));
   if (cpu.shares.value_or(0) != 0 && cpu.idle.value_or(0) == 0) {
-    TRY(WriteCgroup(directory, "cpu.weight", fmt::format("{}", WeightOfShares(*cpu.shares))));
+    TRY(WriteCgroup(directory, "cpu.weight", fmt::format("{}", CpuWeightOfShares(*cpu.shares))));
   }
+  // A burst is at most the quota, so which one goes first depends on the old values.
+  std::optional<Result<>> burst;
+  if (cpu.burst) burst = WriteCgroup(directory, "cpu.max.burst", fmt::format("{}", *cpu.burst));
   if (cpu.quota.value_or(0) != 0 || cpu.period.value_or(0) != 0) {
     std::string quota = cpu.quota.value_or(0) > 0 ? fmt::format("{}", *cpu.quota) : "max";
     std::string period = fmt::format("{}", cpu.period.value_or(0) != 0 ? *cpu.period : 100000);
     TRY(WriteCgroup(directory, "cpu.max", quota + " " + period));
   }
-  if (cpu.burst) TRY(WriteCgroup(directory, "cpu.max.burst", fmt::format("{}", *cpu.burst)));
+  if (burst && !burst->ok()) {
+    TRY(WriteCgroup(directory, "cpu.max.burst", fmt::format("{}", *cpu.burst)));
+  }
   if (cpu.realtime_period.value_or(0) != 0 || cpu.realtime_runtime.value_or(0) != 0) {
     return FailedPrecondition("linux.resources.cpu.realtimeRuntime: cgroup version 2 has no such");
   }
@@ -75,20 +59,17 @@ Result<> SetCpu(const std::string& directory, const oci::Cpu& cpu) {
 }
 
 Result<> SetBlockIo(const std::string& directory, const oci::BlockIo& block) {
+  // BFQ's own file takes v1's range.
+  bool bfq = PathExists(directory + "/io.bfq.weight");
+  const char* file = bfq ? "io.bfq.weight" : "io.weight";
+  auto weight = [&](uint64_t value) { return bfq ? value : IoWeightOf(value); };
   if (block.weight.value_or(0) != 0) {
-    uint64_t weight = *block.weight;
-    if (PathExists(directory + "/io.bfq.weight")) {
-      TRY(WriteCgroup(directory, "io.bfq.weight", fmt::format("{}", weight)));
-    } else {
-      // 10…1000 to 1…10000.
-      TRY(WriteCgroup(directory, "io.weight",
-                      fmt::format("{}", 1 + (std::max<uint64_t>(weight, 10) - 10) * 9999 / 990)));
-    }
+    TRY(WriteCgroup(directory, file, fmt::format("{}", weight(*block.weight))));
   }
   for (const oci::WeightDevice& device : block.weight_device) {
     if (device.weight.value_or(0) == 0) continue;
-    TRY(WriteCgroup(directory, "io.bfq.weight",
-                    fmt::format("{}:{} {}", device.major, device.minor, *device.weight)));
+    TRY(WriteCgroup(directory, file,
+                    fmt::format("{}:{} {}", device.major, device.minor, weight(*device.weight))));
   }
   auto throttle = [&](const std::vector<oci::ThrottleDevice>& devices,
                       std::string_view key) -> Result<> {
@@ -104,11 +85,16 @@ Result<> SetBlockIo(const std::string& directory, const oci::BlockIo& block) {
   return throttle(block.throttle_write_iops_device, "wiops");
 }
 
-}  // namespace
+Result<> SetHugepages(const std::string& directory, const oci::HugepageLimit& limit) {
+  std::string value = fmt::format("{}", limit.limit);
+  TRY(WriteCgroup(directory, fmt::format("hugetlb.{}.max", limit.page_size), value));
+  // Since 5.7; counts at mmap, where the limit is an error instead of a SIGBUS later.
+  std::string reserved = fmt::format("hugetlb.{}.rsvd.max", limit.page_size);
+  if (!PathExists(directory + "/" + reserved)) return {};
+  return WriteCgroup(directory, reserved, value);
+}
 
-Result<> ApplyResourcesV2(const kernel::CgroupPaths& paths, const oci::Resources& resources,
-                          Devices devices) {
-  const std::string& directory = paths.Main();
+Result<> SetAll(const std::string& directory, const oci::Resources& resources, Devices devices) {
   if (resources.memory) TRY(SetMemory(directory, *resources.memory));
   if (resources.cpu) TRY(SetCpu(directory, *resources.cpu));
   if (resources.pids && resources.pids->limit != 0) {
@@ -116,13 +102,7 @@ Result<> ApplyResourcesV2(const kernel::CgroupPaths& paths, const oci::Resources
   }
   if (resources.block_io) TRY(SetBlockIo(directory, *resources.block_io));
   for (const oci::HugepageLimit& limit : resources.hugepage_limits) {
-    TRY(WriteCgroup(directory, fmt::format("hugetlb.{}.max", limit.page_size),
-                    fmt::format("{}", limit.limit)));
-    // What is set aside counts too, since 5.7: else it is not used, and a fault kills (SIGBUS).
-    std::string reserved = fmt::format("hugetlb.{}.rsvd.max", limit.page_size);
-    if (PathExists(directory + "/" + reserved)) {
-      TRY(WriteCgroup(directory, reserved, fmt::format("{}", limit.limit)));
-    }
+    TRY(SetHugepages(directory, limit));
   }
   for (const auto& [device, rdma] : resources.rdma) {
     if (rdma.hca_handles) {
@@ -134,11 +114,82 @@ Result<> ApplyResourcesV2(const kernel::CgroupPaths& paths, const oci::Resources
                       fmt::format("{} hca_object={}", device, *rdma.hca_objects)));
     }
   }
+  if (resources.network &&
+      (resources.network->class_id.value_or(0) != 0 || !resources.network->priorities.empty())) {
+    return FailedPrecondition("linux.resources.network: cgroup version 2 has no such");
+  }
   if (devices == Devices::kApply && !resources.devices.empty()) {
     TRY(AttachDeviceProgram(directory, EffectiveDeviceRules(resources.devices)));
   }
   for (const auto& [file, value] : resources.unified) TRY(WriteCgroup(directory, file, value));
   return {};
+}
+
+// A number of a cgroup's file; none for "max".
+Result<std::optional<int64_t>> ReadLimit(const std::string& directory, std::string_view file) {
+  std::string text = TRY(ReadFile(fmt::format("{}/{}", directory, file)));
+  if (text.starts_with("max")) return std::optional<int64_t>();
+  return std::optional<int64_t>(std::strtoll(text.c_str(), nullptr, 10));
+}
+
+}  // namespace
+
+Result<std::optional<int64_t>> SwapAlone(const oci::Memory& memory) {
+  int64_t both = memory.swap.value_or(0);
+  if (both < 0 || (both == 0 && memory.limit.value_or(0) == -1)) return std::optional<int64_t>(-1);
+  if (both == 0) return std::optional<int64_t>();
+  if (memory.limit.value_or(0) <= 0) {
+    return InvalidArgument("linux.resources.memory.swap: needs a memory limit");
+  }
+  if (both < *memory.limit) {
+    return InvalidArgument("linux.resources.memory.swap: must not be below the memory limit");
+  }
+  return std::optional<int64_t>(both - *memory.limit);
+}
+
+// 2…262144 to 1…10000, linear.
+uint64_t CpuWeightOfShares(uint64_t shares) {
+  shares = std::clamp<uint64_t>(shares, 2, 262144);
+  return 1 + (shares - 2) * 9999 / 262142;
+}
+
+// 10…1000 to 1…10000, linear.
+uint64_t IoWeightOf(uint64_t weight) {
+  return 1 + (std::clamp<uint64_t>(weight, 10, 1000) - 10) * 9999 / 990;
+}
+
+Result<oci::Resources> CompleteResources(const kernel::CgroupPaths& paths,
+                                         oci::Resources resources) {
+  if (!paths.unified || paths.directories.empty()) return resources;
+  const std::string& directory = paths.Main();
+  if (resources.cpu) {
+    oci::Cpu& cpu = *resources.cpu;
+    bool has_quota = cpu.quota.value_or(0) != 0;
+    bool has_period = cpu.period.value_or(0) != 0;
+    if (has_quota != has_period) {
+      // "QUOTA PERIOD"
+      std::string now = TRY(ReadFile(directory + "/cpu.max"));
+      size_t space = std::min(now.find(' '), now.size() - 1);
+      if (has_quota) {
+        cpu.period = std::strtoull(now.c_str() + space, nullptr, 10);
+      } else {
+        cpu.quota = now.starts_with("max") ? -1 : std::strtoll(now.c_str(), nullptr, 10);
+      }
+    }
+  }
+  if (resources.memory && resources.memory->swap.value_or(0) > 0 && !resources.memory->limit) {
+    resources.memory->limit = TRY(ReadLimit(directory, "memory.max"));
+  }
+  return resources;
+}
+
+Result<> ApplyResourcesV2(const kernel::CgroupPaths& paths, const oci::Resources& resources,
+                          Devices devices) {
+  Result<> set = SetAll(paths.Main(), resources, devices);
+  if (!set.ok() && set.error().error_number() == ENOENT) {
+    set.error().AddHint("is the controller handed down to this cgroup by those above it?");
+  }
+  return set;
 }
 
 }  // namespace gantry::runtime

@@ -2,7 +2,7 @@
 //
 // `pause`, `resume`, `update`, `state`, `ps`.
 #include "kernel/cgroups.h"
-#include "runtime/cgroup_setup.h"
+#include "runtime/cgroup_manager.h"
 #include "runtime/intel_rdt.h"
 #include "runtime/operations.h"
 
@@ -45,8 +45,7 @@ Result<> Update(const std::string& root, const std::string& id, const oci::Resou
   Found found = TRY(Find(root, id));
   if (found.status == Status::kStopped) return FailedPrecondition("container not running");
   TRY(UpdateRdtGroup(found.state.rdt, {cache.l3_cache_schema, cache.mem_bw_schema}));
-  return ApplyResources(found.state.cgroups, resources,
-                        resources.devices.empty() ? Devices::kLeave : Devices::kApply);
+  return UpdateContainerCgroups(found.state, resources);
 }
 
 Result<formats::Json> State(const std::string& root, const std::string& id) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/stop_token.h"
 #include "kernel/pidfd.h"
 #include "kernel/pty.h"
 #include "runtime/child/hooks.h"
@@ -14,19 +15,10 @@
 #include "runtime/operations.h"
 
 namespace gantry::runtime {
-
 namespace {
 
-constexpr int kEndMilliseconds = 5000;
-
-// A start that failed leaves a stopped container: its process is about to end.
-void AwaitEnd(const ContainerState& state) {
-  Result<UniqueFd> process = kernel::OpenProcess(state.pid, state.start_time);
-  if (!process.ok()) return;
-  pollfd ended{process->get(), POLLIN, 0};
-  while (::poll(&ended, 1, kEndMilliseconds) < 0 && errno == EINTR) {
-  }
-}
+// A killed process is gone in moments, unless the kernel holds it.
+constexpr std::chrono::seconds kKillTime{5};
 
 }  // namespace
 
@@ -54,12 +46,12 @@ Result<> Start(const std::string& root, const std::string& id) {
   UniqueFd gate = TRY_WITH(kernel::ConnectUnix(directory.GatePath()), "starting");
   // From here on it counts as started.
   if (::unlink(directory.GatePath().c_str()) < 0) return ErrnoError("removing the gate");
-  Result<child::Received> answer = child::ReceiveMessage(gate);
-  if (!answer.ok()) {
-    AwaitEnd(state);
-    return std::move(answer).error().AddContext("unable to start container process");
+  switch (TRY_WITH(child::ReceiveMessage(gate), "unable to start container process")) {
+    case child::Received::kEnd:
+      break;
+    default:
+      return Internal("starting: unexpected answer");
   }
-  if (*answer != child::Received::kEnd) return Internal("starting: unexpected answer");
   oci::Spec spec = TRY(directory.LoadSpec());
   if (spec.hooks.poststart.empty()) return {};
   Result<> hooks =
@@ -67,8 +59,10 @@ Result<> Start(const std::string& root, const std::string& id) {
   if (!hooks.ok()) {
     // A failing poststart hook ends the container (runtime.md, lifecycle step 10, since 1.3).
     Result<UniqueFd> process = kernel::OpenProcess(state.pid, state.start_time);
-    if (process.ok()) TRY(kernel::SendSignal(*process, SIGKILL));
-    AwaitEnd(state);
+    if (process.ok()) {
+      TRY(kernel::SendSignal(*process, SIGKILL));
+      (void)WaitFor(*process, POLLIN, kKillTime);
+    }
   }
   return hooks;
 }

@@ -8,7 +8,9 @@
 #include "kernel/cgroups.h"
 #include "kernel/pidfd.h"
 #include "kernel/spawn.h"
+#include "runtime/cgroup_manager.h"
 #include "runtime/child/hooks.h"
+#include "runtime/launch.h"
 #include "runtime/operations.h"
 #include "runtime/warnings.h"
 
@@ -35,16 +37,19 @@ Result<> AwaitEnd(BorrowedFd pidfd, milliseconds limit) {
   return {};
 }
 
+// On v1 a frozen process takes its SIGKILL when it is thawed.
+Result<> ThawForKill(const ContainerState& state) {
+  if (!TRY(kernel::CgroupIsFrozen(state.cgroups))) return {};
+  return kernel::FreezeCgroup(state.cgroups, kernel::Freeze::kThaw, kKillTime);
+}
+
 Result<> KillEverything(const ContainerState& state) {
   Result<UniqueFd> process = kernel::OpenProcess(state.pid, state.start_time);
   if (process.ok()) TRY(kernel::SendSignal(*process, SIGKILL));
   // Without a pid namespace of its own, and after a crash of ours, others may be left.
   if (!state.cgroups.directories.empty() && PathExists(state.cgroups.Main())) {
     TRY(kernel::KillCgroup(state.cgroups, kKillTime));
-    // A frozen process takes its SIGKILL when it is thawed.
-    if (TRY(kernel::CgroupIsFrozen(state.cgroups))) {
-      TRY(kernel::FreezeCgroup(state.cgroups, kernel::Freeze::kThaw, kKillTime));
-    }
+    TRY(ThawForKill(state));
   }
   if (process.ok()) return AwaitEnd(*process, kCleanUpTime);
   return {};
@@ -56,19 +61,27 @@ Result<> Kill(const std::string& root, const std::string& id, int signal, KillSc
   StateDirectory directory(root, id);
   ContainerState state = TRY(directory.Load());
   Status status = TRY(StatusOf(directory, state));
-  if (scope == KillScope::kAll) {
-    if (signal == SIGKILL) return kernel::KillCgroup(state.cgroups, kKillTime);
-    return kernel::SignalCgroup(state.cgroups, signal);
+  if (scope == KillScope::kAll && !state.cgroups.directories.empty()) {
+    if (signal != SIGKILL) return kernel::SignalCgroup(state.cgroups, signal);
+    TRY(kernel::KillCgroup(state.cgroups, kKillTime));
+    return ThawForKill(state);
+  }
+  // The first process takes its pid namespace with it.
+  if (scope == KillScope::kAll && (signal != SIGKILL || !state.new_pid_namespace)) {
+    return FailedPrecondition("sending a signal to all processes: the container has no cgroup");
   }
   if (status == Status::kStopped) return FailedPrecondition("container not running");
   Result<UniqueFd> process = kernel::OpenProcess(state.pid, state.start_time);
   if (!process.ok()) return FailedPrecondition("os: process already finished");
   TRY(kernel::SendSignal(*process, signal));
-  // On v1 a frozen process takes its SIGKILL when it is thawed; runc thaws it too.
-  if (signal == SIGKILL && status == Status::kPaused) {
-    TRY(kernel::FreezeCgroup(state.cgroups, kernel::Freeze::kThaw, kKillTime));
+  return signal == SIGKILL ? ThawForKill(state) : Result<>();
+}
+
+void RunPoststopHooks(const oci::Spec& spec, const ContainerState& state) {
+  for (const oci::Hook& hook : spec.hooks.poststop) {
+    Result<> done = child::RunHooks({hook}, "poststop", StateJson(state, Status::kStopped).Dump());
+    if (!done.ok()) Warn(done.error().message());
   }
-  return {};
 }
 
 Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode) {
@@ -90,19 +103,17 @@ Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode)
     return FailedPrecondition("cannot delete container {} that is not stopped: {}", id,
                               StatusName(status));
   }
-  Result<> removed = kernel::RemoveCgroup(state.cgroups, kCleanUpTime);
+  Result<> removed = RemoveContainerCgroups(state, kCleanUpTime);
   if (!removed.ok() && removed.error().error_number() == EBUSY) {
     // Processes outside of the pid namespace's reach.
     TRY(kernel::KillCgroup(state.cgroups, kKillTime));
-    removed = kernel::RemoveCgroup(state.cgroups, kCleanUpTime);
+    removed = RemoveContainerCgroups(state, kCleanUpTime);
   }
   if (removed.ok()) removed = RemoveRdtGroup(state.rdt);
   Result<oci::Spec> spec = directory.LoadSpec();
   TRY(directory.Remove());
   TRY(std::move(removed));
-  if (!spec.ok()) return {};
-  std::string stopped = StateJson(state, Status::kStopped).Dump();
-  for (const std::string& failure : child::RunPoststopHooks(*spec, stopped)) Warn(failure);
+  if (spec.ok()) RunPoststopHooks(*spec, state);
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -18,6 +19,7 @@
 #include "runtime/launch.h"
 #include "runtime/operations.h"
 #include "runtime/process_settings.h"
+#include "runtime/systemd_scope.h"
 
 namespace gantry::runtime {
 namespace {
@@ -40,7 +42,11 @@ Result<int> NamespacesToJoin(pid_t pid) {
     struct stat theirs{};
     struct stat ours{};
     std::string path = fmt::format("/proc/{}/ns/{}", pid, file.name);
-    if (::stat(path.c_str(), &theirs) < 0) return ErrnoError("looking at '{}'", path);
+    if (::stat(path.c_str(), &theirs) < 0) {
+      // A kernel before 5.6 has no time namespaces.
+      if (errno == ENOENT && file.flag == CLONE_NEWTIME) continue;
+      return ErrnoError("looking at '{}'", path);
+    }
     if (::stat(fmt::format("/proc/self/ns/{}", file.name).c_str(), &ours) < 0) {
       return ErrnoError("looking at our own namespaces");
     }
@@ -71,33 +77,83 @@ Result<Console> OpenConsole(const ExecOptions& options) {
   return console;
 }
 
-// clone3 into the container's pid namespace and cgroup; the rest is the child's.
-Result<UniqueFd> Enter(child::ExecPlan* plan, UniqueFd* channel, const kernel::CgroupPaths& cgroups,
-                       pid_t* pid) {
-  // Takes effect for our next child. Also when it is ours already: that does no harm.
-  if (::setns(plan->container.get(), CLONE_NEWPID) < 0) {
+// Takes effect for our next child. Also when it is ours already: that does no harm.
+Result<> JoinPidNamespace(child::ExecPlan* plan) {
+  int types = CLONE_NEWPID;
+  // Only root of the container's user namespace has a right to its pid namespace, so an
+  // unprivileged user becomes that first, and the child is born as such.
+  if (::geteuid() != 0 && (plan->namespaces & CLONE_NEWUSER) != 0) {
+    types |= CLONE_NEWUSER;
+    plan->namespaces &= ~CLONE_NEWUSER;
+  }
+  if (::setns(plan->container.get(), types) < 0) {
     return ErrnoError("joining the container's pid namespace");
   }
-  int pidfd = -1;
+  return {};
+}
+
+// clone3 with the child born in a v2 cgroup, or (no directory) in ours. pid or -errno.
+pid_t CloneInto(child::ExecPlan* plan, UniqueFd* channel, const std::string& directory,
+                UniqueFd* pidfd) {
+  int fd = -1;
   clone_args args{};
   args.flags = CLONE_PIDFD;
-  args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
+  args.pidfd = reinterpret_cast<uintptr_t>(&fd);
   args.exit_signal = SIGCHLD;
   UniqueFd cgroup;
-  if (cgroups.unified) {
-    cgroup = TRY(OpenFile(cgroups.Main(), O_RDONLY | O_DIRECTORY));
+  if (!directory.empty()) {
+    cgroup = UniqueFd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!cgroup.valid()) return -errno;
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = static_cast<uint64_t>(cgroup.get());
-  } else {
-    plan->process.cgroup_tasks = TRY(OpenTasks(cgroups));
   }
-  *pid = kernel::CloneFork(&args);
-  if (*pid < 0) return ErrnoErrorOf(-*pid, "making the process");
-  if (*pid == 0) {
+  pid_t pid = kernel::CloneFork(&args);
+  if (pid == 0) {
     channel->Reset();
     child::RunExec(plan);
   }
-  return UniqueFd(pidfd);
+  if (pid > 0) *pidfd = UniqueFd(fd);
+  return pid;
+}
+
+struct Target {
+  const ContainerState* state;
+  kernel::CgroupPaths cgroups;
+  bool below = false;  // a cgroup that `--cgroup` names
+};
+
+// The process in the container's pid namespace and cgroup; the rest is the child's.
+Result<UniqueFd> Enter(child::ExecPlan* plan, UniqueFd* channel, const Target& target, pid_t* pid) {
+  const ContainerState& state = *target.state;
+  std::string first;
+  if (target.cgroups.unified && !target.cgroups.directories.empty()) {
+    first = TRY(kernel::CgroupPathsOfProcess(state.pid)).Main();
+  }
+  TRY(JoinPidNamespace(plan));
+  if (!target.cgroups.unified) plan->process.cgroup_tasks = TRY(OpenTasks(target.cgroups));
+  UniqueFd pidfd;
+  std::string directory = target.cgroups.unified ? target.cgroups.Main() : "";
+  *pid = CloneInto(plan, channel, directory, &pidfd);
+  // The container has made cgroups below its own, which then takes no process (cgroups(7), "no
+  // internal processes"): beside its first process.
+  if (*pid == -EBUSY && !target.below) *pid = CloneInto(plan, channel, first, &pidfd);
+  // From a session's cgroup to the user's own services' is systemd's to move.
+  bool by_systemd = *pid == -EACCES && state.user_scope && !target.below;
+  if (by_systemd) {
+    plan->wait_for_scope = true;
+    *pid = CloneInto(plan, channel, "", &pidfd);
+  }
+  if (*pid < 0) return ErrnoErrorOf(-*pid, "making the process");
+  if (by_systemd) {
+    Result<> moved = AttachToScope(SystemdInstance::kUser, state.scope, *pid);
+    if (moved.ok()) moved = child::SendMessage(*channel, child::Message::kGo);
+    if (!moved.ok()) {
+      (void)kernel::SendSignal(pidfd, SIGKILL);
+      (void)kernel::WaitExit(pidfd);
+      return std::move(moved).error();
+    }
+  }
+  return pidfd;
 }
 
 // The first set of processors is ours, which the process inherits until it is in the cgroup.
@@ -160,7 +216,8 @@ Result<int> Exec(const ExecOptions& options) {
   plan.process.preserve_fds = PreservedFds(options.preserve_fds, &process.env);
   plan.process.in_user_namespace = state.user_namespace;
   plan.process.container_state = StateJson(state, Status::kRunning).Dump();
-  kernel::CgroupPaths cgroups = TRY(SubCgroups(state.cgroups, options.sub_cgroups));
+  Target target{&state, TRY(SubCgroups(state.cgroups, options.sub_cgroups)),
+                !options.sub_cgroups.empty()};
   TRY(ApplySpec(TRY(directory.LoadSpec()), options, &process, &plan.process));
   WarnOfCapabilities(plan.process);
   Console console = TRY(OpenConsole(options));
@@ -173,10 +230,14 @@ Result<int> Exec(const ExecOptions& options) {
   }
   UniqueFd channel(ends[0]);
   plan.process.channel = UniqueFd(ends[1]);
+  // The process is in the container's pid namespace with the host's descriptors before it is the
+  // container's; with a user namespace root inside could trace it else (CVE-2016-9962). The exec
+  // ends this.
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return ErrnoError("becoming not dumpable");
   std::optional<SignalForwarder> forwarder;
   if (!options.detach) forwarder = TRY(SignalForwarder::Create());
   pid_t pid = -1;
-  UniqueFd pidfd = TRY(Enter(&plan, &channel, cgroups, &pid));
+  UniqueFd pidfd = TRY(Enter(&plan, &channel, target, &pid));
   plan.process.channel.Reset();
   plan.process.console_socket.Reset();
   Result<child::Received> answer = child::ReceiveMessage(channel);

@@ -19,14 +19,15 @@
 #include "kernel/clone.h"
 #include "kernel/pidfd.h"
 #include "kernel/pty.h"
+#include "runtime/cgroup_manager.h"
 #include "runtime/cgroup_setup.h"
 #include "runtime/child/hooks.h"
+#include "runtime/id_maps.h"
 #include "runtime/intel_rdt.h"
 #include "runtime/namespace_plan.h"
 #include "runtime/net_devices.h"
 #include "runtime/process_settings.h"
 #include "runtime/seccomp_filter.h"
-#include "runtime/warnings.h"
 
 namespace gantry::runtime {
 namespace {
@@ -66,7 +67,7 @@ Result<> Converse(const Launched& launched, BorrowedFd channel, const CreatePlan
                   const NamespacePlan& namespaces, Gate gate) {
   const oci::LinuxPlatform& platform = launched.spec.platform;
   if (plan.wait_for_parent) {
-    if (namespaces.new_user) TRY_WITH(WriteMaps(launched.state.pid, platform), "mapping ids");
+    if (namespaces.new_user) TRY_WITH(WriteIdMaps(launched.state.pid, platform), "mapping ids");
     TRY(MoveNetDevices(platform, plan, launched.state.pid));
     TRY_WITH(JoinRdtGroup(launched.state.rdt, launched.state.pid), "linux.intelRdt");
     TRY(child::SendMessage(channel, child::Message::kGo));
@@ -120,7 +121,7 @@ Result<> FillPlan(const CreateOptions& options, oci::Spec* spec, CreatePlan* pla
   plan->bundle = options.bundle.path;
   plan->no_pivot = options.no_pivot;
   plan->parent_hooks = !spec->hooks.prestart.empty() || !spec->hooks.create_runtime.empty();
-  DropUselessLabel(&spec->platform);
+  plan->mount_label = MountLabel(spec->platform);
   TRY(CheckNetDevices(spec->platform));
   TRY(FillProcessSettings(spec->platform, &plan->process));
   TRY(CheckTerminal(*spec, *plan));
@@ -138,7 +139,7 @@ Result<ContainerState> FirstState(const CreateOptions& options, const oci::Spec&
   state.created = WallClock::now();
   state.annotations = spec.annotations;
   state.no_new_keyring = options.no_new_keyring;
-  state.cgroups = TRY(ChooseCgroups(spec.platform.cgroups_path, options.id));
+  TRY(ChooseContainerCgroups(options, spec, &state));
   if (spec.platform.intel_rdt) {
     std::string resctrl = TRY_WITH(FindResctrl(), "linux.intelRdt");
     state.rdt =
@@ -154,8 +155,9 @@ Result<NamespacePlan> PrepareNamespaces(const oci::Spec& spec, CreatePlan* plan,
   TRY(MapMounts(spec, namespaces, plan));
   plan->process.in_user_namespace = namespaces.in_user();
   plan->user_namespace_joined = namespaces.user.valid();
-  plan->wait_for_parent =
-      namespaces.new_user || !spec.platform.net_devices.empty() || spec.platform.intel_rdt;
+  // A stage's child must not have ended before it is looked at.
+  plan->wait_for_parent = namespaces.new_user || namespaces.staged || plan->wait_for_scope ||
+                          !spec.platform.net_devices.empty() || spec.platform.intel_rdt;
   state->user_namespace = namespaces.in_user();
   state->new_pid_namespace = namespaces.new_pid;
   return namespaces;
@@ -166,7 +168,9 @@ Result<NamespacePlan> PrepareNamespaces(const oci::Spec& spec, CreatePlan* plan,
 Result<UniqueFd> Fork(CreatePlan* plan, const NamespacePlan& namespaces, UniqueFd* channel,
                       UniqueFd* lock, ContainerState* state) {
   UniqueFd cgroup;
-  if (state->cgroups.unified) {
+  if (state->cgroups.directories.empty()) {
+    // Without cgroups of its own, or moved into them later.
+  } else if (state->cgroups.unified) {
     cgroup = TRY(OpenFile(state->cgroups.Main(), O_RDONLY | O_DIRECTORY));
   } else {
     plan->process.cgroup_tasks = TRY(OpenTasks(state->cgroups));
@@ -275,8 +279,6 @@ Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd co
   UniqueFd pidfd_socket = TRY(ConnectPidfdSocket(options.pidfd_socket));
   TRY(FillPlan(options, &spec, &plan));
   state = TRY(FirstState(options, spec, plan));
-  plan.cgroups = state.cgroups.directories;
-  plan.cgroup_unified = state.cgroups.unified;
 
   StateDirectory directory(options.root, options.id);
   TRY(directory.Create());
@@ -287,10 +289,11 @@ Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd co
   TRY(directory.Save(state));
   TRY(CreateFile(directory.ConfigPath(), options.bundle.config, 0600));
 
-  oci::Resources resources = spec.platform.resources.value_or(oci::Resources{});
   undo.Push([&] { (void)kernel::RemoveCgroup(state.cgroups, kCleanUpTime); });
-  TRY(MakeCgroups(state.cgroups));
-  TRY(ApplyResources(state.cgroups, resources, Devices::kApply));
+  TRY(MakeContainerCgroups(options, spec, &state));
+  plan.cgroups = state.cgroups.directories;
+  plan.cgroup_unified = state.cgroups.unified;
+  plan.wait_for_scope = !state.scope.empty();
 
   if (spec.platform.intel_rdt) {
     TRY_WITH(MakeRdtGroup(state.rdt, *spec.platform.intel_rdt), "linux.intelRdt");
@@ -313,6 +316,11 @@ Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd co
   });
   TRY(directory.Save(state));
   TRY(SendPidfd(pidfd_socket, launched.pidfd, "standard"));
+  if (plan.wait_for_scope) {
+    TRY(MakeContainerScope(spec, &state));
+    undo.Push([&] { (void)RemoveContainerCgroups(state, kCleanUpTime); });
+    TRY(directory.Save(state));
+  }
   TRY_WITH(Converse(launched, channel, plan, namespaces, gate),
            "unable to start container process");
   TRY(WritePidFile(options.pid_file, state.pid));
@@ -328,10 +336,7 @@ Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socke
   if (done.ok()) return launched;
   // There was a container, and it is destroyed: lifecycle steps 3 to 5 go on at 12.
   if (launched.state.pid != 0) {
-    std::string stopped = StateJson(launched.state, Status::kStopped).Dump();
-    for (const std::string& failure : child::RunPoststopHooks(launched.spec, stopped)) {
-      Warn(failure);
-    }
+    RunPoststopHooks(launched.spec, launched.state);
   }
   return std::move(done).error();
 }

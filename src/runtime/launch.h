@@ -37,6 +37,10 @@ Result<> WritePidFile(const std::string& path, pid_t pid);
 Result<UniqueFd> ConnectPidfdSocket(const std::string& path);
 Result<> SendPidfd(BorrowedFd socket, BorrowedFd pidfd, std::string_view kind);
 
+// All of them: the container is gone whatever they say, so a failure is a warning (runtime.md,
+// lifecycle step 13).
+void RunPoststopHooks(const oci::Spec& spec, const ContainerState& state);
+
 // LISTEN_FDS of our environment counts as preserved descriptors, and is handed on.
 unsigned PreservedFds(unsigned asked, std::vector<std::string>* environment);
 

@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "kernel/spawn.h"
 #include "kernel/user_namespace.h"
 #include "runtime/child/identity.h"
+#include "runtime/id_maps.h"
 
 namespace gantry::runtime {
 namespace {
@@ -66,14 +68,6 @@ Result<> PlanJoin(const oci::Namespace& ns, int flag, bool staged, CreatePlan* p
   return {};
 }
 
-std::string MapLines(const std::vector<oci::IdMapping>& mappings) {
-  std::string lines;
-  for (const oci::IdMapping& mapping : mappings) {
-    lines += fmt::format("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
-  }
-  return lines;
-}
-
 // One namespace for each pair of maps, however many mounts have it.
 class MountNamespaces {
  public:
@@ -84,8 +78,8 @@ class MountNamespaces {
     if (!own && !namespaces.new_user) {
       return InvalidArgument("option 'idmap' needs mappings, or a user namespace");
     }
-    std::string uids = MapLines(own ? mount.uid_mappings : platform.uid_mappings);
-    std::string gids = MapLines(own ? mount.gid_mappings : platform.gid_mappings);
+    std::string uids = IdMapLines(own ? mount.uid_mappings : platform.uid_mappings);
+    std::string gids = IdMapLines(own ? mount.gid_mappings : platform.gid_mappings);
     std::string key = uids + "/" + gids;
     auto found = made_.find(key);
     if (found == made_.end()) {
@@ -141,10 +135,13 @@ Result<> JoinAll(const CreatePlan& plan, const NamespacePlan& namespaces) {
 
 [[noreturn]] void RunStage(CreatePlan* plan, const NamespacePlan& namespaces, BorrowedFd cgroup,
                            UniqueFd answer) {
-  // Others are in a user namespace that is joined, so the child does not become dumpable and can't
-  // write to its own files in /proc; what is inherited is set here.
+  // Others are in a user namespace that is joined and could trace the child, so it is not dumpable
+  // and can't write to its own files in /proc; what is inherited is set here, before.
   Result<> joined;
-  if (namespaces.user.valid()) joined = child::ApplyProcessAttributes(plan->process);
+  if (namespaces.user.valid()) {
+    joined = child::ApplyProcessAttributes(plan->process);
+    ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  }
   if (joined.ok()) joined = JoinAll(*plan, namespaces);
   plan->joins.clear();
   pid_t pid = -1;
@@ -212,14 +209,6 @@ Result<> SetTimeOffsets(const oci::LinuxPlatform& platform) {
   }
   TRY_WITH(WriteFile("/proc/self/timens_offsets", lines), "linux.timeOffsets");
   return {};
-}
-
-Result<> WriteMaps(pid_t pid, const oci::LinuxPlatform& platform) {
-  if (platform.uid_mappings.empty() || platform.gid_mappings.empty()) {
-    return InvalidArgument("linux.uidMappings: a user namespace needs mappings");
-  }
-  TRY(WriteFile(fmt::format("/proc/{}/uid_map", pid), MapLines(platform.uid_mappings)));
-  return WriteFile(fmt::format("/proc/{}/gid_map", pid), MapLines(platform.gid_mappings));
 }
 
 Result<> MapMounts(const oci::Spec& spec, const NamespacePlan& namespaces, CreatePlan* plan) {

@@ -34,9 +34,6 @@ Result<NamespacePlan> PlanNamespaces(const oci::Spec& spec, child::CreatePlan* p
 // linux.timeOffsets, for the next child.
 Result<> SetTimeOffsets(const oci::LinuxPlatform& platform);
 
-// uid_map and gid_map of a child in a new user namespace.
-Result<> WriteMaps(pid_t pid, const oci::LinuxPlatform& platform);
-
 // Mounts with mappings of ids: fills plan->mapped_binds and plan->mount_user_namespaces.
 Result<> MapMounts(const oci::Spec& spec, const NamespacePlan& namespaces, child::CreatePlan* plan);
 

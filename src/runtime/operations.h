@@ -26,6 +26,9 @@ struct Bundle {
 };
 Result<Bundle> LoadBundle(const std::string& path);
 
+// Who makes a container's cgroups. kDisabled: nobody, it stays in the caller's.
+enum class CgroupManager : uint8_t { kCgroupfs, kSystemd, kDisabled };
+
 struct CreateOptions {
   std::string root;  // of the state directories
   std::string id;
@@ -37,6 +40,10 @@ struct CreateOptions {
   bool no_new_keyring = false;
   unsigned preserve_fds = 0;
   int root_fd = -1;  // inherited: docs/root-handover.md
+  CgroupManager cgroup_manager = CgroupManager::kCgroupfs;
+  // Whether the container may go without cgroups where making them is not allowed; none: if the
+  // caller is not the host's root.
+  std::optional<bool> rootless;
 };
 
 Result<> Create(CreateOptions options);

@@ -86,10 +86,13 @@ Result<std::vector<unsigned long>> ParseNumberList(std::string_view text, std::s
   }
 }
 
-void DropUselessLabel(oci::LinuxPlatform* platform) {
-  if (platform->mount_label.empty() || PathExists("/sys/fs/selinux/enforce")) return;
+std::string MountLabel(const oci::LinuxPlatform& platform) {
+  if (platform.mount_label.empty() || PathExists("/sys/fs/selinux/enforce")) {
+    return platform.mount_label;
+  }
+  // Nothing is confined here by labels; a process's own one is an error all the same.
   Warn("linux.mountLabel: this kernel has no SELinux");
-  platform->mount_label.clear();
+  return "";
 }
 
 Result<> FillProcessSettings(const oci::LinuxPlatform& platform, child::ProcessPlan* plan) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Members of config.json that become plain numbers for the child (personality, memory policy,
-// processors), and what is warned of because this kernel or host does not have it. Called by create
-// and exec in the parent.
+// processors), and labels that this kernel does not know, since less than what was asked for must
+// never be given in silence. Called by create and exec in the parent; any thread.
 #pragma once
 
 #include <string_view>
@@ -14,9 +14,8 @@
 
 namespace gantry::runtime {
 
-// A label of mounts confines nobody where there is no SELinux: a warning. A process's own label is
-// an error then, since less than what was asked for must never be given in silence.
-void DropUselessLabel(oci::LinuxPlatform* platform);
+// linux.mountLabel, or "" and a warning where this kernel has no SELinux.
+std::string MountLabel(const oci::LinuxPlatform& platform);
 
 Result<> FillProcessSettings(const oci::LinuxPlatform& platform, child::ProcessPlan* plan);
 

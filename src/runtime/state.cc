@@ -79,6 +79,8 @@ Result<> StateDirectory::Save(const ContainerState& state) const {
       {"startTime", state.start_time},
       {"unified", state.cgroups.unified},
       {"cgroups", std::move(cgroups)},
+      {"scope", state.scope},
+      {"userScope", state.user_scope},
       {"userNamespace", state.user_namespace},
       {"newPidNamespace", state.new_pid_namespace},
       {"noNewKeyring", state.no_new_keyring},
@@ -114,6 +116,8 @@ Result<ContainerState> StateDirectory::Load() const {
   reader.Field("startTime", &state.start_time);
   reader.Field("unified", &state.cgroups.unified);
   reader.Field("cgroups", &state.cgroups.directories);
+  reader.Field("scope", &state.scope);
+  reader.Field("userScope", &state.user_scope);
   reader.Field("userNamespace", &state.user_namespace);
   reader.Field("newPidNamespace", &state.new_pid_namespace);
   reader.Field("noNewKeyring", &state.no_new_keyring);

@@ -32,6 +32,8 @@ struct ContainerState {
   pid_t pid = 0;            // 0: not there yet
   uint64_t start_time = 0;  // of the process: clock ticks since boot
   kernel::CgroupPaths cgroups;
+  std::string scope;        // systemd's unit; "": cgroups by the file system
+  bool user_scope = false;  // of the user's own systemd
   bool user_namespace = false;
   bool new_pid_namespace = true;
   bool no_new_keyring = false;

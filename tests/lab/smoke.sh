@@ -43,6 +43,19 @@ is 'network host' "$(gantry run --rm --network host $image readlink /proc/self/n
 is 'network bridge' "$(gantry run --rm $image sh -c 'ip route | grep -c default; ping -c 1 -W 5 "$(ip route | sed -n "s/^default via \([^ ]*\).*/\1/p")" >/dev/null && echo up' | tr '\n' ' ')" '1 up '
 is privileged "$(gantry run --rm --privileged $image sh -c 'mkdir /m && mount -t tmpfs none /m && echo yes')" yes
 
+# AppArmor: the engine makes and loads its profile itself.
+is 'default profile' "$(gantry run --rm $image cat /proc/self/attr/current)" 'docker-default (enforce)'
+try='mount -t tmpfs none /mnt 2>/dev/null && echo mounted || echo denied'
+is 'profile bites' "$(gantry run --rm --cap-add SYS_ADMIN $image sh -c "mkdir -p /mnt; $try")" denied
+is 'without a profile' "$(gantry run --rm --cap-add SYS_ADMIN --security-opt apparmor=unconfined $image sh -c "mkdir -p /mnt; $try")" mounted
+is 'privileged has none' "$(gantry run --rm --privileged $image cat /proc/self/attr/current)" unconfined
+gantry run -d --name confined $image sleep 1000 >/dev/null
+is 'exec has the profile' "$(gantry exec confined cat /proc/self/attr/current)" 'docker-default (enforce)'
+is 'profile is told' "$(field confined '{{.AppArmorProfile}}')" docker-default
+is 'signals stay inside' "$(gantry exec confined sh -c 'kill -0 1 && echo yes')" yes
+gantry rm -f confined >/dev/null
+is 'profile that is not loaded' "$(code gantry run --rm --security-opt apparmor=nosuch $image true)" 125
+
 # Limits, as the container and the host see them.
 limits=$(gantry run --rm -m 64m --pids-limit 20 --cpus 0.5 --cpu-shares 512 $image sh -c 'cd /sys/fs/cgroup; cat memory.max pids.max cpu.max cpu.weight' | tr '\n' ' ')
 is 'cgroup v2 limits' "$limits" '67108864 20 50000 100000 20 '

@@ -44,6 +44,8 @@ struct CreateWords {
     TRY(arguments.Expect(1, "a container ID"));
     options.root = global.root;
     options.id = arguments.rest()[0];
+    options.cgroup_manager = global.cgroup_manager;
+    options.rootless = global.rootless;
     options.bundle = TRY(runtime::LoadBundle(TRY(AbsolutePath(bundle))));
     // Used after the change to the bundle's directory.
     for (std::string* path : {&options.pid_file, &options.console_socket, &options.pidfd_socket}) {

@@ -4,21 +4,25 @@
 // one verb of runtime/operations.h.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "runtime/operations.h"
 
 namespace gantry::cmd {
 
 struct GlobalOptions {
-  std::string root = "/run/gantry-runtime";
+  std::string root;  // of the state directories
   std::string log;
   std::string log_format = "text";
   bool debug = false;
-  int failure_code = 1;   // that of the command
-  char** argv = nullptr;  // of main, for executing ourselves again
+  runtime::CgroupManager cgroup_manager = runtime::CgroupManager::kCgroupfs;
+  std::optional<bool> rootless;  // none: as the caller is
+  int failure_code = 1;          // that of the command
+  char** argv = nullptr;         // of main, for executing ourselves again
   char** envp = nullptr;
 };
 

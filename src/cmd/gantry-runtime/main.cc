@@ -5,6 +5,8 @@
 // (255 for a failed `exec`).
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -48,6 +50,45 @@ void Report(const GlobalOptions& global, const Error& error) {
   (void)WriteAll(BorrowedFd(STDERR_FILENO), fmt::format("gantry-runtime: {}\n", error.message()));
 }
 
+// The directory of a user who may not write below /run.
+void ChooseRoot(GlobalOptions* global) {
+  global->root = "/run/gantry-runtime";
+  const char* runtime = ::getenv("XDG_RUNTIME_DIR");
+  if (::geteuid() == 0 || runtime == nullptr || *runtime == '\0') return;
+  global->root = std::string(runtime) + "/gantry-runtime";
+  // The sticky bit keeps it from being cleaned as old (XDG Base Directory Specification).
+  if (::mkdir(global->root.c_str(), 0700) == 0) ::chmod(global->root.c_str(), 01700);
+}
+
+Result<> ChooseManager(GlobalOptions* global, bool systemd, const std::string& manager) {
+  if (manager == "disabled") {
+    global->cgroup_manager = runtime::CgroupManager::kDisabled;
+  } else if (manager == "systemd" || (manager.empty() && systemd)) {
+    global->cgroup_manager = runtime::CgroupManager::kSystemd;
+  } else if (!manager.empty() && manager != "cgroupfs") {
+    return InvalidArgument("--cgroup-manager: '{}' is none of cgroupfs, systemd, disabled",
+                           manager);
+  }
+  return {};
+}
+
+Result<> ChooseRootless(GlobalOptions* global, const std::string& rootless) {
+  if (rootless == "true" || rootless == "1") {
+    global->rootless = true;
+  } else if (rootless == "false" || rootless == "0") {
+    global->rootless = false;
+  } else if (!rootless.empty() && rootless != "auto") {
+    return InvalidArgument("--rootless: '{}' is none of auto, true, false", rootless);
+  }
+  return {};
+}
+
+void Debug(const GlobalOptions& global, std::string_view message) {
+  if (!global.debug) return;
+  std::string record = LogRecord(global, "debug", message);
+  if (!WriteLog(global, record)) (void)WriteAll(BorrowedFd(STDERR_FILENO), record);
+}
+
 Result<int> Main(GlobalOptions* global, Words words) {
   bool version = false;
   bool help = false;
@@ -67,6 +108,10 @@ Result<int> Main(GlobalOptions* global, Words words) {
   arguments.Flag("version,v", &version);
   arguments.Flag("help,h", &help);
   TRY(arguments.Parse(Arguments::Order::kOptionsFirst));
+  if (global->log_format != "text" && global->log_format != "json") {
+    std::string format = std::exchange(global->log_format, "text");
+    return InvalidArgument("invalid log-format: '{}'", format);
+  }
   if (version) {
     ::printf("gantry-runtime version %s\nspec: %s\n", GANTRY_VERSION,
              std::string(oci::kRuntimeSpecVersion).c_str());
@@ -79,15 +124,18 @@ Result<int> Main(GlobalOptions* global, Words words) {
   }
   const Command* command = FindCommand(rest[0]);
   if (command == nullptr) return InvalidArgument("unknown command '{}'", rest[0]);
-  if (systemd || manager == "systemd") {
-    // Only making a cgroup would ask systemd; all else finds it where it is.
-    if (command->name == "create" || command->name == "run") {
-      return Unimplemented("the systemd cgroup manager is not supported: use cgroupfs");
-    }
-  }
+  TRY(ChooseManager(global, systemd, manager));
+  TRY(ChooseRootless(global, rootless));
+  if (global->root.empty()) ChooseRoot(global);
   global->failure_code = command->failure_code;
+  if (level == "debug") global->debug = true;
   rest.erase(rest.begin());
-  return command->run(*global, std::move(rest));
+  Debug(*global, fmt::format("command '{}' begins", command->name));
+  auto begin = SteadyClock::now();
+  Result<int> code = command->run(*global, std::move(rest));
+  auto took = std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - begin);
+  Debug(*global, fmt::format("command '{}' took {} us", command->name, took.count()));
+  return code;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "engine/apparmor.h"
 #include "engine/mount_points.h"
 #include "formats/human_units.h"
 
@@ -262,7 +263,7 @@ Json InspectDocument(Engine& engine, const ContainerRecord& record,
        {"Platform", "linux"},
        {"MountLabel", ""},
        {"ProcessLabel", ""},
-       {"AppArmorProfile", ""},
+       {"AppArmorProfile", AppArmorProfileOf(record.host)},
        {"ExecIDs", exec_ids.empty() ? Json() : Json(exec_ids)},
        {"HostConfig", ToJson(record.host)},
        {"GraphDriver",

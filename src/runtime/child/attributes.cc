@@ -127,29 +127,6 @@ Result<> JoinKeyring(const std::string& id) {
   return {};
 }
 
-Result<> CheckLabels(const oci::Process& process) {
-  // Neither module is in this program's reach without its file; a label that would be ignored is an
-  // error, never less protection than was asked for.
-  if (!process.apparmor_profile.empty() && process.apparmor_profile != "unconfined") {
-    if (!PathExists("/sys/kernel/security/apparmor")) {
-      return FailedPrecondition("process.apparmorProfile: this kernel has no AppArmor");
-    }
-    const std::string file = PathExists("/proc/self/attr/apparmor/exec")
-                                 ? "/proc/self/attr/apparmor/exec"
-                                 : "/proc/self/attr/exec";
-    TRY_WITH(WriteFile(file, "exec " + process.apparmor_profile), "process.apparmorProfile '{}'",
-             process.apparmor_profile);
-  }
-  if (!process.selinux_label.empty()) {
-    if (!PathExists("/sys/fs/selinux/enforce")) {
-      return FailedPrecondition("process.selinuxLabel: this kernel has no SELinux");
-    }
-    TRY_WITH(WriteFile("/proc/self/attr/exec", process.selinux_label), "process.selinuxLabel '{}'",
-             process.selinux_label);
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<> ApplyProcessAttributes(const ProcessPlan& plan) {
@@ -176,7 +153,7 @@ Result<> ApplyProcessAttributes(const ProcessPlan& plan) {
     return ErrnoError("setting process.execCPUAffinity.final");
   }
   if (plan.new_keyring) TRY(JoinKeyring(plan.id));
-  return CheckLabels(process);
+  return {};
 }
 
 }  // namespace gantry::runtime::child

@@ -31,8 +31,8 @@ Result<> MountUnified(BorrowedFd target, const MountOptions& options, const Crea
   if (!tree.valid()) {
     // Also where a user namespace may not mount cgroup2.
     auto own = plan.cgroups.find("");
-    std::string source = own != plan.cgroups.end() ? own->second : kernel::kCgroupRoot;
-    tree = TRY(kernel::CloneMount(BorrowedFd(), source, BindKind::kBind));
+    if (own == plan.cgroups.end()) return FailedPrecondition("the container has no cgroup");
+    tree = TRY(kernel::CloneMount(BorrowedFd(), own->second, BindKind::kBind));
     TRY(kernel::SetMountAttributes(tree, options.attributes, Scope::kThisMount));
   }
   return kernel::AttachMount(tree, target);
@@ -55,6 +55,8 @@ Result<> BindHierarchy(BorrowedFd top, const std::string& directory, const std::
 Result<> MountCgroups(BorrowedFd root, const oci::Mount& mount, const CreatePlan& plan) {
   Target target = TRY(MakeTarget(root, mount.destination, TargetKind::kDirectory));
   MountOptions options = kernel::ParseMountOptions(mount.options);
+  // Else it could change the limits of the caller, whose cgroup it shares (CVE-2023-25809).
+  if (!plan.own_cgroups) options.attributes.set |= MOUNT_ATTR_RDONLY;
   if (plan.cgroup_unified) return MountUnified(target.fd, options, plan);
   if (mount.type == "cgroup2") {
     return FailedPrecondition("this host's cgroups are version 1");

@@ -60,15 +60,4 @@ Result<> RunHooks(const std::vector<oci::Hook>& hooks, std::string_view name,
   return {};
 }
 
-std::vector<std::string> RunPoststopHooks(const oci::Spec& spec, const std::string& state) {
-  std::vector<std::string> failures;
-  for (size_t i = 0; i < spec.hooks.poststop.size(); ++i) {
-    Result<> done = RunHook(spec.hooks.poststop[i], state);
-    if (done.ok()) continue;
-    failures.push_back(
-        fmt::format("error running poststop hook #{}: {}", i, done.error().message()));
-  }
-  return failures;
-}
-
 }  // namespace gantry::runtime::child

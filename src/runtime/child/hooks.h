@@ -17,8 +17,4 @@ namespace gantry::runtime::child {
 Result<> RunHooks(const std::vector<oci::Hook>& hooks, std::string_view name,
                   const std::string& state);
 
-// All of them: the container is gone whatever they say (runtime.md, lifecycle step 13). Returns the
-// failures, each to be warned of.
-std::vector<std::string> RunPoststopHooks(const oci::Spec& spec, const std::string& state);
-
 }  // namespace gantry::runtime::child

@@ -12,7 +12,8 @@
 
 namespace gantry::runtime::child {
 
-// Before the root is entered: oom score, limits, scheduling, keyring. Needs the host's /proc.
+// Before the root is entered: oom score, limits, scheduling, keyring; opens the files of labels.
+// Needs the host's /proc.
 Result<> ApplyProcessAttributes(const ProcessPlan& plan);
 
 // After the root is entered. `environment` gets HOME where it is missing. Ends with the seccomp

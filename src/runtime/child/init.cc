@@ -16,10 +16,12 @@
 #include <climits>
 
 #include "base/io.h"
+#include "kernel/cgroups.h"
 #include "kernel/paths.h"
 #include "runtime/child/console.h"
 #include "runtime/child/hooks.h"
 #include "runtime/child/identity.h"
+#include "runtime/child/labels.h"
 #include "runtime/child/namespaces.h"
 #include "runtime/child/plan.h"
 #include "runtime/child/root.h"
@@ -130,6 +132,10 @@ Result<> PrepareContainer(CreatePlan* plan) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   TRY(JoinCgroups(&plan->process.cgroup_tasks));
   if (plan->wait_for_parent) TRY(AwaitGo(plan->process.channel));
+  if (plan->cgroups.empty()) {
+    plan->own_cgroups = plan->wait_for_scope;
+    plan->cgroups = TRY(kernel::CgroupPathsOfProcess(0)).directories;
+  }
   if (plan->process.in_user_namespace) TRY(BecomeNamespaceRoot(*plan));
   ::setsid();
   plan->process.host_pid = PidInProc();
@@ -145,6 +151,7 @@ Result<> PrepareContainer(CreatePlan* plan) {
   TRY(SetHostName(spec));
   TRY(SetSysctls(spec));
   if (!plan->user_namespace_joined) TRY(ApplyProcessAttributes(plan->process));
+  plan->process.labels = TRY(OpenLabels(*plan->process.process, plan->process.preserve_fds));
   TRY(PrepareFileSystem(plan));
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   ::umask(022);
@@ -162,6 +169,9 @@ Result<UniqueFd> WaitAtGate(BorrowedFd gate) {
 
 Result<> BecomeContainer(CreatePlan* plan, const std::string& program, BorrowedFd report) {
   const oci::Spec& spec = *plan->spec;
+  // Before these hooks, whose programs are the image's, and before no_new_privs, which forbids some
+  // changes.
+  TRY(ApplyLabels(plan->process.labels));
   if (!spec.hooks.start_container.empty()) {
     TRY(RunHooks(spec.hooks.start_container, "startContainer",
                  WithStatus(plan->process.container_state, "created", plan->process.host_pid)));
@@ -174,10 +184,12 @@ Result<> BecomeContainer(CreatePlan* plan, const std::string& program, BorrowedF
 Result<> PrepareExec(ExecPlan* plan) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   TRY(JoinCgroups(&plan->process.cgroup_tasks));
+  if (plan->wait_for_scope) TRY(AwaitGo(plan->process.channel));
   ::setsid();
   plan->process.host_pid = PidInProc();
   // Before the namespaces: /proc/self/oom_score_adj of the host needs the host's rights.
   TRY(ApplyProcessAttributes(plan->process));
+  plan->process.labels = TRY(OpenLabels(*plan->process.process, plan->process.preserve_fds));
   if (::setns(plan->container.get(), plan->namespaces) < 0) {
     return ErrnoError("joining the container's namespaces");
   }
@@ -242,7 +254,8 @@ void RunExec(ExecPlan* plan) {
   if (prepared.ok()) {
     ::prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
     std::vector<std::string> environment = plan->process.process->env;
-    prepared = BecomeUser(plan->process, &environment);
+    prepared = ApplyLabels(plan->process.labels);
+    if (prepared.ok()) prepared = BecomeUser(plan->process, &environment);
     if (prepared.ok())
       Execute(*program, *plan->process.process, environment, plan->process.channel);
   }

@@ -6,8 +6,8 @@
 //
 //   parent                                   child
 //   clone3 ───────────────────────────────►  joins cgroups (v1: "0" into tasks)
-//   writes uid_map, gid_map, moves network devices  (only with one of these)
-//   ── kGo ───────────────────────────────►  becomes root of its user namespace
+//   starts a systemd scope, writes uid_map, gid_map, moves network devices  (only with one of
+//   these) ── kGo ───────────────────────────────►  becomes root of its user namespace
 //                                            namespaces by path, root, devices, console
 //   ◄─────────────────────────────  kHooks   (only with prestart or createRuntime hooks)
 //   runs them
@@ -50,6 +50,14 @@ struct SeccompProgram {
   std::string listener_metadata;
 };
 
+// What a security module is told (labels.h).
+struct Label {
+  UniqueFd file;
+  std::string command;     // what is written
+  std::string value;       // what must be read then
+  std::string_view field;  // of config.json
+};
+
 // As set_mempolicy(2) takes it.
 struct MemoryPolicy {
   int mode = 0;  // and its flags
@@ -72,6 +80,7 @@ struct ProcessPlan {
   std::optional<int> personality;
   std::optional<MemoryPolicy> memory_policy;
   std::vector<unsigned long> final_cpus;  // a mask, for after the cgroup is joined; empty: all
+  std::vector<Label> labels;              // opened by the child itself
   bool in_user_namespace = false;
   // As `state` prints it, for hooks and for a seccomp listener; status and pid are filled in.
   std::string container_state;
@@ -86,6 +95,8 @@ struct CreatePlan {
   UniqueFd root_fd;              // a detached mount (docs/root-handover.md)
   UniqueFd gate;                 // listening; none for `run`
   bool wait_for_parent = false;  // for a kGo, before anything else
+  bool wait_for_scope = false;   // systemd moves the process into its cgroup
+  std::string mount_label;       // of SELinux, "" where this kernel has none
   bool parent_hooks = false;
   bool no_pivot = false;
   // No mount namespace of its own: the root stays a detached mount, seen by nobody else.
@@ -103,16 +114,19 @@ struct CreatePlan {
   // the host's rights, and user namespaces for the mounts that the child makes itself.
   std::map<size_t, UniqueFd> mapped_binds;
   std::map<size_t, UniqueFd> mount_user_namespaces;
-  // v1: "memory" → absolute directory; v2: "" → directory.
+  // v1: "memory" → absolute directory; v2: "" → directory. None: it stays in the caller's, or is
+  // moved (wait_for_scope); then the child looks where it is.
   std::map<std::string, std::string> cgroups;
+  bool own_cgroups = true;  // made for this container
   bool cgroup_unified = false;
 };
 
 struct ExecPlan {
   ProcessPlan process;
-  BorrowedFd container;  // pidfd of its first process
-  int namespaces = 0;    // CLONE_NEW* bits for setns
-  UniqueFd root;         // the container's, if its mount namespace is ours
+  bool wait_for_scope = false;  // as in CreatePlan
+  BorrowedFd container;         // pidfd of its first process
+  int namespaces = 0;           // CLONE_NEW* bits for setns
+  UniqueFd root;                // the container's, if its mount namespace is ours
 };
 
 // `state` as hooks and listeners are shown it: with this status and process.

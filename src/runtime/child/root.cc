@@ -142,7 +142,7 @@ Result<> MountOne(BorrowedFd root, const oci::Mount& mount, const CreatePlan& pl
   if (IsBind(mount, options)) return MountBind(root, mount, options, std::move(source));
   if (mount.type == "cgroup" || mount.type == "cgroup2") return MountCgroups(root, mount, plan);
   if (mount.type.empty()) return InvalidArgument("mount has no type");
-  AddLabel(plan.spec->platform.mount_label, mount, &options);
+  AddLabel(plan.mount_label, mount, &options);
   return MountNew(root, mount, std::move(options), user_namespace);
 }
 
