@@ -46,12 +46,14 @@ Result<> Start(const std::string& root, const std::string& id) {
   UniqueFd gate = TRY_WITH(kernel::ConnectUnix(directory.GatePath()), "starting");
   // From here on it counts as started.
   if (::unlink(directory.GatePath().c_str()) < 0) return ErrnoError("removing the gate");
-  switch (TRY_WITH(child::ReceiveMessage(gate), "unable to start container process")) {
-    case child::Received::kEnd:
-      break;
-    default:
-      return Internal("starting: unexpected answer");
+  Result<child::Received> answer = child::ReceiveMessage(gate);
+  if (!answer.ok()) {
+    // Its process is about to end; until then the container would look as if it ran.
+    Result<UniqueFd> process = kernel::OpenProcess(state.pid, state.start_time);
+    if (process.ok()) (void)WaitFor(*process, POLLIN, kKillTime);
+    return std::move(answer).error().AddContext("unable to start container process");
   }
+  if (*answer != child::Received::kEnd) return Internal("starting: unexpected answer");
   oci::Spec spec = TRY(directory.LoadSpec());
   if (spec.hooks.poststart.empty()) return {};
   Result<> hooks =

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.bundle import PEER, Bundle
+from harness.engine import until
 
 MAPS = [{'containerID': 0, 'hostID': 100000, 'size': 65536}]
 
@@ -412,10 +413,7 @@ def test_memory_check_before_update(bundle, check):
     """A limit below what is in use is refused when that is asked for."""
     name = bundle.start('sh', '-c', 'x=$(yes | busybox head -c 20000000); sleep 100')
     place = hierarchy(bundle, name, 'memory')
-    for _ in range(3000):
-        if int((place / 'memory.usage_in_bytes').read_text()) > 15 << 20:
-            break
-        os.sched_yield()
+    until(lambda: int((place / 'memory.usage_in_bytes').read_text()) > 15 << 20)
     file = bundle.folder / 'update.json'
     file.write_text(json.dumps({'memory': {'limit': 1 << 20, 'checkBeforeUpdate': True}}))
     done = bundle.call('update', '--resources', str(file), name)

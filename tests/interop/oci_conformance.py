@@ -38,7 +38,6 @@ REASONS = {
     'linux_cgroups_relative_blkio': NO_LEAF,
     'linux_cgroups_relative_memory': NO_KMEM,
     'linux_cgroups_relative_pids': POINTERS,
-    'linux_ns_path': 'a mount namespace is not joined by its path yet.',
     'linux_process_apparmor_profile': 'this host has no AppArmor, and a profile that cannot be had is an error.',
     'misc_props': 'the program runs `/runtimetest`, which it has not put into its bundle.',
     'pidfile': 'the program kills a container whose process (`true`) has ended; runtime.md ("Kill") wants an error then.',
