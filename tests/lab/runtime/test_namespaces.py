@@ -4,10 +4,10 @@ import json
 import subprocess
 
 import pytest
-from conftest import RUNTIME, also, ours
+from conftest import RUNTIME, ours
 
 
-@also('crun')
+@ours
 def test_time(bundle):
     bundle.linux['namespaces'].append({'type': 'time'})
     bundle.linux['timeOffsets'] = {'boottime': {'secs': 1000000}, 'monotonic': {'secs': 1000000}}

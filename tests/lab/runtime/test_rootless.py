@@ -118,6 +118,7 @@ def show(user, unit, *names):
     return dict(line.split('=', 1) for line in done.stdout.splitlines())
 
 
+@also('runc')
 def test_scope_of_the_user_s_systemd(scope, user):
     scope.linux['resources'] = {'memory': {'limit': 64 * MB}, 'pids': {'limit': 20}, 'cpu': {'quota': 50000, 'period': 200000}}
     scope.start()

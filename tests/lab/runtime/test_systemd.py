@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from conftest import CGROUPS, OURS, RUNTIME, ours, until
+from conftest import CGROUPS, OURS, RUNTIME, also, ours, until
 
 MB = 1 << 20
 PREFIX = 'lt'
@@ -28,6 +28,7 @@ def reload():
     subprocess.run(['systemctl', 'daemon-reload'], check=True)
 
 
+@also('runc')
 def test_scope(scope):
     scope.linux['resources'].update(memory={'limit': 64 * MB, 'reservation': 32 * MB, 'swap': 96 * MB}, pids={'limit': 20},
                                     cpu={'shares': 512, 'quota': 50000, 'period': 200000, 'cpus': '0', 'mems': '0'})
@@ -43,6 +44,7 @@ def test_scope(scope):
     assert scope.exec('cat', '/proc/self/cgroup', check=True).stdout.startswith('0::/')
 
 
+@also('runc')
 def test_update_outlives_a_reload(scope):
     scope.linux['resources'].update(memory={'limit': 64 * MB}, pids={'limit': 20}, cpu={'quota': 50000, 'period': 200000})
     scope.start()
