@@ -331,8 +331,8 @@ Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socke
   });
   TRY(directory.Save(state));
   if (plan.wait_for_scope) {
-    TRY(MakeContainerScope(spec, &state));
     undo.Push([&] { (void)RemoveContainerCgroups(state, kCleanUpTime); });
+    TRY(MakeContainerScope(spec, &state));
     TRY(directory.Save(state));
   }
   TRY_WITH(Converse(launched, channel, plan, gate), "unable to start container process");

@@ -93,6 +93,11 @@ def test_the_end_leaves_no_unit(scope):
     assert show(scope, 'LoadState') == {'LoadState': 'not-found'}
     assert scope.run('/no/such').returncode != 0
     assert show(scope, 'LoadState') == {'LoadState': 'not-found'}
+    if OURS:
+        scope.linux['resources']['unified'] = {'no.such': '1'}
+        assert 'no.such' in scope.run('true').stderr
+        assert show(scope, 'LoadState') == {'LoadState': 'not-found'}
+        del scope.linux['resources']['unified']
     # One that was killed for its memory has failed, and stays until it is forgotten.
     scope.linux['resources']['memory'] = {'limit': 16 * MB, 'swap': 16 * MB}
     scope.start('sh', '-c', 'head -c 50000000 /dev/zero >/tmp/x')  # a tmpfs counts as memory
