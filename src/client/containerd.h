@@ -107,20 +107,11 @@ struct Metrics {
   WallTime time{};
 };
 
-// A task event of the daemon, in the order in which it was published.
+// A task event of the daemon, in the order in which it was published; only what the engine acts on
+// is subscribed to.
 struct TaskEvent {
-  enum class Kind {
-    kCreate,
-    kStart,
-    kExit,
-    kDelete,
-    kOom,
-    kExecAdded,
-    kExecStarted,
-    kPaused,
-    kResumed
-  };
-  Kind kind = Kind::kCreate;
+  enum class Kind { kExit, kOom };
+  Kind kind = Kind::kExit;
   std::string container_id;
   std::string exec_id;  // "" for the init process
   uint32_t pid = 0;

@@ -218,45 +218,30 @@ namespace {
 
 using Envelope = containerd::types::Envelope;
 
-// Fills what the event types have in common by name.
-template <typename Proto>
-bool Read(const Envelope& envelope, TaskEvent::Kind kind, TaskEvent* out) {
-  Proto proto;
-  if (!proto.ParseFromString(envelope.event().value())) return false;
-  out->kind = kind;
-  out->container_id = proto.container_id();
-  if constexpr (requires { proto.exec_id(); }) out->exec_id = proto.exec_id();
-  // An exit or delete of the init process carries the container's id here.
-  if constexpr (requires { proto.id(); }) {
-    if (proto.id() != proto.container_id()) out->exec_id = proto.id();
-  }
-  if constexpr (requires { proto.pid(); }) out->pid = proto.pid();
-  if constexpr (requires { proto.exit_status(); }) {
-    out->exit_status = proto.exit_status();
-    out->exited_at = client::FromProto(proto.exited_at());
-  }
-  out->time = client::FromProto(envelope.timestamp());
-  return true;
-}
+constexpr char kExitTopic[] = "/tasks/exit";
+constexpr char kOomTopic[] = "/tasks/oom";
 
-// False for a topic that the engine has no use for.
+// False for anything that was not subscribed to.
 bool ReadEvent(const Envelope& envelope, TaskEvent* out) {
-  using Kind = TaskEvent::Kind;
-  const std::string& topic = envelope.topic();
-  if (topic == "/tasks/create") return Read<events::TaskCreate>(envelope, Kind::kCreate, out);
-  if (topic == "/tasks/start") return Read<events::TaskStart>(envelope, Kind::kStart, out);
-  if (topic == "/tasks/exit") return Read<events::TaskExit>(envelope, Kind::kExit, out);
-  if (topic == "/tasks/delete") return Read<events::TaskDelete>(envelope, Kind::kDelete, out);
-  if (topic == "/tasks/oom") return Read<events::TaskOOM>(envelope, Kind::kOom, out);
-  if (topic == "/tasks/exec-added") {
-    return Read<events::TaskExecAdded>(envelope, Kind::kExecAdded, out);
+  const std::string& bytes = envelope.event().value();
+  out->time = client::FromProto(envelope.timestamp());
+  if (envelope.topic() == kOomTopic) {
+    events::TaskOOM oom;
+    if (!oom.ParseFromString(bytes)) return false;
+    out->kind = TaskEvent::Kind::kOom;
+    out->container_id = oom.container_id();
+    return true;
   }
-  if (topic == "/tasks/exec-started") {
-    return Read<events::TaskExecStarted>(envelope, Kind::kExecStarted, out);
-  }
-  if (topic == "/tasks/paused") return Read<events::TaskPaused>(envelope, Kind::kPaused, out);
-  if (topic == "/tasks/resumed") return Read<events::TaskResumed>(envelope, Kind::kResumed, out);
-  return false;
+  events::TaskExit exit;
+  if (envelope.topic() != kExitTopic || !exit.ParseFromString(bytes)) return false;
+  out->kind = TaskEvent::Kind::kExit;
+  out->container_id = exit.container_id();
+  // An exit of the init process carries the container's id here.
+  if (exit.id() != exit.container_id()) out->exec_id = exit.id();
+  out->pid = exit.pid();
+  out->exit_status = exit.exit_status();
+  out->exited_at = client::FromProto(exit.exited_at());
+  return true;
 }
 
 // Reads envelopes one after the other on gRPC's threads. Shared with the stream's last callback,
@@ -296,7 +281,9 @@ class EventReader : public grpc::ClientReadReactor<Envelope> {
 
   void Begin(Containerd::Stubs* stubs) {
     stubs->Prepare(&context_, std::chrono::milliseconds(0));
-    request_.add_filters("namespace==" + stubs->name_space + ",topic~=|^/tasks/|");
+    for (const char* topic : {kExitTopic, kOomTopic}) {
+      request_.add_filters(fmt::format("namespace=={},topic=={}", stubs->name_space, topic));
+    }
     stubs->events->async()->Subscribe(&context_, &request_, this);
     StartRead(&envelope_);
     StartCall();

@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "kernel/memory_file.h"
 #include "kernel/spawn.h"
 
 extern char** environ;
@@ -37,14 +37,6 @@ std::vector<std::string> Environment(const ShimSettings& settings, const ShimCal
   env.push_back("GRPC_ADDRESS=" + settings.address);
   env.push_back("NAMESPACE=" + call.ns);
   return env;
-}
-
-Result<UniqueFd> InputFile(const std::string& input) {
-  UniqueFd file(::memfd_create("shim-input", MFD_CLOEXEC));
-  if (!file.valid()) return ErrnoError("making a memory file");
-  TRY(WriteAll(file, input));
-  if (::lseek(file.get(), 0, SEEK_SET) < 0) return ErrnoError("rewinding a memory file");
-  return file;
 }
 
 struct Pipe {
@@ -108,7 +100,7 @@ Result<Output> Run(const ShimSettings& settings, const ShimCall& call, const cha
   options.group = kernel::ProcessGroup::kNewGroup;
   options.fds = {{out.write.get(), 1}, {err.write.get(), 2}};
   if (!call.input.empty()) {
-    input = TRY(InputFile(call.input));
+    input = TRY(kernel::MemoryFile("shim-input", call.input));
     options.fds.push_back({input.get(), 0});
   }
   auto process = TRY(kernel::Spawn(options));

@@ -25,6 +25,7 @@ struct Failure {
 
 struct ChildPlan {
   const char* program;
+  int program_file;
   char* const* argv;
   char* const* envp;
   const char* cwd;
@@ -47,6 +48,10 @@ bool Fail(ChildPlan* plan, const char* step) {
 // through an exec.
 bool PlaceFds(ChildPlan* plan) {
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+  if (plan->program_file >= 0) {
+    plan->program_file = ::fcntl(plan->program_file, F_DUPFD_CLOEXEC, plan->first_free);
+    if (plan->program_file < 0) return Fail(plan, "duplicating the program's descriptor");
+  }
   for (size_t i = 0; i < plan->fd_count; ++i) {
     int moved = ::fcntl(plan->fds[i].parent, F_DUPFD_CLOEXEC, plan->first_free);
     if (moved < 0) return Fail(plan, "duplicating a descriptor");
@@ -102,7 +107,11 @@ bool Prepare(ChildPlan* plan) {
 int ChildMain(void* argument) {
   ChildPlan* plan = static_cast<ChildPlan*>(argument);
   if (!Prepare(plan)) return 127;
-  ::execve(plan->program, plan->argv, plan->envp);
+  if (plan->program_file >= 0) {
+    ::syscall(SYS_execveat, plan->program_file, "", plan->argv, plan->envp, AT_EMPTY_PATH);
+  } else {
+    ::execve(plan->program, plan->argv, plan->envp);
+  }
   Fail(plan, "executing");
   return 127;
 }
@@ -142,6 +151,7 @@ Result<SpawnedProcess> Spawn(const SpawnOptions& options) {
   int first_free = 3;
   for (const FdMapping& fd : fds) first_free = std::max(first_free, fd.child + 1);
   ChildPlan plan{options.program.c_str(),
+                 options.program_file.get(),
                  argv.data(),
                  envp.data(),
                  options.cwd.empty() ? nullptr : options.cwd.c_str(),

@@ -30,6 +30,7 @@ enum class ProcessGroup {
 
 struct SpawnOptions {
   std::string program;            // path for execve(2); PATH is not searched
+  BorrowedFd program_file;        // executed instead (execveat(2)) when valid; `program` names it
   std::vector<std::string> args;  // args[0] too
   std::vector<std::string> env;   // the whole environment, "NAME=value"
   std::string cwd;                // empty: the caller's

@@ -49,6 +49,18 @@ TEST(Spawn, DescriptorsMaySwap) {
   EXPECT_EQ(*ReadToEnd(UniqueFd(second[0]), 100), "one\n");
 }
 
+TEST(Spawn, ProgramOfADescriptor) {
+  UniqueFd file(::open("/bin/sh", O_RDONLY | O_CLOEXEC));
+  UniqueFd shell(::fcntl(file.get(), F_DUPFD_CLOEXEC, 50));
+  SpawnOptions options = Shell("echo ran; ls /proc/self/fd");
+  options.program = "not looked at";
+  options.program_file = shell;
+  // A number that one of its own descriptors gets must not matter.
+  UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  options.fds = {{null.get(), shell.get()}};
+  EXPECT_EQ(Output(options), fmt::format("ran\n0\n1\n2\n3\n{}\n", shell.get()));
+}
+
 TEST(Spawn, EnvironmentAndDirectory) {
   SpawnOptions options = Shell("echo $A; pwd; test $$ = $(ps -o sid= -p $$) && echo leader");
   options.env.push_back("A=b");

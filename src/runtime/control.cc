@@ -3,6 +3,7 @@
 // `pause`, `resume`, `update`, `state`, `ps`.
 #include "kernel/cgroups.h"
 #include "runtime/cgroup_manager.h"
+#include "runtime/intel_rdt.h"
 #include "runtime/operations.h"
 
 namespace gantry::runtime {
@@ -39,9 +40,11 @@ Result<> Resume(const std::string& root, const std::string& id) {
   return kernel::FreezeCgroup(found.state.cgroups, kernel::Freeze::kThaw, kFreezeTime);
 }
 
-Result<> Update(const std::string& root, const std::string& id, const oci::Resources& resources) {
+Result<> Update(const std::string& root, const std::string& id, const oci::Resources& resources,
+                const CacheUpdate& cache) {
   Found found = TRY(Find(root, id));
   if (found.status == Status::kStopped) return FailedPrecondition("container not running");
+  TRY(UpdateRdtGroup(found.state.rdt, {cache.l3_cache_schema, cache.mem_bw_schema}));
   return UpdateContainerCgroups(found.state, resources);
 }
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // `create` and `start`.
+#include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/stop_token.h"
 #include "kernel/pidfd.h"
 #include "kernel/pty.h"
 #include "runtime/child/hooks.h"
@@ -12,6 +15,12 @@
 #include "runtime/operations.h"
 
 namespace gantry::runtime {
+namespace {
+
+// A killed process is gone in moments, unless the kernel holds it.
+constexpr std::chrono::seconds kKillTime{5};
+
+}  // namespace
 
 Result<> Create(CreateOptions options) {
   TRY(CheckId(options.id));
@@ -50,7 +59,10 @@ Result<> Start(const std::string& root, const std::string& id) {
   if (!hooks.ok()) {
     // A failing poststart hook ends the container (runtime.md, lifecycle step 10, since 1.3).
     Result<UniqueFd> process = kernel::OpenProcess(state.pid, state.start_time);
-    if (process.ok()) TRY(kernel::SendSignal(*process, 9));
+    if (process.ok()) {
+      TRY(kernel::SendSignal(*process, SIGKILL));
+      (void)WaitFor(*process, POLLIN, kKillTime);
+    }
   }
   return hooks;
 }

@@ -103,14 +103,11 @@ Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode)
     TRY(kernel::KillCgroup(state.cgroups, kKillTime));
     removed = RemoveContainerCgroups(state, kCleanUpTime);
   }
+  if (removed.ok()) removed = RemoveRdtGroup(state.rdt);
   Result<oci::Spec> spec = directory.LoadSpec();
   TRY(directory.Remove());
   TRY(std::move(removed));
-  // The container is gone whatever these say (runtime.md, lifecycle step 13).
-  if (spec.ok() && !spec->hooks.poststop.empty()) {
-    return child::RunHooks(spec->hooks.poststop, "poststop",
-                           StateJson(state, Status::kStopped).Dump());
-  }
+  if (spec.ok()) child::RunPoststopHooks(*spec, StateJson(state, Status::kStopped).Dump());
   return {};
 }
 

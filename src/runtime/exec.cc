@@ -211,11 +211,13 @@ Result<int> Exec(const ExecOptions& options) {
   plan.process.new_keyring = !state.no_new_keyring;
   plan.process.preserve_fds = PreservedFds(options.preserve_fds, &process.env);
   plan.process.in_user_namespace = state.user_namespace;
+  plan.process.container_state = StateJson(state, Status::kRunning).Dump();
   Target target{&state, TRY(SubCgroups(state.cgroups, options.sub_cgroups)),
                 !options.sub_cgroups.empty()};
   TRY(ApplySpec(TRY(directory.LoadSpec()), options, &process, &plan.process));
   Console console = TRY(OpenConsole(options));
   plan.process.console_socket = std::move(console.for_child);
+  UniqueFd pidfd_socket = TRY(ConnectPidfdSocket(options.pidfd_socket));
 
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
@@ -233,6 +235,12 @@ Result<int> Exec(const ExecOptions& options) {
   if (!answer.ok()) {
     (void)kernel::WaitExit(pidfd);
     return std::move(answer).error().AddContext("unable to start container process");
+  }
+  Result<> sent = SendPidfd(pidfd_socket, pidfd, "setns");
+  if (!sent.ok()) {
+    (void)kernel::SendSignal(pidfd, SIGKILL);
+    (void)kernel::WaitExit(pidfd);
+    return std::move(sent).error();
   }
   TRY(WritePidFile(options.pid_file, pid));
   if (options.detach) return 0;

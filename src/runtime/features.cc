@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `features` (runtime-spec features.md: only what this program really does) and `spec`.
+// `features` (runtime-spec features.md): only what this program really does.
 #include "kernel/capability_names.h"
 #include "kernel/mount_options.h"
 #include "runtime/operations.h"
@@ -38,21 +38,11 @@ Json SeccompFeatures() {
        {"supportedFlags", flags}});
 }
 
-Json Mount(const char* destination, const char* type, const char* source,
-           std::initializer_list<const char*> options) {
-  return Json::MakeObject({{"destination", destination},
-                           {"type", type},
-                           {"source", source},
-                           {"options", Strings(options)}});
-}
-
 }  // namespace
 
 Json Features() {
   Json options = Json::MakeArray();
   for (std::string_view option : kernel::KnownMountOptions()) {
-    // Parsed, and refused with an error: not a feature.
-    if (option == "tmpcopyup" || option == "idmap" || option == "ridmap") continue;
     options.Append(option);
   }
   Json capabilities = Json::MakeArray();
@@ -68,15 +58,16 @@ Json Features() {
        {"seccomp", SeccompFeatures()},
        {"apparmor", Enabled(true)},
        {"selinux", Enabled(true)},
-       {"intelRdt", Enabled(false)},
-       {"netDevices", Enabled(false)},
+       {"intelRdt",
+        Json::MakeObject({{"enabled", true}, {"schemata", true}, {"monitoring", true}})},
+       {"netDevices", Enabled(true)},
        {"memoryPolicy",
         Json::MakeObject(
             {{"modes", Strings({"MPOL_DEFAULT", "MPOL_PREFERRED", "MPOL_BIND", "MPOL_INTERLEAVE",
                                 "MPOL_LOCAL", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE"})},
              {"flags", Strings({"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES",
                                 "MPOL_F_STATIC_NODES"})}})},
-       {"mountExtensions", Json::MakeObject({{"idmap", Enabled(false)}})}});
+       {"mountExtensions", Json::MakeObject({{"idmap", Enabled(true)}})}});
   return Json::MakeObject(
       {{"ociVersionMin", "1.0.0"},
        {"ociVersionMax", std::string(oci::kRuntimeSpecVersion)},
@@ -88,53 +79,6 @@ Json Features() {
                                          {"org.gantry.root-fd", "1"},
                                          {"org.opencontainers.runc.checkpoint.enabled", "false"}})},
        {"potentiallyUnsafeConfigAnnotations", Json::MakeArray({"org.systemd.property."})}});
-}
-
-Json DefaultSpec() {
-  Json sets = Json::MakeObject();
-  for (const char* set : {"bounding", "effective", "permitted"}) {
-    sets.Set(set, Strings({"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"}));
-  }
-  Json process = Json::MakeObject(
-      {{"terminal", true},
-       {"user", Json::MakeObject({{"uid", 0}, {"gid", 0}})},
-       {"args", Strings({"sh"})},
-       {"env", Strings({"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                        "TERM=xterm"})},
-       {"cwd", "/"},
-       {"capabilities", std::move(sets)},
-       {"rlimits", Json::MakeArray({Json::MakeObject(
-                       {{"type", "RLIMIT_NOFILE"}, {"hard", 1024}, {"soft", 1024}})})},
-       {"noNewPrivileges", true}});
-  Json mounts = Json::MakeArray(
-      {Mount("/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}),
-       Mount("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}),
-       Mount("/dev/pts", "devpts", "devpts",
-             {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}),
-       Mount("/dev/shm", "tmpfs", "shm", {"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}),
-       Mount("/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}),
-       Mount("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", "ro"}),
-       Mount("/sys/fs/cgroup", "cgroup", "cgroup",
-             {"nosuid", "noexec", "nodev", "relatime", "ro"})});
-  Json namespaces = Json::MakeArray();
-  for (const char* type : {"pid", "network", "ipc", "uts", "mount", "cgroup"}) {
-    namespaces.Append(Json::MakeObject({{"type", type}}));
-  }
-  Json deny = Json::MakeObject({{"allow", false}, {"access", "rwm"}});
-  Json linux_section = Json::MakeObject(
-      {{"resources", Json::MakeObject({{"devices", Json::MakeArray({std::move(deny)})}})},
-       {"namespaces", std::move(namespaces)},
-       {"maskedPaths", Strings({"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys",
-                                "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-                                "/proc/sched_debug", "/sys/firmware", "/proc/scsi"})},
-       {"readonlyPaths",
-        Strings({"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"})}});
-  return Json::MakeObject({{"ociVersion", std::string(oci::kRuntimeSpecVersion)},
-                           {"process", std::move(process)},
-                           {"root", Json::MakeObject({{"path", "rootfs"}, {"readonly", true}})},
-                           {"hostname", "gantry"},
-                           {"mounts", std::move(mounts)},
-                           {"linux", std::move(linux_section)}});
 }
 
 }  // namespace gantry::runtime

@@ -17,14 +17,6 @@ namespace {
 // The kernel's PROC_USER_INIT_INO: the number of the first one is fixed.
 constexpr ino_t kFirstUserNamespace = 0xEFFFFFFDU;
 
-std::string MapLines(const std::vector<oci::IdMapping>& mappings) {
-  std::string lines;
-  for (const oci::IdMapping& mapping : mappings) {
-    lines += fmt::format("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
-  }
-  return lines;
-}
-
 // What the kernel lets anybody map: one id, their own.
 bool IsOnly(const std::vector<oci::IdMapping>& mappings, uint32_t own) {
   return mappings.size() == 1 && mappings[0].size == 1 && mappings[0].host_id == own;
@@ -70,6 +62,14 @@ Result<> RunHelper(const std::string& name, pid_t pid,
 
 }  // namespace
 
+std::string IdMapLines(const std::vector<oci::IdMapping>& mappings) {
+  std::string lines;
+  for (const oci::IdMapping& mapping : mappings) {
+    lines += fmt::format("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
+  }
+  return lines;
+}
+
 bool IsUnprivileged() {
   if (::geteuid() != 0) return true;
   struct stat info{};
@@ -83,7 +83,7 @@ Result<> WriteIdMaps(pid_t pid, const oci::LinuxPlatform& platform) {
   bool root = ::geteuid() == 0;
   std::string place = fmt::format("/proc/{}", pid);
   if (root || IsOnly(platform.uid_mappings, ::geteuid())) {
-    TRY(WriteFile(place + "/uid_map", MapLines(platform.uid_mappings)));
+    TRY(WriteFile(place + "/uid_map", IdMapLines(platform.uid_mappings)));
   } else {
     TRY(RunHelper("newuidmap", pid, platform.uid_mappings));
   }
@@ -92,7 +92,7 @@ Result<> WriteIdMaps(pid_t pid, const oci::LinuxPlatform& platform) {
   }
   // Else a user could leave a group that denies it something (user_namespaces(7)).
   if (!root) TRY(WriteFile(place + "/setgroups", "deny"));
-  return WriteFile(place + "/gid_map", MapLines(platform.gid_mappings));
+  return WriteFile(place + "/gid_map", IdMapLines(platform.gid_mappings));
 }
 
 }  // namespace gantry::runtime

@@ -7,6 +7,9 @@
 
 #include <sys/types.h>
 
+#include <string>
+#include <vector>
+
 #include "base/error.h"
 #include "oci/runtime_spec.h"
 
@@ -14,6 +17,9 @@ namespace gantry::runtime {
 
 // Not root, or root only of a user namespace.
 bool IsUnprivileged();
+
+// As a uid_map has them.
+std::string IdMapLines(const std::vector<oci::IdMapping>& mappings);
 
 // Writes /proc/PID/uid_map and gid_map.
 Result<> WriteIdMaps(pid_t pid, const oci::LinuxPlatform& platform);

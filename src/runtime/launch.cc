@@ -23,6 +23,9 @@
 #include "runtime/cgroup_setup.h"
 #include "runtime/child/hooks.h"
 #include "runtime/id_maps.h"
+#include "runtime/intel_rdt.h"
+#include "runtime/namespace_plan.h"
+#include "runtime/net_devices.h"
 #include "runtime/process_settings.h"
 #include "runtime/seccomp_filter.h"
 
@@ -33,68 +36,6 @@ using child::CreatePlan;
 using child::Received;
 
 constexpr auto kCleanUpTime = std::chrono::seconds(5);
-
-struct NamespaceKind {
-  std::string_view name;
-  int flag;
-};
-
-constexpr NamespaceKind kNamespaces[] = {
-    {"user", CLONE_NEWUSER},     {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},
-    {"network", CLONE_NEWNET},   {"pid", CLONE_NEWPID},   {"mount", CLONE_NEWNS},
-    {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME},
-};
-
-// How the child gets its namespaces: by clone3's flags, by joining, or (pid, time) by what the
-// parent has set for its next child.
-struct NamespacePlan {
-  uint64_t clone_flags = 0;
-  bool new_user = false;
-  bool new_pid = false;
-};
-
-Result<NamespacePlan> PlanNamespaces(const oci::Spec& spec, CreatePlan* plan) {
-  NamespacePlan out;
-  bool has_mount = false;
-  for (const NamespaceKind& kind : kNamespaces) {
-    for (const oci::Namespace& ns : spec.platform.namespaces) {
-      if (ns.type != kind.name) continue;
-      if (ns.type == "mount") has_mount = true;
-      if (!ns.path.empty()) {
-        if (kind.flag == CLONE_NEWUSER || kind.flag == CLONE_NEWNS) {
-          return Unimplemented("joining a {} namespace by path is not supported yet", ns.type);
-        }
-        UniqueFd fd = TRY(OpenFile(ns.path, O_RDONLY));
-        // These two take effect for the next child only.
-        if (kind.flag == CLONE_NEWPID || kind.flag == CLONE_NEWTIME) {
-          if (::setns(fd.get(), kind.flag) < 0) return ErrnoError("joining '{}'", ns.path);
-        } else {
-          plan->joins.push_back({std::move(fd), kind.flag, ns.path});
-        }
-      } else if (kind.flag == CLONE_NEWCGROUP) {
-        plan->unshare_cgroup_namespace = true;
-      } else if (kind.flag == CLONE_NEWTIME) {
-        if (::unshare(CLONE_NEWTIME) < 0) return ErrnoError("making a time namespace");
-      } else {
-        out.clone_flags |= static_cast<uint64_t>(kind.flag);
-        out.new_user |= kind.flag == CLONE_NEWUSER;
-        out.new_pid |= kind.flag == CLONE_NEWPID;
-      }
-    }
-  }
-  if (!has_mount) return InvalidArgument("linux.namespaces: a mount namespace is needed");
-  return out;
-}
-
-Result<> SetTimeOffsets(const oci::LinuxPlatform& platform) {
-  if (platform.time_offsets.empty()) return {};
-  std::string lines;
-  for (const auto& [clock, offset] : platform.time_offsets) {
-    lines += fmt::format("{} {} {}\n", clock, offset.secs, offset.nanosecs);
-  }
-  TRY_WITH(WriteFile("/proc/self/timens_offsets", lines), "linux.timeOffsets");
-  return {};
-}
 
 // A socket named ROOT/ID/gate; by the directory's descriptor, since sun_path is short.
 Result<UniqueFd> MakeGate(const StateDirectory& directory) {
@@ -119,11 +60,13 @@ Result<> RunParentHooks(const Launched& launched) {
 }
 
 // From clone3 to the answer.
-Result<> Converse(const Launched& launched, BorrowedFd channel, const CreatePlan& plan, Gate gate) {
-  if (plan.wait_for_maps) {
-    TRY_WITH(WriteIdMaps(launched.state.pid, launched.spec.platform), "mapping ids");
-  }
-  if (plan.wait_for_maps || plan.wait_for_scope) {
+Result<> Converse(const Launched& launched, BorrowedFd channel, const CreatePlan& plan,
+                  const NamespacePlan& namespaces, Gate gate) {
+  const oci::LinuxPlatform& platform = launched.spec.platform;
+  if (plan.wait_for_parent) {
+    if (namespaces.new_user) TRY_WITH(WriteIdMaps(launched.state.pid, platform), "mapping ids");
+    TRY(MoveNetDevices(platform, plan, launched.state.pid));
+    TRY_WITH(JoinRdtGroup(launched.state.rdt, launched.state.pid), "linux.intelRdt");
     TRY(child::SendMessage(channel, child::Message::kGo));
   }
   for (;;) {
@@ -175,7 +118,8 @@ Result<> FillPlan(const CreateOptions& options, oci::Spec* spec, CreatePlan* pla
   plan->bundle = options.bundle.path;
   plan->no_pivot = options.no_pivot;
   plan->parent_hooks = !spec->hooks.prestart.empty() || !spec->hooks.create_runtime.empty();
-  TRY(RefuseUnsupported(spec->platform));
+  TRY(CheckLabels(spec->platform));
+  TRY(CheckNetDevices(spec->platform));
   TRY(FillProcessSettings(spec->platform, &plan->process));
   TRY(CheckTerminal(*spec, *plan));
   TRY(TakeRoot(options, plan));
@@ -193,45 +137,61 @@ Result<ContainerState> FirstState(const CreateOptions& options, const oci::Spec&
   state.annotations = spec.annotations;
   state.no_new_keyring = options.no_new_keyring;
   TRY(ChooseContainerCgroups(options, spec, &state));
+  if (spec.platform.intel_rdt) {
+    std::string resctrl = TRY_WITH(FindResctrl(), "linux.intelRdt");
+    state.rdt =
+        TRY_WITH(PlanRdtGroup(resctrl, *spec.platform.intel_rdt, options.id), "linux.intelRdt");
+  }
   return state;
 }
 
-Result<> PrepareNamespaces(const oci::Spec& spec, CreatePlan* plan, ContainerState* state,
-                           uint64_t* clone_flags) {
+Result<NamespacePlan> PrepareNamespaces(const oci::Spec& spec, CreatePlan* plan,
+                                        ContainerState* state) {
   NamespacePlan namespaces = TRY(PlanNamespaces(spec, plan));
   TRY(SetTimeOffsets(spec.platform));
-  plan->wait_for_maps = plan->process.in_user_namespace = namespaces.new_user;
-  state->user_namespace = namespaces.new_user;
+  TRY(MapMounts(spec, namespaces, plan));
+  plan->process.in_user_namespace = namespaces.in_user();
+  plan->user_namespace_joined = namespaces.user.valid();
+  // A stage's child must not have ended before it is looked at.
+  plan->wait_for_parent = namespaces.new_user || namespaces.staged || plan->wait_for_scope ||
+                          !spec.platform.net_devices.empty() || spec.platform.intel_rdt;
+  state->user_namespace = namespaces.in_user();
   state->new_pid_namespace = namespaces.new_pid;
-  *clone_flags = namespaces.clone_flags;
-  return {};
+  return namespaces;
 }
 
 // The child's end of `channel` is in the plan; `lock` must not live on in the child, since flock(2)
 // lasts as long as any copy of its descriptor.
-Result<UniqueFd> Fork(CreatePlan* plan, uint64_t namespaces, UniqueFd* channel, UniqueFd* lock,
-                      ContainerState* state) {
-  int pidfd = -1;
-  clone_args args{};
-  args.flags = CLONE_PIDFD | namespaces;
-  args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
-  args.exit_signal = SIGCHLD;
+Result<UniqueFd> Fork(CreatePlan* plan, const NamespacePlan& namespaces, UniqueFd* channel,
+                      UniqueFd* lock, ContainerState* state) {
   UniqueFd cgroup;
   if (state->cgroups.directories.empty()) {
     // Without cgroups of its own, or moved into them later.
   } else if (state->cgroups.unified) {
     cgroup = TRY(OpenFile(state->cgroups.Main(), O_RDONLY | O_DIRECTORY));
-    args.flags |= CLONE_INTO_CGROUP;
-    args.cgroup = static_cast<uint64_t>(cgroup.get());
   } else {
     plan->process.cgroup_tasks = TRY(OpenTasks(state->cgroups));
   }
-  pid_t pid = kernel::CloneFork(&args);
-  if (pid < 0) return ErrnoErrorOf(-pid, "making the container's process");
-  if (pid == 0) {
-    channel->Reset();
-    lock->Reset();
-    child::RunCreated(plan);
+  int pidfd = -1;
+  pid_t pid = -1;
+  if (namespaces.staged) {
+    pid = TRY(ForkByStage(plan, namespaces, channel, lock, cgroup));
+  } else {
+    clone_args args{};
+    args.flags = CLONE_PIDFD | namespaces.clone_flags;
+    args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
+    args.exit_signal = SIGCHLD;
+    if (cgroup.valid()) {
+      args.flags |= CLONE_INTO_CGROUP;
+      args.cgroup = static_cast<uint64_t>(cgroup.get());
+    }
+    pid = kernel::CloneFork(&args);
+    if (pid < 0) return ErrnoErrorOf(-pid, "making the container's process");
+    if (pid == 0) {
+      channel->Reset();
+      lock->Reset();
+      child::RunCreated(plan);
+    }
   }
   UniqueFd process(pidfd);
   plan->process.channel.Reset();
@@ -240,6 +200,7 @@ Result<UniqueFd> Fork(CreatePlan* plan, uint64_t namespaces, UniqueFd* channel, 
   state->pid = pid;
   std::optional<kernel::ProcessStat> stat = kernel::ReadProcessStat(pid);
   if (stat) state->start_time = stat->start_time;
+  if (!process.valid()) process = TRY(kernel::OpenProcess(pid, state->start_time));
   return process;
 }
 
@@ -262,12 +223,26 @@ Result<> WritePidFile(const std::string& path, pid_t pid) {
   return {};
 }
 
+Result<UniqueFd> ConnectPidfdSocket(const std::string& path) {
+  if (path.empty()) return UniqueFd();
+  return TRY_WITH(kernel::ConnectUnix(path), "pidfd socket");
+}
+
+Result<> SendPidfd(BorrowedFd socket, BorrowedFd pidfd, std::string_view kind) {
+  if (!socket.valid()) return {};
+  TRY_WITH(kernel::SendDescriptor(socket, pidfd, kind), "sending the pidfd");
+  return {};
+}
+
 Result<child::SeccompProgram> PrepareSeccomp(const oci::Spec& spec) {
   child::SeccompProgram program;
   if (!spec.platform.seccomp) return program;
   const oci::Seccomp& seccomp = *spec.platform.seccomp;
   program = TRY_WITH(CompileSeccomp(seccomp), "linux.seccomp");
-  if (!seccomp.listener_path.empty()) {
+  if (!seccomp.listener_metadata.empty() && seccomp.listener_path.empty()) {
+    return InvalidArgument("linux.seccomp.listenerMetadata: there is no listenerPath");
+  }
+  if (program.notifies) {
     program.listener_socket =
         TRY_WITH(kernel::ConnectUnix(seccomp.listener_path), "linux.seccomp.listenerPath");
     program.listener_metadata = seccomp.listener_metadata;
@@ -285,8 +260,10 @@ Result<Bundle> LoadBundle(const std::string& path) {
   return bundle;
 }
 
-Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socket) {
-  Launched launched;
+namespace {
+
+Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd console_socket) {
+  Launched& launched = *out;
   ContainerState& state = launched.state;
   launched.spec = options.bundle.spec;
   oci::Spec& spec = launched.spec;
@@ -296,6 +273,7 @@ Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socke
   }
   CreatePlan plan;
   plan.process.console_socket = std::move(console_socket);
+  UniqueFd pidfd_socket = TRY(ConnectPidfdSocket(options.pidfd_socket));
   TRY(FillPlan(options, &spec, &plan));
   state = TRY(FirstState(options, spec, plan));
 
@@ -314,9 +292,12 @@ Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socke
   plan.cgroup_unified = state.cgroups.unified;
   plan.wait_for_scope = !state.scope.empty();
 
-  uint64_t clone_flags = 0;
-  TRY(PrepareNamespaces(spec, &plan, &state, &clone_flags));
-  plan.hook_state = StateJson(state, Status::kCreating).Dump();
+  if (spec.platform.intel_rdt) {
+    TRY_WITH(MakeRdtGroup(state.rdt, *spec.platform.intel_rdt), "linux.intelRdt");
+    undo.Push([&] { (void)RemoveRdtGroup(state.rdt); });
+  }
+  NamespacePlan namespaces = TRY(PrepareNamespaces(spec, &plan, &state));
+  plan.process.container_state = StateJson(state, Status::kCreating).Dump();
   if (gate == Gate::kClosed) plan.gate = TRY(MakeGate(directory));
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
@@ -324,21 +305,36 @@ Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socke
   }
   UniqueFd channel(ends[0]);
   plan.process.channel = UniqueFd(ends[1]);
-  launched.pidfd = TRY(Fork(&plan, clone_flags, &channel, &lock, &state));
+  launched.pidfd = TRY(Fork(&plan, namespaces, &channel, &lock, &state));
   undo.Push([&] {
     (void)kernel::SendSignal(launched.pidfd, SIGKILL);
     (void)kernel::WaitExit(launched.pidfd);
   });
   TRY(directory.Save(state));
+  TRY(SendPidfd(pidfd_socket, launched.pidfd, "standard"));
   if (plan.wait_for_scope) {
     undo.Push([&] { (void)RemoveContainerCgroups(state, kCleanUpTime); });
     TRY(MakeContainerScope(spec, &state));
     TRY(directory.Save(state));
   }
-  TRY_WITH(Converse(launched, channel, plan, gate), "unable to start container process");
+  TRY_WITH(Converse(launched, channel, plan, namespaces, gate),
+           "unable to start container process");
   TRY(WritePidFile(options.pid_file, state.pid));
   undo.Commit();
-  return launched;
+  return {};
+}
+
+}  // namespace
+
+Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socket) {
+  Launched launched;
+  Result<> done = LaunchInto(&launched, std::move(options), gate, std::move(console_socket));
+  if (done.ok()) return launched;
+  // There was a container, and it is destroyed: lifecycle steps 3 to 5 go on at 12.
+  if (launched.state.pid != 0) {
+    child::RunPoststopHooks(launched.spec, StateJson(launched.state, Status::kStopped).Dump());
+  }
+  return std::move(done).error();
 }
 
 }  // namespace gantry::runtime

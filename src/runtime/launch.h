@@ -32,6 +32,11 @@ Result<child::SeccompProgram> PrepareSeccomp(const oci::Spec& spec);
 
 Result<> WritePidFile(const std::string& path, pid_t pid);
 
+// --pidfd-socket: a connection made before there is a process, and the process sent over it with
+// `kind`, "standard" or "setns", as runc calls a container's first process and one that joins.
+Result<UniqueFd> ConnectPidfdSocket(const std::string& path);
+Result<> SendPidfd(BorrowedFd socket, BorrowedFd pidfd, std::string_view kind);
+
 // LISTEN_FDS of our environment counts as preserved descriptors, and is handed on.
 unsigned PreservedFds(unsigned asked, std::vector<std::string>* environment);
 

@@ -4,6 +4,8 @@
 // the texts that callers match ("container does not exist", "container not running", …).
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -33,6 +35,7 @@ struct CreateOptions {
   Bundle bundle;
   std::string pid_file;
   std::string console_socket;
+  std::string pidfd_socket;  // gets a pidfd of the container's process
   bool no_pivot = false;
   bool no_new_keyring = false;
   unsigned preserve_fds = 0;
@@ -60,6 +63,7 @@ struct ExecOptions {
   oci::Process process;
   std::string pid_file;
   std::string console_socket;
+  std::string pidfd_socket;  // gets a pidfd of the process
   // "PATH" or, on v1, "CONTROLLER,…:PATH": below the container's own cgroup, where it must be.
   std::vector<std::string> sub_cgroups;
   unsigned preserve_fds = 0;
@@ -77,15 +81,27 @@ Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode)
 
 Result<> Pause(const std::string& root, const std::string& id);
 Result<> Resume(const std::string& root, const std::string& id);
-Result<> Update(const std::string& root, const std::string& id, const oci::Resources& resources);
+
+// What `update` changes of linux.intelRdt; empty: unchanged.
+struct CacheUpdate {
+  std::string l3_cache_schema;
+  std::string mem_bw_schema;
+};
+Result<> Update(const std::string& root, const std::string& id, const oci::Resources& resources,
+                const CacheUpdate& cache);
 
 // As `state` prints it.
 Result<formats::Json> State(const std::string& root, const std::string& id);
 Result<std::vector<pid_t>> Processes(const std::string& root, const std::string& id);
 // One record of `events --stats`.
 Result<formats::Json> Stats(const std::string& root, const std::string& id);
+using EventPrinter = std::function<Result<>(const formats::Json& record)>;
+// Statistics at each interval and kills for lack of memory, until the container ends.
+Result<> Events(const std::string& root, const std::string& id, std::chrono::milliseconds interval,
+                const EventPrinter& print);
 formats::Json Features();
-// What `spec` writes.
+// What `spec` writes, and `spec --rootless`: for the calling user alone.
 formats::Json DefaultSpec();
+formats::Json RootlessSpec();
 
 }  // namespace gantry::runtime

@@ -6,6 +6,8 @@
 
 #include <charconv>
 
+#include "base/io.h"
+
 namespace gantry::runtime {
 namespace {
 
@@ -81,13 +83,9 @@ Result<std::vector<unsigned long>> ParseNumberList(std::string_view text, std::s
   }
 }
 
-Result<> RefuseUnsupported(const oci::LinuxPlatform& platform) {
-  if (!platform.net_devices.empty()) {
-    return Unimplemented("linux.netDevices: moving network devices is not supported");
-  }
-  if (platform.intel_rdt) return Unimplemented("linux.intelRdt: resctrl is not supported");
-  if (!platform.mount_label.empty()) {
-    return Unimplemented("linux.mountLabel: SELinux labels of mounts are not supported");
+Result<> CheckLabels(const oci::LinuxPlatform& platform) {
+  if (!platform.mount_label.empty() && !PathExists("/sys/fs/selinux/enforce")) {
+    return FailedPrecondition("linux.mountLabel: this kernel has no SELinux");
   }
   return {};
 }

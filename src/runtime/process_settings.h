@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Members of config.json that become plain numbers for the child (personality, memory policy,
-// processors), and those that this program refuses, since less than what was asked for must never
-// be given in silence. Pure; called by create and exec in the parent; any thread.
+// processors), and labels that this kernel does not know, since less than what was asked for must
+// never be given in silence. Called by create and exec in the parent; any thread.
 #pragma once
 
 #include <string_view>
@@ -14,7 +14,7 @@
 
 namespace gantry::runtime {
 
-Result<> RefuseUnsupported(const oci::LinuxPlatform& platform);
+Result<> CheckLabels(const oci::LinuxPlatform& platform);
 
 Result<> FillProcessSettings(const oci::LinuxPlatform& platform, child::ProcessPlan* plan);
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/io.h"
+
 namespace gantry::runtime {
 namespace {
 
@@ -32,17 +34,11 @@ TEST(ProcessSettings, PersonalityAndMemoryPolicy) {
   EXPECT_FALSE(FillProcessSettings(platform, &plan).ok());
 }
 
-TEST(ProcessSettings, WhatIsNotThereIsRefused) {
+TEST(ProcessSettings, LabelsNeedTheirKernel) {
   oci::LinuxPlatform platform;
-  EXPECT_TRUE(RefuseUnsupported(platform).ok());
+  EXPECT_TRUE(CheckLabels(platform).ok());
   platform.mount_label = "system_u:object_r:container_file_t:s0";
-  EXPECT_EQ(RefuseUnsupported(platform).error().kind(), ErrorKind::kUnimplemented);
-  platform.mount_label.clear();
-  platform.net_devices["eth0"] = {};
-  EXPECT_FALSE(RefuseUnsupported(platform).ok());
-  platform.net_devices.clear();
-  platform.intel_rdt.emplace();
-  EXPECT_FALSE(RefuseUnsupported(platform).ok());
+  EXPECT_EQ(CheckLabels(platform).ok(), PathExists("/sys/fs/selinux/enforce"));
 }
 
 }  // namespace

@@ -7,8 +7,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <deque>
 #include <map>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "runtime/syscall_names.h"
@@ -37,15 +39,20 @@ struct Rule {
   uint32_t action;
 };
 
-// What happens to one call: an action at once, or rules and then the default.
-struct Verdict {
+// What one entry of the specification says about one call: an action at once, rules, or (neither)
+// that the profile knows the call and leaves it to the default.
+struct Saying {
+  uint32_t number;
   std::optional<uint32_t> action;
-  std::vector<Rule> rules;
+  const std::vector<Rule>* rules;
 };
 
 struct Profile {
   uint32_t default_action = 0;
-  std::map<Architecture, std::map<uint32_t, Verdict>> calls;
+  // In the order of the specification; the profile is compiled at every start of a container, so
+  // these are plain vectors and not maps of maps.
+  std::map<Architecture, std::vector<Saying>> calls;
+  std::deque<std::vector<Rule>> rules;  // what `calls` points to
 };
 
 sock_filter Statement(int code, uint32_t k) { return {static_cast<uint16_t>(code), 0, 0, k}; }
@@ -58,25 +65,44 @@ sock_filter Load(size_t offset) {
   return Statement(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(offset));
 }
 
-void Append(Code* out, const Code& more) { out->insert(out->end(), more.begin(), more.end()); }
+// A program from its last instruction to its first: a jump only goes forwards, so what it passes
+// over is always there already.
+class Assembler {
+ public:
+  void Put(sock_filter instruction) { reversed_.push_back(instruction); }
+  void Put(const Code& code) { reversed_.insert(reversed_.end(), code.rbegin(), code.rend()); }
+  size_t size() const { return reversed_.size(); }
 
-// `test` true: falls through to `yes`; false: `no`. Long ways need an unconditional jump, since a
-// condition reaches 255 instructions only.
-Code Branch(int test, uint32_t k, const Code& yes, const Code& no) {
-  Code out;
-  if (yes.size() <= 255) {
-    out.push_back(Jump(test, k, 0, yes.size()));
-  } else {
-    out.push_back(Jump(test, k, 1, 0));
-    out.push_back(Statement(BPF_JMP | BPF_JA, static_cast<uint32_t>(yes.size())));
+  // `test` true: falls through to what `yes` puts; false: to what `no` puts. Long ways need an
+  // unconditional jump, since a condition reaches 255 instructions only.
+  template <typename Yes, typename No>
+  void Branch(int test, uint32_t k, Yes yes, No no) {
+    no();
+    size_t before = size();
+    yes();
+    size_t length = size() - before;
+    if (length <= 255) {
+      Put(Jump(test, k, 0, length));
+    } else {
+      Put(Statement(BPF_JMP | BPF_JA, static_cast<uint32_t>(length)));
+      Put(Jump(test, k, 1, 0));
+    }
   }
-  Append(&out, yes);
-  Append(&out, no);
-  return out;
-}
+
+  Code Take() && {
+    std::reverse(reversed_.begin(), reversed_.end());
+    return std::move(reversed_);
+  }
+
+ private:
+  Code reversed_;
+};
 
 Result<uint32_t> ActionValue(const std::string& name, std::optional<uint32_t> errno_ret) {
   uint32_t data = errno_ret.value_or(EPERM);
+  if (errno_ret && name != "SCMP_ACT_ERRNO" && name != "SCMP_ACT_TRACE") {
+    return InvalidArgument("action '{}' has no errnoRet", name);
+  }
   if (data > SECCOMP_RET_DATA) return InvalidArgument("errnoRet {} is too large", data);
   if (name == "SCMP_ACT_ALLOW") return SECCOMP_RET_ALLOW;
   if (name == "SCMP_ACT_ERRNO") return SECCOMP_RET_ERRNO | data;
@@ -112,17 +138,6 @@ std::vector<Rule> RulesOf(const oci::SeccompSyscall& call, uint32_t action) {
     rules.back().conditions.push_back({arg.index, arg.value, arg.value_two, arg.op});
   }
   return rules;
-}
-
-// An unconditional entry wins over conditional ones wherever it stands, as in libseccomp.
-void AddCall(std::map<uint32_t, Verdict>* calls, uint32_t number, const std::vector<Rule>& rules,
-             uint32_t action) {
-  Verdict& verdict = (*calls)[number];
-  if (rules.empty()) {
-    if (!verdict.action) verdict.action = action;
-  } else {
-    verdict.rules.insert(verdict.rules.end(), rules.begin(), rules.end());
-  }
 }
 
 // On x86 these also come as one call with the kind in its first argument (socketcall(2), ipc(2)).
@@ -166,11 +181,14 @@ constexpr Multiplexed kMultiplexed[] = {
     {"shmctl", "ipc", 24},
 };
 
-void AddMultiplexed(std::map<uint32_t, Verdict>* calls, std::string_view name, uint32_t action) {
+void AddMultiplexed(std::string_view name, uint32_t action, Profile* profile) {
   for (const Multiplexed& entry : kMultiplexed) {
     if (entry.name != name) continue;
-    std::optional<uint32_t> number = SyscallNumber(entry.through, Architecture::kX86);
-    if (number) AddCall(calls, *number, {{{{0, entry.kind, 0, "SCMP_CMP_EQ"}}, action}}, action);
+    const SyscallNumbers* call = FindSyscall(entry.through);
+    std::optional<uint32_t> number = call ? call->On(Architecture::kX86) : std::nullopt;
+    if (!number) continue;
+    profile->rules.push_back({{{{0, entry.kind, 0, "SCMP_CMP_EQ"}}, action}});
+    profile->calls[Architecture::kX86].push_back({*number, {}, &profile->rules.back()});
   }
 }
 
@@ -180,17 +198,22 @@ Result<> AddEntry(const oci::SeccompSyscall& call, Profile* profile) {
     TRY(CheckOperator(arg.op));
     if (arg.index > 5) return InvalidArgument("argument index {} is above 5", arg.index);
   }
-  std::vector<Rule> rules = RulesOf(call, action);
+  // What the profile names is known to it, even where it says no more than the default.
+  bool is_default = action == profile->default_action;
+  const std::vector<Rule>* rules = nullptr;
+  if (!call.args.empty() && !is_default) {
+    rules = &profile->rules.emplace_back(RulesOf(call, action));
+  }
+  std::optional<uint32_t> at_once;
+  if (call.args.empty() && !is_default) at_once = action;
   for (const std::string& name : call.names) {
+    const SyscallNumbers* known = FindSyscall(name);
     for (auto& [architecture, calls] : profile->calls) {
-      // What the profile names is known to it, even where it says no more than the default.
-      std::optional<uint32_t> number = SyscallNumber(name, architecture);
-      if (number && action == profile->default_action) calls.try_emplace(*number);
-      if (action == profile->default_action) continue;
-      if (number) AddCall(&calls, *number, rules, action);
-      if (architecture == Architecture::kX86 && rules.empty()) {
-        AddMultiplexed(&calls, name, action);
-      }
+      std::optional<uint32_t> number = known ? known->On(architecture) : std::nullopt;
+      if (number) calls.push_back({*number, at_once, rules});
+    }
+    if (at_once && profile->calls.contains(Architecture::kX86)) {
+      AddMultiplexed(name, action, profile);
     }
   }
   return {};
@@ -258,89 +281,118 @@ Code CompileRule(const Rule& rule, bool wide) {
   return out;
 }
 
-Code CompileVerdict(const Verdict& verdict, uint32_t default_action, bool wide) {
-  if (verdict.action) return {Return(*verdict.action)};
-  Code out;
-  for (const Rule& rule : verdict.rules) Append(&out, CompileRule(rule, wide));
-  out.push_back(Return(default_action));
-  return out;
-}
-
-// Numbers from `first` up to the next range's have this code.
+// Numbers from `first` up to the next range's have this action, or, when `code` is not empty, this
+// code.
 struct Range {
   uint32_t first;
+  uint32_t action;
   Code code;
 };
 
-bool Same(const Code& a, const Code& b) {
-  return a.size() == 1 && b.size() == 1 && a[0].k == b[0].k;
+// All that is said about one call. An unconditional entry wins over conditional ones wherever it
+// stands, and the first of these over later ones, as in libseccomp.
+Range RangeOf(const Saying* begin, const Saying* end, uint32_t default_action, bool wide) {
+  Range range{begin->number, default_action, {}};
+  for (const Saying* at = begin; at != end; ++at) {
+    if (at->action) return {begin->number, *at->action, {}};
+  }
+  for (const Saying* at = begin; at != end; ++at) {
+    if (at->rules == nullptr) continue;
+    for (const Rule& rule : *at->rules) {
+      Code compiled = CompileRule(rule, wide);
+      range.code.insert(range.code.end(), compiled.begin(), compiled.end());
+    }
+  }
+  if (!range.code.empty()) range.code.push_back(Return(default_action));
+  return range;
 }
 
-std::vector<Range> RangesOf(const std::map<uint32_t, Verdict>& calls, uint32_t base,
-                            uint32_t default_action, uint32_t beyond, bool wide) {
+std::vector<Range> RangesOf(std::vector<Saying>* calls, uint32_t base, uint32_t default_action,
+                            uint32_t beyond, bool wide) {
+  std::stable_sort(calls->begin(), calls->end(),
+                   [](const Saying& a, const Saying& b) { return a.number < b.number; });
   std::vector<Range> ranges;
-  auto add = [&](uint32_t first, Code code) {
-    if (!ranges.empty() && Same(ranges.back().code, code)) return;
-    ranges.push_back({first, std::move(code)});
+  auto add = [&](Range range) {
+    bool same = !ranges.empty() && ranges.back().code.empty() && range.code.empty() &&
+                ranges.back().action == range.action;
+    if (!same) ranges.push_back(std::move(range));
   };
   uint32_t next = base;
-  for (const auto& [number, verdict] : calls) {
-    if (number > next || ranges.empty()) {
-      if (number > next) add(next, {Return(default_action)});
-    }
-    add(number, CompileVerdict(verdict, default_action, wide));
-    next = number + 1;
+  const Saying* end = calls->data() + calls->size();
+  for (const Saying* at = calls->data(); at != end;) {
+    const Saying* after = at;
+    while (after != end && after->number == at->number) ++after;
+    if (at->number > next) add({next, default_action, {}});
+    add(RangeOf(at, after, default_action, wide));
+    next = at->number + 1;
+    at = after;
   }
-  add(next, {Return(beyond)});
+  add({next, beyond, {}});
   return ranges;
 }
 
-Code Tree(const std::vector<Range>& ranges, size_t begin, size_t end) {
-  if (end - begin == 1) return ranges[begin].code;
+void PutTree(const std::vector<Range>& ranges, size_t begin, size_t end, Assembler* out) {
+  if (end - begin == 1) {
+    const Range& range = ranges[begin];
+    return range.code.empty() ? out->Put(Return(range.action)) : out->Put(range.code);
+  }
   size_t middle = begin + (end - begin) / 2;
-  return Branch(BPF_JGE, ranges[middle].first, Tree(ranges, middle, end),
-                Tree(ranges, begin, middle));
+  out->Branch(
+      BPF_JGE, ranges[middle].first, [&] { PutTree(ranges, middle, end, out); },
+      [&] { PutTree(ranges, begin, middle, out); });
 }
 
 // After the number was loaded.
-Code CompileArchitecture(const Profile& profile, Architecture architecture) {
-  auto found = profile.calls.find(architecture);
-  if (found == profile.calls.end()) return {Return(SECCOMP_RET_KILL_THREAD)};
+void PutArchitecture(Profile* profile, Architecture architecture, Assembler* out) {
+  auto found = profile->calls.find(architecture);
+  if (found == profile->calls.end()) return out->Put(Return(SECCOMP_RET_KILL_THREAD));
   // x32's arguments count as 32 bits wide too, as for libseccomp.
   bool wide = architecture == Architecture::kX86_64 || architecture == Architecture::kArm64;
   uint32_t base = architecture == Architecture::kX32 ? kX32Bit : 0;
-  uint32_t kind = profile.default_action & SECCOMP_RET_ACTION_FULL;
+  uint32_t kind = profile->default_action & SECCOMP_RET_ACTION_FULL;
   bool denies = kind == SECCOMP_RET_ERRNO || kind == SECCOMP_RET_KILL_THREAD ||
                 kind == SECCOMP_RET_KILL_PROCESS || kind == SECCOMP_RET_TRAP;
   uint32_t beyond = denies && !found->second.empty() ? uint32_t{SECCOMP_RET_ERRNO} | ENOSYS
-                                                     : profile.default_action;
-  std::vector<Range> ranges = RangesOf(found->second, base, profile.default_action, beyond, wide);
-  return Tree(ranges, 0, ranges.size());
+                                                     : profile->default_action;
+  std::vector<Range> ranges = RangesOf(&found->second, base, profile->default_action, beyond, wide);
+  PutTree(ranges, 0, ranges.size(), out);
 }
 
-Code CompileProfile(const Profile& profile) {
-  Code out = {Load(offsetof(seccomp_data, arch))};
-  Code rest = {Return(SECCOMP_RET_KILL_THREAD)};
-  // Built from the last to the first, each with all later ones as its other way.
-  for (Architecture architecture :
-       {Architecture::kArm, Architecture::kArm64, Architecture::kX86, Architecture::kX86_64}) {
-    if (!profile.calls.contains(architecture)) continue;
-    Code block = {Load(offsetof(seccomp_data, nr))};
-    Code calls = CompileArchitecture(profile, architecture);
-    if (architecture == Architecture::kX86_64) {
-      calls = Branch(BPF_JGE, kX32Bit, CompileArchitecture(profile, Architecture::kX32), calls);
-    }
-    Append(&block, calls);
-    rest = Branch(BPF_JEQ, AuditValue(architecture), block, rest);
+void PutCalls(Profile* profile, Architecture architecture, Assembler* out) {
+  auto calls = [&] { PutArchitecture(profile, architecture, out); };
+  if (architecture == Architecture::kX86_64) {
+    out->Branch(
+        BPF_JGE, kX32Bit, [&] { PutArchitecture(profile, Architecture::kX32, out); }, calls);
+  } else {
+    calls();
   }
-  Append(&out, rest);
-  return out;
+  out->Put(Load(offsetof(seccomp_data, nr)));
+}
+
+void PutProfile(Profile* profile, std::span<const Architecture> architectures, Assembler* out) {
+  if (architectures.empty()) return out->Put(Return(SECCOMP_RET_KILL_THREAD));
+  Architecture architecture = architectures.front();
+  auto rest = [&] { PutProfile(profile, architectures.subspan(1), out); };
+  if (!profile->calls.contains(architecture)) return rest();
+  out->Branch(
+      BPF_JEQ, AuditValue(architecture), [&] { PutCalls(profile, architecture, out); }, rest);
+}
+
+Code CompileProfile(Profile* profile) {
+  constexpr Architecture kOrder[] = {Architecture::kX86_64, Architecture::kX86,
+                                     Architecture::kArm64, Architecture::kArm};
+  Assembler out;
+  PutProfile(profile, kOrder, &out);
+  out.Put(Load(offsetof(seccomp_data, arch)));
+  return std::move(out).Take();
 }
 
 bool IsOfThisMachine(Architecture architecture) {
   bool arm = architecture == Architecture::kArm64 || architecture == Architecture::kArm;
   return arm == (NativeArchitecture() == Architecture::kArm64);
 }
+
+constexpr unsigned kWaitKillable = 1U << 5;  // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, 5.19
 
 Result<unsigned> FlagsOf(const oci::Seccomp& seccomp) {
   // Without flags the speculation mitigation is left to the program (as runc does since 1.1).
@@ -354,7 +406,7 @@ Result<unsigned> FlagsOf(const oci::Seccomp& seccomp) {
     } else if (flag == "SECCOMP_FILTER_FLAG_SPEC_ALLOW") {
       flags |= SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     } else if (flag == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV") {
-      flags |= 1U << 5;
+      flags |= kWaitKillable;
     } else {
       return InvalidArgument("unknown flag '{}'", flag);
     }
@@ -373,7 +425,7 @@ Result<child::SeccompProgram> CompileSeccomp(const oci::Seccomp& seccomp) {
     // What this kernel cannot run needs no rules.
     if (architecture && IsOfThisMachine(*architecture)) profile.calls[*architecture];
   }
-  bool notifies = false;
+  bool notifies = seccomp.default_action == "SCMP_ACT_NOTIFY";
   for (size_t i = 0; i < seccomp.syscalls.size(); ++i) {
     TRY_WITH(AddEntry(seccomp.syscalls[i], &profile), "syscalls[{}]", i);
     notifies |= seccomp.syscalls[i].action == "SCMP_ACT_NOTIFY";
@@ -383,7 +435,10 @@ Result<child::SeccompProgram> CompileSeccomp(const oci::Seccomp& seccomp) {
   }
   child::SeccompProgram program;
   program.flags = TRY(FlagsOf(seccomp));
-  program.filter = CompileProfile(profile);
+  program.notifies = notifies;
+  // It says how long a call waits for the listener, and the kernel refuses it without one.
+  if (!notifies) program.flags &= ~kWaitKillable;
+  program.filter = CompileProfile(&profile);
   if (program.filter.size() > kMaxProgram) {
     return MakeError(ErrorKind::kResourceExhausted, "the filter has {} instructions, more than {}",
                      program.filter.size(), kMaxProgram);

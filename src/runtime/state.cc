@@ -86,6 +86,11 @@ Result<> StateDirectory::Save(const ContainerState& state) const {
       {"noNewKeyring", state.no_new_keyring},
       {"annotations", Json(state.annotations)},
   });
+  if (!state.rdt.directory.empty()) {
+    json.Set("rdt", Json::MakeObject({{"directory", state.rdt.directory},
+                                      {"monitor", state.rdt.monitor},
+                                      {"ours", state.rdt.is_ours}}));
+  }
   return ReplaceFile(path_ + "/state.json", json.Dump(), 0600);
 }
 
@@ -117,6 +122,11 @@ Result<ContainerState> StateDirectory::Load() const {
   reader.Field("newPidNamespace", &state.new_pid_namespace);
   reader.Field("noNewKeyring", &state.no_new_keyring);
   reader.Field("annotations", &state.annotations);
+  reader.Object("rdt", [&](JsonReader& rdt) {
+    rdt.Field("directory", &state.rdt.directory);
+    rdt.Field("monitor", &state.rdt.monitor);
+    rdt.Field("ours", &state.rdt.is_ours);
+  });
   TRY(reader.Finish());
   state.created = FromUnixNanos(created);
   return state;

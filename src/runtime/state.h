@@ -17,6 +17,7 @@
 #include "formats/json.h"
 #include "kernel/cgroups.h"
 #include "oci/runtime_spec.h"
+#include "runtime/intel_rdt.h"
 
 namespace gantry::runtime {
 
@@ -36,6 +37,7 @@ struct ContainerState {
   bool user_namespace = false;
   bool new_pid_namespace = true;
   bool no_new_keyring = false;
+  RdtGroup rdt;
   std::map<std::string, std::string> annotations;
 };
 

@@ -9,12 +9,7 @@
 namespace gantry::runtime {
 namespace {
 
-struct Entry {
-  std::string_view name;
-  int numbers[5];
-};
-
-constexpr Entry kTable[] = {
+constexpr SyscallNumbers kTable[] = {
 #include <syscall_table.inc>  // made by tools/syscall_table
 };
 
@@ -52,15 +47,12 @@ uint32_t AuditValue(Architecture architecture) {
   return 0;
 }
 
-std::optional<uint32_t> SyscallNumber(std::string_view name, Architecture architecture) {
-  const Entry* end = std::end(kTable);
-  const Entry* found = std::lower_bound(
+const SyscallNumbers* FindSyscall(std::string_view name) {
+  const SyscallNumbers* end = std::end(kTable);
+  const SyscallNumbers* found = std::lower_bound(
       std::begin(kTable), end, name,
-      [](const Entry& entry, std::string_view wanted) { return entry.name < wanted; });
-  if (found == end || found->name != name) return std::nullopt;
-  int number = found->numbers[static_cast<size_t>(architecture)];
-  if (number < 0) return std::nullopt;
-  return static_cast<uint32_t>(number);
+      [](const SyscallNumbers& entry, std::string_view wanted) { return entry.name < wanted; });
+  return found == end || found->name != name ? nullptr : found;
 }
 
 }  // namespace gantry::runtime

@@ -19,7 +19,17 @@ Architecture NativeArchitecture();
 // The AUDIT_ARCH_* value in seccomp_data.
 uint32_t AuditValue(Architecture architecture);
 
-// Nothing where the architecture has no such call. x32's numbers have bit 30 set.
-std::optional<uint32_t> SyscallNumber(std::string_view name, Architecture architecture);
+// The numbers of one call. x32's have bit 30 set.
+struct SyscallNumbers {
+  std::string_view name;
+  int numbers[5];  // by Architecture; -1 where it has no such call
+
+  std::optional<uint32_t> On(Architecture architecture) const {
+    int number = numbers[static_cast<size_t>(architecture)];
+    return number < 0 ? std::nullopt : std::optional<uint32_t>(static_cast<uint32_t>(number));
+  }
+};
+// nullptr for a name that no architecture knows.
+const SyscallNumbers* FindSyscall(std::string_view name);
 
 }  // namespace gantry::runtime

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "containerd/events/task.plain.h"
 #include "formats/json.h"
+#include "kernel/memory_file.h"
 #include "shim/gate.h"
 
 namespace gantry::shim {
@@ -22,6 +23,8 @@ namespace events = plain::containerd::events;
 
 // The number under which our own runtime gets the root (docs/root-handover.md).
 constexpr int kRootDescriptor = 3;
+// Where `exec` of any runtime finds the process's document.
+constexpr int kProcessDescriptor = 3;
 
 Result<pid_t> ReadPidFile(const std::string& path) {
   std::string text = TRY(ReadFile(path, 32));
@@ -278,10 +281,10 @@ Result<> Container::Exec(const task::ExecProcessRequest& request) {
 
 Result<RuntimeCall> Container::PrepareExec(const ProcessPtr& process,
                                            std::optional<ConsoleSocket>* console) {
-  std::string spec = bundle_ + "/" + process->exec_id + "-process.json";
-  TRY(CreateFile(spec, process->spec, 0600));
   RuntimeCall call;
-  call.args = {"exec", "--process", spec};
+  call.process = TRY(kernel::MemoryFile("process.json", process->spec));
+  call.fds.push_back({call.process.get(), kProcessDescriptor});
+  call.args = {"exec", "--process", fmt::format("/proc/self/fd/{}", kProcessDescriptor)};
   TRY(AddStdio(process, console, &call));
   call.args.insert(call.args.end(), {"--detach", "--pid-file", PidFile(*process), arguments_.id});
   return call;
@@ -299,7 +302,6 @@ void Container::StartExec(const ProcessPtr& process, Done<task::StartResponse> d
   process->state = ProcessState::kStarting;
   auto hold = std::make_shared<Reaper::Hold>(reaper_);
   runtime_->Run(std::move(*call), [this, process, console, hold, done](Result<> result) {
-    ::unlink((bundle_ + "/" + process->exec_id + "-process.json").c_str());
     if (result.ok()) result = TakeStarted(process, *console);
     if (!result.ok()) {
       // Nothing ran: it counts as stopped, so that it can be deleted.

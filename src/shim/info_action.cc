@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "containerd/runc/v1/options.plain.h"
 #include "containerd/types/introspection.plain.h"
+#include "kernel/memory_file.h"
 #include "kernel/spawn.h"
 #include "shim/actions.h"
 #include "shim/runtime_command.h"
@@ -27,8 +27,7 @@ Result<std::string> ReadInput() {
 
 // Standard output of `RUNTIME features`; "" from a runtime that has no such command.
 Result<std::string> Features(const std::string& binary) {
-  UniqueFd output(::memfd_create("gantry-shim", MFD_CLOEXEC));
-  if (!output.valid()) return ErrnoError("making a memory file");
+  UniqueFd output = TRY(kernel::MemoryFile("features", ""));
   kernel::SpawnOptions options;
   options.program = binary;
   options.args = {binary, "features"};

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tells when the kernel kills in a container's cgroup for lack of memory: v1 by an event descriptor
-// on memory.oom_control, v2 by inotify on memory.events. The loop's thread.
+// kernel::OomEvents on the shim's event loop. The loop's thread.
 #pragma once
 
 #include <functional>
 #include <memory>
-#include <string>
 
 #include "base/event_loop.h"
 #include "base/unique_fd.h"
-#include "kernel/cgroups.h"
+#include "kernel/oom_events.h"
 
 namespace gantry::shim {
 
@@ -21,18 +19,13 @@ class OomWatch {
   ~OomWatch();
 
  private:
-  explicit OomWatch(EventLoop* loop) : loop_(loop) {}
-  Result<> WatchV1(const std::string& memory);
-  Result<> WatchV2(const std::string& directory);
-  void ReadV1();
-  void ReadV2();
-  void End();
+  OomWatch(EventLoop* loop, kernel::OomEvents events, std::function<void()> on_oom)
+      : loop_(loop), events_(std::move(events)), on_oom_(std::move(on_oom)) {}
+  void Read();
 
   EventLoop* loop_;
-  std::string directory_;
-  UniqueFd fd_;
+  kernel::OomEvents events_;
   std::function<void()> on_oom_;
-  uint64_t kills_ = 0;
 };
 
 }  // namespace gantry::shim

@@ -39,6 +39,7 @@ struct RuntimeCall {
   std::vector<std::string> args;       // from the command's name on
   std::vector<kernel::FdMapping> fds;  // must stay open until Run returns
   std::string input;                   // given as standard input when not empty
+  UniqueFd process;                    // of `exec`: owned here, mapped in `fds`
 };
 
 class RuntimeCommand {

@@ -2,6 +2,7 @@
 #include "wire/http_server.h"
 
 #include <grp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -25,6 +26,9 @@ constexpr size_t kMaxHeld = 10'000;
 constexpr std::chrono::seconds kIdleLife{300};
 constexpr std::chrono::seconds kHeadLife{30};
 constexpr std::chrono::seconds kSweepInterval{5};
+// A client often asks again at once: the worker waits so long for that before it hands the
+// connection back, which would cost two changes of thread a request.
+constexpr std::chrono::milliseconds kLinger{1};
 constexpr size_t kReadChunk = size_t{16} << 10;
 
 // For what goes wrong before a handler is reached.
@@ -183,8 +187,21 @@ void HttpServer::Serve(std::unique_ptr<ServerConnection> connection) {
       if (!connection->parser.done()) return Resume(std::move(connection));
     }
     if (!ServeOne(&connection)) return;
-    if (connection->received.empty()) return Resume(std::move(connection));
+    if (connection->received.empty() && !AwaitNext(connection.get())) {
+      return Resume(std::move(connection));
+    }
   }
+}
+
+// True when bytes of a next request have come; the loop finds out about anything else.
+bool HttpServer::AwaitNext(ServerConnection* connection) {
+  pollfd poll{connection->socket.get(), POLLIN, 0};
+  if (!workers_.HasIdle() || ::poll(&poll, 1, kLinger.count()) <= 0) return false;
+  std::array<char, kReadChunk> buffer;
+  ssize_t count = ::recv(poll.fd, buffer.data(), buffer.size(), MSG_DONTWAIT);
+  if (count <= 0) return false;
+  connection->received.assign(buffer.data(), static_cast<size_t>(count));
+  return true;
 }
 
 bool HttpServer::ServeOne(std::unique_ptr<ServerConnection>* connection) {

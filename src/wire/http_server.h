@@ -54,6 +54,7 @@ class HttpServer : public std::enable_shared_from_this<HttpServer> {
   void Serve(std::unique_ptr<ServerConnection> connection);
   // False when the connection was closed or taken.
   bool ServeOne(std::unique_ptr<ServerConnection>* connection);
+  bool AwaitNext(ServerConnection* connection);
 
   WorkerPool& workers_;
   EventLoop& parked_;

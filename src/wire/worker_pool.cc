@@ -35,6 +35,11 @@ void WorkerPool::Run(std::function<void()> work) {
   std::thread([this] { Loop(); }).detach();
 }
 
+bool WorkerPool::HasIdle() {
+  MutexLock lock(mutex_);
+  return idle_ > queue_.size();
+}
+
 void WorkerPool::Loop() {
   mutex_.Lock();
   for (;;) {

@@ -24,6 +24,8 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   void Run(std::function<void()> work);
+  // Whether a thread beside the caller waits for work.
+  bool HasIdle();
 
   // Runs `work` beside the caller, who must take the value of the future: it refers to the caller's
   // variables.

@@ -192,7 +192,7 @@ def test_exec_fails_with_255(bundle, started):
     assert 'permission denied' in bundle.call('exec', started, '/dev').stderr
 
 
-@pytest.mark.parametrize('member, value', [('netDevices', {'eth0': {'name': 'eth1'}}), ('intelRdt', {'closID': 'x'}),
+@pytest.mark.parametrize('member, value', [('netDevices', {'gt-nosuch': {'name': 'eth1'}}), ('intelRdt', {'closID': 'x'}),
                                            ('mountLabel', 'system_u:object_r:x_t:s0'), ('personality', {'domain': 'BSD'}),
                                            ('memoryPolicy', {'mode': 'MPOL_BIND', 'nodes': '9999'})])
 def test_what_cannot_be_given_is_refused(bundle, member, value):

@@ -24,7 +24,6 @@ Result<std::string> AbsolutePath(const std::string& path) {
 struct CreateWords {
   runtime::CreateOptions options;
   std::string bundle = ".";
-  std::string pidfd_socket;
   int64_t preserve = 0;
   int64_t root_fd = -1;
   bool ignored = false;
@@ -32,6 +31,7 @@ struct CreateWords {
   void Declare(Arguments* arguments) {
     arguments->Value("bundle,b", &bundle);
     arguments->Value("console-socket", &options.console_socket);
+    arguments->Value("pidfd-socket", &options.pidfd_socket);
     arguments->Value("pid-file", &options.pid_file);
     arguments->Flag("no-pivot", &options.no_pivot);
     arguments->Flag("no-new-keyring", &options.no_new_keyring);
@@ -47,11 +47,10 @@ struct CreateWords {
     options.cgroup_manager = global.cgroup_manager;
     options.rootless = global.rootless;
     options.bundle = TRY(runtime::LoadBundle(TRY(AbsolutePath(bundle))));
-    if (!options.pid_file.empty() && options.pid_file[0] != '/') {
-      options.pid_file = TRY(AbsolutePath(".")) + "/" + options.pid_file;
-    }
-    if (!options.console_socket.empty() && options.console_socket[0] != '/') {
-      options.console_socket = TRY(AbsolutePath(".")) + "/" + options.console_socket;
+    // Used after the change to the bundle's directory.
+    for (std::string* path : {&options.pid_file, &options.console_socket, &options.pidfd_socket}) {
+      if (path->empty() || path->front() == '/') continue;
+      *path = TRY(AbsolutePath(".")) + "/" + *path;
     }
     if (preserve < 0 || preserve > 1024) return InvalidArgument("bad --preserve-fds {}", preserve);
     options.preserve_fds = static_cast<unsigned>(preserve);
@@ -127,6 +126,7 @@ Result<int> FeaturesCommand(const GlobalOptions&, Words) {
 }
 
 constexpr Command kCommands[] = {
+    {"checkpoint", CheckpointCommand, "write a running container to disk (needs criu)"},
     {"create", CreateCommand, "make a container from a bundle"},
     {"delete", DeleteCommand, "remove what a container holds"},
     {"events", EventsCommand, "print a container's use of resources"},
@@ -136,6 +136,7 @@ constexpr Command kCommands[] = {
     {"list", ListCommand, "list containers"},
     {"pause", PauseCommand, "freeze a container's processes"},
     {"ps", PsCommand, "list a container's processes"},
+    {"restore", RestoreCommand, "make a container from a checkpoint (needs criu)"},
     {"resume", ResumeCommand, "let a paused container go on"},
     {"run", RunCommand, "create and start a container"},
     {"spec", SpecCommand, "write a config.json to begin with"},

@@ -47,6 +47,8 @@ Result<int> UpdateCommand(const GlobalOptions& global, Words words);
 Result<int> ListCommand(const GlobalOptions& global, Words words);
 Result<int> PsCommand(const GlobalOptions& global, Words words);
 Result<int> EventsCommand(const GlobalOptions& global, Words words);
+Result<int> CheckpointCommand(const GlobalOptions& global, Words words);
+Result<int> RestoreCommand(const GlobalOptions& global, Words words);
 Result<int> SpecCommand(const GlobalOptions& global, Words words);
 
 }  // namespace gantry::cmd

@@ -92,6 +92,7 @@ Result<int> RunExec(const GlobalOptions& global, Words line) {
   Arguments arguments(std::move(line));
   arguments.Value("process,p", &words.process_file);
   arguments.Value("console-socket", &options.console_socket);
+  arguments.Value("pidfd-socket", &options.pidfd_socket);
   arguments.Value("pid-file", &options.pid_file);
   arguments.Value("cwd", &words.cwd);
   arguments.Value("user,u", &words.user);

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 
 #include "base/io.h"
 #include "kernel/terminal.h"
@@ -168,7 +169,8 @@ Result<RelayEnd> Relay::Run(wire::HttpConnection::Raw raw) {
   }
   input_open_ = options_.input;
   TRY(TakeOutput(raw.received));
-  std::vector<char> buffer(kBufferBytes);
+  // Not cleared: most programs print less than it holds.
+  auto buffer = std::make_unique_for_overwrite<char[]>(kBufferBytes);
   for (;;) {
     pollfd waits[3] = {
         {socket_.get(), static_cast<short>(POLLIN | (pending_.empty() ? 0 : POLLOUT)), 0},
@@ -179,12 +181,12 @@ Result<RelayEnd> Relay::Run(wire::HttpConnection::Raw raw) {
       return ErrnoError("waiting for the container's streams");
     }
     if ((waits[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
-      ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+      ssize_t got = ::recv(socket_.get(), buffer.get(), kBufferBytes, MSG_DONTWAIT);
       if (got == 0 || (got < 0 && errno == ECONNRESET)) return RelayEnd::kClosed;
       if (got < 0 && errno != EAGAIN && errno != EINTR) {
         return ErrnoError("receiving the container's output");
       }
-      if (got > 0) TRY(TakeOutput(std::string_view(buffer.data(), static_cast<size_t>(got))));
+      if (got > 0) TRY(TakeOutput(std::string_view(buffer.get(), static_cast<size_t>(got))));
     }
     // Before the input: keys that are typed after a change of size find the new size.
     if ((waits[1].revents & POLLIN) != 0) ReadSignals();

@@ -10,7 +10,6 @@
 
 #include "base/io.h"
 #include "runtime/child/identity.h"
-#include "runtime/child/labels.h"
 
 namespace gantry::runtime::child {
 namespace {
@@ -125,8 +124,8 @@ Result<> JoinKeyring(const std::string& id) {
 
 }  // namespace
 
-Result<> ApplyProcessAttributes(ProcessPlan* plan) {
-  const oci::Process& process = *plan->process;
+Result<> ApplyProcessAttributes(const ProcessPlan& plan) {
+  const oci::Process& process = *plan.process;
   if (process.oom_score_adj) TRY(SetOomScore(*process.oom_score_adj));
   for (const oci::Rlimit& limit : process.rlimits) {
     int resource = TRY(ValueOf(kLimits, limit.type, "process.rlimits"));
@@ -139,17 +138,16 @@ Result<> ApplyProcessAttributes(ProcessPlan* plan) {
   }
   if (process.scheduler) TRY(SetScheduler(*process.scheduler));
   if (process.io_priority) TRY(SetIoPriority(*process.io_priority));
-  if (plan->memory_policy) TRY(SetMemoryPolicy(*plan->memory_policy));
-  if (plan->personality && ::personality(static_cast<unsigned long>(*plan->personality)) < 0) {
+  if (plan.memory_policy) TRY(SetMemoryPolicy(*plan.memory_policy));
+  if (plan.personality && ::personality(static_cast<unsigned long>(*plan.personality)) < 0) {
     return ErrnoError("setting linux.personality");
   }
-  if (!plan->final_cpus.empty() &&
-      ::syscall(SYS_sched_setaffinity, 0, plan->final_cpus.size() * sizeof(unsigned long),
-                plan->final_cpus.data()) < 0) {
+  if (!plan.final_cpus.empty() &&
+      ::syscall(SYS_sched_setaffinity, 0, plan.final_cpus.size() * sizeof(unsigned long),
+                plan.final_cpus.data()) < 0) {
     return ErrnoError("setting process.execCPUAffinity.final");
   }
-  if (plan->new_keyring) TRY(JoinKeyring(plan->id));
-  plan->labels = TRY(OpenLabels(process, plan->preserve_fds));
+  if (plan.new_keyring) TRY(JoinKeyring(plan.id));
   return {};
 }
 

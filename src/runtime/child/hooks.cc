@@ -60,4 +60,14 @@ Result<> RunHooks(const std::vector<oci::Hook>& hooks, std::string_view name,
   return {};
 }
 
+void RunPoststopHooks(const oci::Spec& spec, const std::string& state) {
+  for (size_t i = 0; i < spec.hooks.poststop.size(); ++i) {
+    Result<> done = RunHook(spec.hooks.poststop[i], state);
+    if (done.ok()) continue;
+    (void)WriteAll(BorrowedFd(STDERR_FILENO),
+                   fmt::format("gantry-runtime: warning: error running poststop hook #{}: {}\n", i,
+                               done.error().message()));
+  }
+}
+
 }  // namespace gantry::runtime::child

@@ -17,4 +17,8 @@ namespace gantry::runtime::child {
 Result<> RunHooks(const std::vector<oci::Hook>& hooks, std::string_view name,
                   const std::string& state);
 
+// All of them: the container is gone whatever they say, so a failure is a warning on standard error
+// (runtime.md, lifecycle step 13).
+void RunPoststopHooks(const oci::Spec& spec, const std::string& state);
+
 }  // namespace gantry::runtime::child

@@ -67,12 +67,14 @@ kernel::CapabilitySets SetsOf(const oci::Capabilities& capabilities) {
 
 // A listener's descriptor goes to the socket that the specification names, with what it says.
 Result<> SendListener(const ProcessPlan& plan, BorrowedFd listener) {
+  formats::Json container = TRY(formats::Json::Parse(plan.container_state));
+  if (container["status"].AsString() != "running") container.Set("pid", plan.host_pid);
   formats::Json state = formats::Json::MakeObject({
       {"ociVersion", std::string(oci::kRuntimeSpecVersion)},
       {"fds", formats::Json::MakeArray({"seccompFd"})},
       {"pid", plan.host_pid},
       {"metadata", plan.seccomp.listener_metadata},
-      {"state", formats::Json::MakeObject({{"id", plan.id}, {"status", "creating"}})},
+      {"state", std::move(container)},
   });
   return kernel::SendDescriptor(plan.seccomp.listener_socket, listener, state.Dump());
 }

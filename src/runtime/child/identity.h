@@ -14,7 +14,7 @@ namespace gantry::runtime::child {
 
 // Before the root is entered: oom score, limits, scheduling, keyring; opens the files of labels.
 // Needs the host's /proc.
-Result<> ApplyProcessAttributes(ProcessPlan* plan);
+Result<> ApplyProcessAttributes(const ProcessPlan& plan);
 
 // After the root is entered. `environment` gets HOME where it is missing. Ends with the seccomp
 // filter, so little can be called afterwards.

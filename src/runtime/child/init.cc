@@ -37,12 +37,12 @@ Result<> JoinCgroups(std::vector<UniqueFd>* tasks) {
   return {};
 }
 
-// Becomes what the new user namespace calls root. Its files in /proc would belong to the host's
-// root while the process is not dumpable; nobody else is in this pid namespace yet.
-Result<> BecomeNamespaceRoot() {
+// Becomes what the user namespace calls root. Its files in /proc would belong to the host's root
+// while the process is not dumpable; in a new namespace there is nobody else who could look.
+Result<> BecomeNamespaceRoot(const CreatePlan& plan) {
   if (::syscall(SYS_setresgid, 0, 0, 0) < 0) return ErrnoError("becoming the namespace's group 0");
   if (::syscall(SYS_setresuid, 0, 0, 0) < 0) return ErrnoError("becoming the namespace's root");
-  ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  ::prctl(PR_SET_DUMPABLE, plan.user_namespace_joined ? 0 : 1, 0, 0, 0);
   return {};
 }
 
@@ -50,6 +50,10 @@ Result<> JoinNamespaces(const CreatePlan& plan) {
   for (const CreatePlan::Join& join : plan.joins) {
     if (::setns(join.fd.get(), join.type) < 0) {
       return ErrnoError("joining namespace '{}'", join.path);
+    }
+    // We are at its root now; sources of binds may be relative to the bundle.
+    if (join.type == CLONE_NEWNS && ::chdir(plan.bundle.c_str()) < 0) {
+      return ErrnoError("entering '{}' in namespace '{}'", plan.bundle, join.path);
     }
   }
   if (plan.unshare_cgroup_namespace && ::unshare(CLONE_NEWCGROUP) < 0) {
@@ -62,13 +66,6 @@ int PidInProc() {
   char link[32] = {};
   ssize_t size = ::readlink("/proc/self", link, sizeof link - 1);
   return size > 0 ? ::atoi(link) : ::getpid();
-}
-
-std::string WithPid(const std::string& state, int pid) {
-  Result<formats::Json> json = formats::Json::Parse(state);
-  if (!json.ok()) return state;
-  json->Set("pid", pid);
-  return json->Dump();
 }
 
 // What a signal-blocking caller left behind must not reach the program.
@@ -123,7 +120,7 @@ Result<> PrepareFileSystem(CreatePlan* plan) {
   TRY(HidePaths(root, spec.platform));
   if (!spec.hooks.create_container.empty()) {
     TRY(RunHooks(spec.hooks.create_container, "createContainer",
-                 WithPid(plan->hook_state, plan->process.host_pid)));
+                 WithStatus(plan->process.container_state, "creating", plan->process.host_pid)));
   }
   TRY(FinishRoot(root, *plan));
   return EnterRoot(root, *plan);
@@ -134,16 +131,16 @@ Result<> PrepareContainer(CreatePlan* plan) {
   // Until the parent has written down who we are, we do not outlive it.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   TRY(JoinCgroups(&plan->process.cgroup_tasks));
-  if (plan->wait_for_maps || plan->wait_for_scope) TRY(AwaitGo(plan->process.channel));
+  if (plan->wait_for_parent) TRY(AwaitGo(plan->process.channel));
   if (plan->cgroups.empty()) {
     plan->own_cgroups = plan->wait_for_scope;
     plan->cgroups = TRY(kernel::CgroupPathsOfProcess(0)).directories;
   }
-  if (plan->wait_for_maps) TRY(BecomeNamespaceRoot());
+  if (plan->process.in_user_namespace) TRY(BecomeNamespaceRoot(*plan));
   ::setsid();
+  plan->process.host_pid = PidInProc();
   TRY(JoinNamespaces(*plan));
   ::umask(0);
-  plan->process.host_pid = PidInProc();
   if (plan->parent_hooks) {
     TRY(SendMessage(plan->process.channel, Message::kHooks));
     TRY(AwaitGo(plan->process.channel));
@@ -153,7 +150,8 @@ Result<> PrepareContainer(CreatePlan* plan) {
   }
   TRY(SetHostName(spec));
   TRY(SetSysctls(spec));
-  TRY(ApplyProcessAttributes(&plan->process));
+  if (!plan->user_namespace_joined) TRY(ApplyProcessAttributes(plan->process));
+  plan->process.labels = TRY(OpenLabels(*plan->process.process, plan->process.preserve_fds));
   TRY(PrepareFileSystem(plan));
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   ::umask(022);
@@ -176,7 +174,7 @@ Result<> BecomeContainer(CreatePlan* plan, const std::string& program, BorrowedF
   TRY(ApplyLabels(plan->process.labels));
   if (!spec.hooks.start_container.empty()) {
     TRY(RunHooks(spec.hooks.start_container, "startContainer",
-                 WithPid(plan->hook_state, plan->process.host_pid)));
+                 WithStatus(plan->process.container_state, "created", plan->process.host_pid)));
   }
   std::vector<std::string> environment = spec.process->env;
   TRY(BecomeUser(plan->process, &environment));
@@ -190,7 +188,8 @@ Result<> PrepareExec(ExecPlan* plan) {
   ::setsid();
   plan->process.host_pid = PidInProc();
   // Before the namespaces: /proc/self/oom_score_adj of the host needs the host's rights.
-  TRY(ApplyProcessAttributes(&plan->process));
+  TRY(ApplyProcessAttributes(plan->process));
+  plan->process.labels = TRY(OpenLabels(*plan->process.process, plan->process.preserve_fds));
   if (::setns(plan->container.get(), plan->namespaces) < 0) {
     return ErrnoError("joining the container's namespaces");
   }
@@ -204,6 +203,14 @@ Result<> PrepareExec(ExecPlan* plan) {
 }
 
 }  // namespace
+
+std::string WithStatus(const std::string& state, std::string_view status, int pid) {
+  Result<formats::Json> json = formats::Json::Parse(state);
+  if (!json.ok()) return state;
+  json->Set("status", status);
+  json->Set("pid", pid);
+  return json->Dump();
+}
 
 void RunCreated(CreatePlan* plan) {
   ResetSignals();

@@ -6,9 +6,8 @@
 //
 //   parent                                   child
 //   clone3 ───────────────────────────────►  joins cgroups (v1: "0" into tasks)
-//   starts a systemd scope   (that manager only)
-//   writes uid_map, gid_map  (user ns only)
-//   ── kGo ───────────────────────────────►  becomes root of its user namespace
+//   starts a systemd scope, writes uid_map, gid_map, moves network devices  (only with one of
+//   these) ── kGo ───────────────────────────────►  becomes root of its user namespace
 //                                            namespaces by path, root, devices, console
 //   ◄─────────────────────────────  kHooks   (only with prestart or createRuntime hooks)
 //   runs them
@@ -46,6 +45,7 @@ Result<> AwaitGo(BorrowedFd channel);
 struct SeccompProgram {
   std::vector<sock_filter> filter;  // empty: none
   unsigned flags = 0;               // of seccomp(2)
+  bool notifies = false;            // some call goes to a listener
   UniqueFd listener_socket;         // connected: where the notification descriptor is sent to
   std::string listener_metadata;
 };
@@ -82,6 +82,8 @@ struct ProcessPlan {
   std::vector<unsigned long> final_cpus;  // a mask, for after the cgroup is joined; empty: all
   std::vector<Label> labels;              // opened by the child itself
   bool in_user_namespace = false;
+  // As `state` prints it, for hooks and for a seccomp listener; status and pid are filled in.
+  std::string container_state;
   int host_pid = 0;  // as the runtime's /proc counts; set by the child itself
 };
 
@@ -89,11 +91,11 @@ struct CreatePlan {
   ProcessPlan process;
   const oci::Spec* spec = nullptr;
   std::string bundle;
-  std::string rootfs;  // absolute; used when root_fd is none
-  UniqueFd root_fd;    // a detached mount (docs/root-handover.md)
-  UniqueFd gate;       // listening; none for `run`
-  bool wait_for_maps = false;
-  bool wait_for_scope = false;  // systemd moves the process into its cgroup
+  std::string rootfs;            // absolute; used when root_fd is none
+  UniqueFd root_fd;              // a detached mount (docs/root-handover.md)
+  UniqueFd gate;                 // listening; none for `run`
+  bool wait_for_parent = false;  // for a kGo, before anything else
+  bool wait_for_scope = false;   // systemd moves the process into its cgroup
   bool parent_hooks = false;
   bool no_pivot = false;
   // What is to be joined, in order: descriptors and CLONE_NEW* bits.
@@ -103,13 +105,17 @@ struct CreatePlan {
     std::string path;
   };
   std::vector<Join> joins;
+  bool user_namespace_joined = false;  // by path, by the stage (runtime/namespace_plan.h)
   bool unshare_cgroup_namespace = false;
+  // By the index of the mount in the specification: binds whose ids are mapped already, which takes
+  // the host's rights, and user namespaces for the mounts that the child makes itself.
+  std::map<size_t, UniqueFd> mapped_binds;
+  std::map<size_t, UniqueFd> mount_user_namespaces;
   // v1: "memory" → absolute directory; v2: "" → directory. None: it stays in the caller's, or is
   // moved (wait_for_scope); then the child looks where it is.
   std::map<std::string, std::string> cgroups;
   bool own_cgroups = true;  // made for this container
   bool cgroup_unified = false;
-  std::string hook_state;  // for createContainer and startContainer, on stdin; pid replaced
 };
 
 struct ExecPlan {
@@ -118,6 +124,9 @@ struct ExecPlan {
   BorrowedFd container;         // pidfd of its first process
   int namespaces = 0;           // CLONE_NEW* bits for setns
 };
+
+// `state` as hooks and listeners are shown it: with this status and process.
+std::string WithStatus(const std::string& state, std::string_view status, int pid);
 
 // Both never return but by the child's end. Called in the child.
 [[noreturn]] void RunCreated(CreatePlan* plan);

@@ -14,6 +14,7 @@
 
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
+#include "runtime/child/copy_up.h"
 #include "runtime/child/targets.h"
 
 namespace gantry::runtime::child {
@@ -47,21 +48,9 @@ Result<Target> PlainDirectory(BorrowedFd root, const oci::Mount& mount) {
   return FailedPrecondition("mounting '{}': it must be an ordinary directory, not a link", path);
 }
 
-// An idmapped mount wants a user namespace with the mapping; a child that does nothing has one.
-Result<UniqueFd> NamespaceWithMaps(const oci::Mount& mount) {
-  return Unimplemented("mounting '{}': mappings of ids for a mount are not supported yet",
-                       mount.destination);
-}
-
-Result<> ApplyOptions(BorrowedFd mount_fd, const oci::Mount& mount, const MountOptions& options) {
+Result<> ApplyOptions(BorrowedFd mount_fd, const MountOptions& options) {
   TRY(kernel::SetMountAttributes(mount_fd, options.attributes, Scope::kThisMount));
-  TRY(kernel::SetMountAttributes(mount_fd, options.recursive_attributes, Scope::kWholeTree));
-  if (options.idmap || !mount.uid_mappings.empty()) {
-    UniqueFd user_namespace = TRY(NamespaceWithMaps(mount));
-    TRY(kernel::MapMountIds(mount_fd, user_namespace,
-                            options.idmap_recursive ? Scope::kWholeTree : Scope::kThisMount));
-  }
-  return {};
+  return kernel::SetMountAttributes(mount_fd, options.recursive_attributes, Scope::kWholeTree);
 }
 
 Result<UniqueFd> TakeSource(const oci::Mount& mount, const MountOptions& options) {
@@ -77,7 +66,7 @@ Result<> MountBind(BorrowedFd root, const oci::Mount& mount, const MountOptions&
   if (::fstat(tree.get(), &info) < 0) return ErrnoError("looking at '{}'", mount.source);
   TargetKind target_kind = S_ISDIR(info.st_mode) ? TargetKind::kDirectory : TargetKind::kFile;
   Target target = TRY(MakeTarget(root, mount.destination, target_kind));
-  TRY(ApplyOptions(tree, mount, options));
+  TRY(ApplyOptions(tree, options));
   TRY(kernel::AttachMount(tree, target.fd));
   for (unsigned long flags : options.propagation) TRY(kernel::SetMountPropagation(tree, flags));
   return {};
@@ -91,10 +80,28 @@ bool HasParameter(const MountOptions& options, std::string_view name) {
                      });
 }
 
-Result<> MountNew(BorrowedFd root, const oci::Mount& mount, MountOptions options) {
-  if (options.copy_up) {
-    return Unimplemented("option 'tmpcopyup' is not supported yet");
+// SELinux's label of a file system that is made for the container; the kernel's own have theirs.
+void AddLabel(const std::string& label, const oci::Mount& mount, MountOptions* options) {
+  bool kernels = mount.type == "proc" || mount.type == "sysfs" || mount.type == "mqueue";
+  if (!label.empty() && !kernels) options->parameters.push_back("context=" + label);
+}
+
+// A tmpfs has the mode of the directory that it covers, unless one is asked for.
+Result<> FillTmpfs(BorrowedFd covered, BorrowedFd tree, const MountOptions& options) {
+  // The descriptor of a mount is O_PATH.
+  UniqueFd top(::openat(tree.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat info{};
+  if (!top.valid() || ::fstat(covered.get(), &info) < 0) return ErrnoError("opening the tmpfs");
+  if (!HasParameter(options, "mode") && ::fchmod(top.get(), info.st_mode & 07777) < 0) {
+    return ErrnoError("setting the mode of the tmpfs");
   }
+  if (options.copy_up) TRY_WITH(CopyUp(covered, top), "option 'tmpcopyup'");
+  return {};
+}
+
+// `user_namespace`, if valid, maps the ids of its files.
+Result<> MountNew(BorrowedFd root, const oci::Mount& mount, MountOptions options,
+                  BorrowedFd user_namespace) {
   bool kernel_tree = mount.type == "proc" || mount.type == "sysfs";
   Target target = kernel_tree ? TRY(PlainDirectory(root, mount))
                               : TRY(MakeTarget(root, mount.destination, TargetKind::kDirectory));
@@ -102,14 +109,17 @@ Result<> MountNew(BorrowedFd root, const oci::Mount& mount, MountOptions options
   if (Trimmed(mount.destination) == "/dev") {
     options.attributes.set &= ~uint64_t{MOUNT_ATTR_RDONLY};
   }
-  UniqueFd tree =
-      TRY(kernel::NewMount(mount.type, mount.source, options.parameters, options.attributes.set));
-  if (mount.type == "tmpfs" && target.existed && !HasParameter(options, "mode")) {
-    struct stat info{};
-    if (::fstat(target.fd.get(), &info) == 0) (void)::fchmod(tree.get(), info.st_mode & 07777);
+  // What is to be filled becomes read-only afterwards.
+  bool fill = mount.type == "tmpfs" && target.existed;
+  uint64_t later = fill ? options.attributes.set & MOUNT_ATTR_RDONLY : 0;
+  UniqueFd tree = TRY(kernel::NewMount(mount.type, mount.source, options.parameters,
+                                       options.attributes.set & ~later));
+  if (fill) TRY(FillTmpfs(target.fd, tree, options));
+  if (user_namespace.valid()) {
+    TRY(kernel::MapMountIds(tree, user_namespace, Scope::kThisMount));
   }
-  options.attributes = {};
-  TRY(ApplyOptions(tree, mount, options));
+  options.attributes = {later, 0};
+  TRY(ApplyOptions(tree, options));
   TRY(kernel::AttachMount(tree, target.fd));
   for (unsigned long flags : options.propagation) TRY(kernel::SetMountPropagation(tree, flags));
   return {};
@@ -120,14 +130,18 @@ Result<> Remount(BorrowedFd root, const oci::Mount& mount, const MountOptions& o
   return kernel::SetMountAttributes(there, options.attributes, Scope::kThisMount);
 }
 
-Result<> MountOne(BorrowedFd root, const oci::Mount& mount, const CreatePlan& plan,
-                  UniqueFd source) {
+Result<> MountOne(BorrowedFd root, const oci::Mount& mount, const CreatePlan& plan, UniqueFd source,
+                  BorrowedFd user_namespace) {
   MountOptions options = kernel::ParseMountOptions(mount.options);
+  if (options.copy_up && mount.type != "tmpfs") {
+    return InvalidArgument("option 'tmpcopyup' is for a tmpfs");
+  }
   if (options.remount) return Remount(root, mount, options);
   if (IsBind(mount, options)) return MountBind(root, mount, options, std::move(source));
   if (mount.type == "cgroup" || mount.type == "cgroup2") return MountCgroups(root, mount, plan);
   if (mount.type.empty()) return InvalidArgument("mount has no type");
-  return MountNew(root, mount, std::move(options));
+  AddLabel(plan.spec->platform.mount_label, mount, &options);
+  return MountNew(root, mount, std::move(options), user_namespace);
 }
 
 // A bind that shares with the host has to be taken while the mount it comes from still does.
@@ -151,7 +165,8 @@ Result<Sources> PrepareOldRoot(const oci::Spec& spec) {
   const oci::LinuxPlatform& platform = spec.platform;
   Sources sources;
   unsigned long flags = kernel::PropagationFlags(platform.rootfs_propagation);
-  if (flags == 0) flags = MS_SLAVE | MS_REC;
+  // What is unbindable could not be taken from there; the new root becomes so in the end.
+  if (flags == 0 || (flags & MS_UNBINDABLE) != 0) flags = MS_SLAVE | MS_REC;
   if (::mount(nullptr, "/", nullptr, flags | MS_REC, nullptr) < 0) {
     return ErrnoError("changing the propagation of the host's mounts");
   }
@@ -193,7 +208,9 @@ Result<UniqueFd> PrepareRoot(CreatePlan* plan) {
   if (!root.valid()) {
     root = TRY_WITH(kernel::CloneMount(BorrowedFd(), plan->rootfs, BindKind::kRecursive),
                     "taking the root file system");
-    TRY(kernel::SetMountPropagation(root, MS_PRIVATE));
+    // A slave receives what is mounted on the host below the bundle's root.
+    bool slave = (kernel::PropagationFlags(spec.platform.rootfs_propagation) & MS_SLAVE) != 0;
+    TRY(kernel::SetMountPropagation(root, slave ? MS_SLAVE : MS_PRIVATE));
   }
   struct stat info{};
   if (::fstat(root.get(), &info) < 0) return ErrnoError("looking at the root");
@@ -203,9 +220,15 @@ Result<UniqueFd> PrepareRoot(CreatePlan* plan) {
   UniqueFd slash(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!slash.valid()) return ErrnoError("opening '/'");
   TRY_WITH(kernel::AttachMount(root, slash), "root '{}'", plan->rootfs);
-  for (const oci::Mount& mount : spec.mounts) {
-    TRY_WITH(MountOne(root, mount, *plan, std::move(sources[&mount])), "mounting '{}' to '{}'",
-             mount.source.empty() ? mount.type : mount.source, mount.destination);
+  for (auto& [index, bind] : plan->mapped_binds) sources[&spec.mounts[index]] = std::move(bind);
+  for (size_t i = 0; i < spec.mounts.size(); ++i) {
+    const oci::Mount& mount = spec.mounts[i];
+    auto mapped = plan->mount_user_namespaces.find(i);
+    BorrowedFd user_namespace;
+    if (mapped != plan->mount_user_namespaces.end()) user_namespace = mapped->second;
+    TRY_WITH(MountOne(root, mount, *plan, std::move(sources[&mount]), user_namespace),
+             "mounting '{}' to '{}'", mount.source.empty() ? mount.type : mount.source,
+             mount.destination);
   }
   return root;
 }

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/intel_rdt.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <map>
+
+#include "base/io.h"
+#include "base/undo.h"
+
+namespace gantry::runtime {
+namespace {
+
+std::vector<std::string_view> Split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  while (!text.empty()) {
+    std::string_view part = text.substr(0, text.find(separator));
+    text.remove_prefix(std::min(part.size() + 1, text.size()));
+    while (part.starts_with(' ')) part.remove_prefix(1);
+    while (part.ends_with(' ')) part.remove_suffix(1);
+    if (!part.empty()) parts.push_back(part);
+  }
+  return parts;
+}
+
+// "L3:0=7f0;1=1f": the resource, and a value for each cache. Masks are hexadecimal, bandwidths not.
+struct Schema {
+  std::string resource;
+  std::map<std::string, uint64_t, std::less<>> values;
+};
+
+Result<Schema> ParseSchema(std::string_view line) {
+  size_t colon = line.find(':');
+  Schema schema;
+  if (colon == std::string_view::npos) return InvalidArgument("'{}' is no line of schemata", line);
+  schema.resource = line.substr(0, colon);
+  int base = schema.resource.starts_with('L') ? 16 : 10;
+  for (std::string_view part : Split(line.substr(colon + 1), ';')) {
+    size_t equals = part.find('=');
+    std::string_view number =
+        part.substr(equals == std::string_view::npos ? part.size() : equals + 1);
+    while (number.starts_with(' ')) number.remove_prefix(1);  // the kernel aligns bandwidths
+    if (number.starts_with("0x")) number.remove_prefix(2);
+    uint64_t value = 0;
+    auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value, base);
+    if (number.empty() || error != std::errc() || end != number.data() + number.size()) {
+      return InvalidArgument("'{}' is no line of schemata", line);
+    }
+    schema.values[std::string(part.substr(0, equals))] = value;
+  }
+  return schema;
+}
+
+// Every value of `wanted` must be what the class has.
+Result<> CompareSchema(const std::string& directory, std::string_view wanted_line) {
+  Schema wanted = TRY(ParseSchema(wanted_line));
+  std::string text = TRY(ReadFile(directory + "/schemata"));
+  for (std::string_view line : Split(text, '\n')) {
+    Schema present = TRY_WITH(ParseSchema(line), "file '{}/schemata'", directory);
+    if (present.resource != wanted.resource) continue;
+    for (const auto& [cache, value] : wanted.values) {
+      auto found = present.values.find(cache);
+      if (found != present.values.end() && found->second == value) continue;
+      return FailedPrecondition("'{}' does not match the class of service '{}', which has '{}'",
+                                wanted_line, directory, line);
+    }
+    return {};
+  }
+  return FailedPrecondition("class of service '{}' has no '{}'", directory, wanted.resource);
+}
+
+// The two old members, in the order in which they are to be written. l3CacheSchema of old callers
+// has lines of memory bandwidth too, which are memBwSchema's.
+std::vector<std::string> OldSchemata(const oci::IntelRdt& rdt) {
+  std::vector<std::string> lines;
+  for (std::string_view line : Split(rdt.l3_cache_schema, '\n')) {
+    if (!line.starts_with("MB:")) lines.emplace_back(line);
+  }
+  if (!rdt.mem_bw_schema.empty()) lines.push_back(rdt.mem_bw_schema);
+  return lines;
+}
+
+Result<> WriteSchemata(const std::string& directory, const std::vector<std::string>& lines) {
+  std::string file = directory + "/schemata";
+  for (const std::string& line : lines) {
+    if (line.empty()) continue;
+    TRY_WITH(WriteFile(file, line + "\n"), "setting '{}'", line);
+  }
+  return {};
+}
+
+bool HasNewline(const std::string& text) { return text.find('\n') != std::string::npos; }
+
+Result<> CheckWords(const oci::IntelRdt& rdt) {
+  if (rdt.clos_id == "." || rdt.clos_id == ".." ||
+      (rdt.clos_id != "/" && rdt.clos_id.find('/') != std::string::npos) ||
+      rdt.clos_id.find('\0') != std::string::npos) {
+    return InvalidArgument("closID: '{}' is not a directory's name", rdt.clos_id);
+  }
+  if (!rdt.mem_bw_schema.empty() &&
+      (!rdt.mem_bw_schema.starts_with("MB:") || HasNewline(rdt.mem_bw_schema))) {
+    return InvalidArgument("memBwSchema: expected one line that begins with 'MB:'");
+  }
+  for (const std::string& line : rdt.schemata) {
+    if (HasNewline(line)) return InvalidArgument("schemata: a newline is inside of a value");
+  }
+  return {};
+}
+
+Result<> RemoveDirectory(const std::string& directory) {
+  if (directory.empty() || ::rmdir(directory.c_str()) == 0 || errno == ENOENT) return {};
+  return ErrnoError("removing '{}'", directory);
+}
+
+}  // namespace
+
+Result<std::string> FindResctrl() {
+  // Fields: id parent device root mountpoint options [optional…] - type source options (proc(5)).
+  std::string text = TRY(ReadFile("/proc/self/mountinfo"));
+  for (std::string_view line : Split(text, '\n')) {
+    size_t dash = line.find(" - ");
+    if (dash == std::string_view::npos) continue;
+    if (!line.substr(dash + 3).starts_with("resctrl ")) continue;
+    std::vector<std::string_view> fields = Split(line.substr(0, dash), ' ');
+    if (fields.size() > 4) return std::string(fields[4]);
+  }
+  return FailedPrecondition("no resctrl file system is mounted");
+}
+
+Result<RdtGroup> PlanRdtGroup(const std::string& resctrl, const oci::IntelRdt& rdt,
+                              const std::string& id) {
+  TRY(CheckWords(rdt));
+  RdtGroup group;
+  group.directory = resctrl;
+  if (rdt.clos_id != "/") group.directory += "/" + (rdt.clos_id.empty() ? id : rdt.clos_id);
+  group.is_new = !PathExists(group.directory);
+  group.is_ours = group.is_new && rdt.clos_id.empty();
+  bool asks = !rdt.l3_cache_schema.empty() || !rdt.mem_bw_schema.empty() || !rdt.schemata.empty();
+  if (group.is_new && !rdt.clos_id.empty() && !asks) {
+    return FailedPrecondition("closID: there is no class of service '{}'", rdt.clos_id);
+  }
+  if (rdt.enable_monitoring) group.monitor = group.directory + "/mon_groups/" + id;
+  return group;
+}
+
+Result<> MakeRdtGroup(const RdtGroup& group, const oci::IntelRdt& rdt) {
+  Undo undo;
+  if (group.is_new) {
+    if (::mkdir(group.directory.c_str(), 0755) < 0) {
+      return ErrnoError("making class of service '{}'", group.directory);
+    }
+    undo.Push([&] { (void)RemoveDirectory(group.directory); });
+    TRY(WriteSchemata(group.directory, OldSchemata(rdt)));
+  } else {
+    for (const std::string& line : OldSchemata(rdt)) TRY(CompareSchema(group.directory, line));
+  }
+  TRY(WriteSchemata(group.directory, rdt.schemata));
+  if (!group.monitor.empty() && ::mkdir(group.monitor.c_str(), 0755) < 0) {
+    return ErrnoError("making monitoring group '{}'", group.monitor);
+  }
+  undo.Commit();
+  return {};
+}
+
+Result<> JoinRdtGroup(const RdtGroup& group, pid_t pid) {
+  if (group.directory.empty()) return {};
+  TRY(WriteFile(group.directory + "/tasks", fmt::format("{}", pid)));
+  if (!group.monitor.empty()) TRY(WriteFile(group.monitor + "/tasks", fmt::format("{}", pid)));
+  return {};
+}
+
+Result<> UpdateRdtGroup(const RdtGroup& group, const std::vector<std::string>& schemata) {
+  bool any = false;
+  for (const std::string& line : schemata) any |= !line.empty();
+  if (!any) return {};
+  if (group.directory.empty()) {
+    return FailedPrecondition("updating linux.intelRdt: the container has none");
+  }
+  TRY_WITH(WriteSchemata(group.directory, schemata), "updating linux.intelRdt");
+  return {};
+}
+
+Result<> RemoveRdtGroup(const RdtGroup& group) {
+  TRY(RemoveDirectory(group.monitor));
+  if (group.is_ours) TRY(RemoveDirectory(group.directory));
+  return {};
+}
+
+}  // namespace gantry::runtime
