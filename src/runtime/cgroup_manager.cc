@@ -146,7 +146,11 @@ Result<> UpdateContainerCgroups(const ContainerState& state, const oci::Resource
 }
 
 Result<> RemoveContainerCgroups(const ContainerState& state, std::chrono::milliseconds limit) {
-  if (!state.scope.empty()) TRY(StopScope(InstanceOf(state), state.scope));
+  // Without a cgroup known the scope was not made, or is not ours: a unit of that name may be
+  // somebody else's. Should a crash have come between, it ends with its process.
+  if (!state.scope.empty() && !state.cgroups.directories.empty()) {
+    TRY(StopScope(InstanceOf(state), state.scope));
+  }
   return kernel::RemoveCgroup(state.cgroups, limit);
 }
 

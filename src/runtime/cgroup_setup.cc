@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/io.h"
@@ -59,30 +60,44 @@ Result<Made> MakeV1(const std::string& controller, const std::string& directory)
   return made;
 }
 
-std::string ControllersAvailable(const std::string& directory) {
-  Result<std::string> text = ReadFile(directory + "/cgroup.controllers");
-  return text.ok() ? *std::move(text) : std::string();
-}
-
-// Controllers work in a cgroup only if every one above hands them down.
-void EnableControllers(const std::string& parent) {
-  std::string available = ControllersAvailable(parent);
-  std::string request;
+std::vector<std::string> Controllers(const std::string& directory, const char* file) {
+  std::vector<std::string> names;
+  Result<std::string> text = ReadFile(fmt::format("{}/{}", directory, file));
+  if (!text.ok()) return names;
   size_t at = 0;
-  while (at < available.size()) {
-    size_t end = std::min(available.find_first_of(" \n", at), available.size());
-    if (end > at) request += "+" + available.substr(at, end - at) + " ";
+  while (at < text->size()) {
+    size_t end = std::min(text->find_first_of(" \n", at), text->size());
+    if (end > at) names.push_back(text->substr(at, end - at));
     at = end + 1;
   }
-  if (request.empty()) return;
+  return names;
+}
+
+// The kernel's own root may; any other that hands down controllers of threads while it has
+// processes makes its children unusable (cgroups(7), "threaded mode").
+bool HasProcesses(const std::string& directory) {
+  if (!PathExists(directory + "/cgroup.type")) return false;
+  Result<std::string> processes = ReadFile(directory + "/cgroup.procs");
+  return processes.ok() && !processes->empty();
+}
+
+// Controllers work in a cgroup only if every one above hands them down. What is missing in the end
+// is an error of the resource that needs it.
+void EnableControllers(const std::string& parent) {
+  std::vector<std::string> enabled = Controllers(parent, "cgroup.subtree_control");
+  std::vector<std::string> missing;
+  for (std::string& name : Controllers(parent, "cgroup.controllers")) {
+    if (std::find(enabled.begin(), enabled.end(), name) == enabled.end()) {
+      missing.push_back("+" + std::move(name));
+    }
+  }
+  if (missing.empty() || HasProcesses(parent)) return;
+  std::string request;
+  for (const std::string& word : missing) request += word + " ";
   if (WriteFile(parent + "/cgroup.subtree_control", request).ok()) return;
-  // Some controllers may be refused (cpu with realtime tasks): the others one by one. What is
-  // missing in the end is an error of the resource that needs it.
-  at = 0;
-  while (at < request.size()) {
-    size_t end = request.find(' ', at);
-    (void)WriteFile(parent + "/cgroup.subtree_control", request.substr(at, end - at));
-    at = end + 1;
+  // Some may be refused (cpu with realtime tasks): the others one by one.
+  for (const std::string& word : missing) {
+    (void)WriteFile(parent + "/cgroup.subtree_control", word);
   }
 }
 

@@ -78,7 +78,7 @@ Json Features() {
        {"annotations", Json::MakeObject({{"org.gantry.version", GANTRY_VERSION},
                                          {"org.gantry.root-fd", "1"},
                                          {"org.opencontainers.runc.checkpoint.enabled", "false"}})},
-       {"potentiallyUnsafeConfigAnnotations", Json::MakeArray()}});
+       {"potentiallyUnsafeConfigAnnotations", Json::MakeArray({"org.systemd.property."})}});
 }
 
 }  // namespace gantry::runtime

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/id_maps.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -12,6 +13,9 @@
 
 namespace gantry::runtime {
 namespace {
+
+// The kernel's PROC_USER_INIT_INO: the number of the first one is fixed.
+constexpr ino_t kFirstUserNamespace = 0xEFFFFFFDU;
 
 // What the kernel lets anybody map: one id, their own.
 bool IsOnly(const std::vector<oci::IdMapping>& mappings, uint32_t own) {
@@ -68,12 +72,8 @@ std::string IdMapLines(const std::vector<oci::IdMapping>& mappings) {
 
 bool IsUnprivileged() {
   if (::geteuid() != 0) return true;
-  // The first user namespace maps everything to itself.
-  Result<std::string> map = ReadFile("/proc/self/uid_map");
-  if (!map.ok()) return false;
-  unsigned long inside = 0, outside = 0, count = 0;
-  int fields = ::sscanf(map->c_str(), "%lu %lu %lu", &inside, &outside, &count);
-  return fields != 3 || inside != 0 || outside != 0 || count != UINT32_MAX;
+  struct stat info{};
+  return ::stat("/proc/self/ns/user", &info) == 0 && info.st_ino != kFirstUserNamespace;
 }
 
 Result<> WriteIdMaps(pid_t pid, const oci::LinuxPlatform& platform) {

@@ -4,11 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <charconv>
-#include <map>
+#include <algorithm>
 
 #include "base/io.h"
 #include "base/undo.h"
+#include "formats/resctrl.h"
 
 namespace gantry::runtime {
 namespace {
@@ -25,46 +25,17 @@ std::vector<std::string_view> Split(std::string_view text, char separator) {
   return parts;
 }
 
-// "L3:0=7f0;1=1f": the resource, and a value for each cache. Masks are hexadecimal, bandwidths not.
-struct Schema {
-  std::string resource;
-  std::map<std::string, uint64_t, std::less<>> values;
-};
-
-Result<Schema> ParseSchema(std::string_view line) {
-  size_t colon = line.find(':');
-  Schema schema;
-  if (colon == std::string_view::npos) return InvalidArgument("'{}' is no line of schemata", line);
-  schema.resource = line.substr(0, colon);
-  int base = schema.resource.starts_with('L') ? 16 : 10;
-  for (std::string_view part : Split(line.substr(colon + 1), ';')) {
-    size_t equals = part.find('=');
-    std::string_view number =
-        part.substr(equals == std::string_view::npos ? part.size() : equals + 1);
-    while (number.starts_with(' ')) number.remove_prefix(1);  // the kernel aligns bandwidths
-    if (number.starts_with("0x")) number.remove_prefix(2);
-    uint64_t value = 0;
-    auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value, base);
-    if (number.empty() || error != std::errc() || end != number.data() + number.size()) {
-      return InvalidArgument("'{}' is no line of schemata", line);
-    }
-    schema.values[std::string(part.substr(0, equals))] = value;
-  }
-  return schema;
-}
-
 // Every value of `wanted` must be what the class has.
-Result<> CompareSchema(const std::string& directory, std::string_view wanted_line) {
-  Schema wanted = TRY(ParseSchema(wanted_line));
-  std::string text = TRY(ReadFile(directory + "/schemata"));
-  for (std::string_view line : Split(text, '\n')) {
-    Schema present = TRY_WITH(ParseSchema(line), "file '{}/schemata'", directory);
+Result<> CompareSchema(const std::string& directory, const std::string& wanted_line) {
+  formats::ResctrlSchema wanted = TRY(formats::ParseResctrlSchema(wanted_line));
+  std::string file = directory + "/schemata";
+  auto schemata = TRY_WITH(formats::ParseResctrlSchemata(TRY(ReadFile(file))), "file '{}'", file);
+  for (const formats::ResctrlSchema& present : schemata) {
     if (present.resource != wanted.resource) continue;
     for (const auto& [cache, value] : wanted.values) {
       auto found = present.values.find(cache);
       if (found != present.values.end() && found->second == value) continue;
-      return FailedPrecondition("'{}' does not match the class of service '{}', which has '{}'",
-                                wanted_line, directory, line);
+      return FailedPrecondition("'{}' does not match what '{}' has", wanted_line, file);
     }
     return {};
   }

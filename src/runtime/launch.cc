@@ -317,8 +317,8 @@ Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd co
   TRY(directory.Save(state));
   TRY(SendPidfd(pidfd_socket, launched.pidfd, "standard"));
   if (plan.wait_for_scope) {
-    TRY(MakeContainerScope(spec, &state));
     undo.Push([&] { (void)RemoveContainerCgroups(state, kCleanUpTime); });
+    TRY(MakeContainerScope(spec, &state));
     TRY(directory.Save(state));
   }
   TRY_WITH(Converse(launched, channel, plan, namespaces, gate),

@@ -65,9 +65,24 @@ def test_namespace_by_path(bundle, holder, kind, flag):
 
 
 def test_pid_namespace_by_path(bundle):
-    first = bundle.start()
-    bundle.namespace('pid', f'/proc/{bundle.state(first)["pid"]}/ns/pid')
-    assert 'sleep 100' in bundle.out('ps')
+    pid = bundle.state(bundle.start())['pid']
+    bundle.namespace('pid', f'/proc/{pid}/ns/pid')
+    out = bundle.out('sh', '-c', 'readlink /proc/self/ns/pid; ps')
+    assert out.splitlines()[0] == os.readlink(f'/proc/{pid}/ns/pid') and 'sleep 100' in out
+
+
+@newer('crun')
+def test_mount_namespace_by_path(bundle, holder):
+    """What is mounted there can be the bundle's root and the source of a bind."""
+    pid = holder('-m')
+    enter = ['nsenter', '-m', '-t', str(pid), 'sh', '-c']
+    (bundle.folder / 'data').mkdir()
+    subprocess.run([*enter, f'mount -t tmpfs none {bundle.folder}/data && echo inside >{bundle.folder}/data/file'], check=True)
+    bundle.config['mounts'].append(mount('/data', 'bind', 'data', 'rbind'))
+    bundle.namespace('mount', f'/proc/{pid}/ns/mnt')
+    out = bundle.out('sh', '-c', 'readlink /proc/self/ns/mnt; cat /data/file')
+    assert out.split() == [os.readlink(f'/proc/{pid}/ns/mnt'), 'inside']
+    assert os.listdir(bundle.folder / 'data') == []
 
 
 def test_user_namespace_by_path(bundle):

@@ -57,7 +57,7 @@ def test_update(bundle):
     bundle.call('update', '--memory', str(32 * MB), '--memory-swap', str(40 * MB), '--pids-limit', '9', '--cpu-share', '1024', bundle.name, check=True)
     assert [bundle.value(f) for f in ('memory.max', 'memory.swap.max', 'pids.max', 'cpu.weight')] == [str(32 * MB), str(8 * MB), '9', '39']
     bundle.call('update', '--memory', '-1', bundle.name, check=True)
-    assert [bundle.value(f) for f in ('memory.max', 'memory.swap.max')] == ['max', 'max']
+    assert bundle.value('memory.max') == 'max' and (RUNTIME == 'crun' or bundle.value('memory.swap.max') == 'max')
 
 
 @ours

@@ -4,16 +4,14 @@ import json
 import subprocess
 
 import pytest
-from conftest import RUNTIME, also, ours
+from conftest import RUNTIME, ours
 
 
-@also('crun')
+@ours
 def test_time(bundle):
     bundle.linux['namespaces'].append({'type': 'time'})
     bundle.linux['timeOffsets'] = {'boottime': {'secs': 1000000}, 'monotonic': {'secs': 1000000}}
     bundle.start()
-    for done in (bundle.exec('cat', '/proc/uptime'), bundle.exec('cat', '/proc/self/timens_offsets')):
-        assert done.returncode == 0
     assert float(bundle.exec('cat', '/proc/uptime').stdout.split()[0]) > 1000000
 
 

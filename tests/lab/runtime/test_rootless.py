@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers of an unprivileged user: one id or many, with and without a delegated cgroup."""
+import re
 import subprocess
 from pathlib import Path
 
@@ -105,6 +106,16 @@ def test_delegated_cgroup(make, user):
     assert done.stdout.split() == [str(64 * MB), '20'], done.stderr
 
 
+@ours
+def test_delegated_service(make, user):
+    """Where only the caller's own cgroup is the user's, the container's is below it."""
+    prefix = ['systemd-run', '--quiet', '--pipe', '--wait', '--collect', '--same-dir', '-p', f'User={USER}', '-p', 'Delegate=yes', '-E', f'XDG_RUNTIME_DIR=/run/user/{user}', '--']
+    bundle = rootless(make(prefix=prefix, owner=user), user)
+    bundle.linux['namespaces'] = [n for n in bundle.linux['namespaces'] if n['type'] != 'cgroup']
+    done = bundle.run('cat', '/proc/self/cgroup')
+    assert re.fullmatch(rf'0::/system\.slice/run-[^/]*\.service/{bundle.name}\n', done.stdout), done.stdout + done.stderr
+
+
 @pytest.fixture
 def scope(make, user):
     bundle = rootless(make(['--systemd-cgroup'], prefix=as_user(user), owner=user), user)
@@ -118,6 +129,7 @@ def show(user, unit, *names):
     return dict(line.split('=', 1) for line in done.stdout.splitlines())
 
 
+@also('runc')
 def test_scope_of_the_user_s_systemd(scope, user):
     scope.linux['resources'] = {'memory': {'limit': 64 * MB}, 'pids': {'limit': 20}, 'cpu': {'quota': 50000, 'period': 200000}}
     scope.start()

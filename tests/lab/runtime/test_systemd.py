@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from conftest import CGROUPS, OURS, RUNTIME, ours, until
+from conftest import CGROUPS, OURS, RUNTIME, also, ours, until
 
 MB = 1 << 20
 PREFIX = 'lt'
@@ -28,6 +28,7 @@ def reload():
     subprocess.run(['systemctl', 'daemon-reload'], check=True)
 
 
+@also('runc')
 def test_scope(scope):
     scope.linux['resources'].update(memory={'limit': 64 * MB, 'reservation': 32 * MB, 'swap': 96 * MB}, pids={'limit': 20},
                                     cpu={'shares': 512, 'quota': 50000, 'period': 200000, 'cpus': '0', 'mems': '0'})
@@ -43,6 +44,7 @@ def test_scope(scope):
     assert scope.exec('cat', '/proc/self/cgroup', check=True).stdout.startswith('0::/')
 
 
+@also('runc')
 def test_update_outlives_a_reload(scope):
     scope.linux['resources'].update(memory={'limit': 64 * MB}, pids={'limit': 20}, cpu={'quota': 50000, 'period': 200000})
     scope.start()
@@ -91,6 +93,11 @@ def test_the_end_leaves_no_unit(scope):
     assert show(scope, 'LoadState') == {'LoadState': 'not-found'}
     assert scope.run('/no/such').returncode != 0
     assert show(scope, 'LoadState') == {'LoadState': 'not-found'}
+    if OURS:
+        scope.linux['resources']['unified'] = {'no.such': '1'}
+        assert 'no.such' in scope.run('true').stderr
+        assert show(scope, 'LoadState') == {'LoadState': 'not-found'}
+        del scope.linux['resources']['unified']
     # One that was killed for its memory has failed, and stays until it is forgotten.
     scope.linux['resources']['memory'] = {'limit': 16 * MB, 'swap': 16 * MB}
     scope.start('sh', '-c', 'head -c 50000000 /dev/zero >/tmp/x')  # a tmpfs counts as memory
