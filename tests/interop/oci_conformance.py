@@ -9,6 +9,7 @@ FOLDER is a checkout of opencontainers/runtime-tools whose validation programs a
 process and with its own state directory, under a time-out; what it leaves behind is removed. Everything happens in a
 private mount namespace in which every hierarchy of cgroup v1 is mounted, hugetlb too, since crun wants it."""
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -183,17 +184,34 @@ def private():
     os.execvp('unshare', ['unshare', '-m', '--propagation', 'private', sys.executable, *sys.argv])
 
 
+@contextlib.contextmanager
+def all_hierarchies():
+    """Those of cgroup v1 that are not mounted; their directories are everybody's, so they go again."""
+    made = []
+    if not Path('/sys/fs/cgroup/cgroup.controllers').exists():
+        made = mount_hierarchies()
+    try:
+        yield
+    finally:
+        for place in made:
+            subprocess.run(['umount', place], check=False, capture_output=True)
+            if not os.path.ismount(place):
+                shutil.rmtree(place, ignore_errors=True)  # runtimes write there in spite of a failed mount
+
+
 def mount_hierarchies():
-    if Path('/sys/fs/cgroup/cgroup.controllers').exists():
-        return
+    made = []
     mounts = [line.split() for line in Path('/proc/mounts').read_text().splitlines()]
     there = {option for fields in mounts if fields[2] == 'cgroup' for option in fields[3].split(',')}
     for line in Path('/proc/cgroups').read_text().splitlines()[1:]:
         name = line.split()[0]
         if name not in there:
             place = Path('/sys/fs/cgroup') / name
-            place.mkdir(exist_ok=True)
+            if not place.exists():
+                place.mkdir()
+                made.append(place)
             subprocess.run(['mount', '-t', 'cgroup', '-o', name, 'cgroup', place], check=False, capture_output=True)
+    return made
 
 
 def main():
@@ -207,8 +225,11 @@ def main():
     if not folder:
         sys.exit('oci_conformance: GANTRY_RUNTIME_TOOLS is not set: it names a built checkout of runtime-tools')
     private()
-    mount_hierarchies()
-    suite = Path(folder).resolve()
+    with all_hierarchies():
+        compare(Path(folder).resolve(), given)
+
+
+def compare(suite, given):
     programs = given.only.split(',') if given.only else sorted(p.name for p in (suite / 'bin').iterdir())
     runtimes = {}
     for word in given.runtimes:
