@@ -177,6 +177,10 @@ def test_idmapped_mount_needs_mappings(bundle):
     assert done.returncode == 1 and 'idmap' in done.stderr, done.stderr
 
 
+idmapped_tmpfs = pytest.mark.skipif(tuple(int(n) for n in os.uname().release.split('.')[:2]) < (6, 3), reason='tmpfs takes mappings since 6.3')
+
+
+@idmapped_tmpfs
 @newer('runc', 'crun')
 @pytest.mark.parametrize('option, below', [('idmap', '0:0'), ('ridmap', '1000:1000')])
 def test_recursively_idmapped_mount(bundle, option, below):
@@ -188,6 +192,7 @@ def test_recursively_idmapped_mount(bundle, option, below):
     assert done.stdout.split() == ['1000:1000', below], done.stderr
 
 
+@idmapped_tmpfs
 @newer('runc', 'crun')
 def test_idmapped_tmpfs(bundle):
     maps = [{'containerID': 0, 'hostID': 1000, 'size': 10}]
