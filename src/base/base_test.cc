@@ -93,6 +93,13 @@ TEST(IoTest, ReplaceKeepsOldFileOnFailureAndBoundsReads) {
   EXPECT_FALSE(MakeDirectories(path + "/x", 0700).ok());
 }
 
+TEST(ClockTest, TimesBeyondNanosecondsBecomeTheNearest) {
+  EXPECT_EQ(*ParseRfc3339("4052-11-22T05:00:00.123456789Z"), WallTime::max());
+  EXPECT_EQ(*ParseRfc3339("0001-01-01T00:00:00Z"), WallTime::min());
+  EXPECT_EQ(FormatRfc3339Nano(*ParseRfc3339("2261-12-31T23:59:59.5Z")), "2261-12-31T23:59:59.5Z");
+  EXPECT_EQ(FormatRfc3339Nano(*ParseRfc3339("1678-01-01T00:00:00Z")), "1678-01-01T00:00:00Z");
+}
+
 TEST(EventLoopTest, WatchesTimersPostsAndStops) {
   auto loop = *EventLoop::Create();
   int fds[2];

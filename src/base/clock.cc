@@ -6,6 +6,8 @@
 namespace gantry {
 namespace {
 
+constexpr int64_t kNanosPerSecond = 1'000'000'000;
+
 std::string FormatSeconds(int64_t seconds) {
   time_t value = seconds;
   tm parts{};
@@ -21,10 +23,10 @@ struct Split {
 
 Split SplitTime(WallTime time) {
   int64_t total = UnixNanos(time);
-  int64_t seconds = total / 1'000'000'000;
-  int64_t nanos = total % 1'000'000'000;
+  int64_t seconds = total / kNanosPerSecond;
+  int64_t nanos = total % kNanosPerSecond;
   if (nanos < 0) {
-    nanos += 1'000'000'000;
+    nanos += kNanosPerSecond;
     --seconds;
   }
   return {seconds, nanos};
@@ -115,7 +117,10 @@ Result<WallTime> ParseRfc3339(std::string_view text) {
                               std::chrono::day(static_cast<unsigned>(parts.tm_mday));
   int64_t seconds = int64_t{day.time_since_epoch().count()} * 86400 + parts.tm_hour * 3600 +
                     parts.tm_min * 60 + parts.tm_sec - offset;
-  return FromUnixNanos(seconds * 1'000'000'000 + nanos);
+  constexpr int64_t kLastSecond = INT64_MAX / kNanosPerSecond - 1;
+  if (seconds > kLastSecond) return WallTime::max();
+  if (seconds < -kLastSecond) return WallTime::min();
+  return FromUnixNanos(seconds * kNanosPerSecond + nanos);
 }
 
 }  // namespace gantry

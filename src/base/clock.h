@@ -22,7 +22,8 @@ inline WallTime FromUnixNanos(int64_t nanos) { return WallTime(std::chrono::nano
 std::string FormatRfc3339Nano(WallTime time);
 // The same with all nine digits, as docker's log files have it.
 std::string FormatRfc3339Fixed(WallTime time);
-// Reads RFC 3339 with any fraction and offset (RFC 3339 section 5.6).
+// Reads RFC 3339 with any fraction and offset (RFC 3339 section 5.6). A time that 64 bits of
+// nanoseconds don't reach (before 1678, after 2261; Go's zero time) becomes the first or last.
 Result<WallTime> ParseRfc3339(std::string_view text);
 
 }  // namespace gantry

@@ -36,6 +36,16 @@ Json NumberOf(const std::string& text) {
   return Json(::strtod(text.c_str(), nullptr));
 }
 
+// An escaped low surrogate without its high one becomes U+FFFD, as in Go; RapidJSON writes it as if
+// it were a character. Whatever else is in a string has been checked.
+std::string TextOf(const char* text, size_t size) {
+  std::string out(text, size);
+  for (size_t at = 0; (at = out.find('\xED', at)) != std::string::npos; at += 3) {
+    if (static_cast<unsigned char>(out[at + 1]) >= 0xA0) out.replace(at, 3, "\xEF\xBF\xBD");
+  }
+  return out;
+}
+
 // Receives RapidJSON's events and builds values bottom-up: finished values wait on a stack until
 // their array or object ends.
 class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> {
@@ -46,10 +56,10 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
     return Add(NumberOf(std::string(text, size)));
   }
   bool String(const char* text, rapidjson::SizeType size, bool) {
-    return Add(Json(std::string(text, size)));
+    return Add(Json(TextOf(text, size)));
   }
   bool Key(const char* text, rapidjson::SizeType size, bool) {
-    keys_.emplace_back(text, size);
+    keys_.push_back(TextOf(text, size));
     return true;
   }
   bool StartObject() { return ++depth_ <= kMaxDepth; }

@@ -30,6 +30,13 @@ TEST(JsonTest, NumbersOfAnyLength) {
   EXPECT_FALSE(Json::Parse("1e400").ok());
 }
 
+TEST(JsonTest, LoneSurrogatesBecomeReplacements) {
+  EXPECT_EQ(Json::Parse(R"({"k\udcd0":"a\udCd0b\ud83d\ude00"})")->Dump(),
+            "{\"k\xEF\xBF\xBD\":\"a\xEF\xBF\xBD"
+            "b\xF0\x9F\x98\x80\"}");
+  EXPECT_EQ(Json::Parse("\"\xED\x9F\xBF\"")->AsString(), "\xED\x9F\xBF");  // U+D7FF
+}
+
 TEST(JsonTest, LastOfRepeatedKeysWins) {
   EXPECT_EQ((*Json::Parse(R"({"a":1,"a":2})"))["a"].AsInt(), 2);
 }

@@ -87,6 +87,11 @@ bool LooksLikeDomain(std::string_view part) {
          std::any_of(part.begin(), part.end(), IsUpper);
 }
 
+bool IsImageId(std::string_view text) {
+  return text.size() == 64 &&
+         All(text, [](char c) { return IsDigit(c) || (c >= 'a' && c <= 'f'); });
+}
+
 }  // namespace
 
 bool IsValidTag(std::string_view tag) {
@@ -96,7 +101,7 @@ bool IsValidTag(std::string_view tag) {
 
 Result<Reference> ParseReference(std::string_view text) {
   if (text.empty()) return Invalid(text, "it is empty");
-  if (text.size() == 64 && All(text, [](char c) { return IsDigit(c) || (c >= 'a' && c <= 'f'); })) {
+  if (IsImageId(text)) {
     return Invalid(text, "64 hexadecimal digits are an image's id, not its name");
   }
   Reference reference;
@@ -162,6 +167,7 @@ std::string Reference::FamiliarRepository() const {
       short_path.find('/', kOfficial.size()) == std::string_view::npos) {
     short_path.remove_prefix(kOfficial.size());
   }
+  if (IsImageId(short_path)) return path;
   return std::string(short_path);
 }
 

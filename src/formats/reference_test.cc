@@ -87,5 +87,11 @@ TEST(Reference, Refuses) {
   }
 }
 
+TEST(ReferenceTest, ANameLikeAnIdKeepsItsRepository) {
+  std::string name(64, '0');
+  EXPECT_FALSE(ParseReference(name).ok());
+  EXPECT_EQ(ParseReference("library/" + name)->Familiar(), "library/" + name);
+}
+
 }  // namespace
 }  // namespace gantry::formats
