@@ -52,7 +52,7 @@ function(gantry_folder folder dependencies)
   endif()
 
   if(tests)
-    add_executable(${target}_test ${tests})
+    add_executable(${target}_test EXCLUDE_FROM_ALL ${tests})
     target_link_libraries(${target}_test PRIVATE ${target} GTest::gmock GTest::gtest
                           GTest::gtest_main Threads::Threads)
     # What is tested is optimized, the tests themselves only cost time to compile.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# build [PRESET]; build_if_changed builds release only when a source is newer than the last build.
+# build [PRESET]: the programs; build_if_changed builds release only when a source is newer than the
+# last build.
 
 build() {
   local preset=$1 directory=build/$1 begin=$SECONDS
@@ -23,3 +24,9 @@ built() {
 }
 
 build_if_changed() { built || build release; }
+
+# The test programs, which nobody needs who only runs the stack.
+build_tests() {
+  build_if_changed
+  ninja -C build/release gantry_tests
+}

@@ -2,5 +2,5 @@
 # shellcheck shell=bash
 # ./dev soak: every campaign at full size; the result is kept in docs/soak.md.
 ensure_packages build check test peers lab
-build_if_changed
+build_tests
 exec /usr/bin/python3 tools/run_tests.py --soak "$@"

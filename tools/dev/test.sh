@@ -2,5 +2,5 @@
 # shellcheck shell=bash
 # ./dev test [SUITE…]: ends with one line "N passed, N failed, N skipped".
 ensure_packages build check test peers
-build_if_changed
+build_tests
 exec /usr/bin/python3 tools/run_tests.py "$@"
