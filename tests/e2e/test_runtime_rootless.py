@@ -31,6 +31,8 @@ class Rootless(Bundle):
             if mount['destination'] == '/sys':
                 mount.update(type='none', source='/sys', options=['rbind', 'nosuid', 'noexec', 'nodev', 'ro'])
         (folder / 'run').mkdir()
+        # The tree may lie where this user may not go.
+        shutil.copy(RUNTIME, folder / 'gantry-runtime')
         folder.chmod(0o755)
 
     def call(self, *words, **more):
@@ -38,7 +40,7 @@ class Rootless(Bundle):
         subprocess.run(['chown', '-R', f'{USER}:{USER}', self.folder], check=True)
         out = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, **more}
         become = ['setpriv', f'--reuid={USER}', f'--regid={USER}', '--clear-groups', 'env', f'XDG_RUNTIME_DIR={self.folder}/run']
-        return subprocess.run([*become, RUNTIME, *words], cwd=self.folder, text=True, stdin=subprocess.DEVNULL, timeout=30, **out)
+        return subprocess.run([*become, str(self.folder / 'gantry-runtime'), *words], cwd=self.folder, text=True, stdin=subprocess.DEVNULL, timeout=30, **out)
 
 
 @pytest.fixture
