@@ -251,8 +251,12 @@ class Podman:
 
 
 def remove_folder(place):
-    """podman's clean-up, which conmon starts, may write there for a moment longer."""
+    """podman's clean-up, which conmon starts, may write there for a moment longer; and when two podmans end at once, the
+    mount that they share may stay (`place`/root/overlay)."""
     def gone():
+        for mount in Path('/proc/self/mounts').read_text().splitlines():
+            if mount.split()[1].startswith(f'{place}/'):
+                call('umount', mount.split()[1])
         shutil.rmtree(place, ignore_errors=True)
         return not place.exists()
     until(gone)
