@@ -3,27 +3,19 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/io.h"
+#include "kernel/memory_file.h"
 #include "kernel/pidfd.h"
 #include "kernel/spawn.h"
 
 namespace gantry::runtime::child {
 namespace {
 
-// A memory file instead of a pipe: a hook that does not read neither blocks nor kills us.
-Result<UniqueFd> FileWith(const std::string& text) {
-  UniqueFd file(::memfd_create("hook-state", MFD_CLOEXEC));
-  if (!file.valid()) return ErrnoError("making a memory file");
-  TRY(WriteAll(file, text));
-  if (::lseek(file.get(), 0, SEEK_SET) < 0) return ErrnoError("rewinding a memory file");
-  return file;
-}
-
 Result<> RunHook(const oci::Hook& hook, const std::string& state) {
-  UniqueFd input = TRY(FileWith(state));
+  // A memory file instead of a pipe: a hook that does not read neither blocks nor kills us.
+  UniqueFd input = TRY(kernel::MemoryFile("hook-state", state));
   kernel::SpawnOptions options;
   options.program = hook.path;
   options.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
