@@ -12,8 +12,10 @@ endif()
 # FMT_STATIC_THOUSANDS_SEPARATOR keeps locales, and so iostream's start-up work, out of programs.
 add_compile_definitions(FMT_STATIC_THOUSANDS_SEPARATOR=',' _FILE_OFFSET_BITS=64 _GNU_SOURCE
                         GANTRY_VERSION="${PROJECT_VERSION}")
-# -Wmaybe-uninitialized: g++ 12 gives false alarms on variants that are moved from.
+# g++ 12 gives false alarms: -Wmaybe-uninitialized on variants that are moved from, -Wrestrict on
+# strings that get a literal.
 add_compile_options(-Wall -Wextra -Werror=return-type -Wno-missing-field-initializers -Wno-maybe-uninitialized
+                    -Wno-restrict
                     -ffunction-sections -fdata-sections)
 # --as-needed: a shared library that nothing of a program uses is not loaded at its start.
 add_link_options(-Wl,--gc-sections -Wl,--as-needed)

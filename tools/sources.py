@@ -13,6 +13,7 @@ from pathlib import Path
 TREE = Path(__file__).resolve().parent.parent
 SRC = TREE / 'src'
 BUILD = TREE / 'build' / 'release'
+UNITY_INCLUDE = re.compile(r'^#include "(/[^"]+)"', re.M)
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
 
@@ -57,7 +58,7 @@ def closure_hash(path, salt):
 
 
 def compile_flags():
-    """Flags of each translation unit, by its path: no compiler, no output, no file."""
+    """Flags of each source, by its path: no compiler, no output, no file."""
     commands = json.loads((BUILD / 'compile_commands.json').read_text())
     flags = {}
     for entry in commands:
@@ -74,7 +75,10 @@ def compile_flags():
                 pass
             else:
                 kept.append(word)
-        flags[Path(entry['file'])] = kept
+        unit = Path(entry['file'])
+        together = UNITY_INCLUDE.findall(unit.read_text()) if unit.parent.name == 'Unity' else []
+        for path in map(Path, together or [unit]):
+            flags[path] = kept
     return flags
 
 

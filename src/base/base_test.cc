@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/random.h"
 #include "base/stop_token.h"
+#include "base/text.h"
 #include "base/undo.h"
 #include "base/unique_fd.h"
 
@@ -144,6 +145,14 @@ TEST(StopTokenTest, EndsAWait) {
 TEST(RandomTest, HexHasTheAskedLength) {
   EXPECT_EQ(RandomHex(32).size(), 64u);
   EXPECT_NE(RandomHex(16), RandomHex(16));
+}
+
+TEST(TextTest, SplitKeepsEmptyPartsAndWordsDoNot) {
+  EXPECT_EQ(Split("a::b:", ':'), (std::vector<std::string>{"a", "", "b", ""}));
+  EXPECT_EQ(Split("", ':'), std::vector<std::string>{""});
+  EXPECT_EQ(SplitWords(" a\t b "), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(SplitWords("\n\n", "\n"), std::vector<std::string>{});
+  EXPECT_EQ(SplitWords(" 1  2  3 4 ", " ", 3), (std::vector<std::string>{"1", "2", "3 4 "}));
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "containerd/bundle.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -9,6 +8,7 @@
 
 #include <memory>
 
+#include "base/directory.h"
 #include "base/io.h"
 #include "base/undo.h"
 #include "containerd/names.h"
@@ -19,14 +19,10 @@ namespace {
 
 using formats::Json;
 
-struct DirCloser {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-
 // Names that could be namespaces or ids; a directory that is not there is empty.
 Result<std::vector<std::string>> Names(const std::string& path) {
   std::vector<std::string> names;
-  std::unique_ptr<DIR, DirCloser> directory(::opendir(path.c_str()));
+  DirectoryHandle directory(::opendir(path.c_str()));
   if (!directory) {
     if (errno == ENOENT) return names;
     return ErrnoError("listing '{}'", path);

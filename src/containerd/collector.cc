@@ -14,6 +14,15 @@
 #include "containerd/rpc.h"
 
 namespace gantry::containerd {
+
+// A blob (snapshotter "") or a snapshot, in a namespace.
+struct Node {
+  std::string ns;
+  std::string snapshotter;
+  std::string key;
+  auto operator<=>(const Node&) const = default;
+};
+
 namespace {
 
 // Deletes come in groups; one collection serves them all.
@@ -24,14 +33,6 @@ constexpr std::string_view kExpireLabel = "containerd.io/gc.expire";
 constexpr std::string_view kFlatLabel = "containerd.io/gc.flat";
 constexpr std::string_view kContentReference = "containerd.io/gc.ref.content";
 constexpr std::string_view kSnapshotReference = "containerd.io/gc.ref.snapshot.";
-
-// A blob (snapshotter "") or a snapshot, in a namespace.
-struct Node {
-  std::string ns;
-  std::string snapshotter;
-  std::string key;
-  auto operator<=>(const Node&) const = default;
-};
 
 bool HasExpired(const Labels& labels) {
   auto found = labels.find(std::string(kExpireLabel));

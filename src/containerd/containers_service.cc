@@ -13,9 +13,8 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = containers_api;
-
-std::optional<std::string> Field(const api::Container& container, const FieldPath& path) {
+std::optional<std::string> Field(const containers_api::Container& container,
+                                 const FieldPath& path) {
   if (path[0] == "id") return FieldOf(container.id());
   if (path[0] == "image") return FieldOf(container.image());
   if (path[0] == "labels") return LabelOf(path, 1, container.labels());
@@ -25,7 +24,7 @@ std::optional<std::string> Field(const api::Container& container, const FieldPat
   return std::nullopt;
 }
 
-Result<> Check(const api::Container& container) {
+Result<> Check(const containers_api::Container& container) {
   TRY_WITH(CheckIdentifier(container.id()), "container.ID");
   TRY_WITH(CheckLabels(ToLabels(container.labels())), "container");
   for (const auto& [key, value] : container.extensions()) {
@@ -43,8 +42,9 @@ Result<> Check(const api::Container& container) {
 
 // containerd's rules of a field mask: without one only the fields that may change are taken, and
 // the others must be as they were.
-Result<> Merge(const api::UpdateContainerRequest& request, api::Container* container) {
-  const api::Container& wanted = request.container();
+Result<> Merge(const containers_api::UpdateContainerRequest& request,
+               containers_api::Container* container) {
+  const containers_api::Container& wanted = request.container();
   std::vector<std::string> paths(request.update_mask().paths().begin(),
                                  request.update_mask().paths().end());
   if (paths.empty()) {
@@ -86,13 +86,14 @@ Result<> Merge(const api::UpdateContainerRequest& request, api::Container* conta
   return {};
 }
 
-class ContainersService : public api::Containers::CallbackService {
+class ContainersService : public containers_api::Containers::CallbackService {
  public:
   explicit ContainersService(Parts* parts) : parts_(parts) {}
 
  private:
-  grpc::ServerUnaryReactor* Get(Context* context, const api::GetContainerRequest* request,
-                                api::GetContainerResponse* response) override {
+  grpc::ServerUnaryReactor* Get(Context* context,
+                                const containers_api::GetContainerRequest* request,
+                                containers_api::GetContainerResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       auto tx = TRY(parts_->database->Read());
       *response->mutable_container() = TRY(GetContainer(tx, caller.ns, request->id()));
@@ -100,14 +101,15 @@ class ContainersService : public api::Containers::CallbackService {
     });
   }
 
-  // Calls visit(api::Container&&) for each that the filters match.
+  // Calls visit(containers_api::Container&&) for each that the filters match.
   template <typename Visit>
-  Result<> Each(const std::string& ns, const api::ListContainersRequest& request, Visit visit) {
+  Result<> Each(const std::string& ns, const containers_api::ListContainersRequest& request,
+                Visit visit) {
     Filters filters = TRY(Filters::ParseAll(request.filters()));
     auto tx = TRY(parts_->database->Read());
     auto rows = TRY(tx.Query("SELECT record FROM containers WHERE ns = ? ORDER BY id", ns));
     while (TRY(rows.Next())) {
-      api::Container container;
+      containers_api::Container container;
       std::string_view bytes = rows.Bytes(0);
       if (!container.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
         return MakeError(ErrorKind::kDataLoss, "listing containers: a record is damaged");
@@ -118,31 +120,33 @@ class ContainersService : public api::Containers::CallbackService {
     return {};
   }
 
-  grpc::ServerUnaryReactor* List(Context* context, const api::ListContainersRequest* request,
-                                 api::ListContainersResponse* response) override {
+  grpc::ServerUnaryReactor* List(Context* context,
+                                 const containers_api::ListContainersRequest* request,
+                                 containers_api::ListContainersResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
-      return Each(caller.ns, *request, [&](api::Container container) {
+      return Each(caller.ns, *request, [&](containers_api::Container container) {
         *response->add_containers() = std::move(container);
       });
     });
   }
 
-  grpc::ServerWriteReactor<api::ListContainerMessage>* ListStream(
-      Context* context, const api::ListContainersRequest* request) override {
-    using Message = api::ListContainerMessage;
+  grpc::ServerWriteReactor<containers_api::ListContainerMessage>* ListStream(
+      Context* context, const containers_api::ListContainersRequest* request) override {
+    using Message = containers_api::ListContainerMessage;
     return AnswerList<Message>(context, [&](const Caller& caller) -> Result<std::vector<Message>> {
       std::vector<Message> messages;
-      TRY(Each(caller.ns, *request, [&](api::Container container) {
+      TRY(Each(caller.ns, *request, [&](containers_api::Container container) {
         *messages.emplace_back().mutable_container() = std::move(container);
       }));
       return messages;
     });
   }
 
-  grpc::ServerUnaryReactor* Create(Context* context, const api::CreateContainerRequest* request,
-                                   api::CreateContainerResponse* response) override {
+  grpc::ServerUnaryReactor* Create(Context* context,
+                                   const containers_api::CreateContainerRequest* request,
+                                   containers_api::CreateContainerResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
-      api::Container container = request->container();
+      containers_api::Container container = request->container();
       TRY_WITH(Check(container), "create container failed validation");
       *container.mutable_created_at() = ToProto(Now());
       *container.mutable_updated_at() = container.created_at();
@@ -168,8 +172,9 @@ class ContainersService : public api::Containers::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Update(Context* context, const api::UpdateContainerRequest* request,
-                                   api::UpdateContainerResponse* response) override {
+  grpc::ServerUnaryReactor* Update(Context* context,
+                                   const containers_api::UpdateContainerRequest* request,
+                                   containers_api::UpdateContainerResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       if (request->container().id().empty()) {
         return InvalidArgument("must specify a container id");
@@ -195,7 +200,8 @@ class ContainersService : public api::Containers::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Delete(Context* context, const api::DeleteContainerRequest* request,
+  grpc::ServerUnaryReactor* Delete(Context* context,
+                                   const containers_api::DeleteContainerRequest* request,
                                    google::protobuf::Empty*) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       auto tx = TRY(parts_->database->Begin());

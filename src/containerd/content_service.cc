@@ -18,11 +18,11 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::content::v1;
+namespace content_api = ::containerd::services::content::v1;
 
 constexpr size_t kReadChunk = size_t{1} << 20;
 
-void Fill(const ContentRecord& record, api::Info* info) {
+void Fill(const ContentRecord& record, content_api::Info* info) {
   info->set_digest(record.digest);
   info->set_size(static_cast<int64_t>(record.size));
   *info->mutable_created_at() = ToProto(record.created_at);
@@ -30,7 +30,7 @@ void Fill(const ContentRecord& record, api::Info* info) {
   SetLabels(record.labels, info->mutable_labels());
 }
 
-void Fill(const content::IngestStatus& ingest, api::Status* status) {
+void Fill(const content::IngestStatus& ingest, content_api::Status* status) {
   *status->mutable_started_at() = ToProto(ingest.started_at);
   *status->mutable_updated_at() = ToProto(ingest.updated_at);
   status->set_ref(ingest.ref);
@@ -40,7 +40,7 @@ void Fill(const content::IngestStatus& ingest, api::Status* status) {
 }
 
 // A part of a blob in chunks; each is read by a worker when the one before is on its way.
-class ReadReactor : public grpc::ServerWriteReactor<api::ReadContentResponse> {
+class ReadReactor : public grpc::ServerWriteReactor<content_api::ReadContentResponse> {
  public:
   ReadReactor(wire::WorkerPool* workers, UniqueFd blob, uint64_t offset, uint64_t end)
       : workers_(workers), blob_(std::move(blob)), offset_(offset), end_(end) {
@@ -73,16 +73,16 @@ class ReadReactor : public grpc::ServerWriteReactor<api::ReadContentResponse> {
   UniqueFd blob_;
   uint64_t offset_;
   const uint64_t end_;
-  api::ReadContentResponse response_;
+  content_api::ReadContentResponse response_;
 };
 
-class ContentService : public api::Content::CallbackService {
+class ContentService : public content_api::Content::CallbackService {
  public:
   explicit ContentService(Parts* parts) : parts_(parts) {}
 
  private:
-  grpc::ServerUnaryReactor* Info(Context* context, const api::InfoRequest* request,
-                                 api::InfoResponse* response) override {
+  grpc::ServerUnaryReactor* Info(Context* context, const content_api::InfoRequest* request,
+                                 content_api::InfoResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       TRY(formats::Digest::Parse(request->digest()));
       auto tx = TRY(parts_->database->Read());
@@ -91,8 +91,8 @@ class ContentService : public api::Content::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Update(Context* context, const api::UpdateRequest* request,
-                                   api::UpdateResponse* response) override {
+  grpc::ServerUnaryReactor* Update(Context* context, const content_api::UpdateRequest* request,
+                                   content_api::UpdateResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       auto tx = TRY(parts_->database->Begin());
       auto record = TRY(GetContent(tx, caller.ns, request->info().digest()));
@@ -119,19 +119,19 @@ class ContentService : public api::Content::CallbackService {
     });
   }
 
-  grpc::ServerWriteReactor<api::ListContentResponse>* List(
-      Context* context, const api::ListContentRequest* request) override {
-    using Message = api::ListContentResponse;
+  grpc::ServerWriteReactor<content_api::ListContentResponse>* List(
+      Context* context, const content_api::ListContentRequest* request) override {
+    using Message = content_api::ListContentResponse;
     return AnswerList<Message>(context, [&](const Caller& caller) -> Result<std::vector<Message>> {
       return ListPages(caller, *request);
     });
   }
 
-  Result<std::vector<api::ListContentResponse>> ListPages(const Caller& caller,
-                                                          const api::ListContentRequest& request) {
+  Result<std::vector<content_api::ListContentResponse>> ListPages(
+      const Caller& caller, const content_api::ListContentRequest& request) {
     constexpr int kPerMessage = 100;
     Filters filters = TRY(Filters::ParseAll(request.filters()));
-    std::vector<api::ListContentResponse> messages;
+    std::vector<content_api::ListContentResponse> messages;
     auto tx = TRY(parts_->database->Read());
     auto rows =
         TRY(tx.Query("SELECT digest, size, labels, created_at, updated_at FROM content "
@@ -156,7 +156,8 @@ class ContentService : public api::Content::CallbackService {
     return messages;
   }
 
-  grpc::ServerUnaryReactor* Delete(Context* context, const api::DeleteContentRequest* request,
+  grpc::ServerUnaryReactor* Delete(Context* context,
+                                   const content_api::DeleteContentRequest* request,
                                    google::protobuf::Empty*) override {
     return AnswerCallerOn(
         *parts_->workers, context, [this, request](const Caller& caller) -> Result<> {
@@ -181,8 +182,8 @@ class ContentService : public api::Content::CallbackService {
         });
   }
 
-  grpc::ServerWriteReactor<api::ReadContentResponse>* Read(
-      Context* context, const api::ReadContentRequest* request) override {
+  grpc::ServerWriteReactor<content_api::ReadContentResponse>* Read(
+      Context* context, const content_api::ReadContentRequest* request) override {
     auto reactor = [&]() -> Result<ReadReactor*> {
       Caller caller = TRY(CallerOf(*context));
       auto digest = TRY(formats::Digest::Parse(request->digest()));
@@ -205,13 +206,13 @@ class ContentService : public api::Content::CallbackService {
       return new ReadReactor(parts_->workers, TRY(parts_->blobs->OpenBlob(digest)), offset, end);
     }();
     if (!reactor.ok()) {
-      return new ListReactor<api::ReadContentResponse>({}, ToStatus(reactor.error()));
+      return new ListReactor<content_api::ReadContentResponse>({}, ToStatus(reactor.error()));
     }
     return *reactor;
   }
 
-  grpc::ServerUnaryReactor* Status(Context* context, const api::StatusRequest* request,
-                                   api::StatusResponse* response) override {
+  grpc::ServerUnaryReactor* Status(Context* context, const content_api::StatusRequest* request,
+                                   content_api::StatusResponse* response) override {
     return AnswerCallerOn(
         *parts_->workers, context, [this, request, response](const Caller& caller) -> Result<> {
           Fill(TRY(parts_->blobs->Status(caller.ns, request->ref())), response->mutable_status());
@@ -219,8 +220,9 @@ class ContentService : public api::Content::CallbackService {
         });
   }
 
-  grpc::ServerUnaryReactor* ListStatuses(Context* context, const api::ListStatusesRequest* request,
-                                         api::ListStatusesResponse* response) override {
+  grpc::ServerUnaryReactor* ListStatuses(Context* context,
+                                         const content_api::ListStatusesRequest* request,
+                                         content_api::ListStatusesResponse* response) override {
     return AnswerCallerOn(
         *parts_->workers, context, [this, request, response](const Caller& caller) -> Result<> {
           Filters filters = TRY(Filters::ParseAll(request->filters()));
@@ -239,7 +241,7 @@ class ContentService : public api::Content::CallbackService {
     return MakeContentWrite(parts_, CallerOf(*context));
   }
 
-  grpc::ServerUnaryReactor* Abort(Context* context, const api::AbortRequest* request,
+  grpc::ServerUnaryReactor* Abort(Context* context, const content_api::AbortRequest* request,
                                   google::protobuf::Empty*) override {
     return AnswerCallerOn(*parts_->workers, context,
                           [this, request](const Caller& caller) -> Result<> {

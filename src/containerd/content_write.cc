@@ -12,7 +12,7 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::content::v1;
+namespace content_api = ::containerd::services::content::v1;
 
 // Any namespace may name a blob that is on disk by its digest; then nothing needs to be sent.
 class ContentWrite : public ContentWriteReactor {
@@ -32,7 +32,7 @@ class ContentWrite : public ContentWriteReactor {
     parts_->workers->Run([this] {
       Result<> done = Process();
       if (!done.ok()) return Finish(ToStatus(done.error()));
-      if (request_.action() != api::COMMIT) return StartWrite(&response_);
+      if (request_.action() != content_api::COMMIT) return StartWrite(&response_);
       StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
     });
   }
@@ -53,8 +53,8 @@ class ContentWrite : public ContentWriteReactor {
     if (request_.total() > 0) total_ = static_cast<uint64_t>(request_.total());
     response_.Clear();
     response_.set_action(request_.action());
-    if (request_.action() != api::STAT) TRY(Write());
-    if (request_.action() == api::COMMIT) {
+    if (request_.action() != content_api::STAT) TRY(Write());
+    if (request_.action() == content_api::COMMIT) {
       response_.set_offset(static_cast<int64_t>(Offset()));
       response_.set_digest(TRY(Commit()));
       return {};
@@ -65,7 +65,7 @@ class ContentWrite : public ContentWriteReactor {
       *response_.mutable_started_at() = ToProto(writer_->status().started_at);
       *response_.mutable_updated_at() = ToProto(writer_->status().updated_at);
       // The digest of a write in progress is dear to a large stream and asked for by STAT only.
-      if (request_.action() == api::STAT) response_.set_digest(writer_->Current().text());
+      if (request_.action() == content_api::STAT) response_.set_digest(writer_->Current().text());
     } else {
       *response_.mutable_started_at() = ToProto(Now());
       *response_.mutable_updated_at() = response_.started_at();
@@ -170,8 +170,8 @@ class ContentWrite : public ContentWriteReactor {
 
   Parts* parts_;
   Caller caller_;
-  api::WriteContentRequest request_;
-  api::WriteContentResponse response_;
+  content_api::WriteContentRequest request_;
+  content_api::WriteContentResponse response_;
   std::unique_ptr<content::BlobWriter> writer_;
   std::optional<content::BlobInfo> adopted_;
   uint64_t total_ = 0;

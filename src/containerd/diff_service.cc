@@ -16,7 +16,7 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::diff::v1;
+namespace diff_api = ::containerd::services::diff::v1;
 
 using formats::compression::Kind;
 
@@ -70,7 +70,7 @@ Result<content::BlobInfo> CommitDiff(Parts* parts, const Caller& caller,
   return blob;
 }
 
-Result<> MakeDiff(Parts* parts, const Caller& caller, const api::DiffRequest& request,
+Result<> MakeDiff(Parts* parts, const Caller& caller, const diff_api::DiffRequest& request,
                   ::containerd::types::Descriptor* descriptor) {
   std::string media_type = request.media_type();
   if (media_type.empty()) media_type = oci::kOciLayerGzip;
@@ -103,14 +103,14 @@ Result<> MakeDiff(Parts* parts, const Caller& caller, const api::DiffRequest& re
   return {};
 }
 
-class DiffService : public api::Diff::CallbackService {
+class DiffService : public diff_api::Diff::CallbackService {
  public:
   explicit DiffService(Parts* parts) : parts_(parts) {}
 
  private:
   // Extracts a layer straight into the directories that the mounts name: nothing is mounted.
-  grpc::ServerUnaryReactor* Apply(Context* context, const api::ApplyRequest* request,
-                                  api::ApplyResponse* response) override {
+  grpc::ServerUnaryReactor* Apply(Context* context, const diff_api::ApplyRequest* request,
+                                  diff_api::ApplyResponse* response) override {
     return AnswerCallerOn(*parts_->workers, context,
                           [this, request, response](const Caller& caller) -> Result<> {
                             auto diff = TRY(ToDescriptor(request->diff()));
@@ -131,8 +131,8 @@ class DiffService : public api::Diff::CallbackService {
                           });
   }
 
-  grpc::ServerUnaryReactor* Diff(Context* context, const api::DiffRequest* request,
-                                 api::DiffResponse* response) override {
+  grpc::ServerUnaryReactor* Diff(Context* context, const diff_api::DiffRequest* request,
+                                 diff_api::DiffResponse* response) override {
     return AnswerCallerOn(*parts_->workers, context,
                           [this, request, response](const Caller& caller) -> Result<> {
                             return MakeDiff(parts_, caller, *request, response->mutable_diff());

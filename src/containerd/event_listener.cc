@@ -14,14 +14,14 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::events::ttrpc::v1;
+namespace ttrpc_events_api = ::containerd::services::events::ttrpc::v1;
 
 Result<std::string> Handle(EventExchange* events, const wire::TtrpcCall& call) {
   if (call.service() != "containerd.services.events.ttrpc.v1.Events" ||
       call.method() != "Forward") {
     return Unimplemented("unknown method '{}/{}'", call.service(), call.method());
   }
-  api::ForwardRequest request;
+  ttrpc_events_api::ForwardRequest request;
   if (!request.ParseFromString(call.payload())) {
     return InvalidArgument("reading a forwarded event: not a ForwardRequest");
   }

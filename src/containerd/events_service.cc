@@ -9,7 +9,7 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::events::v1;
+namespace events_api = ::containerd::services::events::v1;
 
 // A client that is this many events behind is cut off: it subscribes again and looks at the state.
 constexpr size_t kMaxQueued = 16384;
@@ -68,12 +68,12 @@ class SubscribeReactor : public grpc::ServerWriteReactor<::containerd::types::En
   std::deque<Envelope> queue_ GUARDED_BY(mutex_);
 };
 
-class EventsService : public api::Events::CallbackService {
+class EventsService : public events_api::Events::CallbackService {
  public:
   explicit EventsService(Parts* parts) : parts_(parts) {}
 
  private:
-  grpc::ServerUnaryReactor* Publish(Context* context, const api::PublishRequest* request,
+  grpc::ServerUnaryReactor* Publish(Context* context, const events_api::PublishRequest* request,
                                     google::protobuf::Empty*) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       ::containerd::types::Envelope envelope;
@@ -85,14 +85,14 @@ class EventsService : public api::Events::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Forward(Context* context, const api::ForwardRequest* request,
+  grpc::ServerUnaryReactor* Forward(Context* context, const events_api::ForwardRequest* request,
                                     google::protobuf::Empty*) override {
     return Answer(context,
                   [&]() -> Result<> { return parts_->events->Forward(request->envelope()); });
   }
 
   grpc::ServerWriteReactor<::containerd::types::Envelope>* Subscribe(
-      Context*, const api::SubscribeRequest* request) override {
+      Context*, const events_api::SubscribeRequest* request) override {
     auto filters = Filters::ParseAll(request->filters());
     if (!filters.ok()) {
       return new ListReactor<::containerd::types::Envelope>({}, ToStatus(filters.error()));

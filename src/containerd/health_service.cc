@@ -6,28 +6,28 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::grpc::health::v1;
+namespace health_api = ::grpc::health::v1;
 
 // Whoever answers serves: every service here comes and goes with the process.
-class HealthService : public api::Health::CallbackService {
-  grpc::ServerUnaryReactor* Check(Context* context, const api::HealthCheckRequest*,
-                                  api::HealthCheckResponse* response) override {
+class HealthService : public health_api::Health::CallbackService {
+  grpc::ServerUnaryReactor* Check(Context* context, const health_api::HealthCheckRequest*,
+                                  health_api::HealthCheckResponse* response) override {
     return Answer(context, [&]() -> Result<> {
-      response->set_status(api::HealthCheckResponse::SERVING);
+      response->set_status(health_api::HealthCheckResponse::SERVING);
       return {};
     });
   }
 
-  grpc::ServerWriteReactor<api::HealthCheckResponse>* Watch(
-      Context*, const api::HealthCheckRequest*) override {
+  grpc::ServerWriteReactor<health_api::HealthCheckResponse>* Watch(
+      Context*, const health_api::HealthCheckRequest*) override {
     return new Watcher();
   }
 
   // One answer, since it never changes, and then silence until the client goes.
-  class Watcher : public grpc::ServerWriteReactor<api::HealthCheckResponse> {
+  class Watcher : public grpc::ServerWriteReactor<health_api::HealthCheckResponse> {
    public:
     Watcher() {
-      response_.set_status(api::HealthCheckResponse::SERVING);
+      response_.set_status(health_api::HealthCheckResponse::SERVING);
       StartWrite(&response_);
     }
     void OnCancel() override {
@@ -36,7 +36,7 @@ class HealthService : public api::Health::CallbackService {
     void OnDone() override { delete this; }
 
    private:
-    api::HealthCheckResponse response_;
+    health_api::HealthCheckResponse response_;
   };
 };
 

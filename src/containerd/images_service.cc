@@ -14,9 +14,7 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = images_api;
-
-std::optional<std::string> Field(const api::Image& image, const FieldPath& path) {
+std::optional<std::string> Field(const images_api::Image& image, const FieldPath& path) {
   if (path[0] == "name") return FieldOf(image.name());
   if (path[0] == "labels") return LabelOf(path, 1, image.labels());
   if (path[0] == "annotations") return LabelOf(path, 1, image.target().annotations());
@@ -27,7 +25,7 @@ std::optional<std::string> Field(const api::Image& image, const FieldPath& path)
   return std::nullopt;
 }
 
-Result<> Check(const api::Image& image) {
+Result<> Check(const images_api::Image& image) {
   if (image.name().empty()) return InvalidArgument("image name must not be empty");
   TRY_WITH(CheckLabels(ToLabels(image.labels())), "image \"{}\"", image.name());
   TRY_WITH(formats::Digest::Parse(image.target().digest()), "image.Target.Digest");
@@ -38,8 +36,8 @@ Result<> Check(const api::Image& image) {
   return {};
 }
 
-Result<> Merge(const api::UpdateImageRequest& request, api::Image* image) {
-  const api::Image& wanted = request.image();
+Result<> Merge(const images_api::UpdateImageRequest& request, images_api::Image* image) {
+  const images_api::Image& wanted = request.image();
   if (request.update_mask().paths().empty()) {
     auto created_at = image->created_at();
     *image = wanted;
@@ -69,13 +67,13 @@ Result<> Merge(const api::UpdateImageRequest& request, api::Image* image) {
   return {};
 }
 
-class ImagesService : public api::Images::CallbackService {
+class ImagesService : public images_api::Images::CallbackService {
  public:
   explicit ImagesService(Parts* parts) : parts_(parts) {}
 
  private:
-  grpc::ServerUnaryReactor* Get(Context* context, const api::GetImageRequest* request,
-                                api::GetImageResponse* response) override {
+  grpc::ServerUnaryReactor* Get(Context* context, const images_api::GetImageRequest* request,
+                                images_api::GetImageResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       auto tx = TRY(parts_->database->Read());
       *response->mutable_image() = TRY(GetImage(tx, caller.ns, request->name()));
@@ -83,14 +81,14 @@ class ImagesService : public api::Images::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* List(Context* context, const api::ListImagesRequest* request,
-                                 api::ListImagesResponse* response) override {
+  grpc::ServerUnaryReactor* List(Context* context, const images_api::ListImagesRequest* request,
+                                 images_api::ListImagesResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       Filters filters = TRY(Filters::ParseAll(request->filters()));
       auto tx = TRY(parts_->database->Read());
       auto rows = TRY(tx.Query("SELECT record FROM images WHERE ns = ? ORDER BY name", caller.ns));
       while (TRY(rows.Next())) {
-        api::Image image;
+        images_api::Image image;
         std::string_view bytes = rows.Bytes(0);
         if (!image.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
           return MakeError(ErrorKind::kDataLoss, "listing images: a record is damaged");
@@ -102,10 +100,10 @@ class ImagesService : public api::Images::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Create(Context* context, const api::CreateImageRequest* request,
-                                   api::CreateImageResponse* response) override {
+  grpc::ServerUnaryReactor* Create(Context* context, const images_api::CreateImageRequest* request,
+                                   images_api::CreateImageResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
-      api::Image image = request->image();
+      images_api::Image image = request->image();
       TRY(Check(image));
       *image.mutable_created_at() =
           request->has_source_date_epoch() ? request->source_date_epoch() : ToProto(Now());
@@ -115,7 +113,7 @@ class ImagesService : public api::Images::CallbackService {
       TRY(InsertImage(tx, caller.ns, image));
       TRY(AddToLease(tx, caller.ns, caller.lease, "images", image.name()));
       TRY(tx.Commit());
-      api::ImageCreate event;
+      images_api::ImageCreate event;
       event.set_name(image.name());
       *event.mutable_labels() = image.labels();
       parts_->events->Publish(caller.ns, "/images/create", event);
@@ -124,15 +122,15 @@ class ImagesService : public api::Images::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Update(Context* context, const api::UpdateImageRequest* request,
-                                   api::UpdateImageResponse* response) override {
+  grpc::ServerUnaryReactor* Update(Context* context, const images_api::UpdateImageRequest* request,
+                                   images_api::UpdateImageResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       if (request->image().name().empty()) {
         return InvalidArgument("image name is required for update");
       }
       auto guard = parts_->collector->Hold();
       auto tx = TRY(parts_->database->Begin());
-      api::Image image = TRY(GetImage(tx, caller.ns, request->image().name()));
+      images_api::Image image = TRY(GetImage(tx, caller.ns, request->image().name()));
       TRY(Merge(*request, &image));
       TRY(Check(image));
       *image.mutable_updated_at() =
@@ -141,7 +139,7 @@ class ImagesService : public api::Images::CallbackService {
       TRY(tx.Commit());
       // What the name stood for before may have lost its last reference.
       parts_->collector->Schedule();
-      api::ImageUpdate event;
+      images_api::ImageUpdate event;
       event.set_name(image.name());
       *event.mutable_labels() = image.labels();
       parts_->events->Publish(caller.ns, "/images/update", event);
@@ -150,11 +148,11 @@ class ImagesService : public api::Images::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Delete(Context* context, const api::DeleteImageRequest* request,
+  grpc::ServerUnaryReactor* Delete(Context* context, const images_api::DeleteImageRequest* request,
                                    google::protobuf::Empty*) override {
     auto work = [this, request](const Caller& caller) -> Result<> {
       TRY(Remove(caller, *request));
-      api::ImageDelete event;
+      images_api::ImageDelete event;
       event.set_name(request->name());
       parts_->events->Publish(caller.ns, "/images/delete", event);
       if (request->sync()) {
@@ -168,9 +166,9 @@ class ImagesService : public api::Images::CallbackService {
     return AnswerCallerOn(*parts_->workers, context, work);
   }
 
-  Result<> Remove(const Caller& caller, const api::DeleteImageRequest& request) {
+  Result<> Remove(const Caller& caller, const images_api::DeleteImageRequest& request) {
     auto tx = TRY(parts_->database->Begin());
-    api::Image image = TRY(GetImage(tx, caller.ns, request.name()));
+    images_api::Image image = TRY(GetImage(tx, caller.ns, request.name()));
     const std::string& wanted = request.target().digest();
     if (!wanted.empty() && wanted != image.target().digest()) {
       return NotFound("image \"{}\" has target {}, not {}: not found", request.name(),

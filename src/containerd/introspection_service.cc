@@ -11,12 +11,12 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::introspection::v1;
+namespace introspection_api = ::containerd::services::introspection::v1;
 
 // The parts of this daemon under containerd's names of plugins, so that clients find what they look
 // for: snapshotters by "io.containerd.snapshotter.v1", services by "io.containerd.grpc.v1".
-std::vector<api::Plugin> AllPlugins(const Parts& parts) {
-  std::vector<api::Plugin> plugins;
+std::vector<introspection_api::Plugin> AllPlugins(const Parts& parts) {
+  std::vector<introspection_api::Plugin> plugins;
   auto host = oci::HostPlatform();
   auto add = [&](const char* type, const std::string& id, bool on_platform) {
     auto& plugin = plugins.emplace_back();
@@ -47,7 +47,7 @@ std::vector<api::Plugin> AllPlugins(const Parts& parts) {
   return plugins;
 }
 
-std::optional<std::string> Field(const api::Plugin& plugin, const FieldPath& path) {
+std::optional<std::string> Field(const introspection_api::Plugin& plugin, const FieldPath& path) {
   if (path[0] == "type") return FieldOf(plugin.type());
   if (path[0] == "id") return FieldOf(plugin.id());
   if (path[0] == "capabilities" && path.size() > 1) {
@@ -58,13 +58,14 @@ std::optional<std::string> Field(const api::Plugin& plugin, const FieldPath& pat
   return std::nullopt;
 }
 
-class IntrospectionService : public api::Introspection::CallbackService {
+class IntrospectionService : public introspection_api::Introspection::CallbackService {
  public:
   explicit IntrospectionService(Parts* parts) : parts_(parts) {}
 
  private:
-  grpc::ServerUnaryReactor* Plugins(Context* context, const api::PluginsRequest* request,
-                                    api::PluginsResponse* response) override {
+  grpc::ServerUnaryReactor* Plugins(Context* context,
+                                    const introspection_api::PluginsRequest* request,
+                                    introspection_api::PluginsResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       Filters filters = TRY(Filters::ParseAll(request->filters()));
       for (auto& plugin : AllPlugins(*parts_)) {
@@ -76,7 +77,7 @@ class IntrospectionService : public api::Introspection::CallbackService {
   }
 
   grpc::ServerUnaryReactor* Server(Context* context, const google::protobuf::Empty*,
-                                   api::ServerResponse* response) override {
+                                   introspection_api::ServerResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       response->set_uuid(parts_->uuid);
       response->set_pid(static_cast<uint64_t>(::getpid()));
@@ -89,8 +90,9 @@ class IntrospectionService : public api::Introspection::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* PluginInfo(Context* context, const api::PluginInfoRequest* request,
-                                       api::PluginInfoResponse* response) override {
+  grpc::ServerUnaryReactor* PluginInfo(Context* context,
+                                       const introspection_api::PluginInfoRequest* request,
+                                       introspection_api::PluginInfoResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       for (auto& plugin : AllPlugins(*parts_)) {
         if (plugin.type() != request->type() || plugin.id() != request->id()) continue;

@@ -12,9 +12,9 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::leases::v1;
+namespace leases_api = ::containerd::services::leases::v1;
 
-Result<> CheckResource(const api::Resource& resource) {
+Result<> CheckResource(const leases_api::Resource& resource) {
   const std::string& type = resource.type();
   if (resource.id().empty()) return InvalidArgument("resource id must not be empty");
   if (type == "content" || type == "ingests" || type == "images") return {};
@@ -22,13 +22,13 @@ Result<> CheckResource(const api::Resource& resource) {
   return Unimplemented("resource type {} not supported yet", type);
 }
 
-class LeasesService : public api::Leases::CallbackService {
+class LeasesService : public leases_api::Leases::CallbackService {
  public:
   explicit LeasesService(Parts* parts) : parts_(parts) {}
 
  private:
-  grpc::ServerUnaryReactor* Create(Context* context, const api::CreateRequest* request,
-                                   api::CreateResponse* response) override {
+  grpc::ServerUnaryReactor* Create(Context* context, const leases_api::CreateRequest* request,
+                                   leases_api::CreateResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       std::string id = request->id().empty() ? RandomHex(16) : request->id();
       Labels labels = ToLabels(request->labels());
@@ -47,7 +47,7 @@ class LeasesService : public api::Leases::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Delete(Context* context, const api::DeleteRequest* request,
+  grpc::ServerUnaryReactor* Delete(Context* context, const leases_api::DeleteRequest* request,
                                    google::protobuf::Empty*) override {
     auto work = [this, request](const Caller& caller) -> Result<> {
       {
@@ -69,8 +69,8 @@ class LeasesService : public api::Leases::CallbackService {
     return AnswerCallerOn(*parts_->workers, context, work);
   }
 
-  grpc::ServerUnaryReactor* List(Context* context, const api::ListRequest* request,
-                                 api::ListResponse* response) override {
+  grpc::ServerUnaryReactor* List(Context* context, const leases_api::ListRequest* request,
+                                 leases_api::ListResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       Filters filters = TRY(Filters::ParseAll(request->filters()));
       auto tx = TRY(parts_->database->Read());
@@ -94,7 +94,8 @@ class LeasesService : public api::Leases::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* AddResource(Context* context, const api::AddResourceRequest* request,
+  grpc::ServerUnaryReactor* AddResource(Context* context,
+                                        const leases_api::AddResourceRequest* request,
                                         google::protobuf::Empty*) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       TRY(CheckResource(request->resource()));
@@ -108,7 +109,7 @@ class LeasesService : public api::Leases::CallbackService {
   }
 
   grpc::ServerUnaryReactor* DeleteResource(Context* context,
-                                           const api::DeleteResourceRequest* request,
+                                           const leases_api::DeleteResourceRequest* request,
                                            google::protobuf::Empty*) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       TRY(CheckResource(request->resource()));
@@ -124,8 +125,8 @@ class LeasesService : public api::Leases::CallbackService {
   }
 
   grpc::ServerUnaryReactor* ListResources(Context* context,
-                                          const api::ListResourcesRequest* request,
-                                          api::ListResourcesResponse* response) override {
+                                          const leases_api::ListResourcesRequest* request,
+                                          leases_api::ListResourcesResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       auto tx = TRY(parts_->database->Read());
       TRY(Find(tx, caller.ns, request->id()));

@@ -11,7 +11,7 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::namespaces::v1;
+namespace namespaces_api = ::containerd::services::namespaces::v1;
 
 Result<Labels> ReadNamespace(Transaction& tx, const std::string& name) {
   auto rows = TRY(tx.Query("SELECT labels FROM namespaces WHERE name = ?", name));
@@ -36,13 +36,14 @@ Result<std::string> Contents(Transaction& tx, const std::string& name) {
 }
 
 // Namespaces are above namespaces: no call here needs the header.
-class NamespacesService : public api::Namespaces::CallbackService {
+class NamespacesService : public namespaces_api::Namespaces::CallbackService {
  public:
   explicit NamespacesService(Parts* parts) : parts_(parts) {}
 
  private:
-  grpc::ServerUnaryReactor* Get(Context* context, const api::GetNamespaceRequest* request,
-                                api::GetNamespaceResponse* response) override {
+  grpc::ServerUnaryReactor* Get(Context* context,
+                                const namespaces_api::GetNamespaceRequest* request,
+                                namespaces_api::GetNamespaceResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       auto tx = TRY(parts_->database->Read());
       auto labels = ReadNamespace(tx, request->name());
@@ -58,8 +59,8 @@ class NamespacesService : public api::Namespaces::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* List(Context* context, const api::ListNamespacesRequest*,
-                                 api::ListNamespacesResponse* response) override {
+  grpc::ServerUnaryReactor* List(Context* context, const namespaces_api::ListNamespacesRequest*,
+                                 namespaces_api::ListNamespacesResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       auto tx = TRY(parts_->database->Read());
       auto rows = TRY(tx.Query("SELECT name, labels FROM namespaces ORDER BY name"));
@@ -72,8 +73,9 @@ class NamespacesService : public api::Namespaces::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Create(Context* context, const api::CreateNamespaceRequest* request,
-                                   api::CreateNamespaceResponse* response) override {
+  grpc::ServerUnaryReactor* Create(Context* context,
+                                   const namespaces_api::CreateNamespaceRequest* request,
+                                   namespaces_api::CreateNamespaceResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       const std::string& name = request->namespace_().name();
       Labels labels = ToLabels(request->namespace_().labels());
@@ -92,8 +94,9 @@ class NamespacesService : public api::Namespaces::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Update(Context* context, const api::UpdateNamespaceRequest* request,
-                                   api::UpdateNamespaceResponse* response) override {
+  grpc::ServerUnaryReactor* Update(Context* context,
+                                   const namespaces_api::UpdateNamespaceRequest* request,
+                                   namespaces_api::UpdateNamespaceResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       const auto& wanted = request->namespace_();
       TRY_WITH(CheckIdentifier(wanted.name()), "namespace");
@@ -115,7 +118,7 @@ class NamespacesService : public api::Namespaces::CallbackService {
     });
   }
 
-  static Result<> Merge(const api::UpdateNamespaceRequest& request, Labels* labels) {
+  static Result<> Merge(const namespaces_api::UpdateNamespaceRequest& request, Labels* labels) {
     Labels wanted = ToLabels(request.namespace_().labels());
     auto set = [&](const std::string& key) {
       auto found = wanted.find(key);
@@ -141,7 +144,8 @@ class NamespacesService : public api::Namespaces::CallbackService {
     return {};
   }
 
-  grpc::ServerUnaryReactor* Delete(Context* context, const api::DeleteNamespaceRequest* request,
+  grpc::ServerUnaryReactor* Delete(Context* context,
+                                   const namespaces_api::DeleteNamespaceRequest* request,
                                    google::protobuf::Empty*) override {
     return Answer(context, [&]() -> Result<> {
       const std::string& name = request->name();

@@ -13,18 +13,18 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::snapshots::v1;
+namespace snapshots_api = ::containerd::services::snapshots::v1;
 
-api::Kind KindToProto(snapshots::Kind kind) {
+snapshots_api::Kind KindToProto(snapshots::Kind kind) {
   switch (kind) {
     case snapshots::Kind::kView:
-      return api::VIEW;
+      return snapshots_api::VIEW;
     case snapshots::Kind::kActive:
-      return api::ACTIVE;
+      return snapshots_api::ACTIVE;
     case snapshots::Kind::kCommitted:
-      return api::COMMITTED;
+      return snapshots_api::COMMITTED;
   }
-  return api::UNKNOWN;
+  return snapshots_api::UNKNOWN;
 }
 
 std::string_view FilterKind(snapshots::Kind kind) {
@@ -39,7 +39,7 @@ std::string_view FilterKind(snapshots::Kind kind) {
   return "";
 }
 
-void Fill(const snapshots::Record& record, api::Info* info) {
+void Fill(const snapshots::Record& record, snapshots_api::Info* info) {
   info->set_name(record.key);
   info->set_parent(record.parent);
   info->set_kind(KindToProto(record.kind));
@@ -67,7 +67,7 @@ std::optional<std::string> Field(const snapshots::Record& record, const FieldPat
   return std::nullopt;
 }
 
-class SnapshotsService : public api::Snapshots::CallbackService {
+class SnapshotsService : public snapshots_api::Snapshots::CallbackService {
  public:
   explicit SnapshotsService(Parts* parts) : parts_(parts) {}
 
@@ -80,8 +80,9 @@ class SnapshotsService : public api::Snapshots::CallbackService {
     return tx.Commit();
   }
 
-  grpc::ServerUnaryReactor* Prepare(Context* context, const api::PrepareSnapshotRequest* request,
-                                    api::PrepareSnapshotResponse* response) override {
+  grpc::ServerUnaryReactor* Prepare(Context* context,
+                                    const snapshots_api::PrepareSnapshotRequest* request,
+                                    snapshots_api::PrepareSnapshotResponse* response) override {
     return AnswerCallerOn(
         *parts_->workers, context, [this, request, response](const Caller& caller) -> Result<> {
           auto* snapshotter = TRY(FindSnapshotter(*parts_, request->snapshotter()));
@@ -99,8 +100,9 @@ class SnapshotsService : public api::Snapshots::CallbackService {
         });
   }
 
-  grpc::ServerUnaryReactor* View(Context* context, const api::ViewSnapshotRequest* request,
-                                 api::ViewSnapshotResponse* response) override {
+  grpc::ServerUnaryReactor* View(Context* context,
+                                 const snapshots_api::ViewSnapshotRequest* request,
+                                 snapshots_api::ViewSnapshotResponse* response) override {
     return AnswerCallerOn(
         *parts_->workers, context, [this, request, response](const Caller& caller) -> Result<> {
           auto* snapshotter = TRY(FindSnapshotter(*parts_, request->snapshotter()));
@@ -113,8 +115,8 @@ class SnapshotsService : public api::Snapshots::CallbackService {
         });
   }
 
-  grpc::ServerUnaryReactor* Mounts(Context* context, const api::MountsRequest* request,
-                                   api::MountsResponse* response) override {
+  grpc::ServerUnaryReactor* Mounts(Context* context, const snapshots_api::MountsRequest* request,
+                                   snapshots_api::MountsResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       auto* snapshotter = TRY(FindSnapshotter(*parts_, request->snapshotter()));
       FillMounts(TRY(snapshotter->Mounts(caller.ns, request->key())), response);
@@ -122,7 +124,8 @@ class SnapshotsService : public api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Commit(Context* context, const api::CommitSnapshotRequest* request,
+  grpc::ServerUnaryReactor* Commit(Context* context,
+                                   const snapshots_api::CommitSnapshotRequest* request,
                                    google::protobuf::Empty*) override {
     return AnswerCallerOn(
         *parts_->workers, context, [this, request](const Caller& caller) -> Result<> {
@@ -140,7 +143,8 @@ class SnapshotsService : public api::Snapshots::CallbackService {
         });
   }
 
-  grpc::ServerUnaryReactor* Remove(Context* context, const api::RemoveSnapshotRequest* request,
+  grpc::ServerUnaryReactor* Remove(Context* context,
+                                   const snapshots_api::RemoveSnapshotRequest* request,
                                    google::protobuf::Empty*) override {
     return AnswerCallerOn(
         *parts_->workers, context, [this, request](const Caller& caller) -> Result<> {
@@ -155,8 +159,9 @@ class SnapshotsService : public api::Snapshots::CallbackService {
         });
   }
 
-  grpc::ServerUnaryReactor* Stat(Context* context, const api::StatSnapshotRequest* request,
-                                 api::StatSnapshotResponse* response) override {
+  grpc::ServerUnaryReactor* Stat(Context* context,
+                                 const snapshots_api::StatSnapshotRequest* request,
+                                 snapshots_api::StatSnapshotResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       auto* snapshotter = TRY(FindSnapshotter(*parts_, request->snapshotter()));
       Fill(TRY(snapshotter->Stat(caller.ns, request->key())), response->mutable_info());
@@ -164,8 +169,9 @@ class SnapshotsService : public api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Update(Context* context, const api::UpdateSnapshotRequest* request,
-                                   api::UpdateSnapshotResponse* response) override {
+  grpc::ServerUnaryReactor* Update(Context* context,
+                                   const snapshots_api::UpdateSnapshotRequest* request,
+                                   snapshots_api::UpdateSnapshotResponse* response) override {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       auto* snapshotter = TRY(FindSnapshotter(*parts_, request->snapshotter()));
       auto record = TRY(snapshotter->Stat(caller.ns, request->info().name()));
@@ -189,9 +195,9 @@ class SnapshotsService : public api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerWriteReactor<api::ListSnapshotsResponse>* List(
-      Context* context, const api::ListSnapshotsRequest* request) override {
-    using Message = api::ListSnapshotsResponse;
+  grpc::ServerWriteReactor<snapshots_api::ListSnapshotsResponse>* List(
+      Context* context, const snapshots_api::ListSnapshotsRequest* request) override {
+    using Message = snapshots_api::ListSnapshotsResponse;
     constexpr int kPerMessage = 100;
     return AnswerList<Message>(context, [&](const Caller& caller) -> Result<std::vector<Message>> {
       auto* snapshotter = TRY(FindSnapshotter(*parts_, request->snapshotter()));
@@ -209,8 +215,8 @@ class SnapshotsService : public api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Usage(Context* context, const api::UsageRequest* request,
-                                  api::UsageResponse* response) override {
+  grpc::ServerUnaryReactor* Usage(Context* context, const snapshots_api::UsageRequest* request,
+                                  snapshots_api::UsageResponse* response) override {
     return AnswerCallerOn(
         *parts_->workers, context, [this, request, response](const Caller& caller) -> Result<> {
           auto* snapshotter = TRY(FindSnapshotter(*parts_, request->snapshotter()));
@@ -222,7 +228,7 @@ class SnapshotsService : public api::Snapshots::CallbackService {
   }
 
   // What is removed is gone at once, and the trash empties itself.
-  grpc::ServerUnaryReactor* Cleanup(Context* context, const api::CleanupRequest* request,
+  grpc::ServerUnaryReactor* Cleanup(Context* context, const snapshots_api::CleanupRequest* request,
                                     google::protobuf::Empty*) override {
     return AnswerCaller(context, [&](const Caller&) -> Result<> {
       TRY(FindSnapshotter(*parts_, request->snapshotter()));

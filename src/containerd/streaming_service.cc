@@ -11,7 +11,7 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::streaming::v1;
+namespace streaming_api = ::containerd::services::streaming::v1;
 using google::protobuf::Any;
 
 // Messages that have come and were not taken; then the client is read no further.
@@ -121,7 +121,7 @@ class StreamState : public Stream, public std::enable_shared_from_this<StreamSta
 
   // The first message names the stream; it is answered once the stream can be used.
   void Open(const Any& message) {
-    api::StreamInit init;
+    streaming_api::StreamInit init;
     Result<> added = !UnpackAny(message, &init)
                          ? InvalidArgument("first message of a stream must be StreamInit")
                          : parts_->streams->Add(ns_, init.id(), shared_from_this());
@@ -191,7 +191,7 @@ void StreamReactor::OnDone() {
   delete this;
 }
 
-class StreamingService : public api::Streaming::CallbackService {
+class StreamingService : public streaming_api::Streaming::CallbackService {
  public:
   explicit StreamingService(Parts* parts) : parts_(parts) {}
 

@@ -12,7 +12,7 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::tasks::v1;
+namespace tasks_api = ::containerd::services::tasks::v1;
 using google::protobuf::Empty;
 
 // A shim that does not tell its state in this time is left out of lists.
@@ -40,7 +40,7 @@ Request ForProcess(const std::string& id, const std::string& exec_id) {
   return request;
 }
 
-class TasksService : public api::Tasks::CallbackService {
+class TasksService : public tasks_api::Tasks::CallbackService {
  public:
   explicit TasksService(Parts* parts) : parts_(parts) {}
 
@@ -51,8 +51,8 @@ class TasksService : public api::Tasks::CallbackService {
   }
 
   // The shim is started by a worker, everything after that waits for answers without a thread.
-  grpc::ServerUnaryReactor* Create(Context* context, const api::CreateTaskRequest* request,
-                                   api::CreateTaskResponse* response) override {
+  grpc::ServerUnaryReactor* Create(Context* context, const tasks_api::CreateTaskRequest* request,
+                                   tasks_api::CreateTaskResponse* response) override {
     auto* reactor = context->DefaultReactor();
     auto caller = CallerOf(*context);
     if (!caller.ok()) {
@@ -79,7 +79,7 @@ class TasksService : public api::Tasks::CallbackService {
   }
 
   using Begun = std::pair<std::shared_ptr<Shim>, shim_api::CreateTaskRequest>;
-  Result<Begun> BeginCreate(const std::string& ns, const api::CreateTaskRequest& request) {
+  Result<Begun> BeginCreate(const std::string& ns, const tasks_api::CreateTaskRequest& request) {
     if (request.has_checkpoint()) return Unimplemented("creating a task from a checkpoint");
     containers_api::Container container;
     {
@@ -121,16 +121,16 @@ class TasksService : public api::Tasks::CallbackService {
                                        [this, shim](auto) { parts_->shims->Retire(shim); });
   }
 
-  grpc::ServerUnaryReactor* Start(Context* context, const api::StartRequest* request,
-                                  api::StartResponse* response) override {
+  grpc::ServerUnaryReactor* Start(Context* context, const tasks_api::StartRequest* request,
+                                  tasks_api::StartResponse* response) override {
     return PassOn<shim_api::StartResponse>(
         context, Find(*context, request->container_id()), "Start",
         ForProcess<shim_api::StartRequest>(request->container_id(), request->exec_id()),
         [response](const shim_api::StartResponse& answer) { response->set_pid(answer.pid()); });
   }
 
-  grpc::ServerUnaryReactor* Delete(Context* context, const api::DeleteTaskRequest* request,
-                                   api::DeleteResponse* response) override {
+  grpc::ServerUnaryReactor* Delete(Context* context, const tasks_api::DeleteTaskRequest* request,
+                                   tasks_api::DeleteResponse* response) override {
     auto* reactor = context->DefaultReactor();
     auto found = Find(*context, request->container_id());
     if (!found.ok()) {
@@ -162,8 +162,8 @@ class TasksService : public api::Tasks::CallbackService {
   }
 
   grpc::ServerUnaryReactor* DeleteProcess(Context* context,
-                                          const api::DeleteProcessRequest* request,
-                                          api::DeleteResponse* response) override {
+                                          const tasks_api::DeleteProcessRequest* request,
+                                          tasks_api::DeleteResponse* response) override {
     if (request->exec_id().empty()) {
       return Answer(context,
                     []() -> Result<> { return InvalidArgument("exec id must not be empty"); });
@@ -179,8 +179,8 @@ class TasksService : public api::Tasks::CallbackService {
         });
   }
 
-  grpc::ServerUnaryReactor* Get(Context* context, const api::GetRequest* request,
-                                api::GetResponse* response) override {
+  grpc::ServerUnaryReactor* Get(Context* context, const tasks_api::GetRequest* request,
+                                tasks_api::GetResponse* response) override {
     auto shim = Find(*context, request->container_id());
     auto fill = [response,
                  shim = shim.ok() ? *shim : nullptr](const shim_api::StateResponse& state) {
@@ -191,8 +191,8 @@ class TasksService : public api::Tasks::CallbackService {
         ForProcess<shim_api::StateRequest>(request->container_id(), request->exec_id()), fill);
   }
 
-  grpc::ServerUnaryReactor* List(Context* context, const api::ListTasksRequest*,
-                                 api::ListTasksResponse* response) override {
+  grpc::ServerUnaryReactor* List(Context* context, const tasks_api::ListTasksRequest*,
+                                 tasks_api::ListTasksResponse* response) override {
     auto* reactor = context->DefaultReactor();
     auto caller = CallerOf(*context);
     if (!caller.ok()) {
@@ -214,7 +214,7 @@ class TasksService : public api::Tasks::CallbackService {
     return reactor;
   }
 
-  grpc::ServerUnaryReactor* Kill(Context* context, const api::KillRequest* request,
+  grpc::ServerUnaryReactor* Kill(Context* context, const tasks_api::KillRequest* request,
                                  Empty*) override {
     auto kill = ForProcess<shim_api::KillRequest>(request->container_id(), request->exec_id());
     kill.set_signal(request->signal());
@@ -223,7 +223,7 @@ class TasksService : public api::Tasks::CallbackService {
                          [](const Empty&) {});
   }
 
-  grpc::ServerUnaryReactor* Exec(Context* context, const api::ExecProcessRequest* request,
+  grpc::ServerUnaryReactor* Exec(Context* context, const tasks_api::ExecProcessRequest* request,
                                  Empty*) override {
     auto valid = CheckIdentifier(request->exec_id());
     if (!valid.ok()) {
@@ -241,7 +241,7 @@ class TasksService : public api::Tasks::CallbackService {
                          [](const Empty&) {});
   }
 
-  grpc::ServerUnaryReactor* ResizePty(Context* context, const api::ResizePtyRequest* request,
+  grpc::ServerUnaryReactor* ResizePty(Context* context, const tasks_api::ResizePtyRequest* request,
                                       Empty*) override {
     auto resize =
         ForProcess<shim_api::ResizePtyRequest>(request->container_id(), request->exec_id());
@@ -251,7 +251,7 @@ class TasksService : public api::Tasks::CallbackService {
                          [](const Empty&) {});
   }
 
-  grpc::ServerUnaryReactor* CloseIO(Context* context, const api::CloseIORequest* request,
+  grpc::ServerUnaryReactor* CloseIO(Context* context, const tasks_api::CloseIORequest* request,
                                     Empty*) override {
     auto close = ForProcess<shim_api::CloseIORequest>(request->container_id(), request->exec_id());
     close.set_stdin(request->stdin());
@@ -259,7 +259,7 @@ class TasksService : public api::Tasks::CallbackService {
                          [](const Empty&) {});
   }
 
-  grpc::ServerUnaryReactor* Pause(Context* context, const api::PauseTaskRequest* request,
+  grpc::ServerUnaryReactor* Pause(Context* context, const tasks_api::PauseTaskRequest* request,
                                   Empty*) override {
     shim_api::PauseRequest pause;
     pause.set_id(request->container_id());
@@ -267,7 +267,7 @@ class TasksService : public api::Tasks::CallbackService {
                          [](const Empty&) {});
   }
 
-  grpc::ServerUnaryReactor* Resume(Context* context, const api::ResumeTaskRequest* request,
+  grpc::ServerUnaryReactor* Resume(Context* context, const tasks_api::ResumeTaskRequest* request,
                                    Empty*) override {
     shim_api::ResumeRequest resume;
     resume.set_id(request->container_id());
@@ -275,8 +275,8 @@ class TasksService : public api::Tasks::CallbackService {
                          [](const Empty&) {});
   }
 
-  grpc::ServerUnaryReactor* ListPids(Context* context, const api::ListPidsRequest* request,
-                                     api::ListPidsResponse* response) override {
+  grpc::ServerUnaryReactor* ListPids(Context* context, const tasks_api::ListPidsRequest* request,
+                                     tasks_api::ListPidsResponse* response) override {
     shim_api::PidsRequest pids;
     pids.set_id(request->container_id());
     return PassOn<shim_api::PidsResponse>(context, Find(*context, request->container_id()), "Pids",
@@ -285,13 +285,13 @@ class TasksService : public api::Tasks::CallbackService {
                                           });
   }
 
-  grpc::ServerUnaryReactor* Checkpoint(Context* context, const api::CheckpointTaskRequest*,
-                                       api::CheckpointTaskResponse*) override {
+  grpc::ServerUnaryReactor* Checkpoint(Context* context, const tasks_api::CheckpointTaskRequest*,
+                                       tasks_api::CheckpointTaskResponse*) override {
     return Answer(context,
                   []() -> Result<> { return Unimplemented("checkpoints are not supported"); });
   }
 
-  grpc::ServerUnaryReactor* Update(Context* context, const api::UpdateTaskRequest* request,
+  grpc::ServerUnaryReactor* Update(Context* context, const tasks_api::UpdateTaskRequest* request,
                                    Empty*) override {
     shim_api::UpdateTaskRequest update;
     update.set_id(request->container_id());
@@ -301,8 +301,8 @@ class TasksService : public api::Tasks::CallbackService {
                          [](const Empty&) {});
   }
 
-  grpc::ServerUnaryReactor* Metrics(Context* context, const api::MetricsRequest* request,
-                                    api::MetricsResponse* response) override {
+  grpc::ServerUnaryReactor* Metrics(Context* context, const tasks_api::MetricsRequest* request,
+                                    tasks_api::MetricsResponse* response) override {
     auto* reactor = context->DefaultReactor();
     auto shims = [&]() -> Result<std::vector<std::shared_ptr<Shim>>> {
       Caller caller = TRY(CallerOf(*context));
@@ -341,8 +341,8 @@ class TasksService : public api::Tasks::CallbackService {
     return reactor;
   }
 
-  grpc::ServerUnaryReactor* Wait(Context* context, const api::WaitRequest* request,
-                                 api::WaitResponse* response) override {
+  grpc::ServerUnaryReactor* Wait(Context* context, const tasks_api::WaitRequest* request,
+                                 tasks_api::WaitResponse* response) override {
     auto shim = Find(*context, request->container_id());
     if (!shim.ok()) return Answer(context, [&]() -> Result<> { return shim.error(); });
     return WaitForExit(*shim, request->exec_id(), [response](const TaskEnd& end) {

@@ -25,13 +25,13 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::transfer::v1;
+namespace transfer_api = ::containerd::services::transfer::v1;
 namespace transfer = ::containerd::types::transfer;
 
 // One Transfer call; lives on its worker.
 class TransferCall {
  public:
-  TransferCall(Parts* parts, const api::TransferRequest& request, StopToken stop)
+  TransferCall(Parts* parts, const transfer_api::TransferRequest& request, StopToken stop)
       : parts_(parts), request_(request), stop_(std::move(stop)) {}
 
   Result<> Run(const Caller& caller) {
@@ -171,7 +171,7 @@ class TransferCall {
   }
 
   Parts* parts_;
-  const api::TransferRequest& request_;
+  const transfer_api::TransferRequest& request_;
   const StopToken stop_;
   std::optional<StreamUse> progress_;
 };
@@ -192,12 +192,12 @@ class TransferReactor : public grpc::ServerUnaryReactor {
   Result<StopSource> stop_ = StopSource::Create();
 };
 
-class TransferService : public api::Transfer::CallbackService {
+class TransferService : public transfer_api::Transfer::CallbackService {
  public:
   explicit TransferService(Parts* parts) : parts_(parts) {}
 
  private:
-  grpc::ServerUnaryReactor* Transfer(Context* context, const api::TransferRequest* request,
+  grpc::ServerUnaryReactor* Transfer(Context* context, const transfer_api::TransferRequest* request,
                                      google::protobuf::Empty*) override {
     auto* reactor = new TransferReactor();
     parts_->workers->Run([this, reactor, request, caller = CallerOf(*context)] {
@@ -206,7 +206,7 @@ class TransferService : public api::Transfer::CallbackService {
     return reactor;
   }
 
-  Result<> Run(TransferReactor& reactor, const api::TransferRequest& request,
+  Result<> Run(TransferReactor& reactor, const transfer_api::TransferRequest& request,
                const Result<Caller>& caller) {
     TRY(caller);
     return TransferCall(parts_, request, TRY(reactor.token())).Run(*caller);

@@ -6,11 +6,11 @@
 namespace gantry::containerd {
 namespace {
 
-namespace api = ::containerd::services::version::v1;
+namespace version_api = ::containerd::services::version::v1;
 
-class VersionService : public api::Version::CallbackService {
+class VersionService : public version_api::Version::CallbackService {
   grpc::ServerUnaryReactor* Version(Context* context, const google::protobuf::Empty*,
-                                    api::VersionResponse* response) override {
+                                    version_api::VersionResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       response->set_version(GANTRY_VERSION);
       response->set_revision("gantry");

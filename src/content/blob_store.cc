@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "content/blob_store.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/directory.h"
 #include "base/io.h"
 #include "base/undo.h"
 
@@ -22,13 +22,9 @@ WallTime TimeOf(const timespec& time) {
   return FromUnixNanos(int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec);
 }
 
-struct DirCloser {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-
 // The entries of a directory without "." and "..", sorted.
 Result<std::vector<std::string>> ListDirectory(const std::string& path) {
-  std::unique_ptr<DIR, DirCloser> directory(::opendir(path.c_str()));
+  DirectoryHandle directory(::opendir(path.c_str()));
   if (!directory) return ErrnoError("listing '{}'", path);
   std::vector<std::string> names;
   errno = 0;

@@ -30,6 +30,9 @@ namespace gantry::engine {
 
 class Store;
 
+// How long the kernel may take to end a killed container.
+constexpr std::chrono::seconds kKillBound(30);
+
 // One entry of docker's event stream.
 struct Event {
   std::string type;    // "container", "image", "network", …

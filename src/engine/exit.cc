@@ -19,8 +19,6 @@ constexpr std::chrono::milliseconds kFirstRestartDelay(100);
 constexpr std::chrono::milliseconds kLongestRestartDelay(60'000);
 // A container that ran this long begins its delays anew.
 constexpr std::chrono::seconds kRanWell(10);
-// How long the kernel may take to end a killed container.
-constexpr std::chrono::seconds kKillBound(30);
 
 std::chrono::milliseconds RestartDelay(int attempt) {
   auto delay = kFirstRestartDelay;

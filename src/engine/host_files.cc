@@ -5,25 +5,13 @@
 #include <string_view>
 
 #include "base/io.h"
+#include "base/text.h"
 
 namespace gantry::engine {
 namespace {
 
 constexpr mode_t kReadableFile = 0644;
 constexpr size_t kMaxHostFile = size_t{1} << 20;
-
-std::vector<std::string> Words(std::string_view line) {
-  std::vector<std::string> out;
-  size_t at = 0;
-  while (at < line.size()) {
-    size_t start = line.find_first_not_of(" \t", at);
-    if (start == std::string_view::npos) break;
-    size_t end = std::min(line.find_first_of(" \t", start), line.size());
-    out.emplace_back(line.substr(start, end - start));
-    at = end;
-  }
-  return out;
-}
 
 bool IsLoopback(std::string_view address) {
   return address.starts_with("127.") || address == "::1";
@@ -68,7 +56,7 @@ std::string MakeResolvConf(std::string_view host_file, const HostConfig& host) {
     size_t end = std::min(rest.find('\n'), rest.size());
     std::string_view line = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
-    std::vector<std::string> words = Words(line.substr(0, line.find_first_of("#;")));
+    std::vector<std::string> words = SplitWords(line.substr(0, line.find_first_of("#;")));
     if (words.size() < 2) continue;
     if (words[0] == "nameserver" && host.dns.empty() && !IsLoopback(words[1])) {
       servers.push_back(words[1]);

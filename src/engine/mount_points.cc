@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/io.h"
+#include "base/text.h"
 
 namespace gantry::engine {
 namespace {
@@ -18,16 +19,6 @@ namespace {
 constexpr mode_t kMadeDirectoryMode = 0755;
 constexpr std::array<std::string_view, 6> kPropagations = {"private", "rprivate", "shared",
                                                            "rshared", "slave",    "rslave"};
-
-std::vector<std::string> Split(std::string_view text, char separator) {
-  std::vector<std::string> out;
-  for (;;) {
-    size_t end = text.find(separator);
-    out.emplace_back(text.substr(0, end));
-    if (end == std::string_view::npos) return out;
-    text.remove_prefix(end + 1);
-  }
-}
 
 std::string Clean(const std::string& path) {
   std::string clean = std::filesystem::path(path).lexically_normal();

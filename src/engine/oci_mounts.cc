@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/text.h"
+
 namespace gantry::engine {
 namespace {
 
@@ -33,16 +35,6 @@ std::vector<oci::Mount> DefaultMounts(const HostConfig& host) {
   return mounts;
 }
 
-std::vector<std::string> Split(std::string_view text, char separator) {
-  std::vector<std::string> out;
-  while (!text.empty()) {
-    size_t end = std::min(text.find(separator), text.size());
-    if (end > 0) out.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return out;
-}
-
 // A flag that a later option takes back: "exec" after "noexec".
 std::string Opposite(const std::string& option) {
   for (std::string_view flag : {"exec", "suid", "dev", "atime", "diratime"}) {
@@ -69,7 +61,7 @@ oci::Mount MakeTmpfs(const std::string& target, const std::vector<std::string>& 
 std::vector<oci::Mount> TmpfsMounts(const HostConfig& host) {
   std::vector<oci::Mount> mounts;
   for (const auto& [target, options] : host.tmpfs) {
-    mounts.push_back(MakeTmpfs(target, Split(options, ',')));
+    mounts.push_back(MakeTmpfs(target, SplitWords(options, ",")));
   }
   for (const MountConfig& mount : host.mounts) {
     if (mount.type != "tmpfs") continue;

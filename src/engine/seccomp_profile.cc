@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/text.h"
 #include "formats/json.h"
 
 namespace gantry::engine {
@@ -112,17 +113,6 @@ constexpr uint64_t kAddressFamilyAlg = 38;     // AF_ALG and AF_VSOCK are not fo
 constexpr uint64_t kAddressFamilyNfc = 39;
 constexpr uint64_t kAddressFamilyVsock = 40;
 
-std::vector<std::string> Words(std::string_view text) {
-  std::vector<std::string> out;
-  size_t at = 0;
-  while (at < text.size()) {
-    size_t end = std::min(text.find(' ', at), text.size());
-    if (end > at) out.emplace_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return out;
-}
-
 void Allow(oci::Seccomp* seccomp, std::vector<std::string> names,
            std::vector<oci::SeccompArg> args = {}) {
   seccomp->syscalls.push_back(
@@ -136,7 +126,7 @@ oci::Seccomp DefaultSeccomp(const std::set<std::string>& capabilities) {
   seccomp.default_action = "SCMP_ACT_ERRNO";
   seccomp.default_errno_ret = kErrnoNotPermitted;
   seccomp.architectures = kArchitectures;
-  Allow(&seccomp, Words(kAllowed));
+  Allow(&seccomp, SplitWords(kAllowed));
   // Safe since kernel 4.8, and no older one is supported.
   Allow(&seccomp, {"process_vm_readv", "process_vm_writev", "ptrace"});
   Allow(&seccomp, {"socket"}, {{0, kAddressFamilyAlg, 0, "SCMP_CMP_LT"}});
@@ -154,7 +144,7 @@ oci::Seccomp DefaultSeccomp(const std::set<std::string>& capabilities) {
 #endif
   for (const CapabilityRule& rule : kByCapability) {
     if (capabilities.contains(std::string(rule.capability))) {
-      Allow(&seccomp, Words(rule.names));
+      Allow(&seccomp, SplitWords(rule.names));
     }
   }
   if (!capabilities.contains("CAP_SYS_ADMIN")) {

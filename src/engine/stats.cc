@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "engine/host_info.h"
 #include "kernel/cgroups.h"
 
@@ -16,19 +17,6 @@ namespace gantry::engine {
 namespace {
 
 using formats::Json;
-
-std::vector<std::string_view> Words(std::string_view line) {
-  std::vector<std::string_view> out;
-  while (!line.empty()) {
-    size_t begin = line.find_first_not_of(" \t");
-    if (begin == std::string_view::npos) break;
-    line.remove_prefix(begin);
-    size_t end = std::min(line.find_first_of(" \t"), line.size());
-    out.push_back(line.substr(0, end));
-    line.remove_prefix(end);
-  }
-  return out;
-}
 
 uint64_t Number(std::string_view text) {
   uint64_t value = 0;
@@ -40,7 +28,7 @@ uint64_t Number(std::string_view text) {
 uint64_t SystemCpuNanos() {
   Result<std::string> text = ReadFile("/proc/stat");
   if (!text.ok()) return 0;
-  std::vector<std::string_view> words = Words(std::string_view(*text).substr(0, text->find('\n')));
+  std::vector<std::string> words = SplitWords(std::string_view(*text).substr(0, text->find('\n')));
   uint64_t ticks = 0;
   for (size_t i = 1; i < words.size() && i <= 7; ++i) ticks += Number(words[i]);
   return ticks * 1'000'000'000 / static_cast<uint64_t>(::sysconf(_SC_CLK_TCK));
@@ -126,8 +114,8 @@ Json NetworkStats(uint32_t pid) {
     rest.remove_prefix(std::min(rest.size(), line.size() + 1));
     size_t colon = line.find(':');
     if (colon == std::string_view::npos) continue;
-    std::vector<std::string_view> name = Words(line.substr(0, colon));
-    std::vector<std::string_view> numbers = Words(line.substr(colon + 1));
+    std::vector<std::string> name = SplitWords(line.substr(0, colon));
+    std::vector<std::string> numbers = SplitWords(line.substr(colon + 1));
     if (name.size() != 1 || numbers.size() < 12 || name[0] == "lo") continue;
     out.Set(name[0], Json::MakeObject({{"rx_bytes", Number(numbers[0])},
                                        {"rx_packets", Number(numbers[1])},

@@ -14,8 +14,6 @@ namespace gantry::engine {
 namespace {
 
 constexpr int64_t kDefaultStopTimeout = 10;  // seconds
-// How long the kernel may take to end a killed container.
-constexpr std::chrono::seconds kKillBound(30);
 constexpr int kKillRetries = 5;
 
 // True when the container is not running any more before the time is up.

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "engine/accounts.h"
 #include "kernel/spawn.h"
 
@@ -18,22 +19,6 @@ namespace gantry::engine {
 namespace {
 
 constexpr size_t kMaxPsOutput = size_t{4} << 20;
-
-std::vector<std::string> Words(std::string_view line, size_t at_most = SIZE_MAX) {
-  std::vector<std::string> out;
-  for (;;) {
-    size_t begin = line.find_first_not_of(" \t");
-    if (begin == std::string_view::npos) return out;
-    line.remove_prefix(begin);
-    if (out.size() + 1 == at_most) {
-      out.emplace_back(line);
-      return out;
-    }
-    size_t end = std::min(line.find_first_of(" \t"), line.size());
-    out.emplace_back(line.substr(0, end));
-    line.remove_prefix(end);
-  }
-}
 
 // Names of the host's users.
 std::map<uint32_t, std::string> UserNames() {
@@ -83,7 +68,7 @@ std::vector<std::string> RowOf(uint32_t pid, const std::map<uint32_t, std::strin
   size_t close = text->rfind(')');
   if (open == std::string::npos || close == std::string::npos) return {};
   std::string name = text->substr(open + 1, close - open - 1);
-  std::vector<std::string> fields = Words(std::string_view(*text).substr(close + 1));
+  std::vector<std::string> fields = SplitWords(std::string_view(*text).substr(close + 1));
   if (fields.size() < 20) return {};
   auto field = [&](size_t number) { return std::atoll(fields[number - 3].c_str()); };
   const int64_t ticks = ::sysconf(_SC_CLK_TCK);
@@ -123,7 +108,7 @@ Result<std::string> RunPs(std::string_view arguments) {
   UniqueFd write_end(ends[1]);
   kernel::SpawnOptions options;
   options.program = PathExists("/usr/bin/ps") ? "/usr/bin/ps" : "/bin/ps";
-  options.args = Words(arguments);
+  options.args = SplitWords(arguments);
   options.args.insert(options.args.begin(), "ps");
   options.env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
   options.fds = {{write_end.get(), 1}, {write_end.get(), 2}};
@@ -140,14 +125,14 @@ Result<std::string> RunPs(std::string_view arguments) {
 
 Result<ProcessTable> ParsePsOutput(std::string_view text, const std::vector<uint32_t>& pids) {
   ProcessTable table;
-  table.titles = Words(text.substr(0, text.find('\n')));
+  table.titles = SplitWords(text.substr(0, text.find('\n')));
   text.remove_prefix(std::min(text.size(), text.find('\n') + 1));
   auto column = std::find(table.titles.begin(), table.titles.end(), "PID");
   if (column == table.titles.end()) return InvalidArgument("Couldn't find PID field in ps output");
   auto index = static_cast<size_t>(column - table.titles.begin());
   while (!text.empty()) {
     size_t end = std::min(text.find('\n'), text.size());
-    std::vector<std::string> row = Words(text.substr(0, end), table.titles.size());
+    std::vector<std::string> row = SplitWords(text.substr(0, end), " \t", table.titles.size());
     text.remove_prefix(std::min(text.size(), end + 1));
     if (row.size() <= index) continue;
     auto pid = static_cast<uint32_t>(std::strtoul(row[index].c_str(), nullptr, 10));

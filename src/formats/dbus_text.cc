@@ -15,7 +15,7 @@
 namespace gantry::formats {
 namespace {
 
-constexpr int kMaxDepth = 16;
+constexpr int kMaxTextDepth = 16;
 
 struct Keyword {
   std::string_view word;
@@ -64,7 +64,7 @@ class TextParser {
 
   // `type`: what is asked for; "": what the text says.
   Result<DbusValue> Value(std::string_view type, int depth) {
-    if (depth > kMaxDepth) return Fault("nested too deeply");
+    if (depth > kMaxTextDepth) return Fault("nested too deeply");
     SkipSpace();
     if (Accept('@')) {
       size_t size = std::min(rest_.find(' '), rest_.size());

@@ -14,7 +14,7 @@
 namespace gantry::formats {
 namespace {
 
-constexpr int kMaxDepth = 256;
+constexpr int kMaxJsonDepth = 256;
 
 const Json kNull;
 const std::string kEmptyString;
@@ -62,7 +62,7 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
     keys_.push_back(TextOf(text, size));
     return true;
   }
-  bool StartObject() { return ++depth_ <= kMaxDepth; }
+  bool StartObject() { return ++depth_ <= kMaxJsonDepth; }
   bool EndObject(rapidjson::SizeType count) {
     --depth_;
     Json object = Json::MakeObject();
@@ -83,7 +83,7 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
     keys_.resize(first_key);
     return Add(std::move(object));
   }
-  bool StartArray() { return ++depth_ <= kMaxDepth; }
+  bool StartArray() { return ++depth_ <= kMaxJsonDepth; }
   bool EndArray(rapidjson::SizeType count) {
     --depth_;
     size_t first = values_.size() - count;
@@ -94,7 +94,7 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
   }
 
   Json Take() { return std::move(values_.back()); }
-  bool too_deep() const { return depth_ > kMaxDepth; }
+  bool too_deep() const { return depth_ > kMaxJsonDepth; }
 
  private:
   bool Add(Json value) {
@@ -220,7 +220,7 @@ Result<Json> Json::Parse(std::string_view text) {
                               rapidjson::kParseValidateEncodingFlag;
   rapidjson::ParseResult result = reader.Parse<kFlags>(stream, builder);
   if (builder.too_deep()) {
-    return InvalidArgument("parsing JSON: nested deeper than {} levels", kMaxDepth);
+    return InvalidArgument("parsing JSON: nested deeper than {} levels", kMaxJsonDepth);
   }
   if (result.IsError()) {
     return InvalidArgument("parsing JSON: {} at byte {}",

@@ -13,7 +13,7 @@
 namespace gantry::formats {
 namespace {
 
-constexpr size_t kBlock = 65536;
+constexpr size_t kReadSize = 65536;
 constexpr size_t kMaxLine = size_t{1} << 20;
 constexpr int kMaxRotated = 1000;
 
@@ -54,7 +54,7 @@ Result<JsonLogReader> JsonLogReader::Open(std::string path, int64_t tail) {
 
 // Goes back block by block, newest file first, until `tail` newlines before the last one are seen.
 Result<> JsonLogReader::SeekTail(int64_t tail) {
-  std::string block(kBlock, '\0');
+  std::string block(kReadSize, '\0');
   for (int index = 0; index <= kMaxRotated; ++index) {
     UniqueFd newer = std::move(file_);
     ino_t newer_inode = inode_;
@@ -70,7 +70,7 @@ Result<> JsonLogReader::SeekTail(int64_t tail) {
     off_t position = end;
     bool last_byte = true;
     while (position > 0) {
-      size_t size = static_cast<size_t>(std::min<off_t>(position, kBlock));
+      size_t size = static_cast<size_t>(std::min<off_t>(position, kReadSize));
       position -= static_cast<off_t>(size);
       ssize_t got = ::pread(file_.get(), block.data(), size, position);
       if (got < 0) return ErrnoError("reading '{}'", FileName(index));
@@ -97,8 +97,8 @@ Result<bool> JsonLogReader::Fill() {
   buffer_.erase(0, at_);
   at_ = 0;
   size_t have = buffer_.size();
-  buffer_.resize(have + kBlock);
-  Result<size_t> got = ReadSome(file_, buffer_.data() + have, kBlock);
+  buffer_.resize(have + kReadSize);
+  Result<size_t> got = ReadSome(file_, buffer_.data() + have, kReadSize);
   buffer_.resize(have + (got.ok() ? *got : 0));
   if (!got.ok()) return std::move(got).error().AddContext(fmt::format("log '{}'", path_));
   return *got > 0;

@@ -13,7 +13,7 @@ namespace {
 using namespace tar_block;
 
 constexpr uint64_t kMaxExtendedBytes = uint64_t{1} << 20;
-constexpr size_t kMaxNameBytes = size_t{64} << 10;
+constexpr size_t kMaxTarNameBytes = size_t{64} << 10;
 constexpr uint64_t kMaxEntryBytes = uint64_t{1} << 53;
 constexpr int kMaxExtendedInARow = 16;
 
@@ -319,7 +319,7 @@ Result<bool> TarReader::NextEntry(TarEntry* entry) {
     bool has_data = entry->type == TarType::kFile || entry->type == TarType::kUnknown;
     entry->size = has_data ? size : 0;
     for (const std::string* name : {&entry->name, &entry->link_name}) {
-      if (name->size() > kMaxNameBytes) return Malformed("a name of {} bytes", name->size());
+      if (name->size() > kMaxTarNameBytes) return Malformed("a name of {} bytes", name->size());
       if (name->find('\0') != std::string::npos) return Malformed("a name with a NUL byte");
     }
     if (entry->size > kMaxEntryBytes) return Malformed("'{}' has {} bytes", entry->name, size);

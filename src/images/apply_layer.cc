@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "images/apply_layer.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -13,7 +12,9 @@
 #include <memory>
 #include <set>
 
+#include "base/directory.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "formats/compression/compression.h"
 #include "formats/tar.h"
 #include "images/layer_directory.h"
@@ -26,13 +27,8 @@ namespace {
 using formats::TarEntry;
 using formats::TarType;
 
-constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kMetadata = ".wh..wh.";
 constexpr std::string_view kOpaque = ".wh..wh..opq";
-
-struct DirCloser {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
 
 bool StartsWith(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
@@ -56,7 +52,7 @@ class LayerApplier {
     std::string parent_name = slash == std::string::npos ? "" : name.substr(0, slash);
     std::string base = slash == std::string::npos ? name : name.substr(slash + 1);
     BorrowedFd parent = TRY(directory_.Parent(parent_name));
-    if (StartsWith(base, kWhiteout)) return Whiteout(parent, base, entry);
+    if (StartsWith(base, kWhiteoutPrefix)) return Whiteout(parent, base, entry);
     TRY(Create(tar, parent, base, entry));
     if (entry.type == TarType::kDirectory) directories_.emplace_back(name, TimeOf(entry));
     if (whiteouts_ == Whiteouts::kDelete) unpacked_.insert(TRY(RealPath(parent)) + "/" + base);
@@ -222,7 +218,7 @@ class LayerApplier {
       return {};
     }
     if (StartsWith(base, kMetadata)) return {};  // aufs' own files
-    std::string hidden = base.substr(kWhiteout.size());
+    std::string hidden = base.substr(kWhiteoutPrefix.size());
     if (hidden.empty() || hidden == "." || hidden == "..") {
       return InvalidArgument("a whiteout that names nothing");
     }
@@ -244,7 +240,7 @@ class LayerApplier {
     std::string path = TRY(RealPath(directory));
     UniqueFd fd(::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd.valid()) return ErrnoError("listing it");
-    std::unique_ptr<DIR, DirCloser> listing(::fdopendir(fd.get()));
+    DirectoryHandle listing(::fdopendir(fd.get()));
     if (!listing) return ErrnoError("listing it");
     (void)fd.Release();
     stale_ = true;
@@ -287,16 +283,6 @@ class LayerApplier {
   std::vector<std::pair<std::string, timespec>> directories_;
   std::set<std::string> unpacked_;  // for kDelete: real paths that this layer brought
 };
-
-std::vector<std::string> Split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  for (;;) {
-    size_t at = text.find(separator);
-    parts.emplace_back(text.substr(0, at));
-    if (at == std::string_view::npos) return parts;
-    text.remove_prefix(at + 1);
-  }
-}
 
 }  // namespace
 

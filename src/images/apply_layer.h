@@ -11,6 +11,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/byte_stream.h"
@@ -20,6 +21,9 @@
 #include "snapshots/snapshotter.h"
 
 namespace gantry::images {
+
+// Begins the name of a file that hides another one.
+constexpr std::string_view kWhiteoutPrefix = ".wh.";
 
 enum class Whiteouts {
   kOverlay,  // 0/0 devices and trusted.overlay.opaque, for overlay's upper directory

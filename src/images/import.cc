@@ -29,7 +29,7 @@ struct Stored {
 };
 
 // One image of docker's manifest.json.
-struct DockerEntry {
+struct DockerImage {
   std::string config;
   std::vector<std::string> repo_tags;
   std::vector<std::string> layers;
@@ -301,13 +301,13 @@ class Importer {
 
   // ---- docker's manifest.json
 
-  Result<std::vector<DockerEntry>> ParseDocker() {
+  Result<std::vector<DockerImage>> ParseDocker() {
     Json json = TRY_WITH(Json::Parse(docker_text_), "reading 'manifest.json'");
     if (!json.is_array()) return InvalidArgument("reading 'manifest.json': expected an array");
-    std::vector<DockerEntry> entries;
+    std::vector<DockerImage> entries;
     for (size_t i = 0; i < json.size(); ++i) {
       formats::JsonReader reader(json.at(i), fmt::format("manifest.json[{}]", i));
-      DockerEntry& entry = entries.emplace_back();
+      DockerImage& entry = entries.emplace_back();
       reader.Field("Config", &entry.config);
       reader.Field("RepoTags", &entry.repo_tags);
       reader.Field("Layers", &entry.layers);
@@ -319,7 +319,7 @@ class Importer {
   // Names by the digest of the configuration.
   Result<std::map<std::string, std::vector<std::string>>> DockerNames() {
     std::map<std::string, std::vector<std::string>> names;
-    for (const DockerEntry& entry : TRY(ParseDocker())) {
+    for (const DockerImage& entry : TRY(ParseDocker())) {
       const Stored* config = Find(CleanName(entry.config));
       if (config == nullptr) continue;
       for (const std::string& tag : entry.repo_tags) {
@@ -330,7 +330,7 @@ class Importer {
   }
 
   Result<> ImportDocker() {
-    for (const DockerEntry& entry : TRY(ParseDocker())) {
+    for (const DockerImage& entry : TRY(ParseDocker())) {
       oci::Descriptor target =
           TRY_WITH(MakeManifest(entry), "importing image with configuration '{}'", entry.config);
       std::vector<std::string> tags = entry.repo_tags;
@@ -344,7 +344,7 @@ class Importer {
   }
 
   // Docker's archive has no manifests: writes the one that its files amount to.
-  Result<oci::Descriptor> MakeManifest(const DockerEntry& entry) {
+  Result<oci::Descriptor> MakeManifest(const DockerImage& entry) {
     const Stored* config = Find(CleanName(entry.config));
     if (config == nullptr) return InvalidArgument("'{}' is missing in the archive", entry.config);
     TRY(CheckConfigName(entry.config, config->digest));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "images/layer_trees.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sys/stat.h>
@@ -12,14 +11,11 @@
 #include <memory>
 #include <string_view>
 
+#include "base/directory.h"
 #include "kernel/mounts.h"
 
 namespace gantry::images {
 namespace {
-
-struct DirCloser {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
 
 struct OverlayLayers {
   std::vector<std::string> directories;  // the upper one first
@@ -137,7 +133,7 @@ Result<UniqueFd> OpenTree(const std::vector<snapshots::Mount>& mounts) {
 Result<std::vector<std::string>> ListNames(BorrowedFd directory) {
   UniqueFd own(::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!own.valid()) return ErrnoError("listing a directory");
-  std::unique_ptr<DIR, DirCloser> listing(::fdopendir(own.get()));
+  DirectoryHandle listing(::fdopendir(own.get()));
   if (!listing) return ErrnoError("listing a directory");
   (void)own.Release();
   std::vector<std::string> names;

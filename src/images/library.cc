@@ -2,12 +2,6 @@
 #include "images/library.h"
 
 namespace gantry::images {
-namespace {
-
-// An index within an index is allowed; more than this is nonsense.
-constexpr int kMaxIndexDepth = 4;
-
-}  // namespace
 
 Labels ReferenceLabels(const oci::Manifest& manifest) {
   Labels labels;

@@ -19,6 +19,9 @@ namespace gantry::images {
 
 using Labels = std::map<std::string, std::string>;
 
+// An index within an index is allowed; more than this is nonsense.
+constexpr int kMaxIndexDepth = 4;
+
 struct ImageRecord {
   std::string name;
   oci::Descriptor target;

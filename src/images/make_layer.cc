@@ -11,6 +11,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "images/apply_layer.h"
 #include "images/layer_trees.h"
 #include "images/layer_writer.h"
 
@@ -18,8 +19,6 @@ namespace gantry::images {
 namespace {
 
 using formats::compression::Kind;
-
-constexpr std::string_view kWhiteout = ".wh.";
 
 class HashingSink : public ByteSink {
  public:
@@ -39,7 +38,7 @@ class HashingSink : public ByteSink {
 
 // Such a name would say something else in a layer.
 bool IsUnspeakable(const TreeItem& item) {
-  if (!item.name.starts_with(kWhiteout)) return false;
+  if (!item.name.starts_with(kWhiteoutPrefix)) return false;
   log::Warning("making a layer: leaving out '{}', its name is that of a whiteout", item.path);
   return true;
 }

@@ -13,7 +13,6 @@ namespace gantry::images {
 namespace {
 
 constexpr int kMaxAttempts = 5;
-constexpr int kMaxIndexDepth = 4;
 constexpr uint64_t kReportBytes = uint64_t{512} << 10;
 // How often a blob that somebody else downloads is looked at.
 constexpr std::chrono::milliseconds kOtherWriterInterval{50};

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/text.h"
 
 namespace gantry::kernel {
 namespace {
@@ -28,23 +29,13 @@ bool IsOfType(const std::string& path, unsigned long magic) {
   return ::statfs(path.c_str(), &info) == 0 && static_cast<unsigned long>(info.f_type) == magic;
 }
 
-std::vector<std::string> Split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  while (!text.empty()) {
-    size_t end = std::min(text.find(separator), text.size());
-    parts.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return parts;
-}
-
 // Where systemd and everybody after it mounts a v1 hierarchy. "cpu,cpuacct" may also be there only
 // by a symlink of one of its names.
 std::string MountPointOf(const std::string& controllers) {
   std::string name = controllers.starts_with("name=") ? controllers.substr(5) : controllers;
   std::string path = fmt::format("{}/{}", kCgroupRoot, name);
   if (IsOfType(path, CGROUP_SUPER_MAGIC)) return path;
-  for (const std::string& part : Split(controllers, ',')) {
+  for (const std::string& part : SplitWords(controllers, ",")) {
     path = fmt::format("{}/{}", kCgroupRoot, part);
     if (IsOfType(path, CGROUP_SUPER_MAGIC)) return path;
   }
@@ -53,7 +44,7 @@ std::string MountPointOf(const std::string& controllers) {
 
 Result<std::vector<pid_t>> ReadPids(const std::string& path) {
   std::vector<pid_t> pids;
-  for (const std::string& line : Split(TRY(ReadFile(path)), '\n')) {
+  for (const std::string& line : SplitWords(TRY(ReadFile(path)), "\n")) {
     pid_t pid = 0;
     std::from_chars(line.data(), line.data() + line.size(), pid);
     if (pid > 0) pids.push_back(pid);
@@ -102,7 +93,7 @@ Result<std::vector<CgroupHierarchy>> CgroupHierarchies(pid_t pid) {
   std::string file = pid == 0 ? "/proc/self/cgroup" : fmt::format("/proc/{}/cgroup", pid);
   std::vector<CgroupHierarchy> hierarchies;
   // Lines "ID:controllers:path" (cgroups(7)).
-  for (const std::string& line : Split(TRY(ReadFile(file)), '\n')) {
+  for (const std::string& line : SplitWords(TRY(ReadFile(file)), "\n")) {
     size_t first = line.find(':');
     size_t second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
@@ -116,7 +107,7 @@ Result<std::vector<CgroupHierarchy>> CgroupHierarchies(pid_t pid) {
       if (controllers.empty()) continue;
       hierarchy.mount_point = MountPointOf(controllers);
       if (hierarchy.mount_point.empty()) continue;
-      hierarchy.controllers = Split(controllers, ',');
+      hierarchy.controllers = SplitWords(controllers, ",");
     }
     hierarchies.push_back(std::move(hierarchy));
   }

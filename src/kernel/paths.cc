@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel/paths.h"
 
-#include <dirent.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -10,25 +9,22 @@
 #include <memory>
 #include <vector>
 
+#include "base/directory.h"
 #include "base/io.h"
 
 namespace gantry::kernel {
 namespace {
 
-struct DirCloser {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-
 // A directory being emptied, and its name in the directory before it on the stack.
 struct Level {
-  std::unique_ptr<DIR, DirCloser> directory;
+  DirectoryHandle directory;
   std::string name;
 };
 
 Result<Level> OpenLevel(int parent, const std::string& name) {
   UniqueFd fd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) return ErrnoError("opening directory '{}'", name);
-  std::unique_ptr<DIR, DirCloser> directory(::fdopendir(fd.get()));
+  DirectoryHandle directory(::fdopendir(fd.get()));
   if (!directory) return ErrnoError("opening directory '{}'", name);
   (void)fd.Release();  // the DIR owns it
   return Level{std::move(directory), name};

@@ -25,8 +25,6 @@
 namespace gantry::networks {
 namespace {
 
-in_addr Address(formats::Ipv4Address address) { return {htonl(address.value)}; }
-
 // Undo steps have nobody to return an error to.
 void LogFailure(Result<> result) {
   if (!result.ok()) log::Warning("undoing an attach: {}", result.error().message());
@@ -206,9 +204,9 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
   int inside = TRY(kernel::LinkIndex(netns->route, endpoint.interface));
   kernel::NetlinkBatch batch;
   kernel::AppendLinkUp(&batch, inside);
-  kernel::AppendAddAddress(&batch, inside, Address(endpoint.address), endpoint.prefix_length);
+  kernel::AppendAddAddress(&batch, inside, InAddr(endpoint.address), endpoint.prefix_length);
   if (!endpoint.gateway.IsUnspecified()) {
-    kernel::AppendDefaultRoute(&batch, Address(endpoint.gateway));
+    kernel::AppendDefaultRoute(&batch, InAddr(endpoint.gateway));
   }
   TRY_WITH(netns->route.Transact(&batch), "giving '{}' its address {} and route",
            endpoint.interface, endpoint.address.ToString());

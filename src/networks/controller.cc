@@ -16,9 +16,7 @@
 namespace gantry::networks {
 namespace {
 
-// An address is given out again after that; interfaces that should be dying are looked after
-// before.
-constexpr auto kAddressRest = std::chrono::milliseconds(2000);
+// Interfaces that should be dying are looked after before their addresses are given out again.
 constexpr auto kDeathWait = std::chrono::milliseconds(1000);
 // A container that was just attached needs the CPU more than the next one's namespace.
 constexpr auto kRefillDelay = std::chrono::milliseconds(20);
@@ -158,7 +156,7 @@ void KernelController::ForgetUdpLater(const std::vector<Endpoint>& endpoints) {
   for (const Endpoint& endpoint : endpoints) {
     bool udp = std::any_of(endpoint.ports.begin(), endpoint.ports.end(),
                            [](const PublishedPort& p) { return p.protocol == Protocol::kUdp; });
-    if (udp) addresses.push_back({htonl(endpoint.address.value)});
+    if (udp) addresses.push_back(InAddr(endpoint.address));
   }
   if (addresses.empty()) return;
   loop_->Post([this, addresses] {

@@ -8,6 +8,8 @@
 // what concerns whole networks (Reconcile, CreateNetwork, …), which so sees nothing half done.
 #pragma once
 
+#include <arpa/inet.h>
+
 #include <shared_mutex>
 #include <thread>
 
@@ -21,6 +23,11 @@
 #include "networks/proxy_client.h"
 
 namespace gantry::networks {
+
+// An address is given out again only after that.
+constexpr auto kAddressRest = std::chrono::milliseconds(2000);
+
+inline in_addr InAddr(formats::Ipv4Address address) { return {htonl(address.value)}; }
 
 class KernelController : public Controller {
  public:

@@ -11,7 +11,6 @@ namespace gantry::networks {
 namespace {
 
 constexpr const char* kForwarding = "/proc/sys/net/ipv4/ip_forward";
-constexpr auto kAddressRest = std::chrono::milliseconds(2000);
 
 Result<> EnableForwarding() {
   std::string now = TRY(ReadFile(kForwarding));
@@ -21,8 +20,6 @@ Result<> EnableForwarding() {
   }
   return {};
 }
-
-in_addr Address(formats::Ipv4Address address) { return {htonl(address.value)}; }
 
 }  // namespace
 
@@ -148,7 +145,7 @@ Result<int> KernelController::EnsureBridge(const Network& network) {
                    item.prefix_length == network.subnet.length;
   }
   if (!has_address) {
-    kernel::AppendAddAddress(&batch, found->index, Address(network.gateway), network.subnet.length);
+    kernel::AppendAddAddress(&batch, found->index, InAddr(network.gateway), network.subnet.length);
   }
   if (batch.message_count() > 0) TRY(socket.get()->Transact(&batch));
   return found->index;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <dirent.h>
 
 #include <set>
 
+#include "base/directory.h"
 #include "base/log.h"
 #include "kernel/rtnetlink.h"
 #include "networks/controller.h"
@@ -17,7 +17,7 @@ struct KernelController::KernelState {
 namespace {
 
 Result<std::vector<std::string>> ListDirectory(const std::string& path) {
-  std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), ::closedir);
+  DirectoryHandle directory(::opendir(path.c_str()));
   if (directory == nullptr) return ErrnoError("listing '{}'", path);
   std::vector<std::string> names;
   errno = 0;

@@ -27,7 +27,7 @@ constexpr size_t kPipeBytes = size_t{256} << 10;
 constexpr size_t kSmallBytes = size_t{16} << 10;
 constexpr size_t kSparePipes = 16;
 // Per wake-up, so that one busy connection doesn't starve the others.
-constexpr int kRoundsPerEvent = 16;
+constexpr int kTcpRoundsPerEvent = 16;
 // How long a listener rests when the process is out of descriptors.
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
@@ -74,7 +74,7 @@ struct Stream {
   // Moves what there is. False when the connection is broken. After a small piece it doesn't ask
   // for more: the loop would tell, and an exchange of small messages so costs two calls each way.
   bool Pump(BorrowedFd from, BorrowedFd to) {
-    for (int round = 0; round < kRoundsPerEvent && state != State::kEnded; ++round) {
+    for (int round = 0; round < kTcpRoundsPerEvent && state != State::kEnded; ++round) {
       if (in_pipe == 0 && state == State::kOpen) {
         if (round > 0 && last_fill_ < kSmallBytes) return true;
         int filled = last_fill_ < kSmallBytes ? MoveSmall(from, to) : Fill(from);
@@ -250,7 +250,7 @@ class TcpListener : public Listener {
 
  private:
   void Accept() {
-    for (int round = 0; round < kRoundsPerEvent; ++round) {
+    for (int round = 0; round < kTcpRoundsPerEvent; ++round) {
       UniqueFd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!client.valid()) {
         if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;

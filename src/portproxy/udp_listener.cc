@@ -19,7 +19,7 @@ namespace {
 constexpr size_t kMaxSessions = 1024;  // per listener
 constexpr auto kSessionLife = std::chrono::seconds(90);
 constexpr auto kSweepEvery = std::chrono::seconds(15);
-constexpr int kRoundsPerEvent = 64;
+constexpr int kUdpRoundsPerEvent = 64;
 constexpr size_t kMaxDatagram = 65'535;
 
 // Where a datagram came from, and to which of our addresses.
@@ -77,7 +77,7 @@ class UdpListener : public Listener {
   using Sessions = std::list<Session>;  // the longest unused first
 
   void FromClients() {
-    for (int round = 0; round < kRoundsPerEvent; ++round) {
+    for (int round = 0; round < kUdpRoundsPerEvent; ++round) {
       Peer peer;
       std::memset(peer.control, 0, sizeof peer.control);
       iovec data{Buffer(), kMaxDatagram};
@@ -103,7 +103,7 @@ class UdpListener : public Listener {
   }
 
   void FromTarget(Sessions::iterator session) {
-    for (int round = 0; round < kRoundsPerEvent; ++round) {
+    for (int round = 0; round < kUdpRoundsPerEvent; ++round) {
       ssize_t size = ::recv(session->upstream.get(), Buffer(), kMaxDatagram, 0);
       if (size < 0 && errno == EAGAIN) return;
       if (size < 0) continue;  // the container's ICMP error, read and so cleared

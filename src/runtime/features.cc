@@ -11,28 +11,23 @@ using formats::Json;
 
 namespace {
 
-Json Strings(std::initializer_list<const char*> values) {
-  Json array = Json::MakeArray();
-  for (const char* value : values) array.Append(value);
-  return array;
-}
-
 Json Enabled(bool enabled) { return Json::MakeObject({{"enabled", enabled}}); }
 
 Json SeccompFeatures() {
-  Json flags = Strings({"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-                        "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"});
+  Json flags =
+      Json::MakeArray({"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+                       "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"});
   return Json::MakeObject(
       {{"enabled", true},
-       {"actions", Strings({"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL",
-                            "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",
-                            "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"})},
-       {"operators", Strings({"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE",
-                              "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"})},
+       {"actions", Json::MakeArray({"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL",
+                                    "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",
+                                    "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"})},
+       {"operators", Json::MakeArray({"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE",
+                                      "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"})},
 #if defined(__x86_64__)
-       {"archs", Strings({"SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"})},
+       {"archs", Json::MakeArray({"SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"})},
 #else
-       {"archs", Strings({"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"})},
+       {"archs", Json::MakeArray({"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"})},
 #endif
        {"knownFlags", flags},
        {"supportedFlags", flags}});
@@ -48,7 +43,8 @@ Json Features() {
   Json capabilities = Json::MakeArray();
   for (std::string_view name : kernel::CapabilityNames()) capabilities.Append(name);
   Json linux_features = Json::MakeObject(
-      {{"namespaces", Strings({"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"})},
+      {{"namespaces",
+        Json::MakeArray({"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"})},
        {"capabilities", std::move(capabilities)},
        {"cgroup", Json::MakeObject({{"v1", true},
                                     {"v2", true},
@@ -63,16 +59,17 @@ Json Features() {
        {"netDevices", Enabled(true)},
        {"memoryPolicy",
         Json::MakeObject(
-            {{"modes", Strings({"MPOL_DEFAULT", "MPOL_PREFERRED", "MPOL_BIND", "MPOL_INTERLEAVE",
-                                "MPOL_LOCAL", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE"})},
-             {"flags", Strings({"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES",
-                                "MPOL_F_STATIC_NODES"})}})},
+            {{"modes",
+              Json::MakeArray({"MPOL_DEFAULT", "MPOL_PREFERRED", "MPOL_BIND", "MPOL_INTERLEAVE",
+                               "MPOL_LOCAL", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE"})},
+             {"flags", Json::MakeArray({"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES",
+                                        "MPOL_F_STATIC_NODES"})}})},
        {"mountExtensions", Json::MakeObject({{"idmap", Enabled(true)}})}});
   return Json::MakeObject(
       {{"ociVersionMin", "1.0.0"},
        {"ociVersionMax", std::string(oci::kRuntimeSpecVersion)},
-       {"hooks", Strings({"prestart", "createRuntime", "createContainer", "startContainer",
-                          "poststart", "poststop"})},
+       {"hooks", Json::MakeArray({"prestart", "createRuntime", "createContainer", "startContainer",
+                                  "poststart", "poststop"})},
        {"mountOptions", std::move(options)},
        {"linux", std::move(linux_features)},
        {"annotations", Json::MakeObject({{"org.gantry.version", GANTRY_VERSION},

@@ -7,23 +7,12 @@
 #include <algorithm>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "base/undo.h"
 #include "formats/resctrl.h"
 
 namespace gantry::runtime {
 namespace {
-
-std::vector<std::string_view> Split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  while (!text.empty()) {
-    std::string_view part = text.substr(0, text.find(separator));
-    text.remove_prefix(std::min(part.size() + 1, text.size()));
-    while (part.starts_with(' ')) part.remove_prefix(1);
-    while (part.ends_with(' ')) part.remove_suffix(1);
-    if (!part.empty()) parts.push_back(part);
-  }
-  return parts;
-}
 
 // Every value of `wanted` must be what the class has.
 Result<> CompareSchema(const std::string& directory, const std::string& wanted_line) {
@@ -46,8 +35,8 @@ Result<> CompareSchema(const std::string& directory, const std::string& wanted_l
 // has lines of memory bandwidth too, which are memBwSchema's.
 std::vector<std::string> OldSchemata(const oci::IntelRdt& rdt) {
   std::vector<std::string> lines;
-  for (std::string_view line : Split(rdt.l3_cache_schema, '\n')) {
-    if (!line.starts_with("MB:")) lines.emplace_back(line);
+  for (const std::string& line : SplitWords(rdt.l3_cache_schema, "\n")) {
+    if (!line.starts_with("MB:")) lines.push_back(line);
   }
   if (!rdt.mem_bw_schema.empty()) lines.push_back(rdt.mem_bw_schema);
   return lines;
@@ -90,12 +79,12 @@ Result<> RemoveDirectory(const std::string& directory) {
 Result<std::string> FindResctrl() {
   // Fields: id parent device root mountpoint options [optional…] - type source options (proc(5)).
   std::string text = TRY(ReadFile("/proc/self/mountinfo"));
-  for (std::string_view line : Split(text, '\n')) {
+  for (const std::string& line : SplitWords(text, "\n")) {
     size_t dash = line.find(" - ");
-    if (dash == std::string_view::npos) continue;
-    if (!line.substr(dash + 3).starts_with("resctrl ")) continue;
-    std::vector<std::string_view> fields = Split(line.substr(0, dash), ' ');
-    if (fields.size() > 4) return std::string(fields[4]);
+    if (dash == std::string::npos) continue;
+    if (!std::string_view(line).substr(dash + 3).starts_with("resctrl ")) continue;
+    std::vector<std::string> fields = SplitWords(line.substr(0, dash));
+    if (fields.size() > 4) return fields[4];
   }
   return FailedPrecondition("no resctrl file system is mounted");
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "snapshots/copy_tree.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -14,15 +13,12 @@
 #include <utility>
 #include <vector>
 
+#include "base/directory.h"
 #include "base/io.h"
 #include "base/unique_fd.h"
 
 namespace gantry::snapshots {
 namespace {
-
-struct DirCloser {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
 
 class TreeCopier {
  public:
@@ -32,7 +28,7 @@ class TreeCopier {
   Result<> CopyDirectory(BorrowedFd from, BorrowedFd to, const std::string& path) {
     UniqueFd listing_fd = UniqueFd(::openat(from.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!listing_fd.valid()) return ErrnoError("listing '{}'", path);
-    std::unique_ptr<DIR, DirCloser> listing(::fdopendir(listing_fd.get()));
+    DirectoryHandle listing(::fdopendir(listing_fd.get()));
     if (!listing) return ErrnoError("listing '{}'", path);
     (void)listing_fd.Release();
     while (const dirent* entry = ::readdir(listing.get())) {

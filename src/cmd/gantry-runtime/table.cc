@@ -5,22 +5,13 @@
 #include <charconv>
 
 #include "base/io.h"
+#include "base/text.h"
 
 namespace gantry::cmd {
 namespace {
 
 constexpr size_t kMinWidth = 12;
 constexpr size_t kPadding = 3;
-
-std::vector<std::string_view> Split(std::string_view text, std::string_view separators) {
-  std::vector<std::string_view> parts;
-  while (!text.empty()) {
-    size_t end = std::min(text.find_first_of(separators), text.size());
-    if (end > 0) parts.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return parts;
-}
 
 }  // namespace
 
@@ -43,15 +34,14 @@ std::string Table::Text() const {
 }
 
 Result<std::string> ProcessesOfTable(std::string_view text, const std::vector<pid_t>& pids) {
-  std::vector<std::string_view> lines = Split(text, "\n");
+  std::vector<std::string> lines = SplitWords(text, "\n");
   if (lines.empty()) return Internal("ps: no output");
-  std::vector<std::string_view> head = Split(lines[0], " \t");
+  std::vector<std::string> head = SplitWords(lines[0]);
   size_t column = static_cast<size_t>(std::find(head.begin(), head.end(), "PID") - head.begin());
   if (column == head.size()) return InvalidArgument("couldn't find PID field in ps output");
-  std::string out(lines[0]);
-  out += '\n';
+  std::string out = lines[0] + '\n';
   for (size_t i = 1; i < lines.size(); ++i) {
-    std::vector<std::string_view> words = Split(lines[i], " \t");
+    std::vector<std::string> words = SplitWords(lines[i]);
     pid_t pid = 0;
     if (column < words.size()) {
       std::from_chars(words[column].data(), words[column].data() + words[column].size(), pid);
@@ -67,13 +57,13 @@ std::string UserName(uid_t uid) {
   std::string number = fmt::format("{}", uid);
   Result<std::string> text = ReadFile("/etc/passwd");
   if (!text.ok()) return number;
-  for (std::string_view line : Split(*text, "\n")) {
+  for (const std::string& line : SplitWords(*text, "\n")) {
     // name:password:uid:…, where the password may be empty
     size_t first = line.find(':');
     size_t second = line.find(':', first + 1);
-    if (first == std::string_view::npos || second == std::string_view::npos) continue;
-    std::string_view rest = line.substr(second + 1);
-    if (rest.substr(0, rest.find(':')) == number) return std::string(line.substr(0, first));
+    if (first == std::string::npos || second == std::string::npos) continue;
+    std::string_view rest = std::string_view(line).substr(second + 1);
+    if (rest.substr(0, rest.find(':')) == number) return line.substr(0, first);
   }
   return number;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/child/copy_up.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/sendfile.h>
@@ -12,16 +11,14 @@
 #include <memory>
 #include <string>
 
+#include "base/directory.h"
+
 namespace gantry::runtime::child {
 namespace {
 
 constexpr int kMaxDepth = 256;
 constexpr size_t kMaxNames = size_t{64} << 10;
 constexpr size_t kMaxChunk = size_t{1} << 30;
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
 
 Result<> CopyDirectory(BorrowedFd from, BorrowedFd to, dev_t device, int depth);
 
@@ -133,7 +130,7 @@ Result<> CopyDirectory(BorrowedFd from, BorrowedFd to, dev_t device, int depth) 
   if (depth > kMaxDepth) return FailedPrecondition("more than {} directories deep", kMaxDepth);
   UniqueFd again(::openat(from.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!again.valid()) return ErrnoError("opening a directory");
-  std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(again.get()));
+  DirectoryHandle stream(::fdopendir(again.get()));
   if (stream == nullptr) return ErrnoError("reading a directory");
   (void)again.Release();
   for (;;) {
