@@ -2,7 +2,6 @@
 #include "kernel/clone.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -72,34 +71,6 @@ pid_t CallOnStack(const CloneCall& call, int (*function)(void*), void* argument)
 #endif
 }
 
-struct OldChild {
-  int (*function)(void*);
-  void* argument;
-};
-
-// clone(2) has no CLONE_CLEAR_SIGHAND. The table of handlers is the child's own.
-int RunWithoutHandlers(void* argument) {
-  const auto* child = static_cast<const OldChild*>(argument);
-  for (int signal = 1; signal < NSIG; ++signal) {
-    struct sigaction action{};
-    if (::sigaction(signal, nullptr, &action) < 0 || action.sa_handler == SIG_IGN) continue;
-    action = {};
-    action.sa_handler = SIG_DFL;
-    ::sigaction(signal, &action, nullptr);
-  }
-  return child->function(child->argument);
-}
-
-pid_t CloneTheOldWay(const clone_args& args, int (*function)(void*), void* argument) {
-  OldChild child{function, argument};
-  CloneCall call{.number = SYS_clone,
-                 .first = static_cast<long>((args.flags & UINT32_MAX) | args.exit_signal),
-                 .second = static_cast<long>(args.stack + args.stack_size),
-                 .parent_tid = static_cast<long>(args.pidfd)};
-  if ((args.flags & CLONE_CLEAR_SIGHAND) == 0) return CallOnStack(call, function, argument);
-  return CallOnStack(call, RunWithoutHandlers, &child);
-}
-
 }  // namespace
 
 pid_t CloneOnStack(clone_args* args, int (*function)(void*), void* argument) {
@@ -108,10 +79,14 @@ pid_t CloneOnStack(clone_args* args, int (*function)(void*), void* argument) {
                  .second = sizeof(clone_args),
                  .parent_tid = 0};
   pid_t pid = CallOnStack(call, function, argument);
-  // The usual filters can't look into clone3's structure and say that there is no such call.
-  bool old_would_do = ((args->flags & ~CLONE_CLEAR_SIGHAND) >> 32) == 0;
-  if (pid == -ENOSYS && old_would_do) return CloneTheOldWay(*args, function, argument);
-  return pid;
+  // The usual filters can't look into clone3's structure and say that there is no such call. Their
+  // clone(2) has no CLONE_CLEAR_SIGHAND, which only saves the child's own work.
+  if (pid != -ENOSYS || ((args->flags & ~CLONE_CLEAR_SIGHAND) >> 32) != 0) return pid;
+  CloneCall old{.number = SYS_clone,
+                .first = static_cast<long>((args->flags & UINT32_MAX) | args->exit_signal),
+                .second = static_cast<long>(args->stack + args->stack_size),
+                .parent_tid = static_cast<long>(args->pidfd)};
+  return CallOnStack(old, function, argument);
 }
 
 pid_t CloneFork(clone_args* args) {
