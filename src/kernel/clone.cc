@@ -79,8 +79,8 @@ pid_t CloneOnStack(clone_args* args, int (*function)(void*), void* argument) {
                  .second = sizeof(clone_args),
                  .parent_tid = 0};
   pid_t pid = CallOnStack(call, function, argument);
-  // The usual filters can't look into clone3's structure and say that there is no such call. Their
-  // clone(2) has no CLONE_CLEAR_SIGHAND, which only saves the child's own work.
+  // The usual filters can't look into clone3's structure and say that there is no such call, but
+  // let clone(2) pass. It has no CLONE_CLEAR_SIGHAND.
   if (pid != -ENOSYS || ((args->flags & ~CLONE_CLEAR_SIGHAND) >> 32) != 0) return pid;
   CloneCall old{.number = SYS_clone,
                 .first = static_cast<long>((args->flags & UINT32_MAX) | args->exit_signal),
