@@ -12,6 +12,7 @@
 #include "containerd/event_exchange.h"
 #include "containerd/event_listener.h"
 #include "containerd/image_records.h"
+#include "containerd/mount_store.h"
 #include "containerd/parts.h"
 #include "containerd/records.h"
 #include "containerd/server.h"
@@ -45,12 +46,14 @@ struct Daemon::State {
   std::vector<std::unique_ptr<snapshots::Snapshotter>> snapshotters;
   EventExchange events;
   std::unique_ptr<wire::LoopThread> loop;
+  std::unique_ptr<MountStore> mounts;
   std::unique_ptr<Collector> collector;
   Streams streams;
   Parts parts{};
   // Its work may hold the shims, so these go first, and it waits for the last of them.
   wire::WorkerPool workers{kMaxWorkers};
   std::shared_ptr<ShimDirectory> shims;
+  std::shared_ptr<ShimDirectory> sandboxes;
   std::unique_ptr<EventListener> event_listener;
   std::unique_ptr<Server> server;
 
@@ -78,8 +81,11 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   parts.workers = &workers;
   parts.streams = &streams;
   parts.blobs = blobs.get();
+  mounts = TRY(MountStore::Open(database.get(), options.state + "/mounts", {options.root}));
+  parts.mounts = mounts.get();
   collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters);
   parts.collector = collector.get();
+  collector->AfterEach([mounts = mounts.get()] { mounts->Collect(); });
   TRY(collector->RemoveOrphans());
   // An import that was cut off is never resumed, a pull is: its half layers stay for a day.
   for (const content::IngestStatus& ingest : TRY(blobs->Ingests(""))) {
@@ -118,9 +124,15 @@ Result<> Daemon::State::FindShims(const Options& options) {
                         .self = options.self,
                         .debug = options.debug(),
                         .runtimes = options.runtimes};
-  shims = ShimDirectory::Create(roots, settings, &loop->loop(), &events, &workers);
+  shims =
+      ShimDirectory::Create(ShimUse::kTask, roots, settings, &loop->loop(), &events, &workers);
   parts.shims = shims.get();
+  roots.kind = kSandboxBundles;
+  sandboxes = ShimDirectory::Create(ShimUse::kSandbox, roots, settings, &loop->loop(), &events,
+                                    &workers);
+  parts.sandboxes = sandboxes.get();
   event_listener = TRY(EventListener::Start(options.address + ".ttrpc", &loop->loop(), &events));
+  TRY(sandboxes->AdoptAll());
   return shims->AdoptAll();
 }
 
@@ -134,7 +146,10 @@ Result<> Daemon::State::Serve(const Options& options) {
   services.push_back(MakeImagesService(&parts));
   services.push_back(MakeIntrospectionService(&parts));
   services.push_back(MakeLeasesService(&parts));
+  services.push_back(MakeMountsService(&parts));
   services.push_back(MakeNamespacesService(&parts));
+  services.push_back(MakeSandboxControllerService(&parts));
+  services.push_back(MakeSandboxStoreService(&parts));
   services.push_back(MakeSnapshotsService(&parts));
   services.push_back(MakeStreamingService(&parts));
   services.push_back(MakeTasksService(&parts));

@@ -61,6 +61,8 @@ class ServicesTest : public ::testing::Test {
                    .snapshotters = {{"native", native_.get()}},
                    .collector = collector_.get(),
                    .shims = nullptr,
+                   .sandboxes = nullptr,
+                   .mounts = nullptr,
                    .streams = nullptr};
     for (auto make :
          {MakeContainersService, MakeContentService, MakeEventsService, MakeImagesService,
