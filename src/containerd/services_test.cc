@@ -302,7 +302,7 @@ TEST_F(ServicesTest, SubscribersGetWhatTheyFilterFor) {
   auto stub = ::containerd::services::events::v1::Events::NewStub(channel_);
   Call call;
   ::containerd::services::events::v1::SubscribeRequest request;
-  request.add_filters("topic==/images/create,event.name==wanted");
+  request.add_filters("topic==\"/images/create\",event.name==wanted");
   auto stream = stub->Subscribe(&call, request);
   stream->WaitForInitialMetadata();
   ASSERT_TRUE(WriteBlob("target", {}).ok());
