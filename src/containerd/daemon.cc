@@ -11,6 +11,7 @@
 #include "containerd/collector.h"
 #include "containerd/event_exchange.h"
 #include "containerd/event_listener.h"
+#include "containerd/event_log.h"
 #include "containerd/image_records.h"
 #include "containerd/mount_store.h"
 #include "containerd/parts.h"
@@ -44,6 +45,7 @@ struct Daemon::State {
   std::unique_ptr<snapshots::Trash> state_trash;
   std::vector<std::unique_ptr<snapshots::SnapshotRecords>> snapshot_records;
   std::vector<std::unique_ptr<snapshots::Snapshotter>> snapshotters;
+  std::unique_ptr<EventLog> event_log;
   EventExchange events;
   std::unique_ptr<wire::LoopThread> loop;
   std::unique_ptr<MountStore> mounts;
@@ -70,6 +72,8 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   pid_file.emplace(TRY(PidFile::Lock(options.pid_file)));
   // Two daemons with different run directories must not share the data either.
   root_lock.emplace(TRY(PidFile::Lock(options.root + "/lock")));
+  event_log = TRY(EventLog::Open(options.root + "/events"));
+  events.SetLog(event_log.get());
   database = TRY(OpenRecords(options.root + "/meta.db"));
   blobs = TRY(content::BlobStore::Open(options.root + "/content"));
   trash = TRY(snapshots::Trash::Open(options.root + "/trash"));
