@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "containerd/filters.h"
 #include "containerd/parts.h"
 #include "containerd/rpc.h"
@@ -47,6 +49,11 @@ std::vector<introspection_api::Plugin> AllPlugins(const Parts& parts) {
         "streaming", "tasks", "transfer", "version"}) {
     add("io.containerd.grpc.v1", service, false);
   }
+  std::erase_if(plugins, [&](const auto& plugin) {
+    std::string uri = plugin.type() + "." + plugin.id();
+    return std::find(parts.disabled_plugins.begin(), parts.disabled_plugins.end(), uri) !=
+           parts.disabled_plugins.end();
+  });
   return plugins;
 }
 

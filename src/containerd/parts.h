@@ -33,6 +33,7 @@ class Streams;
 struct Parts {
   std::string root;  // data of this daemon
   std::string uuid;
+  std::vector<std::string> disabled_plugins;
   records::Database* database;
   EventExchange* events;
   wire::WorkerPool* workers;

@@ -54,6 +54,7 @@ class ServicesTest : public ::testing::Test {
         std::map<std::string, snapshots::Snapshotter*>{{"native", native_.get()}});
     parts_ = Parts{.root = root_,
                    .uuid = "",
+                   .disabled_plugins = {},
                    .database = database_.get(),
                    .events = &events_,
                    .workers = &workers_,
