@@ -3,11 +3,13 @@
 manager, kill -9, several side by side, the durable log of events."""
 import json
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import grpc
@@ -343,3 +345,61 @@ def test_events_over_ttrpc(daemon):
         assert raised.value.code == 12
     stream.cancel()
     api.close()
+
+
+# --- crashes
+
+KILLS = 100 if places.SOAK else 12
+
+
+def test_killed_while_mounting(daemon):
+    """kill -9 at any moment of Activate and Deactivate: afterwards the mounts of the kernel, the directories and the list
+    agree, and every name can be used again."""
+    daemon.start()
+    place = Path(daemon.names.root) / 'place'
+    place.mkdir()
+    image = f'{daemon.root}/disk.img'
+    disk = [{'type': 'mkfs/loop', 'source': image, 'options': ['X-containerd.mkfs.size=1MiB', 'X-containerd.mkfs.fs=ext2']},
+            {'type': 'format/ext2', 'source': '{{ mount 0 }}'}]
+    bind = [{'type': 'bind', 'source': str(place), 'options': ['bind']}] * 3
+    chance = random.Random(7)
+    stop = threading.Event()
+
+    def work(name, mounts):
+        api = Api(daemon.socket)
+        while not stop.is_set():
+            try:
+                api('Mounts/Activate', name=name, mounts=mounts, temporary=True)
+                api('Mounts/Deactivate', name=name)
+            except grpc.RpcError as error:
+                if error.code().name not in ('UNAVAILABLE', 'CANCELLED', 'ALREADY_EXISTS'):
+                    wrong.append(f'{name}: {error.code().name} {error.details()}')
+                    return
+                if error.code().name == 'ALREADY_EXISTS':
+                    return  # one that was there when the daemon was killed: it is looked at below
+        api.close()
+    wrong = []
+    for _ in range(KILLS):
+        stop.clear()
+        workers = [threading.Thread(target=work, args=args) for args in (('disk', disk), ('bind', bind), ('more', bind))]
+        for worker in workers:
+            worker.start()
+        time.sleep(chance.uniform(0.02, 0.3))  # when it is killed is what this test is about
+        stop.set()
+        daemon.stop(signal.SIGKILL)
+        for worker in workers:
+            worker.join(20)
+        daemon.start()
+        api = Api(daemon.socket)
+        listed = {m.info.name: m.info for m in api('Mounts/List')}
+        points = [line.split()[4] for line in Path('/proc/self/mountinfo').read_text().splitlines() if daemon.state in line]
+        wanted = [m.mount_point for info in listed.values() for m in info.active if m.mount.type != 'loop']
+        assert sorted(points) == sorted(wanted)
+        directories = {str(p.parent) for p in Path(daemon.state).glob('mounts/*/*')}
+        assert directories == {str(Path(info.active[0].mount_point).parent) for info in listed.values()}
+        devices = subprocess.run(['losetup', '-n', '-O', 'NAME', '-j', image], stdout=subprocess.PIPE, check=True, text=True).stdout.split()
+        assert len(devices) == ('disk' in listed)
+        for name in listed:
+            api('Mounts/Deactivate', name=name)
+        api.close()
+    assert wrong == []
