@@ -32,6 +32,8 @@ Result<std::string> Contents(Transaction& tx, const std::string& name) {
   TRY(add("blobs", TRY(tx.Query("SELECT 1 FROM content WHERE ns = ? LIMIT 1", name))));
   TRY(add("containers", TRY(tx.Query("SELECT 1 FROM containers WHERE ns = ? LIMIT 1", name))));
   TRY(add("snapshots", TRY(tx.Query("SELECT 1 FROM snapshots WHERE ns = ? LIMIT 1", name))));
+  TRY(add("sandboxes", TRY(tx.Query("SELECT 1 FROM sandboxes WHERE ns = ? LIMIT 1", name))));
+  TRY(add("mounts", TRY(tx.Query("SELECT 1 FROM mounts WHERE ns = ? LIMIT 1", name))));
   return found;
 }
 

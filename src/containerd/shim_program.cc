@@ -33,7 +33,7 @@ std::vector<std::string> Environment(const ShimSettings& settings, const ShimCal
   for (char** entry = environ; *entry != nullptr; ++entry) env.emplace_back(*entry);
   env.push_back("GOMAXPROCS=2");
   env.push_back("MAX_SHIM_VERSION=3");
-  env.push_back("TTRPC_ADDRESS=" + settings.address + ".ttrpc");
+  env.push_back("TTRPC_ADDRESS=" + settings.ttrpc_address);
   env.push_back("GRPC_ADDRESS=" + settings.address);
   env.push_back("NAMESPACE=" + call.ns);
   return env;

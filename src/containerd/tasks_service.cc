@@ -285,10 +285,13 @@ class TasksService : public tasks_api::Tasks::CallbackService {
                                           });
   }
 
-  grpc::ServerUnaryReactor* Checkpoint(Context* context, const tasks_api::CheckpointTaskRequest*,
+  grpc::ServerUnaryReactor* Checkpoint(Context* context,
+                                       const tasks_api::CheckpointTaskRequest* request,
                                        tasks_api::CheckpointTaskResponse*) override {
-    return Answer(context,
-                  []() -> Result<> { return Unimplemented("checkpoints are not supported"); });
+    return Answer(context, [&]() -> Result<> {
+      TRY(Find(*context, request->container_id()));
+      return Unimplemented("checkpoints are not supported");
+    });
   }
 
   grpc::ServerUnaryReactor* Update(Context* context, const tasks_api::UpdateTaskRequest* request,

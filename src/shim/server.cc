@@ -16,6 +16,7 @@
 #include "shim/container.h"
 #include "shim/publisher.h"
 #include "shim/reaper.h"
+#include "shim/sandbox.h"
 #include "shim/task_service.h"
 #include "wire/ttrpc.h"
 
@@ -77,15 +78,19 @@ Result<> Serve(const Arguments& arguments, UniqueFd listener, const std::string&
   Publisher publisher(loop.get(), arguments.ttrpc_address, arguments.name_space);
   Container container(loop.get(), reaper.get(), &publisher, arguments);
   std::unique_ptr<wire::TtrpcServer> server;
-  TaskService service(&container, [&](std::function<void()> answer) {
+  auto end = [&](std::function<void()> answer) {
     publisher.WhenFlushed(kFlushLimit, [&, answer = std::move(answer)] {
       answer();
       StopWhenSent(loop.get(), server.get(), SteadyClock::now() + kAnswerLimit);
     });
-  });
-  server = TRY(wire::TtrpcServer::Create(
-      loop.get(), std::move(listener),
-      [&service](wire::TtrpcCall call) { service.Handle(std::move(call)); }));
+  };
+  SandboxService sandbox(loop.get(), &container, arguments, end);
+  TaskService tasks(&container, [&] { return sandbox.exists(); }, end);
+  server =
+      TRY(wire::TtrpcServer::Create(loop.get(), std::move(listener), [&](wire::TtrpcCall call) {
+        if (call.service() == kSandboxService) return sandbox.Handle(call);
+        tasks.Handle(std::move(call));
+      }));
   Result<> ran = loop->Run();
   ::unlink(socket_path.c_str());
   return ran;

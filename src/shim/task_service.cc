@@ -39,9 +39,9 @@ bool KnownService(const std::string& service) {
 
 }  // namespace
 
-TaskService::TaskService(Container* container,
+TaskService::TaskService(Container* container, std::function<bool()> in_use,
                          std::function<void(std::function<void()> answer)> on_shutdown)
-    : container_(container), on_shutdown_(std::move(on_shutdown)) {}
+    : container_(container), in_use_(std::move(in_use)), on_shutdown_(std::move(on_shutdown)) {}
 
 void TaskService::Handle(wire::TtrpcCall call) {
   const std::string& method = call.method();
@@ -135,7 +135,7 @@ void TaskService::Shutdown(const wire::TtrpcCall& call) {
   Result<task::ShutdownRequest> request = task::ShutdownRequest::Decode(call.payload());
   if (!request.ok()) return call.Reply(std::move(request).error());
   // A container that is still there keeps the shim.
-  if (!container_->idle() && !request->now) return call.Reply(std::string());
+  if ((!container_->idle() || in_use_()) && !request->now) return call.Reply(std::string());
   on_shutdown_([call] { call.Reply(std::string()); });
 }
 

@@ -13,8 +13,10 @@ namespace gantry::shim {
 
 class TaskService {
  public:
-  // `on_shutdown(answer)` runs when the shim may end; it calls `answer` before it does.
-  TaskService(Container* container, std::function<void(std::function<void()> answer)> on_shutdown);
+  // `on_shutdown(answer)` runs when the shim may end; it calls `answer` before it does. `in_use`:
+  // something beside the container keeps the shim.
+  TaskService(Container* container, std::function<bool()> in_use,
+              std::function<void(std::function<void()> answer)> on_shutdown);
 
   void Handle(wire::TtrpcCall call);
 
@@ -24,6 +26,7 @@ class TaskService {
   void HandleSimple(const wire::TtrpcCall& call);
 
   Container* container_;
+  std::function<bool()> in_use_;
   std::function<void(std::function<void()> answer)> on_shutdown_;
 };
 
