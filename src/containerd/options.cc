@@ -73,7 +73,7 @@ const std::map<std::string, Setter>& Setters() {
 }  // namespace
 
 const char* const kUsage =
-    "usage: gantry-containerd [options] [config default | config dump]\n"
+    "usage: gantry-containerd [options] [config default | config dump | fsck]\n"
     "  --config, -c FILE   configuration, version 2, 3 or 4 (default\n"
     "                      /etc/gantry/containerd.toml where it exists); flags win over it\n"
     "  --root DIR          data (default /var/lib/gantry/containerd)\n"
@@ -89,7 +89,9 @@ const char* const kUsage =
     "  --log-format F      text, json (default text)\n"
     "  --debug             as --log-level debug\n"
     "  --version, --help\n"
-    "config default prints the built-in configuration, config dump the one in force.\n";
+    "config default prints the built-in configuration, config dump the one in force.\n"
+    "fsck [--repair] compares the files below --root with the records while no daemon runs:\n"
+    "exit code 0 all is well, 1 repaired, 4 something is left, 8 it could not be done.\n";
 
 Result<> SetLogLevel(const std::string& value, Options* options) {
   static const std::map<std::string, log::Level> kLevels = {
@@ -125,8 +127,8 @@ struct CommandLine {
 };
 
 bool TakesNoValue(const std::string& name) {
-  return name == "--debug" || name == "--version" || name == "-v" || name == "--help" ||
-         name == "-h";
+  return name == "--debug" || name == "--repair" || name == "--version" || name == "-v" ||
+         name == "--help" || name == "-h";
 }
 
 Result<CommandLine> SplitArguments(const std::vector<std::string>& arguments) {
@@ -164,6 +166,8 @@ Result<> ReadCommand(const std::vector<std::string>& words, Options* options) {
     options->command = Command::kConfigDefault;
   } else if (words == std::vector<std::string>{"config", "dump"}) {
     options->command = Command::kConfigDump;
+  } else if (words == std::vector<std::string>{"fsck"}) {
+    options->command = Command::kFsck;
   } else {
     return InvalidArgument("unknown command '{}'", words[0]);
   }
@@ -187,6 +191,9 @@ Result<> ApplyFlag(const Flag& flag, Options* options) {
   if (flag.name == "--config" || flag.name == "-c") return {};
   if (flag.name == "--debug") {
     options->log_level = log::Level::kDebug;
+  } else if (flag.name == "--repair") {
+    if (options->command != Command::kFsck) return InvalidArgument("--repair belongs to fsck");
+    options->repair = true;
   } else if (flag.name == "--version" || flag.name == "-v") {
     options->version = true;
   } else if (flag.name == "--help" || flag.name == "-h") {

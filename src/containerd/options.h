@@ -12,10 +12,11 @@
 
 namespace gantry::containerd {
 
-enum class Command { kServe, kConfigDefault, kConfigDump };
+enum class Command { kServe, kConfigDefault, kConfigDump, kFsck };
 
 struct Options {
   Command command = Command::kServe;
+  bool repair = false;  // of kFsck
   std::string root = "/var/lib/gantry/containerd";
   std::string state = "/run/gantry/containerd";
   std::string address = "/run/gantry/containerd.sock";

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import random
+import subprocess
 import threading
 import time
 
@@ -172,6 +173,9 @@ def test_kills(own):
     check_printer(client)
     check_exits(client, work.finished)
     check_nothing_left(client)
+    engine.kill('gantryd', 'gantry-containerd')
+    own_fsck = subprocess.run([places.BIN / 'gantry-containerd', 'fsck', '--root', f'{engine.names.root}/containerd'], stdout=subprocess.PIPE, text=True)
+    assert own_fsck.returncode == 0, own_fsck.stdout
     total = sum(points.values())
     assert total >= (100 if places.SOAK else 8), f'only {total} kills in time'
     places.RESULTS.mkdir(parents=True, exist_ok=True)

@@ -13,12 +13,15 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "cmd/gantry-containerd/fsck_command.h"
 #include "containerd/config.h"
 #include "containerd/daemon.h"
 #include "containerd/options.h"
 
 namespace gantry::containerd {
 namespace {
+
+constexpr int kUsageError = 2;
 
 // SIGTERM and SIGINT end the daemon; containers go on.
 void WaitForSignal() {
@@ -75,7 +78,7 @@ int Main(int argc, char** argv) {
   auto options = ParseOptions(std::vector<std::string>(argv + 1, argv + argc));
   if (!options.ok()) {
     fprintf(stderr, "gantry-containerd: %s\n%s", options.error().message().c_str(), kUsage);
-    return 2;
+    return kUsageError;
   }
   if (options->help) {
     fputs(kUsage, stdout);
@@ -85,6 +88,7 @@ int Main(int argc, char** argv) {
     puts("gantry-containerd " GANTRY_VERSION);
     return 0;
   }
+  if (options->command == Command::kFsck) return RunFsck(*options);
   if (options->command != Command::kServe) {
     for (const std::string& warning : options->warnings) {
       fprintf(stderr, "gantry-containerd: %s\n", warning.c_str());
