@@ -68,7 +68,8 @@ class TasksService : public tasks_api::Tasks::CallbackService {
           [this, reactor, response, shim = shim](Result<shim_api::CreateTaskResponse> answer) {
             if (!answer.ok()) {
               GiveUp(shim);
-              return reactor->Finish(ToStatus(std::move(answer).error()));
+              return reactor->Finish(
+                  ToStatus(std::move(answer).error().AddContext("failed to create shim task")));
             }
             response->set_container_id(shim->id());
             response->set_pid(answer->pid());
@@ -92,11 +93,15 @@ class TasksService : public tasks_api::Tasks::CallbackService {
     }
     const std::string& runtime =
         request.runtime_path().empty() ? container.runtime().name() : request.runtime_path();
-    auto shim = TRY(parts_->shims->Start({.ns = ns,
-                                          .id = request.container_id(),
-                                          .runtime = runtime,
-                                          .spec = container.spec().value(),
-                                          .options = std::move(options)}));
+    auto started = parts_->shims->Start({.ns = ns,
+                                         .id = request.container_id(),
+                                         .runtime = runtime,
+                                         .spec = container.spec().value(),
+                                         .options = std::move(options)});
+    if (!started.ok() && started.error().kind() != ErrorKind::kAlreadyExists) {
+      return std::move(started).error().AddContext("failed to start shim");
+    }
+    auto shim = TRY(std::move(started));
     shim_api::CreateTaskRequest create;
     create.set_id(shim->id());
     create.set_bundle(shim->bundle().path());
@@ -227,8 +232,10 @@ class TasksService : public tasks_api::Tasks::CallbackService {
                                  Empty*) override {
     auto valid = CheckIdentifier(request->exec_id());
     if (!valid.ok()) {
-      return Answer(context,
-                    [&]() -> Result<> { return std::move(valid).error().AddContext("exec id"); });
+      return Answer(context, [&]() -> Result<> {
+        return std::move(valid).error().AddContext(
+            fmt::format("invalid exec id {}", request->exec_id()));
+      });
     }
     auto exec =
         ForProcess<shim_api::ExecProcessRequest>(request->container_id(), request->exec_id());

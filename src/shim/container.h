@@ -61,7 +61,9 @@ class Container {
   using ProcessPtr = std::shared_ptr<Process>;
 
   Result<ProcessPtr> Find(const std::string& exec_id) const;
-  Result<ProcessPtr> RunningInit() const;
+  // `refusal` has a place for the word of another state.
+  Result<ProcessPtr> RunningInit(std::string_view refusal) const;
+  Error WrongState(std::string_view format) const;
   std::string PidFile(const Process& process) const;
   Result<> ReadSettings(const formats::ProtoAny& options);
   Result<> ReadConfig();

@@ -33,10 +33,36 @@ Status StatusOf(const Process& process) {
   return Status::kUnknown;
 }
 
-// Daemons look for these words.
+// Daemons look for these words, and for those of WrongState.
 Error AlreadyFinished() { return NotFound("process already finished"); }
 
 }  // namespace
+
+std::string_view StateWord(ProcessState state) {
+  switch (state) {
+    case ProcessState::kAdded:
+    case ProcessState::kCreated:
+      return "created";
+    case ProcessState::kStarting:
+      return "starting";
+    case ProcessState::kRunning:
+      return "running";
+    case ProcessState::kPaused:
+      return "paused";
+    case ProcessState::kStopped:
+      return "stopped";
+    case ProcessState::kDeleting:
+      return "deleted";
+  }
+  return "unknown";
+}
+
+// containerd's shim names the state and gives no kind.
+Error Container::WrongState(std::string_view format) const {
+  bool ended = init_->exit.has_value() && !init_->stopped();
+  return Error(ErrorKind::kUnknown,
+               fmt::format(fmt::runtime(format), ended ? "stopped" : StateWord(init_->state)));
+}
 
 void Container::RunSimple(std::vector<std::string> args, std::string input,
                           std::function<void(Result<>)> done) {
@@ -46,11 +72,9 @@ void Container::RunSimple(std::vector<std::string> args, std::string input,
   runtime_->Run(std::move(call), std::move(done));
 }
 
-Result<Container::ProcessPtr> Container::RunningInit() const {
+Result<Container::ProcessPtr> Container::RunningInit(std::string_view refusal) const {
   ProcessPtr init = TRY(Find(""));
-  if (init->exit.has_value() || init->stopped()) {
-    return FailedPrecondition("container '{}' is not running", arguments_.id);
-  }
+  if (init->exit.has_value() || init->stopped()) return WrongState(refusal);
   return init;
 }
 
@@ -91,11 +115,10 @@ Result<task::PidsResponse> Container::Pids() {
 }
 
 void Container::Pause(Done<formats::ProtoEmpty> done) {
-  Result<ProcessPtr> init = RunningInit();
+  constexpr std::string_view kRefusal = "cannot pause a {} container";
+  Result<ProcessPtr> init = RunningInit(kRefusal);
   if (!init.ok()) return done(std::move(init).error());
-  if ((*init)->state != ProcessState::kRunning) {
-    return done(FailedPrecondition("cannot pause a container that is not running"));
-  }
+  if ((*init)->state != ProcessState::kRunning) return done(WrongState(kRefusal));
   RunSimple({"pause", arguments_.id}, "", [this, init = *init, done](Result<> result) {
     if (!result.ok()) return done(std::move(result).error());
     if (init->state == ProcessState::kRunning) init->state = ProcessState::kPaused;
@@ -107,11 +130,10 @@ void Container::Pause(Done<formats::ProtoEmpty> done) {
 }
 
 void Container::Resume(Done<formats::ProtoEmpty> done) {
-  Result<ProcessPtr> init = RunningInit();
+  constexpr std::string_view kRefusal = "cannot resume a {} process";
+  Result<ProcessPtr> init = RunningInit(kRefusal);
   if (!init.ok()) return done(std::move(init).error());
-  if ((*init)->state != ProcessState::kPaused) {
-    return done(FailedPrecondition("cannot resume a container that is not paused"));
-  }
+  if ((*init)->state != ProcessState::kPaused) return done(WrongState(kRefusal));
   RunSimple({"resume", arguments_.id}, "", [this, init = *init, done](Result<> result) {
     if (!result.ok()) return done(std::move(result).error());
     if (init->state == ProcessState::kPaused) init->state = ProcessState::kRunning;
@@ -171,7 +193,7 @@ Result<> Container::CloseIO(const task::CloseIORequest& request) {
 }
 
 void Container::Update(const task::UpdateTaskRequest& request, Done<formats::ProtoEmpty> done) {
-  Result<ProcessPtr> init = RunningInit();
+  Result<ProcessPtr> init = RunningInit("cannot update a {} container");
   if (!init.ok()) return done(std::move(init).error());
   if (!request.resources.has_value() || request.resources->value.empty()) {
     return done(InvalidArgument("updating without resources"));

@@ -23,6 +23,9 @@ namespace gantry::shim {
 // kRunning <-> kPaused, any with a pid -> kStopped -> kDeleting.
 enum class ProcessState { kAdded, kCreated, kStarting, kRunning, kPaused, kStopped, kDeleting };
 
+// The word for a state in messages.
+std::string_view StateWord(ProcessState state);
+
 struct Process {
   std::string exec_id;  // empty: the init
   ProcessState state = ProcessState::kAdded;
