@@ -5,6 +5,7 @@
 #include "containerd/parts.h"
 #include "containerd/records.h"
 #include "containerd/rpc.h"
+#include "containerd/runc/v1/options.pb.h"
 #include "containerd/services/tasks/v1/tasks.grpc.pb.h"
 #include "containerd/shim_directory.h"
 #include "containerd/task_calls.h"
@@ -292,10 +293,30 @@ class TasksService : public tasks_api::Tasks::CallbackService {
                                           });
   }
 
-  grpc::ServerUnaryReactor* Checkpoint(Context* context, const tasks_api::CheckpointTaskRequest*,
+  // Into a directory. containerd can also put the result into its content store.
+  grpc::ServerUnaryReactor* Checkpoint(Context* context,
+                                       const tasks_api::CheckpointTaskRequest* request,
                                        tasks_api::CheckpointTaskResponse*) override {
-    return Answer(context,
-                  []() -> Result<> { return Unimplemented("checkpoints are not supported"); });
+    auto checkpoint = [&]() -> Result<shim_api::CheckpointTaskRequest> {
+      ::containerd::runc::v1::CheckpointOptions options;
+      if (!options.ParseFromString(request->options().value())) {
+        return InvalidArgument("reading the checkpoint's options: not CheckpointOptions");
+      }
+      if (options.image_path().empty()) {
+        return Unimplemented("checkpoint of task {} without an image path: only directories",
+                             request->container_id());
+      }
+      shim_api::CheckpointTaskRequest message;
+      message.set_id(request->container_id());
+      message.set_path(options.image_path());
+      *message.mutable_options() = request->options();
+      return message;
+    }();
+    if (!checkpoint.ok()) {
+      return Answer(context, [&]() -> Result<> { return std::move(checkpoint).error(); });
+    }
+    return PassOn<Empty>(context, Find(*context, request->container_id()), "Checkpoint",
+                         *checkpoint, [](const Empty&) {});
   }
 
   grpc::ServerUnaryReactor* Update(Context* context, const tasks_api::UpdateTaskRequest* request,

@@ -268,8 +268,9 @@ Result<> Container::Exec(const task::ExecProcessRequest& request) {
   auto process = std::make_shared<Process>();
   process->exec_id = request.exec_id;
   process->spec = request.spec->value;
+  // As in containerd's shim, a log program of an exec is told the exec's id.
   process->io_request =
-      IoRequest{arguments_.name_space, request.id,       request.stdin,   request.stdout,
+      IoRequest{arguments_.name_space, request.exec_id,  request.stdin,   request.stdout,
                 request.stderr,        request.terminal, options_.io_uid, options_.io_gid};
   process->io = TRY(CreateProcessIo(loop_, process->io_request));
   execs_.emplace(request.exec_id, process);

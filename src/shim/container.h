@@ -48,9 +48,13 @@ class Container {
   Result<> ResizePty(const task::ResizePtyRequest& request);
   Result<> CloseIO(const task::CloseIORequest& request);
   void Update(const task::UpdateTaskRequest& request, Done<formats::ProtoEmpty> done);
+  void Checkpoint(const task::CheckpointTaskRequest& request, Done<formats::ProtoEmpty> done);
   void Wait(const task::WaitRequest& request, Done<task::WaitResponse> done);
   Result<task::StatsResponse> Stats();
 
+  const std::string& id() const { return arguments_.id; }
+  // Only while idle.
+  void Rename(const std::string& id) { arguments_.id = id; }
   // 0 before Create.
   pid_t init_pid() const { return init_ ? init_->pid : 0; }
   // There is nothing that a shutdown would lose.

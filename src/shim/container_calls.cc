@@ -14,6 +14,7 @@ namespace gantry::shim {
 namespace {
 
 namespace events = plain::containerd::events;
+using plain::containerd::runc::v1::CheckpointOptions;
 using plain::containerd::v1::types::Status;
 
 Status StatusOf(const Process& process) {
@@ -203,6 +204,47 @@ void Container::Update(const task::UpdateTaskRequest& request, Done<formats::Pro
               if (!result.ok()) return done(std::move(result).error());
               done(formats::ProtoEmpty{});
             });
+}
+
+// The runtime's and criu's business; the flags are runc's, which crun and ours know.
+void Container::Checkpoint(const task::CheckpointTaskRequest& request,
+                           Done<formats::ProtoEmpty> done) {
+  Result<ProcessPtr> init = RunningInit("cannot checkpoint a {} container");
+  if (!init.ok()) return done(std::move(init).error());
+  CheckpointOptions options;
+  if (request.options.has_value() && !request.options->type_url.empty()) {
+    if (request.options->TypeName() != "containerd.runc.v1.CheckpointOptions") {
+      return done(InvalidArgument("checkpoint options of type '{}'", request.options->type_url));
+    }
+    Result<CheckpointOptions> decoded = CheckpointOptions::Decode(request.options->value);
+    if (!decoded.ok()) return done(std::move(decoded).error());
+    options = std::move(*decoded);
+  }
+  const std::string& path = request.path.empty() ? options.image_path : request.path;
+  if (path.empty()) return done(InvalidArgument("checkpointing without a path"));
+  std::vector<std::string> args = {"checkpoint", "--image-path", path};
+  auto add = [&](bool wanted, std::initializer_list<std::string> words) {
+    if (wanted) args.insert(args.end(), words);
+  };
+  add(!options.work_path.empty(), {"--work-path", options.work_path});
+  add(!options.parent_path.empty(), {"--parent-path", options.parent_path});
+  add(!options.exit, {"--leave-running"});
+  add(options.open_tcp, {"--tcp-established"});
+  add(options.external_unix_sockets, {"--ext-unix-sk"});
+  add(options.terminal, {"--shell-job"});
+  add(options.file_locks, {"--file-locks"});
+  add(!options.cgroups_mode.empty(), {"--manage-cgroups-mode", options.cgroups_mode});
+  for (const std::string& name : options.empty_namespaces) add(true, {"--empty-ns", name});
+  args.push_back(arguments_.id);
+  RunSimple(std::move(args), "", [this, path, done](Result<> result) {
+    if (!result.ok()) return done(std::move(result).error());
+    events::TaskCheckpointed event;
+    event.container_id = arguments_.id;
+    event.checkpoint = path;
+    publisher_->Publish("/tasks/checkpointed", "containerd.events.TaskCheckpointed",
+                        event.Encode());
+    done(formats::ProtoEmpty{});
+  });
 }
 
 void Container::Wait(const task::WaitRequest& request, Done<task::WaitResponse> done) {
