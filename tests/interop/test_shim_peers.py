@@ -127,12 +127,12 @@ def test_delete_of_one_of_a_group_leaves_the_others(make):
 
 def test_file_output(make):
     shim = make(*sh('echo out; echo err >&2'))
-    log = shim.directory / 'new/folder/all.log'
+    log = shim.directory / 'all.log'
+    log.write_text('before\n')
     shim.create(f'file://{log}', stderr=f'file://{log}')
     shim.call('Start')
     assert shim.wait() == 0
-    shim.call('Delete')
-    assert sorted(log.read_text().splitlines()) == ['err', 'out']
+    until(lambda: sorted(log.read_text().splitlines()) == ['before', 'err', 'out'], 10)
 
 
 @pytest.mark.parametrize('how', ['create', 'exec'])
