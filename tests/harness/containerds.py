@@ -93,6 +93,9 @@ class ContainerDaemon(Engine):
         left = self.settled(5)
         self.stop()
         remove_traces(self.traces())
+        # A container whose root is outside of the daemon's places is known by its cgroup alone.
+        for pid in {p for space in self.spaces for f in CGROUPS.glob(f'*/{space}/**/cgroup.procs') for p in f.read_text().split()}:
+            end(int(pid), signal.SIGKILL, 5)
         for space in self.spaces:
             for group in CGROUPS.glob(f'*/{space}'):
                 for part in sorted((p for p in group.rglob('*') if p.is_dir()), key=lambda p: -len(str(p))):
