@@ -53,8 +53,13 @@ class Stream {
     Any acknowledgement;
     if (!stream->stream_->Write(Pack(init)) || !stream->stream_->Read(&acknowledgement)) {
       Result<> status = ToResult(stream->stream_->Finish());
-      return status.ok() ? Unavailable("opening a stream: containerd closed it")
-                         : std::move(status).error().AddContext("opening a stream");
+      if (status.ok()) return Unavailable("opening a stream: containerd closed it");
+      if (status.error().kind() == ErrorKind::kUnimplemented) {
+        return Unimplemented(
+            "this containerd pulls, pushes, imports and exports no images for its clients: it has "
+            "no Transfer service, which containerd 2 has; use its own client for that");
+      }
+      return std::move(status).error().AddContext("opening a stream");
     }
     return stream;
   }

@@ -148,6 +148,7 @@ class ContainersService : public containers_api::Containers::CallbackService {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       containers_api::Container container = request->container();
       TRY_WITH(Check(container), "create container failed validation");
+      DropEmptyLabels(container.mutable_labels());
       *container.mutable_created_at() = ToProto(Now());
       *container.mutable_updated_at() = container.created_at();
       std::string bytes = container.SerializeAsString();
@@ -184,6 +185,7 @@ class ContainersService : public containers_api::Containers::CallbackService {
       auto container = TRY(GetContainer(tx, caller.ns, request->container().id()));
       TRY(Merge(*request, &container));
       TRY_WITH(Check(container), "update failed validation");
+      DropEmptyLabels(container.mutable_labels());
       *container.mutable_updated_at() = ToProto(Now());
       std::string bytes = container.SerializeAsString();
       TRY(tx.Execute("UPDATE containers SET snapshot_key = ?, record = ? WHERE ns = ? AND id = ?",
@@ -207,7 +209,7 @@ class ContainersService : public containers_api::Containers::CallbackService {
       auto tx = TRY(parts_->database->Begin());
       int changed = TRY(
           tx.Execute("DELETE FROM containers WHERE ns = ? AND id = ?", caller.ns, request->id()));
-      if (changed == 0) return NotFound("container \"{}\": not found", request->id());
+      if (changed == 0) return NoContainer(caller.ns, request->id());
       TRY(tx.Commit());
       parts_->collector->Schedule();
       ::containerd::events::ContainerDelete event;

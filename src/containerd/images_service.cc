@@ -105,6 +105,7 @@ class ImagesService : public images_api::Images::CallbackService {
     return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
       images_api::Image image = request->image();
       TRY(Check(image));
+      DropEmptyLabels(image.mutable_labels());
       *image.mutable_created_at() =
           request->has_source_date_epoch() ? request->source_date_epoch() : ToProto(Now());
       *image.mutable_updated_at() = image.created_at();
@@ -133,6 +134,7 @@ class ImagesService : public images_api::Images::CallbackService {
       images_api::Image image = TRY(GetImage(tx, caller.ns, request->image().name()));
       TRY(Merge(*request, &image));
       TRY(Check(image));
+      DropEmptyLabels(image.mutable_labels());
       *image.mutable_updated_at() =
           request->has_source_date_epoch() ? request->source_date_epoch() : ToProto(Now());
       TRY(UpdateImage(tx, caller.ns, image));

@@ -26,9 +26,7 @@ Result<> CheckIdentifier(std::string_view name) {
     bool separator = c == '.' || c == '_' || c == '-';
     if (!(separator && !after_separator) && !IsAlphanumeric(c)) {
       return InvalidArgument(
-          "identifier \"{}\" must be letters and digits with single '.', '_' or "
-          "'-' between them",
-          name);
+          "identifier \"{}\" must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$", name);
     }
     after_separator = separator;
   }
@@ -54,6 +52,7 @@ Result<> CheckLabels(const std::map<std::string, std::string>& labels) {
 std::string EncodeLabels(const std::map<std::string, std::string>& labels) {
   std::string text = "{";
   for (const auto& [key, value] : labels) {
+    if (value.empty()) continue;  // as in containerd's stores: a label that is taken away
     if (text.size() > 1) text += ',';
     formats::AppendJsonString(&text, key);
     text += ':';

@@ -31,7 +31,11 @@ Result<std::string> Contents(Transaction& tx, const std::string& name) {
   TRY(add("images", TRY(tx.Query("SELECT 1 FROM images WHERE ns = ? LIMIT 1", name))));
   TRY(add("blobs", TRY(tx.Query("SELECT 1 FROM content WHERE ns = ? LIMIT 1", name))));
   TRY(add("containers", TRY(tx.Query("SELECT 1 FROM containers WHERE ns = ? LIMIT 1", name))));
-  TRY(add("snapshots", TRY(tx.Query("SELECT 1 FROM snapshots WHERE ns = ? LIMIT 1", name))));
+  auto stores = TRY(tx.Query("SELECT DISTINCT snapshotter FROM snapshots WHERE ns = ?", name));
+  while (TRY(stores.Next())) {
+    if (!found.empty()) found += ", ";
+    found += fmt::format("snapshots on \"{}\" snapshotter", stores.Text(0));
+  }
   TRY(add("sandboxes", TRY(tx.Query("SELECT 1 FROM sandboxes WHERE ns = ? LIMIT 1", name))));
   TRY(add("mounts", TRY(tx.Query("SELECT 1 FROM mounts WHERE ns = ? LIMIT 1", name))));
   return found;
@@ -81,7 +85,7 @@ class NamespacesService : public namespaces_api::Namespaces::CallbackService {
     return Answer(context, [&]() -> Result<> {
       const std::string& name = request->namespace_().name();
       Labels labels = ToLabels(request->namespace_().labels());
-      TRY_WITH(CheckIdentifier(name), "namespace");
+      TRY(CheckIdentifier(name));
       TRY(CheckLabels(labels));
       auto tx = TRY(parts_->database->Begin());
       TRY_WITH(tx.Execute("INSERT INTO namespaces VALUES(?, ?)", name, EncodeLabels(labels)),
@@ -101,7 +105,7 @@ class NamespacesService : public namespaces_api::Namespaces::CallbackService {
                                    namespaces_api::UpdateNamespaceResponse* response) override {
     return Answer(context, [&]() -> Result<> {
       const auto& wanted = request->namespace_();
-      TRY_WITH(CheckIdentifier(wanted.name()), "namespace");
+      TRY(CheckIdentifier(wanted.name()));
       auto tx = TRY(parts_->database->Begin());
       TRY(EnsureNamespace(tx, wanted.name()));
       Labels labels = TRY(ReadNamespace(tx, wanted.name()));

@@ -48,8 +48,9 @@ CREATE TABLE mounts(
 )";
 
 template <typename Message>
-Result<Message> ReadRecord(Rows rows, std::string_view noun, const std::string& name) {
-  if (!TRY(rows.Next())) return NotFound("{} \"{}\": not found", noun, name);
+Result<Message> ReadRecord(Rows rows, std::string_view noun, const std::string& name,
+                           Error missing) {
+  if (!TRY(rows.Next())) return missing;
   Message message;
   std::string_view bytes = rows.Bytes(0);
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -85,18 +86,22 @@ Result<> EnsureNamespace(Transaction& tx, const std::string& ns) {
   return {};
 }
 
+Error NoContainer(const std::string& ns, const std::string& id) {
+  return NotFound("container \"{}\" in namespace \"{}\": not found", id, ns);
+}
+
 Result<containers_api::Container> GetContainer(Transaction& tx, const std::string& ns,
                                                const std::string& id) {
   return ReadRecord<containers_api::Container>(
       TRY(tx.Query("SELECT record FROM containers WHERE ns = ? AND id = ?", ns, id)), "container",
-      id);
+      id, NoContainer(ns, id));
 }
 
 Result<images_api::Image> GetImage(Transaction& tx, const std::string& ns,
                                    const std::string& name) {
   return ReadRecord<images_api::Image>(
-      TRY(tx.Query("SELECT record FROM images WHERE ns = ? AND name = ?", ns, name)), "image",
-      name);
+      TRY(tx.Query("SELECT record FROM images WHERE ns = ? AND name = ?", ns, name)), "image", name,
+      NotFound("image \"{}\": not found", name));
 }
 
 Result<::containerd::types::Sandbox> GetSandbox(Transaction& tx, const std::string& ns,
@@ -126,7 +131,7 @@ Result<ContentRecord> GetContent(Transaction& tx, const std::string& ns,
       TRY(tx.Query("SELECT size, labels, created_at, updated_at FROM content "
                    "WHERE ns = ? AND digest = ?",
                    ns, digest));
-  if (!TRY(rows.Next())) return NotFound("content {}: not found", digest);
+  if (!TRY(rows.Next())) return NotFound("content digest {}: not found", digest);
   ContentRecord record;
   record.digest = digest;
   record.size = static_cast<uint64_t>(rows.Int(0));

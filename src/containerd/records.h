@@ -34,7 +34,8 @@ Result<std::string> ServerUuid(Database& database);
 // Everything lives in a namespace, which comes into being with the first thing in it.
 Result<> EnsureNamespace(Transaction& tx, const std::string& ns);
 
-// kNotFound: `container "x": not found`.
+Error NoContainer(const std::string& ns, const std::string& id);
+// kNotFound: `container "x" in namespace "y": not found`.
 Result<containers_api::Container> GetContainer(Transaction& tx, const std::string& ns,
                                                const std::string& id);
 Result<::containerd::types::Sandbox> GetSandbox(Transaction& tx, const std::string& ns,

@@ -42,6 +42,13 @@ template <typename Map>
 Labels ToLabels(const Map& map) {
   return Labels(map.begin(), map.end());
 }
+// In every store a label with an empty value is one that is taken away.
+template <typename Map>
+void DropEmptyLabels(Map* labels) {
+  for (auto label = labels->begin(); label != labels->end();) {
+    label = label->second.empty() ? labels->erase(label) : std::next(label);
+  }
+}
 template <typename Map>
 void SetLabels(const Labels& labels, Map* map) {
   map->clear();

@@ -110,7 +110,7 @@ class SqlSnapshotRecords : public snapshots::SnapshotRecords {
                        "AND parent = ? LIMIT 1",
                        snapshotter_, ns, key));
       if (TRY(rows.Next())) {
-        return FailedPrecondition("snapshot \"{}\": cannot remove snapshot with child", key);
+        return FailedPrecondition("cannot remove snapshot with child");
       }
     }
     TRY(tx.Execute("DELETE FROM snapshots WHERE snapshotter = ? AND ns = ? AND key = ?",

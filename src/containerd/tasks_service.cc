@@ -5,6 +5,7 @@
 #include "containerd/parts.h"
 #include "containerd/records.h"
 #include "containerd/rpc.h"
+#include "containerd/runc/v1/options.pb.h"
 #include "containerd/services/tasks/v1/tasks.grpc.pb.h"
 #include "containerd/shim_directory.h"
 #include "containerd/task_calls.h"
@@ -68,7 +69,8 @@ class TasksService : public tasks_api::Tasks::CallbackService {
           [this, reactor, response, shim = shim](Result<shim_api::CreateTaskResponse> answer) {
             if (!answer.ok()) {
               GiveUp(shim);
-              return reactor->Finish(ToStatus(std::move(answer).error()));
+              return reactor->Finish(
+                  ToStatus(std::move(answer).error().AddContext("failed to create shim task")));
             }
             response->set_container_id(shim->id());
             response->set_pid(answer->pid());
@@ -92,11 +94,15 @@ class TasksService : public tasks_api::Tasks::CallbackService {
     }
     const std::string& runtime =
         request.runtime_path().empty() ? container.runtime().name() : request.runtime_path();
-    auto shim = TRY(parts_->shims->Start({.ns = ns,
-                                          .id = request.container_id(),
-                                          .runtime = runtime,
-                                          .spec = container.spec().value(),
-                                          .options = std::move(options)}));
+    auto started = parts_->shims->Start({.ns = ns,
+                                         .id = request.container_id(),
+                                         .runtime = runtime,
+                                         .spec = container.spec().value(),
+                                         .options = std::move(options)});
+    if (!started.ok() && started.error().kind() != ErrorKind::kAlreadyExists) {
+      return std::move(started).error().AddContext("failed to start shim");
+    }
+    auto shim = TRY(std::move(started));
     shim_api::CreateTaskRequest create;
     create.set_id(shim->id());
     create.set_bundle(shim->bundle().path());
@@ -227,8 +233,10 @@ class TasksService : public tasks_api::Tasks::CallbackService {
                                  Empty*) override {
     auto valid = CheckIdentifier(request->exec_id());
     if (!valid.ok()) {
-      return Answer(context,
-                    [&]() -> Result<> { return std::move(valid).error().AddContext("exec id"); });
+      return Answer(context, [&]() -> Result<> {
+        return std::move(valid).error().AddContext(
+            fmt::format("invalid exec id {}", request->exec_id()));
+      });
     }
     auto exec =
         ForProcess<shim_api::ExecProcessRequest>(request->container_id(), request->exec_id());
@@ -285,13 +293,30 @@ class TasksService : public tasks_api::Tasks::CallbackService {
                                           });
   }
 
+  // Into a directory. containerd can also put the result into its content store.
   grpc::ServerUnaryReactor* Checkpoint(Context* context,
                                        const tasks_api::CheckpointTaskRequest* request,
                                        tasks_api::CheckpointTaskResponse*) override {
-    return Answer(context, [&]() -> Result<> {
-      TRY(Find(*context, request->container_id()));
-      return Unimplemented("checkpoints are not supported");
-    });
+    auto checkpoint = [&]() -> Result<shim_api::CheckpointTaskRequest> {
+      ::containerd::runc::v1::CheckpointOptions options;
+      if (!options.ParseFromString(request->options().value())) {
+        return InvalidArgument("reading the checkpoint's options: not CheckpointOptions");
+      }
+      if (options.image_path().empty()) {
+        return Unimplemented("checkpoint of task {} without an image path: only directories",
+                             request->container_id());
+      }
+      shim_api::CheckpointTaskRequest message;
+      message.set_id(request->container_id());
+      message.set_path(options.image_path());
+      *message.mutable_options() = request->options();
+      return message;
+    }();
+    if (!checkpoint.ok()) {
+      return Answer(context, [&]() -> Result<> { return std::move(checkpoint).error(); });
+    }
+    return PassOn<Empty>(context, Find(*context, request->container_id()), "Checkpoint",
+                         *checkpoint, [](const Empty&) {});
   }
 
   grpc::ServerUnaryReactor* Update(Context* context, const tasks_api::UpdateTaskRequest* request,

@@ -126,8 +126,8 @@ Result<BlobInfo> BlobWriter::Commit(uint64_t size, const formats::Digest& expect
     digest = hasher.Current();
   }
   if (!expected.empty() && expected != digest) {
-    return FailedPrecondition("committing content '{}': expected digest {}, got {}", status_.ref,
-                              expected.text(), digest.text());
+    return FailedPrecondition("unexpected commit digest {}, expected {}", digest.text(),
+                              expected.text());
   }
   std::string target = store_->BlobPath(digest);
   if (PathExists(target)) {

@@ -149,7 +149,7 @@ TEST_F(ArchiveTest, RefusesArchivesThatLie) {
   expect(files, "is missing in the archive");
   expect({{"x", "y"}}, "neither index.json nor manifest.json");
   expect({}, "neither");
-  expect({{"blobs/sha256/" + std::string(64, '0'), "x"}}, "expected digest");
+  expect({{"blobs/sha256/" + std::string(64, '0'), "x"}}, "unexpected commit digest");
   expect({{"blobs/../../x", "x"}}, "neither");
   expect({{"oci-layout", R"({"imageLayoutVersion":"9"})"}}, "not supported");
   EXPECT_FALSE(ImportBytes("garbage").ok());

@@ -296,7 +296,7 @@ TEST_F(PullTest, RefusesLies) {
   StartFake();
   for (const auto& [name, message] : std::map<std::string, std::string>{
            {"liar:tag", "announced"},
-           {"damaged:tag", "expected digest"},
+           {"damaged:tag", "unexpected commit digest"},
            {"long:tag", "more than the"},
            {"good:missing", "manifest unknown"},
        }) {

@@ -52,7 +52,7 @@ Result<Container::ProcessPtr> Container::Find(const std::string& exec_id) const 
   if (init_ == nullptr) return FailedPrecondition("container '{}' is not created", arguments_.id);
   if (exec_id.empty()) return init_;
   auto found = execs_.find(exec_id);
-  if (found == execs_.end()) return NotFound("process '{}' not found", exec_id);
+  if (found == execs_.end()) return NotFound("process does not exist {}", exec_id);
   return found->second;
 }
 
@@ -167,7 +167,7 @@ Result<> Container::TakeStarted(const ProcessPtr& process, std::optional<Console
   process->pid = TRY(ReadPidFile(PidFile(*process)));
   reaper_->OnExit(process->pid,
                   [this, process](const ProcessExit& exit) { OnExit(process, exit); });
-  if (!console.has_value()) return {};
+  if (!console.has_value()) return process->io->StartOutput();
   UniqueFd master = TRY(console->Receive());
   process->terminal = UniqueFd(::fcntl(master.get(), F_DUPFD_CLOEXEC, 3));
   if (process->rows != 0 || process->columns != 0) {
@@ -260,15 +260,17 @@ void Container::OnStarted(const ProcessPtr& init, Result<> result,
 }
 
 Result<> Container::Exec(const task::ExecProcessRequest& request) {
-  TRY(RunningInit());
+  ProcessPtr init = TRY(RunningInit("cannot exec in a {} state"));
+  if (init->state == ProcessState::kPaused) return WrongState("cannot exec in a {} state");
   if (!ValidId(request.exec_id)) return InvalidArgument("exec id '{}'", request.exec_id);
-  if (execs_.contains(request.exec_id)) return AlreadyExists("process '{}'", request.exec_id);
+  if (execs_.contains(request.exec_id)) return AlreadyExists("id {}", request.exec_id);
   if (!request.spec.has_value()) return InvalidArgument("exec without a process");
   auto process = std::make_shared<Process>();
   process->exec_id = request.exec_id;
   process->spec = request.spec->value;
+  // As in containerd's shim, a log program of an exec is told the exec's id.
   process->io_request =
-      IoRequest{arguments_.name_space, request.id,       request.stdin,   request.stdout,
+      IoRequest{arguments_.name_space, request.exec_id,  request.stdin,   request.stdout,
                 request.stderr,        request.terminal, options_.io_uid, options_.io_gid};
   process->io = TRY(CreateProcessIo(loop_, process->io_request));
   execs_.emplace(request.exec_id, process);
@@ -291,7 +293,7 @@ Result<RuntimeCall> Container::PrepareExec(const ProcessPtr& process,
 }
 
 void Container::StartExec(const ProcessPtr& process, Done<task::StartResponse> done) {
-  Result<ProcessPtr> init = RunningInit();
+  Result<ProcessPtr> init = RunningInit("cannot exec in a {} state");
   if (!init.ok()) return done(std::move(init).error());
   if (process->state != ProcessState::kAdded) {
     return done(FailedPrecondition("process '{}' is started already", process->exec_id));

@@ -48,9 +48,13 @@ class Container {
   Result<> ResizePty(const task::ResizePtyRequest& request);
   Result<> CloseIO(const task::CloseIORequest& request);
   void Update(const task::UpdateTaskRequest& request, Done<formats::ProtoEmpty> done);
+  void Checkpoint(const task::CheckpointTaskRequest& request, Done<formats::ProtoEmpty> done);
   void Wait(const task::WaitRequest& request, Done<task::WaitResponse> done);
   Result<task::StatsResponse> Stats();
 
+  const std::string& id() const { return arguments_.id; }
+  // Only while idle.
+  void Rename(const std::string& id) { arguments_.id = id; }
   // 0 before Create.
   pid_t init_pid() const { return init_ ? init_->pid : 0; }
   // There is nothing that a shutdown would lose.
@@ -61,7 +65,9 @@ class Container {
   using ProcessPtr = std::shared_ptr<Process>;
 
   Result<ProcessPtr> Find(const std::string& exec_id) const;
-  Result<ProcessPtr> RunningInit() const;
+  // `refusal` has a place for the word of another state.
+  Result<ProcessPtr> RunningInit(std::string_view refusal) const;
+  Error WrongState(std::string_view format) const;
   std::string PidFile(const Process& process) const;
   Result<> ReadSettings(const formats::ProtoAny& options);
   Result<> ReadConfig();
@@ -80,6 +86,7 @@ class Container {
   void WatchOom();
   void OnExit(const ProcessPtr& process, const ProcessExit& exit);
   void TellExit(const ProcessPtr& process);
+  void EndIo(Process& process);
   void KillOthers();
   bool ExecsRun() const;
   void DeleteInit(const ProcessPtr& init, Done<task::DeleteResponse> done);

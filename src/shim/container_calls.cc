@@ -14,6 +14,7 @@ namespace gantry::shim {
 namespace {
 
 namespace events = plain::containerd::events;
+using plain::containerd::runc::v1::CheckpointOptions;
 using plain::containerd::v1::types::Status;
 
 Status StatusOf(const Process& process) {
@@ -33,10 +34,36 @@ Status StatusOf(const Process& process) {
   return Status::kUnknown;
 }
 
-// Daemons look for these words.
+// Daemons look for these words, and for those of WrongState.
 Error AlreadyFinished() { return NotFound("process already finished"); }
 
 }  // namespace
+
+std::string_view StateWord(ProcessState state) {
+  switch (state) {
+    case ProcessState::kAdded:
+    case ProcessState::kCreated:
+      return "created";
+    case ProcessState::kStarting:
+      return "starting";
+    case ProcessState::kRunning:
+      return "running";
+    case ProcessState::kPaused:
+      return "paused";
+    case ProcessState::kStopped:
+      return "stopped";
+    case ProcessState::kDeleting:
+      return "deleted";
+  }
+  return "unknown";
+}
+
+// containerd's shim names the state and gives no kind.
+Error Container::WrongState(std::string_view format) const {
+  bool ended = init_->exit.has_value() && !init_->stopped();
+  return Error(ErrorKind::kUnknown,
+               fmt::format(fmt::runtime(format), ended ? "stopped" : StateWord(init_->state)));
+}
 
 void Container::RunSimple(std::vector<std::string> args, std::string input,
                           std::function<void(Result<>)> done) {
@@ -46,11 +73,9 @@ void Container::RunSimple(std::vector<std::string> args, std::string input,
   runtime_->Run(std::move(call), std::move(done));
 }
 
-Result<Container::ProcessPtr> Container::RunningInit() const {
+Result<Container::ProcessPtr> Container::RunningInit(std::string_view refusal) const {
   ProcessPtr init = TRY(Find(""));
-  if (init->exit.has_value() || init->stopped()) {
-    return FailedPrecondition("container '{}' is not running", arguments_.id);
-  }
+  if (init->exit.has_value() || init->stopped()) return WrongState(refusal);
   return init;
 }
 
@@ -91,11 +116,10 @@ Result<task::PidsResponse> Container::Pids() {
 }
 
 void Container::Pause(Done<formats::ProtoEmpty> done) {
-  Result<ProcessPtr> init = RunningInit();
+  constexpr std::string_view kRefusal = "cannot pause a {} container";
+  Result<ProcessPtr> init = RunningInit(kRefusal);
   if (!init.ok()) return done(std::move(init).error());
-  if ((*init)->state != ProcessState::kRunning) {
-    return done(FailedPrecondition("cannot pause a container that is not running"));
-  }
+  if ((*init)->state != ProcessState::kRunning) return done(WrongState(kRefusal));
   RunSimple({"pause", arguments_.id}, "", [this, init = *init, done](Result<> result) {
     if (!result.ok()) return done(std::move(result).error());
     if (init->state == ProcessState::kRunning) init->state = ProcessState::kPaused;
@@ -107,11 +131,10 @@ void Container::Pause(Done<formats::ProtoEmpty> done) {
 }
 
 void Container::Resume(Done<formats::ProtoEmpty> done) {
-  Result<ProcessPtr> init = RunningInit();
+  constexpr std::string_view kRefusal = "cannot resume a {} process";
+  Result<ProcessPtr> init = RunningInit(kRefusal);
   if (!init.ok()) return done(std::move(init).error());
-  if ((*init)->state != ProcessState::kPaused) {
-    return done(FailedPrecondition("cannot resume a container that is not paused"));
-  }
+  if ((*init)->state != ProcessState::kPaused) return done(WrongState(kRefusal));
   RunSimple({"resume", arguments_.id}, "", [this, init = *init, done](Result<> result) {
     if (!result.ok()) return done(std::move(result).error());
     if (init->state == ProcessState::kPaused) init->state = ProcessState::kRunning;
@@ -171,7 +194,7 @@ Result<> Container::CloseIO(const task::CloseIORequest& request) {
 }
 
 void Container::Update(const task::UpdateTaskRequest& request, Done<formats::ProtoEmpty> done) {
-  Result<ProcessPtr> init = RunningInit();
+  Result<ProcessPtr> init = RunningInit("cannot update a {} container");
   if (!init.ok()) return done(std::move(init).error());
   if (!request.resources.has_value() || request.resources->value.empty()) {
     return done(InvalidArgument("updating without resources"));
@@ -181,6 +204,47 @@ void Container::Update(const task::UpdateTaskRequest& request, Done<formats::Pro
               if (!result.ok()) return done(std::move(result).error());
               done(formats::ProtoEmpty{});
             });
+}
+
+// The runtime's and criu's business; the flags are runc's, which crun and ours know.
+void Container::Checkpoint(const task::CheckpointTaskRequest& request,
+                           Done<formats::ProtoEmpty> done) {
+  Result<ProcessPtr> init = RunningInit("cannot checkpoint a {} container");
+  if (!init.ok()) return done(std::move(init).error());
+  CheckpointOptions options;
+  if (request.options.has_value() && !request.options->type_url.empty()) {
+    if (request.options->TypeName() != "containerd.runc.v1.CheckpointOptions") {
+      return done(InvalidArgument("checkpoint options of type '{}'", request.options->type_url));
+    }
+    Result<CheckpointOptions> decoded = CheckpointOptions::Decode(request.options->value);
+    if (!decoded.ok()) return done(std::move(decoded).error());
+    options = std::move(*decoded);
+  }
+  const std::string& path = request.path.empty() ? options.image_path : request.path;
+  if (path.empty()) return done(InvalidArgument("checkpointing without a path"));
+  std::vector<std::string> args = {"checkpoint", "--image-path", path};
+  auto add = [&](bool wanted, std::initializer_list<std::string> words) {
+    if (wanted) args.insert(args.end(), words);
+  };
+  add(!options.work_path.empty(), {"--work-path", options.work_path});
+  add(!options.parent_path.empty(), {"--parent-path", options.parent_path});
+  add(!options.exit, {"--leave-running"});
+  add(options.open_tcp, {"--tcp-established"});
+  add(options.external_unix_sockets, {"--ext-unix-sk"});
+  add(options.terminal, {"--shell-job"});
+  add(options.file_locks, {"--file-locks"});
+  add(!options.cgroups_mode.empty(), {"--manage-cgroups-mode", options.cgroups_mode});
+  for (const std::string& name : options.empty_namespaces) add(true, {"--empty-ns", name});
+  args.push_back(arguments_.id);
+  RunSimple(std::move(args), "", [this, path, done](Result<> result) {
+    if (!result.ok()) return done(std::move(result).error());
+    events::TaskCheckpointed event;
+    event.container_id = arguments_.id;
+    event.checkpoint = path;
+    publisher_->Publish("/tasks/checkpointed", "containerd.events.TaskCheckpointed",
+                        event.Encode());
+    done(formats::ProtoEmpty{});
+  });
 }
 
 void Container::Wait(const task::WaitRequest& request, Done<task::WaitResponse> done) {

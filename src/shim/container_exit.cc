@@ -73,9 +73,15 @@ void Container::TellExit(const ProcessPtr& process) {
   publisher_->Publish("/tasks/exit", "containerd.events.TaskExit", event.Encode());
   if (process->is_init()) oom_.reset();
   for (auto& waiter : std::exchange(process->waiters, {})) waiter();
-  loop_->After(kOutputGrace, [weak = std::weak_ptr<Process>(process)] {
+  process->output_timer = loop_->After(kOutputGrace, [weak = std::weak_ptr<Process>(process)] {
     if (auto process = weak.lock()) process->io->Close();
   });
+}
+
+void Container::EndIo(Process& process) {
+  if (process.output_timer.has_value()) loop_->CancelTimer(*process.output_timer);
+  process.io->Close();
+  process.terminal.Reset();
 }
 
 task::DeleteResponse Container::Deleted(const Process& process) {
@@ -121,8 +127,7 @@ void Container::Delete(const task::DeleteRequest& request, Done<task::DeleteResp
 }
 
 void Container::DeleteExec(const ProcessPtr& process, const Done<task::DeleteResponse>& done) {
-  process->io->Close();
-  process->terminal.Reset();
+  EndIo(*process);
   ::unlink(PidFile(*process).c_str());
   ::unlink(ExitRecordPath(bundle_, process->exec_id).c_str());
   execs_.erase(process->exec_id);
@@ -151,9 +156,8 @@ void Container::DeleteInit(const ProcessPtr& init, Done<task::DeleteResponse> do
 
 void Container::FinishDelete(const ProcessPtr& init, const Done<task::DeleteResponse>& done) {
   init->io->Drain();
-  init->io->Close();
-  init->terminal.Reset();
-  for (const auto& [id, process] : execs_) process->io->Close();
+  EndIo(*init);
+  for (const auto& [id, process] : execs_) EndIo(*process);
   execs_.clear();
   events::TaskDelete event;
   event.container_id = arguments_.id;

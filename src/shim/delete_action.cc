@@ -11,6 +11,7 @@
 #include "shim/actions.h"
 #include "shim/exit_record.h"
 #include "shim/runtime_command.h"
+#include "shim/server.h"
 
 namespace gantry::shim {
 namespace {
@@ -30,9 +31,12 @@ pid_t InitPid(const std::string& bundle) {
   return pid;
 }
 
+// The socket of a group's shim, which lives, stays.
 void RemoveSocket() {
   std::string address = ReadFile("address", 256).value_or("");
-  if (address.starts_with("unix:///")) ::unlink(address.c_str() + 7);
+  if (address.starts_with("unix:///") && !Answers(address.substr(7))) {
+    ::unlink(address.c_str() + 7);
+  }
 }
 
 }  // namespace

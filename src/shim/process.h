@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/event_loop.h"
 #include "base/unique_fd.h"
 #include "shim/process_io.h"
 #include "shim/reaper.h"
@@ -22,6 +23,9 @@ namespace gantry::shim {
 // Legal: kAdded -> kStarting (exec), kCreated -> kStarting (init), kStarting -> kRunning or back,
 // kRunning <-> kPaused, any with a pid -> kStopped -> kDeleting.
 enum class ProcessState { kAdded, kCreated, kStarting, kRunning, kPaused, kStopped, kDeleting };
+
+// The word for a state in messages.
+std::string_view StateWord(ProcessState state);
 
 struct Process {
   std::string exec_id;  // empty: the init
@@ -38,6 +42,9 @@ struct Process {
   std::optional<ProcessExit> exit;
   uint32_t exit_code = 0;
   WallTime exited_at{};
+  // Ends the copying of what grandchildren still write; it must not outlive the process's record,
+  // or many short execs hold memory.
+  std::optional<EventLoop::TimerId> output_timer;
   // Waiting calls; run when the exit is published.
   std::vector<std::function<void()>> waiters;
 

@@ -55,6 +55,11 @@ class CopiedIo : public ProcessIo {
     return {};
   }
 
+  Result<> StartOutput() override {
+    for (const auto& output : outputs_) TRY(output->Start());
+    return {};
+  }
+
   Result<> UseTerminal(UniqueFd master) override {
     if (stdin_source_.valid()) {
       UniqueFd writer(::fcntl(master.get(), F_DUPFD_CLOEXEC, 3));
@@ -63,7 +68,8 @@ class CopiedIo : public ProcessIo {
     }
     // Without a reader of the output the terminal is still emptied, or the process would block.
     if (!stdout_target_.valid()) stdout_target_ = TRY(OpenFile("/dev/null", O_WRONLY));
-    return AddOutput(std::move(master), std::move(stdout_target_));
+    TRY(AddOutput(std::move(master), std::move(stdout_target_)));
+    return outputs_.back()->Start();
   }
 
   void CloseStdin() override { stdin_keeper_.Reset(); }
@@ -125,7 +131,7 @@ class CopiedIo : public ProcessIo {
   Result<> AddOutput(UniqueFd source, UniqueFd target) {
     outputs_.push_back(std::make_unique<Copier>(loop_, std::move(source), std::move(target),
                                                 [this] { TellFinished(); }));
-    return outputs_.back()->Start();
+    return {};
   }
 
   EventLoop* loop_;

@@ -43,6 +43,9 @@ class ProcessIo {
   ChildStdio& child() { return child_; }
   void CloseChildEnds() { child_ = {}; }
 
+  // The process is there. Before that what is in its output is the runtime's, which says the same
+  // in its log.
+  virtual Result<> StartOutput() { return {}; }
   // The terminal's other side, once the runtime has sent it.
   virtual Result<> UseTerminal(UniqueFd master) = 0;
   // CloseIO: no more stdin.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shim/server.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -47,21 +49,26 @@ void StopWhenSent(EventLoop* loop, wire::TtrpcServer* server, SteadyClock::time_
 
 }  // namespace
 
+bool Answers(const std::string& path) {
+  Result<sockaddr_un> address = AddressOf(path);
+  UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return address.ok() &&
+         ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0;
+}
+
 Result<UniqueFd> ListenAt(const std::string& path) {
   sockaddr_un address = TRY(AddressOf(path));
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return ErrnoError("making a socket");
+  std::string directory = path.substr(0, path.rfind('/'));
+  if (!PathExists(directory)) TRY(MakeDirectories(directory, 0700));
+  // Two of a group may come at once: nobody sees a socket that is bound and does not listen yet.
+  UniqueFd lock = TRY(OpenFile(directory, O_RDONLY | O_DIRECTORY));
+  if (::flock(lock.get(), LOCK_EX) < 0) return ErrnoError("locking '{}'", directory);
   int bound = ::bind(fd.get(), generic, sizeof address);
-  if (bound < 0 && errno == ENOENT) {
-    TRY(MakeDirectories(path.substr(0, path.rfind('/')), 0700));
-    bound = ::bind(fd.get(), generic, sizeof address);
-  }
   if (bound < 0 && errno == EADDRINUSE) {
-    UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (::connect(probe.get(), generic, sizeof address) == 0) {
-      return AlreadyExists("a shim answers on '{}' already", path);
-    }
+    if (Answers(path)) return AlreadyExists("a shim answers on '{}' already", path);
     ::unlink(path.c_str());
     bound = ::bind(fd.get(), generic, sizeof address);
   }
@@ -78,6 +85,11 @@ Result<> Serve(const Arguments& arguments, UniqueFd listener, const std::string&
   Publisher publisher(loop.get(), arguments.ttrpc_address, arguments.name_space);
   Container container(loop.get(), reaper.get(), &publisher, arguments);
   std::unique_ptr<wire::TtrpcServer> server;
+  auto make = [&](const std::string& id) {
+    Arguments other = arguments;
+    other.id = id;
+    return std::make_unique<Container>(loop.get(), reaper.get(), &publisher, std::move(other));
+  };
   auto end = [&](std::function<void()> answer) {
     publisher.WhenFlushed(kFlushLimit, [&, answer = std::move(answer)] {
       answer();
@@ -85,7 +97,7 @@ Result<> Serve(const Arguments& arguments, UniqueFd listener, const std::string&
     });
   };
   SandboxService sandbox(loop.get(), &container, arguments, end);
-  TaskService tasks(&container, [&] { return sandbox.exists(); }, end);
+  TaskService tasks(&container, make, [&] { return sandbox.exists(); }, end);
   server =
       TRY(wire::TtrpcServer::Create(loop.get(), std::move(listener), [&](wire::TtrpcCall call) {
         if (call.service() == kSandboxService) return sandbox.Handle(call);

@@ -10,31 +10,82 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/undo.h"
+#include "containerd/runc/v1/options.plain.h"
 #include "containerd/runtime/bootstrap/v1/bootstrap.plain.h"
 #include "formats/json.h"
+#include "kernel/cgroups.h"
 #include "shim/actions.h"
 #include "shim/server.h"
 
 namespace gantry::shim {
 namespace {
 
+using plain::containerd::runc::v1::Options;
 using plain::containerd::runtime::bootstrap::v1::BootstrapParams;
 
 constexpr size_t kMaxParams = size_t{1} << 20;
 constexpr int kMaxOomScore = 1000;
 
+// What the daemon wants of the start.
+struct Wanted {
+  BootstrapParams params;  // empty from containerd before 2.3
+  Options options;
+};
+
+Result<> TakeOptions(const formats::ProtoAny& any, Options* options) {
+  // Of other types there is nothing to take here; Create refuses them.
+  if (any.TypeName() != "containerd.runc.v1.Options") return {};
+  *options = TRY_WITH(Options::Decode(any.value), "reading the runtime's options");
+  return {};
+}
+
 // containerd 2.3 and later write BootstrapParams, earlier ones the runtime's options or nothing. A
 // person at a terminal writes nothing either, and is not waited for.
-Result<BootstrapParams> ReadParams() {
+Result<Wanted> ReadWanted() {
+  Wanted wanted;
   struct stat info{};
-  if (::fstat(STDIN_FILENO, &info) < 0 || S_ISCHR(info.st_mode)) return BootstrapParams{};
+  if (::fstat(STDIN_FILENO, &info) < 0 || S_ISCHR(info.st_mode)) return wanted;
   pollfd poll{STDIN_FILENO, POLLIN, 0};
-  if (::poll(&poll, 1, 1000) <= 0) return BootstrapParams{};
+  if (::poll(&poll, 1, 1000) <= 0) return wanted;
   std::string bytes = TRY(ReadToEnd(BorrowedFd(STDIN_FILENO), kMaxParams));
   Result<BootstrapParams> params = BootstrapParams::Decode(bytes);
   // Options decode by chance at most; the version is what only new daemons send.
-  if (!params.ok() || params->containerd_version.empty()) return BootstrapParams{};
-  return params;
+  if (params.ok() && !params->containerd_version.empty()) {
+    wanted.params = std::move(*params);
+    for (const auto& extension : wanted.params.extensions) {
+      if (extension.value.has_value()) TRY(TakeOptions(*extension.value, &wanted.options));
+    }
+    return wanted;
+  }
+  Result<formats::ProtoAny> any = formats::ProtoDecode<formats::ProtoAny>(bytes);
+  if (any.ok()) TRY(TakeOptions(*any, &wanted.options));
+  return wanted;
+}
+
+// Containers that name the same group share a shim; by default each is a group of its own.
+std::string GroupOf(const std::string& id) {
+  std::string text = ReadFile("config.json").value_or("");
+  Result<formats::Json> config = formats::Json::Parse(text);
+  if (!config.ok()) return id;  // Create says what is wrong with it
+  for (const char* label : {"io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"}) {
+    const std::string& group = (*config)["annotations"][label].AsString();
+    if (!group.empty()) return group;
+  }
+  return id;
+}
+
+// Options.shim_cgroup: the server is born there.
+Result<> JoinCgroup(const std::string& path) {
+  bool joined = false;
+  for (const kernel::CgroupHierarchy& one : TRY(kernel::CgroupHierarchies(::getpid()))) {
+    std::string directory = one.mount_point + "/" + path;
+    if (!PathExists(directory)) continue;
+    TRY_WITH(WriteFile(directory + "/cgroup.procs", "0"), "joining the shim's cgroup '{}'", path);
+    joined = true;
+  }
+  if (!joined) return NotFound("joining the shim's cgroup '{}': there is none", path);
+  return {};
 }
 
 // The server must not be killed before its daemon, nor long after: its score plus one.
@@ -96,18 +147,24 @@ std::string AnswerOf(const BootstrapParams& params, const std::string& address) 
 
 Result<> RunStart(const Arguments& given, char** argv) {
   Arguments arguments = given;
-  BootstrapParams params = TRY(ReadParams());
+  Wanted wanted = TRY(ReadWanted());
+  const BootstrapParams& params = wanted.params;
   if (!params.containerd_ttrpc_address.empty()) {
     arguments.ttrpc_address = params.containerd_ttrpc_address;
   }
   const char* environment = std::getenv("GANTRY_SHIM_SOCKET_DIR");
   std::string directory = params.socket_dir.value_or(environment != nullptr ? environment : "");
-  std::string path = SocketPath(arguments, directory);
+  if (!wanted.options.shim_cgroup.empty()) TRY(JoinCgroup(wanted.options.shim_cgroup));
+  Arguments group = arguments;
+  group.id = GroupOf(arguments.id);
+  std::string path = SocketPath(group, directory);
   std::string address = "unix://" + path;
   Result<UniqueFd> listener = ListenAt(path);
   bool running = !listener.ok() && listener.error().kind() == ErrorKind::kAlreadyExists;
   if (!listener.ok() && !running) return std::move(listener).error();
   // containerd 1.6 reads the address from here when it is started anew; it is in the bundle.
+  Undo undo;
+  if (!running) undo.Push([&] { ::unlink(path.c_str()); });
   TRY(CreateFile("address", address, 0600));
   if (!running) {
     AdjustOomScore();
@@ -115,6 +172,7 @@ Result<> RunStart(const Arguments& given, char** argv) {
     if (child < 0) return ErrnoError("starting the server");
     if (child == 0) BecomeServer(arguments, std::move(*listener), path, argv);
   }
+  undo.Commit();
   return WriteAll(BorrowedFd(STDOUT_FILENO), AnswerOf(params, address));
 }
 

@@ -39,9 +39,35 @@ bool KnownService(const std::string& service) {
 
 }  // namespace
 
-TaskService::TaskService(Container* container, std::function<bool()> in_use,
+TaskService::TaskService(Container* container, MakeContainer make, std::function<bool()> in_use,
                          std::function<void(std::function<void()> answer)> on_shutdown)
-    : container_(container), in_use_(std::move(in_use)), on_shutdown_(std::move(on_shutdown)) {}
+    : container_(container), make_(std::move(make)), in_use_(std::move(in_use)), on_shutdown_(std::move(on_shutdown)) {}
+
+Container* TaskService::Find(const std::string& id) const {
+  if (container_->CheckId(id).ok()) return container_;
+  for (const auto& other : others_) {
+    if (other->CheckId(id).ok()) return other.get();
+  }
+  return nullptr;
+}
+
+Container& TaskService::Free(const std::string& id) {
+  if (id == container_->id()) return *container_;
+  for (const auto& other : others_) {
+    if (other->idle()) {
+      other->Rename(id);
+      return *other;
+    }
+  }
+  return *others_.emplace_back(make_(id));
+}
+
+bool TaskService::Idle() const {
+  for (const auto& other : others_) {
+    if (!other->idle()) return false;
+  }
+  return container_->idle();
+}
 
 void TaskService::Handle(wire::TtrpcCall call) {
   const std::string& method = call.method();
@@ -49,20 +75,28 @@ void TaskService::Handle(wire::TtrpcCall call) {
   if (!KnownService(call.service())) {
     return call.Reply(Unimplemented("service '{}'", call.service()));
   }
-  Container& container = *container_;
-  using formats::ProtoEmpty;
-  // Every message but Create's and these two begins with the container's id in field 1.
-  if (method == "Create") {
-    return Dispatch<task::CreateTaskRequest, task::CreateTaskResponse>(
-        call, [&](const auto& request, auto done) { container.Create(request, std::move(done)); });
-  }
+  // Every message but Create's and these two is about a container that there is; its id is field 1.
+  if (method == "Create") return Create(call);
   if (method == "Connect") return Connect(call);
   if (method == "Shutdown") return Shutdown(call);
   Result<task::ConnectRequest> id = task::ConnectRequest::Decode(call.payload());
   if (!id.ok()) return call.Reply(std::move(id).error());
-  if (Result<> known = container.CheckId(id->id); !known.ok()) {
-    return call.Reply(std::move(known).error());
-  }
+  Container* container = Find(id->id);
+  if (container == nullptr) return call.Reply(NotFound("container '{}' not found", id->id));
+  Change(call, *container);
+}
+
+void TaskService::Create(const wire::TtrpcCall& call) {
+  Dispatch<task::CreateTaskRequest, task::CreateTaskResponse>(
+      call, [&](const auto& request, auto done) {
+        if (Find(request.id) != nullptr) return done(AlreadyExists("container '{}'", request.id));
+        Free(request.id).Create(request, std::move(done));
+      });
+}
+
+void TaskService::Change(const wire::TtrpcCall& call, Container& container) {
+  const std::string& method = call.method();
+  using formats::ProtoEmpty;
   if (method == "Start") {
     return Dispatch<task::StartRequest, task::StartResponse>(
         call, [&](const auto& request, auto done) { container.Start(request, std::move(done)); });
@@ -91,12 +125,16 @@ void TaskService::Handle(wire::TtrpcCall call) {
     return Dispatch<task::UpdateTaskRequest, ProtoEmpty>(
         call, [&](const auto& request, auto done) { container.Update(request, std::move(done)); });
   }
-  HandleSimple(call);
+  if (method == "Checkpoint") {
+    return Dispatch<task::CheckpointTaskRequest, ProtoEmpty>(
+        call,
+        [&](const auto& request, auto done) { container.Checkpoint(request, std::move(done)); });
+  }
+  Ask(call, container);
 }
 
-void TaskService::HandleSimple(const wire::TtrpcCall& call) {
+void TaskService::Ask(const wire::TtrpcCall& call, Container& container) {
   const std::string& method = call.method();
-  Container& container = *container_;
   if (method == "State") {
     return Answer<task::StateRequest>(call, [&](const auto& r) { return container.State(r); });
   }
@@ -116,17 +154,15 @@ void TaskService::HandleSimple(const wire::TtrpcCall& call) {
   if (method == "Stats") {
     return Answer<task::StatsRequest>(call, [&](const auto&) { return container.Stats(); });
   }
-  if (method == "Checkpoint") {
-    return call.Reply(Unimplemented("checkpointing a container"));
-  }
   call.Reply(Unimplemented("method '{}' of '{}'", method, call.service()));
 }
 
 void TaskService::Connect(const wire::TtrpcCall& call) {
-  Answer<task::ConnectRequest>(call, [&](const auto&) -> Result<task::ConnectResponse> {
+  Answer<task::ConnectRequest>(call, [&](const auto& request) -> Result<task::ConnectResponse> {
     task::ConnectResponse response;
     response.shim_pid = static_cast<uint32_t>(::getpid());
-    response.task_pid = static_cast<uint32_t>(container_->init_pid());
+    Container* container = Find(request.id);
+    response.task_pid = static_cast<uint32_t>(container == nullptr ? 0 : container->init_pid());
     return response;
   });
 }
@@ -135,7 +171,7 @@ void TaskService::Shutdown(const wire::TtrpcCall& call) {
   Result<task::ShutdownRequest> request = task::ShutdownRequest::Decode(call.payload());
   if (!request.ok()) return call.Reply(std::move(request).error());
   // A container that is still there keeps the shim.
-  if ((!container_->idle() || in_use_()) && !request->now) return call.Reply(std::string());
+  if ((!Idle() || in_use_()) && !request->now) return call.Reply(std::string());
   on_shutdown_([call] { call.Reply(std::string()); });
 }
 

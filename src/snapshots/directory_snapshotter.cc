@@ -22,12 +22,16 @@ Result<std::vector<Mount>> DirectorySnapshotter::Create(const std::string& ns,
   if (key.empty()) return InvalidArgument("preparing snapshot: no key");
   // Asked first, although Insert checks again: a copy of the parent may be large.
   auto existing = records_->Get(ns, key);
-  if (existing.ok()) return AlreadyExists("snapshot '{}': already exists", key);
+  if (existing.ok()) return AlreadyExists("snapshot \"{}\": already exists", key);
   if (existing.error().kind() != ErrorKind::kNotFound) return std::move(existing).error();
 
   std::vector<uint64_t> ancestors;
   if (!parent.empty()) {
-    Record record = TRY_WITH(records_->Get(ns, parent), "preparing snapshot '{}'", key);
+    Result<Record> found = records_->Get(ns, parent);
+    if (!found.ok() && found.error().kind() == ErrorKind::kNotFound) {
+      return NotFound("parent snapshot {} does not exist: not found", parent);
+    }
+    Record record = TRY(std::move(found));
     if (record.kind != Kind::kCommitted) {
       return InvalidArgument("preparing snapshot '{}': parent '{}' is not committed", key, parent);
     }
@@ -69,7 +73,7 @@ Result<> DirectorySnapshotter::Commit(const std::string& ns, const std::string& 
   if (name.empty()) return InvalidArgument("committing snapshot '{}': no name", key);
   Record record = TRY(records_->Get(ns, key));
   if (record.kind != Kind::kActive) {
-    return FailedPrecondition("committing snapshot '{}': it is not active", key);
+    return FailedPrecondition("failed to commit snapshot: snapshot \"{}\" is not active", key);
   }
   if (!usage) usage = TRY_WITH(DiskUsage(Files(record.number)), "committing snapshot '{}'", key);
   return records_->Commit(ns, key, name, labels, *usage);

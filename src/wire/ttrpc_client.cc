@@ -76,6 +76,21 @@ class TtrpcClient::Connection : public std::enable_shared_from_this<Connection> 
     return callback;
   }
 
+  // Loop's thread. A call that is answered in time leaves nothing behind.
+  void LimitTime(uint32_t stream, std::chrono::nanoseconds timeout, const std::string& method) {
+    {
+      MutexLock lock(mutex_);
+      if (!pending_.contains(stream)) return;
+    }
+    timers_[stream] = loop_->After(timeout, [this, self = weak_from_this(), stream, method] {
+      auto alive = self.lock();
+      if (alive == nullptr) return;
+      timers_.erase(stream);
+      Callback late = Take(stream);
+      if (late) late(MakeError(ErrorKind::kDeadlineExceeded, "calling '{}': no answer", method));
+    });
+  }
+
   // Any thread; the owner is gone.
   void Abandon() {
     loop_->Post([self = shared_from_this()] {
@@ -120,6 +135,7 @@ class TtrpcClient::Connection : public std::enable_shared_from_this<Connection> 
       if (frame->type != static_cast<uint8_t>(TtrpcType::kResponse)) continue;
       Callback callback = Take(frame->stream);
       if (!callback) continue;
+      if (auto timer = timers_.extract(frame->stream)) loop_->CancelTimer(timer.mapped());
       callback(Decode(*frame));
       if (!fd_.valid()) return;
     }
@@ -168,15 +184,17 @@ class TtrpcClient::Connection : public std::enable_shared_from_this<Connection> 
       loop_->Unwatch(fd_);
       fd_.Reset();
     }
+    for (auto& [stream, timer] : std::exchange(timers_, {})) loop_->CancelTimer(timer);
     for (auto& [stream, callback] : pending) callback(Closed());
     if (auto on_close = std::exchange(on_close_, nullptr)) on_close();
   }
 
   EventLoop* loop_;
   UniqueFd fd_;
-  std::function<void()> on_close_;  // loop's thread
-  TtrpcParser parser_;              // loop's thread
-  bool watching_ = false;           // loop's thread
+  std::function<void()> on_close_;                 // loop's thread
+  TtrpcParser parser_;                             // loop's thread
+  bool watching_ = false;                          // loop's thread
+  std::map<uint32_t, EventLoop::TimerId> timers_;  // loop's thread
 
   Mutex mutex_;
   bool closed_ GUARDED_BY(mutex_) = false;
@@ -242,12 +260,8 @@ void TtrpcClient::CallAsync(std::string_view service, std::string_view method,
   uint32_t stream = connection_->Send(std::move(request), std::move(callback));
   if (stream == 0 || timeout.count() == 0) return;
   connection_->loop()->Post([connection = std::weak_ptr<Connection>(connection_), stream, timeout,
-                             method = std::string(method), loop = connection_->loop()] {
-    loop->After(timeout, [connection, stream, method] {
-      auto alive = connection.lock();
-      Callback late = alive ? alive->Take(stream) : nullptr;
-      if (late) late(MakeError(ErrorKind::kDeadlineExceeded, "calling '{}': no answer", method));
-    });
+                             method = std::string(method)] {
+    if (auto alive = connection.lock()) alive->LimitTime(stream, timeout, method);
   });
 }
 

@@ -2,6 +2,7 @@
 """Drives a shim by its public seams alone: runtime v2's command line, the task service over ttrpc,
 and the attach socket of docs/shim-io.md. Protobuf and ttrpc are encoded here by hand, so that a
 fault of ours cannot hide on both sides."""
+import contextlib
 import json
 import os
 import socket
@@ -185,12 +186,15 @@ class EventSink:
 
 
 class Shim:
-    """One shim with one container from a root directory, as containerd would have it."""
+    """One shim with one container from a root directory, as containerd would have it. `beside`:
+    another of the same daemon; `start_input`: what `start` reads."""
 
     def __init__(self, binary, directory, rootfs, args, runtime='', env=None, terminal=False,
-                 namespaces=('pid', 'ipc', 'uts', 'mount'), name='c1'):
+                 namespaces=('pid', 'ipc', 'uts', 'mount'), name='c1', annotations=None, resources=None,
+                 beside=None, start_input=b''):
         self.binary, self.directory, self.id = str(binary), Path(directory), name
-        self.bundle = self.directory / 'bundle'
+        self.daemon_socket = beside.daemon_socket if beside else str(self.directory / 'd.sock')
+        self.bundle = self.directory / 'bundles' / name  # a directory of this name is what Debian's shim looks for
         self.bundle.mkdir(parents=True)
         (self.bundle / 'rootfs').mkdir()
         self.runtime, self.terminal = runtime, terminal
@@ -207,24 +211,30 @@ class Shim:
                 {'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts',
                  'options': ['newinstance', 'ptmxmode=0666', 'mode=0620']}],
             'linux': {'namespaces': [{'type': kind} for kind in namespaces],
-                      'cgroupsPath': f'/gantry-shim-test/{name}-{os.getpid()}'}}
+                      'resources': resources or {},
+                      'cgroupsPath': f'/gantry-shim-test/{name}-{os.getpid()}'},
+            'annotations': annotations or {}}
         (self.bundle / 'config.json').write_text(json.dumps(config))
-        self.sink = EventSink(str(self.directory / 'd.sock.ttrpc'))
+        self.sink = beside.sink if beside else EventSink(f'{self.daemon_socket}.ttrpc')
         self.socket_uri = self.directory / 'io'
         self.log = self.directory / 'out-json.log'
+        # The daemon holds this end before the shim opens its own.
+        os.mkfifo(self.bundle / 'log')
+        self.shim_log = os.open(self.bundle / 'log', os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.env = dict(os.environ, TTRPC_ADDRESS=self.sink.path, **(env or {}))
-        answer = self.run_action('start')
-        assert answer.startswith(b'unix://'), answer
-        self.path = answer[7:].decode()
+        self.answer = self.run_action('start', input=start_input)
+        address = json.loads(self.answer)['address'] if self.answer[:1] == b'{' else self.answer.decode()
+        assert address.startswith('unix://'), self.answer
+        self.path = address[7:]
         self.rpc = Ttrpc(self.path)
         self.pid = self.rpc.call('Connect', field(1, self.id))[1]
 
-    def run_action(self, action):
+    def run_action(self, action, input=b''):
         return subprocess.run(
-            [self.binary, '-namespace', 'test', '-address', str(self.directory / 'd.sock'),
-             '-publish-binary', '/bin/false', '-id', self.id, action], cwd=self.bundle,
-            env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=20, check=True).stdout
+            [self.binary, '-namespace', 'test', '-address', self.daemon_socket,
+             '-publish-binary', '/bin/false', '-id', self.id, '-bundle', str(self.bundle), action], cwd=self.bundle,
+            env=self.env, input=input, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if action == 'delete' else subprocess.STDOUT, timeout=20, check=True).stdout
 
     def uri(self, socket_path=None, log=True, **more):
         query = {'version': 1, **{k.replace('_', '-'): v for k, v in more.items()}}
@@ -256,6 +266,7 @@ class Shim:
                              field(7, stderr) + field(10, self.options()))[1]
 
     def call(self, method, extra=b''):
+        """About this container."""
         return self.rpc.call(method, field(1, self.id) + extra)
 
     def exec(self, exec_id, args, stdout, terminal=False):
@@ -282,3 +293,5 @@ class Shim:
             except (ShimError, EOFError, OSError):
                 pass
         self.sink.listener.close()
+        with contextlib.suppress(OSError):
+            os.close(self.shim_log)

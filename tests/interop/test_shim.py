@@ -178,7 +178,7 @@ def test_exec_has_its_own_streams_events_and_code(make):
     assert shim.sink.topics() == ['/tasks/create', '/tasks/start', '/tasks/exec-added',
                                   '/tasks/exec-started', '/tasks/exit']
     assert shim.call('State')[4] == 2
-    with pytest.raises(ShimError, match='not found'):
+    with pytest.raises(ShimError, match='does not exist'):
         shim.call('State', field(2, 'e1'))
 
 

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Container daemons without an engine: gantry-containerd and Debian's containerd, each with its own
+directories and network namespace, and `ctr` on either."""
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from . import places
+from .engine import Engine, until
+from traces import StackTraces, end, remove_traces
+
+CGROUPS = Path('/sys/fs/cgroup')
+
+
+class ContainerDaemon(Engine):
+    """What both have: a containerd socket in a private network namespace. `spaces` are the containerd
+    namespaces that a test uses: ctr makes cgroup parents of these names."""
+
+    def __init__(self, number=0, spaces=()):
+        super().__init__(number)
+        self.socket = self.containerd_socket = f'{self.names.state}/c.sock'
+        self.process, self.spaces = None, list(spaces)
+
+    def command(self):
+        raise NotImplementedError
+
+    def start(self, **environment):
+        self.make_places()
+        self.process = self.spawn(self.command(), **environment)
+
+        def ready():
+            if self.process.poll() is not None:
+                raise RuntimeError(f'{self.kind} ended with {self.process.returncode}: {self.log_end()}')
+            return self.ctr('version').returncode == 0
+        until(ready, 30, self.log_end())
+        return self
+
+    def ctr(self, *arguments, space='default', timeout=60, **options):
+        options = {'stdin': subprocess.DEVNULL, 'text': True, **options}
+        return subprocess.run(self.line(*arguments, space=space), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **options)
+
+    def line(self, *arguments, space='default'):
+        return ['nsenter', f'--net={self.names.netns}', 'ctr', '-a', self.containerd_socket, '-n', space, *map(str, arguments)]
+
+    def ok(self, *arguments, **options):
+        done = self.ctr(*arguments, **options)
+        assert done.returncode == 0, f'ctr {arguments}: {done.stderr} {self.log_end()}'
+        return done.stdout.strip()
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self):
+        end(self.process.pid, signal.SIGTERM, 15)
+        self.process.wait(10)
+
+    def shims(self):
+        """Pids of the living shims of this daemon."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir('/proc')):
+            with contextlib.suppress(OSError):
+                line = Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
+                if b'-address' in line and self.containerd_socket.encode() in line and b'containerd-shim' in line[0]:
+                    found.append(int(pid))
+        return found
+
+    def traces(self):
+        return StackTraces(state=self.names.state, root=self.names.root, bridge='none', cgroup_parent=self.names.cgroup_parent,
+                           netns=self.names.netns)
+
+    def bundles(self):
+        return sorted(str(p) for p in Path(self.names.state).glob('**/io.containerd.runtime.v2.task/*/*'))
+
+    def cgroups(self):
+        return sorted(str(p) for space in self.spaces for p in CGROUPS.glob(f'*/{space}/*') if p.is_dir())
+
+    def left(self):
+        """What there is of tasks once none should be left."""
+        return ([f'shim {p}' for p in self.shims()] + self.bundles() + self.cgroups() +
+                [str(t) for t in self.traces().mounts()])
+
+    def settled(self, seconds=15):
+        with contextlib.suppress(TimeoutError):
+            until(lambda: not self.left(), seconds)
+        return self.left()
+
+    def destroy(self):
+        """Ends everything; returns what was left of tasks."""
+        left = self.settled(5)
+        self.stop()
+        remove_traces(self.traces())
+        # A container whose root is outside of the daemon's places is known by its cgroup alone.
+        for pid in {p for space in self.spaces for f in CGROUPS.glob(f'*/{space}/**/cgroup.procs') for p in f.read_text().split()}:
+            end(int(pid), signal.SIGKILL, 5)
+        for space in self.spaces:
+            for group in CGROUPS.glob(f'*/{space}'):
+                for part in sorted((p for p in group.rglob('*') if p.is_dir()), key=lambda p: -len(str(p))):
+                    os.rmdir(part)
+                os.rmdir(group)
+        subprocess.run(['ip', 'netns', 'del', self.names.netns_name], stderr=subprocess.DEVNULL)
+        subprocess.run(['rm', '-rf', self.names.state, self.names.root], check=True)
+        with contextlib.suppress(OSError):
+            self.log.unlink()
+        return left
+
+
+class GantryContainerd(ContainerDaemon):
+    kind = 'c'
+
+    def __init__(self, number=0, spaces=(), binaries=places.BIN, arguments=()):
+        super().__init__(number, spaces)
+        self.binaries, self.arguments = Path(binaries), list(arguments)
+
+    def command(self):
+        names = self.names
+        return [str(self.binaries / 'gantry-containerd'), '--root', f'{names.root}/containerd', '--state', f'{names.state}/containerd',
+                '--address', self.containerd_socket, '--pid-file', f'{names.state}/c.pid', *self.arguments]
+
+
+class DebianContainerd(ContainerDaemon):
+    kind = 'd'
+
+    def command(self):
+        names = self.names
+        config = Path(names.state) / 'config.toml'
+        config.write_text(f'version = 2\nroot = "{names.root}/containerd"\nstate = "{names.state}/containerd"\n'
+                          f'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]\n'
+                          f'[grpc]\naddress = "{self.containerd_socket}"\n')
+        return ['/usr/bin/containerd', '-c', str(config)]
+
+
+def busybox_root(folder):
+    """A root file system with busybox alone."""
+    import shutil
+    for name in ('bin', 'proc', 'sys', 'dev', 'tmp', 'etc', 'run'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    shutil.copy('/bin/busybox', folder / 'bin/busybox')
+    for applet in ('sh', 'echo', 'sleep', 'true', 'false', 'cat', 'seq', 'stty', 'kill', 'id', 'ls', 'touch', 'hostname'):
+        with contextlib.suppress(FileExistsError):
+            (folder / 'bin' / applet).symlink_to('busybox')
+    return folder
