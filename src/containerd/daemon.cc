@@ -78,6 +78,7 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   parts.workers = &workers;
   parts.streams = &streams;
   parts.blobs = blobs.get();
+  parts.registries = options.registries;
   collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters);
   parts.collector = collector.get();
   TRY(collector->RemoveOrphans());

@@ -4,7 +4,9 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <functional>
+#include <limits>
 #include <map>
 
 namespace gantry::containerd {
@@ -60,6 +62,43 @@ Setter Path(std::string Options::* member) {
   };
 }
 
+template <typename Number>
+Result<Number> ParseNumber(const std::string& value, Number least, Number most) {
+  Number number = 0;
+  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc() || end != value.data() + value.size() || number < least ||
+      number > most) {
+    return InvalidArgument("'{}' is no number from {} to {}", value, least, most);
+  }
+  return number;
+}
+
+Result<> SetStall(Options& options, const std::string& value) {
+  options.registries.stall_timeout = std::chrono::seconds(TRY(ParseNumber(value, 1, 3600)));
+  return {};
+}
+
+Result<> SetMaxLayer(Options& options, const std::string& value) {
+  options.registries.max_layer_bytes =
+      TRY(ParseNumber<uint64_t>(value, 1, std::numeric_limits<uint64_t>::max()));
+  return {};
+}
+
+Result<> SetLayers(Options& options, const std::string& value) {
+  options.registries.parallel_layers = TRY(ParseNumber(value, 1, 64));
+  return {};
+}
+
+Result<> SetParts(Options& options, const std::string& value) {
+  options.registries.parallel_parts = TRY(ParseNumber(value, 1, 64));
+  return {};
+}
+
+Result<> SetHostsDirectory(Options& options, const std::string& value) {
+  options.registries.hosts_directory = value;
+  return {};
+}
+
 const std::map<std::string, Setter>& Setters() {
   static const std::map<std::string, Setter> kSetters = {
       {"--root", Path(&Options::root)},
@@ -68,6 +107,11 @@ const std::map<std::string, Setter>& Setters() {
       {"--pid-file", Path(&Options::pid_file)},
       {"--runtime-dir", Path(&Options::runtime_dir)},
       {"--runtime", AddRuntime},
+      {"--registry-hosts-dir", SetHostsDirectory},
+      {"--registry-stall", SetStall},
+      {"--parallel-layers", SetLayers},
+      {"--parallel-parts", SetParts},
+      {"--max-layer-bytes", SetMaxLayer},
       {"--log-level", SetLevel},
       {"--log-format", SetFormat},
   };
@@ -85,6 +129,11 @@ const char* const kUsage =
     "                      /run/gantry/gantry-containerd.pid)\n"
     "  --runtime-dir DIR   where the shim and the runtime are (default: beside this program)\n"
     "  --runtime NAME=PATH the shim for a runtime name; may be repeated\n"
+    "  --registry-hosts-dir DIR  HOST/hosts.toml of registries (default /etc/containerd/certs.d)\n"
+    "  --registry-stall S  seconds without progress after which a transfer is broken (default 60)\n"
+    "  --parallel-layers N layers of one pull at a time (default 3)\n"
+    "  --parallel-parts N  connections for one large layer (default 2)\n"
+    "  --max-layer-bytes N a larger layer, uncompressed, is refused (default 128 GiB)\n"
     "  --log-level LEVEL   debug, info, warn, error (default info)\n"
     "  --log-format F      text, json (default text)\n"
     "  --debug             as --log-level debug\n"

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "containerd/parts.h"
 
 namespace gantry::containerd {
 
@@ -25,6 +26,7 @@ struct Options {
   std::map<std::string, std::string> runtimes;
   log::Level log_level = log::Level::kInfo;
   log::Format log_format = log::Format::kText;
+  RegistrySettings registries;
   bool version = false;
   bool help = false;
 

@@ -149,6 +149,10 @@ Result<BlobInfo> BlobWriter::Commit(uint64_t size, const formats::Digest& expect
   return info;
 }
 
+Result<UniqueFd> BlobWriter::OpenData() const {
+  return OpenFile(fmt::format("/proc/self/fd/{}", data_.get()), O_RDONLY);
+}
+
 void BlobWriter::Discard() {
   if (store_ == nullptr) return;
   data_.Reset();

@@ -66,6 +66,8 @@ class BlobWriter {
   // the blob is there already: the write is removed. The writer is used up by success and by
   // kAlreadyExists.
   Result<BlobInfo> Commit(uint64_t size, const formats::Digest& expected);
+  // What is written, open for reading from its beginning; it stays readable after Commit().
+  Result<UniqueFd> OpenData() const;
   // Removes what was written. The writer is used up.
   void Discard();
 

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/stop_token.h"
 #include "content/blob_store.h"
+#include "images/apply_layer.h"
 #include "oci/image_spec.h"
 
 namespace gantry::images {
@@ -72,6 +73,8 @@ struct Library {
   std::string ns;
   StopToken stop;
   ProgressCallback progress;  // may be empty
+  // A layer that takes more than this uncompressed is refused.
+  uint64_t max_layer_bytes = kMaxLayerBytes;
 
   void Report(Progress step) const {
     if (progress) progress(step);
