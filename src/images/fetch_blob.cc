@@ -21,6 +21,8 @@ constexpr std::chrono::hours kOtherWriterLimit{1};
 // Less than this is not worth a second connection.
 constexpr uint64_t kPartedBytes = uint64_t{64} << 20;
 constexpr uint64_t kPartBytes = uint64_t{8} << 20;
+// What a broken connection left of less than this is thrown away.
+constexpr uint64_t kWorthResumingBytes = uint64_t{64} << 10;
 
 // Parts of a blob, fetched by several threads and taken in order. At most two a thread are ahead.
 class Parts {
@@ -108,6 +110,10 @@ struct BlobFetcher::Download {
 };
 
 Result<> BlobFetcher::Fetch(const oci::Descriptor& blob, LayerFeed* feed) const {
+  if (blob.size < 0 || static_cast<uint64_t>(blob.size) > library_.max_layer_bytes) {
+    return MakeError(ErrorKind::kResourceExhausted, "it has {} bytes, more than the {} allowed",
+                     blob.size, library_.max_layer_bytes);
+  }
   Download download{blob, static_cast<uint64_t>(blob.size), feed, TRY(OpenWriter(blob))};
   if (download.writer == nullptr) return {};
   if (feed != nullptr) {
@@ -121,7 +127,8 @@ Result<> BlobFetcher::Fetch(const oci::Descriptor& blob, LayerFeed* feed) const 
     case ErrorKind::kUnauthenticated:
     case ErrorKind::kPermissionDenied:
     case ErrorKind::kResourceExhausted:
-      break;
+      if (download.writer->offset() >= kWorthResumingBytes) break;
+      [[fallthrough]];
     default:
       download.writer->Discard();
   }
