@@ -19,7 +19,9 @@
 #include "containerd/snapshot_records.h"
 #include "containerd/streams.h"
 #include "images/import.h"
+#include "kernel/btrfs.h"
 #include "records/database.h"
+#include "snapshots/btrfs_snapshotter.h"
 #include "snapshots/native_snapshotter.h"
 #include "snapshots/overlayfs_snapshotter.h"
 #include "snapshots/trash.h"
@@ -41,6 +43,7 @@ struct Daemon::State {
   std::unique_ptr<content::BlobStore> blobs;
   std::unique_ptr<snapshots::Trash> trash;
   std::unique_ptr<snapshots::Trash> state_trash;
+  std::unique_ptr<snapshots::Trash> btrfs_trash;
   std::vector<std::unique_ptr<snapshots::SnapshotRecords>> snapshot_records;
   std::vector<std::unique_ptr<snapshots::Snapshotter>> snapshotters;
   EventExchange events;
@@ -79,7 +82,8 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   parts.streams = &streams;
   parts.blobs = blobs.get();
   parts.registries = options.registries;
-  collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters);
+  collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters,
+                                          options.collection);
   parts.collector = collector.get();
   TRY(collector->RemoveOrphans());
   // An import that was cut off is never resumed, a pull is: its half layers stay for a day.
@@ -100,6 +104,14 @@ Result<> Daemon::State::OpenSnapshotters(const std::string& root) {
       snapshots::MakeOverlayfsSnapshotter(root + "/overlayfs", records("overlayfs"), trash.get())));
   snapshotters.push_back(
       TRY(snapshots::MakeNativeSnapshotter(root + "/native", records("native"), trash.get())));
+  // Its directory is meant to be a mount of its own, so its trash is in it.
+  std::string btrfs = root + "/btrfs";
+  TRY(MakeDirectories(btrfs, 0700));
+  if (TRY(kernel::IsBtrfs(btrfs))) {
+    btrfs_trash = TRY(snapshots::Trash::Open(btrfs + "/trash"));
+    snapshotters.push_back(TRY(snapshots::MakeBtrfsSnapshotter(
+        btrfs + "/snapshots", records("btrfs"), btrfs_trash.get())));
+  }
   for (auto& snapshotter : snapshotters) {
     TRY_WITH(snapshotter->Recover(), "recovering snapshotter '{}'", snapshotter->name());
     parts.snapshotters.emplace(snapshotter->name(), snapshotter.get());

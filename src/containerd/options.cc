@@ -99,6 +99,24 @@ Result<> SetHostsDirectory(Options& options, const std::string& value) {
   return {};
 }
 
+Setter Bytes(uint64_t CollectionPolicy::* member) {
+  return [member](Options& options, const std::string& value) -> Result<> {
+    options.collection.*member =
+        TRY(ParseNumber<uint64_t>(value, 0, std::numeric_limits<uint64_t>::max()));
+    return {};
+  };
+}
+
+Result<> SetKeepFor(Options& options, const std::string& value) {
+  options.collection.keep_for = std::chrono::seconds(TRY(ParseNumber(value, 0, 1 << 30)));
+  return {};
+}
+
+Result<> AddPin(Options& options, const std::string& value) {
+  options.collection.pins.insert(value);
+  return {};
+}
+
 const std::map<std::string, Setter>& Setters() {
   static const std::map<std::string, Setter> kSetters = {
       {"--root", Path(&Options::root)},
@@ -112,6 +130,10 @@ const std::map<std::string, Setter>& Setters() {
       {"--parallel-layers", SetLayers},
       {"--parallel-parts", SetParts},
       {"--max-layer-bytes", SetMaxLayer},
+      {"--gc-high-bytes", Bytes(&CollectionPolicy::high_bytes)},
+      {"--gc-low-bytes", Bytes(&CollectionPolicy::low_bytes)},
+      {"--gc-keep-for", SetKeepFor},
+      {"--gc-pin", AddPin},
       {"--log-level", SetLevel},
       {"--log-format", SetFormat},
   };
@@ -134,6 +156,10 @@ const char* const kUsage =
     "  --parallel-layers N layers of one pull at a time (default 3)\n"
     "  --parallel-parts N  connections for one large layer (default 2)\n"
     "  --max-layer-bytes N a larger layer, uncompressed, is refused (default 128 GiB)\n"
+    "  --gc-high-bytes N   unused images go when blobs and snapshots take more (default 0: never)\n"
+    "  --gc-low-bytes N    until they take less than this\n"
+    "  --gc-keep-for S     but not before they are so many seconds old (default 0)\n"
+    "  --gc-pin IMAGE      this one never; may be repeated\n"
     "  --log-level LEVEL   debug, info, warn, error (default info)\n"
     "  --log-format F      text, json (default text)\n"
     "  --debug             as --log-level debug\n"
@@ -165,6 +191,9 @@ Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
       }
       TRY_WITH(setter->second(options, value), "flag '{}'", name);
     }
+  }
+  if (options.collection.low_bytes > options.collection.high_bytes) {
+    return InvalidArgument("flag '--gc-low-bytes' must not be above '--gc-high-bytes'");
   }
   char path[PATH_MAX];
   ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);

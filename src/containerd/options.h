@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "containerd/collector.h"
 #include "containerd/parts.h"
 
 namespace gantry::containerd {
@@ -27,6 +28,7 @@ struct Options {
   log::Level log_level = log::Level::kInfo;
   log::Format log_format = log::Format::kText;
   RegistrySettings registries;
+  CollectionPolicy collection;
   bool version = false;
   bool help = false;
 

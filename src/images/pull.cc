@@ -72,10 +72,24 @@ class Puller {
   }
 
   Result<> Store(const registry::ManifestDocument& document, Labels labels) {
-    TRY(content::PutBlob(*library_.blobs, library_.ns, document.text));
     labels[source_label_] = TRY(SourceOf(document.descriptor.digest));
-    return library_.records->PutBlob(
-        {document.descriptor.digest, static_cast<uint64_t>(document.descriptor.size), labels});
+    return BringAndRecord(document.descriptor, labels, [&]() -> Result<> {
+      TRY(content::PutBlob(*library_.blobs, library_.ns, document.text));
+      return {};
+    });
+  }
+
+  // Between its way to the disk and its record a blob is nobody's, and may be collected when others
+  // remove the same one: then it is brought again.
+  template <typename F>
+  Result<> BringAndRecord(const oci::Descriptor& blob, const Labels& labels, F&& bring) {
+    for (int attempt = 1;; ++attempt) {
+      TRY(bring());
+      auto recorded =
+          library_.records->PutBlob({blob.digest, static_cast<uint64_t>(blob.size), labels});
+      bool collected = !recorded.ok() && recorded.error().kind() == ErrorKind::kNotFound;
+      if (!collected || attempt == kMaxBringAttempts) return recorded;
+    }
   }
 
   static std::vector<oci::Descriptor> Unique(std::vector<oci::Descriptor> blobs) {
@@ -151,22 +165,17 @@ class Puller {
 
   Result<> Fetch(const oci::Descriptor& blob, LayerFeed* feed) {
     auto size = static_cast<uint64_t>(blob.size);
-    auto recorded = Record(blob);
+    Labels labels;
+    labels[source_label_] = TRY(SourceOf(blob.digest));
+    auto recorded = library_.records->PutBlob({blob.digest, size, labels});
     if (recorded.ok()) {
       library_.Report({"already exists", blob.digest.text(), size, size, blob});
       return {};
     }
     if (recorded.error().kind() != ErrorKind::kNotFound) return recorded;
-    TRY(fetcher_.Fetch(blob, feed));
-    TRY(Record(blob));
+    TRY(BringAndRecord(blob, labels, [&] { return fetcher_.Fetch(blob, feed); }));
     library_.Report({"complete", blob.digest.text(), size, size, blob});
     return {};
-  }
-
-  Result<> Record(const oci::Descriptor& blob) {
-    return library_.records->PutBlob({blob.digest,
-                                      static_cast<uint64_t>(blob.size),
-                                      {{source_label_, TRY(SourceOf(blob.digest))}}});
   }
 
   // The repositories of this registry that are known to have the blob, this one among them.
@@ -186,6 +195,7 @@ class Puller {
   }
 
   static constexpr size_t kMaxSourceBytes = 1024;
+  static constexpr int kMaxBringAttempts = 20;
 
   const Library& library_;
   const formats::Reference reference_;

@@ -58,6 +58,7 @@ class Pusher {
   // What an index names comes before it.
   Result<> Collect(const oci::Descriptor& descriptor, int depth) {
     if (!seen_.insert(descriptor.digest).second) return {};
+    TRY(Keep(descriptor.digest));
     std::string text = TRY(library_.blobs->ReadBlob(descriptor.digest, oci::kMaxDocumentBytes));
     if (oci::IsIndex(descriptor.media_type)) {
       if (depth == kMaxIndexDepth) return InvalidArgument("indexes within indexes");
@@ -68,7 +69,7 @@ class Pusher {
       manifest.layers.push_back(manifest.config);
       for (oci::Descriptor& blob : manifest.layers) {
         if (!MayBePushed(blob) || !seen_.insert(blob.digest).second) continue;
-        TRY(library_.blobs->Stat(blob.digest));
+        TRY(Keep(blob.digest));
         blobs_.push_back(std::move(blob));
       }
     }
@@ -76,6 +77,12 @@ class Pusher {
     document.descriptor.size = static_cast<int64_t>(document.text.size());
     manifests_.push_back(std::move(document));
     return {};
+  }
+
+  // Until the request is through, also when the image is removed meanwhile.
+  Result<> Keep(const formats::Digest& digest) {
+    if (TRY(library_.records->FindBlob(digest))) return {};
+    return NotFound("content {}: not found", digest.text());
   }
 
   Result<> PushBlobs() {
