@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "containerd/collector.h"
 
+#include <algorithm>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -8,6 +10,7 @@
 #include "base/log.h"
 #include "containerd/event_exchange.h"
 #include "containerd/events/content.pb.h"
+#include "containerd/events/image.pb.h"
 #include "containerd/events/snapshot.pb.h"
 #include "containerd/names.h"
 #include "containerd/records.h"
@@ -15,10 +18,10 @@
 
 namespace gantry::containerd {
 
-// A blob (snapshotter "") or a snapshot, in a namespace.
+// A blob (snapshotter ""), a snapshot, an image or a container, in a namespace.
 struct Node {
   std::string ns;
-  std::string snapshotter;
+  std::string snapshotter;  // or one of the two below, which no snapshotter can be named
   std::string key;
   auto operator<=>(const Node&) const = default;
 };
@@ -33,6 +36,12 @@ constexpr std::string_view kExpireLabel = "containerd.io/gc.expire";
 constexpr std::string_view kFlatLabel = "containerd.io/gc.flat";
 constexpr std::string_view kContentReference = "containerd.io/gc.ref.content";
 constexpr std::string_view kSnapshotReference = "containerd.io/gc.ref.snapshot.";
+constexpr std::string_view kBackReference = "containerd.io/gc.bref.";
+constexpr std::string_view kImage = "/image";
+constexpr std::string_view kContainer = "/container";
+constexpr std::string_view kPinnedLabel = "io.cri-containerd.pinned";
+// Deleting an image may free nothing, for a long list of names of one image.
+constexpr size_t kMaxPolicyRounds = 10'000;
 
 bool HasExpired(const Labels& labels) {
   auto found = labels.find(std::string(kExpireLabel));
@@ -55,6 +64,26 @@ void AddReferences(const std::string& ns, const Labels& labels, std::vector<Node
   }
 }
 
+// What a label "containerd.io/gc.bref.KIND[.x]" of something names.
+std::optional<Node> BackReferenceOf(const std::string& ns, std::string_view name,
+                                    const std::string& value) {
+  if (!name.starts_with(kBackReference)) return std::nullopt;
+  name.remove_prefix(kBackReference.size());
+  std::string_view kind = name.substr(0, name.find_first_of("./"));
+  if (kind == "content") return Node{ns, "", value};
+  if (kind == "image") return Node{ns, std::string(kImage), value};
+  if (kind == "container") return Node{ns, std::string(kContainer), value};
+  if (kind == "snapshot" && name.size() > kind.size() + 1) {
+    name.remove_prefix(kind.size() + 1);
+    return Node{ns, std::string(name.substr(0, name.find('/'))), value};
+  }
+  return std::nullopt;
+}
+
+bool CanBeCollected(const Node& node) {
+  return node.snapshotter != kImage && node.snapshotter != kContainer;
+}
+
 }  // namespace
 
 // Everything that can be collected, with what it refers to, and what must stay.
@@ -62,6 +91,7 @@ struct Collector::Graph {
   std::map<Node, std::vector<Node>> nodes;
   std::set<Node> kept;
   size_t expired_leases = 0;
+  std::vector<std::pair<std::string, std::string>> expired_images;  // namespace, name
 
   Result<> Load(Transaction& tx) {
     std::vector<Node> roots;
@@ -74,21 +104,44 @@ struct Collector::Graph {
       Node node = std::move(roots.back());
       roots.pop_back();
       auto found = nodes.find(node);
-      if (found == nodes.end() || !kept.insert(std::move(node)).second) continue;
+      if (found == nodes.end() || !kept.insert(node).second) continue;
       roots.insert(roots.end(), found->second.begin(), found->second.end());
+      auto with_it = kept_with.find(node);
+      if (with_it == kept_with.end()) continue;
+      roots.insert(roots.end(), with_it->second.begin(), with_it->second.end());
     }
+    TRY(DeleteExpiredImages(tx));
     kept.insert(flat.begin(), flat.end());
     return {};
   }
 
  private:
+  void AddLabels(const Node& node, const Labels& labels, std::vector<Node>* roots) {
+    if (labels.contains(std::string(kRootLabel))) roots->push_back(node);
+    AddReferences(node.ns, labels, &nodes[node]);
+    for (const auto& [key, value] : labels) {
+      if (auto target = BackReferenceOf(node.ns, key, value)) {
+        kept_with[*std::move(target)].push_back(node);
+      }
+    }
+  }
+
+  // One that something else keeps, a lease or a back reference, stays.
+  Result<> DeleteExpiredImages(Transaction& tx) {
+    std::erase_if(expired_images, [&](const auto& image) {
+      return kept.contains({image.first, std::string(kImage), image.second});
+    });
+    for (const auto& [ns, name] : expired_images) {
+      TRY(tx.Execute("DELETE FROM images WHERE ns = ? AND name = ?", ns, name));
+    }
+    return {};
+  }
+
   Result<> LoadContent(Transaction& tx, std::vector<Node>* roots) {
     auto rows = TRY(tx.Query("SELECT ns, digest, labels FROM content"));
     while (TRY(rows.Next())) {
       Node node{rows.Text(0), "", rows.Text(1)};
-      Labels labels = TRY(DecodeLabels(rows.Bytes(2)));
-      if (labels.contains(std::string(kRootLabel))) roots->push_back(node);
-      AddReferences(node.ns, labels, &nodes[node]);
+      AddLabels(node, TRY(DecodeLabels(rows.Bytes(2))), roots);
     }
     return {};
   }
@@ -97,12 +150,9 @@ struct Collector::Graph {
     auto rows = TRY(tx.Query("SELECT ns, snapshotter, key, parent, labels FROM snapshots"));
     while (TRY(rows.Next())) {
       Node node{rows.Text(0), rows.Text(1), rows.Text(2)};
-      Labels labels = TRY(DecodeLabels(rows.Bytes(4)));
-      if (labels.contains(std::string(kRootLabel))) roots->push_back(node);
-      auto& references = nodes[node];
       std::string parent = rows.Text(3);
-      if (!parent.empty()) references.push_back({node.ns, node.snapshotter, parent});
-      AddReferences(node.ns, labels, &references);
+      if (!parent.empty()) nodes[node].push_back({node.ns, node.snapshotter, parent});
+      AddLabels(node, TRY(DecodeLabels(rows.Bytes(4))), roots);
     }
     return {};
   }
@@ -115,8 +165,15 @@ struct Collector::Graph {
       if (!image.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
         return MakeError(ErrorKind::kDataLoss, "collecting garbage: an image's record is damaged");
       }
-      roots->push_back({rows.Text(0), "", image.target().digest()});
-      AddReferences(rows.Text(0), ToLabels(image.labels()), roots);
+      Node node{rows.Text(0), std::string(kImage), image.name()};
+      Labels labels = ToLabels(image.labels());
+      if (HasExpired(labels)) {
+        expired_images.emplace_back(node.ns, node.key);
+      } else {
+        roots->push_back(node);
+      }
+      AddLabels(node, labels, roots);
+      nodes[node].push_back({node.ns, "", image.target().digest()});
     }
     return {};
   }
@@ -130,8 +187,10 @@ struct Collector::Graph {
         return MakeError(ErrorKind::kDataLoss,
                          "collecting garbage: a container's record is damaged");
       }
-      roots->push_back({rows.Text(0), rows.Text(1), rows.Text(2)});
-      AddReferences(rows.Text(0), ToLabels(container.labels()), roots);
+      Node node{rows.Text(0), std::string(kContainer), container.id()};
+      roots->push_back(node);
+      AddLabels(node, ToLabels(container.labels()), roots);
+      nodes[node].push_back({node.ns, rows.Text(1), rows.Text(2)});
     }
     return {};
   }
@@ -161,6 +220,8 @@ struct Collector::Graph {
       Node node{rows.Text(0), "", rows.Text(3)};
       if (type.starts_with("snapshots/")) {
         node.snapshotter = type.substr(10);
+      } else if (type == "images") {
+        node.snapshotter = kImage;
       } else if (type != "content") {
         continue;
       }
@@ -175,14 +236,18 @@ struct Collector::Graph {
 
   // Kept without what they refer to.
   std::vector<Node> flat;
+  // What labels itself as kept while the key is.
+  std::map<Node, std::vector<Node>> kept_with;
 };
 
 Collector::Collector(Database* database, EventExchange* events, content::BlobStore* blobs,
-                     std::map<std::string, snapshots::Snapshotter*> snapshotters)
+                     std::map<std::string, snapshots::Snapshotter*> snapshotters,
+                     CollectionPolicy policy)
     : database_(database),
       events_(events),
       blobs_(blobs),
       snapshotters_(std::move(snapshotters)),
+      policy_(std::move(policy)),
       thread_([this] { Loop(); }) {}
 
 Collector::~Collector() {
@@ -232,6 +297,90 @@ Result<Collected> Collector::Collect() {
 
 Result<Collected> Collector::CollectLocked() {
   std::unique_lock<std::shared_mutex> exclusive(lock_);
+  Collected collected = TRY(CollectOnce());
+  if (policy_.high_bytes > 0) TRY(ApplyPolicy(&collected));
+  if (collected.blobs + collected.snapshots + collected.leases + collected.images > 0) {
+    log::Debug("collected {} blobs, {} snapshots, {} leases, {} images", collected.blobs,
+               collected.snapshots, collected.leases, collected.images);
+  }
+  return collected;
+}
+
+Result<uint64_t> Collector::StoredBytes() {
+  auto tx = TRY(database_->Read());
+  uint64_t bytes = 0;
+  auto blobs =
+      TRY(tx.Query("SELECT coalesce(sum(size), 0) FROM (SELECT digest, max(size) AS size "
+                   "FROM content GROUP BY digest)"));
+  if (TRY(blobs.Next())) bytes += static_cast<uint64_t>(blobs.Int(0));
+  auto layers = TRY(tx.Query("SELECT coalesce(sum(bytes), 0) FROM snapshots"));
+  if (TRY(layers.Next())) bytes += static_cast<uint64_t>(layers.Int(0));
+  return bytes;
+}
+
+// The caller holds the lock: what an image loses with its name goes at once, and counts.
+Result<> Collector::ApplyPolicy(Collected* collected) {
+  if (TRY(StoredBytes()) <= policy_.high_bytes) return {};
+  struct Candidate {
+    WallTime used_at;
+    std::string ns;
+    std::string name;
+  };
+  std::vector<Candidate> candidates;
+  {
+    auto tx = TRY(database_->Read());
+    std::set<std::pair<std::string, std::string>> used;
+    auto containers = TRY(tx.Query("SELECT ns, record FROM containers"));
+    while (TRY(containers.Next())) {
+      containers_api::Container container;
+      std::string_view bytes = containers.Bytes(1);
+      if (container.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+        used.emplace(containers.Text(0), container.image());
+      }
+    }
+    auto rows = TRY(tx.Query("SELECT ns, record FROM images"));
+    while (TRY(rows.Next())) {
+      images_api::Image image;
+      std::string_view bytes = rows.Bytes(1);
+      if (!image.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) continue;
+      std::string ns = rows.Text(0);
+      auto pinned = image.labels().find(std::string(kPinnedLabel));
+      bool stays = used.contains({ns, image.name()}) || policy_.pins.contains(image.name()) ||
+                   (pinned != image.labels().end() && pinned->second == "pinned");
+      WallTime used_at = FromProto(image.updated_at());
+      if (!stays && Now() - used_at >= policy_.keep_for) {
+        candidates.push_back({used_at, std::move(ns), image.name()});
+      }
+    }
+  }
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return a.used_at < b.used_at; });
+  if (candidates.size() > kMaxPolicyRounds) candidates.resize(kMaxPolicyRounds);
+  for (const Candidate& image : candidates) {
+    {
+      auto tx = TRY(database_->Begin());
+      TRY(tx.Execute("DELETE FROM images WHERE ns = ? AND name = ?", image.ns, image.name));
+      TRY(tx.Commit());
+    }
+    log::Info("removed image '{}' of namespace '{}': the store is over its high water mark",
+              image.name, image.ns);
+    PublishImageDelete(image.ns, image.name);
+    ++collected->images;
+    Collected more = TRY(CollectOnce());
+    collected->blobs += more.blobs;
+    collected->snapshots += more.snapshots;
+    if (TRY(StoredBytes()) <= policy_.low_bytes) break;
+  }
+  return {};
+}
+
+void Collector::PublishImageDelete(const std::string& ns, const std::string& name) {
+  images_api::ImageDelete event;
+  event.set_name(name);
+  events_->Publish(ns, "/images/delete", event);
+}
+
+Result<Collected> Collector::CollectOnce() {
   Graph graph;
   Collected collected;
   {
@@ -240,13 +389,11 @@ Result<Collected> Collector::CollectLocked() {
     TRY(tx.Commit());
   }
   collected.leases = graph.expired_leases;
+  collected.images = graph.expired_images.size();
+  for (const auto& [ns, name] : graph.expired_images) PublishImageDelete(ns, name);
   TRY(DeleteSnapshots(graph, &collected));
   TRY(DeleteContent(graph, &collected));
   DeleteOldIngests();
-  if (collected.blobs + collected.snapshots + collected.leases > 0) {
-    log::Debug("collected {} blobs, {} snapshots, {} leases", collected.blobs, collected.snapshots,
-               collected.leases);
-  }
   return collected;
 }
 
@@ -285,7 +432,7 @@ Result<> Collector::DeleteSnapshots(const Graph& graph, Collected* collected) {
   std::map<Node, std::vector<Node>> doomed;
   std::map<Node, int> children;
   for (const auto& [node, references] : graph.nodes) {
-    if (node.snapshotter.empty() || graph.kept.contains(node)) continue;
+    if (node.snapshotter.empty() || !CanBeCollected(node) || graph.kept.contains(node)) continue;
     doomed.emplace(node, references);
     for (const Node& reference : references) ++children[reference];
   }

@@ -2,13 +2,20 @@
 //
 // Garbage collection: content and snapshots that nothing refers to are removed. Roots are images,
 // leases that have not expired, containers' snapshots, and whatever is labelled
-// containerd.io/gc.root; from there on it follows containerd.io/gc.ref.* labels and the parents of
-// snapshots. Any thread.
+// containerd.io/gc.root; from there on it follows containerd.io/gc.ref.* labels, the parents of
+// snapshots, and containerd.io/gc.bref.* labels backwards: what has one is kept with what it names.
+// An image whose containerd.io/gc.expire has passed is no root and goes away.
+//
+// With a policy, images go as well when the store grows over its high water mark: those that were
+// pulled or updated longest ago first, until it is below the low one. Any thread.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <thread>
@@ -32,12 +39,24 @@ struct Collected {
   size_t blobs = 0;
   size_t snapshots = 0;
   size_t leases = 0;
+  size_t images = 0;
+};
+
+// When images that nobody removed are removed.
+struct CollectionPolicy {
+  uint64_t high_bytes = 0;  // of blobs and committed snapshots together; 0: never
+  uint64_t low_bytes = 0;
+  // Not before an image has this age. Images that a container names, that are pinned here by name,
+  // or that have CRI's label io.cri-containerd.pinned=pinned, stay in any case.
+  std::chrono::seconds keep_for{0};
+  std::set<std::string> pins;
 };
 
 class Collector {
  public:
   Collector(Database* database, EventExchange* events, content::BlobStore* blobs,
-            std::map<std::string, snapshots::Snapshotter*> snapshotters);
+            std::map<std::string, snapshots::Snapshotter*> snapshotters,
+            CollectionPolicy policy = {});
   ~Collector();
 
   // While it is held nothing is collected. Whoever makes something that only becomes reachable by
@@ -57,6 +76,10 @@ class Collector {
 
  private:
   struct Graph;
+  Result<Collected> CollectOnce();
+  Result<> ApplyPolicy(Collected* collected);
+  Result<uint64_t> StoredBytes();
+  void PublishImageDelete(const std::string& ns, const std::string& name);
   Result<> DeleteContent(const Graph& graph, Collected* collected);
   Result<> DeleteSnapshots(const Graph& graph, Collected* collected);
   Result<Collected> CollectLocked();
@@ -67,6 +90,7 @@ class Collector {
   EventExchange* events_;
   content::BlobStore* blobs_;
   const std::map<std::string, snapshots::Snapshotter*> snapshotters_;
+  const CollectionPolicy policy_;
   std::function<void()> hook_;
   std::shared_mutex lock_;
 

@@ -24,7 +24,9 @@
 #include "containerd/status_server.h"
 #include "containerd/streams.h"
 #include "images/import.h"
+#include "kernel/btrfs.h"
 #include "records/database.h"
+#include "snapshots/btrfs_snapshotter.h"
 #include "snapshots/native_snapshotter.h"
 #include "snapshots/overlayfs_snapshotter.h"
 #include "snapshots/trash.h"
@@ -46,6 +48,7 @@ struct Daemon::State {
   std::unique_ptr<content::BlobStore> blobs;
   std::unique_ptr<snapshots::Trash> trash;
   std::unique_ptr<snapshots::Trash> state_trash;
+  std::unique_ptr<snapshots::Trash> btrfs_trash;
   std::vector<std::unique_ptr<snapshots::SnapshotRecords>> snapshot_records;
   std::vector<std::unique_ptr<snapshots::Snapshotter>> snapshotters;
   std::unique_ptr<EventLog> event_log;
@@ -93,7 +96,9 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   parts.blobs = blobs.get();
   mounts = TRY(MountStore::Open(database.get(), options.state + "/mounts", {options.root}));
   parts.mounts = mounts.get();
-  collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters);
+  parts.registries = options.registries;
+  collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters,
+                                          options.collection);
   parts.collector = collector.get();
   collector->AfterEach([mounts = mounts.get()] { mounts->Collect(); });
   TRY(collector->RemoveOrphans());
@@ -116,6 +121,14 @@ Result<> Daemon::State::OpenSnapshotters(const Options& options) {
       snapshots::MakeOverlayfsSnapshotter(root + "/overlayfs", records("overlayfs"), trash.get())));
   snapshotters.push_back(
       TRY(snapshots::MakeNativeSnapshotter(root + "/native", records("native"), trash.get())));
+  // Its directory is meant to be a mount of its own, so its trash is in it.
+  std::string btrfs = root + "/btrfs";
+  TRY(MakeDirectories(btrfs, 0700));
+  if (TRY(kernel::IsBtrfs(btrfs))) {
+    btrfs_trash = TRY(snapshots::Trash::Open(btrfs + "/trash"));
+    snapshotters.push_back(TRY(snapshots::MakeBtrfsSnapshotter(
+        btrfs + "/snapshots", records("btrfs"), btrfs_trash.get())));
+  }
   for (auto& snapshotter : snapshotters) {
     std::string uri = "io.containerd.snapshotter.v1." + std::string(snapshotter->name());
     TRY_WITH(snapshotter->Recover(), "recovering snapshotter '{}'", snapshotter->name());

@@ -119,9 +119,8 @@ class DiffService : public diff_api::Diff::CallbackService {
                               TRY(GetContent(tx, caller.ns, diff.digest.text()));
                             }
                             auto mounts = ToMounts(request->mounts());
-                            auto target = TRY(images::TargetOfMounts(mounts));
                             FdSource blob(TRY(parts_->blobs->OpenBlob(diff.digest)));
-                            auto applied = TRY_WITH(images::ApplyLayer(target, blob, StopToken()),
+                            auto applied = TRY_WITH(images::ApplyToMounts(mounts, blob, StopToken()),
                                                     "applying layer {}", diff.digest.text());
                             auto* descriptor = response->mutable_applied();
                             descriptor->set_media_type(std::string(oci::kOciLayer));

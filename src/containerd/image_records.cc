@@ -43,6 +43,15 @@ class SqlImageRecords : public images::ImageRecords {
     return RecordBlob(parts_, caller_, info, blob.labels);
   }
 
+  Result<> CommitBlob(const std::function<Result<>()>& commit,
+                      const images::BlobRecord& blob) override {
+    auto guard = parts_->collector->Hold();
+    auto committed = commit();
+    if (!committed.ok() && committed.error().kind() != ErrorKind::kAlreadyExists) return committed;
+    auto info = TRY(parts_->blobs->Stat(blob.digest));
+    return RecordBlob(parts_, caller_, info, blob.labels);
+  }
+
   Result<std::optional<images::ImageRecord>> FindImage(const std::string& name) override {
     auto tx = TRY(parts_->database->Read());
     auto image = GetImage(tx, caller_.ns, name);

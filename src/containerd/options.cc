@@ -4,7 +4,9 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <functional>
+#include <limits>
 #include <map>
 
 #include "base/io.h"
@@ -52,6 +54,61 @@ Setter Path(std::string Options::* member) {
   };
 }
 
+template <typename Number>
+Result<Number> ParseNumber(const std::string& value, Number least, Number most) {
+  Number number = 0;
+  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc() || end != value.data() + value.size() || number < least ||
+      number > most) {
+    return InvalidArgument("'{}' is no number from {} to {}", value, least, most);
+  }
+  return number;
+}
+
+Result<> SetStall(Options& options, const std::string& value) {
+  options.registries.stall_timeout = std::chrono::seconds(TRY(ParseNumber(value, 1, 3600)));
+  return {};
+}
+
+Result<> SetMaxLayer(Options& options, const std::string& value) {
+  options.registries.max_layer_bytes =
+      TRY(ParseNumber<uint64_t>(value, 1, std::numeric_limits<uint64_t>::max()));
+  return {};
+}
+
+Result<> SetLayers(Options& options, const std::string& value) {
+  options.registries.parallel_layers = TRY(ParseNumber(value, 1, 64));
+  return {};
+}
+
+Result<> SetParts(Options& options, const std::string& value) {
+  options.registries.parallel_parts = TRY(ParseNumber(value, 1, 64));
+  return {};
+}
+
+Result<> SetHostsDirectory(Options& options, const std::string& value) {
+  options.registries.hosts_directory = value;
+  return {};
+}
+
+Setter Bytes(uint64_t CollectionPolicy::* member) {
+  return [member](Options& options, const std::string& value) -> Result<> {
+    options.collection.*member =
+        TRY(ParseNumber<uint64_t>(value, 0, std::numeric_limits<uint64_t>::max()));
+    return {};
+  };
+}
+
+Result<> SetKeepFor(Options& options, const std::string& value) {
+  options.collection.keep_for = std::chrono::seconds(TRY(ParseNumber(value, 0, 1 << 30)));
+  return {};
+}
+
+Result<> AddPin(Options& options, const std::string& value) {
+  options.collection.pins.insert(value);
+  return {};
+}
+
 const std::map<std::string, Setter>& Setters() {
   static const std::map<std::string, Setter> kSetters = {
       {"--root", Path(&Options::root)},
@@ -63,6 +120,15 @@ const std::map<std::string, Setter>& Setters() {
       {"--pid-file", Path(&Options::pid_file)},
       {"--runtime-dir", Path(&Options::runtime_dir)},
       {"--runtime", AddRuntime},
+      {"--registry-hosts-dir", SetHostsDirectory},
+      {"--registry-stall", SetStall},
+      {"--parallel-layers", SetLayers},
+      {"--parallel-parts", SetParts},
+      {"--max-layer-bytes", SetMaxLayer},
+      {"--gc-high-bytes", Bytes(&CollectionPolicy::high_bytes)},
+      {"--gc-low-bytes", Bytes(&CollectionPolicy::low_bytes)},
+      {"--gc-keep-for", SetKeepFor},
+      {"--gc-pin", AddPin},
       {"--log-level", SetLevel},
       {"-l", SetLevel},
       {"--log-format", SetFormat},
@@ -85,6 +151,15 @@ const char* const kUsage =
     "                      /run/gantry/gantry-containerd.pid)\n"
     "  --runtime-dir DIR   where the shim and the runtime are (default: beside this program)\n"
     "  --runtime NAME=PATH the shim for a runtime name; may be repeated\n"
+    "  --registry-hosts-dir DIR  HOST/hosts.toml of registries (default /etc/containerd/certs.d)\n"
+    "  --registry-stall S  seconds without progress after which a transfer is broken (default 60)\n"
+    "  --parallel-layers N layers of one pull at a time (default 3)\n"
+    "  --parallel-parts N  connections for one large layer (default 2)\n"
+    "  --max-layer-bytes N a larger layer, uncompressed, is refused (default 128 GiB)\n"
+    "  --gc-high-bytes N   unused images go when blobs and snapshots take more (default 0: never)\n"
+    "  --gc-low-bytes N    until they take less than this\n"
+    "  --gc-keep-for S     but not before they are so many seconds old (default 0)\n"
+    "  --gc-pin IMAGE      this one never; may be repeated\n"
     "  --log-level, -l LEVEL  debug, info, warn, error (default info)\n"
     "  --log-format F      text, json (default text)\n"
     "  --debug             as --log-level debug\n"
@@ -214,6 +289,9 @@ Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   if (options.command != Command::kConfigDefault) {
     for (const Flag& flag : line.flags) TRY(ApplyFlag(flag, &options));
     TRY(CheckPlugins(options));
+  }
+  if (options.collection.low_bytes > options.collection.high_bytes) {
+    return InvalidArgument("flag '--gc-low-bytes' must not be above '--gc-high-bytes'");
   }
   char path[PATH_MAX];
   ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);

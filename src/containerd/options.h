@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "containerd/collector.h"
+#include "containerd/parts.h"
 
 namespace gantry::containerd {
 
@@ -44,6 +46,8 @@ struct Options {
   std::map<std::string, std::string> runtimes;
   log::Level log_level = log::Level::kInfo;
   log::Format log_format = log::Format::kText;
+  RegistrySettings registries;
+  CollectionPolicy collection;
   bool version = false;
   bool help = false;
 

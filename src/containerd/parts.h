@@ -4,12 +4,15 @@
 // one function each. All outlive the gRPC server. Any thread.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "content/blob_store.h"
+#include "images/apply_layer.h"
 #include "snapshots/snapshotter.h"
 
 namespace grpc {
@@ -30,6 +33,15 @@ class MountStore;
 class ShimDirectory;
 class Streams;
 
+// How registries are asked, and what is taken from them.
+struct RegistrySettings {
+  std::string hosts_directory = "/etc/containerd/certs.d";
+  std::chrono::seconds stall_timeout{60};
+  int parallel_layers = 3;
+  int parallel_parts = 2;  // connections for one large layer
+  uint64_t max_layer_bytes = images::kMaxLayerBytes;
+};
+
 struct Parts {
   std::string root;  // data of this daemon
   std::string uuid;
@@ -45,6 +57,7 @@ struct Parts {
   ShimDirectory* sandboxes;  // of sandboxes
   MountStore* mounts;
   Streams* streams;
+  RegistrySettings registries;
 };
 
 inline constexpr const char* kDefaultSnapshotter = "overlayfs";

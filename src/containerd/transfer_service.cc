@@ -4,6 +4,7 @@
 //
 //   ImageImportStream -> ImageStore         import an archive
 //   OCIRegistry       -> ImageStore         pull
+//   ImageStore        -> OCIRegistry        push
 //   ImageStore        -> ImageExportStream  export
 //   ImageStore        -> ImageStore         tag
 #include <algorithm>
@@ -14,7 +15,7 @@
 #include "containerd/rpc.h"
 #include "containerd/services/transfer/v1/transfer.grpc.pb.h"
 #include "containerd/streams.h"
-#include "containerd/transfer_pull.h"
+#include "containerd/transfer_registry.h"
 #include "containerd/types/transfer/imagestore.pb.h"
 #include "containerd/types/transfer/importexport.pb.h"
 #include "containerd/types/transfer/progress.pb.h"
@@ -45,7 +46,8 @@ class TransferCall {
                             .records = records.get(),
                             .ns = caller.ns,
                             .stop = stop_,
-                            .progress = [this](const images::Progress& step) { Report(step); }};
+                            .progress = [this](const images::Progress& step) { Report(step); },
+                            .max_layer_bytes = parts_->registries.max_layer_bytes};
     return Dispatch(lease.caller(), library);
   }
 
@@ -61,10 +63,12 @@ class TransferCall {
       return Import(caller, library, import, to);
     }
     if (into_store && UnpackAny(request_.source(), &registry)) {
-      return PullImage(parts_, caller, library, registry, to,
-                       [&](const oci::Descriptor& target) { return Unpack(library, target, to); });
+      return PullImage(parts_, caller, library, registry, to);
     }
     if (UnpackAny(request_.source(), &from)) {
+      if (UnpackAny(request_.destination(), &registry)) {
+        return PushImage(parts_, caller, library, from, registry);
+      }
       if (into_store) return Tag(library, from, to);
       if (UnpackAny(request_.destination(), &export_stream)) {
         return Export(caller, library, from, export_stream);

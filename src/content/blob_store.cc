@@ -16,6 +16,7 @@ namespace gantry::content {
 namespace {
 
 constexpr size_t kMaxRefBytes = 4096;
+constexpr std::chrono::minutes kPutLimit{1};
 constexpr size_t kHashChunk = size_t{1} << 20;
 
 WallTime TimeOf(const timespec& time) {
@@ -147,6 +148,10 @@ Result<BlobInfo> BlobWriter::Commit(uint64_t size, const formats::Digest& expect
   BlobInfo info{digest, status_.offset, WallClock::now()};
   Discard();
   return info;
+}
+
+Result<UniqueFd> BlobWriter::OpenData() const {
+  return OpenFile(fmt::format("/proc/self/fd/{}", data_.get()), O_RDONLY);
 }
 
 void BlobWriter::Discard() {
@@ -331,14 +336,37 @@ Result<> BlobStore::Abort(const std::string& ns, const std::string& ref) {
 void BlobStore::Release(const std::string& key) {
   MutexLock lock(mutex_);
   open_writers_.erase(key);
+  released_.NotifyAll();
+}
+
+bool BlobStore::WaitForWriter(const std::string& ns, const std::string& ref,
+                              std::chrono::milliseconds limit) {
+  std::string directory = IngestDirectory(ns, ref);
+  std::string key = directory.substr(directory.rfind('/') + 1);
+  auto until = SteadyClock::now() + limit;
+  MutexLock lock(mutex_);
+  while (open_writers_.contains(key)) {
+    auto left = until - SteadyClock::now();
+    if (left <= left.zero()) return false;
+    released_.WaitFor(mutex_, left);
+  }
+  return true;
 }
 
 Result<BlobInfo> PutBlob(BlobStore& store, const std::string& ns, std::string_view data) {
   formats::Digest digest = formats::Digest::Of(data);
-  auto existing = store.Stat(digest);
-  if (existing.ok()) return existing;
-  auto writer =
-      TRY(store.OpenWriter({.ns = ns, .ref = "put-" + digest.text(), .expected = digest}));
+  const std::string ref = "put-" + digest.text();
+  auto open = [&]() -> Result<std::unique_ptr<BlobWriter>> {
+    for (;;) {
+      if (store.Stat(digest).ok()) return std::unique_ptr<BlobWriter>();
+      auto writer = store.OpenWriter({.ns = ns, .ref = ref, .expected = digest});
+      // Somebody puts the same at this moment.
+      bool busy = !writer.ok() && writer.error().kind() == ErrorKind::kUnavailable;
+      if (!busy || !store.WaitForWriter(ns, ref, kPutLimit)) return writer;
+    }
+  };
+  auto writer = TRY(open());
+  if (writer == nullptr) return store.Stat(digest);
   TRY(writer->Truncate(0));
   TRY(writer->Write(data));
   auto info = writer->Commit(data.size(), digest);

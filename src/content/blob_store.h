@@ -11,6 +11,7 @@
 // no record names is garbage. Any thread; one writer for each namespace and ref.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <set>
@@ -66,6 +67,8 @@ class BlobWriter {
   // the blob is there already: the write is removed. The writer is used up by success and by
   // kAlreadyExists.
   Result<BlobInfo> Commit(uint64_t size, const formats::Digest& expected);
+  // What is written, open for reading from its beginning; it stays readable after Commit().
+  Result<UniqueFd> OpenData() const;
   // Removes what was written. The writer is used up.
   void Discard();
 
@@ -105,6 +108,9 @@ class BlobStore {
   // Opens the write of this namespace and ref, where it was left if there was one. kUnavailable
   // when another writer has it.
   Result<std::unique_ptr<BlobWriter>> OpenWriter(const WriterOptions& options);
+  // Until nobody has this write open; false when that takes longer.
+  bool WaitForWriter(const std::string& ns, const std::string& ref,
+                     std::chrono::milliseconds limit);
   Result<IngestStatus> Status(const std::string& ns, const std::string& ref) const;
   // Every write of a namespace; of all when `ns` is empty.
   Result<std::vector<IngestStatus>> Ingests(const std::string& ns) const;
@@ -123,6 +129,7 @@ class BlobStore {
 
   const std::string root_;
   Mutex mutex_;
+  CondVar released_;
   std::set<std::string> open_writers_ GUARDED_BY(mutex_);
 };
 

@@ -268,8 +268,18 @@ Result<std::string> TarReader::ReadSmall(uint64_t size, std::string_view what) {
 Result<bool> TarReader::NextEntry(TarEntry* entry) {
   if (ended_) return false;
   TRY(Skip(data_left_));
-  TRY(Skip(padding_));
-  data_left_ = padding_ = 0;
+  data_left_ = 0;
+  // umoci 0.4 writes layers that end with the contents of their last file; Go's reader takes them.
+  while (padding_ > 0) {
+    std::string_view chunk = TRY(Chunk());
+    if (chunk.empty()) {
+      ended_ = true;
+      return false;
+    }
+    size_t take = std::min<size_t>(chunk.size(), padding_);
+    chunk_.remove_prefix(take);
+    padding_ -= take;
+  }
   std::map<std::string, std::string> pax = global_;
   std::string long_name;
   std::string long_link;

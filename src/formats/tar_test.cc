@@ -85,7 +85,7 @@ TEST(Tar, ReadsWhatItWrites) {
 
 TEST(Tar, RefusesDamage) {
   std::string archive = WriteArchive(Samples());
-  EXPECT_FALSE(ReadArchive(archive.substr(0, 700)).ok());
+  EXPECT_FALSE(ReadArchive(archive.substr(0, 514)).ok());
   EXPECT_FALSE(ReadArchive(archive.substr(0, 100)).ok());
   std::string wrong = archive;
   wrong[1024 + 3] ^= 1;
@@ -183,6 +183,25 @@ TEST_F(GnuTar, ExtractsWhatWeWrite) {
     EXPECT_EQ(*ReadFile(path), one.data) << one.entry.name;
   }
   EXPECT_EQ(fs::read_symlink(top_ + "/out/l").string().size(), 200u);
+}
+
+TEST(TarReader, LastFileWithoutItsPadding) {
+  StringSink sink;
+  TarWriter writer(sink);
+  ASSERT_TRUE(writer.WriteFile({.name = "f", .mode = 0644}, "ten bytes.").ok());
+  std::string text = sink.text.substr(0, 512 + 10);
+  StringSource source(text);
+  TarReader reader(source);
+  TarEntry entry;
+  ASSERT_TRUE(*reader.NextEntry(&entry));
+  EXPECT_EQ(*reader.ReadData(100), "ten bytes.");
+  auto more = reader.NextEntry(&entry);
+  ASSERT_TRUE(more.ok()) << more.error().message();
+  EXPECT_FALSE(*more);
+  StringSource cut(std::string_view(text).substr(0, 512 + 9));
+  TarReader reads_cut(cut);
+  ASSERT_TRUE(*reads_cut.NextEntry(&entry));
+  EXPECT_FALSE(reads_cut.ReadData(100).ok()) << "contents must be whole";
 }
 
 }  // namespace

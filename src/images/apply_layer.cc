@@ -19,6 +19,7 @@
 #include "formats/tar.h"
 #include "images/layer_directory.h"
 #include "images/read_ahead.h"
+#include "kernel/mounts.h"
 #include "kernel/paths.h"
 
 namespace gantry::images {
@@ -39,6 +40,24 @@ timespec TimeOf(const TarEntry& entry) {
   if (entry.mtime_seconds < 0) return {0, 0};
   return {entry.mtime_seconds, static_cast<long>(entry.mtime_nanos)};
 }
+
+// Ends what would fill the disk: a few MiB of compressed zeros can be any number of GiB.
+class BoundedSource : public ByteSource {
+ public:
+  BoundedSource(ByteSource& source, uint64_t limit) : source_(source), limit_(limit) {}
+  Result<std::string_view> Next() override {
+    std::string_view data = TRY(source_.Next());
+    size_ += data.size();
+    if (size_ <= limit_) return data;
+    return MakeError(ErrorKind::kResourceExhausted, "the layer has more than {} bytes uncompressed",
+                     limit_);
+  }
+
+ private:
+  ByteSource& source_;
+  const uint64_t limit_;
+  uint64_t size_ = 0;
+};
 
 class LayerApplier {
  public:
@@ -310,10 +329,22 @@ Result<ApplyTarget> TargetOfMounts(const std::vector<snapshots::Mount>& mounts) 
   return target;
 }
 
-Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer,
-                                const StopToken& stop) {
+Result<AppliedLayer> ApplyToMounts(const std::vector<snapshots::Mount>& mounts, ByteSource& layer,
+                                   const StopToken& stop, uint64_t max_bytes) {
+  bool foreign = mounts.size() == 1 && mounts[0].type != "bind" && mounts[0].type != "overlay";
+  if (!foreign) return ApplyLayer(TRY(TargetOfMounts(mounts)), layer, stop, max_bytes);
+  const snapshots::Mount& mount = mounts[0];
+  UniqueFd root = TRY(kernel::MountDetached(mount.type, mount.source, mount.options));
+  ApplyTarget target;
+  target.directory = fmt::format("/proc/self/fd/{}", root.get());
+  return ApplyLayer(target, layer, stop, max_bytes);
+}
+
+Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer, const StopToken& stop,
+                                uint64_t max_bytes) {
   auto plain = TRY(formats::compression::Decompress(layer));
-  formats::HashingSource hashed(*plain);
+  BoundedSource bounded(*plain, max_bytes);
+  formats::HashingSource hashed(bounded);
   ReadAhead ahead(hashed);
   formats::TarReader tar(ahead);
   LayerApplier applier(TRY(LayerDirectory::Open(target.directory, target.lowers)),

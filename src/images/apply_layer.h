@@ -44,8 +44,16 @@ struct AppliedLayer {
   uint64_t size = 0;        // of the uncompressed tar
 };
 
-// `layer` may be compressed with gzip or zstd.
-Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer,
-                                const StopToken& stop);
+// The largest layers that people make have some 10 GiB; a bomb has no bound.
+constexpr uint64_t kMaxLayerBytes = uint64_t{128} << 30;
+
+// `layer` may be compressed with gzip or zstd. kResourceExhausted: it has more than `max_bytes`
+// uncompressed.
+Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer, const StopToken& stop,
+                                uint64_t max_bytes = kMaxLayerBytes);
+// The same into what the mounts of an active snapshot show; kinds of mounts that are no directory
+// of this machine are mounted for it, where nobody sees it.
+Result<AppliedLayer> ApplyToMounts(const std::vector<snapshots::Mount>& mounts, ByteSource& layer,
+                                   const StopToken& stop, uint64_t max_bytes = kMaxLayerBytes);
 
 }  // namespace gantry::images

@@ -158,14 +158,13 @@ class Importer {
             {"importing", expected.empty() ? name : expected.text(), reported, size, {}});
       }
     }
-    Digest digest = writer.Current();
-    auto committed = writer.Commit(size, expected);
-    if (!committed.ok() && committed.error().kind() != ErrorKind::kAlreadyExists) {
-      return std::move(committed).error();
-    }
-    if (!expected.empty()) digest = expected;
+    Digest digest = expected.empty() ? writer.Current() : expected;
     // Recorded at once: a blob that no record names is garbage.
-    TRY(library_.records->PutBlob({digest, size, {}}));
+    auto commit = [&]() -> Result<> {
+      TRY(writer.Commit(size, expected));
+      return {};
+    };
+    TRY(library_.records->CommitBlob(commit, {digest, size, {}}));
     return Stored{digest, size, first};
   }
 
@@ -377,11 +376,15 @@ class Importer {
       TRY(RecordBlob(manifest.layers.back(), labels));
     }
     std::string document = oci::ToJson(manifest).Dump();
-    content::BlobInfo info = TRY(content::PutBlob(*library_.blobs, library_.ns, document));
     oci::Descriptor target{.media_type = manifest.media_type,
-                           .digest = info.digest,
-                           .size = static_cast<int64_t>(info.size)};
-    TRY(RecordBlob(target, ReferenceLabels(manifest)));
+                           .digest = Digest::Of(document),
+                           .size = static_cast<int64_t>(document.size())};
+    auto put = [&]() -> Result<> {
+      TRY(content::PutBlob(*library_.blobs, library_.ns, document));
+      return {};
+    };
+    TRY(library_.records->CommitBlob(put,
+                                     {target.digest, document.size(), ReferenceLabels(manifest)}));
     return target;
   }
 

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/stop_token.h"
 #include "content/blob_store.h"
+#include "images/apply_layer.h"
 #include "oci/image_spec.h"
 
 namespace gantry::images {
@@ -46,6 +47,13 @@ class ImageRecords {
   // Makes the record of a blob that is on disk, or adds these labels to the one that is there. An
   // empty value removes a label. kNotFound: the blob is not on disk (any more).
   virtual Result<> PutBlob(const BlobRecord& blob) = 0;
+  // Runs `commit`, which brings the blob to the disk, and records it, with no collection between
+  // the two. kAlreadyExists of `commit` is success.
+  virtual Result<> CommitBlob(const std::function<Result<>()>& commit, const BlobRecord& blob) {
+    auto committed = commit();
+    if (!committed.ok() && committed.error().kind() != ErrorKind::kAlreadyExists) return committed;
+    return PutBlob(blob);
+  }
   virtual Result<std::optional<ImageRecord>> FindImage(const std::string& name) = 0;
   // Makes the image or replaces its target and labels; times are set here.
   virtual Result<> PutImage(const ImageRecord& image) = 0;
@@ -72,6 +80,8 @@ struct Library {
   std::string ns;
   StopToken stop;
   ProgressCallback progress;  // may be empty
+  // A layer that takes more than this uncompressed is refused.
+  uint64_t max_layer_bytes = kMaxLayerBytes;
 
   void Report(Progress step) const {
     if (progress) progress(step);

@@ -172,7 +172,7 @@ class PullTest : public testing::Test {
   }
   Result<ImageRecord> PullIt(const std::string& path) {
     std::string reference = host_ + "/" + path;
-    return Pull(library_, *client_, reference, reference, {.platform = oci::HostPlatform()});
+    return Pull(library_, *client_, reference, reference, {.platforms = {oci::HostPlatform()}});
   }
   int Events(const std::string& event) {
     MutexLock lock(mutex_);

@@ -20,10 +20,11 @@ struct Layer {
 };
 
 // Extracts one layer into a snapshot of its own and commits it under its chain id.
-Result<> UnpackLayer(const Library& library, snapshots::Snapshotter& snapshotter,
-                     const Layer& layer) {
+Result<> ExtractLayer(const Library& library, snapshots::Snapshotter& snapshotter,
+                      const Layer& layer, LayerSupply& supply) {
   const std::string key = fmt::format("extract-{} {}", RandomHex(8), layer.chain_id);
   const snapshots::Labels labels = {{std::string(kSnapshotRef), layer.chain_id}};
+  auto blob = TRY(supply.Open(layer.descriptor.digest));
   TRY(library.records->KeepSnapshot(snapshotter.name(), key));
   auto mounts = TRY(snapshotter.Prepare(library.ns, key, layer.parent, labels));
   Undo undo;
@@ -31,9 +32,9 @@ Result<> UnpackLayer(const Library& library, snapshots::Snapshotter& snapshotter
     auto removed = snapshotter.Remove(library.ns, key);
     if (!removed.ok()) log::Warning("{}", removed.error().message());
   });
-  ApplyTarget target = TRY(TargetOfMounts(mounts));
-  FdSource blob(TRY(library.blobs->OpenBlob(layer.descriptor.digest)));
-  AppliedLayer applied = TRY(ApplyLayer(target, blob, library.stop));
+  AppliedLayer applied = TRY(ApplyToMounts(mounts, *blob, library.stop, library.max_layer_bytes));
+  // What was extracted may have been read before its digest was known.
+  TRY(supply.Await(layer.descriptor.digest));
   if (applied.diff_id != layer.diff_id) {
     return MakeError(ErrorKind::kDataLoss,
                      "its uncompressed digest is {}, the image's configuration says {}",
@@ -45,6 +46,17 @@ Result<> UnpackLayer(const Library& library, snapshots::Snapshotter& snapshotter
   TRY(std::move(committed));
   undo.Commit();
   return {};
+}
+
+Result<> UnpackLayer(const Library& library, snapshots::Snapshotter& snapshotter,
+                     const Layer& layer, LayerSupply& supply) {
+  auto extracted = ExtractLayer(library, snapshotter, layer, supply);
+  if (extracted.ok()) return {};
+  // What is wrong with the layer's bytes explains what its extraction stumbled over.
+  TRY(supply.Await(layer.descriptor.digest));
+  if (extracted.error().kind() != ErrorKind::kAborted) return extracted;
+  // The download began anew under the extraction; by now it is whole.
+  return ExtractLayer(library, snapshotter, layer, supply);
 }
 
 // How many layers from the base on are there already.
@@ -62,6 +74,13 @@ Result<size_t> CountUnpacked(const Library& library, snapshots::Snapshotter& sna
 
 Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshotter,
                         const oci::Descriptor& target, const oci::Platform& wanted) {
+  LayerSupply supply(library.blobs);
+  return Unpack(library, snapshotter, target, wanted, supply);
+}
+
+Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshotter,
+                        const oci::Descriptor& target, const oci::Platform& wanted,
+                        LayerSupply& supply) {
   ResolvedManifest resolved = TRY(ResolveManifest(*library.blobs, target, wanted));
   const oci::Manifest& manifest = resolved.manifest;
   std::string text = TRY(library.blobs->ReadBlob(manifest.config.digest, oci::kMaxDocumentBytes));
@@ -91,7 +110,7 @@ Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshot
     const std::string& digest = layer.descriptor.digest.text();
     auto size = static_cast<uint64_t>(layer.descriptor.size);
     library.Report({"extracting", digest, 0, size, layer.descriptor});
-    TRY_WITH(UnpackLayer(library, snapshotter, layer), "unpacking layer {}", digest);
+    TRY_WITH(UnpackLayer(library, snapshotter, layer, supply), "unpacking layer {}", digest);
     TRY(library.records->PutBlob(
         {layer.descriptor.digest, size, {{std::string(kUncompressed), layer.diff_id.text()}}}));
     library.Report({"extracted", digest, size, size, layer.descriptor});

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "images/layer_feed.h"
 #include "images/library.h"
 #include "snapshots/snapshotter.h"
 
@@ -23,5 +24,9 @@ struct Unpacked {
 // the image's configuration.
 Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshotter,
                         const oci::Descriptor& target, const oci::Platform& wanted);
+// The same with layers that may still be on their way. Manifest and configuration are there.
+Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshotter,
+                        const oci::Descriptor& target, const oci::Platform& wanted,
+                        LayerSupply& supply);
 
 }  // namespace gantry::images

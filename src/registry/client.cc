@@ -2,68 +2,17 @@
 #include "registry/client.h"
 
 #include <algorithm>
-#include <chrono>
+#include <optional>
+#include <set>
 
-#include "base/clock.h"
+#include "base/mutex.h"
 #include "formats/json.h"
-#include "registry/challenge.h"
-#include "registry/http_transfer.h"
 
 namespace gantry::registry {
 namespace {
 
 using formats::Digest;
 using formats::Json;
-
-constexpr std::string_view kDefaultDomain = "docker.io";
-constexpr std::string_view kDefaultHost = "registry-1.docker.io";
-constexpr std::chrono::seconds kTokenLife{60};  // when the server does not say
-
-// Hosts that plain HTTP is tried for, as docker does.
-bool IsLocalHost(std::string_view host) {
-  if (host.rfind("[::1]", 0) == 0) return true;
-  std::string_view name = host.substr(0, host.rfind(':'));
-  return name == "localhost" ||
-         (name.rfind("127.", 0) == 0 && std::count(name.begin(), name.end(), '.') == 3);
-}
-
-ErrorKind KindOfStatus(int status) {
-  switch (status) {
-    case 401:
-      return ErrorKind::kUnauthenticated;
-    case 403:
-      return ErrorKind::kPermissionDenied;
-    case 404:
-      return ErrorKind::kNotFound;
-    case 416:
-      return ErrorKind::kOutOfRange;
-    case 429:
-      return ErrorKind::kResourceExhausted;
-    default:
-      return status >= 500 ? ErrorKind::kUnavailable : ErrorKind::kUnknown;
-  }
-}
-
-// "manifest unknown: the tag is not there", from the registry's own words when it has some
-// (distribution-spec, "Error Codes").
-Error ErrorOfAnswer(const HttpAnswer& answer) {
-  ErrorKind kind = KindOfStatus(answer.status);
-  auto json = Json::Parse(answer.body);
-  if (json.ok()) {
-    const Json& first = (*json)["errors"].at(0);
-    std::string message = first["message"].AsString();
-    if (message.empty()) message = first["code"].AsString();
-    if (message.empty()) message = (*json)["details"].AsString();
-    if (!message.empty()) {
-      return MakeError(kind, "{} (status {} of the registry)", message.substr(0, 1000),
-                       answer.status);
-    }
-  }
-  std::string_view hint = answer.status == 401   ? ": authentication required"
-                          : answer.status == 404 ? ": not found"
-                                                 : "";
-  return MakeError(kind, "the registry answered with status {}{}", answer.status, hint);
-}
 
 std::string AcceptHeader() {
   return fmt::format("Accept: {}, {}, {}, {}, */*", oci::kOciManifest, oci::kOciIndex,
@@ -76,32 +25,182 @@ std::string MediaTypeOf(const HttpAnswer& answer) {
   return type;
 }
 
+// The rest of an upload's address: absolute, or below the host that named it.
+Result<std::string> AbsoluteLocation(const std::string& base, const std::string& location) {
+  if (location.empty()) return InvalidArgument("the registry names no place for the upload");
+  if (location.starts_with("http://") || location.starts_with("https://")) {
+    if (base.starts_with("https://") && location.starts_with("http://")) {
+      return FailedPrecondition("the registry wants the upload at '{}', without TLS", location);
+    }
+    return location;
+  }
+  size_t path = base.find('/', base.find("://") + 3);
+  std::string authority = base.substr(0, path);
+  return location.starts_with('/') ? authority + location : base + "/" + location;
+}
+
 class CurlClient : public Client {
  public:
-  explicit CurlClient(ClientOptions options) : options_(std::move(options)) {}
+  explicit CurlClient(ClientOptions options)
+      : options_(std::move(options)),
+        authorizer_(&http_, [this](const RegistryHost& host, HttpRequest* request) {
+          Prepare(host, request);
+        }) {}
 
   Result<oci::Descriptor> Resolve(const std::string& host, const std::string& repository,
                                   const std::string& reference, const StopToken& stop) override {
-    HttpAnswer answer = TRY(Ask(
-        host, repository,
-        {.method = "HEAD", .url = ManifestPath(repository, reference), .headers = {AcceptHeader()}},
-        stop));
-    auto digest = Digest::Parse(answer.Header("docker-content-digest"));
-    std::string length = answer.Header("content-length");
-    if (!digest.ok() || length.empty()) {
-      return TRY(GetManifest(host, repository, reference, stop)).descriptor;
-    }
-    oci::Descriptor descriptor{.media_type = MediaTypeOf(answer), .digest = *digest};
-    descriptor.size = std::strtoll(length.c_str(), nullptr, 10);
-    return descriptor;
+    return OnHosts(
+        host, Need::kResolve, stop, [&](const RegistryHost& where) -> Result<oci::Descriptor> {
+          HttpRequest request{.method = "HEAD",
+                              .url = ManifestPath(repository, reference),
+                              .headers = {AcceptHeader()}};
+          HttpAnswer answer = TRY(Ask(where, host, PullScope(repository), request, stop));
+          auto digest = Digest::Parse(answer.Header("docker-content-digest"));
+          std::string length = answer.Header("content-length");
+          if (!digest.ok() || length.empty()) {
+            return TRY(GetManifestOf(where, host, repository, reference, stop)).descriptor;
+          }
+          oci::Descriptor descriptor{.media_type = MediaTypeOf(answer), .digest = *digest};
+          descriptor.size = std::strtoll(length.c_str(), nullptr, 10);
+          return descriptor;
+        });
   }
 
   Result<ManifestDocument> GetManifest(const std::string& host, const std::string& repository,
                                        const std::string& reference,
                                        const StopToken& stop) override {
-    HttpAnswer answer =
-        TRY(Ask(host, repository,
-                {.url = ManifestPath(repository, reference), .headers = {AcceptHeader()}}, stop));
+    Need need = Digest::Parse(reference).ok() ? Need::kPull : Need::kResolve;
+    return OnHosts(host, need, stop, [&](const RegistryHost& where) {
+      return GetManifestOf(where, host, repository, reference, stop);
+    });
+  }
+
+  Result<> GetBlob(const std::string& host, const std::string& repository, const Digest& digest,
+                   uint64_t offset, const BlobSink& sink, const StopToken& stop) override {
+    bool touched = false;
+    return OnHosts(host, Need::kPull, stop, [&](const RegistryHost& where) -> Result<> {
+      // Another host would have to go on where this one broke off: the next call does that.
+      if (touched) return Unavailable("the mirror broke off");
+      HttpRequest request{.url = BlobPath(repository, digest)};
+      if (offset > 0) request.headers.push_back(fmt::format("Range: bytes={}-", offset));
+      bool restarted = offset == 0;
+      request.write = [&](int status, std::string_view data) -> Result<> {
+        touched = true;
+        if (status != 206 && !restarted) {
+          TRY(sink.restart());
+          restarted = true;
+        }
+        return sink.write(data);
+      };
+      TRY(Ask(where, host, PullScope(repository), std::move(request), stop));
+      return {};
+    });
+  }
+
+  Result<std::string> GetBlobRange(const std::string& host, const std::string& repository,
+                                   const Digest& digest, uint64_t offset, uint64_t size,
+                                   const StopToken& stop) override {
+    return OnHosts(host, Need::kPull, stop, [&](const RegistryHost& where) -> Result<std::string> {
+      HttpRequest request{.url = BlobPath(repository, digest)};
+      request.headers.push_back(fmt::format("Range: bytes={}-{}", offset, offset + size - 1));
+      std::string part;
+      part.reserve(size);
+      request.write = [&](int status, std::string_view data) -> Result<> {
+        if (status != 206) return MakeError(ErrorKind::kOutOfRange, "the registry sends no parts");
+        if (data.size() > size - part.size()) {
+          return InvalidArgument("the registry sends more than the {} bytes asked for", size);
+        }
+        part.append(data);
+        return {};
+      };
+      TRY(Ask(where, host, PullScope(repository), std::move(request), stop));
+      if (part.size() != size)
+        return Unavailable("the registry sent {} of {} bytes", part.size(), size);
+      return part;
+    });
+  }
+
+  Result<Pushed> PushBlob(const std::string& host, const std::string& repository,
+                          const BlobUpload& blob, const StopToken& stop) override {
+    return OnHosts(host, Need::kPush, stop, [&](const RegistryHost& where) {
+      return PushBlobTo(where, host, repository, blob, stop);
+    });
+  }
+
+  Result<Pushed> PushManifest(const std::string& host, const std::string& repository,
+                              const std::string& reference, const ManifestDocument& document,
+                              const StopToken& stop) override {
+    return OnHosts(host, Need::kPush, stop, [&](const RegistryHost& where) {
+      return PushManifestTo(where, host, repository, reference, document, stop);
+    });
+  }
+
+  Result<std::string> CheckCredentials(const std::string& host, const Credentials& credentials,
+                                       const StopToken& stop) override {
+    const RegistryHost where = TRY(FindHosts(options_.hosts, host)).back();
+    HttpRequest request{.url = "/"};
+    HttpAnswer answer = TRY(Send(where, host, request, stop));
+    if (answer.status == 200) return std::string();
+    if (answer.status != 401) return ErrorOfAnswer(answer);
+    Grant grant = TRY(authorizer_.Ask(where, answer, credentials, {}, stop));
+    request.headers.push_back("Authorization: " + grant.header);
+    answer = TRY(Send(where, host, request, stop));
+    if (answer.status != 200) return ErrorOfAnswer(answer);
+    return grant.refresh_token;
+  }
+
+ private:
+  enum class Need { kPull, kResolve, kPush };
+  using Scopes = std::vector<std::string>;
+
+  // Below the host's base.
+  static std::string ManifestPath(const std::string& repository, const std::string& reference) {
+    return fmt::format("/{}/manifests/{}", repository, reference);
+  }
+  static std::string BlobPath(const std::string& repository, const Digest& digest) {
+    return fmt::format("/{}/blobs/{}", repository, digest.text());
+  }
+  static Scopes PullScope(const std::string& repository) {
+    return {fmt::format("repository:{}:pull", repository)};
+  }
+  static Scopes PushScope(const std::string& repository) {
+    return {fmt::format("repository:{}:pull,push", repository)};
+  }
+
+  // Runs `attempt` on one host after the other; the last error when none of them can do it.
+  template <typename F>
+  auto OnHosts(const std::string& host, Need need, const StopToken& stop, F&& attempt)
+      -> decltype(attempt(std::declval<const RegistryHost&>())) {
+    std::vector<RegistryHost> hosts = TRY(FindHosts(options_.hosts, host));
+    std::erase_if(hosts, [&](const RegistryHost& one) {
+      return !(need == Need::kPull ? one.pull : need == Need::kPush ? one.push : one.resolve);
+    });
+    if (hosts.empty()) {
+      return FailedPrecondition("no host is configured for '{}' that may be used for this", host);
+    }
+    for (size_t i = 0;; ++i) {
+      bool last = i + 1 == hosts.size();
+      if (!last && IsDown(hosts[i])) continue;
+      auto result = attempt(hosts[i]);
+      if (result.ok() || last || stop.stop_requested()) return result;
+      // What is merely not there may be there another time.
+      if (result.error().kind() != ErrorKind::kNotFound) SetDown(hosts[i]);
+    }
+  }
+  bool IsDown(const RegistryHost& host) {
+    MutexLock lock(mutex_);
+    return down_.contains(host.base);
+  }
+  void SetDown(const RegistryHost& host) {
+    MutexLock lock(mutex_);
+    down_.insert(host.base);
+  }
+
+  Result<ManifestDocument> GetManifestOf(const RegistryHost& where, const std::string& host,
+                                         const std::string& repository,
+                                         const std::string& reference, const StopToken& stop) {
+    HttpRequest request{.url = ManifestPath(repository, reference), .headers = {AcceptHeader()}};
+    HttpAnswer answer = TRY(Ask(where, host, PullScope(repository), std::move(request), stop));
     auto wanted = Digest::Parse(reference);
     auto announced = Digest::Parse(answer.Header("docker-content-digest"));
     Digest digest = Digest::Of(answer.body, wanted.ok()      ? wanted->algorithm()
@@ -124,44 +223,75 @@ class CurlClient : public Client {
     return document;
   }
 
-  Result<> GetBlob(const std::string& host, const std::string& repository, const Digest& digest,
-                   uint64_t offset, const BlobSink& sink, const StopToken& stop) override {
-    HttpRequest request{.url = fmt::format("/v2/{}/blobs/{}", repository, digest.text())};
-    if (offset > 0) request.headers.push_back(fmt::format("Range: bytes={}-", offset));
-    bool restarted = offset == 0;
-    request.write = [&](int status, std::string_view data) -> Result<> {
-      if (status != 206 && !restarted) {
-        TRY(sink.restart());
-        restarted = true;
-      }
-      return sink.write(data);
-    };
-    TRY(Ask(host, repository, std::move(request), stop));
-    return {};
+  // HEAD, then POST (which may mount it from another repository), then PUT of the whole
+  // (distribution-spec, "Pushing blobs").
+  Result<Pushed> PushBlobTo(const RegistryHost& where, const std::string& host,
+                            const std::string& repository, const BlobUpload& blob,
+                            const StopToken& stop) {
+    Scopes scopes = PushScope(repository);
+    HttpRequest head{.method = "HEAD", .url = BlobPath(repository, blob.digest)};
+    auto exists = Ask(where, host, scopes, std::move(head), stop);
+    if (exists.ok()) return Pushed::kExists;
+    if (exists.error().kind() != ErrorKind::kNotFound) return std::move(exists).error();
+
+    std::string start = fmt::format("/{}/blobs/uploads/", repository);
+    std::optional<HttpAnswer> session;
+    if (!blob.mount_from.empty()) {
+      Scopes wider = scopes;
+      wider.push_back(PullScope(blob.mount_from.front()).front());
+      std::string query = fmt::format("?mount={}&from={}", UrlEncode(blob.digest.text()),
+                                      UrlEncode(blob.mount_from.front()));
+      auto mounted = Ask(where, host, wider, {.method = "POST", .url = start + query}, stop);
+      if (mounted.ok() && mounted->status == 201) return Pushed::kMounted;
+      // A registry that does not let us mount may still take the bytes.
+      if (mounted.ok() && mounted->status == 202) session = *std::move(mounted);
+    }
+    if (!session) {
+      session = TRY(Ask(where, host, scopes, {.method = "POST", .url = start}, stop));
+    }
+    std::string address = TRY(AbsoluteLocation(BaseOf(where), session->Header("location")));
+    address += address.find('?') == std::string::npos ? '?' : '&';
+    address += "digest=" + UrlEncode(blob.digest.text());
+    HttpRequest put{.method = "PUT",
+                    .url = std::move(address),
+                    .headers = {"Content-Type: application/octet-stream"},
+                    .upload = &blob.body};
+    HttpAnswer answer = TRY(Ask(where, host, scopes, std::move(put), stop));
+    auto stored = Digest::Parse(answer.Header("docker-content-digest"));
+    if (stored.ok() && *stored != blob.digest) {
+      return MakeError(ErrorKind::kDataLoss, "the registry stored it as {}", stored->text());
+    }
+    return Pushed::kUploaded;
   }
 
-  Result<std::string> CheckCredentials(const std::string& host, const Credentials& credentials,
-                                       const StopToken& stop) override {
-    HttpRequest request{.url = "/v2/"};
-    HttpAnswer answer = TRY(Send(host, request, stop));
-    if (answer.status == 200) return std::string();
-    if (answer.status != 401) return ErrorOfAnswer(answer);
-    Grant grant = TRY(Authorize(host, answer, credentials, "", stop));
-    request.headers.push_back("Authorization: " + grant.header);
-    answer = TRY(Send(host, request, stop));
-    if (answer.status != 200) return ErrorOfAnswer(answer);
-    return grant.refresh_token;
-  }
-
- private:
-  struct Grant {
-    std::string header;  // value of Authorization
-    std::string refresh_token;
-    SteadyClock::time_point expires;
-  };
-
-  static std::string ManifestPath(const std::string& repository, const std::string& reference) {
-    return fmt::format("/v2/{}/manifests/{}", repository, reference);
+  Result<Pushed> PushManifestTo(const RegistryHost& where, const std::string& host,
+                                const std::string& repository, const std::string& reference,
+                                const ManifestDocument& document, const StopToken& stop) {
+    Scopes scopes = PushScope(repository);
+    const oci::Descriptor& descriptor = document.descriptor;
+    HttpRequest head{
+        .method = "HEAD", .url = ManifestPath(repository, reference), .headers = {AcceptHeader()}};
+    auto exists = Ask(where, host, scopes, std::move(head), stop);
+    if (exists.ok() && exists->Header("docker-content-digest") == descriptor.digest.text()) {
+      return Pushed::kExists;
+    }
+    if (!exists.ok() && exists.error().kind() != ErrorKind::kNotFound) {
+      return std::move(exists).error();
+    }
+    HttpUpload body{.size = document.text.size(),
+                    .read = [&](uint64_t offset, char* buffer, size_t size) -> Result<size_t> {
+                      return document.text.copy(buffer, size, offset);
+                    }};
+    HttpRequest put{.method = "PUT",
+                    .url = ManifestPath(repository, reference),
+                    .headers = {"Content-Type: " + descriptor.media_type},
+                    .upload = &body};
+    HttpAnswer answer = TRY(Ask(where, host, scopes, std::move(put), stop));
+    auto stored = Digest::Parse(answer.Header("docker-content-digest"));
+    if (stored.ok() && *stored != descriptor.digest) {
+      return MakeError(ErrorKind::kDataLoss, "the registry stored it as {}", stored->text());
+    }
+    return Pushed::kUploaded;
   }
 
   // Some registries say text/plain or nothing: then the document's own word counts.
@@ -183,154 +313,95 @@ class CurlClient : public Client {
     return InvalidArgument("the registry sent '{}', which is no manifest", type);
   }
 
-  // Asks with what authorisation there is, and once more after a challenge. `request.url` is a
-  // path.
-  Result<HttpAnswer> Ask(const std::string& host, const std::string& repository,
+  // Asks with what authorisation there is, and once more after a challenge. `request.url` is
+  // absolute, or below the host's base.
+  Result<HttpAnswer> Ask(const RegistryHost& where, const std::string& host, const Scopes& scopes,
                          HttpRequest request, const StopToken& stop) {
-    std::string scope = fmt::format("repository:{}:pull", repository);
     const size_t plain_headers = request.headers.size();
-    if (auto header = CachedGrant(host, scope)) {
+    // What is signed for another server must not see our credentials.
+    bool foreign = request.url.starts_with("http") && !SameAuthority(request.url, where);
+    if (auto header = authorizer_.Cached(where, scopes); header && !foreign) {
       request.headers.push_back("Authorization: " + *header);
     }
-    HttpAnswer answer = TRY(Send(host, request, stop));
-    if (answer.status == 401) {
+    HttpAnswer answer = TRY(Send(where, host, request, stop));
+    if (answer.status == 401 && !foreign) {
       Credentials credentials;
-      if (options_.credentials) credentials = TRY(options_.credentials(host));
-      Grant grant = TRY(Authorize(host, answer, credentials, scope, stop));
+      if (options_.credentials) credentials = TRY(options_.credentials(where.name));
+      std::string header = TRY(authorizer_.Answer(where, answer, credentials, scopes, stop));
       request.headers.resize(plain_headers);
-      request.headers.push_back("Authorization: " + grant.header);
-      Remember(host, scope, std::move(grant));
-      answer = TRY(Send(host, request, stop));
+      request.headers.push_back("Authorization: " + header);
+      answer = TRY(Send(where, host, request, stop));
     }
     if (answer.status < 200 || answer.status > 299) return ErrorOfAnswer(answer);
     return answer;
   }
 
+  static bool SameAuthority(const std::string& url, const RegistryHost& where) {
+    auto authority = [](std::string_view text) {
+      text.remove_prefix(text.find("://") + 3);
+      return text.substr(0, text.find('/'));
+    };
+    return authority(url) == authority(where.base);
+  }
+
+  void Prepare(const RegistryHost& where, HttpRequest* request) const {
+    request->verify_tls = where.verify_tls;
+    request->ca_files = where.ca_files;
+    request->client_certificate = where.client_certificate;
+    request->client_key = where.client_key;
+    request->connect_timeout = where.connect_timeout;
+    request->stall_timeout = options_.stall_timeout;
+    request->user_agent = options_.user_agent;
+  }
+
   // Finds out once for each host whether it speaks TLS.
-  Result<HttpAnswer> Send(const std::string& host, HttpRequest request, const StopToken& stop) {
-    std::string path = request.url;
-    std::string_view authority = host == kDefaultDomain ? kDefaultHost : std::string_view(host);
-    bool insecure = options_.insecure_hosts.count(host) != 0;
-    request.verify_tls = !insecure;
-    request.ca_file = options_.ca_file;
-    request.user_agent = options_.user_agent;
+  Result<HttpAnswer> Send(const RegistryHost& where, const std::string& host, HttpRequest request,
+                          const StopToken& stop) {
+    Prepare(where, &request);
     for (const auto& [name, value] : options_.headers) {
       request.headers.push_back(fmt::format("{}: {}", name, value));
     }
-    if (!IsPlain(host)) {
-      request.url = fmt::format("https://{}{}", authority, path);
+    request.headers.insert(request.headers.end(), where.headers.begin(), where.headers.end());
+    if (!request.url.starts_with("http")) {
+      request.url = where.base + request.url;
+      if (where.mirror) {
+        request.url += request.url.find('?') == std::string::npos ? '?' : '&';
+        request.url += "ns=" + UrlEncode(host);
+      }
+    }
+    if (!where.may_be_plain || !request.url.starts_with("https://")) {
+      return http_.Run(request, stop);
+    }
+    if (!IsPlain(where)) {
       auto answer = http_.Run(request, stop);
       bool no_tls = !answer.ok() && answer.error().kind() == ErrorKind::kFailedPrecondition;
-      if (!no_tls || (!insecure && !IsLocalHost(host))) return answer;
+      if (!no_tls) return answer;
     }
-    request.url = fmt::format("http://{}{}", authority, path);
+    request.url.erase(4, 1);  // https → http
     HttpAnswer answer = TRY(http_.Run(request, stop));
     MutexLock lock(mutex_);
-    plain_hosts_.insert(host);
+    plain_hosts_.insert(where.base);
     return answer;
   }
 
-  bool IsPlain(const std::string& host) {
+  // The base with the scheme that the host turned out to speak.
+  std::string BaseOf(const RegistryHost& where) {
+    std::string base = where.base;
+    if (IsPlain(where) && base.starts_with("https://")) base.erase(4, 1);
+    return base;
+  }
+
+  bool IsPlain(const RegistryHost& where) {
     MutexLock lock(mutex_);
-    return plain_hosts_.count(host) != 0;
-  }
-
-  std::optional<std::string> CachedGrant(const std::string& host, const std::string& scope) {
-    MutexLock lock(mutex_);
-    auto found = grants_.find({host, scope});
-    if (found == grants_.end() || found->second.expires <= SteadyClock::now()) return {};
-    return found->second.header;
-  }
-
-  void Remember(const std::string& host, const std::string& scope, Grant grant) {
-    MutexLock lock(mutex_);
-    grants_[{host, scope}] = std::move(grant);
-  }
-
-  static std::string BasicHeader(const Credentials& credentials) {
-    return "Basic " + Base64(credentials.username + ":" + credentials.password);
-  }
-
-  Result<Grant> Authorize(const std::string& host, const HttpAnswer& refused,
-                          const Credentials& credentials, const std::string& scope,
-                          const StopToken& stop) {
-    auto forever = SteadyClock::time_point::max();
-    if (!credentials.registry_token.empty()) {
-      return Grant{"Bearer " + credentials.registry_token, "", forever};
-    }
-    auto [begin, end] = refused.headers.equal_range("www-authenticate");
-    for (auto header = begin; header != end; ++header) {
-      auto challenge = ParseChallenge(header->second);
-      if (!challenge) continue;
-      if (challenge->scheme == "bearer") {
-        return FetchToken(host, *challenge, credentials, scope, stop);
-      }
-      if (challenge->scheme == "basic" && !credentials.username.empty()) {
-        return Grant{BasicHeader(credentials), "", forever};
-      }
-    }
-    return ErrorOfAnswer(refused);
-  }
-
-  Result<Grant> FetchToken(const std::string& host, const Challenge& challenge,
-                           const Credentials& credentials, const std::string& asked_scope,
-                           const StopToken& stop) {
-    auto parameter = [&](const char* name) {
-      auto found = challenge.parameters.find(name);
-      return found == challenge.parameters.end() ? std::string() : found->second;
-    };
-    std::string realm = parameter("realm");
-    bool tls = realm.rfind("https://", 0) == 0;
-    // Credentials are not shown in plain text because a registry says so.
-    bool may_be_plain = IsLocalHost(host) || options_.insecure_hosts.count(host) != 0;
-    if (!tls && !(realm.rfind("http://", 0) == 0 && (may_be_plain || credentials.empty()))) {
-      return FailedPrecondition("the registry asks for a token from '{}', which is not safe",
-                                realm);
-    }
-    std::string service = parameter("service");
-    std::string scope = asked_scope.empty() ? parameter("scope") : asked_scope;
-    HttpRequest request{.verify_tls = options_.insecure_hosts.count(host) == 0,
-                        .ca_file = options_.ca_file,
-                        .user_agent = options_.user_agent};
-    std::string query = fmt::format("service={}", UrlEncode(service));
-    if (!scope.empty()) query += "&scope=" + UrlEncode(scope);
-    if (!credentials.identity_token.empty()) {
-      request.method = "POST";
-      request.url = realm;
-      request.body = fmt::format("grant_type=refresh_token&client_id=gantry&refresh_token={}&{}",
-                                 UrlEncode(credentials.identity_token), query);
-    } else {
-      if (!credentials.username.empty()) {
-        query += "&account=" + UrlEncode(credentials.username);
-        request.headers.push_back("Authorization: " + BasicHeader(credentials));
-      }
-      if (asked_scope.empty()) query += "&offline_token=true&client_id=gantry";
-      request.url = realm + (realm.find('?') == std::string::npos ? "?" : "&") + query;
-    }
-    HttpAnswer answer = TRY_WITH(http_.Run(request, stop), "fetching a token");
-    if (answer.status != 200) {
-      Error error = ErrorOfAnswer(answer);
-      error.AddContext("fetching a token");
-      return error;
-    }
-    Json json = TRY_WITH(Json::Parse(answer.body), "fetching a token");
-    std::string token = json["token"].AsString();
-    if (token.empty()) token = json["access_token"].AsString();
-    if (token.empty() || token.find_first_of("\r\n") != std::string::npos) {
-      return InvalidArgument("fetching a token: there is none in the answer");
-    }
-    std::chrono::seconds life(json["expires_in"].AsInt(kTokenLife.count()));
-    // Renewed a little early, so that it does not run out on the way.
-    life = std::clamp(life, kTokenLife, std::chrono::seconds(std::chrono::hours(24))) -
-           std::chrono::seconds(5);
-    return Grant{"Bearer " + token, json["refresh_token"].AsString(), SteadyClock::now() + life};
+    return plain_hosts_.contains(where.base);
   }
 
   const ClientOptions options_;
   HttpTransfer http_;
+  Authorizer authorizer_;
   Mutex mutex_;
   std::set<std::string> plain_hosts_ GUARDED_BY(mutex_);
-  std::map<std::pair<std::string, std::string>, Grant> grants_ GUARDED_BY(mutex_);
+  std::set<std::string> down_ GUARDED_BY(mutex_);  // mirrors that failed
 };
 
 }  // namespace

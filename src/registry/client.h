@@ -1,45 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A client of registries (OCI distribution-spec 1.1) over libcurl: manifests, blobs with ranges,
-// Bearer and Basic authentication. HTTPS, except for registries on this machine (localhost,
-// 127.0.0.0/8, ::1), where plain HTTP is tried too, and for those named insecure. Any thread; a
+// uploads, Bearer and Basic authentication, mirrors. HTTPS, except for registries on this machine
+// (localhost, 127.0.0.0/8, ::1), where plain HTTP is tried too, and for those named insecure. Of
+// several hosts (hosts.h) one after the other is asked until one has what is wanted. Any thread; a
 // call blocks.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
-#include "base/mutex.h"
 #include "base/stop_token.h"
 #include "formats/digest.h"
 #include "oci/image_spec.h"
+#include "registry/authorizer.h"
+#include "registry/hosts.h"
+#include "registry/http_transfer.h"
 
 namespace gantry::registry {
-
-struct Credentials {
-  std::string username;
-  std::string password;
-  std::string identity_token;  // a refresh token instead of a password
-  std::string registry_token;  // sent as it is, as a Bearer token
-  bool empty() const {
-    return username.empty() && identity_token.empty() && registry_token.empty();
-  }
-};
 
 struct ClientOptions {
   // Asked once for each host ("docker.io", "localhost:5000") that wants authentication.
   std::function<Result<Credentials>(const std::string& host)> credentials;
-  std::set<std::string> insecure_hosts;  // "host:port": plain HTTP and unverified TLS
-  std::string ca_file;                   // beside the system's certificates
+  HostsOptions hosts;
   std::map<std::string, std::string> headers;
   std::string user_agent = "gantry";
+  // A transfer that stands still for this long is broken.
+  std::chrono::seconds stall_timeout{60};
 };
 
 struct ManifestDocument {
@@ -69,6 +63,25 @@ class Client {
   virtual Result<> GetBlob(const std::string& host, const std::string& repository,
                            const formats::Digest& digest, uint64_t offset, const BlobSink& sink,
                            const StopToken& stop) = 0;
+  // These bytes of a blob; kOutOfRange when the registry does not send parts.
+  virtual Result<std::string> GetBlobRange(const std::string& host, const std::string& repository,
+                                           const formats::Digest& digest, uint64_t offset,
+                                           uint64_t size, const StopToken& stop) = 0;
+
+  // A blob on its way up, read as often as it takes.
+  struct BlobUpload {
+    formats::Digest digest;
+    HttpUpload body;
+    // Repositories of this registry that have the blob already; the first one is tried.
+    std::vector<std::string> mount_from;
+  };
+  enum class Pushed { kUploaded, kMounted, kExists };
+  virtual Result<Pushed> PushBlob(const std::string& host, const std::string& repository,
+                                  const BlobUpload& blob, const StopToken& stop) = 0;
+  // `reference` is a tag or the document's digest. A document that is there already is left alone.
+  virtual Result<Pushed> PushManifest(const std::string& host, const std::string& repository,
+                                      const std::string& reference,
+                                      const ManifestDocument& document, const StopToken& stop) = 0;
   // Whether the credentials are accepted by the registry (`docker login`); the identity token when
   // the registry gave one.
   virtual Result<std::string> CheckCredentials(const std::string& host,

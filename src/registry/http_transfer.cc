@@ -6,15 +6,15 @@
 #include <mutex>
 #include <optional>
 
+#include "base/io.h"
+
 namespace gantry::registry {
 namespace {
 
 constexpr size_t kMaxBodyBytes = size_t{8} << 20;
 constexpr size_t kMaxHeaders = 200;
 constexpr size_t kMaxIdleHandles = 8;
-constexpr long kConnectSeconds = 30;
-// A transfer that brings nothing for this long is broken.
-constexpr long kStallSeconds = 60;
+constexpr long kStallBytesPerSecond = 1024;
 
 std::string Lower(std::string_view text) {
   std::string lower(text);
@@ -37,6 +37,7 @@ struct Exchange {
   const StopToken* stop;
   HttpAnswer answer;
   std::optional<Error> error;
+  uint64_t sent = 0;
 };
 
 size_t OnHeader(char* data, size_t, size_t size, void* user) {
@@ -72,6 +73,23 @@ size_t OnBody(char* data, size_t, size_t size, void* user) {
   return size;
 }
 
+size_t OnRead(char* buffer, size_t, size_t size, void* user) {
+  auto& exchange = *static_cast<Exchange*>(user);
+  auto count = exchange.request->upload->read(exchange.sent, buffer, size);
+  if (!count.ok()) {
+    exchange.error = std::move(count).error();
+    return CURL_READFUNC_ABORT;
+  }
+  exchange.sent += *count;
+  return *count;
+}
+
+int OnSeek(void* user, curl_off_t offset, int origin) {
+  if (origin != SEEK_SET || offset < 0) return CURL_SEEKFUNC_CANTSEEK;
+  static_cast<Exchange*>(user)->sent = static_cast<uint64_t>(offset);
+  return CURL_SEEKFUNC_OK;
+}
+
 int OnProgress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return static_cast<Exchange*>(user)->stop->stop_requested() ? 1 : 0;
 }
@@ -89,6 +107,8 @@ Error ErrorOf(CURLcode code, const char* detail, const std::string& url) {
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_TOO_MANY_REDIRECTS:
     case CURLE_UNSUPPORTED_PROTOCOL:
       kind = ErrorKind::kFailedPrecondition;
       break;
@@ -141,6 +161,50 @@ void HttpTransfer::Give(std::unique_ptr<Handle> handle) {
   if (idle_.size() < kMaxIdleHandles) idle_.push_back(std::move(handle));
 }
 
+namespace {
+
+void SetMethod(CURL* curl, Exchange* exchange) {
+  const HttpRequest& request = *exchange->request;
+  if (request.method == "HEAD") {
+    curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+  } else if (request.method == "POST") {
+    curl_easy_setopt(curl, CURLOPT_POST, 1L);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.c_str());
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.body.size()));
+  } else if (request.method == "PUT") {
+    CHECK(request.upload != nullptr);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
+    curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request.upload->size));
+    curl_easy_setopt(curl, CURLOPT_READFUNCTION, OnRead);
+    curl_easy_setopt(curl, CURLOPT_READDATA, exchange);
+    curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, OnSeek);
+    curl_easy_setopt(curl, CURLOPT_SEEKDATA, exchange);
+  }
+}
+
+// `bundle` outlives the request. The system's certificates stay in use: they are a directory.
+Result<> SetTls(CURL* curl, const HttpRequest& request, std::string* bundle) {
+  if (!request.verify_tls) {
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+  }
+  for (const std::string& file : request.ca_files) *bundle += TRY(ReadFile(file)) + "\n";
+  if (!bundle->empty()) {
+    curl_blob blob{bundle->data(), bundle->size(), CURL_BLOB_NOCOPY};
+    curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+  }
+  if (!request.client_certificate.empty()) {
+    const std::string& key =
+        request.client_key.empty() ? request.client_certificate : request.client_key;
+    curl_easy_setopt(curl, CURLOPT_SSLCERT, request.client_certificate.c_str());
+    curl_easy_setopt(curl, CURLOPT_SSLKEY, key.c_str());
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<HttpAnswer> HttpTransfer::Run(const HttpRequest& request, const StopToken& stop) {
   std::unique_ptr<Handle> handle = Take();
   CURL* curl = handle->curl;
@@ -149,6 +213,10 @@ Result<HttpAnswer> HttpTransfer::Run(const HttpRequest& request, const StopToken
   std::unique_ptr<curl_slist, ListFree> headers;
   for (const std::string& header : request.headers) {
     headers.reset(curl_slist_append(headers.release(), header.c_str()));
+  }
+  // Registries answer at once; waiting for their leave to send costs a second where they don't.
+  if (request.upload != nullptr) {
+    headers.reset(curl_slist_append(headers.release(), "Expect:"));
   }
   curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
@@ -163,9 +231,10 @@ Result<HttpAnswer> HttpTransfer::Run(const HttpRequest& request, const StopToken
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &exchange);
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
-  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                   static_cast<long>(request.connect_timeout.count()));
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kStallBytesPerSecond);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.stall_timeout.count()));
   // Redirects leave the Authorization header behind when they leave the host, and never go from
   // TLS to plain text.
   bool tls = request.url.rfind("https://", 0) == 0;
@@ -173,17 +242,13 @@ Result<HttpAnswer> HttpTransfer::Run(const HttpRequest& request, const StopToken
   curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : "http,https");
   curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
   curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 10L);
-  if (request.method == "HEAD") curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
-  if (request.method == "POST") {
-    curl_easy_setopt(curl, CURLOPT_POST, 1L);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.c_str());
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.body.size()));
+  SetMethod(curl, &exchange);
+  std::string bundle;
+  auto tls_set = SetTls(curl, request, &bundle);
+  if (!tls_set.ok()) {
+    Give(std::move(handle));
+    return std::move(tls_set).error();
   }
-  if (!request.verify_tls) {
-    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
-    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
-  }
-  if (!request.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, request.ca_file.c_str());
 
   CURLcode code = curl_easy_perform(curl);
   long status = 0;

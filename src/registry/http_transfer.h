@@ -4,6 +4,8 @@
 // connections, for the next request. Any thread; a call blocks.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -17,14 +19,27 @@
 
 namespace gantry::registry {
 
+// The body of a PUT, read as often as it takes: a redirect sends it again.
+struct HttpUpload {
+  uint64_t size = 0;
+  // Fills `buffer` from `offset` on; how much there was.
+  std::function<Result<size_t>(uint64_t offset, char* buffer, size_t size)> read;
+};
+
 struct HttpRequest {
-  std::string method = "GET";  // GET, HEAD or POST
+  std::string method = "GET";  // GET, HEAD, POST or PUT
   std::string url;
-  std::vector<std::string> headers;  // "Name: value"
-  std::string body;                  // of POST
+  std::vector<std::string> headers;    // "Name: value"
+  std::string body;                    // of POST
+  const HttpUpload* upload = nullptr;  // of PUT
   bool verify_tls = true;
-  std::string ca_file;
+  std::vector<std::string> ca_files;  // beside the system's
+  std::string client_certificate;
+  std::string client_key;
   std::string user_agent;
+  std::chrono::milliseconds connect_timeout{30'000};
+  // A transfer that brings less than 1 KiB a second for this long is broken.
+  std::chrono::seconds stall_timeout{60};
   // Receives the body of a 2xx answer; otherwise, and without it, the body is in HttpAnswer.
   std::function<Result<>(int status, std::string_view data)> write;
 };

@@ -41,7 +41,10 @@ bool KnownService(const std::string& service) {
 
 TaskService::TaskService(Container* container, MakeContainer make, std::function<bool()> in_use,
                          std::function<void(std::function<void()> answer)> on_shutdown)
-    : container_(container), make_(std::move(make)), in_use_(std::move(in_use)), on_shutdown_(std::move(on_shutdown)) {}
+    : container_(container),
+      make_(std::move(make)),
+      in_use_(std::move(in_use)),
+      on_shutdown_(std::move(on_shutdown)) {}
 
 Container* TaskService::Find(const std::string& id) const {
   if (container_->CheckId(id).ok()) return container_;

@@ -18,8 +18,8 @@ class TaskService {
  public:
   using MakeContainer = std::function<std::unique_ptr<Container>(const std::string& id)>;
 
-  // `make` is for the group's others; `in_use`: something beside the containers keeps the shim. `on_shutdown(answer)` runs when the shim may end; it calls
-  // `answer` before it does.
+  // `make` is for the group's others; `in_use`: something beside the containers keeps the shim.
+  // `on_shutdown(answer)` runs when the shim may end; it calls `answer` before it does.
   TaskService(Container* container, MakeContainer make, std::function<bool()> in_use,
               std::function<void(std::function<void()> answer)> on_shutdown);
 

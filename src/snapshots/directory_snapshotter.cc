@@ -43,7 +43,7 @@ Result<std::vector<Mount>> DirectorySnapshotter::Create(const std::string& ns,
   std::string directory = Directory(number);
   Undo undo;
   // What cannot be thrown away now has no record and goes at the next start.
-  undo.Push([&] { (void)trash_->Take(directory).ok(); });
+  undo.Push([&] { (void)Discard(directory).ok(); });
   TRY_WITH(MakeDirectory(directory, kind, ancestors), "preparing snapshot '{}'", key);
   WallTime now = WallClock::now();
   TRY(records_->Insert({.ns = ns,
@@ -81,7 +81,7 @@ Result<> DirectorySnapshotter::Commit(const std::string& ns, const std::string& 
 
 Result<> DirectorySnapshotter::Remove(const std::string& ns, const std::string& key) {
   Record record = TRY(records_->Remove(ns, key));
-  TRY_WITH(trash_->Take(Directory(record.number)), "removing snapshot '{}'", key);
+  TRY_WITH(Discard(Directory(record.number)), "removing snapshot '{}'", key);
   return {};
 }
 
@@ -112,7 +112,7 @@ Result<> DirectorySnapshotter::Recover() {
   }
   ::closedir(listing);
   last_number_ = last;
-  for (uint64_t number : unowned) TRY(trash_->Take(Directory(number)));
+  for (uint64_t number : unowned) TRY(Discard(Directory(number)));
   return {};
 }
 

@@ -44,6 +44,9 @@ class DirectorySnapshotter : public Snapshotter {
   // Where the snapshot's own files are.
   virtual std::string Files(uint64_t number) const = 0;
 
+  // Takes a directory away that no record names.
+  virtual Result<> Discard(const std::string& directory) { return trash_->Take(directory); }
+
   std::string Directory(uint64_t number) const;
 
  private:
