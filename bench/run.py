@@ -97,8 +97,14 @@ def bench_exec(results, clients, rounds):
 
 
 def bench_runtime(results, clients, rounds):
-    results.add('OCI runtime, run', 'ms', **runtimes.times(places.BIN / 'gantry-runtime', max(rounds, 15)))
-    results.add('OCI runtime, peak memory', 'kB', **runtimes.peaks(places.BIN / 'gantry-runtime'))
+    ours, rounds = places.BIN / 'gantry-runtime', max(rounds, 40)
+    for filtered, label in ((False, ''), (True, ', default filter')):
+        results.add(f'OCI runtime, run{label}', 'ms', **runtimes.run_times(ours, rounds, filtered, runtimes.REST_S))
+        results.add(f'OCI runtime, run{label}, back to back', 'ms', **runtimes.run_times(ours, rounds, filtered, 0))
+        for verb, found in runtimes.verb_times(ours, rounds, filtered).items():
+            results.add(f'OCI runtime, {verb}{label}', 'ms', **found)
+    for verb, found in runtimes.peaks(ours).items():
+        results.add(f'OCI runtime, peak memory of {verb}', 'kB', **found)
 
 
 def pss_kb(pid):

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# Programs that are only measured against: `ninja gantry_floor`, never installed.
-add_executable(gantry_floor EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/bench/floor/floor.cc)
-target_link_options(gantry_floor PRIVATE -static)
-set_target_properties(gantry_floor PROPERTIES OUTPUT_NAME floor
-                      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+# Programs that only measure or are measured against, never installed.
+add_custom_target(gantry_bench ALL)
+foreach(name floor peak)
+  add_executable(gantry_${name} EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/bench/${name}/${name}.cc)
+  target_link_options(gantry_${name} PRIVATE -static)
+  set_target_properties(gantry_${name} PROPERTIES OUTPUT_NAME ${name}
+                        RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+  add_dependencies(gantry_bench gantry_${name})
+endforeach()

@@ -1,23 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The floor under `gantry-runtime run`: a bare program that does the kernel work of one container
-// (v1 cgroups, clone3, mounts, devices, pivot_root, masks, capabilities, exec, wait, clean-up) and
-// nothing else: no configuration, no state, no checks of what an image could do. Prints
-// microseconds a step. Not installed; for cgroup v1 hosts.
+// The floor under `gantry-runtime run`: a bare program that does the kernel work that bench's
+// config.json asks for (runc's default one with limits of memory and processes: v1 cgroups, clone3,
+// mounts, devices, pivot_root, masks, capabilities, a seccomp filter as large as that of the
+// engine's default profile, exec, wait, clean-up) and nothing else: no configuration, no state, no
+// checks of what an image could do. With more than one round it prints microseconds a step. Not
+// installed; for cgroup v1 hosts.
 //
-//   floor ROOTFS PROGRAM [ROUNDS]
+//   floor ROOTFS ROUNDS filter|no-filter PROGRAM [ARGUMENT…]
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/keyctl.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -41,6 +51,7 @@ enum Step {
   kHide,
   kPivot,
   kCaps,
+  kFilter,
   kExec,
   kClean,
   kSteps
@@ -48,10 +59,28 @@ enum Step {
 constexpr const char* kNames[] = {"cgroup mkdir",      "limits and devices", "clone3",
                                   "join cgroups",      "root and mounts",    "device nodes",
                                   "masked, read-only", "pivot_root",         "capabilities",
-                                  "exec to reaped",    "cgroup rmdir"};
-constexpr const char* kControllers[] = {"memory", "cpu",     "cpuacct", "cpuset", "pids",
-                                        "blkio",  "devices", "freezer", "systemd"};
-constexpr int kCount = static_cast<int>(std::size(kControllers));
+                                  "seccomp filter",    "exec to reaped",     "cgroup rmdir"};
+// The instructions of the engine's default profile, compiled (src/runtime/seccomp_filter.cc).
+constexpr size_t kFilterSize = 683;
+
+// The hierarchies of v1 that this host has mounted by these names.
+std::vector<const char*> Controllers() {
+  std::vector<const char*> found;
+  for (const char* name : {"memory", "cpu", "cpuacct", "cpuset", "pids", "blkio", "devices",
+                           "freezer", "hugetlb", "net_cls", "net_prio", "perf_event", "systemd"}) {
+    std::string tasks = std::string("/sys/fs/cgroup/") + name + "/tasks";
+    if (access(tasks.c_str(), F_OK) == 0) found.push_back(name);
+  }
+  return found;
+}
+
+struct Arguments {
+  std::vector<const char*> controllers;
+  const char* rootfs;
+  int rounds;
+  bool filter;
+  char** program;
+};
 
 void Must(bool ok, const char* what) {
   if (ok) return;
@@ -113,10 +142,11 @@ int ReadOnlyCopy(int at, const char* path) {
   return mount;
 }
 
-int MountAll(const char* rootfs, const std::string& group) {
+int MountAll(const Arguments& arguments, const std::string& group) {
   constexpr unsigned kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr);
-  int root = open_tree(AT_FDCWD, rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+  int root =
+      open_tree(AT_FDCWD, arguments.rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
   int slash = open("/", O_PATH | O_CLOEXEC);
   Must(move_mount(root, "", slash, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0,
        "root");
@@ -130,7 +160,7 @@ int MountAll(const char* rootfs, const std::string& group) {
   Cover(root, "dev/mqueue", New("mqueue", {}, kSafe));
   Cover(root, "sys", New("sysfs", {}, kSafe | MOUNT_ATTR_RDONLY));
   Cover(root, "sys/fs/cgroup", New("tmpfs", {{"mode", "755"}}, kSafe));
-  for (const char* controller : kControllers) {
+  for (const char* controller : arguments.controllers) {
     std::string inside = std::string("sys/fs/cgroup/") + controller;
     mkdirat(root, inside.c_str(), 0755);
     Cover(root, inside.c_str(), ReadOnlyCopy(AT_FDCWD, ("/" + inside + group).c_str()));
@@ -147,12 +177,60 @@ void DropCapabilities() {
   syscall(SYS_capset, &header, data);
 }
 
-[[noreturn]] void Child(Shared* shared, char** argv, const int* tasks, const std::string& group) {
+// A tree of decisions over the call's number, as a compiled profile is one: half of `size` tests,
+// half of it verdicts. All of them allow.
+void PutTree(std::vector<sock_filter>* out, uint32_t first, uint32_t last, size_t size) {
+  if (size < 3) {
+    out->push_back({BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW});
+    return;
+  }
+  uint32_t middle = first + (last - first) / 2;
+  size_t low = (size - 2) / 2;
+  // Its way is too long for a condition's eight bits.
+  out->push_back({BPF_JMP | BPF_JGE | BPF_K, 0, 1, middle});
+  size_t jump = out->size();
+  out->push_back({BPF_JMP | BPF_JA, 0, 0, 0});
+  PutTree(out, first, middle, low);
+  (*out)[jump].k = static_cast<uint32_t>(out->size() - jump - 1);
+  PutTree(out, middle, last, size - 2 - low);
+}
+
+std::vector<sock_filter> Filter() {
+  std::vector<sock_filter> code{
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, arch)},
+      {BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_THREAD},
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)},
+  };
+  PutTree(&code, 0, 460, kFilterSize - code.size());
+  return code;
+}
+
+void LoadFilter() {
+  std::vector<sock_filter> code = Filter();
+  sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
+  Must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) == 0,
+       "seccomp");
+}
+
+void RaiseLoopback() {
+  int socket_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq request{};
+  strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP;
+  Must(ioctl(socket_fd, SIOCSIFFLAGS, &request) == 0, "lo");
+  close(socket_fd);
+}
+
+[[noreturn]] void Child(Shared* shared, const Arguments& arguments, const std::vector<int>& tasks,
+                        const std::string& group) {
   shared->at[kClone + 1] = Now();
-  for (int i = 0; i < kCount; ++i) Must(write(tasks[i], "0", 1) == 1, "tasks");
+  for (int fd : tasks) Must(write(fd, "0", 1) == 1, "tasks");
   setsid();
+  RaiseLoopback();
+  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, group.c_str());
   shared->at[kJoin + 1] = Now();
-  int root = MountAll(argv[1], group);
+  int root = MountAll(arguments, group);
   shared->at[kMounts + 1] = Now();
   constexpr unsigned kNodes[][2] = {{1, 3}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, {5, 0}};
   for (auto [major, minor] : kNodes) {
@@ -171,26 +249,31 @@ void DropCapabilities() {
   for (const char* path : {"proc/acpi", "sys/firmware"})
     Cover(root, path, New("tmpfs", {}, MOUNT_ATTR_RDONLY));
   shared->at[kHide + 1] = Now();
+  struct mount_attr read_only{};
+  read_only.attr_set = MOUNT_ATTR_RDONLY;
+  mount_setattr(root, "", AT_EMPTY_PATH, &read_only, sizeof read_only);
   Must(fchdir(root) == 0 && syscall(SYS_pivot_root, ".", ".") == 0 &&
            umount2(".", MNT_DETACH) == 0 && chdir("/") == 0,
        "pivot_root");
   shared->at[kPivot + 1] = Now();
-  sethostname("floor", 5);
+  Must(sethostname("floor", 5) == 0, "sethostname");
   DropCapabilities();
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   syscall(SYS_close_range, 3, ~0U, 4);
   shared->at[kCaps + 1] = Now();
-  execl(argv[2], strrchr(argv[2], '/') + 1, static_cast<char*>(nullptr));
+  if (arguments.filter) LoadFilter();
+  shared->at[kFilter + 1] = Now();
+  execv(arguments.program[0], arguments.program);
   _exit(127);
 }
 
-void Round(Shared* shared, char** argv, int number) {
+void Round(Shared* shared, const Arguments& arguments, int number) {
   std::string group = "/gantry-floor-" + std::to_string(getpid()) + "-" + std::to_string(number);
   auto place = [&](const char* controller) {
     return std::string("/sys/fs/cgroup/") + controller + group;
   };
   shared->at[0] = Now();
-  for (const char* controller : kControllers)
+  for (const char* controller : arguments.controllers)
     Must(mkdir(place(controller).c_str(), 0755) == 0, controller);
   shared->at[kCgroups + 1] = Now();
   for (const char* file : {"/cpuset.cpus", "/cpuset.mems"}) {
@@ -203,22 +286,22 @@ void Round(Shared* shared, char** argv, int number) {
                            "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm"}) {
     Put(place("devices") + "/devices.allow", rule);
   }
-  int tasks[kCount];
-  for (int i = 0; i < kCount; ++i)
-    tasks[i] = open((place(kControllers[i]) + "/tasks").c_str(), O_WRONLY | O_CLOEXEC);
+  std::vector<int> tasks;
+  for (const char* controller : arguments.controllers)
+    tasks.push_back(open((place(controller) + "/tasks").c_str(), O_WRONLY | O_CLOEXEC));
   shared->at[kLimits + 1] = Now();
   clone_args args{};
   args.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
   args.exit_signal = SIGCHLD;
   long pid = syscall(SYS_clone3, &args, sizeof args);
   Must(pid >= 0, "clone3");
-  if (pid == 0) Child(shared, argv, tasks, group);
+  if (pid == 0) Child(shared, arguments, tasks, group);
   int status = 0;
   waitpid(static_cast<pid_t>(pid), &status, 0);
   for (int fd : tasks) close(fd);
   shared->at[kExec + 1] = Now();
   Must(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the program");
-  for (const char* controller : kControllers)
+  for (const char* controller : arguments.controllers)
     Must(rmdir(place(controller).c_str()) == 0, controller);
   shared->at[kClean + 1] = Now();
 }
@@ -226,20 +309,22 @@ void Round(Shared* shared, char** argv, int number) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    fprintf(stderr, "usage: floor ROOTFS PROGRAM [ROUNDS]\n");
+  if (argc < 5) {
+    fprintf(stderr, "usage: floor ROOTFS ROUNDS filter|no-filter PROGRAM [ARGUMENT…]\n");
     return 1;
   }
-  int rounds = argc > 3 ? atoi(argv[3]) : 40;
+  Arguments arguments{Controllers(), argv[1], atoi(argv[2]), strcmp(argv[3], "filter") == 0,
+                      argv + 4};
   auto* shared = static_cast<Shared*>(
       mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   std::vector<double> steps[kSteps + 1];
-  for (int round = 0; round < rounds; ++round) {
-    Round(shared, argv, round);
+  for (int round = 0; round < arguments.rounds; ++round) {
+    Round(shared, arguments, round);
     for (int step = 0; step < kSteps; ++step)
       steps[step].push_back(shared->at[step + 1] - shared->at[step]);
     steps[kSteps].push_back(shared->at[kSteps] - shared->at[0]);
   }
+  if (arguments.rounds < 2) return 0;
   for (int step = 0; step <= kSteps; ++step) {
     std::sort(steps[step].begin(), steps[step].end());
     printf("%-20s min %6.0f  median %6.0f us\n", step < kSteps ? kNames[step] : "all",

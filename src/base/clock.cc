@@ -9,11 +9,14 @@ namespace {
 constexpr int64_t kNanosPerSecond = 1'000'000'000;
 
 std::string FormatSeconds(int64_t seconds) {
-  time_t value = seconds;
-  tm parts{};
-  gmtime_r(&value, &parts);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", parts.tm_year + 1900, parts.tm_mon + 1,
-                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
+  // Not gmtime_r: it reads the zone of the host's /etc/localtime first, for nothing.
+  std::chrono::sys_seconds time{std::chrono::seconds(seconds)};
+  auto day = std::chrono::floor<std::chrono::days>(time);
+  std::chrono::year_month_day date(day);
+  std::chrono::hh_mm_ss clock(time - day);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                     clock.hours().count(), clock.minutes().count(), clock.seconds().count());
 }
 
 struct Split {

@@ -54,8 +54,8 @@ Result<> Start(const std::string& root, const std::string& id) {
     return std::move(answer).error().AddContext("unable to start container process");
   }
   if (*answer != child::Received::kEnd) return Internal("starting: unexpected answer");
+  if (!state.poststart_hooks) return {};
   oci::Spec spec = TRY(directory.LoadSpec());
-  if (spec.hooks.poststart.empty()) return {};
   Result<> hooks =
       child::RunHooks(spec.hooks.poststart, "poststart", StateJson(state, Status::kRunning).Dump());
   if (!hooks.ok()) {

@@ -110,7 +110,8 @@ Result<> Delete(const std::string& root, const std::string& id, DeleteMode mode)
     removed = RemoveContainerCgroups(state, kCleanUpTime);
   }
   if (removed.ok()) removed = RemoveRdtGroup(state.rdt);
-  Result<oci::Spec> spec = directory.LoadSpec();
+  Result<oci::Spec> spec = oci::Spec();
+  if (state.poststop_hooks) spec = directory.LoadSpec();
   TRY(directory.Remove());
   TRY(std::move(removed));
   if (spec.ok()) RunPoststopHooks(*spec, state);

@@ -18,6 +18,7 @@
 #include "runtime/foreground.h"
 #include "runtime/launch.h"
 #include "runtime/operations.h"
+#include "runtime/prepared.h"
 #include "runtime/process_settings.h"
 #include "runtime/systemd_scope.h"
 
@@ -171,13 +172,16 @@ Result<> SetAffinity(const oci::ExecCpuAffinity& affinity, child::ProcessPlan* p
 }
 
 // What the container's config.json says about all of its processes.
-Result<> ApplySpec(const oci::Spec& spec, const ExecOptions& options, oci::Process* process,
+Result<> ApplySpec(Prepared prepared, const ExecOptions& options, oci::Process* process,
                    child::ProcessPlan* plan) {
-  TRY(FillProcessSettings(spec.platform, plan));
-  if (!process->exec_cpu_affinity) process->exec_cpu_affinity = spec.process->exec_cpu_affinity;
+  TRY(FillProcessSettings(prepared.spec.platform, plan));
+  if (!process->exec_cpu_affinity) {
+    process->exec_cpu_affinity = prepared.spec.process->exec_cpu_affinity;
+  }
   if (process->exec_cpu_affinity) TRY(SetAffinity(*process->exec_cpu_affinity, plan));
-  if (options.inherit_seccomp) plan->seccomp = TRY(PrepareSeccomp(spec));
-  return {};
+  if (!options.inherit_seccomp) return {};
+  plan->seccomp = std::move(prepared.seccomp);
+  return ConnectListener(&plan->seccomp);
 }
 
 Result<UniqueFd> OpenContainer(const StateDirectory& directory, const ContainerState& state,
@@ -218,7 +222,7 @@ Result<int> Exec(const ExecOptions& options) {
   plan.process.container_state = StateJson(state, Status::kRunning).Dump();
   Target target{&state, TRY(SubCgroups(state.cgroups, options.sub_cgroups)),
                 !options.sub_cgroups.empty()};
-  TRY(ApplySpec(TRY(directory.LoadSpec()), options, &process, &plan.process));
+  TRY(ApplySpec(TRY(LoadPrepared(directory, state)), options, &process, &plan.process));
   WarnOfCapabilities(plan.process);
   Console console = TRY(OpenConsole(options));
   plan.process.console_socket = std::move(console.for_child);

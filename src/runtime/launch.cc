@@ -26,6 +26,7 @@
 #include "runtime/intel_rdt.h"
 #include "runtime/namespace_plan.h"
 #include "runtime/net_devices.h"
+#include "runtime/prepared.h"
 #include "runtime/process_settings.h"
 #include "runtime/seccomp_filter.h"
 
@@ -127,7 +128,7 @@ Result<> FillPlan(const CreateOptions& options, oci::Spec* spec, CreatePlan* pla
   TRY(CheckTerminal(*spec, *plan));
   TRY(TakeRoot(options, plan));
   plan->process.seccomp = TRY(PrepareSeccomp(*spec));
-  return {};
+  return ConnectListener(&plan->process.seccomp);
 }
 
 Result<ContainerState> FirstState(const CreateOptions& options, const oci::Spec& spec,
@@ -139,6 +140,8 @@ Result<ContainerState> FirstState(const CreateOptions& options, const oci::Spec&
   state.created = WallClock::now();
   state.annotations = spec.annotations;
   state.no_new_keyring = options.no_new_keyring;
+  state.poststart_hooks = !spec.hooks.poststart.empty();
+  state.poststop_hooks = !spec.hooks.poststop.empty();
   TRY(ChooseContainerCgroups(options, spec, &state));
   if (spec.platform.intel_rdt) {
     std::string resctrl = TRY_WITH(FindResctrl(), "linux.intelRdt");
@@ -246,11 +249,17 @@ Result<child::SeccompProgram> PrepareSeccomp(const oci::Spec& spec) {
     return InvalidArgument("linux.seccomp.listenerMetadata: there is no listenerPath");
   }
   if (program.notifies) {
-    program.listener_socket =
-        TRY_WITH(kernel::ConnectUnix(seccomp.listener_path), "linux.seccomp.listenerPath");
+    program.listener_path = seccomp.listener_path;
     program.listener_metadata = seccomp.listener_metadata;
   }
   return program;
+}
+
+Result<> ConnectListener(child::SeccompProgram* program) {
+  if (!program->notifies) return {};
+  program->listener_socket =
+      TRY_WITH(kernel::ConnectUnix(program->listener_path), "linux.seccomp.listenerPath");
+  return {};
 }
 
 Result<Bundle> LoadBundle(const std::string& path) {
@@ -321,6 +330,9 @@ Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd co
     TRY(MakeContainerScope(spec, &state));
     TRY(directory.Save(state));
   }
+  // While the child is at work.
+  TRY(ReplaceFile(directory.PreparedPath(),
+                  EncodePrepared(options.bundle.spec, plan.process.seccomp, state), 0600));
   TRY_WITH(Converse(launched, channel, plan, namespaces, gate),
            "unable to start container process");
   TRY(WritePidFile(options.pid_file, state.pid));

@@ -27,8 +27,10 @@ enum class Gate : uint8_t { kClosed, kOpen };
 // there, with an open one when the program has been executed. On failure nothing is left behind.
 Result<Launched> Launch(CreateOptions options, Gate gate, UniqueFd console_socket);
 
-// seccomp(2)'s program for a process; `socket` of a listener is connected.
+// seccomp(2)'s program for the container's processes; its listener is not connected yet.
 Result<child::SeccompProgram> PrepareSeccomp(const oci::Spec& spec);
+// Does nothing for a program without a listener.
+Result<> ConnectListener(child::SeccompProgram* program);
 
 Result<> WritePidFile(const std::string& path, pid_t pid);
 

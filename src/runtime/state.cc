@@ -84,6 +84,8 @@ Result<> StateDirectory::Save(const ContainerState& state) const {
       {"userNamespace", state.user_namespace},
       {"newPidNamespace", state.new_pid_namespace},
       {"noNewKeyring", state.no_new_keyring},
+      {"poststartHooks", state.poststart_hooks},
+      {"poststopHooks", state.poststop_hooks},
       {"annotations", Json(state.annotations)},
   });
   if (!state.rdt.directory.empty()) {
@@ -121,6 +123,8 @@ Result<ContainerState> StateDirectory::Load() const {
   reader.Field("userNamespace", &state.user_namespace);
   reader.Field("newPidNamespace", &state.new_pid_namespace);
   reader.Field("noNewKeyring", &state.no_new_keyring);
+  reader.Field("poststartHooks", &state.poststart_hooks);
+  reader.Field("poststopHooks", &state.poststop_hooks);
   reader.Field("annotations", &state.annotations);
   reader.Object("rdt", [&](JsonReader& rdt) {
     rdt.Field("directory", &state.rdt.directory);

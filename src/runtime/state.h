@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the runtime remembers of a container: ROOT/ID/state.json, the copy of its config.json beside
-// it, and ROOT/ID/gate, the socket that `start` connects to (there only until it was started).
+// it with what `exec` needs of that (runtime/prepared.h), and ROOT/ID/gate, the socket that `start`
+// connects to (there only until it was started).
 // The status is never stored: it is what the kernel says of the process. Written by replacing the
 // file; whoever changes a container holds a lock on ROOT/ID (flock).
 #pragma once
@@ -37,6 +38,9 @@ struct ContainerState {
   bool user_namespace = false;
   bool new_pid_namespace = true;
   bool no_new_keyring = false;
+  // Whether config.json has such, so that it need not be read to know that there are none.
+  bool poststart_hooks = true;
+  bool poststop_hooks = true;
   RdtGroup rdt;
   std::map<std::string, std::string> annotations;
 };
@@ -48,6 +52,7 @@ class StateDirectory {
   const std::string& path() const { return path_; }
   std::string GatePath() const { return path_ + "/gate"; }
   std::string ConfigPath() const { return path_ + "/config.json"; }
+  std::string PreparedPath() const { return path_ + "/prepared"; }
 
   // Makes ROOT/ID; kAlreadyExists if it is there.
   Result<> Create();

@@ -8,6 +8,7 @@
 #include "cmd/gantry-runtime/commands.h"
 #include "runtime/operations.h"
 #include "runtime/own_binary.h"
+#include "runtime/prepared.h"
 
 namespace gantry::cmd {
 namespace {
@@ -64,9 +65,9 @@ void AddCapabilities(const std::vector<std::string>& names, oci::Process* proces
 Result<oci::Process> FromWords(const ExecWords& words, const runtime::StateDirectory& directory,
                                std::vector<std::string> args) {
   // For a container that is not there this says so.
-  TRY(directory.Load());
-  oci::Spec spec = TRY(directory.LoadSpec());
-  oci::Process process = *spec.process;
+  runtime::ContainerState state = TRY(directory.Load());
+  runtime::Prepared prepared = TRY(runtime::LoadPrepared(directory, state));
+  oci::Process process = std::move(*prepared.spec.process);
   if (args.empty()) return InvalidArgument("exec: no command");
   process.args = std::move(args);
   process.terminal = words.terminal;

@@ -46,7 +46,8 @@ struct SeccompProgram {
   std::vector<sock_filter> filter;  // empty: none
   unsigned flags = 0;               // of seccomp(2)
   bool notifies = false;            // some call goes to a listener
-  UniqueFd listener_socket;         // connected: where the notification descriptor is sent to
+  std::string listener_path;        // who is sent the notification descriptor
+  UniqueFd listener_socket;         // the same, connected
   std::string listener_metadata;
 };
 
