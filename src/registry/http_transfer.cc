@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "registry/http_transfer.h"
 
-#include <curl/curl.h>
-
-#include <mutex>
 #include <optional>
 
 #include "base/io.h"
+#include "registry/libcurl.h"
 
 namespace gantry::registry {
 namespace {
@@ -32,6 +30,7 @@ std::string_view Trim(std::string_view text) {
 
 // What the callbacks of one request share.
 struct Exchange {
+  const LibCurl* library;
   CURL* curl;
   const HttpRequest* request;
   const StopToken* stop;
@@ -57,7 +56,7 @@ size_t OnHeader(char* data, size_t, size_t size, void* user) {
 size_t OnBody(char* data, size_t, size_t size, void* user) {
   auto& exchange = *static_cast<Exchange*>(user);
   long status = 0;
-  curl_easy_getinfo(exchange.curl, CURLINFO_RESPONSE_CODE, &status);
+  exchange.library->easy_getinfo(exchange.curl, CURLINFO_RESPONSE_CODE, &status);
   if (exchange.request->write && status >= 200 && status < 300) {
     auto written = exchange.request->write(static_cast<int>(status), {data, size});
     if (written.ok()) return size;
@@ -94,11 +93,26 @@ int OnProgress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return static_cast<Exchange*>(user)->stop->stop_requested() ? 1 : 0;
 }
 
-struct ListFree {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+// The lines of a request's head.
+class HeaderList {
+ public:
+  explicit HeaderList(const LibCurl& library) : library_(library) {}
+  ~HeaderList() { library_.slist_free_all(list_); }
+  HeaderList(const HeaderList&) = delete;
+  HeaderList& operator=(const HeaderList&) = delete;
+  void Add(const std::string& line) {
+    curl_slist* longer = library_.slist_append(list_, line.c_str());
+    CHECK(longer != nullptr);
+    list_ = longer;
+  }
+  curl_slist* get() const { return list_; }
+
+ private:
+  const LibCurl& library_;
+  curl_slist* list_ = nullptr;
 };
 
-Error ErrorOf(CURLcode code, const char* detail, const std::string& url) {
+Error ErrorOf(const LibCurl& library, CURLcode code, const char* detail, const std::string& url) {
   ErrorKind kind = ErrorKind::kUnavailable;
   switch (code) {
     case CURLE_ABORTED_BY_CALLBACK:
@@ -118,7 +132,7 @@ Error ErrorOf(CURLcode code, const char* detail, const std::string& url) {
     default:
       break;
   }
-  std::string text = detail[0] != '\0' ? detail : curl_easy_strerror(code);
+  std::string text = detail[0] != '\0' ? detail : library.easy_strerror(code);
   if (!text.empty() && text.size() > 1 && (text[1] < 'A' || text[1] > 'Z')) {
     text[0] = Lower(text.substr(0, 1))[0];
   }
@@ -133,72 +147,78 @@ std::string HttpAnswer::Header(const std::string& name) const {
 }
 
 struct HttpTransfer::Handle {
-  Handle() : curl(curl_easy_init()) { CHECK(curl != nullptr); }
-  ~Handle() { curl_easy_cleanup(curl); }
+  explicit Handle(const LibCurl* library) : library(library), curl(library->easy_init()) {
+    CHECK(curl != nullptr);
+  }
+  ~Handle() { library->easy_cleanup(curl); }
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
+  const LibCurl* library;
   CURL* curl;
 };
 
-HttpTransfer::HttpTransfer() {
-  static std::once_flag once;
-  std::call_once(once, [] { CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK); });
-}
-
+HttpTransfer::HttpTransfer() = default;
 HttpTransfer::~HttpTransfer() = default;
 
-std::unique_ptr<HttpTransfer::Handle> HttpTransfer::Take() {
+Result<std::unique_ptr<HttpTransfer::Handle>> HttpTransfer::Take() {
+  const LibCurl* library = TRY(LoadLibCurl());
   MutexLock lock(mutex_);
-  if (idle_.empty()) return std::make_unique<Handle>();
+  if (idle_.empty()) return std::make_unique<Handle>(library);
   auto handle = std::move(idle_.back());
   idle_.pop_back();
   return handle;
 }
 
 void HttpTransfer::Give(std::unique_ptr<Handle> handle) {
-  curl_easy_reset(handle->curl);  // keeps its connections
+  handle->library->easy_reset(handle->curl);  // keeps its connections
   MutexLock lock(mutex_);
   if (idle_.size() < kMaxIdleHandles) idle_.push_back(std::move(handle));
 }
 
 namespace {
 
-void SetMethod(CURL* curl, Exchange* exchange) {
+void SetMethod(Exchange* exchange) {
+  const LibCurl& library = *exchange->library;
+  CURL* curl = exchange->curl;
   const HttpRequest& request = *exchange->request;
   if (request.method == "HEAD") {
-    curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    library.easy_setopt(curl, CURLOPT_NOBODY, 1L);
   } else if (request.method == "POST") {
-    curl_easy_setopt(curl, CURLOPT_POST, 1L);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.c_str());
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.body.size()));
+    library.easy_setopt(curl, CURLOPT_POST, 1L);
+    library.easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.c_str());
+    library.easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.body.size()));
   } else if (request.method == "PUT") {
     CHECK(request.upload != nullptr);
-    curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
-    curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request.upload->size));
-    curl_easy_setopt(curl, CURLOPT_READFUNCTION, OnRead);
-    curl_easy_setopt(curl, CURLOPT_READDATA, exchange);
-    curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, OnSeek);
-    curl_easy_setopt(curl, CURLOPT_SEEKDATA, exchange);
+    library.easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    library.easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
+    library.easy_setopt(curl, CURLOPT_INFILESIZE_LARGE,
+                        static_cast<curl_off_t>(request.upload->size));
+    library.easy_setopt(curl, CURLOPT_READFUNCTION, OnRead);
+    library.easy_setopt(curl, CURLOPT_READDATA, exchange);
+    library.easy_setopt(curl, CURLOPT_SEEKFUNCTION, OnSeek);
+    library.easy_setopt(curl, CURLOPT_SEEKDATA, exchange);
   }
 }
 
 // `bundle` outlives the request. The system's certificates stay in use: they are a directory.
-Result<> SetTls(CURL* curl, const HttpRequest& request, std::string* bundle) {
+Result<> SetTls(const Exchange& exchange, std::string* bundle) {
+  const LibCurl& library = *exchange.library;
+  CURL* curl = exchange.curl;
+  const HttpRequest& request = *exchange.request;
   if (!request.verify_tls) {
-    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
-    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    library.easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+    library.easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
   }
   for (const std::string& file : request.ca_files) *bundle += TRY(ReadFile(file)) + "\n";
   if (!bundle->empty()) {
     curl_blob blob{bundle->data(), bundle->size(), CURL_BLOB_NOCOPY};
-    curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+    library.easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
   }
   if (!request.client_certificate.empty()) {
     const std::string& key =
         request.client_key.empty() ? request.client_certificate : request.client_key;
-    curl_easy_setopt(curl, CURLOPT_SSLCERT, request.client_certificate.c_str());
-    curl_easy_setopt(curl, CURLOPT_SSLKEY, key.c_str());
+    library.easy_setopt(curl, CURLOPT_SSLCERT, request.client_certificate.c_str());
+    library.easy_setopt(curl, CURLOPT_SSLKEY, key.c_str());
   }
   return {};
 }
@@ -206,56 +226,54 @@ Result<> SetTls(CURL* curl, const HttpRequest& request, std::string* bundle) {
 }  // namespace
 
 Result<HttpAnswer> HttpTransfer::Run(const HttpRequest& request, const StopToken& stop) {
-  std::unique_ptr<Handle> handle = Take();
+  std::unique_ptr<Handle> handle = TRY(Take());
+  const LibCurl& library = *handle->library;
   CURL* curl = handle->curl;
-  Exchange exchange{curl, &request, &stop, {}, {}};
+  Exchange exchange{&library, curl, &request, &stop, {}, {}};
   char detail[CURL_ERROR_SIZE] = "";
-  std::unique_ptr<curl_slist, ListFree> headers;
-  for (const std::string& header : request.headers) {
-    headers.reset(curl_slist_append(headers.release(), header.c_str()));
-  }
+  HeaderList headers(library);
+  for (const std::string& header : request.headers) headers.Add(header);
   // Registries answer at once; waiting for their leave to send costs a second where they don't.
-  if (request.upload != nullptr) {
-    headers.reset(curl_slist_append(headers.release(), "Expect:"));
-  }
-  curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
-  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
-  curl_easy_setopt(curl, CURLOPT_USERAGENT, request.user_agent.c_str());
-  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
-  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, OnHeader);
-  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &exchange);
-  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
-  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &exchange);
-  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
-  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &exchange);
-  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-  curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
-  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
-                   static_cast<long>(request.connect_timeout.count()));
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kStallBytesPerSecond);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.stall_timeout.count()));
+  if (request.upload != nullptr) headers.Add("Expect:");
+  library.easy_setopt(curl, CURLOPT_URL, request.url.c_str());
+  library.easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+  library.easy_setopt(curl, CURLOPT_USERAGENT, request.user_agent.c_str());
+  library.easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
+  library.easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  library.easy_setopt(curl, CURLOPT_HEADERFUNCTION, OnHeader);
+  library.easy_setopt(curl, CURLOPT_HEADERDATA, &exchange);
+  library.easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
+  library.easy_setopt(curl, CURLOPT_WRITEDATA, &exchange);
+  library.easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
+  library.easy_setopt(curl, CURLOPT_XFERINFODATA, &exchange);
+  library.easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  library.easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
+  library.easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                      static_cast<long>(request.connect_timeout.count()));
+  library.easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kStallBytesPerSecond);
+  library.easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
+                      static_cast<long>(request.stall_timeout.count()));
   // Redirects leave the Authorization header behind when they leave the host, and never go from
   // TLS to plain text.
   bool tls = request.url.rfind("https://", 0) == 0;
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : "http,https");
-  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
-  curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 10L);
-  SetMethod(curl, &exchange);
+  library.easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  library.easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : "http,https");
+  library.easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+  library.easy_setopt(curl, CURLOPT_MAXREDIRS, 10L);
+  SetMethod(&exchange);
   std::string bundle;
-  auto tls_set = SetTls(curl, request, &bundle);
+  auto tls_set = SetTls(exchange, &bundle);
   if (!tls_set.ok()) {
     Give(std::move(handle));
     return std::move(tls_set).error();
   }
 
-  CURLcode code = curl_easy_perform(curl);
+  CURLcode code = library.easy_perform(curl);
   long status = 0;
-  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+  library.easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
   Give(std::move(handle));
   if (exchange.error) return std::move(*exchange.error);
-  if (code != CURLE_OK) return ErrorOf(code, detail, request.url);
+  if (code != CURLE_OK) return ErrorOf(library, code, detail, request.url);
   exchange.answer.status = static_cast<int>(status);
   return std::move(exchange.answer);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One HTTP request with libcurl, for client.cc; the one wrapper of libcurl. Keeps handles, and so
-// connections, for the next request. Any thread; a call blocks.
+// One HTTP request with libcurl, for client.cc; with libcurl.h the one wrapper of libcurl. Keeps
+// handles, and so connections, for the next request. Any thread; a call blocks.
 #pragma once
 
 #include <chrono>
@@ -63,7 +63,7 @@ class HttpTransfer {
 
  private:
   struct Handle;
-  std::unique_ptr<Handle> Take();
+  Result<std::unique_ptr<Handle>> Take();
   void Give(std::unique_ptr<Handle> handle);
 
   Mutex mutex_;
