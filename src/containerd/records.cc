@@ -107,7 +107,8 @@ Result<images_api::Image> GetImage(Transaction& tx, const std::string& ns,
 Result<::containerd::types::Sandbox> GetSandbox(Transaction& tx, const std::string& ns,
                                                 const std::string& id) {
   return ReadRecord<::containerd::types::Sandbox>(
-      TRY(tx.Query("SELECT record FROM sandboxes WHERE ns = ? AND id = ?", ns, id)), "sandbox", id);
+      TRY(tx.Query("SELECT record FROM sandboxes WHERE ns = ? AND id = ?", ns, id)), "sandbox", id,
+      NotFound("sandbox \"{}\": not found", id));
 }
 
 Result<> InsertImage(Transaction& tx, const std::string& ns, const images_api::Image& image) {
