@@ -3,6 +3,7 @@
 
 #include <grpcpp/impl/service_type.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "base/io.h"
@@ -13,6 +14,7 @@
 #include "containerd/event_listener.h"
 #include "containerd/image_records.h"
 #include "containerd/parts.h"
+#include "containerd/proxy_snapshotter.h"
 #include "containerd/records.h"
 #include "containerd/server.h"
 #include "containerd/shim_directory.h"
@@ -58,7 +60,7 @@ struct Daemon::State {
   std::unique_ptr<Server> server;
 
   Result<> OpenStores(const Options& options);
-  Result<> OpenSnapshotters(const std::string& root);
+  Result<> OpenSnapshotters(const Options& options);
   Result<> FindShims(const Options& options);
   Result<> Serve(const Options& options);
 };
@@ -73,7 +75,7 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   database = TRY(OpenRecords(options.root + "/meta.db"));
   blobs = TRY(content::BlobStore::Open(options.root + "/content"));
   trash = TRY(snapshots::Trash::Open(options.root + "/trash"));
-  TRY(OpenSnapshotters(options.root + "/snapshots"));
+  TRY(OpenSnapshotters(options));
   parts.root = options.root;
   parts.uuid = TRY(ServerUuid(*database));
   parts.database = database.get();
@@ -96,7 +98,8 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   return {};
 }
 
-Result<> Daemon::State::OpenSnapshotters(const std::string& root) {
+Result<> Daemon::State::OpenSnapshotters(const Options& options) {
+  const std::string root = options.root + "/snapshots";
   auto records = [&](const char* name) {
     return snapshot_records.emplace_back(MakeSnapshotRecords(database.get(), name)).get();
   };
@@ -111,6 +114,13 @@ Result<> Daemon::State::OpenSnapshotters(const std::string& root) {
     btrfs_trash = TRY(snapshots::Trash::Open(btrfs + "/trash"));
     snapshotters.push_back(TRY(snapshots::MakeBtrfsSnapshotter(
         btrfs + "/snapshots", records("btrfs"), btrfs_trash.get())));
+  }
+  for (const ProxySettings& proxy : options.proxy_snapshotters) {
+    bool taken = std::any_of(snapshotters.begin(), snapshotters.end(),
+                             [&](const auto& other) { return other->name() == proxy.name; });
+    if (taken)
+      return AlreadyExists("opening proxy snapshotter '{}': the name is taken", proxy.name);
+    snapshotters.push_back(MakeProxySnapshotter(proxy, records(proxy.name.c_str())));
   }
   for (auto& snapshotter : snapshotters) {
     TRY_WITH(snapshotter->Recover(), "recovering snapshotter '{}'", snapshotter->name());

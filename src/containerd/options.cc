@@ -99,6 +99,22 @@ Result<> SetHostsDirectory(Options& options, const std::string& value) {
   return {};
 }
 
+// NAME=SOCKET, or NAME=SOCKET,REMOTE where it has another name there.
+Result<> AddProxy(Options& options, const std::string& value) {
+  size_t equal = value.find('=');
+  size_t comma = value.rfind(',');
+  bool renamed = comma != std::string::npos && comma > equal;
+  if (equal == 0 || equal == std::string::npos || equal + 1 >= value.size() ||
+      value.find('/') == std::string::npos || value.find('/') < equal) {
+    return InvalidArgument("'{}' is not like NAME=/path/of/socket[,REMOTE-NAME]", value);
+  }
+  options.proxy_snapshotters.push_back(
+      {value.substr(0, equal),
+       value.substr(equal + 1, (renamed ? comma : value.size()) - equal - 1),
+       renamed ? value.substr(comma + 1) : ""});
+  return {};
+}
+
 Setter Bytes(uint64_t CollectionPolicy::* member) {
   return [member](Options& options, const std::string& value) -> Result<> {
     options.collection.*member =
@@ -134,6 +150,7 @@ const std::map<std::string, Setter>& Setters() {
       {"--gc-low-bytes", Bytes(&CollectionPolicy::low_bytes)},
       {"--gc-keep-for", SetKeepFor},
       {"--gc-pin", AddPin},
+      {"--proxy-snapshotter", AddProxy},
       {"--log-level", SetLevel},
       {"--log-format", SetFormat},
   };
@@ -144,6 +161,7 @@ const std::map<std::string, Setter>& Setters() {
 
 const char* const kUsage =
     "usage: gantry-containerd [options]\n"
+    "       gantry-containerd fsck [--repair] [--quick] [--root DIR]\n"
     "  --root DIR          data (default /var/lib/gantry/containerd)\n"
     "  --state DIR         run state (default /run/gantry/containerd)\n"
     "  --address SOCKET    API socket (default /run/gantry/containerd.sock)\n"
@@ -160,6 +178,7 @@ const char* const kUsage =
     "  --gc-low-bytes N    until they take less than this\n"
     "  --gc-keep-for S     but not before they are so many seconds old (default 0)\n"
     "  --gc-pin IMAGE      this one never; may be repeated\n"
+    "  --proxy-snapshotter NAME=SOCKET[,REMOTE]  one that another process serves; may be repeated\n"
     "  --log-level LEVEL   debug, info, warn, error (default info)\n"
     "  --log-format F      text, json (default text)\n"
     "  --debug             as --log-level debug\n"

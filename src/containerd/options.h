@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "containerd/collector.h"
 #include "containerd/parts.h"
+#include "containerd/proxy_snapshotter.h"
 
 namespace gantry::containerd {
 
@@ -29,6 +30,7 @@ struct Options {
   log::Format log_format = log::Format::kText;
   RegistrySettings registries;
   CollectionPolicy collection;
+  std::vector<ProxySettings> proxy_snapshotters;
   bool version = false;
   bool help = false;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// gantry-containerd: options, wiring, and waiting for a signal.
+// gantry-containerd: options, wiring, and waiting for a signal; `fsck` checks what it keeps.
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "containerd/daemon.h"
+#include "containerd/fsck.h"
 #include "containerd/options.h"
 
 namespace gantry::containerd {
@@ -53,7 +54,12 @@ Result<> Run(const Options& options) {
 }
 
 int Main(int argc, char** argv) {
-  auto options = ParseOptions(std::vector<std::string>(argv + 1, argv + argc));
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (!arguments.empty() && arguments[0] == "fsck") {
+    arguments.erase(arguments.begin());
+    return FsckMain(arguments);
+  }
+  auto options = ParseOptions(arguments);
   if (!options.ok()) {
     fprintf(stderr, "gantry-containerd: %s\n%s", options.error().message().c_str(), kUsage);
     return 2;

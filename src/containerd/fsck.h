@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `gantry-containerd fsck`: proves that the records and what is on disk are one, while no daemon
+// uses them. Every file under the root belongs to a record, every record has its bytes, and blobs
+// have the digest that they are named by (docs/state-on-disk.md). One thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace gantry::containerd {
+
+struct FsckOptions {
+  std::string root;
+  bool repair = false;
+  bool quick = false;  // sizes only, no digests
+};
+
+struct Fault {
+  std::string text;    // "blob sha256:…: no record names it"
+  std::string remedy;  // "its file is removed"; empty: only a person can decide
+  std::function<Result<>()> repair;
+};
+
+// kAlreadyExists: a daemon has the root. The faults that are there, or that were there before the
+// repair; `report` gets a line for each of them, and one for each repair.
+struct FsckResult {
+  size_t checked_blobs = 0;
+  size_t checked_snapshots = 0;
+  size_t faults = 0;
+  size_t repaired = 0;
+};
+Result<FsckResult> Fsck(const FsckOptions& options,
+                        const std::function<void(const std::string&)>& report);
+
+// The command: 0 when everything is in order or was repaired, 1 when not, 2 for a wrong call.
+int FsckMain(const std::vector<std::string>& arguments);
+
+}  // namespace gantry::containerd
