@@ -4,7 +4,7 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-Figures: run exec runtime memory api throughput. Both engines are private (tests/harness), so what
+Figures: run exec runtime memory api throughput pull. Both engines are private (tests/harness), so what
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -19,6 +19,7 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TREE / 'tests'), str(TREE / 'bench')]
+import pulls  # noqa: E402
 import runtimes  # noqa: E402
 from harness import places  # noqa: E402
 from harness.client import Client, programs  # noqa: E402
@@ -27,7 +28,7 @@ from harness.engine import Peer, Stack, UnixConnection, until  # noqa: E402
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-FIGURES = ['run', 'exec', 'runtime', 'memory', 'api', 'throughput']
+FIGURES = ['run', 'exec', 'runtime', 'memory', 'api', 'throughput', 'pull']
 
 
 class Results:
@@ -243,6 +244,12 @@ def bench_throughput(results, clients, rounds):
     results.add('log of 100 MB read', 'MB/s', less_is_better=False, **read)
 
 
+def bench_pull(results, clients, rounds):
+    found, packed = pulls.times(min(rounds, 3))
+    results.add(f'pull and unpack, {packed:.0f} MB gzip in 6 layers', 's', **found['wall'])
+    results.add('the same, CPU', 's', **found['cpu'])
+
+
 def main():
     options = dict(a[2:].split('=', 1) for a in sys.argv[1:] if a.startswith('--'))
     chosen = [a for a in sys.argv[1:] if not a.startswith('--')] or FIGURES
@@ -252,7 +259,7 @@ def main():
     with contextlib.ExitStack() as undo:
         home = undo.enter_context(tempfile.TemporaryDirectory())
         clients = {}
-        if chosen != ['runtime']:
+        if not set(chosen) <= {'runtime', 'pull'}:
             peer = Peer(20)
             undo.callback(peer.destroy)
             peer.start()

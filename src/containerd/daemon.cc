@@ -3,6 +3,7 @@
 
 #include <grpcpp/impl/service_type.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "base/io.h"
@@ -17,6 +18,7 @@
 #include "containerd/image_records.h"
 #include "containerd/mount_store.h"
 #include "containerd/parts.h"
+#include "containerd/proxy_snapshotter.h"
 #include "containerd/records.h"
 #include "containerd/server.h"
 #include "containerd/shim_directory.h"
@@ -128,6 +130,13 @@ Result<> Daemon::State::OpenSnapshotters(const Options& options) {
     btrfs_trash = TRY(snapshots::Trash::Open(btrfs + "/trash"));
     snapshotters.push_back(TRY(snapshots::MakeBtrfsSnapshotter(
         btrfs + "/snapshots", records("btrfs"), btrfs_trash.get())));
+  }
+  for (const ProxySettings& proxy : options.proxy_snapshotters) {
+    bool taken = std::any_of(snapshotters.begin(), snapshotters.end(),
+                             [&](const auto& other) { return other->name() == proxy.name; });
+    if (taken)
+      return AlreadyExists("opening proxy snapshotter '{}': the name is taken", proxy.name);
+    snapshotters.push_back(MakeProxySnapshotter(proxy, records(proxy.name.c_str())));
   }
   for (auto& snapshotter : snapshotters) {
     std::string uri = "io.containerd.snapshotter.v1." + std::string(snapshotter->name());

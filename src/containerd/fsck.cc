@@ -6,324 +6,389 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
-#include <memory>
-#include <optional>
 #include <set>
 
 #include "base/directory.h"
 #include "base/io.h"
 #include "base/pid_file.h"
-#include "containerd/names.h"
 #include "containerd/records.h"
 #include "content/blob_store.h"
 #include "formats/digest.h"
+#include "kernel/btrfs.h"
+#include "kernel/paths.h"
 #include "snapshots/snapshotter.h"
-#include "snapshots/trash.h"
 
 namespace gantry::containerd {
 namespace {
 
-constexpr size_t kReadBytes = size_t{1} << 20;
-constexpr const char* kBundles = "io.containerd.runtime.v2.task";
-constexpr const char* kSandboxes = "io.containerd.sandbox.controller.v1.shim";
+using formats::Digest;
 
-// Names in a directory; none where there is no such.
-Result<std::set<std::string>> NamesIn(const std::string& path) {
-  std::set<std::string> names;
-  DirectoryHandle directory(::opendir(path.c_str()));
-  if (!directory && errno == ENOENT) return names;
-  if (!directory) return ErrnoError("listing '{}'", path);
-  errno = 0;
-  while (const dirent* entry = ::readdir(directory.get())) {
-    std::string name = entry->d_name;
-    if (name != "." && name != "..") names.insert(std::move(name));
-    errno = 0;
+// A repair can bring others to light: a snapshot without its parent, an image without its manifest.
+constexpr int kMaxPasses = 20;
+constexpr std::string_view kTasks = "io.containerd.runtime.v2.task";
+constexpr std::string_view kSandboxes = "io.containerd.sandbox.controller.v1.shim";
+
+Result<std::vector<std::string>> NamesIn(const std::string& path) {
+  std::vector<std::string> names;
+  DirectoryHandle listing(::opendir(path.c_str()));
+  if (!listing) {
+    if (errno == ENOENT) return names;
+    return ErrnoError("listing '{}'", path);
   }
-  if (errno != 0) return ErrnoError("listing '{}'", path);
+  while (const dirent* entry = ::readdir(listing.get())) {
+    std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  std::sort(names.begin(), names.end());
   return names;
 }
 
-Result<formats::Digest> DigestOfFile(BorrowedFd file, formats::DigestAlgorithm algorithm) {
-  formats::Hasher hasher(algorithm);
-  std::string buffer(kReadBytes, '\0');
-  for (;;) {
-    size_t count = TRY(ReadSome(file, buffer.data(), buffer.size()));
-    if (count == 0) return hasher.Current();
-    hasher.Update({buffer.data(), count});
-  }
+Result<> RemoveTree(const std::string& path) {
+  size_t slash = path.rfind('/');
+  UniqueFd parent = TRY(OpenFile(path.substr(0, slash), O_RDONLY | O_DIRECTORY));
+  return kernel::RemoveTreeAt(parent, path.substr(slash + 1));
 }
-
-struct SnapshotRow {
-  std::string snapshotter, ns, key, parent;
-  snapshots::Kind kind;
-  uint64_t number;
-};
 
 class Checker {
  public:
-  Checker(std::string root, FsckMode mode) : root_(std::move(root)), mode_(mode) {}
+  Checker(const FsckOptions& options, Database* database)
+      : options_(options), root_(options.root), database_(database) {}
 
-  Result<FsckReport> Run() {
-    if (!PathExists(root_ + "/meta.db")) return NotFound("no store in '{}'", root_);
-    PidFile lock = TRY(PidFile::Lock(root_ + "/lock"));
-    database_ = TRY(OpenRecords(root_ + "/meta.db"));
-    if (mode_ == FsckMode::kRepair) trash_ = TRY(snapshots::Trash::Open(root_ + "/trash"));
-    TRY(CheckDatabase());
+  // Everything that is wrong now.
+  Result<std::vector<Fault>> Look() {
+    faults_.clear();
+    blobs_ = snapshots_ = 0;
     TRY(CheckTop());
     TRY(CheckContent());
     TRY(CheckIngests());
-    TRY(CheckSnapshots());
-    TRY(CheckReferences());
-    TRY(CheckBundles(kBundles, "SELECT ns, id FROM containers"));
-    TRY(CheckBundles(kSandboxes, "SELECT ns, id FROM sandboxes"));
-    if (trash_ != nullptr) trash_->WaitUntilEmpty();
-    return std::move(report_);
+    for (const char* name : {"overlayfs", "native", "btrfs"}) TRY(CheckSnapshotter(name));
+    TRY(CheckParents());
+    TRY(CheckImages());
+    TRY(CheckContainers());
+    TRY(CheckBundles(kTasks, "container", "SELECT ns, id FROM containers"));
+    TRY(CheckBundles(kSandboxes, "sandbox", "SELECT ns, id FROM sandboxes"));
+    TRY(CheckLeases());
+    return std::move(faults_);
   }
+  size_t blobs() const { return blobs_; }
+  size_t snapshots() const { return snapshots_; }
 
  private:
-  // A fault that `act` repairs as `repair` says.
-  template <typename Act>
-  Result<> Repairable(std::string fault, std::string repair, Act act) {
-    if (mode_ == FsckMode::kRepair) TRY_WITH(act(), "repairing {}", fault);
-    report_.findings.push_back({std::move(fault), std::move(repair)});
-    return {};
+  void Add(std::string text, std::string remedy, std::function<Result<>()> repair) {
+    faults_.push_back({std::move(text), std::move(remedy), std::move(repair)});
   }
-  void Hopeless(std::string fault) { report_.findings.push_back({std::move(fault), ""}); }
-
-  Result<> Nobodys(const std::string& path) {
-    return Repairable(fmt::format("'{}': no record has it", path), "removed",
-                      [&] { return trash_->Take(path); });
+  void AddTree(std::string text, const std::string& path) {
+    Add(std::move(text), "it is removed", [path] { return RemoveTree(path); });
   }
 
-  Result<> CheckDatabase() {
-    auto tx = TRY(database_->Read());
-    auto rows = TRY(tx.Query("PRAGMA integrity_check"));
-    while (TRY(rows.Next())) {
-      if (rows.Text(0) != "ok") Hopeless(fmt::format("meta.db: {}", rows.Text(0)));
-    }
-    return {};
-  }
-
-  Result<> CheckNames(const std::string& directory, const std::set<std::string>& known) {
-    for (const std::string& name : TRY(NamesIn(directory))) {
-      if (!known.contains(name)) TRY(Nobodys(directory + "/" + name));
-    }
-    return {};
+  template <typename... Values>
+  std::function<Result<>()> Deletion(std::string sql, Values... values) {
+    return [this, sql = std::move(sql), values...]() -> Result<> {
+      auto tx = TRY(database_->Begin());
+      TRY(tx.Execute(sql, values...));
+      return tx.Commit();
+    };
   }
 
   Result<> CheckTop() {
-    TRY(CheckNames(root_, {"meta.db", "meta.db-wal", "meta.db-shm", "lock", "content", "snapshots",
-                           "trash", "events", kBundles, kSandboxes}));
-    return CheckNames(root_ + "/content", {"blobs", "ingest"});
-  }
-
-  // Why the blob is not what its record says; nothing if it is.
-  Result<std::optional<std::string>> FaultOf(const formats::Digest& digest, uint64_t size) {
-    std::string path = root_ + "/content/blobs/" + std::string(digest.algorithm_name()) + "/" +
-                       std::string(digest.hex());
-    UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    if (!file.valid() && errno == ENOENT) return std::optional<std::string>("its file is missing");
-    if (!file.valid()) return ErrnoError("opening '{}'", path);
-    struct stat status;
-    if (::fstat(file.get(), &status) != 0) return ErrnoError("looking at '{}'", path);
-    report_.bytes += static_cast<uint64_t>(status.st_size);
-    if (static_cast<uint64_t>(status.st_size) != size) {
-      return std::optional(fmt::format("its file has {} bytes, not {}", status.st_size, size));
+    static const std::set<std::string> kKnown = {
+        "lock",      "meta.db", "meta.db-wal", "meta.db-shm",       "content",
+        "snapshots", "trash",   "events",      std::string(kTasks), std::string(kSandboxes)};
+    for (const std::string& name : TRY(NamesIn(root_))) {
+      if (!kKnown.contains(name))
+        Add(fmt::format("'{}/{}' is nothing of ours", root_, name), "", {});
     }
-    formats::Digest found = TRY_WITH(DigestOfFile(file, digest.algorithm()), "blob '{}'", path);
-    if (found == digest) return std::optional<std::string>();
-    return std::optional(fmt::format("its digest is {}", found.text()));
-  }
-
-  Result<std::map<std::string, uint64_t>> RecordedBlobs() {
-    std::map<std::string, uint64_t> sizes;
+    for (const std::string& name : TRY(NamesIn(root_ + "/content"))) {
+      if (name != "blobs" && name != "ingest") {
+        Add(fmt::format("'{}/content/{}' is nothing of ours", root_, name), "", {});
+      }
+    }
     auto tx = TRY(database_->Read());
-    auto rows = TRY(tx.Query("SELECT digest, size FROM content"));
-    while (TRY(rows.Next())) sizes.emplace(rows.Text(0), static_cast<uint64_t>(rows.Int(1)));
-    return sizes;
+    auto rows = TRY(tx.Query("PRAGMA integrity_check"));
+    while (TRY(rows.Next())) {
+      if (rows.Text(0) != "ok") Add(fmt::format("meta.db: {}", rows.Text(0)), "", {});
+    }
+    return {};
   }
 
-  // The records go first: without them the file is nobody's.
-  Result<> ForgetBlob(const std::string& digest, const std::string& path) {
-    auto tx = TRY(database_->Begin());
-    TRY(tx.Execute("DELETE FROM content WHERE digest = ?", digest));
-    TRY(tx.Commit());
-    return trash_->Take(path);
+  // "" when the file is what the record says.
+  Result<std::string> Compare(const std::string& path, const Digest& digest, uint64_t size) {
+    struct stat status;
+    if (::lstat(path.c_str(), &status) != 0) {
+      if (errno == ENOENT) return std::string("its file is missing");
+      return ErrnoError("reading '{}'", path);
+    }
+    if (!S_ISREG(status.st_mode)) return std::string("it is no file");
+    if (static_cast<uint64_t>(status.st_size) != size) {
+      return fmt::format("it has {} bytes, its record says {}", status.st_size, size);
+    }
+    if (options_.quick) return std::string();
+    FdSource source(TRY(OpenFile(path, O_RDONLY)));
+    formats::Hasher hasher(digest.algorithm());
+    for (;;) {
+      std::string_view data = TRY(source.Next());
+      if (data.empty()) break;
+      hasher.Update(data);
+    }
+    Digest found = hasher.Current();
+    if (found != digest) return fmt::format("its digest is {}", found.text());
+    return std::string();
   }
 
   Result<> CheckContent() {
-    std::map<std::string, std::set<std::string>> files;  // by algorithm
-    std::string blobs = root_ + "/content/blobs";
-    for (const std::string& algorithm : TRY(NamesIn(blobs))) {
-      files[algorithm] = TRY(NamesIn(blobs + "/" + algorithm));
+    std::map<std::string, std::pair<uint64_t, bool>> records;  // digest: size, all records agree
+    {
+      auto tx = TRY(database_->Read());
+      auto rows = TRY(tx.Query("SELECT digest, size FROM content"));
+      while (TRY(rows.Next())) {
+        auto size = static_cast<uint64_t>(rows.Int(1));
+        auto [found, fresh] = records.try_emplace(rows.Text(0), size, true);
+        if (!fresh && found->second.first != size) found->second.second = false;
+      }
     }
-    for (const auto& [text, size] : TRY(RecordedBlobs())) {
-      auto digest = formats::Digest::Parse(text);
+    for (const auto& [text, record] : records) {
+      auto forget = Deletion("DELETE FROM content WHERE digest = ?", text);
+      auto digest = Digest::Parse(text);
       if (!digest.ok()) {
-        Hopeless(fmt::format("content record '{}': {}", text, digest.error().message()));
+        Add(fmt::format("content record '{}': no digest", text), "the record is removed", forget);
         continue;
       }
-      ++report_.blobs;
-      std::string algorithm(digest->algorithm_name());
-      std::string hex(digest->hex());
-      files[algorithm].erase(hex);
-      std::optional<std::string> fault = TRY(FaultOf(*digest, size));
-      if (!fault) continue;
-      std::string path = blobs + "/" + algorithm + "/" + hex;
-      TRY(Repairable(fmt::format("blob {}: {}", text, *fault), "forgotten; a pull brings it back",
-                     [&, &name = text] { return ForgetBlob(name, path); }));
+      ++blobs_;
+      std::string path = BlobPath(*digest);
+      std::string wrong = TRY(Compare(path, *digest, record.first));
+      if (wrong.empty() && !record.second) wrong = "its records name different sizes";
+      if (wrong.empty()) continue;
+      Add(fmt::format("blob {}: {}", text, wrong), "file and records are removed",
+          [path, forget]() -> Result<> {
+            if (PathExists(path)) TRY(RemoveTree(path));
+            return forget();
+          });
     }
-    for (const auto& [algorithm, names] : files) {
-      for (const std::string& name : names) TRY(Nobodys(blobs + "/" + algorithm + "/" + name));
+    for (const std::string& algorithm : TRY(NamesIn(root_ + "/content/blobs"))) {
+      std::string directory = root_ + "/content/blobs/" + algorithm;
+      for (const std::string& name : TRY(NamesIn(directory))) {
+        if (records.contains(algorithm + ":" + name)) continue;
+        AddTree(fmt::format("blob {}:{}: no record names it", algorithm, name),
+                directory + "/" + name);
+      }
     }
     return {};
   }
 
-  // A write that can be resumed is called after its namespace and reference.
+  std::string BlobPath(const Digest& digest) const {
+    return fmt::format("{}/content/blobs/{}/{}", root_, digest.algorithm_name(), digest.hex());
+  }
+
+  // A write is its own record: it says whose it is, and may be gone on with.
   Result<> CheckIngests() {
     auto store = TRY(content::BlobStore::Open(root_ + "/content"));
-    std::set<std::string> known;
+    std::set<std::string> whole;
     for (const content::IngestStatus& ingest : TRY(store->Ingests(""))) {
-      ++report_.ingests;
-      known.insert(std::string(formats::Digest::Of(ingest.ns + "/" + ingest.ref).hex()));
+      whole.insert(std::string(Digest::Of(ingest.ns + "/" + ingest.ref).hex()));
     }
-    return CheckNames(root_ + "/content/ingest", known);
+    for (const std::string& name : TRY(NamesIn(root_ + "/content/ingest"))) {
+      std::string path = root_ + "/content/ingest/" + name;
+      if (!whole.contains(name)) {
+        AddTree(fmt::format("write '{}': it does not say whose it is", name), path);
+        continue;
+      }
+      static const std::set<std::string> kFiles = {"data", "ref", "startedat", "total", "expected"};
+      for (const std::string& file : TRY(NamesIn(path))) {
+        if (!kFiles.contains(file)) {
+          AddTree(fmt::format("write '{}': '{}' is no part of it", name, file), path + "/" + file);
+        }
+      }
+    }
+    return {};
   }
 
-  Result<std::vector<SnapshotRow>> RecordedSnapshots() {
-    std::vector<SnapshotRow> all;
+  struct Snapshot {
+    std::string ns;
+    std::string key;
+    std::string parent;
+    int64_t kind = 0;
+  };
+
+  Result<> CheckSnapshotter(const std::string& name) {
+    std::map<std::string, Snapshot> records;  // by number
+    {
+      auto tx = TRY(database_->Read());
+      auto rows = TRY(tx.Query(
+          "SELECT number, ns, key, parent, kind FROM snapshots WHERE snapshotter = ?", name));
+      while (TRY(rows.Next())) {
+        records[fmt::format("{}", rows.Int(0))] = {rows.Text(1), rows.Text(2), rows.Text(3),
+                                                   rows.Int(4)};
+      }
+    }
+    std::string top = root_ + "/snapshots/" + name + (name == "btrfs" ? "/snapshots" : "");
+    for (const std::string& number : TRY(NamesIn(top))) {
+      if (records.contains(number)) continue;
+      std::string path = top + "/" + number;
+      Add(fmt::format("snapshot directory '{}': no record names it", path), "it is removed",
+          [path, name]() -> Result<> {
+            if (name == "btrfs" && kernel::DeleteSubvolume(path).ok()) return {};
+            return RemoveTree(path);
+          });
+    }
+    for (const auto& [number, record] : records) {
+      ++snapshots_;
+      bool is_view = record.kind == static_cast<int64_t>(snapshots::Kind::kView);
+      // It shows its parent's own directory.
+      if (name == "native" && is_view && !record.parent.empty()) continue;
+      std::string path = top + "/" + number;
+      bool active = record.kind == static_cast<int64_t>(snapshots::Kind::kActive);
+      std::string missing = !PathExists(path) ? path : "";
+      if (name == "overlayfs" && missing.empty()) {
+        if (!PathExists(path + "/fs")) missing = path + "/fs";
+        if (active && !PathExists(path + "/work")) missing = path + "/work";
+      }
+      if (missing.empty()) continue;
+      Add(fmt::format("snapshot '{}' of {} in namespace '{}': '{}' is missing", record.key, name,
+                      record.ns, missing),
+          "its record is removed",
+          Deletion("DELETE FROM snapshots WHERE snapshotter = ? AND ns = ? AND key = ?", name,
+                   record.ns, record.key));
+    }
+    return {};
+  }
+
+  Result<> CheckParents() {
     auto tx = TRY(database_->Read());
-    auto rows = TRY(tx.Query("SELECT snapshotter, ns, key, parent, kind, number FROM snapshots"));
+    auto rows = TRY(tx.Query(
+        "SELECT s.snapshotter, s.ns, s.key, s.parent, s.kind FROM snapshots s LEFT JOIN snapshots "
+        "p ON "
+        "p.snapshotter = s.snapshotter AND p.ns = s.ns AND p.key = s.parent WHERE s.parent != '' "
+        "AND p.key IS NULL"));
     while (TRY(rows.Next())) {
-      all.push_back({rows.Text(0), rows.Text(1), rows.Text(2), rows.Text(3),
-                     static_cast<snapshots::Kind>(rows.Int(4)),
-                     static_cast<uint64_t>(rows.Int(5))});
-    }
-    return all;
-  }
-
-  Result<> ForgetSnapshot(const SnapshotRow& row) {
-    auto tx = TRY(database_->Begin());
-    TRY(tx.Execute("DELETE FROM snapshots WHERE snapshotter = ? AND ns = ? AND key = ?",
-                   row.snapshotter, row.ns, row.key));
-    TRY(tx.Commit());
-    return trash_->Take(DirectoryOf(row));
-  }
-
-  std::string DirectoryOf(const SnapshotRow& row) const {
-    return fmt::format("{}/snapshots/{}/{}", root_, row.snapshotter, row.number);
-  }
-
-  // Why a snapshot is not whole: its own directory, or one of its ancestors.
-  std::string FaultOf(const SnapshotRow& row, const std::map<std::string, SnapshotRow>& known) {
-    // A view may do without a directory of its own.
-    if (row.kind != snapshots::Kind::kView && !PathExists(DirectoryOf(row))) {
-      return "its directory is missing";
-    }
-    size_t steps = 0;
-    for (const SnapshotRow* at = &row; !at->parent.empty(); ++steps) {
-      auto parent = known.find(IdentityOf(*at, at->parent));
-      if (parent == known.end()) return fmt::format("its ancestor '{}' is missing", at->parent);
-      if (steps > known.size()) return "it is its own ancestor";
-      at = &parent->second;
-      if (!PathExists(DirectoryOf(*at))) {
-        return fmt::format("the directory of its ancestor '{}' is missing", at->key);
-      }
-    }
-    return "";
-  }
-
-  static std::string IdentityOf(const SnapshotRow& row, const std::string& key) {
-    return row.snapshotter + '\0' + row.ns + '\0' + key;
-  }
-
-  Result<> CheckSnapshots() {
-    std::map<std::string, SnapshotRow> known;
-    std::map<std::string, std::set<std::string>> owned;  // directories, by snapshotter
-    for (SnapshotRow& row : TRY(RecordedSnapshots())) {
-      owned[row.snapshotter].insert(std::to_string(row.number));
-      known.emplace(IdentityOf(row, row.key), std::move(row));
-    }
-    report_.snapshots = known.size();
-    for (const auto& [identity, row] : known) {
-      std::string fault = FaultOf(row, known);
-      if (fault.empty()) continue;
-      fault = fmt::format("snapshot '{}' ({}, namespace {}): {}", row.key, row.snapshotter, row.ns,
-                          fault);
-      // What a container has written is nowhere else.
-      if (row.kind == snapshots::Kind::kActive && PathExists(DirectoryOf(row))) {
-        Hopeless(std::move(fault));
+      std::string fault =
+          fmt::format("snapshot '{}' of {} in namespace '{}': its parent '{}' is missing",
+                      rows.Text(2), rows.Text(0), rows.Text(1), rows.Text(3));
+      if (rows.Int(4) == static_cast<int64_t>(snapshots::Kind::kActive)) {
+        // What was written to it is nowhere else; without its record it would be nobody's.
+        Add(std::move(fault), "", {});
         continue;
       }
-      TRY(Repairable(std::move(fault), "forgotten; unpacking the image brings it back",
-                     [&, &forgotten = row] { return ForgetSnapshot(forgotten); }));
-    }
-    for (const std::string& snapshotter : TRY(NamesIn(root_ + "/snapshots"))) {
-      TRY(CheckNames(root_ + "/snapshots/" + snapshotter, owned[snapshotter]));
+      Add(std::move(fault), "its record is removed",
+          Deletion("DELETE FROM snapshots WHERE snapshotter = ? AND ns = ? AND key = ?",
+                   rows.Text(0), rows.Text(1), rows.Text(2)));
     }
     return {};
   }
 
-  // What images and containers name. Layers and manifests of other platforms need not be there.
-  Result<> CheckReferences() {
+  Result<> CheckImages() {
     auto tx = TRY(database_->Read());
-    auto images = TRY(tx.Query("SELECT ns, name, record FROM images"));
-    while (TRY(images.Next())) {
+    auto rows = TRY(tx.Query("SELECT ns, name, record FROM images"));
+    while (TRY(rows.Next())) {
+      std::string ns = rows.Text(0);
+      std::string name = rows.Text(1);
       images_api::Image image;
-      std::string_view bytes = images.Bytes(2);
-      std::string name = fmt::format("image '{}' (namespace {})", images.Text(1), images.Text(0));
+      std::string_view bytes = rows.Bytes(2);
+      std::string wrong;
       if (!image.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-        Hopeless(name + ": its record is damaged");
-        continue;
+        wrong = "its record is damaged";
+      } else {
+        auto content = TRY(tx.Query("SELECT 1 FROM content WHERE ns = ? AND digest = ?", ns,
+                                    image.target().digest()));
+        if (!TRY(content.Next())) wrong = fmt::format("{} is missing", image.target().digest());
       }
-      auto found = GetContent(tx, images.Text(0), image.target().digest());
-      if (!found.ok()) {
-        Hopeless(fmt::format("{}: {}; pull it again", name, found.error().message()));
-      }
-    }
-    auto containers =
-        TRY(tx.Query("SELECT c.ns, c.id, c.snapshotter, c.snapshot_key FROM containers c "
-                     "WHERE c.snapshot_key <> '' AND c.snapshotter IN "
-                     "(SELECT DISTINCT snapshotter FROM snapshots) AND NOT EXISTS "
-                     "(SELECT 1 FROM snapshots s WHERE s.snapshotter = c.snapshotter AND "
-                     "s.ns = c.ns AND s.key = c.snapshot_key)"));
-    while (TRY(containers.Next())) {
-      Hopeless(fmt::format("container '{}' (namespace {}): its snapshot '{}' is missing",
-                           containers.Text(1), containers.Text(0), containers.Text(3)));
+      if (wrong.empty()) continue;
+      Add(fmt::format("image '{}' in namespace '{}': {}", name, ns, wrong), "its record is removed",
+          Deletion("DELETE FROM images WHERE ns = ? AND name = ?", ns, name));
     }
     return {};
   }
 
-  // Containers of a daemon that is not running may run: their work directories stay.
-  Result<> CheckBundles(const std::string& folder, std::string_view query) {
-    std::set<std::pair<std::string, std::string>> known;
+  // A container is somebody's: it is never removed here.
+  Result<> CheckContainers() {
+    auto tx = TRY(database_->Read());
+    auto rows = TRY(tx.Query(
+        "SELECT c.ns, c.id, c.snapshotter, c.snapshot_key FROM containers c LEFT JOIN snapshots s "
+        "ON s.snapshotter = c.snapshotter AND s.ns = c.ns AND s.key = c.snapshot_key "
+        "WHERE c.snapshot_key != '' AND s.key IS NULL"));
+    while (TRY(rows.Next())) {
+      Add(fmt::format("container '{}' in namespace '{}': its snapshot '{}' of {} is missing",
+                      rows.Text(1), rows.Text(0), rows.Text(3), rows.Text(2)),
+          "", {});
+    }
+    return {};
+  }
+
+  // Work directories of shims, which may run while no daemon does.
+  Result<> CheckBundles(std::string_view folder, const char* noun, std::string_view query) {
+    std::set<std::pair<std::string, std::string>> owners;
     {
       auto tx = TRY(database_->Read());
       auto rows = TRY(tx.Query(query));
-      while (TRY(rows.Next())) known.emplace(rows.Text(0), rows.Text(1));
+      while (TRY(rows.Next())) owners.emplace(rows.Text(0), rows.Text(1));
     }
-    std::string top = root_ + "/" + folder;
+    std::string top = root_ + "/" + std::string(folder);
     for (const std::string& ns : TRY(NamesIn(top))) {
       for (const std::string& id : TRY(NamesIn(top + "/" + ns))) {
-        if (!known.contains({ns, id})) TRY(Nobodys(top + "/" + ns + "/" + id));
+        if (owners.contains({ns, id})) continue;
+        AddTree(
+            fmt::format("work directory of '{}' in namespace '{}': no {} names it", id, ns, noun),
+            top + "/" + ns + "/" + id);
       }
     }
     return {};
   }
 
+  Result<> CheckLeases() {
+    auto tx = TRY(database_->Read());
+    auto rows = TRY(
+        tx.Query("SELECT r.ns, r.lease, r.type, r.id FROM lease_resources r LEFT JOIN leases l ON "
+                 "l.ns = r.ns AND l.id = r.lease WHERE l.id IS NULL"));
+    while (TRY(rows.Next())) {
+      Add(fmt::format("lease '{}' in namespace '{}' is missing, but keeps {} '{}'", rows.Text(1),
+                      rows.Text(0), rows.Text(2), rows.Text(3)),
+          "the record is removed",
+          Deletion("DELETE FROM lease_resources WHERE ns = ? AND lease = ? AND type = ? AND id = ?",
+                   rows.Text(0), rows.Text(1), rows.Text(2), rows.Text(3)));
+    }
+    return {};
+  }
+
+  const FsckOptions& options_;
   const std::string root_;
-  const FsckMode mode_;
-  std::unique_ptr<Database> database_;
-  std::unique_ptr<snapshots::Trash> trash_;  // when repairing
-  FsckReport report_;
+  Database* const database_;
+  std::vector<Fault> faults_;
+  size_t blobs_ = 0;
+  size_t snapshots_ = 0;
 };
 
 }  // namespace
 
-Result<FsckReport> CheckStores(const std::string& root, FsckMode mode) {
-  return TRY_WITH(Checker(root, mode).Run(), "checking '{}'", root);
+Result<FsckResult> Fsck(const FsckOptions& options,
+                        const std::function<void(const std::string&)>& report) {
+  // Nothing is made where nothing is.
+  if (!PathExists(options.root + "/meta.db")) {
+    return NotFound("checking '{}': there is no meta.db", options.root);
+  }
+  PidFile lock = TRY_WITH(PidFile::Lock(options.root + "/lock"), "checking '{}'", options.root);
+  auto database = TRY(OpenRecords(options.root + "/meta.db"));
+  Checker checker(options, database.get());
+  FsckResult result;
+  std::set<std::string> told;
+  for (int pass = 0; pass < kMaxPasses; ++pass) {
+    std::vector<Fault> faults = TRY(checker.Look());
+    result.checked_blobs = checker.blobs();
+    result.checked_snapshots = checker.snapshots();
+    size_t repaired = 0;
+    for (const Fault& fault : faults) {
+      if (told.insert(fault.text).second) {
+        ++result.faults;
+        report(fault.text);
+      }
+      if (!options.repair || !fault.repair) continue;
+      TRY_WITH(fault.repair(), "repairing: {}", fault.text);
+      report("  repaired: " + fault.remedy);
+      ++repaired;
+    }
+    result.repaired += repaired;
+    if (repaired == 0) break;
+  }
+  return result;
 }
 
 }  // namespace gantry::containerd

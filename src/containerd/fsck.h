@@ -1,36 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `gantry-containerd fsck`: proves, while no daemon runs on them, that the database and the
-// directories below a root are one (docs/state-on-disk.md): each file belongs to a record, each
-// record has its bytes, each blob has its digest. Repairing makes them one by taking away what is
-// damaged or nobody's; what a pull or an unpacking brings back is given up, what only exists here
-// (the layer that a container writes to) is never touched.
+// `gantry-containerd fsck`: proves that the records and what is on disk are one, while no daemon
+// uses them. Every file under the root belongs to a record, every record has its bytes, and blobs
+// have the digest that they are named by (docs/state-on-disk.md). A repair takes away what is
+// damaged and what nobody owns, never what only exists here: the layer that a container writes to.
+// One thread.
 #pragma once
 
-#include <cstdint>
+#include <functional>
 #include <string>
-#include <vector>
 
 #include "base/error.h"
 
 namespace gantry::containerd {
 
-enum class FsckMode { kLook, kRepair };
-
-struct FsckFinding {
-  std::string fault;   // "blob sha256:…: its digest is sha256:…"
-  std::string repair;  // what was done, or would be; empty: nothing can be done here
+struct FsckOptions {
+  std::string root;
+  bool repair = false;
+  bool quick = false;  // sizes only, no digests
 };
 
-struct FsckReport {
-  size_t blobs = 0;
-  uint64_t bytes = 0;  // of blobs
-  size_t ingests = 0;
-  size_t snapshots = 0;
-  std::vector<FsckFinding> findings;
+struct Fault {
+  std::string text;    // "blob sha256:…: no record names it"
+  std::string remedy;  // "its file is removed"; empty: only a person can decide
+  std::function<Result<>()> repair;
 };
 
-// `root` is the daemon's --root. kAlreadyExists: a daemon runs on it. kNotFound: no store is there.
-Result<FsckReport> CheckStores(const std::string& root, FsckMode mode);
+// kAlreadyExists: a daemon has the root. The faults that are there, or that were there before the
+// repair; `report` gets a line for each of them, and one for each repair.
+struct FsckResult {
+  size_t checked_blobs = 0;
+  size_t checked_snapshots = 0;
+  size_t faults = 0;
+  size_t repaired = 0;
+};
+Result<FsckResult> Fsck(const FsckOptions& options,
+                        const std::function<void(const std::string&)>& report);
 
 }  // namespace gantry::containerd

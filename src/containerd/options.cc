@@ -91,6 +91,22 @@ Result<> SetHostsDirectory(Options& options, const std::string& value) {
   return {};
 }
 
+// NAME=SOCKET, or NAME=SOCKET,REMOTE where it has another name there.
+Result<> AddProxy(Options& options, const std::string& value) {
+  size_t equal = value.find('=');
+  size_t comma = value.rfind(',');
+  bool renamed = comma != std::string::npos && comma > equal;
+  if (equal == 0 || equal == std::string::npos || equal + 1 >= value.size() ||
+      value.find('/') == std::string::npos || value.find('/') < equal) {
+    return InvalidArgument("'{}' is not like NAME=/path/of/socket[,REMOTE-NAME]", value);
+  }
+  options.proxy_snapshotters.push_back(
+      {value.substr(0, equal),
+       value.substr(equal + 1, (renamed ? comma : value.size()) - equal - 1),
+       renamed ? value.substr(comma + 1) : ""});
+  return {};
+}
+
 Setter Bytes(uint64_t CollectionPolicy::* member) {
   return [member](Options& options, const std::string& value) -> Result<> {
     options.collection.*member =
@@ -129,6 +145,7 @@ const std::map<std::string, Setter>& Setters() {
       {"--gc-low-bytes", Bytes(&CollectionPolicy::low_bytes)},
       {"--gc-keep-for", SetKeepFor},
       {"--gc-pin", AddPin},
+      {"--proxy-snapshotter", AddProxy},
       {"--log-level", SetLevel},
       {"-l", SetLevel},
       {"--log-format", SetFormat},
@@ -139,7 +156,8 @@ const std::map<std::string, Setter>& Setters() {
 }  // namespace
 
 const char* const kUsage =
-    "usage: gantry-containerd [options] [config default | config dump | fsck]\n"
+    "usage: gantry-containerd [options] [config default | config dump]\n"
+    "       gantry-containerd fsck [--repair] [--quick] [--root DIR]\n"
     "  --config, -c FILE   configuration, version 2, 3 or 4 (default\n"
     "                      /etc/gantry/containerd.toml where it exists); flags win over it\n"
     "  --root DIR          data (default /var/lib/gantry/containerd)\n"
@@ -160,13 +178,14 @@ const char* const kUsage =
     "  --gc-low-bytes N    until they take less than this\n"
     "  --gc-keep-for S     but not before they are so many seconds old (default 0)\n"
     "  --gc-pin IMAGE      this one never; may be repeated\n"
+    "  --proxy-snapshotter NAME=SOCKET[,REMOTE]  one that another process serves; may be repeated\n"
     "  --log-level, -l LEVEL  debug, info, warn, error (default info)\n"
     "  --log-format F      text, json (default text)\n"
     "  --debug             as --log-level debug\n"
     "  --version, --help\n"
     "config default prints the built-in configuration, config dump the one in force.\n"
-    "fsck [--repair] compares the files below --root with the records while no daemon runs:\n"
-    "exit code 0 all is well, 1 repaired, 4 something is left, 8 it could not be done.\n";
+    "fsck compares the files below --root with the records while no daemon runs, --quick without\n"
+    "digests; 0: they are one, or were made so by --repair.\n";
 
 Result<> SetLogLevel(const std::string& value, Options* options) {
   static const std::map<std::string, log::Level> kLevels = {
@@ -202,8 +221,8 @@ struct CommandLine {
 };
 
 bool TakesNoValue(const std::string& name) {
-  return name == "--debug" || name == "--repair" || name == "--version" || name == "-v" ||
-         name == "--help" || name == "-h";
+  return name == "--debug" || name == "--repair" || name == "--quick" || name == "--version" ||
+         name == "-v" || name == "--help" || name == "-h";
 }
 
 Result<CommandLine> SplitArguments(const std::vector<std::string>& arguments) {
@@ -266,9 +285,11 @@ Result<> ApplyFlag(const Flag& flag, Options* options) {
   if (flag.name == "--config" || flag.name == "-c") return {};
   if (flag.name == "--debug") {
     options->log_level = log::Level::kDebug;
-  } else if (flag.name == "--repair") {
-    if (options->command != Command::kFsck) return InvalidArgument("--repair belongs to fsck");
-    options->repair = true;
+  } else if (flag.name == "--repair" || flag.name == "--quick") {
+    if (options->command != Command::kFsck) {
+      return InvalidArgument("flag '{}' belongs to fsck", flag.name);
+    }
+    (flag.name == "--repair" ? options->repair : options->quick) = true;
   } else if (flag.name == "--version" || flag.name == "-v") {
     options->version = true;
   } else if (flag.name == "--help" || flag.name == "-h") {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "containerd/collector.h"
 #include "containerd/parts.h"
+#include "containerd/proxy_snapshotter.h"
 
 namespace gantry::containerd {
 
@@ -18,7 +19,8 @@ enum class Command { kServe, kConfigDefault, kConfigDump, kFsck };
 
 struct Options {
   Command command = Command::kServe;
-  bool repair = false;  // of kFsck
+  bool repair = false;  // of kFsck, as the next
+  bool quick = false;
   std::string root = "/var/lib/gantry/containerd";
   std::string state = "/run/gantry/containerd";
   std::string address = "/run/gantry/containerd.sock";
@@ -48,6 +50,7 @@ struct Options {
   log::Format log_format = log::Format::kText;
   RegistrySettings registries;
   CollectionPolicy collection;
+  std::vector<ProxySettings> proxy_snapshotters;
   bool version = false;
   bool help = false;
 

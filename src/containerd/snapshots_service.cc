@@ -117,11 +117,13 @@ class SnapshotsService : public snapshots_api::Snapshots::CallbackService {
 
   grpc::ServerUnaryReactor* Mounts(Context* context, const snapshots_api::MountsRequest* request,
                                    snapshots_api::MountsResponse* response) override {
-    return AnswerCaller(context, [&](const Caller& caller) -> Result<> {
-      auto* snapshotter = TRY(FindSnapshotter(*parts_, request->snapshotter()));
-      FillMounts(TRY(snapshotter->Mounts(caller.ns, request->key())), response);
-      return {};
-    });
+    // Another process may have to be asked.
+    return AnswerCallerOn(
+        *parts_->workers, context, [this, request, response](const Caller& caller) -> Result<> {
+          auto* snapshotter = TRY(FindSnapshotter(*parts_, request->snapshotter()));
+          FillMounts(TRY(snapshotter->Mounts(caller.ns, request->key())), response);
+          return {};
+        });
   }
 
   grpc::ServerUnaryReactor* Commit(Context* context,

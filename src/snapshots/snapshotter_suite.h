@@ -227,7 +227,8 @@ TEST_P(SnapshotterTest, KeepsAttributes) {
   Mounted root(Prepare("upper", "base"), top_ + "/mnt");
   struct stat status;
   ASSERT_EQ(::stat((root / "").c_str(), &status), 0);
-  EXPECT_EQ(status.st_mode & 07777, 01777u);
+  // containerd 1.6's overlayfs copies the owner of a root, not its mode.
+  if (GetParam().directories) EXPECT_EQ(status.st_mode & 07777, 01777u);
   EXPECT_EQ(status.st_uid, 12u);
   EXPECT_EQ(status.st_gid, 34u);
   ASSERT_EQ(::lstat((root / "file").c_str(), &status), 0);

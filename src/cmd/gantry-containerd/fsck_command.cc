@@ -3,46 +3,20 @@
 
 #include <stdio.h>
 
-#include <algorithm>
-
 #include "containerd/fsck.h"
-#include "formats/human_units.h"
 
 namespace gantry::containerd {
-namespace {
-
-constexpr int kWhole = 0;
-constexpr int kRepaired = 1;
-constexpr int kLeft = 4;
-constexpr int kTrouble = 8;
-
-void Print(const FsckFinding& finding, FsckMode mode) {
-  if (finding.repair.empty()) {
-    printf("%s\n", finding.fault.c_str());
-  } else {
-    printf("%s: %s%s\n", finding.fault.c_str(), mode == FsckMode::kLook ? "to be " : "",
-           finding.repair.c_str());
-  }
-}
-
-}  // namespace
 
 int RunFsck(const Options& options) {
-  FsckMode mode = options.repair ? FsckMode::kRepair : FsckMode::kLook;
-  auto report = CheckStores(options.root, mode);
-  if (!report.ok()) {
-    fprintf(stderr, "gantry-containerd: %s\n", report.error().message().c_str());
-    return kTrouble;
+  FsckOptions wanted{.root = options.root, .repair = options.repair, .quick = options.quick};
+  auto result = Fsck(wanted, [](const std::string& line) { puts(line.c_str()); });
+  if (!result.ok()) {
+    fprintf(stderr, "gantry-containerd: %s\n", result.error().message().c_str());
+    return 1;
   }
-  for (const FsckFinding& finding : report->findings) Print(finding, mode);
-  printf("%zu blobs of %s, %zu half downloads, %zu snapshots; %zu faults\n", report->blobs,
-         formats::HumanSize(report->bytes).c_str(), report->ingests, report->snapshots,
-         report->findings.size());
-  if (report->findings.empty()) return kWhole;
-  bool all_repaired = mode == FsckMode::kRepair &&
-                      std::none_of(report->findings.begin(), report->findings.end(),
-                                   [](const FsckFinding& f) { return f.repair.empty(); });
-  return all_repaired ? kRepaired : kLeft;
+  printf("%zu blobs, %zu snapshots: %zu faults, %zu repaired\n", result->checked_blobs,
+         result->checked_snapshots, result->faults, result->repaired);
+  return result->faults == result->repaired ? 0 : 1;
 }
 
 }  // namespace gantry::containerd

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// gantry-containerd: options, wiring, and waiting for a signal.
+// gantry-containerd: options, wiring, and waiting for a signal; `fsck` checks what it keeps.
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
