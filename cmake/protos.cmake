@@ -8,17 +8,21 @@ set(GANTRY_PLAIN_PROTOS
     containerd/events/task.proto
     containerd/runc/v1/options.proto
     containerd/runtime/bootstrap/v1/bootstrap.proto
+    containerd/runtime/sandbox/v1/sandbox.proto
     containerd/runtimeoptions/v1/api.proto
     containerd/services/events/ttrpc/v1/events.proto
     containerd/task/v2/shim.proto
     containerd/task/v3/shim.proto
     containerd/types/event.proto
     containerd/types/introspection.proto
+    containerd/types/metrics.proto
     containerd/types/mount.proto
+    containerd/types/platform.proto
     containerd/types/task.proto)
 
 # Services that are only spoken over ttrpc have no gRPC classes.
 set(GANTRY_TTRPC_PROTOS
+    containerd/runtime/sandbox/v1/sandbox.proto
     containerd/services/events/ttrpc/v1/events.proto
     containerd/task/v2/shim.proto
     containerd/task/v3/shim.proto)

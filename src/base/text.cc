@@ -15,7 +15,8 @@ std::vector<std::string> Split(std::string_view text, char separator) {
   }
 }
 
-std::vector<std::string> SplitWords(std::string_view text, std::string_view separators, size_t at_most) {
+std::vector<std::string> SplitWords(std::string_view text, std::string_view separators,
+                                    size_t at_most) {
   std::vector<std::string> words;
   for (;;) {
     size_t begin = text.find_first_not_of(separators);

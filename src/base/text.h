@@ -16,6 +16,6 @@ std::vector<std::string> Split(std::string_view text, char separator);
 // The parts between runs of any of `separators`, none of them empty. The last of `at_most` parts is
 // the whole rest.
 std::vector<std::string> SplitWords(std::string_view text, std::string_view separators = " \t",
-                               size_t at_most = SIZE_MAX);
+                                    size_t at_most = SIZE_MAX);
 
 }  // namespace gantry

@@ -282,9 +282,7 @@ class EventReader : public grpc::ClientReadReactor<Envelope> {
   void Begin(Containerd::Stubs* stubs) {
     stubs->Prepare(&context_, std::chrono::milliseconds(0));
     for (const char* topic : {kExitTopic, kOomTopic}) {
-      // containerd's filters take a '/' in quotes only.
-      request_.add_filters(
-          fmt::format("namespace==\"{}\",topic==\"{}\"", stubs->name_space, topic));
+      request_.add_filters(fmt::format("namespace=={},topic==\"{}\"", stubs->name_space, topic));
     }
     stubs->events->async()->Subscribe(&context_, &request_, this);
     StartRead(&envelope_);

@@ -2,7 +2,8 @@
 //
 // A task's bundle (docs/state-on-disk.md): STATE/io.containerd.runtime.v2.task/NS/ID, which the
 // shim works in, and the directory under ROOT that `work` points to. Made before the shim, removed
-// after it. Any thread; one task has one owner.
+// after it. A sandbox's bundle is the same in another directory. Any thread; one task has one
+// owner.
 #pragma once
 
 #include <string>
@@ -14,15 +15,19 @@
 
 namespace gantry::containerd {
 
+inline constexpr const char* kTaskBundles = "io.containerd.runtime.v2.task";
+inline constexpr const char* kSandboxBundles = "io.containerd.sandbox.controller.v1.shim";
+
 // Where bundles are, and the trashes beside them.
 struct BundleRoots {
   std::string state;
   std::string root;
   snapshots::Trash* state_trash;
   snapshots::Trash* root_trash;
+  std::string kind = kTaskBundles;
 
-  std::string StateDirectory() const { return state + "/io.containerd.runtime.v2.task"; }
-  std::string RootDirectory() const { return root + "/io.containerd.runtime.v2.task"; }
+  std::string StateDirectory() const { return state + "/" + kind; }
+  std::string RootDirectory() const { return root + "/" + kind; }
 };
 
 // Where a shim listens, and how it is spoken to.

@@ -225,6 +225,12 @@ void Collector::Loop() NO_THREAD_SAFETY_ANALYSIS {
 }
 
 Result<Collected> Collector::Collect() {
+  Collected collected = TRY(CollectLocked());
+  if (hook_) hook_();
+  return collected;
+}
+
+Result<Collected> Collector::CollectLocked() {
   std::unique_lock<std::shared_mutex> exclusive(lock_);
   Graph graph;
   Collected collected;

@@ -6,6 +6,7 @@
 // snapshots. Any thread.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <shared_mutex>
@@ -47,6 +48,8 @@ class Collector {
   void Schedule();
   // Collects now. Blocks.
   Result<Collected> Collect();
+  // `hook` runs after each collection, with nothing held. Set once, before the first one.
+  void AfterEach(std::function<void()> hook) { hook_ = std::move(hook); }
   // Deletes the blob's file unless a record names it. Blocks.
   Result<> DeleteBlobUnlessNamed(const formats::Digest& digest);
   // Once at start: removes blobs that no record names, left by a crash.
@@ -56,6 +59,7 @@ class Collector {
   struct Graph;
   Result<> DeleteContent(const Graph& graph, Collected* collected);
   Result<> DeleteSnapshots(const Graph& graph, Collected* collected);
+  Result<Collected> CollectLocked();
   void DeleteOldIngests();
   void Loop();
 
@@ -63,6 +67,7 @@ class Collector {
   EventExchange* events_;
   content::BlobStore* blobs_;
   const std::map<std::string, snapshots::Snapshotter*> snapshotters_;
+  std::function<void()> hook_;
   std::shared_mutex lock_;
 
   Mutex mutex_;

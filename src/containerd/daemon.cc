@@ -8,15 +8,20 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/pid_file.h"
+#include "containerd/call_metrics.h"
 #include "containerd/collector.h"
+#include "containerd/config.h"
 #include "containerd/event_exchange.h"
 #include "containerd/event_listener.h"
+#include "containerd/event_log.h"
 #include "containerd/image_records.h"
+#include "containerd/mount_store.h"
 #include "containerd/parts.h"
 #include "containerd/records.h"
 #include "containerd/server.h"
 #include "containerd/shim_directory.h"
 #include "containerd/snapshot_records.h"
+#include "containerd/status_server.h"
 #include "containerd/streams.h"
 #include "images/import.h"
 #include "records/database.h"
@@ -43,19 +48,24 @@ struct Daemon::State {
   std::unique_ptr<snapshots::Trash> state_trash;
   std::vector<std::unique_ptr<snapshots::SnapshotRecords>> snapshot_records;
   std::vector<std::unique_ptr<snapshots::Snapshotter>> snapshotters;
+  std::unique_ptr<EventLog> event_log;
   EventExchange events;
   std::unique_ptr<wire::LoopThread> loop;
+  std::unique_ptr<MountStore> mounts;
   std::unique_ptr<Collector> collector;
   Streams streams;
   Parts parts{};
   // Its work may hold the shims, so these go first, and it waits for the last of them.
   wire::WorkerPool workers{kMaxWorkers};
   std::shared_ptr<ShimDirectory> shims;
+  std::shared_ptr<ShimDirectory> sandboxes;
   std::unique_ptr<EventListener> event_listener;
+  CallMetrics calls;
   std::unique_ptr<Server> server;
+  std::unique_ptr<StatusServer> status_server;
 
   Result<> OpenStores(const Options& options);
-  Result<> OpenSnapshotters(const std::string& root);
+  Result<> OpenSnapshotters(const Options& options);
   Result<> FindShims(const Options& options);
   Result<> Serve(const Options& options);
 };
@@ -67,19 +77,25 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   pid_file.emplace(TRY(PidFile::Lock(options.pid_file)));
   // Two daemons with different run directories must not share the data either.
   root_lock.emplace(TRY(PidFile::Lock(options.root + "/lock")));
+  event_log = TRY(EventLog::Open(options.root + "/events"));
+  events.SetLog(event_log.get());
   database = TRY(OpenRecords(options.root + "/meta.db"));
   blobs = TRY(content::BlobStore::Open(options.root + "/content"));
   trash = TRY(snapshots::Trash::Open(options.root + "/trash"));
-  TRY(OpenSnapshotters(options.root + "/snapshots"));
+  TRY(OpenSnapshotters(options));
   parts.root = options.root;
+  parts.disabled_plugins = options.disabled_plugins;
   parts.uuid = TRY(ServerUuid(*database));
   parts.database = database.get();
   parts.events = &events;
   parts.workers = &workers;
   parts.streams = &streams;
   parts.blobs = blobs.get();
+  mounts = TRY(MountStore::Open(database.get(), options.state + "/mounts", {options.root}));
+  parts.mounts = mounts.get();
   collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters);
   parts.collector = collector.get();
+  collector->AfterEach([mounts = mounts.get()] { mounts->Collect(); });
   TRY(collector->RemoveOrphans());
   // An import that was cut off is never resumed, a pull is: its half layers stay for a day.
   for (const content::IngestStatus& ingest : TRY(blobs->Ingests(""))) {
@@ -91,7 +107,8 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   return {};
 }
 
-Result<> Daemon::State::OpenSnapshotters(const std::string& root) {
+Result<> Daemon::State::OpenSnapshotters(const Options& options) {
+  const std::string root = options.root + "/snapshots";
   auto records = [&](const char* name) {
     return snapshot_records.emplace_back(MakeSnapshotRecords(database.get(), name)).get();
   };
@@ -100,7 +117,9 @@ Result<> Daemon::State::OpenSnapshotters(const std::string& root) {
   snapshotters.push_back(
       TRY(snapshots::MakeNativeSnapshotter(root + "/native", records("native"), trash.get())));
   for (auto& snapshotter : snapshotters) {
+    std::string uri = "io.containerd.snapshotter.v1." + std::string(snapshotter->name());
     TRY_WITH(snapshotter->Recover(), "recovering snapshotter '{}'", snapshotter->name());
+    if (IsDisabled(options, uri)) continue;
     parts.snapshotters.emplace(snapshotter->name(), snapshotter.get());
   }
   return {};
@@ -115,32 +134,47 @@ Result<> Daemon::State::FindShims(const Options& options) {
                     .root_trash = trash.get()};
   ShimSettings settings{.runtime_dir = options.runtime_dir,
                         .address = options.address,
+                        .ttrpc_address = options.TtrpcAddress(),
                         .self = options.self,
                         .debug = options.debug(),
                         .runtimes = options.runtimes};
-  shims = ShimDirectory::Create(roots, settings, &loop->loop(), &events, &workers);
+  shims = ShimDirectory::Create(ShimUse::kTask, roots, settings, &loop->loop(), &events, &workers);
   parts.shims = shims.get();
-  event_listener = TRY(EventListener::Start(options.address + ".ttrpc", &loop->loop(), &events));
+  roots.kind = kSandboxBundles;
+  sandboxes =
+      ShimDirectory::Create(ShimUse::kSandbox, roots, settings, &loop->loop(), &events, &workers);
+  parts.sandboxes = sandboxes.get();
+  event_listener = TRY(EventListener::Start(options.TtrpcAddress(), &loop->loop(), &events));
+  TRY(sandboxes->AdoptAll());
   return shims->AdoptAll();
 }
 
 Result<> Daemon::State::Serve(const Options& options) {
   std::vector<std::unique_ptr<grpc::Service>> services;
-  services.push_back(MakeContainersService(&parts));
-  services.push_back(MakeContentService(&parts));
-  services.push_back(MakeDiffService(&parts));
-  services.push_back(MakeEventsService(&parts));
-  services.push_back(MakeHealthService());
-  services.push_back(MakeImagesService(&parts));
-  services.push_back(MakeIntrospectionService(&parts));
-  services.push_back(MakeLeasesService(&parts));
-  services.push_back(MakeNamespacesService(&parts));
-  services.push_back(MakeSnapshotsService(&parts));
-  services.push_back(MakeStreamingService(&parts));
-  services.push_back(MakeTasksService(&parts));
-  services.push_back(MakeTransferService(&parts));
-  services.push_back(MakeVersionService());
-  server = TRY(Server::Start(options.address, std::move(services)));
+  auto add = [&](const char* name, auto make) {
+    if (!IsDisabled(options, std::string("io.containerd.grpc.v1.") + name)) {
+      services.push_back(make());
+    }
+  };
+  add("containers", [&] { return MakeContainersService(&parts); });
+  add("content", [&] { return MakeContentService(&parts); });
+  add("diff", [&] { return MakeDiffService(&parts); });
+  add("events", [&] { return MakeEventsService(&parts); });
+  add("healthcheck", [&] { return MakeHealthService(); });
+  add("images", [&] { return MakeImagesService(&parts); });
+  add("introspection", [&] { return MakeIntrospectionService(&parts); });
+  add("leases", [&] { return MakeLeasesService(&parts); });
+  add("mounts", [&] { return MakeMountsService(&parts); });
+  add("namespaces", [&] { return MakeNamespacesService(&parts); });
+  add("sandbox-controllers", [&] { return MakeSandboxControllerService(&parts); });
+  add("sandboxes", [&] { return MakeSandboxStoreService(&parts); });
+  add("snapshots", [&] { return MakeSnapshotsService(&parts); });
+  add("streaming", [&] { return MakeStreamingService(&parts); });
+  add("tasks", [&] { return MakeTasksService(&parts); });
+  add("transfer", [&] { return MakeTransferService(&parts); });
+  add("version", [&] { return MakeVersionService(); });
+  server = TRY(Server::Start(options, &calls, std::move(services)));
+  status_server = TRY(StatusServer::Start(options, &parts, &calls));
   return {};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "containerd/event_exchange.h"
 
+#include "containerd/event_log.h"
 #include "containerd/names.h"
 #include "containerd/rpc.h"
 
@@ -64,11 +65,7 @@ void EventExchange::Publish(const std::string& ns, const std::string& topic, con
   // containerd's clients know types by their bare name.
   envelope->mutable_event()->set_type_url(event.GetTypeName());
   event.SerializeToString(envelope->mutable_event()->mutable_value());
-  MutexLock lock(mutex_);
-  for (Subscriber* subscriber : subscribers_) {
-    auto lookup = [&](const FieldPath& path) { return EnvelopeField(*envelope, path); };
-    if (subscriber->filters().Matches(lookup)) subscriber->Deliver(envelope);
-  }
+  Dispatch(envelope);
 }
 
 Result<> EventExchange::Forward(::containerd::types::Envelope event) {
@@ -79,13 +76,25 @@ Result<> EventExchange::Forward(::containerd::types::Envelope event) {
   if (event.timestamp().seconds() == 0 && event.timestamp().nanos() == 0) {
     return InvalidArgument("event timestamp must be set");
   }
+  event.clear_cursor();
   auto envelope = std::make_shared<::containerd::types::Envelope>(std::move(event));
+  Dispatch(envelope);
+  return {};
+}
+
+// One lock over both, so that the order in the log is that of the deliveries.
+void EventExchange::Dispatch(const Envelope& envelope) {
   MutexLock lock(mutex_);
+  if (log_ != nullptr) log_->Append(*envelope);
   for (Subscriber* subscriber : subscribers_) {
     auto lookup = [&](const FieldPath& path) { return EnvelopeField(*envelope, path); };
     if (subscriber->filters().Matches(lookup)) subscriber->Deliver(envelope);
   }
-  return {};
+}
+
+size_t EventExchange::subscribers() const {
+  MutexLock lock(mutex_);
+  return subscribers_.size();
 }
 
 void EventExchange::Subscribe(Subscriber* subscriber) {

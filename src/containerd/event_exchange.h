@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Events: everybody who is subscribed gets every envelope that its filters match, in the order in
-// which they were published. Publishers are the services here and the shims. There is no history:
-// who was away looks at Tasks.List. Any thread.
+// which they were published. Publishers are the services here and the shims. Each event is in the
+// log before it is delivered; who was away reads on there, or looks at Tasks.List. Any thread.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -20,6 +20,8 @@ namespace gantry::containerd {
 
 using Envelope = std::shared_ptr<const ::containerd::types::Envelope>;
 
+class EventLog;
+
 class EventExchange {
  public:
   class Subscriber {
@@ -29,6 +31,10 @@ class EventExchange {
     // Must not block, and must not call the exchange.
     virtual void Deliver(const Envelope& envelope) = 0;
   };
+
+  // Once, before the first event. Without a log there is no history.
+  void SetLog(EventLog* log) { log_ = log; }
+  EventLog* log() const { return log_; }
 
   // `topic` begins with '/'; the time is now.
   void Publish(const std::string& ns, const std::string& topic,
@@ -40,8 +46,13 @@ class EventExchange {
   // After it no delivery runs or begins.
   void Unsubscribe(Subscriber* subscriber);
 
+  size_t subscribers() const;
+
  private:
-  Mutex mutex_;
+  void Dispatch(const Envelope& envelope);
+
+  EventLog* log_ = nullptr;
+  mutable Mutex mutex_;
   std::unordered_set<Subscriber*> subscribers_ GUARDED_BY(mutex_);
 };
 

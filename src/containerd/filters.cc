@@ -95,7 +95,11 @@ class Filters::Parser {
   Result<std::string> ParseValue(bool is_pattern) {
     if (AtEnd()) return Fail("expected a value");
     char first = text_[at_];
-    if (first == '"' || (is_pattern && (first == '|' || first == '/'))) return ParseQuoted();
+    if (first == '|' || first == '/') {
+      // They quote patterns, and stand at the beginning of nothing else.
+      return is_pattern ? ParseQuoted() : Result<std::string>(Fail("invalid quote"));
+    }
+    if (first == '"') return ParseQuoted();
     size_t begin = at_;
     while (!AtEnd() && IsValueByte(text_[at_])) ++at_;
     if (at_ == begin) return Fail("expected a value");

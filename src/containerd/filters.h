@@ -6,7 +6,7 @@
 //   selector  = path [operator value]               a path alone: the field is present
 //   path      = part ("." part)*                    part: word or quoted ("…", |…|, /…/)
 //   operator  = "==" | "!=" | "~="                  ~= is a regular expression (RE2), unanchored
-//   value     = word | quoted
+//   value     = word | quoted               "/x" needs quotes: | and / quote patterns only
 //
 // A list of filters matches when any of them does; an empty list matches everything. Plain data,
 // any thread.

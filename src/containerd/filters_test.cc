@@ -41,12 +41,14 @@ TEST(FiltersTest, TakesTheFiltersOfDockerd) {
   EXPECT_TRUE(Match({"namespace==moby,topic~=|^/tasks/|"}));
   EXPECT_FALSE(Match({"namespace==other,topic~=|^/tasks/|"}));
   EXPECT_TRUE(Match({"topic~=/exit$/"}));
+  EXPECT_TRUE(Match({"topic==\"/tasks/exit\""}));
   EXPECT_TRUE(Match({"topic~=\"^/tasks/\\x65xit\""}));
 }
 
 TEST(FiltersTest, RefusesWhatIsWrong) {
   for (const char* text : {"name=", "name==", "==x", "name~=|[|", "name==\"x", "a,", ",", "a..b",
-                           "name===", "name == x", "name~=\"\\q\""}) {
+                           "name===", "name == x", "name~=\"\\q\"", "topic==/tasks/exit",
+                           "topic!=|x|", "/topic/==x"}) {
     auto filters = Filters::Parse({text});
     if (filters.ok()) {
       // "===": a value may begin with '='.

@@ -10,24 +10,28 @@ namespace health_api = ::grpc::health::v1;
 
 // Whoever answers serves: every service here comes and goes with the process.
 class HealthService : public health_api::Health::CallbackService {
-  grpc::ServerUnaryReactor* Check(Context* context, const health_api::HealthCheckRequest*,
+  // The daemon is asked for as a whole, by the empty name.
+  grpc::ServerUnaryReactor* Check(Context* context, const health_api::HealthCheckRequest* request,
                                   health_api::HealthCheckResponse* response) override {
     return Answer(context, [&]() -> Result<> {
+      if (!request->service().empty()) return NotFound("unknown service '{}'", request->service());
       response->set_status(health_api::HealthCheckResponse::SERVING);
       return {};
     });
   }
 
   grpc::ServerWriteReactor<health_api::HealthCheckResponse>* Watch(
-      Context*, const health_api::HealthCheckRequest*) override {
-    return new Watcher();
+      Context*, const health_api::HealthCheckRequest* request) override {
+    return new Watcher(request->service().empty()
+                           ? health_api::HealthCheckResponse::SERVING
+                           : health_api::HealthCheckResponse::SERVICE_UNKNOWN);
   }
 
   // One answer, since it never changes, and then silence until the client goes.
   class Watcher : public grpc::ServerWriteReactor<health_api::HealthCheckResponse> {
    public:
-    Watcher() {
-      response_.set_status(health_api::HealthCheckResponse::SERVING);
+    explicit Watcher(health_api::HealthCheckResponse::ServingStatus status) {
+      response_.set_status(status);
       StartWrite(&response_);
     }
     void OnCancel() override {

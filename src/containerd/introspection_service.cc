@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "containerd/filters.h"
 #include "containerd/parts.h"
 #include "containerd/rpc.h"
@@ -39,11 +41,19 @@ std::vector<introspection_api::Plugin> AllPlugins(const Parts& parts) {
   add("io.containerd.event.v1", "exchange", false);
   add("io.containerd.runtime.v2", "task", true);
   add("io.containerd.transfer.v1", "local", false);
+  add("io.containerd.mount-manager.v1", "sqlite", false);
+  add("io.containerd.sandbox.controller.v1", "shim", true);
   for (const char* service :
        {"containers", "content", "diff", "events", "healthcheck", "images", "introspection",
-        "leases", "namespaces", "snapshots", "streaming", "tasks", "transfer", "version"}) {
+        "leases", "mounts", "namespaces", "sandbox-controllers", "sandboxes", "snapshots",
+        "streaming", "tasks", "transfer", "version"}) {
     add("io.containerd.grpc.v1", service, false);
   }
+  std::erase_if(plugins, [&](const auto& plugin) {
+    std::string uri = plugin.type() + "." + plugin.id();
+    return std::find(parts.disabled_plugins.begin(), parts.disabled_plugins.end(), uri) !=
+           parts.disabled_plugins.end();
+  });
   return plugins;
 }
 

@@ -36,6 +36,8 @@ Result<std::string> Contents(Transaction& tx, const std::string& name) {
     if (!found.empty()) found += ", ";
     found += fmt::format("snapshots on \"{}\" snapshotter", stores.Text(0));
   }
+  TRY(add("sandboxes", TRY(tx.Query("SELECT 1 FROM sandboxes WHERE ns = ? LIMIT 1", name))));
+  TRY(add("mounts", TRY(tx.Query("SELECT 1 FROM mounts WHERE ns = ? LIMIT 1", name))));
   return found;
 }
 

@@ -7,30 +7,22 @@
 #include <functional>
 #include <map>
 
+#include "base/io.h"
+#include "containerd/config.h"
+
 namespace gantry::containerd {
 namespace {
 
 using Setter = std::function<Result<>(Options&, const std::string&)>;
 
 Result<> SetLevel(Options& options, const std::string& value) {
-  static const std::map<std::string, log::Level> kLevels = {{"debug", log::Level::kDebug},
-                                                            {"info", log::Level::kInfo},
-                                                            {"warn", log::Level::kWarning},
-                                                            {"warning", log::Level::kWarning},
-                                                            {"error", log::Level::kError}};
-  auto found = kLevels.find(value);
-  if (found == kLevels.end()) {
-    return InvalidArgument("reading --log-level '{}': debug, info, warn or error", value);
-  }
-  options.log_level = found->second;
-  return {};
+  return SetLogLevel(value, &options);
 }
-
 Result<> SetFormat(Options& options, const std::string& value) {
-  if (value != "text" && value != "json") {
-    return InvalidArgument("reading --log-format '{}': text or json", value);
-  }
-  options.log_format = value == "json" ? log::Format::kJson : log::Format::kText;
+  return SetLogFormat(value, &options);
+}
+Result<> SetMetricsAddress(Options& options, const std::string& value) {
+  options.metrics_address = value;
   return {};
 }
 
@@ -65,10 +57,14 @@ const std::map<std::string, Setter>& Setters() {
       {"--root", Path(&Options::root)},
       {"--state", Path(&Options::state)},
       {"--address", Path(&Options::address)},
+      {"-a", Path(&Options::address)},
+      {"--debug-address", Path(&Options::debug_address)},
+      {"--metrics-address", SetMetricsAddress},
       {"--pid-file", Path(&Options::pid_file)},
       {"--runtime-dir", Path(&Options::runtime_dir)},
       {"--runtime", AddRuntime},
       {"--log-level", SetLevel},
+      {"-l", SetLevel},
       {"--log-format", SetFormat},
   };
   return kSetters;
@@ -77,45 +73,140 @@ const std::map<std::string, Setter>& Setters() {
 }  // namespace
 
 const char* const kUsage =
-    "usage: gantry-containerd [options]\n"
+    "usage: gantry-containerd [options] [config default | config dump]\n"
+    "  --config, -c FILE   configuration, version 2, 3 or 4 (default\n"
+    "                      /etc/gantry/containerd.toml where it exists); flags win over it\n"
     "  --root DIR          data (default /var/lib/gantry/containerd)\n"
     "  --state DIR         run state (default /run/gantry/containerd)\n"
-    "  --address SOCKET    API socket (default /run/gantry/containerd.sock)\n"
+    "  --address, -a SOCKET  API socket (default /run/gantry/containerd.sock)\n"
+    "  --debug-address SOCKET  HTTP with the daemon's state\n"
+    "  --metrics-address HOST:PORT  metrics for Prometheus\n"
     "  --pid-file FILE     locked while the daemon lives (default\n"
     "                      /run/gantry/gantry-containerd.pid)\n"
     "  --runtime-dir DIR   where the shim and the runtime are (default: beside this program)\n"
     "  --runtime NAME=PATH the shim for a runtime name; may be repeated\n"
-    "  --log-level LEVEL   debug, info, warn, error (default info)\n"
+    "  --log-level, -l LEVEL  debug, info, warn, error (default info)\n"
     "  --log-format F      text, json (default text)\n"
     "  --debug             as --log-level debug\n"
-    "  --version, --help\n";
+    "  --version, --help\n"
+    "config default prints the built-in configuration, config dump the one in force.\n";
 
-Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
-  Options options;
+Result<> SetLogLevel(const std::string& value, Options* options) {
+  static const std::map<std::string, log::Level> kLevels = {
+      {"trace", log::Level::kDebug},     {"debug", log::Level::kDebug},
+      {"info", log::Level::kInfo},       {"warn", log::Level::kWarning},
+      {"warning", log::Level::kWarning}, {"error", log::Level::kError},
+      {"fatal", log::Level::kError},     {"panic", log::Level::kError}};
+  auto found = kLevels.find(value);
+  if (found == kLevels.end()) {
+    return InvalidArgument("'{}' is no level: debug, info, warn or error", value);
+  }
+  options->log_level = found->second;
+  return {};
+}
+
+Result<> SetLogFormat(const std::string& value, Options* options) {
+  if (value != "text" && value != "json") {
+    return InvalidArgument("'{}' is no format of logs: text or json", value);
+  }
+  options->log_format = value == "json" ? log::Format::kJson : log::Format::kText;
+  return {};
+}
+
+namespace {
+
+struct Flag {
+  std::string name;
+  std::string value;
+};
+struct CommandLine {
+  std::vector<Flag> flags;
+  std::vector<std::string> words;
+};
+
+bool TakesNoValue(const std::string& name) {
+  return name == "--debug" || name == "--version" || name == "-v" || name == "--help" ||
+         name == "-h";
+}
+
+Result<CommandLine> SplitArguments(const std::vector<std::string>& arguments) {
+  CommandLine line;
   for (size_t i = 0; i < arguments.size(); ++i) {
     std::string name = arguments[i];
-    if (name == "--debug") {
-      options.log_level = log::Level::kDebug;
-    } else if (name == "--version" || name == "-v") {
-      options.version = true;
-    } else if (name == "--help" || name == "-h") {
-      options.help = true;
+    if (!name.starts_with("-")) {
+      line.words.push_back(name);
+      continue;
+    }
+    std::string value;
+    size_t equal = name.find('=');
+    if (equal != std::string::npos) {
+      value = name.substr(equal + 1);
+      name.resize(equal);
+    }
+    if (TakesNoValue(name)) {
+      if (equal != std::string::npos) return InvalidArgument("flag '{}' takes no value", name);
     } else {
-      std::string value;
-      size_t equal = name.find('=');
-      bool inline_value = equal != std::string::npos;
-      if (inline_value) {
-        value = name.substr(equal + 1);
-        name.resize(equal);
-      }
-      auto setter = Setters().find(name);
-      if (setter == Setters().end()) return InvalidArgument("unknown flag '{}'", name);
-      if (!inline_value) {
+      bool known = Setters().contains(name) || name == "--config" || name == "-c";
+      if (!known) return InvalidArgument("unknown flag '{}'", name);
+      if (equal == std::string::npos) {
         if (i + 1 == arguments.size()) return InvalidArgument("flag '{}' needs a value", name);
         value = arguments[++i];
       }
-      TRY_WITH(setter->second(options, value), "flag '{}'", name);
     }
+    line.flags.push_back({name, value});
+  }
+  return line;
+}
+
+Result<> ReadCommand(const std::vector<std::string>& words, Options* options) {
+  if (words.empty()) return {};
+  if (words == std::vector<std::string>{"config", "default"}) {
+    options->command = Command::kConfigDefault;
+  } else if (words == std::vector<std::string>{"config", "dump"}) {
+    options->command = Command::kConfigDump;
+  } else {
+    return InvalidArgument("unknown command '{}'", words[0]);
+  }
+  return {};
+}
+
+// The file that a flag names, or the one at its usual place.
+Result<> ReadConfigFile(const std::vector<Flag>& flags, Options* options) {
+  std::string path;
+  for (const Flag& flag : flags) {
+    if (flag.name != "--config" && flag.name != "-c") continue;
+    if (flag.value.empty()) return InvalidArgument("flag '{}': path must not be empty", flag.name);
+    path = flag.value;
+  }
+  if (path.empty() && PathExists(kDefaultConfigPath)) path = kDefaultConfigPath;
+  if (path.empty() || options->command == Command::kConfigDefault) return {};
+  return LoadConfig(path, options, &options->warnings);
+}
+
+Result<> ApplyFlag(const Flag& flag, Options* options) {
+  if (flag.name == "--config" || flag.name == "-c") return {};
+  if (flag.name == "--debug") {
+    options->log_level = log::Level::kDebug;
+  } else if (flag.name == "--version" || flag.name == "-v") {
+    options->version = true;
+  } else if (flag.name == "--help" || flag.name == "-h") {
+    options->help = true;
+  } else {
+    TRY_WITH(Setters().at(flag.name)(*options, flag.value), "flag '{}'", flag.name);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
+  Options options;
+  CommandLine line = TRY(SplitArguments(arguments));
+  TRY(ReadCommand(line.words, &options));
+  TRY(ReadConfigFile(line.flags, &options));
+  if (options.command != Command::kConfigDefault) {
+    for (const Flag& flag : line.flags) TRY(ApplyFlag(flag, &options));
+    TRY(CheckPlugins(options));
   }
   char path[PATH_MAX];
   ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);

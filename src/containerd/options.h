@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The command line of gantry-containerd. Plain data.
+// The command line of gantry-containerd, over its configuration file (config.h). Plain data.
 #pragma once
 
 #include <map>
@@ -12,11 +12,29 @@
 
 namespace gantry::containerd {
 
+enum class Command { kServe, kConfigDefault, kConfigDump };
+
 struct Options {
+  Command command = Command::kServe;
   std::string root = "/var/lib/gantry/containerd";
   std::string state = "/run/gantry/containerd";
   std::string address = "/run/gantry/containerd.sock";
   std::string pid_file = "/run/gantry/gantry-containerd.pid";
+  // Of the shims' events; "": the address with ".ttrpc" behind it.
+  std::string ttrpc_address;
+  // HTTP with the daemon's state, on a unix socket; "": none.
+  std::string debug_address;
+  // HOST:PORT of Prometheus' metrics; "": none.
+  std::string metrics_address;
+  int grpc_uid = 0;
+  int grpc_gid = 0;
+  int max_receive_bytes = 16 << 20;
+  int max_send_bytes = 16 << 20;
+  int oom_score = 0;
+  std::vector<std::string> disabled_plugins;
+  std::vector<std::string> required_plugins;
+  // What the configuration file says that is not used, one line each.
+  std::vector<std::string> warnings;
   // Where shim and runtime are; beside this program by default.
   std::string runtime_dir;
   // This program.
@@ -28,11 +46,17 @@ struct Options {
   bool version = false;
   bool help = false;
 
+  std::string TtrpcAddress() const {
+    return ttrpc_address.empty() ? address + ".ttrpc" : ttrpc_address;
+  }
   bool debug() const { return log_level == log::Level::kDebug; }
 };
 
 // kInvalidArgument names the flag that is wrong.
 Result<Options> ParseOptions(const std::vector<std::string>& arguments);
 extern const char* const kUsage;
+// As flag and configuration file have them.
+Result<> SetLogLevel(const std::string& value, Options* options);
+Result<> SetLogFormat(const std::string& value, Options* options);
 
 }  // namespace gantry::containerd

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "content/blob_store.h"
 #include "snapshots/snapshotter.h"
@@ -25,12 +26,14 @@ namespace gantry::containerd {
 
 class Collector;
 class EventExchange;
+class MountStore;
 class ShimDirectory;
 class Streams;
 
 struct Parts {
   std::string root;  // data of this daemon
   std::string uuid;
+  std::vector<std::string> disabled_plugins;
   records::Database* database;
   EventExchange* events;
   wire::WorkerPool* workers;
@@ -38,7 +41,9 @@ struct Parts {
   // By name; the first one is the default.
   std::map<std::string, snapshots::Snapshotter*> snapshotters;
   Collector* collector;
-  ShimDirectory* shims;
+  ShimDirectory* shims;      // of tasks
+  ShimDirectory* sandboxes;  // of sandboxes
+  MountStore* mounts;
   Streams* streams;
 };
 
@@ -54,7 +59,10 @@ std::unique_ptr<grpc::Service> MakeHealthService();
 std::unique_ptr<grpc::Service> MakeImagesService(Parts* parts);
 std::unique_ptr<grpc::Service> MakeIntrospectionService(Parts* parts);
 std::unique_ptr<grpc::Service> MakeLeasesService(Parts* parts);
+std::unique_ptr<grpc::Service> MakeMountsService(Parts* parts);
 std::unique_ptr<grpc::Service> MakeNamespacesService(Parts* parts);
+std::unique_ptr<grpc::Service> MakeSandboxControllerService(Parts* parts);
+std::unique_ptr<grpc::Service> MakeSandboxStoreService(Parts* parts);
 std::unique_ptr<grpc::Service> MakeSnapshotsService(Parts* parts);
 std::unique_ptr<grpc::Service> MakeStreamingService(Parts* parts);
 std::unique_ptr<grpc::Service> MakeTasksService(Parts* parts);

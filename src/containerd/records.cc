@@ -36,6 +36,17 @@ CREATE TABLE lease_resources(
   PRIMARY KEY(ns, lease, type, id)) STRICT, WITHOUT ROWID;
 )";
 
+constexpr std::string_view kSchema2 = R"(
+-- record: containerd.types.Sandbox
+CREATE TABLE sandboxes(
+  ns TEXT NOT NULL, id TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY(ns, id)) STRICT;
+-- number: the directory with the mounts; active: 1 once all are made, 0 while they come or go.
+-- record: containerd.types.ActivationInfo
+CREATE TABLE mounts(
+  number INTEGER PRIMARY KEY AUTOINCREMENT, ns TEXT NOT NULL, name TEXT NOT NULL,
+  lease TEXT NOT NULL, active INT NOT NULL, record BLOB NOT NULL, UNIQUE(ns, name)) STRICT;
+)";
+
 template <typename Message>
 Result<Message> ReadRecord(Rows rows, std::string_view noun, const std::string& name,
                            Error missing) {
@@ -51,7 +62,7 @@ Result<Message> ReadRecord(Rows rows, std::string_view noun, const std::string& 
 }  // namespace
 
 Result<std::unique_ptr<Database>> OpenRecords(const std::string& path) {
-  return Database::Open(path, {kSchema1});
+  return Database::Open(path, {kSchema1, kSchema2});
 }
 
 Result<std::string> ServerUuid(Database& database) {
@@ -91,6 +102,13 @@ Result<images_api::Image> GetImage(Transaction& tx, const std::string& ns,
   return ReadRecord<images_api::Image>(
       TRY(tx.Query("SELECT record FROM images WHERE ns = ? AND name = ?", ns, name)), "image", name,
       NotFound("image \"{}\": not found", name));
+}
+
+Result<::containerd::types::Sandbox> GetSandbox(Transaction& tx, const std::string& ns,
+                                                const std::string& id) {
+  return ReadRecord<::containerd::types::Sandbox>(
+      TRY(tx.Query("SELECT record FROM sandboxes WHERE ns = ? AND id = ?", ns, id)), "sandbox", id,
+      NotFound("sandbox \"{}\": not found", id));
 }
 
 Result<> InsertImage(Transaction& tx, const std::string& ns, const images_api::Image& image) {

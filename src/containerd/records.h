@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "containerd/services/containers/v1/containers.pb.h"
 #include "containerd/services/images/v1/images.pb.h"
+#include "containerd/types/sandbox.pb.h"
 #include "records/database.h"
 
 namespace gantry::containerd {
@@ -37,6 +38,8 @@ Error NoContainer(const std::string& ns, const std::string& id);
 // kNotFound: `container "x" in namespace "y": not found`.
 Result<containers_api::Container> GetContainer(Transaction& tx, const std::string& ns,
                                                const std::string& id);
+Result<::containerd::types::Sandbox> GetSandbox(Transaction& tx, const std::string& ns,
+                                                const std::string& id);
 Result<images_api::Image> GetImage(Transaction& tx, const std::string& ns, const std::string& name);
 // Inserts; kAlreadyExists when the name is taken.
 Result<> InsertImage(Transaction& tx, const std::string& ns, const images_api::Image& image);

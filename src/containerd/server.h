@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "containerd/call_metrics.h"
+#include "containerd/options.h"
 #include "containerd/parts.h"
 
 namespace gantry::containerd {
@@ -17,7 +19,8 @@ class Server {
  public:
   // Listens from here on. A socket that is there already is replaced.
   static Result<std::unique_ptr<Server>> Start(
-      const std::string& address, std::vector<std::unique_ptr<grpc::Service>> services);
+      const Options& options, CallMetrics* calls,
+      std::vector<std::unique_ptr<grpc::Service>> services);
   ~Server();
   // Refuses new requests, gives running ones a moment, then cancels them. False when some do not
   // end all the same, since a shim does not answer: then only the end of the process is left.

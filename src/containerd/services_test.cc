@@ -54,6 +54,7 @@ class ServicesTest : public ::testing::Test {
         std::map<std::string, snapshots::Snapshotter*>{{"native", native_.get()}});
     parts_ = Parts{.root = root_,
                    .uuid = "",
+                   .disabled_plugins = {},
                    .database = database_.get(),
                    .events = &events_,
                    .workers = &workers_,
@@ -61,6 +62,8 @@ class ServicesTest : public ::testing::Test {
                    .snapshotters = {{"native", native_.get()}},
                    .collector = collector_.get(),
                    .shims = nullptr,
+                   .sandboxes = nullptr,
+                   .mounts = nullptr,
                    .streams = nullptr};
     for (auto make :
          {MakeContainersService, MakeContentService, MakeEventsService, MakeImagesService,
@@ -300,7 +303,7 @@ TEST_F(ServicesTest, SubscribersGetWhatTheyFilterFor) {
   auto stub = ::containerd::services::events::v1::Events::NewStub(channel_);
   Call call;
   ::containerd::services::events::v1::SubscribeRequest request;
-  request.add_filters("topic==/images/create,event.name==wanted");
+  request.add_filters("topic==\"/images/create\",event.name==wanted");
   auto stream = stub->Subscribe(&call, request);
   stream->WaitForInitialMetadata();
   ASSERT_TRUE(WriteBlob("target", {}).ok());

@@ -22,12 +22,12 @@ void LogLines(const std::string& id, std::string_view text) {
 
 Result<std::shared_ptr<Shim>> Shim::Connect(EventLoop* loop, const std::string& ns,
                                             const std::string& id, Bundle bundle,
-                                            const ShimEndpoint& endpoint,
+                                            const ShimEndpoint& endpoint, ShimUse use,
                                             std::function<void()> on_close) {
-  std::shared_ptr<Shim> shim(new Shim(loop, ns, id, std::move(bundle), endpoint.version));
+  std::shared_ptr<Shim> shim(new Shim(loop, ns, id, std::move(bundle), endpoint, use));
   shim->client_ = TRY_WITH(wire::TtrpcClient::Connect(loop, endpoint.address, std::move(on_close),
                                                       {{"containerd-namespace-ttrpc", ns}}),
-                           "connecting to the shim of task {}", id);
+                           "connecting to the shim of {}", id);
   return shim;
 }
 

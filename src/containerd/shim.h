@@ -28,6 +28,9 @@ struct TaskEnd {
   WallTime at{};
 };
 
+// What a shim is kept for, and so which of its services is called.
+enum class ShimUse { kTask, kSandbox };
+
 class Shim {
  public:
   using Callback = std::function<void(Result<std::string>)>;
@@ -35,7 +38,7 @@ class Shim {
   // `on_close` runs in the loop's thread when the shim ends.
   static Result<std::shared_ptr<Shim>> Connect(EventLoop* loop, const std::string& ns,
                                                const std::string& id, Bundle bundle,
-                                               const ShimEndpoint& endpoint,
+                                               const ShimEndpoint& endpoint, ShimUse use,
                                                std::function<void()> on_close);
   ~Shim();
   Shim(const Shim&) = delete;
@@ -44,9 +47,11 @@ class Shim {
   const std::string& ns() const { return ns_; }
   const std::string& id() const { return id_; }
   const Bundle& bundle() const { return bundle_; }
+  const ShimEndpoint& endpoint() const { return endpoint_; }
 
-  // One call of the task service; payloads are serialised containerd.task.v3 messages. `callback`
-  // runs in the loop's thread; a timeout of 0 waits for ever.
+  // One call of the task service, payloads are serialised containerd.task.v3 messages, or of the
+  // sandbox service, payloads are those of containerd.runtime.sandbox.v1. `callback` runs in the
+  // loop's thread; a timeout of 0 waits for ever.
   void CallAsync(std::string_view method, const std::string& payload,
                  std::chrono::nanoseconds timeout, Callback callback) {
     client_->CallAsync(service_, method, payload, timeout, std::move(callback));
@@ -66,17 +71,22 @@ class Shim {
   void FollowLog(UniqueFd log);
 
  private:
-  Shim(EventLoop* loop, std::string ns, std::string id, Bundle bundle, int version)
+  Shim(EventLoop* loop, std::string ns, std::string id, Bundle bundle, ShimEndpoint endpoint,
+       ShimUse use)
       : loop_(loop),
         ns_(std::move(ns)),
         id_(std::move(id)),
         bundle_(std::move(bundle)),
-        service_(version >= 3 ? "containerd.task.v3.Task" : "containerd.task.v2.Task") {}
+        endpoint_(std::move(endpoint)),
+        service_(use == ShimUse::kSandbox ? "containerd.runtime.sandbox.v1.Sandbox"
+                 : endpoint_.version >= 3 ? "containerd.task.v3.Task"
+                                          : "containerd.task.v2.Task") {}
 
   EventLoop* loop_;
   const std::string ns_;
   const std::string id_;
   const Bundle bundle_;
+  const ShimEndpoint endpoint_;
   const std::string_view service_;
   std::unique_ptr<wire::TtrpcClient> client_;
   std::shared_ptr<UniqueFd> log_;

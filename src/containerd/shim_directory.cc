@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/undo.h"
 #include "containerd/event_exchange.h"
+#include "containerd/events/sandbox.pb.h"
 #include "containerd/events/task.pb.h"
 #include "containerd/rpc.h"
 #include "containerd/task/v3/shim.pb.h"
@@ -18,16 +19,18 @@ namespace shim_api = ::containerd::task::v3;
 constexpr auto kPredecessorTime = std::chrono::seconds(10);
 constexpr auto kAdoptTime = std::chrono::seconds(5);
 constexpr auto kShutdownTime = std::chrono::seconds(10);
+constexpr auto kGoneTime = kShutdownTime + std::chrono::seconds(5);
 // What containerd reports for a task whose shim could not tell.
 constexpr uint32_t kUnknownExitStatus = 255;
 
 }  // namespace
 
-std::shared_ptr<ShimDirectory> ShimDirectory::Create(BundleRoots roots, ShimSettings settings,
-                                                     EventLoop* loop, EventExchange* events,
+std::shared_ptr<ShimDirectory> ShimDirectory::Create(ShimUse use, BundleRoots roots,
+                                                     ShimSettings settings, EventLoop* loop,
+                                                     EventExchange* events,
                                                      wire::WorkerPool* workers) {
   return std::shared_ptr<ShimDirectory>(
-      new ShimDirectory(std::move(roots), std::move(settings), loop, events, workers));
+      new ShimDirectory(use, std::move(roots), std::move(settings), loop, events, workers));
 }
 
 Result<> ShimDirectory::Reserve(const Key& key) {
@@ -38,7 +41,8 @@ Result<> ShimDirectory::Reserve(const Key& key) {
     if (found == entries_.end()) break;
     bool ending = found->second.phase == Phase::kRetiring || found->second.phase == Phase::kDead;
     auto left = deadline - SteadyClock::now();
-    if (!ending || left.count() <= 0) return AlreadyExists("task {}: already exists", key.second);
+    if (!ending || left.count() <= 0)
+      return AlreadyExists("{} {}: already exists", Noun(), key.second);
     changed_.WaitFor(mutex_, left);
   }
   entries_.emplace(key, Entry{});
@@ -100,7 +104,7 @@ Result<std::shared_ptr<Shim>> ShimDirectory::Launch(const StartRequest& request)
   TRY(bundle.SaveEndpoint(endpoint));
   Key key{request.ns, request.id};
   auto shim =
-      TRY(Shim::Connect(loop_, request.ns, request.id, bundle, endpoint, CloseCallback(key)));
+      TRY(Shim::Connect(loop_, request.ns, request.id, bundle, endpoint, use_, CloseCallback(key)));
   shim->FollowLog(std::move(log));
   undo.Commit();
   return shim;
@@ -117,7 +121,7 @@ Result<std::shared_ptr<Shim>> ShimDirectory::Find(const std::string& ns, const s
   auto found = entries_.find(Key{ns, id});
   if (found == entries_.end() || found->second.shim == nullptr ||
       found->second.phase == Phase::kRetiring) {
-    return NotFound("task {}: not found", id);
+    return NotFound("{} {}: not found", Noun(), id);
   }
   return found->second.shim;
 }
@@ -133,6 +137,15 @@ std::vector<std::shared_ptr<Shim>> ShimDirectory::List(const std::string& ns) {
   return shims;
 }
 
+std::vector<std::shared_ptr<Shim>> ShimDirectory::All() {
+  std::vector<std::shared_ptr<Shim>> shims;
+  MutexLock lock(mutex_);
+  for (const auto& [key, entry] : entries_) {
+    if (entry.shim != nullptr && entry.phase == Phase::kRunning) shims.push_back(entry.shim);
+  }
+  return shims;
+}
+
 void ShimDirectory::Retire(const std::shared_ptr<Shim>& shim) {
   Key key{shim->ns(), shim->id()};
   {
@@ -142,10 +155,12 @@ void ShimDirectory::Retire(const std::shared_ptr<Shim>& shim) {
     if (found->second.phase == Phase::kDead || found->second.phase == Phase::kRetiring) return;
     found->second.phase = Phase::kRetiring;
   }
+  // Both requests have nothing but the id, in the same field. The answer says nothing: what counts
+  // is that the connection ends.
   shim_api::ShutdownRequest request;
   request.set_id(shim->id());
-  // The answer says nothing: what counts is that the connection ends.
-  shim->CallAsync("Shutdown", request.SerializeAsString(), kShutdownTime, [](auto) {});
+  shim->CallAsync(use_ == ShimUse::kSandbox ? "ShutdownSandbox" : "Shutdown",
+                  request.SerializeAsString(), kShutdownTime, [](auto) {});
   auto give_up = [weak = weak_from_this(), key, shim] {
     auto self = weak.lock();
     if (self == nullptr) return;
@@ -154,10 +169,26 @@ void ShimDirectory::Retire(const std::shared_ptr<Shim>& shim) {
       auto found = self->entries_.find(key);
       if (found == self->entries_.end() || found->second.shim != shim) return;
     }
-    log::Warning("shim of task {} does not end after Shutdown", key.second);
+    log::Warning("shim of {} {} does not end after Shutdown", self->Noun(), key.second);
     self->workers_->Run([self, key, shim] { self->CleanUpRetired(key, shim); });
   };
   loop_->Post([loop = loop_, give_up] { loop->After(kShutdownTime, give_up); });
+}
+
+Result<> ShimDirectory::WaitUntilGone(const std::shared_ptr<Shim>& shim) {
+  Key key{shim->ns(), shim->id()};
+  auto deadline = SteadyClock::now() + kGoneTime;
+  MutexLock lock(mutex_);
+  while (true) {
+    auto found = entries_.find(key);
+    if (found == entries_.end() || found->second.shim != shim) return {};
+    auto left = deadline - SteadyClock::now();
+    if (left.count() <= 0) {
+      return MakeError(ErrorKind::kDeadlineExceeded, "waiting for the end of the shim of {} {}",
+                       Noun(), key.second);
+    }
+    changed_.WaitFor(mutex_, left);
+  }
 }
 
 void ShimDirectory::OnClosed(const Key& key) {
@@ -184,10 +215,12 @@ void ShimDirectory::CleanUpRetired(const Key& key, const std::shared_ptr<Shim>& 
   auto removed = shim->bundle().Remove();
   if (!removed.ok()) log::Warning("removing a bundle: {}", removed.error().message());
   Forget(key);
+  // Whoever still waits would do so for ever.
+  shim->Bury({.pid = 0, .status = kUnknownExitStatus, .at = Now()});
 }
 
 void ShimDirectory::CleanUpDead(const Key& key, const std::shared_ptr<Shim>& shim) {
-  log::Warning("shim of task {} in namespace {} died, cleaning up", key.second, key.first);
+  log::Warning("shim of {} {} in namespace {} died, cleaning up", Noun(), key.second, key.first);
   TaskEnd end = DeleteDead(key, shim->bundle());
   Forget(key);
   PublishEnd(key, end);
@@ -205,7 +238,7 @@ TaskEnd ShimDirectory::DeleteDead(const Key& key, const Bundle& bundle) {
                                                             .input = ""});
   shim_api::DeleteResponse message;
   if (!response.ok()) {
-    log::Warning("cleaning up after the shim of task {}: {}", key.second,
+    log::Warning("cleaning up after the shim of {} {}: {}", Noun(), key.second,
                  response.error().message());
   } else if (message.ParseFromString(*response)) {
     end = {message.pid(), message.exit_status(), FromProto(message.exited_at())};
@@ -216,6 +249,13 @@ TaskEnd ShimDirectory::DeleteDead(const Key& key, const Bundle& bundle) {
 }
 
 void ShimDirectory::PublishEnd(const Key& key, const TaskEnd& end) {
+  if (use_ == ShimUse::kSandbox) {
+    ::containerd::events::SandboxExit exit;
+    exit.set_sandbox_id(key.second);
+    exit.set_exit_status(end.status);
+    *exit.mutable_exited_at() = ToProto(end.at);
+    return events_->Publish(key.first, "/sandboxes/exit", exit);
+  }
   ::containerd::events::TaskExit exit;
   exit.set_container_id(key.second);
   exit.set_id(key.second);
@@ -247,7 +287,7 @@ Result<> ShimDirectory::AdoptAll() {
   }
   MutexLock lock(mutex);
   while (left > 0) done.Wait(mutex);
-  if (!bundles.empty()) log::Info("found {} bundles", bundles.size());
+  if (!bundles.empty()) log::Info("found {} bundles of {}s", bundles.size(), Noun());
   return {};
 }
 
@@ -259,7 +299,7 @@ void ShimDirectory::Adopt(const Key& key) {
   }
   auto shim = Reconnect(key, bundle);
   if (!shim.ok()) {
-    log::Warning("adopting task {} in namespace {}: {}", key.second, key.first,
+    log::Warning("adopting {} {} in namespace {}: {}", Noun(), key.second, key.first,
                  shim.error().message());
     TaskEnd end = DeleteDead(key, bundle);
     Forget(key);
@@ -275,22 +315,27 @@ void ShimDirectory::Adopt(const Key& key) {
     if (!dead) entry.phase = Phase::kRunning;
   }
   if (dead) return CleanUpDead(key, *shim);
-  // The daemon before us may have died between a shim's start and Create, or after Delete: such a
-  // shim has no task.
-  shim_api::StateRequest request;
-  request.set_id(key.second);
-  auto state = (*shim)->Call("State", request.SerializeAsString(), kAdoptTime);
-  if (!state.ok() && state.error().kind() == ErrorKind::kNotFound) return Retire(*shim);
-  log::Info("adopted task {} in namespace {}", key.second, key.first);
+  // The daemon before us may have died between a shim's start and Create, or after Delete.
+  if (!HasSubject(**shim)) return Retire(*shim);
+  log::Info("adopted {} {} in namespace {}", Noun(), key.second, key.first);
+}
+
+bool ShimDirectory::HasSubject(Shim& shim) {
+  shim_api::StateRequest request;  // as SandboxStatusRequest
+  request.set_id(shim.id());
+  auto state = shim.Call(use_ == ShimUse::kSandbox ? "SandboxStatus" : "State",
+                         request.SerializeAsString(), kAdoptTime);
+  return state.ok() || state.error().kind() != ErrorKind::kNotFound;
 }
 
 Result<std::shared_ptr<Shim>> ShimDirectory::Reconnect(const Key& key, const Bundle& bundle) {
   ShimEndpoint endpoint = TRY(bundle.LoadEndpoint());
   auto shim =
-      TRY(Shim::Connect(loop_, key.first, key.second, bundle, endpoint, CloseCallback(key)));
+      TRY(Shim::Connect(loop_, key.first, key.second, bundle, endpoint, use_, CloseCallback(key)));
   shim_api::ConnectRequest request;
   request.set_id(key.second);
-  auto answer = shim->Call("Connect", request.SerializeAsString(), kAdoptTime);
+  auto answer = shim->Call(use_ == ShimUse::kSandbox ? "PingSandbox" : "Connect",
+                           request.SerializeAsString(), kAdoptTime);
   // Any answer shows that it lives.
   if (!answer.ok() && (answer.error().kind() == ErrorKind::kUnavailable ||
                        answer.error().kind() == ErrorKind::kDeadlineExceeded)) {

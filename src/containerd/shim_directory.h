@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// All shims of this daemon, by namespace and task: starts them, finds those that an earlier daemon
-// started, and cleans up after those that end. Any thread; Start and AdoptAll block.
+// All shims of this daemon that are kept for one use, by namespace and name of the task or sandbox:
+// starts them, finds those that an earlier daemon started, and cleans up after those that end. Any
+// thread; Start and AdoptAll block.
 //
 //   Start ──► running ──Retire──► retiring ──closed──► gone
 //                └────closed────► dead ── `delete`, events exit and delete ──► gone
@@ -28,9 +29,9 @@ class EventExchange;
 class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
  public:
   // Everything that is pointed to outlives the directory.
-  static std::shared_ptr<ShimDirectory> Create(BundleRoots roots, ShimSettings settings,
-                                               EventLoop* loop, EventExchange* events,
-                                               wire::WorkerPool* workers);
+  static std::shared_ptr<ShimDirectory> Create(ShimUse use, BundleRoots roots,
+                                               ShimSettings settings, EventLoop* loop,
+                                               EventExchange* events, wire::WorkerPool* workers);
 
   // Once at start. A shim that does not answer is cleaned up after.
   Result<> AdoptAll();
@@ -45,12 +46,16 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
   // kAlreadyExists when the task is there. Waits for a task of the same name that is just ending.
   Result<std::shared_ptr<Shim>> Start(const StartRequest& request);
 
-  // kNotFound: "task x: not found".
+  // kNotFound: "task x: not found", or sandbox.
   Result<std::shared_ptr<Shim>> Find(const std::string& ns, const std::string& id);
+  // Of one namespace, or of all.
   std::vector<std::shared_ptr<Shim>> List(const std::string& ns);
+  std::vector<std::shared_ptr<Shim>> All();
   // The task was deleted, or was never made: ends the shim and removes the bundle, in the
   // background.
   void Retire(const std::shared_ptr<Shim>& shim);
+  // Blocks until a retired shim is gone with its bundle; kDeadlineExceeded when it takes too long.
+  Result<> WaitUntilGone(const std::shared_ptr<Shim>& shim);
 
  private:
   using Key = std::pair<std::string, std::string>;
@@ -60,9 +65,10 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
     std::shared_ptr<Shim> shim;  // null while starting
   };
 
-  ShimDirectory(BundleRoots roots, ShimSettings settings, EventLoop* loop, EventExchange* events,
-                wire::WorkerPool* workers)
-      : roots_(std::move(roots)),
+  ShimDirectory(ShimUse use, BundleRoots roots, ShimSettings settings, EventLoop* loop,
+                EventExchange* events, wire::WorkerPool* workers)
+      : use_(use),
+        roots_(std::move(roots)),
         settings_(std::move(settings)),
         loop_(loop),
         events_(events),
@@ -82,6 +88,12 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
   TaskEnd DeleteDead(const Key& key, const Bundle& bundle);
   void PublishEnd(const Key& key, const TaskEnd& end);
 
+  // "task" or "sandbox".
+  std::string_view Noun() const { return use_ == ShimUse::kSandbox ? "sandbox" : "task"; }
+  // Whether the shim has what it was started for.
+  bool HasSubject(Shim& shim);
+
+  const ShimUse use_;
   const BundleRoots roots_;
   const ShimSettings settings_;
   EventLoop* loop_;

@@ -33,7 +33,7 @@ std::vector<std::string> Environment(const ShimSettings& settings, const ShimCal
   for (char** entry = environ; *entry != nullptr; ++entry) env.emplace_back(*entry);
   env.push_back("GOMAXPROCS=2");
   env.push_back("MAX_SHIM_VERSION=3");
-  env.push_back("TTRPC_ADDRESS=" + settings.address + ".ttrpc");
+  env.push_back("TTRPC_ADDRESS=" + settings.ttrpc_address);
   env.push_back("GRPC_ADDRESS=" + settings.address);
   env.push_back("NAMESPACE=" + call.ns);
   return env;
@@ -126,17 +126,11 @@ Result<Output> RunChecked(const ShimSettings& settings, const ShimCall& call, co
   return output;
 }
 
-Result<std::string> FindInPath(const ShimSettings& settings, const std::string& name) {
+Result<std::string> FindShim(const ShimSettings& settings, const std::string& name) {
   std::string beside = settings.runtime_dir + "/" + name;
   if (::access(beside.c_str(), X_OK) == 0) return beside;
-  const char* path = ::getenv("PATH");
-  std::string_view rest = path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path;
-  while (!rest.empty()) {
-    std::string_view directory = rest.substr(0, rest.find(':'));
-    rest.remove_prefix(std::min(rest.size(), directory.size() + 1));
-    std::string candidate = std::string(directory) + "/" + name;
-    if (directory.starts_with("/") && ::access(candidate.c_str(), X_OK) == 0) return candidate;
-  }
+  Result<std::string> found = kernel::FindInPath(name);
+  if (found.ok()) return found;
   return NotFound("finding shim '{}': neither beside this program nor in PATH", name);
 }
 
@@ -159,8 +153,8 @@ Result<std::string> ShimProgram(const ShimSettings& settings, const std::string&
     return InvalidArgument("runtime '{}' is neither a path nor like io.containerd.NAME.v1",
                            runtime);
   }
-  return FindInPath(settings, "containerd-shim-" + runtime.substr(name + 1, version - name - 1) +
-                                  "-" + runtime.substr(version + 1));
+  return FindShim(settings, "containerd-shim-" + runtime.substr(name + 1, version - name - 1) +
+                                "-" + runtime.substr(version + 1));
 }
 
 Result<ShimEndpoint> RunShimStart(const ShimSettings& settings, const ShimCall& call) {

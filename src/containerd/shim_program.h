@@ -15,8 +15,9 @@ namespace gantry::containerd {
 
 struct ShimSettings {
   std::string runtime_dir;  // where our own shim is
-  std::string address;      // of our gRPC socket; the ttrpc one has ".ttrpc" behind it
-  std::string self;         // our program, for -publish-binary
+  std::string address;      // of our gRPC socket
+  std::string ttrpc_address;
+  std::string self;  // our program, for -publish-binary
   bool debug = false;
   std::map<std::string, std::string> runtimes;  // runtime name to shim program
 };

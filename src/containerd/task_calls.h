@@ -87,5 +87,8 @@ void CallEach(const std::vector<std::shared_ptr<Shim>>& shims, std::string_view 
 // Waits for the exit of a process. Costs no thread, and nothing any more once the client is gone.
 grpc::ServerUnaryReactor* WaitForExit(const std::shared_ptr<Shim>& shim, const std::string& exec_id,
                                       std::function<void(const TaskEnd&)> fill);
+// The same for the end of a sandbox.
+grpc::ServerUnaryReactor* WaitForSandbox(const std::shared_ptr<Shim>& shim,
+                                         std::function<void(const TaskEnd&)> fill);
 
 }  // namespace gantry::containerd

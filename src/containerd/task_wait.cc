@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/mutex.h"
+#include "containerd/runtime/sandbox/v1/sandbox.pb.h"
 #include "containerd/task_calls.h"
 
 namespace gantry::containerd {
 namespace {
+
+namespace sandbox_shim_api = ::containerd::runtime::sandbox::v1;
 
 class WaitReactor : public grpc::ServerUnaryReactor {
  public:
@@ -42,18 +45,14 @@ class WaitReactor : public grpc::ServerUnaryReactor {
   const std::shared_ptr<Link> link_;
 };
 
-}  // namespace
-
-grpc::ServerUnaryReactor* WaitForExit(const std::shared_ptr<Shim>& shim, const std::string& exec_id,
-                                      std::function<void(const TaskEnd&)> fill) {
+template <typename Response>
+grpc::ServerUnaryReactor* WaitFor(const std::shared_ptr<Shim>& shim, std::string_view method,
+                                  const google::protobuf::Message& request,
+                                  std::function<void(const TaskEnd&)> fill) {
   auto* reactor = new WaitReactor(std::move(fill));
   auto link = reactor->link();
-  shim_api::WaitRequest request;
-  request.set_id(shim->id());
-  request.set_exec_id(exec_id);
-  CallShim<shim_api::WaitResponse>(
-      shim, "Wait", request, std::chrono::nanoseconds(0),
-      [link, shim](Result<shim_api::WaitResponse> answer) {
+  CallShim<Response>(
+      shim, method, request, std::chrono::nanoseconds(0), [link, shim](Result<Response> answer) {
         if (answer.ok()) {
           return link->Finish({0, answer->exit_status(), FromProto(answer->exited_at())});
         }
@@ -64,6 +63,24 @@ grpc::ServerUnaryReactor* WaitForExit(const std::shared_ptr<Shim>& shim, const s
         shim->WhenBuried([link](const TaskEnd& end) { link->Finish(end); });
       });
   return reactor;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* WaitForExit(const std::shared_ptr<Shim>& shim, const std::string& exec_id,
+                                      std::function<void(const TaskEnd&)> fill) {
+  shim_api::WaitRequest request;
+  request.set_id(shim->id());
+  request.set_exec_id(exec_id);
+  return WaitFor<shim_api::WaitResponse>(shim, "Wait", request, std::move(fill));
+}
+
+grpc::ServerUnaryReactor* WaitForSandbox(const std::shared_ptr<Shim>& shim,
+                                         std::function<void(const TaskEnd&)> fill) {
+  sandbox_shim_api::WaitSandboxRequest request;
+  request.set_sandbox_id(shim->id());
+  return WaitFor<sandbox_shim_api::WaitSandboxResponse>(shim, "WaitSandbox", request,
+                                                        std::move(fill));
 }
 
 }  // namespace gantry::containerd

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/top.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -102,23 +101,15 @@ int64_t BootSeconds() {
 }
 
 Result<std::string> RunPs(std::string_view arguments) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) < 0) return ErrnoError("making a pipe");
-  UniqueFd read_end(ends[0]);
-  UniqueFd write_end(ends[1]);
   kernel::SpawnOptions options;
   options.program = PathExists("/usr/bin/ps") ? "/usr/bin/ps" : "/bin/ps";
   options.args = SplitWords(arguments);
   options.args.insert(options.args.begin(), "ps");
   options.env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
-  options.fds = {{write_end.get(), 1}, {write_end.get(), 2}};
-  kernel::SpawnedProcess process = TRY_WITH(kernel::Spawn(options), "starting ps");
-  write_end.Reset();
-  Result<std::string> text = ReadToEnd(read_end, kMaxPsOutput);
-  kernel::ExitStatus status = TRY(kernel::WaitExit(process.pidfd));
-  TRY(std::move(text));
-  if (status.ShellCode() != 0) return InvalidArgument("ps: {}", text.ok() ? *text : "");
-  return text;
+  kernel::ProgramOutput ps =
+      TRY(kernel::SpawnAndRead(options, kernel::Captured::kOutputAndErrors, kMaxPsOutput));
+  if (ps.status.ShellCode() != 0) return InvalidArgument("ps: {}", ps.text);
+  return std::move(ps).text;
 }
 
 }  // namespace

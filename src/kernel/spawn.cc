@@ -11,7 +11,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 
+#include "base/io.h"
+#include "base/text.h"
 #include "kernel/clone.h"
 
 namespace gantry::kernel {
@@ -93,8 +96,9 @@ bool Prepare(ChildPlan* plan) {
   }
   if (plan->cwd != nullptr && ::chdir(plan->cwd) < 0) return Fail(plan, "entering the directory");
   if (!PlaceFds(plan)) return false;
-  // CLONE_CLEAR_SIGHAND has reset handlers; what we ignore, or whoever started us in the background
-  // (SIGINT and SIGQUIT), would stay ignored, in containers too. 0.2 µs a signal.
+  // CLONE_CLEAR_SIGHAND, where there is clone3, has reset handlers; what we ignore, or whoever
+  // started us in the background (SIGINT and SIGQUIT), would stay ignored, in containers too. 0.2
+  // µs a signal.
   struct sigaction by_default{};
   by_default.sa_handler = SIG_DFL;
   for (int number = 1; number < NSIG; ++number) ::sigaction(number, &by_default, nullptr);
@@ -203,6 +207,33 @@ Result<std::optional<ExitStatus>> PollExit(BorrowedFd pidfd) { return Wait(pidfd
 Result<ExitStatus> SpawnAndWait(const SpawnOptions& options) {
   SpawnedProcess process = TRY(Spawn(options));
   return WaitExit(process.pidfd);
+}
+
+Result<ProgramOutput> SpawnAndRead(SpawnOptions options, Captured captured, size_t limit) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) < 0) return ErrnoError("making a pipe");
+  UniqueFd output(ends[0]);
+  UniqueFd input(ends[1]);
+  options.fds.push_back({input.get(), 1});
+  if (captured == Captured::kOutputAndErrors) options.fds.push_back({input.get(), 2});
+  SpawnedProcess process = TRY_WITH(Spawn(options), "executing '{}'", options.program);
+  input.Reset();
+  Result<std::string> text = ReadToEnd(output, limit);
+  output.Reset();  // ends a program that has more to say
+  ExitStatus status = TRY(WaitExit(process.pidfd));
+  return ProgramOutput{status, TRY_WITH(std::move(text), "output of '{}'", options.program)};
+}
+
+Result<std::string> FindInPath(std::string_view name) {
+  const char* path = ::getenv("PATH");
+  if (path == nullptr || *path == '\0') {
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  }
+  for (const std::string& directory : SplitWords(path, ":")) {
+    std::string file = fmt::format("{}/{}", directory, name);
+    if (directory.starts_with('/') && ::access(file.c_str(), X_OK) == 0) return file;
+  }
+  return NotFound("'{}' is not in PATH", name);
 }
 
 }  // namespace gantry::kernel

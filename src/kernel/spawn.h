@@ -10,6 +10,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -67,5 +68,19 @@ Result<std::optional<ExitStatus>> PollExit(BorrowedFd pidfd);
 
 // Runs a program to its end.
 Result<ExitStatus> SpawnAndWait(const SpawnOptions& options);
+
+enum class Captured { kOutput, kOutputAndErrors };
+
+struct ProgramOutput {
+  ExitStatus status;
+  std::string text;
+};
+
+// The same with what it prints, at most `limit` bytes; of more it is an error.
+Result<ProgramOutput> SpawnAndRead(SpawnOptions options, Captured captured, size_t limit);
+
+// The executable `name` in the absolute directories of PATH (a relative one would be somebody
+// else's choice), or of the usual ones where PATH is not set. kNotFound.
+Result<std::string> FindInPath(std::string_view name);
 
 }  // namespace gantry::kernel

@@ -3,7 +3,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -11,18 +16,11 @@
 namespace gantry::kernel {
 namespace {
 
-std::string Output(SpawnOptions options) {
-  int ends[2];
-  CHECK(::pipe2(ends, O_CLOEXEC) == 0);
-  UniqueFd reader(ends[0]);
-  UniqueFd writer(ends[1]);
-  options.fds.push_back({writer.get(), 1});
-  Result<SpawnedProcess> process = Spawn(options);
-  writer.Reset();
-  if (!process.ok()) return process.error().message();
-  std::string text = *ReadToEnd(reader, 1 << 20);
-  EXPECT_EQ(WaitExit(process->pidfd)->code, 0);
-  return text;
+std::string Output(const SpawnOptions& options) {
+  Result<ProgramOutput> output = SpawnAndRead(options, Captured::kOutput, 1 << 20);
+  if (!output.ok()) return output.error().message();
+  EXPECT_EQ(output->status.code, 0);
+  return output->text;
 }
 
 SpawnOptions Shell(const std::string& script) {
@@ -97,6 +95,57 @@ TEST(Spawn, SignalsAreReset) {
   EXPECT_EQ(Output(options), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
   ::sigprocmask(SIG_UNBLOCK, &blocked, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
+}
+
+TEST(Spawn, OutputWithErrorsAndItsBound) {
+  Result<ProgramOutput> output =
+      SpawnAndRead(Shell("echo out; echo err >&2; exit 3"), Captured::kOutputAndErrors, 100);
+  ASSERT_TRUE(output.ok()) << output.error().message();
+  EXPECT_EQ(output->text, "out\nerr\n");
+  EXPECT_EQ(output->status.code, 3);
+  // It never ends by itself, and is reaped.
+  output = SpawnAndRead(Shell("yes"), Captured::kOutput, 1000);
+  ASSERT_FALSE(output.ok());
+  EXPECT_NE(output.error().message().find("output of '/bin/sh'"), std::string::npos);
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
+}
+
+// As below the filters of other engines.
+bool ForbidClone3() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog filter{4, program};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST(Spawn, WorksWithoutClone3) {
+  pid_t child = ::fork();
+  if (child == 0) {
+    ::signal(SIGUSR2, SIG_IGN);
+    bool works = ForbidClone3() && ::syscall(SYS_clone3, nullptr, 0) == -1 && errno == ENOSYS;
+    SpawnOptions options = {.program = "/bin/grep",
+                            .args = {"grep", "-E", "SigBlk|SigIgn", "/proc/self/status"}};
+    works = works && Output(options) == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
+    ::_exit(works ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(FindInPath, OnlyAbsoluteDirectories) {
+  std::string before = ::getenv("PATH");
+  ::setenv("PATH", ".:bin::/nonexistent:/bin", 1);
+  EXPECT_EQ(FindInPath("sh").value(), "/bin/sh");
+  EXPECT_EQ(FindInPath("no-such-program").error().kind(), ErrorKind::kNotFound);
+  ::unsetenv("PATH");
+  EXPECT_EQ(FindInPath("sh").value(), "/usr/bin/sh");
+  ::setenv("PATH", before.c_str(), 1);
 }
 
 }  // namespace

@@ -22,29 +22,16 @@ bool IsOnly(const std::vector<oci::IdMapping>& mappings, uint32_t own) {
   return mappings.size() == 1 && mappings[0].size == 1 && mappings[0].host_id == own;
 }
 
-std::string FindHelper(const std::string& name) {
-  const char* path = ::getenv("PATH");
-  std::string_view rest = path != nullptr ? path : "/usr/bin:/bin";
-  while (!rest.empty()) {
-    std::string_view directory = rest.substr(0, rest.find(':'));
-    rest.remove_prefix(std::min(directory.size() + 1, rest.size()));
-    // A relative entry would be somebody else's choice of a program.
-    if (!directory.starts_with('/')) continue;
-    std::string file = fmt::format("{}/{}", directory, name);
-    if (::access(file.c_str(), X_OK) == 0) return file;
-  }
-  return "";
-}
-
 // newuidmap PID CONTAINER HOST SIZE …
 Result<> RunHelper(const std::string& name, pid_t pid,
                    const std::vector<oci::IdMapping>& mappings) {
   kernel::SpawnOptions helper;
-  helper.program = FindHelper(name);
-  if (helper.program.empty()) {
+  Result<std::string> program = kernel::FindInPath(name);
+  if (!program.ok()) {
     return NotFound(
         "{} is not in PATH (an unprivileged user can map more than its own id only with it)", name);
   }
+  helper.program = *std::move(program);
   helper.args = {name, fmt::format("{}", pid)};
   for (const oci::IdMapping& mapping : mappings) {
     for (uint32_t number : {mapping.container_id, mapping.host_id, mapping.size}) {

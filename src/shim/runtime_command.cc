@@ -12,6 +12,7 @@
 #include "formats/json.h"
 #include "kernel/memory_file.h"
 #include "kernel/protected_program.h"
+#include "kernel/spawn.h"
 
 extern char** environ;
 
@@ -80,16 +81,7 @@ Result<std::string> FindRuntime(const std::string& name) {
     if (::access(name.c_str(), X_OK) < 0) return ErrnoError("finding runtime '{}'", name);
     return name;
   }
-  const char* environment = std::getenv("PATH");
-  std::string_view rest = environment != nullptr ? environment : "";
-  if (rest.empty()) rest = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-  while (!rest.empty()) {
-    std::string path = std::string(rest.substr(0, rest.find(':'))) + "/" + name;
-    if (::access(path.c_str(), X_OK) == 0) return path;
-    size_t colon = rest.find(':');
-    rest.remove_prefix(colon == std::string_view::npos ? rest.size() : colon + 1);
-  }
-  return NotFound("finding runtime '{}': not in PATH", name);
+  return TRY_WITH(kernel::FindInPath(name), "finding runtime '{}'", name);
 }
 
 struct RuntimeCommand::Running {

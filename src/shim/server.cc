@@ -18,6 +18,7 @@
 #include "shim/container.h"
 #include "shim/publisher.h"
 #include "shim/reaper.h"
+#include "shim/sandbox.h"
 #include "shim/task_service.h"
 #include "wire/ttrpc.h"
 
@@ -89,15 +90,19 @@ Result<> Serve(const Arguments& arguments, UniqueFd listener, const std::string&
     other.id = id;
     return std::make_unique<Container>(loop.get(), reaper.get(), &publisher, std::move(other));
   };
-  TaskService service(&container, make, [&](std::function<void()> answer) {
+  auto end = [&](std::function<void()> answer) {
     publisher.WhenFlushed(kFlushLimit, [&, answer = std::move(answer)] {
       answer();
       StopWhenSent(loop.get(), server.get(), SteadyClock::now() + kAnswerLimit);
     });
-  });
-  server = TRY(wire::TtrpcServer::Create(
-      loop.get(), std::move(listener),
-      [&service](wire::TtrpcCall call) { service.Handle(std::move(call)); }));
+  };
+  SandboxService sandbox(loop.get(), &container, arguments, end);
+  TaskService tasks(&container, make, [&] { return sandbox.exists(); }, end);
+  server =
+      TRY(wire::TtrpcServer::Create(loop.get(), std::move(listener), [&](wire::TtrpcCall call) {
+        if (call.service() == kSandboxService) return sandbox.Handle(call);
+        tasks.Handle(std::move(call));
+      }));
   Result<> ran = loop->Run();
   ::unlink(socket_path.c_str());
   return ran;

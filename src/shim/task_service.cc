@@ -40,8 +40,12 @@ bool KnownService(const std::string& service) {
 }  // namespace
 
 TaskService::TaskService(Container* container, MakeContainer make,
+                         std::function<bool()> in_use,
                          std::function<void(std::function<void()> answer)> on_shutdown)
-    : container_(container), make_(std::move(make)), on_shutdown_(std::move(on_shutdown)) {}
+    : container_(container),
+      make_(std::move(make)),
+      in_use_(std::move(in_use)),
+      on_shutdown_(std::move(on_shutdown)) {}
 
 Container* TaskService::Find(const std::string& id) const {
   if (container_->CheckId(id).ok()) return container_;
@@ -66,7 +70,7 @@ bool TaskService::Idle() const {
   for (const auto& other : others_) {
     if (!other->idle()) return false;
   }
-  return container_->idle();
+  return container_->idle() && !in_use_();
 }
 
 void TaskService::Handle(wire::TtrpcCall call) {

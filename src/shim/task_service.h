@@ -19,8 +19,8 @@ class TaskService {
   using MakeContainer = std::function<std::unique_ptr<Container>(const std::string& id)>;
 
   // `make` is for the group's others. `on_shutdown(answer)` runs when the shim may end; it calls
-  // `answer` before it does.
-  TaskService(Container* container, MakeContainer make,
+  // `answer` before it does. `in_use`: something beside the containers keeps the shim.
+  TaskService(Container* container, MakeContainer make, std::function<bool()> in_use,
               std::function<void(std::function<void()> answer)> on_shutdown);
 
   void Handle(wire::TtrpcCall call);
@@ -41,6 +41,7 @@ class TaskService {
   MakeContainer make_;
   // Kept once made, for the next of the group: their timers may still run.
   std::vector<std::unique_ptr<Container>> others_;
+  std::function<bool()> in_use_;
   std::function<void(std::function<void()> answer)> on_shutdown_;
 };
 

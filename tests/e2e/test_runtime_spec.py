@@ -510,6 +510,24 @@ def test_failing_hook_of_create(bundle, kind):
     assert PEER == 'crun' or json.loads((bundle.folder / 'stopped').read_text())['status'] == 'stopped'
 
 
+def test_hook_of_start_has_the_rights_of_the_process(bundle):
+    """Its program is the image's: no capability, user or system call more than the container's own has. The filter is docker's
+    kind, which knows no clone3: the hook is started all the same."""
+    (bundle.folder / 'shared').mkdir(mode=0o777)
+    (bundle.folder / 'shared').chmod(0o777)
+    bundle.config['mounts'].append(mount('/shared', 'bind', bundle.folder / 'shared', 'rbind', 'rw'))
+    bundle.linux['seccomp'] = {'defaultAction': 'SCMP_ACT_ALLOW', 'architectures': ['SCMP_ARCH_X86_64'], 'syscalls': [
+        {'names': ['clone3'], 'action': 'SCMP_ACT_ERRNO', 'errnoRet': 38}, {'names': ['sethostname'], 'action': 'SCMP_ACT_ERRNO'}]}
+    bundle.config['process']['noNewPrivileges'] = True
+    bundle.config['process']['user'] = {'uid': 1000, 'gid': 1000}
+    hook(bundle, 'startContainer', 'id -u >/shared/hook; grep -E "^(CapEff|CapBnd|Seccomp|NoNewPrivs):" /proc/self/status >>/shared/hook')
+    bundle.config['process']['args'] = ['busybox', 'sh', '-c', 'id -u; grep -E "^(CapEff|CapBnd|Seccomp|NoNewPrivs):" /proc/self/status']
+    done = bundle.call('run', bundle.name())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == '1000' and 'Seccomp:\t2' in done.stdout, done.stdout
+    assert (bundle.folder / 'shared' / 'hook').read_text() == done.stdout
+
+
 def test_failing_hook_of_start(bundle):
     hook(bundle, 'startContainer', 'exit 3')
     bundle.config['process']['args'] = ['sleep', '100']

@@ -97,6 +97,10 @@ class Look:
             top, rest = trash.split('/', 1)
             yield from (f'{trash}/{n}' for n in listed(getattr(self, top) / rest))
 
+    def mounts(self):
+        numbers = {str(n) for n, in rows(self.meta, 'SELECT number FROM mounts')}
+        yield from differ('mounts', listed(self.state / 'containerd/mounts'), numbers)
+
     def sockets(self):
         # An exec whose gantryd was killed is the shim's until its container ends.
         execs = {n for n in listed(self.state / 'io') if not n.endswith('-init') and n[:16] in {i[:16] for i in self.alive}}
@@ -145,7 +149,7 @@ class Look:
                     yield f'mount on {point}'
 
     def all(self):
-        for part in (self.phases, self.processes, self.containers, self.snapshots, self.content, self.sockets, self.network,
+        for part in (self.phases, self.processes, self.containers, self.snapshots, self.content, self.mounts, self.sockets, self.network,
                      self.kernel):
             yield from part()
 

@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/notify.h"
+#include "containerd/config.h"
 #include "containerd/daemon.h"
 #include "containerd/options.h"
 
@@ -40,10 +43,26 @@ void BlockSignals() {
   signal(SIGHUP, SIG_IGN);
 }
 
+// A service manager that can't be told changes nothing here.
+void Notify(std::string_view state) {
+  auto told = NotifyServiceManager(state);
+  if (!told.ok()) log::Warning("{}", told.error().message());
+}
+
+// The kernel's OOM killer takes containers first.
+Result<> SetOomScore(int score) {
+  if (score == 0) return {};
+  return WriteFile("/proc/self/oom_score_adj", std::to_string(score));
+}
+
 Result<> Run(const Options& options) {
+  for (const std::string& warning : options.warnings) log::Warning("{}", warning);
+  TRY_WITH(SetOomScore(options.oom_score), "setting oom_score {}", options.oom_score);
   auto daemon = TRY(Daemon::Start(options));
   log::Info("serving on '{}'", options.address);
+  Notify("READY=1\nSTATUS=serving");
   WaitForSignal();
+  Notify("STOPPING=1");
   if (!daemon->Stop()) {
     log::Warning("some requests do not end, leaving them");
     // All state is safe at any moment; only waiting for these requests would have no end.
@@ -64,6 +83,13 @@ int Main(int argc, char** argv) {
   }
   if (options->version) {
     puts("gantry-containerd " GANTRY_VERSION);
+    return 0;
+  }
+  if (options->command != Command::kServe) {
+    for (const std::string& warning : options->warnings) {
+      fprintf(stderr, "gantry-containerd: %s\n", warning.c_str());
+    }
+    fputs(DumpConfig(*options).c_str(), stdout);
     return 0;
   }
   log::Configure("gantry-containerd", options->log_level, options->log_format);

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // `events`, `ps`, `list`, `spec`: what only looks, and prints.
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/io.h"
 #include "cmd/gantry-runtime/arguments.h"
@@ -25,31 +23,20 @@ Result<> PrintRecord(const formats::Json& record) {
   return {};
 }
 
-Result<std::string> OutputOf(const std::string& program, std::vector<std::string> args) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) < 0) return ErrnoError("making a pipe");
-  UniqueFd output(ends[0]);
-  UniqueFd input(ends[1]);
-  kernel::SpawnOptions options;
-  options.program = program;
-  options.args = std::move(args);
-  options.env = {"PATH=/usr/bin:/bin"};
-  options.fds = {{input.get(), 1}, {2, 2}};
-  kernel::SpawnedProcess process = TRY(kernel::Spawn(options));
-  input.Reset();
-  std::string text = TRY(ReadToEnd(output, kMaxPsOutput));
-  kernel::ExitStatus status = TRY(kernel::WaitExit(process.pidfd));
-  if (status.ShellCode() != 0) {
-    return FailedPrecondition("'{}': exit status {}", program, status.ShellCode());
-  }
-  return text;
-}
-
 Result<> PrintProcessTable(const std::vector<pid_t>& pids, Words args) {
   if (args.empty()) args = {"-ef"};
   args.insert(args.begin(), "ps");
-  std::string text = TRY(OutputOf("/bin/ps", std::move(args)));
-  ::fputs(TRY(ProcessesOfTable(text, pids)).c_str(), stdout);
+  kernel::SpawnOptions ps;
+  ps.program = "/bin/ps";
+  ps.args = std::move(args);
+  ps.env = {"PATH=/usr/bin:/bin"};
+  ps.fds = {{2, 2}};
+  kernel::ProgramOutput table =
+      TRY(kernel::SpawnAndRead(ps, kernel::Captured::kOutput, kMaxPsOutput));
+  if (table.status.ShellCode() != 0) {
+    return FailedPrecondition("'{}': exit status {}", ps.program, table.status.ShellCode());
+  }
+  ::fputs(TRY(ProcessesOfTable(table.text, pids)).c_str(), stdout);
   return {};
 }
 

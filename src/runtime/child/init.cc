@@ -169,15 +169,14 @@ Result<UniqueFd> WaitAtGate(BorrowedFd gate) {
 
 Result<> BecomeContainer(CreatePlan* plan, const std::string& program, BorrowedFd report) {
   const oci::Spec& spec = *plan->spec;
-  // Before these hooks, whose programs are the image's, and before no_new_privs, which forbids some
-  // changes.
-  TRY(ApplyLabels(plan->process.labels));
+  TRY(ApplyLabels(plan->process.labels));  // before no_new_privs, which forbids some changes
+  std::vector<std::string> environment = spec.process->env;
+  TRY(BecomeUser(plan->process, &environment));
+  // These hooks' programs are the image's: they get no more rights than its own program.
   if (!spec.hooks.start_container.empty()) {
     TRY(RunHooks(spec.hooks.start_container, "startContainer",
                  WithStatus(plan->process.container_state, "created", plan->process.host_pid)));
   }
-  std::vector<std::string> environment = spec.process->env;
-  TRY(BecomeUser(plan->process, &environment));
   Execute(program, *spec.process, environment, report);
 }
 

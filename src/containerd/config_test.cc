@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "containerd/config.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/io.h"
+#include "base/random.h"
+
+namespace gantry::containerd {
+namespace {
+
+class ConfigTest : public ::testing::Test {
+ protected:
+  ~ConfigTest() override { std::filesystem::remove(path_); }
+  Result<> Load(const std::string& text) {
+    options_ = Options();
+    warnings_.clear();
+    TRY(CreateFile(path_, text, 0600));
+    return LoadConfig(path_, &options_, &warnings_);
+  }
+  const std::string path_ = ::testing::TempDir() + "config-" + RandomHex(4) + ".toml";
+  Options options_;
+  std::vector<std::string> warnings_;
+};
+
+TEST_F(ConfigTest, WhatIsDumpedIsReadBack) {
+  Options options;
+  options.root = "/with \"quotes\"";
+  options.address = "/a";
+  options.grpc_gid = 7;
+  options.max_receive_bytes = 1234;
+  options.oom_score = -5;
+  options.metrics_address = "127.0.0.1:1";
+  options.debug_address = "/d";
+  options.log_level = log::Level::kWarning;
+  options.log_format = log::Format::kJson;
+  options.disabled_plugins = {"io.containerd.grpc.v1.leases"};
+  options.runtimes = {{"io.containerd.x.v1", "/shim"}, {"y", "/z"}};
+  std::string dumped = DumpConfig(options);
+  auto loaded = Load(dumped);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  EXPECT_EQ(DumpConfig(options_), dumped);
+  EXPECT_TRUE(warnings_.empty());
+  EXPECT_EQ(options_.runtimes, options.runtimes);
+}
+
+TEST_F(ConfigTest, WarnsOfWhatIsNotUsed) {
+  ASSERT_TRUE(Load("version = 2\ntemp = '/t'\n[cgroup]\npath = 'x'\n[nosuch]\na = 1\n"
+                   "[plugins.'a.b.c']\nx = 1\ny = 2\n[plugins.'empty.x']\n")
+                  .ok());
+  EXPECT_EQ(warnings_,
+            (std::vector<std::string>{"configuration: 'cgroup.path' is not used by this daemon",
+                                      "configuration: 'nosuch.a' is unknown",
+                                      "configuration: 'plugins.a.b.c' is not used by this daemon",
+                                      "configuration: 'temp' is not used by this daemon"}));
+}
+
+TEST_F(ConfigTest, PluginsAreChecked) {
+  Options options;
+  options.required_plugins = {"io.containerd.grpc.v1.tasks"};
+  EXPECT_TRUE(CheckPlugins(options).ok());
+  options.disabled_plugins = {"io.containerd.grpc.v1.cri"};
+  EXPECT_TRUE(CheckPlugins(options).ok());
+  options.disabled_plugins = options.required_plugins;
+  EXPECT_FALSE(CheckPlugins(options).ok());
+  options.required_plugins.clear();
+  EXPECT_TRUE(CheckPlugins(options).ok());
+  options.disabled_plugins = {"io.containerd.event.v1.exchange"};
+  EXPECT_FALSE(CheckPlugins(options).ok());
+}
+
+}  // namespace
+}  // namespace gantry::containerd
