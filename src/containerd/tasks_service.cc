@@ -298,6 +298,7 @@ class TasksService : public tasks_api::Tasks::CallbackService {
                                        const tasks_api::CheckpointTaskRequest* request,
                                        tasks_api::CheckpointTaskResponse*) override {
     auto checkpoint = [&]() -> Result<shim_api::CheckpointTaskRequest> {
+      TRY(Find(*context, request->container_id()));
       ::containerd::runc::v1::CheckpointOptions options;
       if (!options.ParseFromString(request->options().value())) {
         return InvalidArgument("reading the checkpoint's options: not CheckpointOptions");

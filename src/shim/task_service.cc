@@ -69,7 +69,7 @@ bool TaskService::Idle() const {
   for (const auto& other : others_) {
     if (!other->idle()) return false;
   }
-  return container_->idle();
+  return container_->idle() && !in_use_();
 }
 
 void TaskService::Handle(wire::TtrpcCall call) {

@@ -41,7 +41,7 @@ class Place:
 
     def __init__(self, kind, rootfs):
         cls, self.runtime = DAEMONS[kind]
-        self.kind, self.rootfs, self.space = kind, rootfs, f'tasks-{cls.kind}'
+        self.kind, self.rootfs, self.space = kind, rootfs, f'tasks-{cls.kind}{os.getpid()}'
         self.daemon = cls(number=15, spaces=[self.space])
         self.mutex = threading.Lock()
 

@@ -73,7 +73,7 @@ class ContainerDaemon(Engine):
                            netns=self.names.netns)
 
     def bundles(self):
-        return sorted(str(p) for p in Path(self.names.state).glob('**/io.containerd.runtime.v2.task/*/*'))
+        return sorted(str(p) for p in Path(self.names.state).glob('containerd/io.containerd.runtime.v2.task/*/*'))
 
     def cgroups(self):
         return sorted(str(p) for space in self.spaces for p in CGROUPS.glob(f'*/{space}/*') if p.is_dir())

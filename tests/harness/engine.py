@@ -111,6 +111,7 @@ class Stack(Engine):
         self.socket = f'{self.names.state}/gantry.sock'
         self.containerd_socket = f'{self.names.state}/containerd.sock'
         self.arguments = list(arguments)
+        self.binaries = places.BIN
         self.process = None
         names = self.names
         self.traces = StackTraces(state=names.state, root=names.root, bridge=names.bridge,
@@ -119,7 +120,7 @@ class Stack(Engine):
     def start(self):
         names = self.names
         self.make_places()
-        self.process = self.spawn([str(places.BIN / 'gantryd'), '--root', names.root, '--state', names.state,
+        self.process = self.spawn([str(self.binaries / 'gantryd'), '--root', names.root, '--state', names.state,
                                    '-H', self.host, '--bridge', names.bridge, '--subnet', '10.213.0.0/16',
                                    '--cgroup-parent', names.cgroup_parent, *self.arguments])
         self.wait_for_answer(self.process)

@@ -271,7 +271,7 @@ ctr c checkpoint nosuch ref
 ## about
 ~ ctr plugins ls | awk '{print $1, $2}' | sort
 ~ ctr version | grep -v -E 'Version|Revision|UUID'
-ctr events --help | head -1
+ctr events --help | wc -l
 ~ timeout 1 ctr events 'topic=='
 ctr pprof goroutines >/dev/null
 '''
