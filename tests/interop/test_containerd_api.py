@@ -459,6 +459,7 @@ def test_sandbox_store(world):
     world.missing('Store/Get', 'NOT_FOUND', sandbox_id='nosuch')
     world.homeless('Store/Get', sandbox_id='s1')
     assert [x.sandbox_id for x in world.good('Store/List', filters=['labels.a==b,id==s1']).list] == ['s1']
+    assert not world.api('Store/List', filters=['labels.a!=b']).list and not world.api('Store/List', filters=['id==other']).list
     world.bad('Store/List', 'INVALID_ARGUMENT', filters=['id=='])
     updated = world.good('Store/Update', sandbox={'sandbox_id': 's1', 'labels': {'c': 'd'}}, fields=['labels.c']).sandbox
     assert dict(updated.labels) == {'a': 'b', 'c': 'd'}
