@@ -294,7 +294,7 @@ def test_torn_log(daemon):
     api.close()
 
 
-SUBSCRIBERS, EVENTS = (1000, 200) if places.SOAK else (200, 60)
+SUBSCRIBERS, EVENTS = (1000, 40) if places.SOAK else (200, 60)
 
 
 @pytest.mark.parametrize('cursor', [None, ''], ids=['live', 'cursor'])
