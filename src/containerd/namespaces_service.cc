@@ -118,7 +118,8 @@ class NamespacesService : public namespaces_api::Namespaces::CallbackService {
       SetLabels(labels, response->mutable_namespace_()->mutable_labels());
       ::containerd::events::NamespaceUpdate event;
       event.set_name(wanted.name());
-      SetLabels(labels, event.mutable_labels());
+      // containerd tells what was asked for.
+      *event.mutable_labels() = wanted.labels();
       parts_->events->Publish(wanted.name(), "/namespaces/update", event);
       return {};
     });
@@ -135,17 +136,14 @@ class NamespacesService : public namespaces_api::Namespaces::CallbackService {
       }
     };
     if (request.update_mask().paths().empty()) {
-      for (const auto& [key, value] : wanted) set(key);
+      *labels = std::move(wanted);
+      std::erase_if(*labels, [](const auto& label) { return label.second.empty(); });
       return {};
     }
     for (const std::string& path : request.update_mask().paths()) {
-      if (path == "labels") {
-        *labels = wanted;
-      } else if (path.starts_with("labels.")) {
-        set(path.substr(7));
-      } else {
-        return InvalidArgument("cannot update \"{}\" field", path);
-      }
+      // As containerd: here "labels" alone is no path.
+      if (!path.starts_with("labels.")) return InvalidArgument("cannot update \"{}\" field", path);
+      set(path.substr(7));
     }
     return {};
   }

@@ -312,7 +312,7 @@ def test_snapshots_and_diff(world):
     world.missing('Snapshots/View', 'NOT_FOUND', key='v2', parent='nosuch', **s)
     world.bad('Snapshots/View', 'INVALID_ARGUMENT', key='v2', snapshotter='nosuch')
     upper = list(world.api('Snapshots/Prepare', key='k2', parent='s1', labels=labels, **s).mounts)
-    made = world.good('Diff/Diff', left=view, right=upper, media_type=LAYER).diff
+    made = world.good('Diff/Diff', left=view, right=upper, media_type=LAYER, labels={ROOT: 'x'}).diff
     assert made.media_type == LAYER and made.size > 0
     world.bad('Diff/Diff', 'UNIMPLEMENTED', left=view, right=upper, media_type='text/nosuch')
     world.missing('Diff/Diff', DIFFERENT['Diff/Diff'][world.peer], left=view, media_type=LAYER,
@@ -459,6 +459,7 @@ def test_sandbox_store(world):
     world.missing('Store/Get', 'NOT_FOUND', sandbox_id='nosuch')
     world.homeless('Store/Get', sandbox_id='s1')
     assert [x.sandbox_id for x in world.good('Store/List', filters=['labels.a==b,id==s1']).list] == ['s1']
+    assert not world.api('Store/List', filters=['labels.a!=b']).list and not world.api('Store/List', filters=['id==other']).list
     world.bad('Store/List', 'INVALID_ARGUMENT', filters=['id=='])
     updated = world.good('Store/Update', sandbox={'sandbox_id': 's1', 'labels': {'c': 'd'}}, fields=['labels.c']).sandbox
     assert dict(updated.labels) == {'a': 'b', 'c': 'd'}
@@ -665,3 +666,75 @@ def described(envelope):
     if isinstance(found.get('runtime'), dict):
         found['runtime'] = {'name': found['runtime'].get('name')}
     return found
+
+
+def test_update_masks(world):
+    """What each path of a mask changes, what no mask means, and that nothing changes when one path is wrong."""
+    call = world.api
+
+    def refused(rpc, **fields):
+        assert call.code(rpc, **fields) == 'INVALID_ARGUMENT', fields
+    # Containers: without a mask what may change is replaced, and the rest must be as it was.
+    extension = any_of('some.type', b'\x01')
+    base = {'id': 'u', 'image': 'i1', 'runtime': {'name': 'r.v1'}, 'spec': world.spec('true'), 'labels': {'a': '1', 'b': '2'}, 'extensions': {'e': extension}}
+    call('Containers/Create', container=base)
+    changed = {**base, 'image': 'i2', 'labels': {'c': '3'}, 'extensions': {}, 'spec': world.spec('sleep')}
+    for path, wanted in (('labels.c', ('i1', {'a': '1', 'b': '2', 'c': '3'}, 1)), ('labels', ('i1', {'c': '3'}, 1)), ('image', ('i2', {'c': '3'}, 1)),
+                         ('extensions', ('i2', {'c': '3'}, 0))):
+        found = call('Containers/Update', container=changed, update_mask={'paths': [path]}).container
+        assert (found.image, dict(found.labels), len(found.extensions)) == wanted, path
+    assert found.spec.value == world.spec('true').value
+    assert call('Containers/Update', container=changed, update_mask={'paths': ['spec']}).container.spec.value == world.spec('sleep').value
+    whole = call('Containers/Update', container={**base, 'labels': {'d': '4'}}).container
+    assert (whole.image, dict(whole.labels), len(whole.extensions)) == ('i1', {'d': '4'}, 1)
+    refused('Containers/Update', container={**base, 'runtime': {'name': 'other.v1'}})
+    refused('Containers/Update', container=changed, update_mask={'paths': ['labels', 'nosuch']})
+    assert dict(call('Containers/Get', id='u').container.labels) == {'d': '4'}
+    call('Containers/Delete', id='u')
+    # Images: without a mask everything is replaced.
+    digest = world.blob(b'update')
+    target = {'media_type': 'application/vnd.oci.image.manifest.v1+json', 'digest': digest, 'size': 6, 'annotations': {'x': 'y'}}
+    call('Images/Create', image={'name': 'u', 'target': target, 'labels': {'a': '1'}})
+    found = call('Images/Update', image={'name': 'u', 'target': {**target, 'size': 7, 'annotations': {'z': '1'}}, 'labels': {'b': '2'}}, update_mask={'paths': ['target']}).image
+    assert (found.target.size, dict(found.target.annotations), dict(found.labels)) == (7, {'z': '1'}, {'a': '1'})
+    found = call('Images/Update', image={'name': 'u', 'target': target, 'labels': {'b': '2'}}).image
+    assert (found.target.size, dict(found.target.annotations), dict(found.labels)) == (6, {'x': 'y'}, {'b': '2'})
+    refused('Images/Update', image={'name': 'u', 'target': {**target, 'size': 0}})
+    refused('Images/Update', image={'name': 'u', 'target': {**target, 'digest': 'nodigest'}}, update_mask={'paths': ['target']})
+    assert call('Images/Get', name='u').image.target.size == 6
+    call('Images/Delete', name='u')
+    # Content and snapshots: labels alone; an empty value removes one.
+    for mask, labels, wanted in (({'paths': ['labels.a']}, {'a': '1', 'b': '2'}, {ROOT: 'x', 'a': '1'}), ({'paths': ['labels.a']}, {}, {ROOT: 'x'}),
+                                 ({'paths': ['labels']}, {'c': '3', ROOT: 'x'}, {'c': '3', ROOT: 'x'}), ({}, {'d': '4', ROOT: 'x'}, {'d': '4', ROOT: 'x'})):
+        assert dict(call('Content/Update', info={'digest': digest, 'labels': labels}, update_mask=mask).info.labels) == wanted, (mask, labels)
+    call('Content/Delete', digest=digest)
+    call('Snapshots/Prepare', snapshotter='native', key='u', labels={'a': '1', ROOT: 'x'})
+    for mask, labels, wanted in (({'paths': ['labels.b']}, {'b': '2'}, {ROOT: 'x', 'a': '1', 'b': '2'}), ({'paths': ['labels']}, {'c': '3', ROOT: 'x'}, {'c': '3', ROOT: 'x'})):
+        assert dict(call('Snapshots/Update', snapshotter='native', info={'name': 'u', 'labels': labels}, update_mask=mask).info.labels) == wanted, mask
+    call('Snapshots/Remove', snapshotter='native', key='u')
+    # Namespaces: without a mask labels are replaced, and all of them are no path.
+    call('Namespaces/Create', namespace={'name': 'nu', 'labels': {'a': '1', 'b': '2'}})
+    for mask, labels, wanted in (({'paths': ['labels.a', 'labels.c']}, {'b': '9', 'c': '3'}, {'b': '2', 'c': '3'}), ({}, {'d': '4'}, {'d': '4'})):
+        call('Namespaces/Update', namespace={'name': 'nu', 'labels': labels}, update_mask=mask)
+        assert dict(call('Namespaces/Get', name='nu').namespace.labels) == wanted, mask
+    refused('Namespaces/Update', namespace={'name': 'nu', 'labels': {'e': '5'}}, update_mask={'paths': ['labels']})
+    call('Namespaces/Delete', name='nu')
+
+
+def test_one_writer_at_a_time(world):
+    """A reference that somebody writes to is locked for others, as clients that pull the same expect it."""
+    hold = threading.Event()
+
+    def writes():
+        yield message('containerd.services.content.v1.WriteContentRequest', action=1, ref='locked', data=b'x')
+        hold.wait(20)
+    stream = world.api.open('Content/Write', writes())
+    assert next(stream).offset == 1
+    with pytest.raises(grpc.RpcError) as raised:
+        world.api('Content/Write', [{'action': 1, 'ref': 'locked', 'data': b'y'}])
+    assert raised.value.code().name == 'UNAVAILABLE' and 'locked' in raised.value.details()
+    assert world.api.code('Content/Write', [{'action': 1, 'ref': 'locked', 'data': b'y'}], space='other') != 'UNAVAILABLE'
+    hold.set()
+    stream.cancel()
+    until(lambda: world.api.code('Content/Abort', ref='locked') == 'OK', 10)
+    world.api('Content/Abort', ref='locked', space='other')

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """gantry-containerd as its operators and its event streams' clients meet it: configuration, metrics, debug socket, service
 manager, kill -9, several side by side, the durable log of events."""
+import contextlib
 import json
 import os
 import random
@@ -293,7 +294,7 @@ def test_torn_log(daemon):
     api.close()
 
 
-SUBSCRIBERS, EVENTS = (1000, 200) if places.SOAK else (200, 60)
+SUBSCRIBERS, EVENTS = (1000, 40) if places.SOAK else (200, 60)
 
 
 @pytest.mark.parametrize('cursor', [None, ''], ids=['live', 'cursor'])
@@ -305,15 +306,20 @@ def test_many_subscribers(daemon, cursor):
     received = [[] for _ in streams]
 
     def read(index):
-        for _ in range(2 * EVENTS):
-            received[index].append(number_of(next(streams[index])))
+        with contextlib.suppress(grpc.RpcError):  # cancelled below, when something is missing
+            for _ in range(2 * EVENTS):
+                received[index].append(number_of(next(streams[index])))
     readers = [threading.Thread(target=read, args=(i,)) for i in range(SUBSCRIBERS)]
     publishers = [threading.Thread(target=publish, args=(apis[i], i * 1000, i * 1000 + EVENTS)) for i in range(2)]
     for thread in readers + publishers:
         thread.start()
+    deadline = time.monotonic() + (100 if places.SOAK else 40)
     for thread in readers + publishers:
-        thread.join(110)
-    assert not any(thread.is_alive() for thread in readers)
+        thread.join(max(0, deadline - time.monotonic()))
+    short = [len(order) for order in received if len(order) < 2 * EVENTS]
+    for stream in streams if short else ():
+        stream.cancel()
+    assert short == []
     assert all(order == received[0] for order in received)
     for first in (0, 1000):
         assert [n for n in received[0] if first <= n < first + 1000] == list(range(first, first + EVENTS))
