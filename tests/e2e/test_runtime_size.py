@@ -66,3 +66,13 @@ def test_small_memory_limit(bundle):
                 assert found == [str(SMALL)]
                 return
     pytest.fail('the container is in no cgroup with a limit of memory')
+
+
+@pytest.mark.skipif(bool(PEER), reason='programs of ours')
+@pytest.mark.parametrize('program', ['containerd-shim-gantry-v1', 'gantry-init', 'gantry-proxy', 'gantry-runtime'])
+def test_no_openssl(program):
+    """It asks the processor for its features at each start, and comes in unseen with a file that is compiled together with others."""
+    data = (Path(places.BIN) / program).read_bytes()
+    if b'__libc_start_main' not in data:
+        pytest.skip('stripped')
+    assert b'OPENSSL_cpuid_setup' not in data
