@@ -202,7 +202,7 @@ Result<UniqueFd> OpenContainer(const StateDirectory& directory, const ContainerS
 
 }  // namespace
 
-Result<int> Exec(const ExecOptions& options) {
+Result<int> Exec(ExecOptions options) {
   StateDirectory directory(options.root, options.id);
   ContainerState state = TRY(directory.Load());
   UniqueFd container = TRY(OpenContainer(directory, state, options.ignore_paused));
@@ -222,7 +222,8 @@ Result<int> Exec(const ExecOptions& options) {
   plan.process.container_state = StateJson(state, Status::kRunning).Dump();
   Target target{&state, TRY(SubCgroups(state.cgroups, options.sub_cgroups)),
                 !options.sub_cgroups.empty()};
-  TRY(ApplySpec(TRY(LoadPrepared(directory, state)), options, &process, &plan.process));
+  if (!options.prepared) options.prepared = TRY(LoadPrepared(directory, state));
+  TRY(ApplySpec(std::move(*options.prepared), options, &process, &plan.process));
   WarnOfCapabilities(plan.process);
   Console console = TRY(OpenConsole(options));
   plan.process.console_socket = std::move(console.for_child);

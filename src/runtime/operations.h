@@ -15,6 +15,7 @@
 #include "base/unique_fd.h"
 #include "kernel/spawn.h"
 #include "oci/runtime_spec.h"
+#include "runtime/prepared.h"
 #include "runtime/state.h"
 
 namespace gantry::runtime {
@@ -61,6 +62,8 @@ struct ExecOptions {
   std::string root;
   std::string id;
   oci::Process process;
+  // What a caller that needed it has read already.
+  std::optional<Prepared> prepared;
   std::string pid_file;
   std::string console_socket;
   std::string pidfd_socket;  // gets a pidfd of the process
@@ -71,7 +74,7 @@ struct ExecOptions {
   bool ignore_paused = false;
   bool inherit_seccomp = true;
 };
-Result<int> Exec(const ExecOptions& options);
+Result<int> Exec(ExecOptions options);
 
 enum class KillScope : uint8_t { kFirstProcess, kAll };
 Result<> Kill(const std::string& root, const std::string& id, int signal, KillScope scope);

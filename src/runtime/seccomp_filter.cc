@@ -141,55 +141,58 @@ std::vector<Rule> RulesOf(const oci::SeccompSyscall& call, uint32_t action) {
 }
 
 // On x86 these also come as one call with the kind in its first argument (socketcall(2), ipc(2)).
+// In alphabetical order.
 struct Multiplexed {
   std::string_view name;
   std::string_view through;
   uint32_t kind;
 };
 constexpr Multiplexed kMultiplexed[] = {
-    {"socket", "socketcall", 1},
+    {"accept", "socketcall", 5},
+    {"accept4", "socketcall", 18},
     {"bind", "socketcall", 2},
     {"connect", "socketcall", 3},
-    {"listen", "socketcall", 4},
-    {"accept", "socketcall", 5},
-    {"getsockname", "socketcall", 6},
     {"getpeername", "socketcall", 7},
-    {"socketpair", "socketcall", 8},
-    {"send", "socketcall", 9},
-    {"recv", "socketcall", 10},
-    {"sendto", "socketcall", 11},
-    {"recvfrom", "socketcall", 12},
-    {"shutdown", "socketcall", 13},
-    {"setsockopt", "socketcall", 14},
+    {"getsockname", "socketcall", 6},
     {"getsockopt", "socketcall", 15},
-    {"sendmsg", "socketcall", 16},
-    {"recvmsg", "socketcall", 17},
-    {"accept4", "socketcall", 18},
-    {"recvmmsg", "socketcall", 19},
-    {"sendmmsg", "socketcall", 20},
-    {"semop", "ipc", 1},
-    {"semget", "ipc", 2},
-    {"semctl", "ipc", 3},
-    {"semtimedop", "ipc", 4},
-    {"msgsnd", "ipc", 11},
-    {"msgrcv", "ipc", 12},
-    {"msgget", "ipc", 13},
+    {"listen", "socketcall", 4},
     {"msgctl", "ipc", 14},
+    {"msgget", "ipc", 13},
+    {"msgrcv", "ipc", 12},
+    {"msgsnd", "ipc", 11},
+    {"recv", "socketcall", 10},
+    {"recvfrom", "socketcall", 12},
+    {"recvmmsg", "socketcall", 19},
+    {"recvmsg", "socketcall", 17},
+    {"semctl", "ipc", 3},
+    {"semget", "ipc", 2},
+    {"semop", "ipc", 1},
+    {"semtimedop", "ipc", 4},
+    {"send", "socketcall", 9},
+    {"sendmmsg", "socketcall", 20},
+    {"sendmsg", "socketcall", 16},
+    {"sendto", "socketcall", 11},
+    {"setsockopt", "socketcall", 14},
     {"shmat", "ipc", 21},
+    {"shmctl", "ipc", 24},
     {"shmdt", "ipc", 22},
     {"shmget", "ipc", 23},
-    {"shmctl", "ipc", 24},
+    {"shutdown", "socketcall", 13},
+    {"socket", "socketcall", 1},
+    {"socketpair", "socketcall", 8},
 };
+constexpr bool Before(const Multiplexed& a, const Multiplexed& b) { return a.name < b.name; }
+static_assert(std::is_sorted(std::begin(kMultiplexed), std::end(kMultiplexed), Before));
 
 void AddMultiplexed(std::string_view name, uint32_t action, Profile* profile) {
-  for (const Multiplexed& entry : kMultiplexed) {
-    if (entry.name != name) continue;
-    const SyscallNumbers* call = FindSyscall(entry.through);
-    std::optional<uint32_t> number = call ? call->On(Architecture::kX86) : std::nullopt;
-    if (!number) continue;
-    profile->rules.push_back({{{{0, entry.kind, 0, "SCMP_CMP_EQ"}}, action}});
-    profile->calls[Architecture::kX86].push_back({*number, {}, &profile->rules.back()});
-  }
+  const Multiplexed* entry = std::lower_bound(std::begin(kMultiplexed), std::end(kMultiplexed),
+                                              Multiplexed{name, {}, 0}, Before);
+  if (entry == std::end(kMultiplexed) || entry->name != name) return;
+  const SyscallNumbers* call = FindSyscall(entry->through);
+  std::optional<uint32_t> number = call ? call->On(Architecture::kX86) : std::nullopt;
+  if (!number) return;
+  profile->rules.push_back({{{{0, entry->kind, 0, "SCMP_CMP_EQ"}}, action}});
+  profile->calls[Architecture::kX86].push_back({*number, {}, &profile->rules.back()});
 }
 
 Result<> AddEntry(const oci::SeccompSyscall& call, Profile* profile) {
@@ -206,15 +209,16 @@ Result<> AddEntry(const oci::SeccompSyscall& call, Profile* profile) {
   }
   std::optional<uint32_t> at_once;
   if (call.args.empty() && !is_default) at_once = action;
+  bool multiplexed = at_once && profile->calls.contains(Architecture::kX86);
+  const SyscallNumbers* before = nullptr;
   for (const std::string& name : call.names) {
-    const SyscallNumbers* known = FindSyscall(name);
+    const SyscallNumbers* known = FindSyscall(name, before);
+    if (known != nullptr) before = known;
     for (auto& [architecture, calls] : profile->calls) {
       std::optional<uint32_t> number = known ? known->On(architecture) : std::nullopt;
       if (number) calls.push_back({*number, at_once, rules});
     }
-    if (at_once && profile->calls.contains(Architecture::kX86)) {
-      AddMultiplexed(name, action, profile);
-    }
+    if (multiplexed) AddMultiplexed(name, action, profile);
   }
   return {};
 }

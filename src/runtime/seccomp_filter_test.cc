@@ -19,6 +19,7 @@
 #include <set>
 
 #include "formats/json.h"
+#include "runtime/syscall_names.h"
 
 namespace gantry::runtime {
 namespace {
@@ -297,6 +298,18 @@ TEST(SeccompFilter, BadProfilesAreErrors) {
       CompileSeccomp(
           Profile("SCMP_ACT_ALLOW", {{{"read"}, "SCMP_ACT_ERRNO", {}, {{6, 0, 0, "SCMP_CMP_EQ"}}}}))
           .ok());
+}
+
+TEST(FindSyscall, FindsTheSameFromAnywhere) {
+  constexpr std::string_view kNames[] = {"_llseek", "accept", "accept4", "access", "mkdir",
+                                         "mkdirat", "nosuch", "write",   "writev", "zzz"};
+  for (std::string_view before : kNames) {
+    for (std::string_view name : kNames) {
+      const SyscallNumbers* found = FindSyscall(name, FindSyscall(before));
+      EXPECT_EQ(found, FindSyscall(name)) << name << " after " << before;
+      EXPECT_EQ(found != nullptr, name != "nosuch" && name != "zzz") << name;
+    }
+  }
 }
 
 }  // namespace

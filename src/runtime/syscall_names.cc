@@ -47,8 +47,13 @@ uint32_t AuditValue(Architecture architecture) {
   return 0;
 }
 
-const SyscallNumbers* FindSyscall(std::string_view name) {
+const SyscallNumbers* FindSyscall(std::string_view name, const SyscallNumbers* before) {
   const SyscallNumbers* end = std::end(kTable);
+  if (before != nullptr) {
+    for (const SyscallNumbers* next = before + 1; next != end && next <= before + 4; ++next) {
+      if (next->name == name) return next;
+    }
+  }
   const SyscallNumbers* found = std::lower_bound(
       std::begin(kTable), end, name,
       [](const SyscallNumbers& entry, std::string_view wanted) { return entry.name < wanted; });

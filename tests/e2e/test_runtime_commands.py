@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bundle import OURS, PEER, Bundle
+from harness.bundle import OURS, PEER, RUNTIME, Bundle
 
 V1 = not Path('/sys/fs/cgroup/cgroup.controllers').exists()
 
@@ -48,6 +48,24 @@ def file_of(bundle, name, controller, file):
 
 
 # --- list, state, ps ------------------------------------------------------------------------------------------------
+
+@newer('crun')
+def test_relative_root(bundle, tmp_path):
+    """It means the same for each command, from wherever the bundle is."""
+    bundle.config['process']['args'] = ['sleep', '100']
+    bundle.write()
+    name = bundle.name()
+    call = [RUNTIME, '--root', 'here']
+    try:
+        subprocess.run([*call, 'run', '--detach', '--bundle', bundle.folder, name], cwd=tmp_path, check=True, timeout=30, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run([*call, 'state', name], cwd=tmp_path, timeout=30, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0 and json.loads(done.stdout)['status'] == 'running', done.stdout
+        assert (tmp_path / 'here' / name).is_dir() and not (bundle.folder / 'here').exists()
+    finally:
+        for folder in (tmp_path, bundle.folder):
+            subprocess.run([*call, 'delete', '--force', name], cwd=folder, timeout=30, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
 
 @newer('crun')
 def test_list(bundle):

@@ -62,12 +62,9 @@ void AddCapabilities(const std::vector<std::string>& names, oci::Process* proces
   }
 }
 
-Result<oci::Process> FromWords(const ExecWords& words, const runtime::StateDirectory& directory,
+Result<oci::Process> FromWords(const ExecWords& words, const runtime::Prepared& prepared,
                                std::vector<std::string> args) {
-  // For a container that is not there this says so.
-  runtime::ContainerState state = TRY(directory.Load());
-  runtime::Prepared prepared = TRY(runtime::LoadPrepared(directory, state));
-  oci::Process process = std::move(*prepared.spec.process);
+  oci::Process process = *prepared.spec.process;
   if (args.empty()) return InvalidArgument("exec: no command");
   process.args = std::move(args);
   process.terminal = words.terminal;
@@ -122,9 +119,12 @@ Result<int> RunExec(const GlobalOptions& global, Words line) {
     if (words.terminal) options.process.terminal = true;
   } else {
     runtime::StateDirectory directory(global.root, options.id);
-    options.process = TRY(FromWords(words, directory, std::move(rest)));
+    // For a container that is not there this says so.
+    runtime::ContainerState state = TRY(directory.Load());
+    options.prepared = TRY(runtime::LoadPrepared(directory, state));
+    options.process = TRY(FromWords(words, *options.prepared, std::move(rest)));
   }
-  return runtime::Exec(options);
+  return runtime::Exec(std::move(options));
 }
 
 }  // namespace

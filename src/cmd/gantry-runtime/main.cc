@@ -4,6 +4,7 @@
 // --log as the last record of level "error", from where callers take its text; the exit code is 1
 // (255 for a failed `exec`).
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -58,6 +59,15 @@ void ChooseRoot(GlobalOptions* global) {
   global->root = std::string(runtime) + "/gantry-runtime";
   // The sticky bit keeps it from being cleaned as old (XDG Base Directory Specification).
   if (::mkdir(global->root.c_str(), 0700) == 0) ::chmod(global->root.c_str(), 01700);
+}
+
+// It must mean the same after the bundle's directory was entered.
+Result<> MakeRootAbsolute(GlobalOptions* global) {
+  if (global->root.starts_with('/')) return {};
+  char here[PATH_MAX];
+  if (::getcwd(here, sizeof here) == nullptr) return ErrnoError("--root '{}'", global->root);
+  global->root = std::string(here) + "/" + global->root;
+  return {};
 }
 
 Result<> ChooseManager(GlobalOptions* global, bool systemd, const std::string& manager) {
@@ -127,6 +137,7 @@ Result<int> Main(GlobalOptions* global, Words words) {
   TRY(ChooseManager(global, systemd, manager));
   TRY(ChooseRootless(global, rootless));
   if (global->root.empty()) ChooseRoot(global);
+  TRY(MakeRootAbsolute(global));
   global->failure_code = command->failure_code;
   if (level == "debug") global->debug = true;
   rest.erase(rest.begin());
