@@ -174,7 +174,7 @@ void TaskService::Shutdown(const wire::TtrpcCall& call) {
   Result<task::ShutdownRequest> request = task::ShutdownRequest::Decode(call.payload());
   if (!request.ok()) return call.Reply(std::move(request).error());
   // A container that is still there keeps the shim.
-  if ((!Idle() || in_use_()) && !request->now) return call.Reply(std::string());
+  if (!Idle() && !request->now) return call.Reply(std::string());
   on_shutdown_([call] { call.Reply(std::string()); });
 }
 
