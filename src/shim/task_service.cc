@@ -39,8 +39,7 @@ bool KnownService(const std::string& service) {
 
 }  // namespace
 
-TaskService::TaskService(Container* container, MakeContainer make,
-                         std::function<bool()> in_use,
+TaskService::TaskService(Container* container, MakeContainer make, std::function<bool()> in_use,
                          std::function<void(std::function<void()> answer)> on_shutdown)
     : container_(container),
       make_(std::move(make)),
