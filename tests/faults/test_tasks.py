@@ -154,6 +154,12 @@ class Short:
             except Lost:
                 lost = True
                 time.sleep(0.01)
+            except Refused as refused:
+                # The call that was cut off is being done by the shim, and the second one is one too many.
+                if not lost:
+                    raise
+                until(done, 5, str(refused))
+                return None
 
     def there(self, name):
         try:
@@ -233,7 +239,7 @@ def test_kills_of_the_daemon(place):
     finally:
         over.set()
         worker.join()
-    assert wrong == []
+    assert not wrong, '\n'.join(wrong)
     client.close()
     assert [client.state(f'old{number}') for number in range(5)] == born
     for number in range(5):
