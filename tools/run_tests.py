@@ -20,7 +20,7 @@ RESULTS = TREE / 'build' / 'results'
 SUITES = ['unit', 'check', 'fuzz', 'e2e', 'interop', 'faults']
 SOAK_SUITES = [*SUITES, 'lab']
 # Seconds after which a suite is ended and counted as failed; soak gets more.
-LIMITS = {'unit': 180, 'check': 1200, 'fuzz': 420, 'e2e': 900, 'interop': 600, 'faults': 300, 'lab': 900}
+LIMITS = {'unit': 180, 'check': 1200, 'fuzz': 420, 'e2e': 900, 'interop': 600, 'faults': 360, 'lab': 900}
 
 
 class Tally:

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,6 +29,20 @@ bool EndsSoon(const std::string& owner) {
   return WaitFor(process, POLLIN, kDyingTime).ok();
 }
 
+// A child that the dead owner had made and that has not executed its program yet shares the lock
+// for some ms more. SIGALRM bounds the wait: daemons lock before they have threads.
+bool LocksSoon(BorrowedFd fd) {
+  struct sigaction action{};
+  action.sa_handler = [](int) {};
+  struct sigaction old{};
+  ::sigaction(SIGALRM, &action, &old);
+  ::alarm(static_cast<unsigned>(kDyingTime.count()));
+  bool locked = ::flock(fd.get(), LOCK_EX) == 0;
+  ::alarm(0);
+  ::sigaction(SIGALRM, &old, nullptr);
+  return locked;
+}
+
 }  // namespace
 
 Result<PidFile> PidFile::Lock(const std::string& path) {
@@ -39,8 +54,9 @@ Result<PidFile> PidFile::Lock(const std::string& path) {
       if (errno != EWOULDBLOCK) return ErrnoError("locking '{}'", path);
       std::string owner = ReadToEnd(fd, 64).value_or("");
       while (!owner.empty() && owner.back() == '\n') owner.pop_back();
-      if (!std::exchange(waited, true) && EndsSoon(owner)) continue;
-      return AlreadyExists("locking '{}': process {} has it", path, owner);
+      if (std::exchange(waited, true) || !EndsSoon(owner) || !LocksSoon(fd)) {
+        return AlreadyExists("locking '{}': process {} has it", path, owner);
+      }
     }
     // The owner before us removes its file at the end: the lock must be on the file that the path
     // names now.
@@ -48,7 +64,9 @@ Result<PidFile> PidFile::Lock(const std::string& path) {
     struct stat named;
     if (::fstat(fd.get(), &ours) != 0) return ErrnoError("reading '{}'", path);
     if (::stat(path.c_str(), &named) != 0 || ours.st_ino != named.st_ino) continue;
-    if (::ftruncate(fd.get(), 0) != 0) return ErrnoError("writing '{}'", path);
+    if (::ftruncate(fd.get(), 0) != 0 || ::lseek(fd.get(), 0, SEEK_SET) < 0) {
+      return ErrnoError("writing '{}'", path);
+    }
     TRY_WITH(WriteAll(fd, fmt::format("{}\n", ::getpid())), "writing '{}'", path);
     return PidFile(path, std::move(fd));
   }

@@ -146,14 +146,28 @@ std::vector<std::shared_ptr<Shim>> ShimDirectory::All() {
   return shims;
 }
 
+bool ShimDirectory::HasOthers(const std::shared_ptr<Shim>& shim) {
+  for (const auto& [key, entry] : entries_) {
+    if (entry.shim == nullptr || entry.shim == shim || entry.phase != Phase::kRunning) continue;
+    if (entry.shim->endpoint().address == shim->endpoint().address) return true;
+  }
+  return false;
+}
+
 void ShimDirectory::Retire(const std::shared_ptr<Shim>& shim) {
   Key key{shim->ns(), shim->id()};
+  bool goes_on = false;
   {
     MutexLock lock(mutex_);
     auto found = entries_.find(key);
     if (found == entries_.end() || found->second.shim != shim) return;
     if (found->second.phase == Phase::kDead || found->second.phase == Phase::kRetiring) return;
     found->second.phase = Phase::kRetiring;
+    goes_on = HasOthers(shim);
+  }
+  if (goes_on) {
+    workers_->Run([self = shared_from_this(), key, shim] { self->CleanUpRetired(key, shim); });
+    return;
   }
   // Both requests have nothing but the id, in the same field. The answer says nothing: what counts
   // is that the connection ends.
@@ -161,9 +175,10 @@ void ShimDirectory::Retire(const std::shared_ptr<Shim>& shim) {
   request.set_id(shim->id());
   shim->CallAsync(use_ == ShimUse::kSandbox ? "ShutdownSandbox" : "Shutdown",
                   request.SerializeAsString(), kShutdownTime, [](auto) {});
-  auto give_up = [weak = weak_from_this(), key, shim] {
+  auto give_up = [weak = weak_from_this(), key, retired = std::weak_ptr<Shim>(shim)] {
     auto self = weak.lock();
-    if (self == nullptr) return;
+    auto shim = retired.lock();
+    if (self == nullptr || shim == nullptr) return;
     {
       MutexLock lock(self->mutex_);
       auto found = self->entries_.find(key);

@@ -80,6 +80,8 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
   void Adopt(const Key& key);
   Result<std::shared_ptr<Shim>> Reconnect(const Key& key, const Bundle& bundle);
   std::function<void()> CloseCallback(const Key& key);
+  // Tasks of one group live in one shim, which ends with the last of them.
+  bool HasOthers(const std::shared_ptr<Shim>& shim) REQUIRES(mutex_);
   // Loop's thread.
   void OnClosed(const Key& key);
   void CleanUpRetired(const Key& key, const std::shared_ptr<Shim>& shim);

@@ -51,7 +51,7 @@ def daemon():
     finally:
         left = daemon.destroy() if daemon.process else []
         subprocess.run(['ip', 'netns', 'del', daemon.names.netns_name], stderr=subprocess.DEVNULL)
-        subprocess.run(['rm', '-rf', daemon.names.state, daemon.names.root], check=True)
+        subprocess.run(['rm', '-rf', daemon.names.state, daemon.names.root, daemon.log], check=True)
     assert left == []
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,36 @@ def test_lifecycle(ctr):
         ctr('task', 'rm', '-f', 'i2')
         ctr('containers', 'rm', 'i2')
     assert 'i2' not in ctr.ok('containers', 'ls', '-q').split()
+
+
+def test_a_group_has_one_shim(ctr):
+    """Containers of one group share a shim; it goes on until the last is deleted, and their places are free at once."""
+    def run(name, group='io.containerd.runc.v2.group=g'):
+        ctr.ok('run', '-d', '--annotation', group, ctr.image, name, 'sleep', '300')
+        pid = next(l.split()[1] for l in ctr.ok('task', 'ls').splitlines() if l.startswith(name))
+        return open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()[1]
+
+    def remove(name):
+        ctr.ok('task', 'kill', '-s', 'SIGKILL', name)
+        until(lambda: any(l.split()[::2] == [name, 'STOPPED'] for l in ctr.ok('task', 'ls').splitlines()), 10)
+        ctr('task', 'rm', name)
+        ctr.ok('containers', 'rm', name)
+    names = ['g1', 'g2', 'g3']
+    try:
+        shim = run('g1')
+        assert run('g2') == shim != run('g3', 'io.containerd.runc.v2.group=h')
+        for _ in range(3):
+            remove('g1')
+            begin = time.monotonic()
+            assert run('g1') == shim
+            assert time.monotonic() - begin < 5
+        for name in names:
+            remove(name)
+        until(lambda: not os.path.exists(f'/proc/{shim}') or 'State:\tZ' in open(f'/proc/{shim}/status').read(), 10)
+    finally:
+        for name in names:
+            ctr('task', 'rm', '-f', name)
+            ctr('containers', 'rm', name)
 
 
 def test_content_and_snapshots(ctr):
