@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.bundle import OURS, PEER, RUNTIME, Bundle
+from harness.engine import until
 
 V1 = not Path('/sys/fs/cgroup/cgroup.controllers').exists()
 
@@ -183,8 +184,10 @@ def test_kill_all(bundle):
     """Without a pid namespace of its own the first process does not take the others with it."""
     bundle.linux['namespaces'] = [n for n in bundle.linux['namespaces'] if n['type'] != 'pid']
     name = bundle.start('sh', '-c', 'sleep 101 & sleep 102 & exec sleep 100')
-    pids = json.loads(bundle.call('ps', '-f', 'json', name).stdout)
-    assert len(pids) == 3
+    def processes():
+        return json.loads(bundle.call('ps', '-f', 'json', name).stdout)
+    until(lambda: len(processes()) == 3)  # the shell has just begun
+    pids = processes()
     fds = [os.pidfd_open(pid) for pid in pids]
     assert bundle.call('kill', '--all', name, 'KILL').returncode == 0
     for fd in fds:
