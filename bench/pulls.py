@@ -23,16 +23,16 @@ TICK = os.sysconf('SC_CLK_TCK')
 
 
 def image(registry, folder):
-    """Files of which 30 % don't compress, and the rest are words."""
+    """Files of which 18 % don't compress, and the rest are words."""
     noise, layout = random.Random(7), Layout(folder / 'layout')
-    words = [noise.randbytes(noise.randrange(3, 9)).hex().encode() for _ in range(3000)]
+    words = [noise.randbytes(noise.randrange(3, 9)).hex().encode() for _ in range(200)]
     text = b' '.join(noise.choice(words) for _ in range(400_000))
     layers = []
     for number, size in enumerate(MEGABYTES):
         files = []
         for i in range(size * (1 << 20) // FILE):
             at = noise.randrange(len(text) - FILE)
-            files.append((f'layer{number}/d{i // 100}/f{i}', noise.randbytes(FILE * 3 // 10) + text[at:at + FILE * 7 // 10], 0o644, 0))
+            files.append((f'layer{number}/d{i // 100}/f{i}', noise.randbytes(FILE * 18 // 100) + text[at:at + FILE * 82 // 100], 0o644, 0))
         layers.append(layer_tar(files))
     source = layout.image('big', layers)
     del layers

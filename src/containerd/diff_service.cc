@@ -111,23 +111,23 @@ class DiffService : public diff_api::Diff::CallbackService {
   // Extracts a layer straight into the directories that the mounts name: nothing is mounted.
   grpc::ServerUnaryReactor* Apply(Context* context, const diff_api::ApplyRequest* request,
                                   diff_api::ApplyResponse* response) override {
-    return AnswerCallerOn(*parts_->workers, context,
-                          [this, request, response](const Caller& caller) -> Result<> {
-                            auto diff = TRY(ToDescriptor(request->diff()));
-                            {
-                              auto tx = TRY(parts_->database->Read());
-                              TRY(GetContent(tx, caller.ns, diff.digest.text()));
-                            }
-                            auto mounts = ToMounts(request->mounts());
-                            FdSource blob(TRY(parts_->blobs->OpenBlob(diff.digest)));
-                            auto applied = TRY_WITH(images::ApplyToMounts(mounts, blob, StopToken()),
-                                                    "applying layer {}", diff.digest.text());
-                            auto* descriptor = response->mutable_applied();
-                            descriptor->set_media_type(std::string(oci::kOciLayer));
-                            descriptor->set_digest(applied.diff_id.text());
-                            descriptor->set_size(static_cast<int64_t>(applied.size));
-                            return {};
-                          });
+    return AnswerCallerOn(
+        *parts_->workers, context, [this, request, response](const Caller& caller) -> Result<> {
+          auto diff = TRY(ToDescriptor(request->diff()));
+          {
+            auto tx = TRY(parts_->database->Read());
+            TRY(GetContent(tx, caller.ns, diff.digest.text()));
+          }
+          auto mounts = ToMounts(request->mounts());
+          FdSource blob(TRY(parts_->blobs->OpenBlob(diff.digest)));
+          auto applied = TRY_WITH(images::ApplyToMounts(mounts, blob, StopToken()),
+                                  "applying layer {}", diff.digest.text());
+          auto* descriptor = response->mutable_applied();
+          descriptor->set_media_type(std::string(oci::kOciLayer));
+          descriptor->set_digest(applied.diff_id.text());
+          descriptor->set_size(static_cast<int64_t>(applied.size));
+          return {};
+        });
   }
 
   grpc::ServerUnaryReactor* Diff(Context* context, const diff_api::DiffRequest* request,

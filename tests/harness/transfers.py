@@ -192,10 +192,11 @@ class Containerd:
     def end(self, how=signal.SIGTERM):
         if self.process is None:
             return
-        self.client.close()
+        if self.client:
+            self.client.close()
         self.process.send_signal(how)
         self.process.wait(20)
-        self.process = None
+        self.process = self.client = None
 
     def restart(self, how=signal.SIGKILL):
         self.end(how)
