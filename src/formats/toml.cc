@@ -1,9 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/toml.h"
 
+namespace gantry::formats {
+namespace {
+// toml++ 3.3 asserts what bad input can break, such as the first character of "[*". Thrown instead,
+// and caught below.
+struct TomlCheckFailed {};
+}  // namespace
+}  // namespace gantry::formats
+
+#define TOML_ASSERT(expr)                                  \
+  do {                                                     \
+    if (!(expr)) throw gantry::formats::TomlCheckFailed(); \
+  } while (false)
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
+// Accessors that are noexcept check too; nothing here calls them without need.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wterminate"
 #include <toml++/toml.h>
+#pragma GCC diagnostic pop
 
 #include <sstream>
 
@@ -34,7 +50,7 @@ Json Convert(const toml::node& node) {
 
 }  // namespace
 
-Result<Json> ParseToml(std::string_view text) {
+Result<Json> ParseToml(std::string_view text) try {
   toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
     const auto& error = parsed.error();
@@ -42,6 +58,8 @@ Result<Json> ParseToml(std::string_view text) {
                            error.source().begin.column, error.description());
   }
   return Convert(parsed.table());
+} catch (const TomlCheckFailed&) {
+  return InvalidArgument("a key or value begins with a character that it can't begin with");
 }
 
 std::string TomlString(std::string_view text) {
