@@ -32,6 +32,15 @@ TEST(Toml, SaysWhereItIsWrong) {
   ASSERT_FALSE(json.ok());
   EXPECT_TRUE(json.error().message().starts_with("line 2, column 9")) << json.error().message();
   EXPECT_FALSE(ParseToml("a = 1\na = 2\n").ok());
+  for (const char* text : {"a = 1\xcd\xa5", "\xc3\xa9 = 1", "a = \"x\n\xc3\xa9"}) {
+    EXPECT_FALSE(ParseToml(text).ok()) << text;
+  }
+  EXPECT_TRUE(
+      ParseToml("\xef\xbb\xbf# \xc3\xa9\na = \"\\\"\xc3\xa9\"\nb = '''\n\xc3\xa9'''\n").ok());
+  // The library's own check stops at these.
+  for (const char* text : {"[*a]\n", "[[*a]]\n", "[a.*]\n", "= 1\n", "a = *\n"}) {
+    EXPECT_FALSE(ParseToml(text).ok()) << text;
+  }
 }
 
 TEST(Toml, LiteralsComeBack) {
