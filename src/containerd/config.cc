@@ -106,50 +106,121 @@ Result<> ReadRuntimes(const Json& value, Options* options) {
   return {};
 }
 
+// proxy_plugins.NAME with `type` and `address`; containerd's other kinds are not there.
+Result<> ReadProxies(const Json& value, Options* options) {
+  if (!value.is_object()) return InvalidArgument("expected a table");
+  for (const auto& [name, proxy] : value.members()) {
+    if (!proxy.is_object()) return InvalidArgument("'{}': expected a table", name);
+    if (proxy["type"].AsString() != "snapshot") {
+      return InvalidArgument("'{}': type '{}': only snapshot", name, proxy["type"].AsString());
+    }
+    if (proxy["address"].AsString().empty()) return InvalidArgument("'{}': no address", name);
+    options->proxy_snapshotters.push_back({name, proxy["address"].AsString(), ""});
+  }
+  return {};
+}
+
+Reader Number(int64_t least, std::function<void(Options*, int64_t)> set) {
+  return [=](const Json& value, Options* options) -> Result<> {
+    if (!value.is_int64()) return InvalidArgument("expected an integer");
+    if (value.AsInt() < least) return InvalidArgument("{} is less than {}", value.AsInt(), least);
+    set(options, value.AsInt());
+    return {};
+  };
+}
+
+Result<> ReadHostsDirectory(const Json& value, Options* options) {
+  if (!value.is_string()) return InvalidArgument("expected a string");
+  if (!value.AsString().empty()) options->registries.hosts_directory = value.AsString();
+  return {};
+}
+
+Result<> ReadPins(const Json& value, Options* options) {
+  if (!value.is_array()) return InvalidArgument("expected an array of strings");
+  for (const Json& item : value.items()) {
+    if (!item.is_string()) return InvalidArgument("expected an array of strings");
+    options->collection.pins.insert(item.AsString());
+  }
+  return {};
+}
+
 Result<> Nothing(const Json&, Options*) { return {}; }
+
+// Registries and garbage collection.
+std::map<std::string, Reader> StoreReaders() {
+  static const std::string kTransfer = "plugins/io.containerd.transfer.v1.local/";
+  auto layers = [](Options* o, int64_t n) { o->registries.parallel_layers = static_cast<int>(n); };
+  return {
+      {"proxy_plugins", ReadProxies},
+      {kTransfer + "config_path", ReadHostsDirectory},
+      {kTransfer + "max_concurrent_downloads", Number(1, layers)},
+      {"gantry/registry/stall_seconds",
+       Number(1, [](Options* o,
+                    int64_t n) { o->registries.stall_timeout = std::chrono::seconds(n); })},
+      {"gantry/registry/parallel_parts",
+       Number(1,
+              [](Options* o, int64_t n) { o->registries.parallel_parts = static_cast<int>(n); })},
+      {"gantry/registry/max_layer_bytes",
+       Number(1, [](Options* o,
+                    int64_t n) { o->registries.max_layer_bytes = static_cast<uint64_t>(n); })},
+      {"gantry/gc/high_bytes",
+       Number(0,
+              [](Options* o, int64_t n) { o->collection.high_bytes = static_cast<uint64_t>(n); })},
+      {"gantry/gc/low_bytes",
+       Number(0,
+              [](Options* o, int64_t n) { o->collection.low_bytes = static_cast<uint64_t>(n); })},
+      {"gantry/gc/keep_seconds",
+       Number(0, [](Options* o, int64_t n) { o->collection.keep_for = std::chrono::seconds(n); })},
+      {"gantry/gc/pins", ReadPins},
+  };
+}
 
 // Keys as "table/key"; those of version 4 and those before it, which are read in any version.
 const std::map<std::string, Reader>& Readers() {
   constexpr int kMaxId = std::numeric_limits<int>::max();
   static const std::string kServer = "plugins/io.containerd.server.v1.";
-  static const std::map<std::string, Reader> kReaders = {
-      {"version", Nothing},
-      {"imports", Nothing},
-      {"root", Path(&Options::root)},
-      {"state", Path(&Options::state)},
-      {"oom_score", Integer(&Options::oom_score, -1000, 1000)},
-      {"disabled_plugins", List(&Options::disabled_plugins)},
-      {"required_plugins", List(&Options::required_plugins)},
-      {"grpc/address", Path(&Options::address)},
-      {"grpc/uid", Integer(&Options::grpc_uid, 0, kMaxId)},
-      {"grpc/gid", Integer(&Options::grpc_gid, 0, kMaxId)},
-      {"grpc/max_recv_message_size", MessageBytes(&Options::max_receive_bytes)},
-      {"grpc/max_send_message_size", MessageBytes(&Options::max_send_bytes)},
-      {"ttrpc/address", Path(&Options::ttrpc_address)},
-      {"debug/address", Path(&Options::debug_address)},
-      {"debug/level", ReadLevel},
-      {"debug/format", ReadFormat},
-      {"metrics/address", Text(&Options::metrics_address)},
-      {kServer + "grpc/address", Path(&Options::address)},
-      {kServer + "grpc/uid", Integer(&Options::grpc_uid, 0, kMaxId)},
-      {kServer + "grpc/gid", Integer(&Options::grpc_gid, 0, kMaxId)},
-      {kServer + "grpc/max_recv_message_size", MessageBytes(&Options::max_receive_bytes)},
-      {kServer + "grpc/max_send_message_size", MessageBytes(&Options::max_send_bytes)},
-      {kServer + "ttrpc/address", Path(&Options::ttrpc_address)},
-      {kServer + "debug/address", Path(&Options::debug_address)},
-      {kServer + "metrics/address", Text(&Options::metrics_address)},
-      {"gantry/pid_file", Path(&Options::pid_file)},
-      {"gantry/runtime_dir", Path(&Options::runtime_dir)},
-      {"gantry/runtimes", ReadRuntimes},
-  };
+  static const std::map<std::string, Reader> kReaders = [] {
+    std::map<std::string, Reader> readers = StoreReaders();
+    readers.merge(std::map<std::string, Reader>{
+        {"version", Nothing},
+        {"imports", Nothing},
+        {"root", Path(&Options::root)},
+        {"state", Path(&Options::state)},
+        {"oom_score", Integer(&Options::oom_score, -1000, 1000)},
+        {"disabled_plugins", List(&Options::disabled_plugins)},
+        {"required_plugins", List(&Options::required_plugins)},
+        {"grpc/address", Path(&Options::address)},
+        {"grpc/uid", Integer(&Options::grpc_uid, 0, kMaxId)},
+        {"grpc/gid", Integer(&Options::grpc_gid, 0, kMaxId)},
+        {"grpc/max_recv_message_size", MessageBytes(&Options::max_receive_bytes)},
+        {"grpc/max_send_message_size", MessageBytes(&Options::max_send_bytes)},
+        {"ttrpc/address", Path(&Options::ttrpc_address)},
+        {"debug/address", Path(&Options::debug_address)},
+        {"debug/level", ReadLevel},
+        {"debug/format", ReadFormat},
+        {"metrics/address", Text(&Options::metrics_address)},
+        {kServer + "grpc/address", Path(&Options::address)},
+        {kServer + "grpc/uid", Integer(&Options::grpc_uid, 0, kMaxId)},
+        {kServer + "grpc/gid", Integer(&Options::grpc_gid, 0, kMaxId)},
+        {kServer + "grpc/max_recv_message_size", MessageBytes(&Options::max_receive_bytes)},
+        {kServer + "grpc/max_send_message_size", MessageBytes(&Options::max_send_bytes)},
+        {kServer + "ttrpc/address", Path(&Options::ttrpc_address)},
+        {kServer + "debug/address", Path(&Options::debug_address)},
+        {kServer + "metrics/address", Text(&Options::metrics_address)},
+        {"gantry/pid_file", Path(&Options::pid_file)},
+        {"gantry/runtime_dir", Path(&Options::runtime_dir)},
+        {"gantry/runtimes", ReadRuntimes},
+    });
+    return readers;
+  }();
   return kReaders;
 }
 
 // containerd's tables and keys that say nothing to this daemon.
 bool IsContainerdsOwn(const std::string& path) {
   static const std::vector<std::string> kKnown = {
-      "temp",     "plugin_dir", "cgroup/", "proxy_plugins/", "timeouts/", "stream_processors/",
-      "plugins/", "grpc/",      "ttrpc/",  "debug/",         "metrics/"};
+      "temp",     "plugin_dir", "cgroup/", "timeouts/", "stream_processors/",
+      "plugins/", "grpc/",      "ttrpc/",  "debug/",    "metrics/"};
   return std::any_of(kKnown.begin(), kKnown.end(), [&](const std::string& known) {
     return known.back() == '/' ? path.starts_with(known) : path == known;
   });
@@ -287,6 +358,25 @@ void DumpList(const char* key, const std::vector<std::string>& items, std::strin
   *out += "]\n";
 }
 
+void DumpStores(const Options& options, std::string* out) {
+  *out += fmt::format(
+      "\n[plugins.'io.containerd.transfer.v1.local']\nconfig_path = {}\n"
+      "max_concurrent_downloads = {}\n",
+      TomlString(options.registries.hosts_directory), options.registries.parallel_layers);
+  *out += fmt::format(
+      "\n[gantry.registry]\nstall_seconds = {}\nparallel_parts = {}\nmax_layer_bytes = {}\n",
+      options.registries.stall_timeout.count(), options.registries.parallel_parts,
+      options.registries.max_layer_bytes);
+  *out += fmt::format("\n[gantry.gc]\nhigh_bytes = {}\nlow_bytes = {}\nkeep_seconds = {}\n",
+                      options.collection.high_bytes, options.collection.low_bytes,
+                      options.collection.keep_for.count());
+  DumpList("pins", {options.collection.pins.begin(), options.collection.pins.end()}, out);
+  for (const ProxySettings& proxy : options.proxy_snapshotters) {
+    *out += fmt::format("\n[proxy_plugins.{}]\ntype = 'snapshot'\naddress = {}\n",
+                        TomlKey(proxy.name), TomlString(proxy.address));
+  }
+}
+
 std::string_view LevelText(log::Level level) {
   switch (level) {
     case log::Level::kDebug:
@@ -358,6 +448,7 @@ std::string DumpConfig(const Options& options) {
   for (const auto& [name, program] : options.runtimes) {
     out += fmt::format("{} = {}\n", TomlKey(name), TomlString(program));
   }
+  DumpStores(options, &out);
   return out;
 }
 

@@ -38,6 +38,11 @@ TEST_F(ConfigTest, WhatIsDumpedIsReadBack) {
   options.log_format = log::Format::kJson;
   options.disabled_plugins = {"io.containerd.grpc.v1.leases"};
   options.runtimes = {{"io.containerd.x.v1", "/shim"}, {"y", "/z"}};
+  options.registries.hosts_directory = "/hosts";
+  options.registries.parallel_layers = 7;
+  options.registries.stall_timeout = std::chrono::seconds(9);
+  options.collection = {.high_bytes = 20, .low_bytes = 10, .keep_for = {}, .pins = {"a", "b"}};
+  options.proxy_snapshotters = {{"other", "/run/other.sock", ""}};
   std::string dumped = DumpConfig(options);
   auto loaded = Load(dumped);
   ASSERT_TRUE(loaded.ok()) << loaded.error().message();
@@ -55,6 +60,14 @@ TEST_F(ConfigTest, WarnsOfWhatIsNotUsed) {
                                       "configuration: 'nosuch.a' is unknown",
                                       "configuration: 'plugins.a.b.c' is not used by this daemon",
                                       "configuration: 'temp' is not used by this daemon"}));
+}
+
+TEST_F(ConfigTest, ProxiesAreSnapshotters) {
+  auto loaded = Load("version = 2\n[proxy_plugins.x]\ntype = 'content'\naddress = '/s'\n");
+  ASSERT_FALSE(loaded.ok());
+  EXPECT_NE(loaded.error().message().find("'x': type 'content': only snapshot"), std::string::npos);
+  EXPECT_FALSE(Load("version = 2\n[proxy_plugins.x]\ntype = 'snapshot'\n").ok());
+  EXPECT_FALSE(Load("version = 2\n[gantry.gc]\nhigh_bytes = -1\n").ok());
 }
 
 TEST_F(ConfigTest, PluginsAreChecked) {

@@ -148,7 +148,9 @@ TEST(Prepared, FallsBackToTheConfiguration) {
   child::SeccompProgram program = *PrepareSeccomp(TheSpec());
   for (std::string_view file :
        {std::string_view(), std::string_view("gantry prepared\nnonsense")}) {
-    if (!file.empty()) ASSERT_TRUE(CreateFile(directory.PreparedPath(), file, 0600).ok());
+    if (!file.empty()) {
+      ASSERT_TRUE(CreateFile(directory.PreparedPath(), file, 0600).ok());
+    }
     Result<Prepared> prepared = LoadPrepared(directory, TheState());
     ASSERT_TRUE(prepared.ok()) << prepared.error().message();
     EXPECT_TRUE(SameProgram(prepared->seccomp, program));

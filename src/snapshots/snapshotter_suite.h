@@ -191,7 +191,9 @@ TEST_P(SnapshotterTest, RemovesAndNeverReusesNumbers) {
   uint64_t number = snapshotter_->Stat("ns", "active")->number;
   ASSERT_TRUE(snapshotter_->Remove("ns", "active").ok());
   ASSERT_TRUE(snapshotter_->Remove("ns", "base").ok());
-  if (GetParam().directories) EXPECT_EQ(Directories(), 0u);
+  if (GetParam().directories) {
+    EXPECT_EQ(Directories(), 0u);
+  }
   trash_->WaitUntilEmpty();
   EXPECT_TRUE(fs::is_empty(top_ + "/trash"));
   Prepare("active", "");
@@ -228,7 +230,9 @@ TEST_P(SnapshotterTest, KeepsAttributes) {
   struct stat status;
   ASSERT_EQ(::stat((root / "").c_str(), &status), 0);
   // containerd 1.6's overlayfs copies the owner of a root, not its mode.
-  if (GetParam().directories) EXPECT_EQ(status.st_mode & 07777, 01777u);
+  if (GetParam().directories) {
+    EXPECT_EQ(status.st_mode & 07777, 01777u);
+  }
   EXPECT_EQ(status.st_uid, 12u);
   EXPECT_EQ(status.st_gid, 34u);
   ASSERT_EQ(::lstat((root / "file").c_str(), &status), 0);

@@ -13,7 +13,7 @@ import pytest
 
 from harness import places
 from harness.client import Client
-from harness.containerds import GantryContainerd
+from harness.containerd import GantryContainerd
 from harness.engine import Stack, until
 from harness.places import IMAGE, IMAGE_TAR
 from harness.shim import field

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness import places
-from harness.containerds import DebianContainerd, GantryContainerd, busybox_root
+from harness.containerd import DebianContainerd, GantryContainerd, busybox_root
 from harness.engine import until
 from harness.grpc import CREATED, Lost, Refused, RUNNING, STOPPED, Tasks, memory, threads
 from harness.shim import field

@@ -1,44 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Container daemons alone: our gantry-containerd, and Debian's containerd as the peer, each in a network namespace and
-directories of its own. Everything that is left at the end is a leak."""
+"""Container daemons without an engine: gantry-containerd and Debian's containerd, each with its own
+directories and network namespace, and `ctr` on either."""
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
-from harness import places
-from harness.engine import Engine, until
+from . import places
+from .engine import Engine, until
 from traces import StackTraces, end, remove_traces
+
+CGROUPS = Path('/sys/fs/cgroup')
 
 
 class ContainerDaemon(Engine):
-    """What both have: `socket`, start, stop, destroy. `cgroup` is the parent for containers."""
-    name = ''
+    """What both have: `socket`, `root` and `state` of the daemon, in a private network namespace. `spaces` are the containerd
+    namespaces that a test uses: ctr makes cgroup parents of these names. `cgroup` is a parent for those who choose theirs,
+    `environment` the daemon's beside the usual."""
 
-    def __init__(self, number=0, **environment):
+    def __init__(self, number=0, spaces=()):
         super().__init__(number)
-        self.socket = f'{self.names.state}/c.sock'
-        self.root, self.state = f'{self.names.root}/c', f'{self.names.state}/c'
-        self.environment = environment
-        self.process = None
-        self.cgroup = self.names.cgroup_parent
+        self.socket = self.containerd_socket = f'{self.names.state}/c.sock'
+        self.root, self.state = f'{self.names.root}/containerd', f'{self.names.state}/containerd'
+        self.cgroup, self.environment = self.names.cgroup_parent, {}
+        self.process, self.spaces = None, list(spaces)
 
     def command(self):
         raise NotImplementedError
 
-    def start(self, *arguments):
+    def start(self, *arguments, **environment):
         self.make_places()
-        self.process = self.spawn([*self.command(), *arguments], **self.environment)
-        until(lambda: self.answers() or self.process.poll() is not None, 20, 'no answer')
-        if self.process.poll() is not None:
-            raise RuntimeError(f'{self.name} ended: {self.log.read_text()[-500:]}')
+        self.process = self.spawn([*self.command(), *arguments], **{**self.environment, **environment})
+
+        def ready():
+            if self.process.poll() is not None:
+                raise RuntimeError(f'{self.kind} ended with {self.process.returncode}: {self.log_end()}')
+            return self.ctr('version').returncode == 0
+        until(ready, 30, self.log_end())
         return self
 
-    def answers(self):
-        done = subprocess.run(['ctr', '-a', self.socket, 'version'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        return done.returncode == 0
+    def ctr(self, *arguments, space='default', timeout=60, **options):
+        options = {'stdin': subprocess.DEVNULL, 'text': True, **options}
+        return subprocess.run(self.line(*arguments, space=space), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **options)
+
+    def line(self, *arguments, space='default'):
+        return ['nsenter', f'--net={self.names.netns}', 'ctr', '-a', self.containerd_socket, '-n', space, *map(str, arguments)]
+
+    def ok(self, *arguments, **options):
+        done = self.ctr(*arguments, **options)
+        assert done.returncode == 0, f'ctr {arguments}: {done.stderr} {self.log_end()}'
+        return done.stdout.strip()
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
 
     def stop(self, number=signal.SIGTERM):
         """Ends the daemon alone; shims live on. Returns its exit code."""
@@ -46,48 +63,89 @@ class ContainerDaemon(Engine):
             end(self.process.pid, number, 20)
         return self.process.wait(20)
 
+    def shims(self):
+        """Pids of the living shims of this daemon."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir('/proc')):
+            with contextlib.suppress(OSError):
+                line = Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
+                if b'-address' in line and self.containerd_socket.encode() in line and b'containerd-shim' in line[0]:
+                    found.append(int(pid))
+        return found
+
     def traces(self):
-        names = self.names
-        return StackTraces(state=names.state, root=names.root, bridge='', cgroup_parent=names.cgroup_parent, netns=names.netns)
+        return StackTraces(state=self.names.state, root=self.names.root, bridge='none', cgroup_parent=self.names.cgroup_parent,
+                           netns=self.names.netns)
+
+    def bundles(self):
+        return sorted(str(p) for p in Path(self.names.state).glob('containerd/io.containerd.runtime.v2.task/*/*'))
+
+    def cgroups(self):
+        return sorted(str(p) for space in self.spaces for p in CGROUPS.glob(f'*/{space}/*') if p.is_dir())
+
+    def left(self):
+        """What there is of tasks once none should be left."""
+        return ([f'shim {p}' for p in self.shims()] + self.bundles() + self.cgroups() +
+                [str(t) for t in self.traces().mounts()])
+
+    def settled(self, seconds=15):
+        with contextlib.suppress(TimeoutError):
+            until(lambda: not self.left(), seconds)
+        return self.left()
 
     def destroy(self):
-        """Stops the daemon, returns what it left behind, and takes that away."""
+        """Ends everything; returns what was left of tasks."""
+        left = self.settled(5)
         if self.process:
             self.stop()
-        left = [str(t) for t in self.traces().find(every=True) if t.kind in ('process', 'mount')]
         remove_traces(self.traces())
-        subprocess.run(['ip', 'netns', 'del', self.names.netns_name], stderr=subprocess.DEVNULL, check=False)
-        for folder in (self.names.state, self.names.root):
-            shutil.rmtree(folder, ignore_errors=True)
+        # A container whose root is outside of the daemon's places is known by its cgroup alone.
+        for pid in {p for space in self.spaces for f in CGROUPS.glob(f'*/{space}/**/cgroup.procs') for p in f.read_text().split()}:
+            end(int(pid), signal.SIGKILL, 5)
+        for space in self.spaces:
+            for group in CGROUPS.glob(f'*/{space}'):
+                for part in sorted((p for p in group.rglob('*') if p.is_dir()), key=lambda p: -len(str(p))):
+                    os.rmdir(part)
+                os.rmdir(group)
+        subprocess.run(['ip', 'netns', 'del', self.names.netns_name], stderr=subprocess.DEVNULL)
+        subprocess.run(['rm', '-rf', self.names.state, self.names.root], check=True)
         with contextlib.suppress(OSError):
             self.log.unlink()
         return left
 
 
 class GantryContainerd(ContainerDaemon):
-    kind, name = 'c', 'gantry-containerd'
+    kind = 'c'
+
+    def __init__(self, number=0, spaces=(), binaries=places.BIN, arguments=()):
+        super().__init__(number, spaces)
+        self.binaries, self.arguments = Path(binaries), list(arguments)
 
     def command(self):
-        return [str(places.BIN / 'gantry-containerd'), '--root', self.root, '--state', self.state, '--address', self.socket,
-                '--pid-file', f'{self.names.state}/pid']
+        names = self.names
+        return [str(self.binaries / 'gantry-containerd'), '--root', self.root, '--state', self.state,
+                '--address', self.containerd_socket, '--pid-file', f'{names.state}/c.pid', *self.arguments]
 
 
-class PeerContainerd(ContainerDaemon):
-    kind, name = 'd', 'containerd'
+class DebianContainerd(ContainerDaemon):
+    kind = 'd'
 
     def command(self):
-        config = Path(self.names.state) / 'config.toml'
-        config.write_text(f'version = 2\nroot = "{self.root}"\nstate = "{self.state}"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
-                          f'[grpc]\naddress = "{self.socket}"\n')
-        return ['/usr/bin/containerd', '--config', str(config)]
+        names = self.names
+        config = Path(names.state) / 'config.toml'
+        config.write_text(f'version = 2\nroot = "{self.root}"\nstate = "{self.state}"\n'
+                          f'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]\n'
+                          f'[grpc]\naddress = "{self.containerd_socket}"\n')
+        return ['/usr/bin/containerd', '-c', str(config)]
 
 
-def rootfs(folder):
-    """A root with busybox."""
-    for name in ('bin', 'proc', 'sys', 'dev', 'etc', 'tmp'):
-        (folder / name).mkdir(parents=True)
+def busybox_root(folder):
+    """A root file system with busybox alone."""
+    import shutil
+    for name in ('bin', 'proc', 'sys', 'dev', 'tmp', 'etc', 'run'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     shutil.copy('/bin/busybox', folder / 'bin/busybox')
-    for name in ('true', 'sleep', 'sh', 'cat', 'echo'):
-        (folder / 'bin' / name).symlink_to('busybox')
-    os.chmod(folder, 0o755)
+    for applet in ('sh', 'echo', 'sleep', 'true', 'false', 'cat', 'seq', 'stty', 'kill', 'id', 'ls', 'touch', 'hostname'):
+        with contextlib.suppress(FileExistsError):
+            (folder / 'bin' / applet).symlink_to('busybox')
     return folder

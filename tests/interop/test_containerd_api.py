@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from harness.bare import CONFIG
-from harness.containerd import GantryContainerd, PeerContainerd, rootfs
+from harness.containerd import DebianContainerd, GantryContainerd, busybox_root
 from harness.engine import UnixConnection, until
 from harness.grpc_api import Api, any_of, as_dict, message, rpcs, services
 
@@ -36,9 +36,9 @@ class World:
     """One daemon with its client, and what was seen of each RPC: kind of case → code."""
 
     def __init__(self, daemon, folder):
-        self.daemon, self.peer, self.folder = daemon, isinstance(daemon, PeerContainerd), folder
+        self.daemon, self.peer, self.folder = daemon, isinstance(daemon, DebianContainerd), folder
         self.api = Api(daemon.socket)
-        self.root = rootfs(folder / 'rootfs')
+        self.root = busybox_root(folder / 'rootfs')
         self.seen = {}
 
     def note(self, rpc, kind, code):
@@ -106,7 +106,7 @@ class World:
 
 @pytest.fixture(scope='module', params=['peer', 'gantry'])
 def world(request, tmp_path_factory):
-    daemon = {'peer': PeerContainerd, 'gantry': GantryContainerd}[request.param]()
+    daemon = {'peer': DebianContainerd, 'gantry': GantryContainerd}[request.param]()
     try:
         daemon.start(*(['--debug-address', f'{daemon.names.state}/debug.sock'] if request.param == 'gantry' else []))
         world = World(daemon, tmp_path_factory.mktemp('world'))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import places
-from harness.containerds import DebianContainerd, GantryContainerd, busybox_root
+from harness.containerd import DebianContainerd, GantryContainerd, busybox_root
 from harness.engine import until
 
 pytestmark = pytest.mark.skipif(not os.path.exists('/usr/bin/containerd') or os.geteuid() != 0, reason="needs root and Debian's containerd")

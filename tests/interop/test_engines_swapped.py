@@ -9,7 +9,7 @@ import pytest
 
 from harness import places
 from harness.client import Client, programs
-from harness.containerds import DebianContainerd, GantryContainerd
+from harness.containerd import DebianContainerd, GantryContainerd
 from harness.engine import Peer, Stack, until
 from harness.places import IMAGE, IMAGE_TAR
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import places
-from harness.containerds import busybox_root
+from harness.containerd import busybox_root
 from harness.engine import until
 from harness.shim import Shim, ShimError, Ttrpc, field, fields
 
