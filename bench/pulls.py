@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.containerd import Containerd
+from harness.transfers import Containerd
 from harness.engine import until
 from harness.registry import Layout, Registry, layer_tar
 

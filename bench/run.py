@@ -4,7 +4,7 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-Figures: run exec runtime memory api throughput pull. Both engines are private (tests/harness), so what
+Figures: run exec runtime memory api throughput containerd pull. Both engines are private (tests/harness), so what
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -19,6 +19,7 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TREE / 'tests'), str(TREE / 'bench')]
+import containerd  # noqa: E402
 import pulls  # noqa: E402
 import runtimes  # noqa: E402
 from harness import places  # noqa: E402
@@ -28,7 +29,7 @@ from harness.engine import Peer, Stack, UnixConnection, until  # noqa: E402
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-FIGURES = ['run', 'exec', 'runtime', 'memory', 'api', 'throughput', 'pull']
+FIGURES = ['run', 'exec', 'runtime', 'memory', 'api', 'throughput', 'containerd', 'pull']
 
 
 class Results:
@@ -244,6 +245,10 @@ def bench_throughput(results, clients, rounds):
     results.add('log of 100 MB read', 'MB/s', less_is_better=False, **read)
 
 
+def bench_containerd(results, clients, rounds):
+    containerd.measure(results, rounds)
+
+
 def bench_pull(results, clients, rounds):
     found, packed = pulls.times(min(rounds, 3))
     results.add(f'pull and unpack, {packed:.0f} MB gzip in 6 layers', 's', **found['wall'])
@@ -259,7 +264,7 @@ def main():
     with contextlib.ExitStack() as undo:
         home = undo.enter_context(tempfile.TemporaryDirectory())
         clients = {}
-        if not set(chosen) <= {'runtime', 'pull'}:
+        if not set(chosen) <= {'runtime', 'containerd', 'pull'}:
             peer = Peer(20)
             undo.callback(peer.destroy)
             peer.start()
