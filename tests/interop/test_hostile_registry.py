@@ -149,7 +149,7 @@ PAX = b'%d path=%s\n'
 NEST = {'schemaVersion': 2, 'mediaType': OCI + 'index.v1+json', 'manifests': [], 'layers': []}
 
 REFUSED = {
-    'a wrong digest': (dict(send=GOOD[:-1] + bytes([GOOD[-1] ^ 1])), ['fetching sha256:', 'expected digest sha256:']),
+    'a wrong digest': (dict(send=GOOD[:-1] + bytes([GOOD[-1] ^ 1])), ['fetching sha256:', 'unexpected commit digest sha256:.*, expected sha256:']),
     'another body': (dict(send=gzip.compress(tar(file('evil')), 1)), ['fetching sha256:', 'digest|bytes']),
     'too short': (dict(send=GOOD[:-10]), ['fetching sha256:', f'expected {len(GOOD)} bytes, got {len(GOOD) - 10}']),
     'too long': (dict(send=GOOD + b'more'), ['fetching sha256:', f'more than the {len(GOOD)} bytes']),

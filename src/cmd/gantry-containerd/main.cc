@@ -77,7 +77,7 @@ Result<> Run(const Options& options) {
 int Main(int argc, char** argv) {
   auto options = ParseOptions(std::vector<std::string>(argv + 1, argv + argc));
   if (!options.ok()) {
-    fprintf(stderr, "gantry-containerd: %s\n%s", options.error().message().c_str(), kUsage);
+    fprintf(stderr, "gantry-containerd: %s (see --help)\n", options.error().message().c_str());
     return kUsageError;
   }
   if (options->help) {
