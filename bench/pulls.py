@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pull and unpack of 250 MB gzip (683 MB in 6 layers) from Debian's docker-registry on loopback: gantry-containerd by its
 Transfer service beside Debian's containerd by `ctr images pull`. Wall time, and CPU of the daemon with its children and of
-the client; the registry's own is left out. Every round begins with an empty store."""
+the client; the registry's own is left out. Every round has a store of its own, and all are removed at the end: ext4 looks
+for a while at each inode that was just deleted before it makes a new one."""
 import os
 import random
 import resource
@@ -64,15 +65,20 @@ class Peer:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    def destroy(self):
+    def end(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
+
+    def destroy(self):
         shutil.rmtree(self.folder)
 
 
 class Ours(Containerd):
+    made = 0
+
     def __init__(self):
-        super().__init__(9)
+        super().__init__(Ours.made)
+        Ours.made += 1
         self.start()
 
     def pull(self, reference):
@@ -83,21 +89,24 @@ class Ours(Containerd):
 
 def times(rounds=3):
     """{'wall': {name: seconds}, 'cpu': …}, medians; and the compressed megabytes."""
-    registry = Registry()
+    registry, daemons = Registry(), []
     try:
         packed = image(registry, Path(tempfile.mkdtemp(prefix='gt-bench-')))
         found = {'gantry': [], 'containerd': []}
         for turn in range(rounds):
             for name in list(found)[::1 if turn % 2 else -1]:
                 daemon = {'gantry': Ours, 'containerd': Peer}[name]()
+                daemons.append(daemon)
                 try:
                     before, begin = cpu(daemon.process.pid), time.perf_counter()
                     client = daemon.pull(f'{registry.name}/big:1')
                     wall = time.perf_counter() - begin
                     found[name].append((wall, cpu(daemon.process.pid) - before + client))
                 finally:
-                    daemon.destroy()
+                    daemon.end()
         walls, cpus = ({n: statistics.median(v[i] for v in values) for n, values in found.items()} for i in (0, 1))
         return {'wall': walls, 'cpu': cpus}, packed / 1e6
     finally:
+        for daemon in daemons:
+            daemon.destroy()
         registry.destroy()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TREE / 'tests'), str(TREE / 'bench')]
-import containerd  # noqa: E402
+import container_daemons  # noqa: E402
 import pulls  # noqa: E402
 import runtimes  # noqa: E402
 from harness import places  # noqa: E402
@@ -246,7 +246,7 @@ def bench_throughput(results, clients, rounds):
 
 
 def bench_containerd(results, clients, rounds):
-    containerd.measure(results, rounds)
+    container_daemons.measure(results, rounds)
 
 
 def bench_pull(results, clients, rounds):
