@@ -237,8 +237,9 @@ void RaiseLoopback() {
     std::string name = "dev/" + std::to_string(major) + "." + std::to_string(minor);
     mknodat(root, name.c_str(), S_IFCHR | 0666, makedev(major, minor));
   }
-  for (const char* name : {"dev/fd", "dev/stdin", "dev/stdout", "dev/stderr", "dev/ptmx"})
-    symlinkat("x", root, name);
+  for (const char* name : {"dev/fd", "dev/stdin", "dev/stdout", "dev/stderr", "dev/ptmx"}) {
+    if (symlinkat("x", root, name) < 0) perror(name);
+  }
   shared->at[kDevices + 1] = Now();
   for (const char* path : {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"}) {
     Cover(root, path, ReadOnlyCopy(root, path));
