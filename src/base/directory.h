@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An open directory to be listed, closed at the end of its life.
+// Directories and the names in them.
 #pragma once
 
 #include <dirent.h>
 
 #include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
 
 namespace gantry {
 
@@ -15,5 +19,10 @@ struct DirectoryCloser {
 
 // From opendir(3) or, which takes the descriptor over, fdopendir(3).
 using DirectoryHandle = std::unique_ptr<DIR, DirectoryCloser>;
+
+// Sorted, without "." and "..".
+Result<std::vector<std::string>> ListDirectory(const std::string& path);
+// The same; a directory that is not there is empty.
+Result<std::vector<std::string>> ListDirectoryIfThere(const std::string& path);
 
 }  // namespace gantry

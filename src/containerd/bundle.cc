@@ -22,13 +22,8 @@ using formats::Json;
 // Names that could be namespaces or ids; a directory that is not there is empty.
 Result<std::vector<std::string>> Names(const std::string& path) {
   std::vector<std::string> names;
-  DirectoryHandle directory(::opendir(path.c_str()));
-  if (!directory) {
-    if (errno == ENOENT) return names;
-    return ErrnoError("listing '{}'", path);
-  }
-  while (const dirent* entry = ::readdir(directory.get())) {
-    if (CheckIdentifier(entry->d_name).ok()) names.emplace_back(entry->d_name);
+  for (std::string& name : TRY(ListDirectoryIfThere(path))) {
+    if (CheckIdentifier(name).ok()) names.push_back(std::move(name));
   }
   return names;
 }

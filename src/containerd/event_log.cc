@@ -55,10 +55,7 @@ Result<> ReadAt(BorrowedFd fd, uint64_t offset, char* buffer, size_t size) {
 // Numbers of the segments that are there, sorted.
 Result<std::vector<uint64_t>> SegmentNumbers(const std::string& path) {
   std::vector<uint64_t> numbers;
-  DirectoryHandle directory(::opendir(path.c_str()));
-  if (!directory) return ErrnoError("listing '{}'", path);
-  while (const dirent* entry = ::readdir(directory.get())) {
-    std::string_view name = entry->d_name;
+  for (std::string_view name : TRY(ListDirectory(path))) {
     if (name.size() != kDigits + kSuffix.size() || !name.ends_with(kSuffix)) continue;
     uint64_t number = 0;
     auto [end, error] = std::from_chars(name.data(), name.data() + kDigits, number);

@@ -29,21 +29,6 @@ constexpr int kMaxPasses = 20;
 constexpr std::string_view kTasks = "io.containerd.runtime.v2.task";
 constexpr std::string_view kSandboxes = "io.containerd.sandbox.controller.v1.shim";
 
-Result<std::vector<std::string>> NamesIn(const std::string& path) {
-  std::vector<std::string> names;
-  DirectoryHandle listing(::opendir(path.c_str()));
-  if (!listing) {
-    if (errno == ENOENT) return names;
-    return ErrnoError("listing '{}'", path);
-  }
-  while (const dirent* entry = ::readdir(listing.get())) {
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 Result<> RemoveTree(const std::string& path) {
   size_t slash = path.rfind('/');
   UniqueFd parent = TRY(OpenFile(path.substr(0, slash), O_RDONLY | O_DIRECTORY));
@@ -95,11 +80,11 @@ class Checker {
     static const std::set<std::string> kKnown = {
         "lock",      "meta.db", "meta.db-wal", "meta.db-shm",       "content",
         "snapshots", "trash",   "events",      std::string(kTasks), std::string(kSandboxes)};
-    for (const std::string& name : TRY(NamesIn(root_))) {
+    for (const std::string& name : TRY(ListDirectoryIfThere(root_))) {
       if (!kKnown.contains(name))
         Add(fmt::format("'{}/{}' is nothing of ours", root_, name), "", {});
     }
-    for (const std::string& name : TRY(NamesIn(root_ + "/content"))) {
+    for (const std::string& name : TRY(ListDirectoryIfThere(root_ + "/content"))) {
       if (name != "blobs" && name != "ingest") {
         Add(fmt::format("'{}/content/{}' is nothing of ours", root_, name), "", {});
       }
@@ -165,9 +150,9 @@ class Checker {
             return forget();
           });
     }
-    for (const std::string& algorithm : TRY(NamesIn(root_ + "/content/blobs"))) {
+    for (const std::string& algorithm : TRY(ListDirectoryIfThere(root_ + "/content/blobs"))) {
       std::string directory = root_ + "/content/blobs/" + algorithm;
-      for (const std::string& name : TRY(NamesIn(directory))) {
+      for (const std::string& name : TRY(ListDirectoryIfThere(directory))) {
         if (records.contains(algorithm + ":" + name)) continue;
         AddTree(fmt::format("blob {}:{}: no record names it", algorithm, name),
                 directory + "/" + name);
@@ -187,14 +172,14 @@ class Checker {
     for (const content::IngestStatus& ingest : TRY(store->Ingests(""))) {
       whole.insert(std::string(Digest::Of(ingest.ns + "/" + ingest.ref).hex()));
     }
-    for (const std::string& name : TRY(NamesIn(root_ + "/content/ingest"))) {
+    for (const std::string& name : TRY(ListDirectoryIfThere(root_ + "/content/ingest"))) {
       std::string path = root_ + "/content/ingest/" + name;
       if (!whole.contains(name)) {
         AddTree(fmt::format("write '{}': it does not say whose it is", name), path);
         continue;
       }
       static const std::set<std::string> kFiles = {"data", "ref", "startedat", "total", "expected"};
-      for (const std::string& file : TRY(NamesIn(path))) {
+      for (const std::string& file : TRY(ListDirectoryIfThere(path))) {
         if (!kFiles.contains(file)) {
           AddTree(fmt::format("write '{}': '{}' is no part of it", name, file), path + "/" + file);
         }
@@ -222,7 +207,7 @@ class Checker {
       }
     }
     std::string top = root_ + "/snapshots/" + name + (name == "btrfs" ? "/snapshots" : "");
-    for (const std::string& number : TRY(NamesIn(top))) {
+    for (const std::string& number : TRY(ListDirectoryIfThere(top))) {
       if (records.contains(number)) continue;
       std::string path = top + "/" + number;
       Add(fmt::format("snapshot directory '{}': no record names it", path), "it is removed",
@@ -323,8 +308,8 @@ class Checker {
       while (TRY(rows.Next())) owners.emplace(rows.Text(0), rows.Text(1));
     }
     std::string top = root_ + "/" + std::string(folder);
-    for (const std::string& ns : TRY(NamesIn(top))) {
-      for (const std::string& id : TRY(NamesIn(top + "/" + ns))) {
+    for (const std::string& ns : TRY(ListDirectoryIfThere(top))) {
+      for (const std::string& id : TRY(ListDirectoryIfThere(top + "/" + ns))) {
         if (owners.contains({ns, id})) continue;
         AddTree(
             fmt::format("work directory of '{}' in namespace '{}': no {} names it", id, ns, noun),

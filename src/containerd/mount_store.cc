@@ -96,15 +96,9 @@ Result<> TakeAway(const std::string& target) {
 // "0", "1", …; nothing else is made there.
 Result<std::vector<int64_t>> Numbers(const std::string& path) {
   std::vector<int64_t> numbers;
-  DirectoryHandle directory(::opendir(path.c_str()));
-  if (!directory) {
-    if (errno == ENOENT) return numbers;
-    return ErrnoError("listing '{}'", path);
-  }
-  while (const dirent* entry = ::readdir(directory.get())) {
-    std::string_view name = entry->d_name;
-    if (name.empty() || name.find_first_not_of("0123456789") != std::string_view::npos) continue;
-    numbers.push_back(std::strtoll(entry->d_name, nullptr, 10));
+  for (const std::string& name : TRY(ListDirectoryIfThere(path))) {
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    numbers.push_back(std::strtoll(name.c_str(), nullptr, 10));
   }
   std::sort(numbers.begin(), numbers.end());
   return numbers;

@@ -23,22 +23,6 @@ WallTime TimeOf(const timespec& time) {
   return FromUnixNanos(int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec);
 }
 
-// The entries of a directory without "." and "..", sorted.
-Result<std::vector<std::string>> ListDirectory(const std::string& path) {
-  DirectoryHandle directory(::opendir(path.c_str()));
-  if (!directory) return ErrnoError("listing '{}'", path);
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = ::readdir(directory.get())) {
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-    errno = 0;
-  }
-  if (errno != 0) return ErrnoError("listing '{}'", path);
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 Result<> SyncDirectory(const std::string& path) {
   UniqueFd directory = TRY(OpenFile(path, O_RDONLY | O_DIRECTORY));
   if (::fsync(directory.get()) != 0) return ErrnoError("syncing '{}'", path);

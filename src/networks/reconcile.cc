@@ -16,19 +16,6 @@ struct KernelController::KernelState {
 
 namespace {
 
-Result<std::vector<std::string>> ListDirectory(const std::string& path) {
-  DirectoryHandle directory(::opendir(path.c_str()));
-  if (directory == nullptr) return ErrnoError("listing '{}'", path);
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = ::readdir(directory.get())) {
-    std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(std::move(name));
-  }
-  if (errno != 0) return ErrnoError("listing '{}'", path);
-  return names;
-}
-
 bool HasLink(const std::vector<kernel::Link>& links, const std::string& name) {
   for (const kernel::Link& link : links) {
     if (link.name == name) return true;

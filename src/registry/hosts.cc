@@ -267,12 +267,7 @@ Result<std::vector<RegistryHost>> ReadHostsFile(const HostsOptions& options,
 }
 
 Result<> AddDockerFiles(const std::string& directory, RegistryHost* host) {
-  DirectoryHandle listing(::opendir(directory.c_str()));
-  if (!listing) return ErrnoError("listing '{}'", directory);
-  std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(listing.get())) names.emplace_back(entry->d_name);
-  std::sort(names.begin(), names.end());
-  for (const std::string& name : names) {
+  for (const std::string& name : TRY(ListDirectory(directory))) {
     std::string path = directory + "/" + name;
     if (name.ends_with(".crt")) host->ca_files.push_back(path);
     if (!name.ends_with(".cert")) continue;
