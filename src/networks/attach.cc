@@ -69,13 +69,15 @@ Result<Endpoint> KernelController::AttachToExisting(const AttachRequest& request
 Result<Endpoint> KernelController::Connect(const AttachRequest& request, BorrowedFd existing) {
   TRY(CheckPorts(request.ports));
   std::shared_lock<std::shared_mutex> beside(operations_);
+  std::shared_lock<std::shared_mutex> publishing(publishing_, std::defer_lock);
+  if (!request.ports.empty()) publishing.lock();
   int bridge_index = 0;
   Endpoint endpoint = TRY(Reserve(request, &bridge_index));
   Undo undo;
   undo.Push([&] { Forget(endpoint); });
 
   if (!request.ports.empty()) {
-    TRY(PublishOnProxy(&endpoint, request.ports));
+    TRY(PublishOnProxy(&endpoint, request.ports, &publishing));
     undo.Push([&] {
       auto reply = proxy_.Call({formats::ProxyOperation::kSet, endpoint.id, {}});
       if (!reply.ok()) LogFailure(reply.error());
@@ -162,11 +164,20 @@ void KernelController::Forget(const Endpoint& endpoint) {
   if (attached->second.empty()) endpoints_.erase(attached);
 }
 
-Result<> KernelController::PublishOnProxy(Endpoint* endpoint,
-                                          const std::vector<PortRequest>& ports) {
+// `publishing` is held, but given back while a proxy that is not there is started.
+Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports,
+                                          std::shared_lock<std::shared_mutex>* publishing) {
   formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint->id,
                                 ListenersFor(ports, endpoint->address, HostHasIpv6())};
-  formats::ProxyReply reply = TRY_WITH(CallProxy(request), "publishing ports");
+  auto answered = proxy_.Call(request);
+  if (!answered.ok() && answered.error().kind() == ErrorKind::kUnavailable) {
+    publishing->unlock();
+    auto ensured = EnsureProxy();
+    publishing->lock();
+    TRY_WITH(std::move(ensured), "publishing ports");
+    answered = proxy_.Call(request);
+  }
+  formats::ProxyReply reply = TRY_WITH(std::move(answered), "publishing ports");
   if (reply.failure) return BindError(*reply.failure, request.listeners);
   if (reply.ports.size() != request.listeners.size()) {
     return Internal("publishing ports: gantry-proxy answered with {} of {} ports",
@@ -252,6 +263,7 @@ Result<> KernelController::Unpublish(const std::vector<Endpoint>& endpoints) {
 // With something left the record stays, and the next Detach or Reconcile goes on.
 Result<> KernelController::Detach(const std::string& container_id) {
   std::shared_lock<std::shared_mutex> beside(operations_);
+  std::shared_lock<std::shared_mutex> publishing(publishing_);
   std::vector<Endpoint> endpoints = EndpointsOf(container_id);
   auto unpublished = Unpublish(endpoints);
   TRY_WITH(kernel::UnbindNetNamespace(NetnsPath(container_id)), "detaching container '{}'",
@@ -267,6 +279,7 @@ Result<> KernelController::Detach(const std::string& container_id) {
 
 Result<> KernelController::Disconnect(const std::string& container_id, std::string_view network) {
   std::shared_lock<std::shared_mutex> beside(operations_);
+  std::shared_lock<std::shared_mutex> publishing(publishing_);
   Network wanted = TRY(InspectNetwork(network));
   for (const Endpoint& endpoint : EndpointsOf(container_id)) {
     if (endpoint.network_id != wanted.id) continue;

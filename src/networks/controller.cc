@@ -170,19 +170,13 @@ void KernelController::ForgetUdpLater(const std::vector<Endpoint>& endpoints) {
   });
 }
 
-Result<formats::ProxyReply> KernelController::CallProxy(const formats::ProxyRequest& request) {
-  auto reply = proxy_.Call(request);
-  if (reply.ok() || reply.error().kind() != ErrorKind::kUnavailable) return reply;
-  TRY(EnsureProxy());
-  return proxy_.Call(request);
-}
-
-// A proxy that was just started is told of every port there is.
+// A proxy that was just started is told of every port there is, before anybody else asks it.
 Result<> KernelController::EnsureProxy() {
   {
     MutexLock lock(mutex_);
     proxy_wanted_ = true;
   }
+  std::unique_lock<std::shared_mutex> alone(publishing_);
   bool started = TRY(proxy_.EnsureRunning());
   if (started) {
     for (const Endpoint& endpoint : ListEndpoints({})) {

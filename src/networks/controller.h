@@ -71,11 +71,11 @@ class KernelController : public Controller {
   Result<Endpoint> Reserve(const AttachRequest& request, int* bridge_index);
   void Forget(const Endpoint& endpoint);
   Result<> Unpublish(const std::vector<Endpoint>& endpoints);
-  Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports);
+  Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports,
+                          std::shared_lock<std::shared_mutex>* publishing);
   Result<Endpoint> Connect(const AttachRequest& request, BorrowedFd existing);
   Result<> CreateLink(const Endpoint& endpoint, int bridge_index, kernel::NetNamespace* netns);
   Result<> DeleteLink(const std::string& name);
-  Result<formats::ProxyReply> CallProxy(const formats::ProxyRequest& request);
   Result<> EnsureProxy();
   Result<> TellProxy(const Endpoint& endpoint);
 
@@ -106,6 +106,9 @@ class KernelController : public Controller {
   NamespacePool pool_;
 
   std::shared_mutex operations_;
+  // Taken after operations_. Held shared while an endpoint's ports come or go, alone while a new
+  // proxy is told of all: it can't be told of an endpoint that has just gone.
+  std::shared_mutex publishing_;
   mutable Mutex mutex_;
   std::map<std::string, NetworkState> networks_ GUARDED_BY(mutex_);            // by id
   std::map<std::string, std::vector<Endpoint>> endpoints_ GUARDED_BY(mutex_);  // by container

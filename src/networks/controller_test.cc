@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <random>
@@ -280,6 +281,7 @@ class ControllerTest : public ::testing::Test {
   UniqueFd NamespaceOf(const Endpoint& endpoint) {
     return *kernel::OpenNetNamespaceEntry(endpoint.netns_path);
   }
+  // 0 while a proxy that starts has not yet said it.
   pid_t ProxyPid() { return std::atoi(ReadFile(run_ + "/gantry-proxy.pid")->c_str()); }
 
   static bool ready_;
@@ -483,6 +485,47 @@ TEST_F(ControllerTest, AProxyThatIsKilledComesBack) {
   ASSERT_EQ(::kill(ProxyPid(), SIGKILL), 0);
   WaitUntil([&] { return !TcpPing(BorrowedFd(), "127.0.0.1", 8080, tcp, 100).empty(); },
             "the published port");
+}
+
+// What the proxy publishes is what the records say, whoever was attached or detached while a new
+// proxy was told of all ports.
+TEST_F(ControllerTest, AProxyThatIsKilledMeanwhilePublishesWhatIsAttached) {
+  Endpoint steady = AttachOne(999, {{"", 6999, 0, 80, Protocol::kTcp}});
+  std::atomic<bool> over = false;
+  auto come_and_go = [&](int number) {
+    AttachRequest request;
+    request.container_id = ContainerId(number);
+    request.ports = {{"", static_cast<uint16_t>(7000 + number), 0, 80, Protocol::kTcp}};
+    while (!over) {
+      auto attached = controller_->Attach(request);
+      // A proxy that is killed twice while it is asked is not waited for.
+      EXPECT_TRUE(attached.ok() || attached.error().kind() == ErrorKind::kUnavailable);
+      auto detached = controller_->Detach(request.container_id);
+      EXPECT_TRUE(detached.ok()) << detached.error().message();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int number = 1; number <= 3; ++number) threads.emplace_back(come_and_go, number);
+  ProxyClient proxy(run_, "");
+  for (int round = 0; round < 60; ++round) {
+    pid_t killed = ProxyPid();
+    ASSERT_GT(killed, 0);
+    ASSERT_EQ(::kill(killed, SIGKILL), 0);
+    WaitUntil(
+        [&] {
+          pid_t next = ProxyPid();
+          return next > 0 && next != killed && proxy.IsRunning();
+        },
+        "the next proxy");
+  }
+  over = true;
+  for (std::thread& thread : threads) thread.join();
+  WaitUntil(
+      [&] {
+        auto listed = proxy.Call({formats::ProxyOperation::kList, "", {}});
+        return listed.ok() && listed->owners.size() == 1 && listed->owners[0].owner == steady.id;
+      },
+      "one owner, the one that is still attached");
 }
 
 TEST_F(ControllerTest, FurtherNetworksAreApart) {
