@@ -45,6 +45,7 @@ Json ToJson(const ContainerState& state) {
       {"hasBeenStarted", state.has_been_started},
       {"stoppedByUser", state.stopped_by_user},
       {"restartCount", state.restart_count},
+      {"restartDoublings", state.restart_doublings},
       {"startedAt", TimeToJson(state.started_at)},
       {"finishedAt", TimeToJson(state.finished_at)},
   });
@@ -63,6 +64,7 @@ void ReadState(JsonReader& reader, ContainerState* state) {
   reader.Field("hasBeenStarted", &state->has_been_started);
   reader.Field("stoppedByUser", &state->stopped_by_user);
   reader.Field("restartCount", &state->restart_count);
+  reader.Field("restartDoublings", &state->restart_doublings);
   ReadTime(reader, "startedAt", &state->started_at);
   ReadTime(reader, "finishedAt", &state->finished_at);
 }

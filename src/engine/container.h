@@ -56,6 +56,10 @@ struct ContainerState {
   bool has_been_started = false;
   bool stopped_by_user = false;  // no restart policy brings it back
   int restart_count = 0;
+  int restart_doublings = 0;  // of the delay before the next restart
+  // Not in the record on disk: a restart whose time has come is the one that was planned last.
+  uint64_t restart_number = 0;
+  bool restarting_by_user = false;  // between the stop and the start of POST …/restart
   WallTime started_at{};
   WallTime finished_at{};
 

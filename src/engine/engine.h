@@ -168,7 +168,8 @@ class Engine {
   void HandleExit(const std::string& id, const client::Exit& exit);
   void FinishExit(Container& container, const client::Exit& exit);
   bool ShouldRestart(const ContainerRecord& record) const;
-  void ScheduleRestart(const std::string& id, int attempt);
+  // The container is in the phase "restarting"; its turn is held.
+  void ScheduleRestart(Container& planned);
   // Deletes the task, which is killed if it still runs, and containerd's record of the container.
   Result<> CleanTask(const std::string& id);
   // The same where a failure is repaired by the next comparison.
@@ -180,6 +181,8 @@ class Engine {
   Result<> FinishRemoval(const ContainerRecord& record);
 
   // stop.cc
+  // A stop or kill of a container that waits for its restart; its turn is held.
+  Result<> CallRestartOff(Container& container);
   Result<> StopAlive(Container& container, std::optional<int64_t> timeout, std::string_view signal);
 
   // reconcile.cc

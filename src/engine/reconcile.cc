@@ -240,8 +240,11 @@ void Engine::ReconcileWithTurn(Container& container, const client::TaskState* ta
       policy == "always" || (policy == "unless-stopped" && !record->state.stopped_by_user);
   if (phase == Phase::kRestarting ||
       (wanted && phase == Phase::kExited && record->state.has_been_started)) {
-    container.Update([](ContainerRecord& changed) { changed.state.phase = Phase::kRestarting; });
-    ScheduleRestart(id, 0);
+    container.Update([](ContainerRecord& changed) {
+      changed.state.phase = Phase::kRestarting;
+      changed.state.restart_doublings = 0;
+    });
+    ScheduleRestart(container);
   }
 }
 
