@@ -75,8 +75,7 @@ Result<LogProgram> LogProgram::Run(EventLoop* loop, const Start& start) {
   options.group = kernel::ProcessGroup::kNewGroup;
   LogProgram program;
   program.loop_ = loop;
-  program.process_ =
-      TRY_WITH(kernel::Spawn(options), "starting log program '{}'", start.uri.path);
+  program.process_ = TRY_WITH(kernel::Spawn(options), "starting log program '{}'", start.uri.path);
   ready.write.Reset();
   TRY(WaitUntilReady(ready.read, start.uri));
   return program;
@@ -109,12 +108,11 @@ void LogProgram::End(std::function<void()> done) {
       Signal(ending->pidfd, SIGKILL);
     });
   });
-  Result<> watched =
-      loop_->Watch(ending->pidfd, EPOLLIN, [loop = loop_, ending, done](uint32_t) {
-        loop->Unwatch(ending->pidfd);
-        loop->CancelTimer(ending->timer);
-        if (done) done();
-      });
+  Result<> watched = loop_->Watch(ending->pidfd, EPOLLIN, [loop = loop_, ending, done](uint32_t) {
+    loop->Unwatch(ending->pidfd);
+    loop->CancelTimer(ending->timer);
+    if (done) done();
+  });
   if (watched.ok()) return;
   log::Warning("waiting for a log program: {}", watched.error().message());
   if (done) done();

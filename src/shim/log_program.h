@@ -4,7 +4,8 @@
 // The loop's thread.
 //
 //   argv: PATH KEY VALUE…      env: CONTAINER_ID, CONTAINER_NAMESPACE
-//   3: stdout's pipe    4: stderr's pipe    5: closed, or with binary-v2 written to, when it is ready
+//   3: stdout's pipe    4: stderr's pipe    5: closed, or with binary-v2 written to, when it is
+//   ready
 #pragma once
 
 #include <functional>

@@ -166,8 +166,8 @@ class BinaryIo : public ProcessIo {
   Result<> Prepare(EventLoop* loop, const IoRequest& request, const StdioUri& uri) {
     Pipe out = TRY(MakePipe(request.uid, request.gid));
     Pipe err = TRY(MakePipe(request.uid, request.gid));
-    program_ = TRY(LogProgram::Run(
-        loop, {uri, request.container_id, request.name_space, out.read, err.read}));
+    program_ = TRY(
+        LogProgram::Run(loop, {uri, request.container_id, request.name_space, out.read, err.read}));
     child_.out = std::move(out.write);
     child_.err = std::move(err.write);
     return {};

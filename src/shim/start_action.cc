@@ -138,9 +138,9 @@ void HideAction(char** argv) {
   std::exit(served.ok() ? 0 : 1);
 }
 
-// What the daemon has set as the newest version of the task service that it speaks. Every containerd
-// sets 2, also those that speak 3 (2.0 to 2.2); gantry-containerd, and whoever writes it into
-// containerd's configuration as `env` of its shims, sets 3.
+// What the daemon has set as the newest version of the task service that it speaks. Every
+// containerd sets 2, also those that speak 3 (2.0 to 2.2); gantry-containerd, and whoever writes it
+// into containerd's configuration as `env` of its shims, sets 3.
 int MaxVersion() {
   const char* value = std::getenv("MAX_SHIM_VERSION");
   std::string_view text(value == nullptr ? "" : value);
