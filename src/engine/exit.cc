@@ -70,7 +70,9 @@ void Engine::FinishExit(Container& container, const client::Exit& exit) {
     record.state.exit_code = static_cast<int>(exit.exit_status);
     record.state.finished_at = exit.exited_at;
     record.state.phase = Phase::kExited;
+    if (record.state.health) record.state.health->status = HealthStatus::kUnhealthy;
   });
+  TellProbes(*container.record());
   Publish("die", *container.record(),
           {{"exitCode", std::to_string(exit.exit_status)},
            {"execDuration",

@@ -178,7 +178,11 @@ Result<> Engine::Pause(std::string_view reference) {
   if (record->state.phase == Phase::kRestarting) return StillRestarting(*container);
   if (record->state.phase != Phase::kRunning) return NotRunning(*container);
   TRY(containerd_->Pause(record->id));
-  container->Update([](ContainerRecord& changed) { changed.state.phase = Phase::kPaused; });
+  container->Update([](ContainerRecord& changed) {
+    changed.state.phase = Phase::kPaused;
+    if (changed.state.health) changed.state.health->status = HealthStatus::kUnhealthy;
+  });
+  TellProbes(*container->record());
   TRY(Save(*container));
   Publish("pause", *record);
   return {};
@@ -193,6 +197,7 @@ Result<> Engine::Unpause(std::string_view reference) {
   }
   TRY(containerd_->Resume(record->id));
   container->Update([](ContainerRecord& changed) { changed.state.phase = Phase::kRunning; });
+  TellProbes(*container->record());
   TRY(Save(*container));
   Publish("unpause", *record);
   return {};
