@@ -143,6 +143,7 @@ struct PullRequest {
   std::string platform_os;
   std::string platform_architecture;
   std::optional<Credentials> credentials;
+  std::string hosts_directory;  // with HOST/hosts.toml; "": the daemon's own
 };
 
 // An open event stream; destroying it ends it and waits for the last callback.

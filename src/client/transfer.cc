@@ -265,6 +265,9 @@ Result<> Containerd::Pull(const PullRequest& pull, const ProgressCallback& progr
   auto reports = TRY(Stream::Open(stubs_.get(), "progress"));
   transfer::OCIRegistry source;
   source.set_reference(pull.reference);
+  if (!pull.hosts_directory.empty()) {
+    source.mutable_resolver()->set_host_dir(pull.hosts_directory);
+  }
   std::unique_ptr<Stream> credentials;
   if (pull.credentials) {
     credentials = TRY(Stream::Open(stubs_.get(), "auth"));

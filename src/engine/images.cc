@@ -178,6 +178,7 @@ Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
   pull.platform_os = platform.os;
   pull.platform_architecture = platform.architecture;
   pull.credentials = request.credentials;
+  pull.hosts_directory = engine.settings()->registry_hosts_directory;
   TRY(engine.containerd().Pull(pull, progress, stop));
   NamedImage image = TRY(engine.images().Resolve(pull.store_name));
   std::string familiar = name.Familiar();

@@ -6,6 +6,7 @@
 #include "engine/api/container_handlers.h"
 #include "engine/api/exec_handlers.h"
 #include "engine/api/image_handlers.h"
+#include "engine/api/info.h"
 #include "engine/api/network_handlers.h"
 #include "engine/api/router.h"
 #include "engine/api/stream_handlers.h"
@@ -17,15 +18,15 @@ namespace {
 constexpr auto kRoutes = std::to_array<Route>({
     {"GET", "/_ping", Ping},
     {"HEAD", "/_ping", Ping},
-    {"GET", "/version", GetVersion},
-    {"GET", "/info", GetInfo},
+    {"GET", "/version", GetVersion, AnswerForm::kVersion},
+    {"GET", "/info", GetInfo, AnswerForm::kInfo},
     {"GET", "/events", GetEvents},
-    {"GET", "/system/df", GetDiskUsage},
+    {"GET", "/system/df", GetDiskUsage, AnswerForm::kDiskUsage},
 
-    {"GET", "/containers/json", ListContainers},
+    {"GET", "/containers/json", ListContainers, AnswerForm::kContainerList},
     {"POST", "/containers/create", CreateContainer},
     {"POST", "/containers/prune", PruneContainers},
-    {"GET", "/containers/{}/json", InspectContainer},
+    {"GET", "/containers/{}/json", InspectContainer, AnswerForm::kContainer},
     {"GET", "/containers/{}/top", TopContainer},
     {"GET", "/containers/{}/logs", GetLogs},
     {"GET", "/containers/{}/stats", GetStats},
@@ -47,19 +48,19 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/exec/{}/resize", ResizeExec},
     {"GET", "/exec/{}/json", InspectExec},
 
-    {"GET", "/images/json", ListImages},
+    {"GET", "/images/json", ListImages, AnswerForm::kImageList},
     {"POST", "/images/create", PullImage},
     {"POST", "/images/load", LoadImages},
     {"GET", "/images/get", SaveImages},
     {"GET", "/images/{*}/get", SaveImages},
-    {"GET", "/images/{*}/json", InspectImage},
+    {"GET", "/images/{*}/json", InspectImage, AnswerForm::kImage},
     {"GET", "/images/{*}/history", ImageHistory},
     {"POST", "/images/{*}/tag", TagImage},
     {"DELETE", "/images/{*}", RemoveImage},
 
-    {"GET", "/networks", ListNetworks},
-    {"GET", "/networks/{}", InspectNetwork},
-    {"GET", "/volumes", ListVolumes},
+    {"GET", "/networks", ListNetworks, AnswerForm::kNetworkList},
+    {"GET", "/networks/{}", InspectNetwork, AnswerForm::kNetwork},
+    {"GET", "/volumes", ListVolumes, AnswerForm::kVolume},
 });
 
 }  // namespace
