@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/api/system_handlers.h"
 
-#include <algorithm>
-#include <set>
 #include <utility>
 
-#include "engine/api/container_json.h"
 #include "engine/host_info.h"
 
 namespace gantry::engine::api {
@@ -62,46 +59,6 @@ Result<> GetVersion(Call& call) {
                                        {"Os", "linux"},
                                        {"Arch", host.go_architecture},
                                        {"KernelVersion", host.kernel_version}}));
-}
-
-Result<> GetDiskUsage(Call& call) {
-  const std::string& snapshotter = call.engine().options().snapshotter;
-  WallTime now = WallClock::now();
-  Json containers = Json::MakeArray();
-  for (const auto& record : call.engine().List()) {
-    Json entry = ListEntry(call.engine(), *record, now);
-    Result<client::SnapshotUsage> usage =
-        call.engine().containerd().GetSnapshotUsage(snapshotter, record->id);
-    entry.Set("SizeRw", usage.ok() ? usage->size : 0);
-    containers.Append(std::move(entry));
-  }
-  std::set<std::string> seen;
-  int64_t layers = 0;
-  Json images = Json::MakeArray();
-  for (const NamedImage& image : TRY(call.engine().images().List())) {
-    if (!seen.insert(image.documents->id).second) continue;
-    auto records = call.engine().List();
-    int64_t users = std::count_if(records.begin(), records.end(), [&](const auto& record) {
-      return record->image_id == image.documents->id;
-    });
-    layers += image.documents->size;
-    images.Append(Json::MakeObject({{"Id", image.documents->id},
-                                    {"ParentId", ""},
-                                    {"RepoTags", Json::MakeArray()},
-                                    {"RepoDigests", Json::MakeArray()},
-                                    {"Created", 0},
-                                    {"Size", image.documents->size},
-                                    {"SharedSize", 0},
-                                    {"Labels", Json()},
-                                    {"Containers", users}}));
-  }
-  return RespondJson(call, 200,
-                     Json::MakeObject({{"LayersSize", layers},
-                                       {"Images", images},
-                                       {"Containers", containers},
-                                       {"Volumes", Json::MakeArray()},
-                                       {"BuildCache", Json()},
-                                       {"BuilderSize", 0}}));
 }
 
 }  // namespace gantry::engine::api

@@ -17,7 +17,7 @@ constexpr int kForEver = 1'000;
 // `path`: members with dots between them; "*" is every member of an object or item of an array.
 // The field is there from 1.SINCE to 1.LAST.
 struct FieldRow {
-  AnswerForm document;
+  AnswerForm form;
   std::string_view path;
   int since = kAlways;
   int last = kForEver;
@@ -200,7 +200,7 @@ void HideContainerCounts(Json* images) {
 
 void Shape(AnswerForm form, int minor, Json* json) {
   for (const FieldRow& row : kFields) {
-    bool out = row.document == form && (minor < row.since || minor > row.last);
+    bool out = row.form == form && (minor < row.since || minor > row.last);
     if (out) Erase(json, row.path, row.only_empty);
   }
   if (form == AnswerForm::kInfo && minor < 25) MakeOldInfo(json);

@@ -15,7 +15,7 @@ Json Shaped(AnswerForm form, int minor, std::string_view text) {
 }
 
 std::string Text(AnswerForm form, int minor, std::string_view text) {
-  return Shaped(document, minor, text).Dump();
+  return Shaped(form, minor, text).Dump();
 }
 
 TEST(VersionShape, FieldsComeAndGo) {
