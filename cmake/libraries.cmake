@@ -27,7 +27,7 @@ target_link_libraries(gantry_grpc INTERFACE
 set(GANTRY_LIBS_formats crypto)
 set(GANTRY_LIBS_formats_compression isal zstd z)
 set(GANTRY_LIBS_kernel)
-set(GANTRY_LIBS_wire)
+set(GANTRY_LIBS_wire ssl crypto)
 set(GANTRY_LIBS_records sqlite3)
 set(GANTRY_LIBS_containerd gantry_grpc)
 set(GANTRY_LIBS_client gantry_grpc)
@@ -43,4 +43,5 @@ set(GANTRY_SMALL_FOLDERS runtime runtime/child cmd/gantry-runtime)
 # OpenSSL, whose start-up asks the processor for its features (a virtual machine traps each cpuid).
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/formats/digest_hash.cc
                             ${CMAKE_SOURCE_DIR}/src/oci/image_spec.cc
+                            ${CMAKE_SOURCE_DIR}/src/wire/tls.cc
                             PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/log.h"
 
+#include <atomic>
 #include <string>
 
 #include "base/clock.h"
@@ -11,10 +12,11 @@ namespace {
 
 struct Settings {
   std::string program = "gantry";
-  Level level = Level::kInfo;
   Format format = Format::kText;
   BorrowedFd fd{STDERR_FILENO};
 };
+
+std::atomic<Level> current_level{Level::kInfo};
 
 // Written once by Configure before threads start, only read afterwards.
 Settings& Current() {
@@ -55,10 +57,13 @@ std::string Quoted(std::string_view text) {
 }  // namespace
 
 void Configure(std::string_view program, Level level, Format format, BorrowedFd fd) {
-  Current() = Settings{std::string(program), level, format, fd};
+  Current() = Settings{std::string(program), format, fd};
+  SetLevel(level);
 }
 
-bool Enabled(Level level) { return level >= Current().level; }
+void SetLevel(Level level) { current_level.store(level, std::memory_order_relaxed); }
+
+bool Enabled(Level level) { return level >= current_level.load(std::memory_order_relaxed); }
 
 void Write(Level level, std::string_view message) {
   const Settings& settings = Current();

@@ -22,6 +22,8 @@ enum class Format { kText, kJson };
 // Called once by main, before threads start. `fd` stays open for the life of the process.
 void Configure(std::string_view program, Level level, Format format,
                BorrowedFd fd = BorrowedFd(STDERR_FILENO));
+// Any thread, at any time.
+void SetLevel(Level level);
 bool Enabled(Level level);
 void Write(Level level, std::string_view message);
 

@@ -143,6 +143,14 @@ struct PullRequest {
   std::string platform_os;
   std::string platform_architecture;
   std::optional<Credentials> credentials;
+  std::string hosts_directory;  // with HOST/hosts.toml; "": the daemon's own
+};
+
+struct PushRequest {
+  std::string reference;   // "localhost:5000/name:tag"
+  std::string store_name;  // the image's name in the store
+  std::optional<Credentials> credentials;
+  std::string hosts_directory;  // as of PullRequest
 };
 
 // An open event stream; destroying it ends it and waits for the last callback.
@@ -224,6 +232,9 @@ class Containerd {
   Result<> Export(const std::vector<std::string>& names, const WriteFunction& write,
                   const StopToken& stop);
   Result<> Pull(const PullRequest& request, const ProgressCallback& progress,
+                const StopToken& stop);
+  // Progress: "waiting", "uploading", "already exists", "mounted", "complete" for each blob.
+  Result<> Push(const PushRequest& request, const ProgressCallback& progress,
                 const StopToken& stop);
 
  private:

@@ -184,6 +184,69 @@ Result<> RunTransfer(Containerd::Stubs* stubs,
   return done;
 }
 
+// A Transfer between the store and a registry: with the streams of its progress and, where there
+// are some, of the credentials that the daemon asks for.
+class RegistryCall {
+ public:
+  Result<transfer::OCIRegistry> Open(Containerd::Stubs* stubs, const std::string& reference,
+                                     const std::string& hosts_directory,
+                                     const std::optional<Credentials>& credentials) {
+    reports_ = TRY(Stream::Open(stubs, "progress"));
+    transfer::OCIRegistry registry;
+    registry.set_reference(reference);
+    if (!hosts_directory.empty()) registry.mutable_resolver()->set_host_dir(hosts_directory);
+    if (credentials) {
+      credentials_ = credentials;
+      questions_ = TRY(Stream::Open(stubs, "auth"));
+      registry.mutable_resolver()->set_auth_stream(questions_->id());
+    }
+    return registry;
+  }
+
+  Result<> Run(Containerd::Stubs* stubs,
+               containerd::services::transfer::v1::TransferRequest request,
+               const ProgressCallback& progress, const StopToken& stop) {
+    request.mutable_options()->set_progress_stream(reports_->id());
+    Worker follower;
+    Worker answerer;
+    follower.Run([&] {
+      FollowProgress(reports_.get(), [&](const Progress& report) {
+        if (progress) progress(report);
+      });
+    });
+    if (questions_) answerer.Run([this] { AnswerQuestions(); });
+    Result<> done = RunTransfer(stubs, request, stop);
+    if (questions_) questions_->Cancel();
+    answerer.Join();
+    if (!done.ok()) reports_->Cancel();
+    follower.Join();
+    return done;
+  }
+
+ private:
+  void AnswerQuestions() {
+    Any any;
+    while (questions_->Read(&any)) {
+      transfer::AuthRequest asked;
+      if (!Unpack(any, &asked)) continue;
+      transfer::AuthResponse answer;
+      if (!credentials_->identity_token.empty()) {
+        answer.set_authtype(transfer::REFRESH);
+        answer.set_secret(credentials_->identity_token);
+      } else {
+        answer.set_authtype(transfer::CREDENTIALS);
+        answer.set_username(credentials_->username);
+        answer.set_secret(credentials_->secret);
+      }
+      if (!questions_->Write(answer)) return;
+    }
+  }
+
+  std::unique_ptr<Stream> reports_;
+  std::unique_ptr<Stream> questions_;
+  std::optional<Credentials> credentials_;
+};
+
 }  // namespace
 
 Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
@@ -262,14 +325,9 @@ Result<> Containerd::Export(const std::vector<std::string>& names, const WriteFu
 
 Result<> Containerd::Pull(const PullRequest& pull, const ProgressCallback& progress,
                           const StopToken& stop) {
-  auto reports = TRY(Stream::Open(stubs_.get(), "progress"));
-  transfer::OCIRegistry source;
-  source.set_reference(pull.reference);
-  std::unique_ptr<Stream> credentials;
-  if (pull.credentials) {
-    credentials = TRY(Stream::Open(stubs_.get(), "auth"));
-    source.mutable_resolver()->set_auth_stream(credentials->id());
-  }
+  RegistryCall call;
+  transfer::OCIRegistry source =
+      TRY(call.Open(stubs_.get(), pull.reference, pull.hosts_directory, pull.credentials));
   transfer::ImageStore destination;
   destination.set_name(pull.store_name);
   SetUnpack(&destination, pull.snapshotter, pull.platform_os.empty() ? kHostOs : pull.platform_os,
@@ -277,40 +335,20 @@ Result<> Containerd::Pull(const PullRequest& pull, const ProgressCallback& progr
   containerd::services::transfer::v1::TransferRequest request;
   *request.mutable_source() = Pack(source);
   *request.mutable_destination() = Pack(destination);
-  request.mutable_options()->set_progress_stream(reports->id());
+  return call.Run(stubs_.get(), std::move(request), progress, stop);
+}
 
-  Worker follower;
-  Worker answerer;
-  follower.Run([&] {
-    FollowProgress(reports.get(), [&](const Progress& report) {
-      if (progress) progress(report);
-    });
-  });
-  if (credentials) {
-    answerer.Run([&] {
-      Any any;
-      while (credentials->Read(&any)) {
-        transfer::AuthRequest asked;
-        if (!Unpack(any, &asked)) continue;
-        transfer::AuthResponse answer;
-        if (!pull.credentials->identity_token.empty()) {
-          answer.set_authtype(transfer::REFRESH);
-          answer.set_secret(pull.credentials->identity_token);
-        } else {
-          answer.set_authtype(transfer::CREDENTIALS);
-          answer.set_username(pull.credentials->username);
-          answer.set_secret(pull.credentials->secret);
-        }
-        if (!credentials->Write(answer)) return;
-      }
-    });
-  }
-  Result<> done = RunTransfer(stubs_.get(), request, stop);
-  if (credentials) credentials->Cancel();
-  answerer.Join();
-  if (!done.ok()) reports->Cancel();
-  follower.Join();
-  return done;
+Result<> Containerd::Push(const PushRequest& push, const ProgressCallback& progress,
+                          const StopToken& stop) {
+  RegistryCall call;
+  transfer::OCIRegistry destination =
+      TRY(call.Open(stubs_.get(), push.reference, push.hosts_directory, push.credentials));
+  transfer::ImageStore source;
+  source.set_name(push.store_name);
+  containerd::services::transfer::v1::TransferRequest request;
+  *request.mutable_source() = Pack(source);
+  *request.mutable_destination() = Pack(destination);
+  return call.Run(stubs_.get(), std::move(request), progress, stop);
 }
 
 }  // namespace gantry::client

@@ -59,6 +59,7 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request) {
   record.image_name = image.image.name;
   record.parent_snapshot = image.documents->top_chain_id;
   TRY(MergeImageConfig(image.documents->config_json["config"], &record.config));
+  ApplySettings(*settings(), &record.host);
   TRY(CheckHostConfig(record.config, record.host));
   ApplyHostDefaults(unified_cgroups_, &record.host);
   if (record.config.entrypoint.words.empty() && record.config.cmd.words.empty()) {
@@ -68,6 +69,7 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request) {
   TRY(ParseMountPoints(record.host));
   TRY(ParsePortBindings(record.config, record.host));
   TRY(MakeCapabilities(record.host));
+  TRY(RuntimeBinary(*settings(), record.host.runtime));
   if (!record.config.stop_signal.empty()) TRY(ParseSignal(record.config.stop_signal));
   TRY(MakeStdioUri(record, "", ""));
   bool host_name = record.host.network_mode == "host" || record.host.uts_mode == "host";

@@ -28,7 +28,9 @@ Result<> MakeStateDirectories(const EngineOptions& options) {
 }  // namespace
 
 Engine::Engine(EngineOptions options, wire::WorkerPool& workers)
-    : options_(std::move(options)), workers_(workers) {}
+    : options_(std::move(options)),
+      workers_(workers),
+      settings_(std::make_shared<const Settings>(options_.settings)) {}
 
 Engine::~Engine() { Shutdown(); }
 
@@ -45,6 +47,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
   networks::Options networks;
   networks.bridge = set.bridge;
   networks.subnet = set.subnet;
+  networks.mtu = set.mtu;
   networks.run_directory = set.state;
   networks.proxy_binary = set.programs_directory + "/gantry-proxy";
   networks.records = engine->store_.get();
@@ -71,6 +74,17 @@ void Engine::Shutdown() {
     shutting_down_ = true;
     subscription = std::move(subscription_);
   }
+}
+
+std::shared_ptr<const Settings> Engine::settings() const {
+  MutexLock lock(settings_mutex_);
+  return settings_;
+}
+
+void Engine::SetSettings(Settings settings) {
+  auto fresh = std::make_shared<const Settings>(std::move(settings));
+  MutexLock lock(settings_mutex_);
+  settings_ = std::move(fresh);
 }
 
 bool Engine::ShuttingDown() const {

@@ -21,6 +21,7 @@
 #include "engine/config.h"
 #include "engine/container.h"
 #include "engine/image_index.h"
+#include "engine/settings.h"
 #include "networks/networks.h"
 #include "oci/runtime_spec.h"
 #include "wire/loop_thread.h"
@@ -54,6 +55,9 @@ struct EngineOptions {
   std::string cgroup_parent = "/gantry";
   std::string bridge = "gantry0";
   std::optional<formats::Ipv4Prefix> subnet;
+  uint32_t mtu = 1500;
+  // What holds until SetSettings.
+  Settings settings;
   // Called for each event, in order for each container; must not call the engine.
   std::function<void(const Event&)> publish;
   // Task events of exec'ed processes (exec_id is not empty) go here.
@@ -134,6 +138,9 @@ class Engine {
   wire::WorkerPool& workers() { return workers_; }
   Store& store() { return *store_; }
   const EngineOptions& options() const { return options_; }
+  // The daemon's configuration as it is now; one pointer serves a whole request.
+  std::shared_ptr<const Settings> settings() const;
+  void SetSettings(Settings settings);
   void Publish(std::string_view action, const ContainerRecord& record,
                std::map<std::string, std::string> attributes = {});
   void Publish(Event event);
@@ -217,6 +224,9 @@ class Engine {
   bool unified_cgroups_ = false;
   // Timers of restart policies.
   std::unique_ptr<wire::LoopThread> timers_;
+
+  mutable Mutex settings_mutex_;
+  std::shared_ptr<const Settings> settings_ GUARDED_BY(settings_mutex_);
 
   mutable Mutex mutex_;
   std::map<std::string, std::shared_ptr<Container>, std::less<>> by_id_ GUARDED_BY(mutex_);

@@ -113,6 +113,11 @@ void EventLog::Unlisten(uint64_t id) {
   listeners_.erase(id);
 }
 
+int64_t EventLog::listeners() const {
+  MutexLock lock(mutex_);
+  return static_cast<int64_t>(listeners_.size());
+}
+
 uint64_t EventLog::last_number() const {
   MutexLock lock(mutex_);
   return last_;

@@ -44,6 +44,7 @@ class EventLog {
   // Events with a greater number, oldest first, at most `limit`.
   Result<std::vector<NumberedEvent>> After(uint64_t number, size_t limit) const;
   uint64_t last_number() const;
+  int64_t listeners() const;
 
  private:
   explicit EventLog(std::string path) : path_(std::move(path)) {}

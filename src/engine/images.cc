@@ -178,11 +178,42 @@ Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
   pull.platform_os = platform.os;
   pull.platform_architecture = platform.architecture;
   pull.credentials = request.credentials;
+  pull.hosts_directory = engine.settings()->registry_hosts_directory;
   TRY(engine.containerd().Pull(pull, progress, stop));
   NamedImage image = TRY(engine.images().Resolve(pull.store_name));
   std::string familiar = name.Familiar();
   PublishImage(engine, "pull", image.documents->id, familiar);
   return familiar;
+}
+
+Result<std::vector<formats::Reference>> TagsOfRepository(Engine& engine,
+                                                         const formats::Reference& repository) {
+  std::vector<formats::Reference> out;
+  for (const NamedImage& image : TRY(engine.images().List())) {
+    Result<formats::Reference> name = formats::ParseReference(image.image.name);
+    if (!name.ok() || name->tag.empty() || !name->digest.empty()) continue;
+    if (name->domain == repository.domain && name->path == repository.path) {
+      out.push_back(*std::move(name));
+    }
+  }
+  return out;
+}
+
+Result<PushedImage> PushImage(Engine& engine, const PushImageRequest& request,
+                              const client::ProgressCallback& progress, const StopToken& stop) {
+  client::PushRequest push;
+  push.reference = request.name.ToString();
+  push.store_name = push.reference;
+  push.credentials = request.credentials;
+  push.hosts_directory = engine.settings()->registry_hosts_directory;
+  Result<client::Image> image = engine.containerd().GetImage(push.store_name);
+  if (!image.ok() && image.error().kind() == ErrorKind::kNotFound) {
+    return NotFound("tag does not exist: {}", request.name.Familiar());
+  }
+  TRY(image);
+  TRY(engine.containerd().Push(push, progress, stop));
+  PublishImage(engine, "push", FamiliarName(push.store_name), request.name.Familiar());
+  return PushedImage{request.name.tag, image->target.digest, image->target.size};
 }
 
 }  // namespace gantry::engine

@@ -15,6 +15,7 @@
 #include "base/stop_token.h"
 #include "client/containerd.h"
 #include "engine/engine.h"
+#include "formats/reference.h"
 
 namespace gantry::engine {
 
@@ -47,6 +48,22 @@ struct PullImageRequest {
 // Returns the name as users see it.
 Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
                               const client::ProgressCallback& progress, const StopToken& stop);
+
+struct PushImageRequest {
+  formats::Reference name;  // with a tag or a digest
+  std::optional<client::Credentials> credentials;
+};
+struct PushedImage {
+  std::string tag;
+  std::string digest;
+  int64_t size = 0;  // of the manifest
+};
+// kNotFound in docker's words when there is no image of that name.
+Result<PushedImage> PushImage(Engine& engine, const PushImageRequest& request,
+                              const client::ProgressCallback& progress, const StopToken& stop);
+// Every name with a tag that the repository has here.
+Result<std::vector<formats::Reference>> TagsOfRepository(Engine& engine,
+                                                         const formats::Reference& repository);
 
 // "busybox:latest" of "docker.io/library/busybox:latest".
 std::string FamiliarName(std::string_view store_name);

@@ -157,6 +157,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   created.id = id;
   created.image = record.image_name;
   created.runtime = options_.runtime;
+  created.runtime_binary = TRY(RuntimeBinary(*settings(), record.host.runtime));
   created.snapshotter = options_.snapshotter;
   created.snapshot_key = id;
   created.spec = std::move(spec);
@@ -262,7 +263,9 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
   }
   request.uts_hostname = record.hostname;
   request.default_cgroup_parent = options_.cgroup_parent;
-  request.init_program = options_.programs_directory + "/gantry-init";
+  std::string init = settings()->init_path;
+  request.init_program =
+      init.empty() ? options_.programs_directory + "/gantry-init" : std::move(init);
   request.unified_cgroups = unified_cgroups_;
   return MakeSpec(request);
 }
@@ -286,6 +289,9 @@ Result<std::string> Engine::AttachNetwork(const ContainerRecord& record) {
   if (mode != "bridge") request.network = mode;
   request.hostname = record.hostname;
   request.ports = TRY(ParsePortBindings(record.config, record.host));
+  for (networks::PortRequest& port : request.ports) {
+    if (port.host_ip.empty()) port.host_ip = settings()->port_address;
+  }
   if (!record.config.mac_address.empty()) {
     request.mac = TRY(formats::MacAddress::Parse(record.config.mac_address));
   }

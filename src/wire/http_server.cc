@@ -39,6 +39,12 @@ std::string PlainAnswer(int status, std::string_view message) {
       status, ReasonPhrase(status), message.size() + 1, message);
 }
 
+// Without waiting: the loop has other connections.
+void RefuseNow(BorrowedFd socket) {
+  std::string answer = PlainAnswer(503, "too many connections");
+  (void)::send(socket.get(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 int StatusOfHeadError(const Error& error) {
   switch (error.kind()) {
     case ErrorKind::kResourceExhausted:
@@ -77,12 +83,13 @@ Result<> HttpServer::Listen(const std::string& url, const std::string& group) {
   return Adopt(TRY(OpenListener(url, group)));
 }
 
-Result<> HttpServer::Adopt(UniqueFd listener) {
+Result<> HttpServer::Adopt(UniqueFd listener, Wrapper wrap) {
   std::promise<Result<>> done;
-  loop().Post([this, &done, &listener] {
+  loop().Post([this, &done, &listener, &wrap] {
     BorrowedFd fd = listener;
     listeners_.push_back(std::move(listener));
-    done.set_value(loop().Watch(fd, EPOLLIN, [this, fd](uint32_t) { Accept(fd); }));
+    done.set_value(loop().Watch(
+        fd, EPOLLIN, [this, fd, wrap = std::move(wrap)](uint32_t) { Accept(fd, wrap); }));
   });
   return done.get_future().get();
 }
@@ -99,7 +106,7 @@ void HttpServer::Stop() {
   done.get_future().get();
 }
 
-void HttpServer::Accept(BorrowedFd listener) {
+void HttpServer::Accept(BorrowedFd listener, const Wrapper& wrap) {
   for (;;) {
     UniqueFd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket.valid()) {
@@ -108,8 +115,16 @@ void HttpServer::Accept(BorrowedFd listener) {
       return;
     }
     if (held_.size() >= kMaxHeld) {
-      (void)SendAll(socket, PlainAnswer(503, "too many connections"));
+      if (!wrap) RefuseNow(socket);
       continue;
+    }
+    if (wrap) {
+      Result<UniqueFd> plain = wrap(std::move(socket));
+      if (!plain.ok()) {
+        log::Warning("accepting a connection: {}", plain.error().message());
+        continue;
+      }
+      socket = *std::move(plain);
     }
     auto connection = std::make_unique<ServerConnection>();
     connection->socket = std::move(socket);

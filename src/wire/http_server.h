@@ -31,8 +31,11 @@ class HttpServer : public std::enable_shared_from_this<HttpServer> {
 
   // "unix:///path" (mode 0660, group `group` where it exists) or "tcp://host:port".
   Result<> Listen(const std::string& url, const std::string& group);
+  // Turns an accepted connection into the one that is served, such as TlsServer::Wrap does. Called
+  // in the loop's thread; must not block.
+  using Wrapper = std::function<Result<UniqueFd>(UniqueFd accepted)>;
   // A socket that listens already.
-  Result<> Adopt(UniqueFd listener);
+  Result<> Adopt(UniqueFd listener, Wrapper wrap = nullptr);
   // Closes listeners and idle connections; requests that compute are finished.
   void Stop();
 
@@ -45,7 +48,7 @@ class HttpServer : public std::enable_shared_from_this<HttpServer> {
              std::unique_ptr<LoopThread> thread);
   EventLoop& loop() { return thread_->loop(); }
   // In the loop's thread.
-  void Accept(BorrowedFd listener);
+  void Accept(BorrowedFd listener, const Wrapper& wrap);
   void Hold(std::unique_ptr<ServerConnection> connection);
   void OnReadable(int fd);
   void Drop(int fd);

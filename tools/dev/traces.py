@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 CGROUPS = Path('/sys/fs/cgroup')
-DAEMONS = ('gantryd', 'gantry-containerd', 'gantry-proxy')
+DAEMONS = ('gantryd', 'gantry-docker-socket', 'gantry-containerd', 'gantry-proxy')
 OURS = re.compile(r'^(gantry|containerd-shim-gantry|/?memfd:)')
 
 

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kernel/spawn.h"
+#include "wire/socket_activation.h"
 
 namespace gantry::gantryd {
 namespace {
@@ -32,10 +33,18 @@ Result<kernel::SpawnedProcess> StartDaemon(const std::string& program,
   options.program = program;
   options.args = {program};
   options.args.insert(options.args.end(), arguments.begin(), arguments.end());
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    options.env.emplace_back(*variable);
-  }
   options.fds = {{0, 0}, {1, 1}, {2, 2}};
+  // Sockets of the service manager stay open here and are the next daemon's too.
+  int activated = wire::CountActivatedSockets();
+  for (int number = 3; number < 3 + activated; ++number) options.fds.push_back({number, number});
+  constexpr std::string_view kListenPid = "LISTEN_PID=";
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    std::string text = *variable;
+    if (activated > 0 && text.starts_with(kListenPid)) {
+      text = fmt::format("{}{}", kListenPid, wire::kInheritedListenPid);
+    }
+    options.env.push_back(std::move(text));
+  }
   return kernel::Spawn(options);
 }
 

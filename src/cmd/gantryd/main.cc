@@ -15,10 +15,14 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/pid_file.h"
 #include "base/random.h"
 #include "cmd/gantryd/keeper.h"
+#include "cmd/gantryd/listeners.h"
 #include "cmd/gantryd/options.h"
+#include "cmd/gantryd/reload.h"
+#include "cmd/gantryd/socket_holder.h"
 #include "engine/api/router.h"
 #include "engine/health.h"
 #include "engine/supervise.h"
@@ -31,24 +35,47 @@ constexpr size_t kMaxWorkers = 512;
 constexpr std::chrono::seconds kConnectBound{60};
 
 // Before any thread is started, so that all of them inherit it.
-void BlockSignals() {
+sigset_t HandledSignals() {
   sigset_t set;
   sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGHUP, SIG_IGN);  // nothing is reloaded
+  for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
+  return set;
 }
 
-void WaitForSignal() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  int number = 0;
-  sigwait(&set, &number);
-  log::Info("stopping on signal {}; containers go on", number);
+void BlockSignals() {
+  sigset_t set = HandledSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+// Until the daemon is to stop.
+void WaitForSignal(Reloader* reloader) {
+  sigset_t set = HandledSignals();
+  for (;;) {
+    int number = 0;
+    sigwait(&set, &number);
+    if (number != SIGHUP) return log::Info("stopping on signal {}; containers go on", number);
+    reloader->Reload();
+  }
+}
+
+// A service manager that can't be told changes nothing here.
+void Notify(std::string_view state) {
+  Result<> told = NotifyServiceManager(state);
+  if (!told.ok()) log::Warning("{}", told.error().message());
+}
+
+// gantry-containerd talks to registries and inherits these.
+void SetProxies(const engine::Settings& settings) {
+  auto set = [](const char* name, const std::string& value) {
+    if (!value.empty()) (void)::setenv(name, value.c_str(), 1);
+  };
+  set("HTTP_PROXY", settings.http_proxy);
+  set("http_proxy", settings.http_proxy);
+  set("HTTPS_PROXY", settings.https_proxy);
+  set("https_proxy", settings.https_proxy);
+  set("NO_PROXY", settings.no_proxy);
+  set("no_proxy", settings.no_proxy);
 }
 
 Result<std::string> ProgramsDirectory() {
@@ -69,6 +96,11 @@ Result<std::string> EngineId(const std::string& directory) {
   return made;
 }
 
+std::string LevelName(const Options& options) {
+  if (options.settings.debug) return "debug";
+  return options.log_level == "fatal" ? "error" : options.log_level;
+}
+
 Result<std::unique_ptr<engine::Supervisor>> RunContainerd(const Options& options,
                                                           const std::string& programs,
                                                           EventLoop& loop) {
@@ -79,15 +111,20 @@ Result<std::unique_ptr<engine::Supervisor>> RunContainerd(const Options& options
                       "--state",      options.state + "/containerd",
                       "--address",    options.state + "/containerd.sock",
                       "--pid-file",   daemon.pid_file,
-                      "--log-level",  options.log_level,
-                      "--log-format", options.log_format};
+                      "--log-level",  LevelName(options),
+                      "--log-format", options.log_format,
+                      "--parallel-layers",
+                      std::to_string(options.settings.max_concurrent_downloads)};
   return engine::Supervisor::Start(loop, std::move(daemon));
 }
 
-Result<> Run(const Options& options) {
+Result<> Run(Options options, const std::vector<std::string>& arguments) {
+  for (const std::string& warning : options.warnings) log::Warning("{}", warning);
   TRY(MakeDirectories(options.state, 0711));
   TRY(MakeDirectories(options.root + "/engine", 0700));
   PidFile pid_file = TRY(PidFile::Lock(options.pid_file));
+  TRY(PrepareSettings(&options));
+  SetProxies(options.settings);
   std::string programs = TRY(ProgramsDirectory());
   auto parked = TRY(wire::LoopThread::Start());
   std::unique_ptr<engine::Supervisor> supervisor;
@@ -98,6 +135,9 @@ Result<> Run(const Options& options) {
   wanted.cgroup_parent = options.cgroup_parent;
   wanted.bridge = options.bridge;
   wanted.subnet = options.subnet;
+  wanted.mtu = static_cast<uint32_t>(options.mtu);
+  wanted.settings = options.settings;
+  wanted.containerd_namespace = options.containerd_namespace;
   wanted.containerd_address = options.containerd;
   if (options.containerd.empty()) {
     supervisor = TRY(RunContainerd(options, programs, parked->loop()));
@@ -128,27 +168,24 @@ Result<> Run(const Options& options) {
                               workers,
                               parked->loop(),
                               TRY(EngineId(options.root + "/engine")),
-                              options.root};
+                              options.root,
+                              {}};
   auto server =
       TRY(wire::HttpServer::Create(workers, parked->loop(), [&parts](wire::Exchange& exchange) {
         engine::api::Serve(parts, exchange);
       }));
-  for (const std::string& host : options.hosts) {
-    TRY(server->Listen(host, options.group));
-    log::Info("serving on {}", host);
-    if (host.starts_with("tcp://")) {
-      log::Warning("{}: whoever reaches it is root here; there is no authentication", host);
-    }
-  }
-  WaitForSignal();
+  Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd", server.get()));
+  parts.open_hosts = listeners.open_hosts;
+  Reloader reloader(*engine, parts.engine_id, arguments, options);
+  Notify("READY=1\nSTATUS=serving");
+  WaitForSignal(&reloader);
+  Notify("STOPPING=1");
   server->Stop();
   engine->Shutdown();
   // Parked answers, relays and followers hold on to these parts from other threads: the process
   // ends without taking them apart. Everything on disk is committed.
   supervisor.reset();
-  for (const std::string& host : options.hosts) {
-    if (host.starts_with("unix://")) (void)::unlink(host.substr(7).c_str());
-  }
+  for (const std::string& path : listeners.own_paths) (void)::unlink(path.c_str());
   (void)::unlink(options.pid_file.c_str());
   ::_exit(0);
 }
@@ -166,17 +203,27 @@ int RunKeeper(std::vector<std::string> arguments) {
 
 int Main(int argc, char** argv) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (!arguments.empty() && arguments[0] == kHoldSocketFlag) {
+    return HoldSocket({arguments.begin() + 1, arguments.end()});
+  }
   auto options = ParseOptions(arguments);
   if (!options.ok()) {
-    fprintf(stderr, "gantryd: %s\n%s", options.error().message().c_str(), kUsage);
-    return 2;
+    fprintf(stderr, "%s\nSee 'gantryd --help'.\n", options.error().message().c_str());
+    return 1;
   }
   if (options->help) {
-    fputs(kUsage, stdout);
+    fputs(Usage().c_str(), stdout);
     return 0;
   }
   if (options->version) {
     puts("gantryd " GANTRY_VERSION);
+    return 0;
+  }
+  if (options->validate) {
+    for (const std::string& warning : options->warnings) {
+      fprintf(stderr, "warning: %s\n", warning.c_str());
+    }
+    fputs("configuration OK\n", stderr);
     return 0;
   }
   log::Configure("gantryd", options->Level(), options->Format());
@@ -185,7 +232,7 @@ int Main(int argc, char** argv) {
     return RunKeeper(std::move(arguments));
   }
   BlockSignals();
-  Result<> result = Run(*options);
+  Result<> result = Run(*std::move(options), arguments);
   log::Failure("{}", result.error().message());
   // As above: threads may still use what would be destroyed.
   ::_exit(1);

@@ -1,113 +1,188 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/gantryd/options.h"
 
-#include <functional>
-#include <map>
+#include <algorithm>
+#include <cstdlib>
 #include <utility>
 
-#include "base/io.h"
-#include "formats/json.h"
+#include "cmd/gantryd/config_file.h"
+#include "cmd/gantryd/option_table.h"
+#include "cmd/gantryd/option_values.h"
 
 namespace gantry::gantryd {
 namespace {
 
-using formats::Json;
+// gantry's own names from before daemon.json's: the same settings.
+struct Alias {
+  std::string_view name;
+  std::string_view flag;
+};
+constexpr Alias kAliases[] = {{"root", "data-root"},
+                              {"state", "exec-root"},
+                              {"pid-file", "pidfile"},
+                              {"subnet", "bip"}};
 
-// "10.0.0.0/24", or an address in it as docker's --bip has it: "10.0.0.1/24".
-Result<formats::Ipv4Prefix> ParseSubnet(const std::string& text) {
-  size_t slash = text.find('/');
-  if (slash == std::string::npos) return InvalidArgument("subnet '{}' has no prefix length", text);
-  auto address = TRY(formats::Ipv4Address::Parse(text.substr(0, slash)));
-  auto parsed = TRY(formats::Ipv4Prefix::Parse("0.0.0.0" + text.substr(slash)));
-  return formats::Ipv4Prefix::Of(address, parsed.length);
+const OptionRow* RowOfFlag(std::string_view name) {
+  for (const Alias& alias : kAliases) {
+    if (alias.name == name) name = alias.flag;
+  }
+  for (const OptionRow& row : OptionTable()) {
+    if (!row.flag.empty() && row.flag == name) return &row;
+  }
+  return nullptr;
 }
 
-using Setter = std::function<Result<>(const std::string&)>;
+const OptionRow* RowOfLetter(char letter) {
+  for (const OptionRow& row : OptionTable()) {
+    if (row.letter != 0 && row.letter == letter) return &row;
+  }
+  return nullptr;
+}
 
-// Every setting with a value: the flag's name is the key's.
-std::map<std::string, Setter, std::less<>> Setters(Options* options) {
-  auto text = [](std::string* out) -> Setter {
-    return [out](const std::string& value) -> Result<> {
-      *out = value;
-      return {};
-    };
-  };
-  auto path = [](std::string* out) -> Setter {
-    return [out](const std::string& value) -> Result<> {
-      if (!value.starts_with('/')) return InvalidArgument("'{}' is no absolute path", value);
-      *out = value;
-      while (out->size() > 1 && out->back() == '/') out->pop_back();
-      return {};
-    };
-  };
-  auto one_of = [](std::string* out, std::vector<std::string> known) -> Setter {
-    return [out, known = std::move(known)](const std::string& value) -> Result<> {
-      for (const std::string& each : known) {
-        if (each == value) {
-          *out = value;
-          return {};
-        }
+std::string FlagName(const OptionRow& row) {
+  return row.letter != 0 ? fmt::format("-{}, --{}", row.letter, row.flag)
+                         : fmt::format("--{}", row.flag);
+}
+
+// The command line, taken apart as docker's own does it: --name VALUE, --name=VALUE, -nVALUE, -DH
+// VALUE.
+class FlagReader {
+ public:
+  FlagReader(const std::vector<std::string>& arguments, Options* options)
+      : arguments_(arguments), options_(options) {}
+
+  Result<FlagValues> Read() {
+    for (next_ = 0; next_ < arguments_.size();) {
+      const std::string& word = arguments_[next_++];
+      if (word.starts_with("--") && word.size() > 2) {
+        TRY(Long(word.substr(2)));
+      } else if (word.starts_with('-') && word.size() > 1) {
+        TRY(Letters(word.substr(1)));
+      } else {
+        return InvalidArgument("\"gantryd\" accepts no argument(s): '{}'", word);
       }
-      return InvalidArgument("'{}' is not known", value);
-    };
-  };
-  Setter subnet = [options](const std::string& value) -> Result<> {
-    options->subnet = TRY(ParseSubnet(value));
-    return {};
-  };
-  Setter host = [options](const std::string& value) -> Result<> {
-    if (!value.starts_with("unix://") && !value.starts_with("tcp://")) {
-      return InvalidArgument("'{}' is neither unix://PATH nor tcp://HOST:PORT", value);
     }
-    options->hosts.push_back(value);
+    return std::move(values_);
+  }
+
+ private:
+  Result<> Long(std::string name) {
+    std::optional<std::string> value;
+    size_t equals = name.find('=');
+    if (equals != std::string::npos) {
+      value = name.substr(equals + 1);
+      name.resize(equals);
+    }
+    if (name == "config-file") {
+      options_->config_file = TRY(ValueOf("--config-file", std::move(value)));
+      options_->config_file_given = true;
+      return {};
+    }
+    for (auto [word, out] : {std::pair<std::string_view, bool*>{"version", &options_->version},
+                             {"help", &options_->help},
+                             {"keep", &options_->keep},
+                             {"validate", &options_->validate}}) {
+      if (name != word) continue;
+      *out = value ? TRY(ParseSwitch(*value)) : true;
+      return {};
+    }
+    const OptionRow* row = RowOfFlag(name);
+    if (row == nullptr) return InvalidArgument("unknown flag: --{}", name);
+    if (row->kind == Kind::kSwitch && !value) value = "true";
+    return Take(*row, TRY(ValueOf("--" + name, std::move(value))));
+  }
+
+  Result<> Letters(std::string_view letters) {
+    while (!letters.empty()) {
+      char letter = letters.front();
+      letters.remove_prefix(1);
+      if (letter == 'v' || letter == 'h') {
+        (letter == 'v' ? options_->version : options_->help) = true;
+        continue;
+      }
+      const OptionRow* row = RowOfLetter(letter);
+      if (row == nullptr) {
+        return InvalidArgument("unknown shorthand flag: '{}' in -{}{}", letter, letter, letters);
+      }
+      if (row->kind == Kind::kSwitch) {
+        TRY(Take(*row, "true"));
+        continue;
+      }
+      std::optional<std::string> value;
+      if (letters.starts_with('=')) letters.remove_prefix(1);
+      if (!letters.empty()) value = std::string(letters);
+      return Take(*row, TRY(ValueOf(fmt::format("-{}", letter), std::move(value))));
+    }
     return {};
-  };
-  return {{"root", path(&options->root)},
-          {"data-root", path(&options->root)},
-          {"state", path(&options->state)},
-          {"exec-root", path(&options->state)},
-          {"host", host},
-          {"hosts", host},
-          {"group", text(&options->group)},
-          {"containerd", path(&options->containerd)},
-          {"bridge", text(&options->bridge)},
-          {"subnet", subnet},
-          {"bip", subnet},
-          {"cgroup-parent", text(&options->cgroup_parent)},
-          {"pid-file", path(&options->pid_file)},
-          {"pidfile", path(&options->pid_file)},
-          {"log-level", one_of(&options->log_level, {"debug", "info", "warn", "error"})},
-          {"log-format", one_of(&options->log_format, {"text", "json"})}};
+  }
+
+  Result<std::string> ValueOf(const std::string& name, std::optional<std::string> value) {
+    if (value) return *std::move(value);
+    if (next_ == arguments_.size()) return InvalidArgument("flag needs an argument: {}", name);
+    return arguments_[next_++];
+  }
+
+  Result<> Take(const OptionRow& row, std::string value) {
+    values_.emplace_back(&row, std::move(value));
+    return {};
+  }
+
+  const std::vector<std::string>& arguments_;
+  Options* const options_;
+  size_t next_ = 0;
+  FlagValues values_;
+};
+
+// "tls" decides what a host without a port means, so it is known before the hosts are.
+std::vector<const OptionRow*> InOrder() {
+  std::vector<const OptionRow*> rows;
+  for (const OptionRow& row : OptionTable()) rows.push_back(&row);
+  std::stable_partition(rows.begin(), rows.end(),
+                        [](const OptionRow* row) { return row->key.starts_with("tls"); });
+  return rows;
 }
 
-Result<> ReadConfigFile(const std::string& path, Options* options) {
-  Json json = TRY_WITH(Json::Parse(TRY(ReadFile(path))), "reading '{}'", path);
-  if (!json.is_object()) return InvalidArgument("reading '{}': it is no JSON object", path);
-  auto setters = Setters(options);
-  for (const auto& [key, value] : json.members()) {
-    auto setter = setters.find(key);
-    if (setter == setters.end())
-      return InvalidArgument("reading '{}': unknown key '{}'", path, key);
-    if (value.is_string()) {
-      TRY_WITH(setter->second(value.AsString()), "reading '{}': key '{}'", path, key);
-      continue;
-    }
-    if (!value.is_array()) {
-      return InvalidArgument("reading '{}': key '{}' is no string or list", path, key);
-    }
-    for (const Json& item : value.items()) {
-      TRY_WITH(setter->second(item.AsString()), "reading '{}': key '{}'", path, key);
+// The environment says what flags and file leave open, as dockerd has it.
+Result<> ApplyEnvironment(Options* options) {
+  auto take = [](const char* name, std::string* out) {
+    const char* value = ::getenv(name);
+    if (out->empty() && value != nullptr) *out = value;
+  };
+  engine::Settings& settings = options->settings;
+  take("HTTP_PROXY", &settings.http_proxy);
+  take("HTTPS_PROXY", &settings.https_proxy);
+  take("NO_PROXY", &settings.no_proxy);
+  const char* oldest = ::getenv("DOCKER_MIN_API_VERSION");
+  if (oldest == nullptr || *oldest == '\0') return {};
+  for (const OptionRow& row : OptionTable()) {
+    if (row.key == "min-api-version") {
+      TRY_WITH(row.take(options, oldest), "invalid DOCKER_MIN_API_VERSION");
     }
   }
   return {};
 }
 
+void Complete(Options* options) {
+  std::string usual = "unix://" + options->state + "/gantry.sock";
+  if (options->hosts.empty()) options->hosts.push_back("");
+  for (std::string& host : options->hosts) {
+    if (host.empty()) host = usual;
+  }
+  if (options->pid_file.empty()) options->pid_file = options->state + "/gantryd.pid";
+  TlsFiles& tls = options->tls;
+  if (tls.verify) tls.enabled = true;
+  std::string home = ::getenv("HOME") != nullptr ? ::getenv("HOME") : "/root";
+  if (tls.authority.empty() && tls.verify) tls.authority = home + "/.docker/ca.pem";
+  if (tls.certificate.empty()) tls.certificate = home + "/.docker/cert.pem";
+  if (tls.key.empty()) tls.key = home + "/.docker/key.pem";
+}
+
 }  // namespace
 
 log::Level Options::Level() const {
-  if (log_level == "debug") return log::Level::kDebug;
+  if (settings.debug || log_level == "debug") return log::Level::kDebug;
   if (log_level == "warn") return log::Level::kWarning;
-  if (log_level == "error") return log::Level::kError;
+  if (log_level == "error" || log_level == "fatal") return log::Level::kError;
   return log::Level::kInfo;
 }
 
@@ -117,69 +192,82 @@ log::Format Options::Format() const {
 
 Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   Options options;
-  auto setters = Setters(&options);
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    std::string name = arguments[i];
-    if (name == "--version" || name == "-v") {
-      options.version = true;
-      continue;
+  FlagValues flags = TRY(FlagReader(arguments, &options).Read());
+  if (options.help || options.version) return options;
+  ConfigFile file = TRY(ConfigFile::Read(options, flags));
+  for (const OptionRow* row : InOrder()) {
+    for (const auto& [given, value] : flags) {
+      if (given != row) continue;
+      Result<> taken = row->take(&options, value);
+      if (!taken.ok()) {
+        return InvalidArgument("invalid argument \"{}\" for \"{}\" flag: {}", value, FlagName(*row),
+                               taken.error().message());
+      }
     }
-    if (name == "--keep") {
-      options.keep = true;
-      continue;
-    }
-    if (name == "--help" || name == "-h") {
-      options.help = true;
-      continue;
-    }
-    if (name == "-D" || name == "--debug") {
-      options.log_level = "debug";
-      continue;
-    }
-    std::optional<std::string> value;
-    size_t equals = name.find('=');
-    if (equals != std::string::npos) {
-      value = name.substr(equals + 1);
-      name.resize(equals);
-    }
-    if (name == "-H") name = "--host";
-    bool is_file = name == "--config-file";
-    auto setter = name.starts_with("--") ? setters.find(name.substr(2)) : setters.end();
-    if (!is_file && setter == setters.end()) return InvalidArgument("unknown flag: {}", name);
-    if (!value) {
-      if (i + 1 == arguments.size()) return InvalidArgument("flag needs an argument: {}", name);
-      value = arguments[++i];
-    }
-    if (is_file) {
-      TRY(ReadConfigFile(*value, &options));
-    } else {
-      TRY_WITH(setter->second(*value), "flag {}", name);
-    }
+    TRY(file.Apply(*row, &options));
   }
-  if (options.hosts.empty()) options.hosts.push_back("unix://" + options.state + "/gantry.sock");
-  if (options.pid_file.empty()) options.pid_file = options.state + "/gantryd.pid";
+  TRY(ApplyEnvironment(&options));
+  Complete(&options);
+  TRY(engine::CheckSettings(options.settings));
   return options;
 }
 
-const char* const kUsage =
-    "usage: gantryd [flags]\n"
-    "\n"
-    "  --root DIR            data (/var/lib/gantry)\n"
-    "  --state DIR           sockets and what lasts until the next boot (/run/gantry)\n"
-    "  -H, --host URL        unix://PATH or tcp://HOST:PORT, may be repeated\n"
-    "                        (unix://STATE/gantry.sock); tcp has no authentication\n"
-    "  --group NAME          group of the unix socket (docker)\n"
-    "  --containerd SOCK     use this containerd; without it gantryd runs gantry-containerd\n"
-    "  --bridge NAME         default bridge (gantry0)\n"
-    "  --subnet PREFIX       its subnet; without it the first of docker's pools that is free\n"
-    "  --bip ADDRESS/LEN     the same in docker's form\n"
-    "  --cgroup-parent PATH  (/gantry)\n"
-    "  --pid-file PATH       (STATE/gantryd.pid)\n"
-    "  --config-file PATH    JSON with these flags as keys\n"
-    "  --log-level LEVEL     debug, info, warn, error (info)\n"
-    "  --log-format FORMAT   text, json (text)\n"
-    "  -D, --debug           same as --log-level debug\n"
-    "  --keep                stay as a parent that starts the daemon again when it is killed\n"
-    "  --version\n";
+std::string Usage() {
+  std::string out =
+      "Usage:  gantryd [OPTIONS]\n\nThe engine. Every option is a key of --config-file too "
+      "(docs/daemon-config.md).\n\nOptions:\n";
+  auto line = [&](const std::string& name, std::string_view help) {
+    out += fmt::format("  {:<40} {}\n", name, help);
+  };
+  line("    --config-file FILE", "JSON (/etc/gantry/daemon.json)");
+  for (const OptionRow& row : OptionTable()) {
+    if (row.flag.empty() || row.help.empty()) continue;
+    std::string name = row.letter != 0 ? fmt::format("-{}, ", row.letter) : std::string("    ");
+    name += fmt::format("--{}", row.flag);
+    if (!row.placeholder.empty()) name += fmt::format(" {}", row.placeholder);
+    line(name, row.help);
+  }
+  line("    --validate", "check the configuration and exit");
+  line("    --keep", "stay as a parent that starts the daemon again when it is killed");
+  line("-h, --help", "");
+  line("-v, --version", "");
+  return out;
+}
+
+std::vector<std::string> NeedRestart(const Options& present, const Options& wanted) {
+  std::vector<std::string> out;
+  auto compare = [&](bool same, const char* key) {
+    if (!same) out.emplace_back(key);
+  };
+  compare(present.hosts == wanted.hosts, "hosts");
+  compare(present.docker_socket == wanted.docker_socket, "docker-socket");
+  compare(present.root == wanted.root, "data-root");
+  compare(present.state == wanted.state, "exec-root");
+  compare(present.pid_file == wanted.pid_file, "pidfile");
+  compare(present.group == wanted.group, "group");
+  compare(present.containerd == wanted.containerd, "containerd");
+  compare(present.containerd_namespace == wanted.containerd_namespace, "containerd-namespace");
+  compare(present.bridge == wanted.bridge, "bridge");
+  compare(present.subnet.has_value() == wanted.subnet.has_value() &&
+              (!present.subnet || present.subnet->ToString() == wanted.subnet->ToString()),
+          "bip");
+  compare(present.mtu == wanted.mtu, "mtu");
+  compare(present.cgroup_parent == wanted.cgroup_parent, "cgroup-parent");
+  compare(present.metrics_address == wanted.metrics_address, "metrics-addr");
+  compare(present.log_format == wanted.log_format, "log-format");
+  const engine::Settings& now = present.settings;
+  const engine::Settings& then = wanted.settings;
+  compare(now.max_concurrent_downloads == then.max_concurrent_downloads,
+          "max-concurrent-downloads");
+  compare(now.http_proxy == then.http_proxy && now.https_proxy == then.https_proxy &&
+              now.no_proxy == then.no_proxy,
+          "proxies");
+  const TlsFiles& tls = present.tls;
+  compare(tls.enabled == wanted.tls.enabled && tls.verify == wanted.tls.verify &&
+              tls.authority == wanted.tls.authority &&
+              tls.certificate == wanted.tls.certificate && tls.key == wanted.tls.key,
+          "tls");
+  return out;
+}
 
 }  // namespace gantry::gantryd

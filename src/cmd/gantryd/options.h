@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The command line of gantryd, and the file that says the same (--config-file, JSON, the keys of
-// docker's daemon.json that gantryd has). Plain data.
+// gantryd's configuration: the command line and daemon.json (docs/daemon-config.md) read into one
+// struct. Both say the same through one table (option_table.cc); a setting that is in both, a key
+// that nobody knows and a value that can't be are errors in dockerd's words. Plain data.
 #pragma once
 
 #include <optional>
@@ -10,25 +11,46 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "engine/settings.h"
 #include "formats/ip_address.h"
 
 namespace gantry::gantryd {
+
+struct TlsFiles {
+  bool enabled = false;  // --tls
+  bool verify = false;   // --tlsverify: clients need a certificate of the authority
+  std::string authority;
+  std::string certificate;
+  std::string key;
+};
 
 struct Options {
   std::string root = "/var/lib/gantry";
   std::string state = "/run/gantry";
   std::vector<std::string> hosts;  // empty: unix://STATE/gantry.sock
-  std::string group = "docker";    // of the unix socket
+  std::string docker_socket;       // served besides, and kept by a process of its own; "": none
+  std::string group = "docker";    // of the unix sockets
   std::string containerd;          // "": gantryd runs gantry-containerd
+  std::string containerd_namespace = "gantry";
   std::string bridge = "gantry0";
   std::optional<formats::Ipv4Prefix> subnet;
+  int64_t mtu = 1500;
   std::string cgroup_parent = "/gantry";
   std::string pid_file;  // "": STATE/gantryd.pid
   std::string log_level = "info";
   std::string log_format = "text";
-  bool keep = false;  // stay as a parent that starts the daemon again when it is killed
+  std::string metrics_address;  // HOST:PORT
+  TlsFiles tls;
+  engine::Settings settings;
+
+  std::string config_file = "/etc/gantry/daemon.json";
+  bool config_file_given = false;
+  bool validate = false;  // check the configuration and exit
+  bool keep = false;      // stay as a parent that starts the daemon again when it is killed
   bool version = false;
   bool help = false;
+  // What is read and changes nothing here, one line each.
+  std::vector<std::string> warnings;
 
   log::Level Level() const;
   log::Format Format() const;
@@ -36,6 +58,10 @@ struct Options {
 
 // kInvalidArgument names the flag or key that is wrong.
 Result<Options> ParseOptions(const std::vector<std::string>& arguments);
-extern const char* const kUsage;
+std::string Usage();
+
+// What of `wanted` a running daemon that has `present` can't take over: the keys that wait for the
+// next start.
+std::vector<std::string> NeedRestart(const Options& present, const Options& wanted);
 
 }  // namespace gantry::gantryd

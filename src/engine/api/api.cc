@@ -8,7 +8,8 @@ namespace gantry::engine::api {
 
 using formats::Json;
 
-Result<> RespondJson(Call& call, int status, const Json& body) {
+Result<> RespondJson(Call& call, int status, Json body) {
+  Shape(call.form, call.minor, &body);
   call.exchange.headers().Set("Content-Type", "application/json");
   return call.exchange.Respond(status, body.Dump() + "\n");
 }

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/event_loop.h"
+#include "engine/api/version_shape.h"
 #include "engine/engine.h"
 #include "engine/event_log.h"
 #include "engine/execs.h"
@@ -24,7 +25,7 @@ namespace gantry::engine::api {
 
 // Versions of docker's API as 1.MINOR.
 inline constexpr int kMinMinor = 24;
-inline constexpr int kMaxMinor = 43;
+inline constexpr int kMaxMinor = 55;
 
 struct ApiParts {
   Engine& engine;
@@ -35,6 +36,8 @@ struct ApiParts {
   EventLoop& parked;
   std::string engine_id;
   std::string data_root;
+  // tcp listeners without TLS, each with docker's warning in GET /info.
+  std::vector<std::string> open_hosts;
 };
 
 struct Call {
@@ -42,6 +45,7 @@ struct Call {
   wire::Exchange& exchange;
   int minor = kMaxMinor;          // of the API version that the client speaks
   std::vector<std::string> args;  // what stood for each {…} of the pattern
+  AnswerForm form = AnswerForm::kNone;
 
   Engine& engine() { return parts.engine; }
   const wire::Query& query() const { return exchange.query(); }
@@ -50,8 +54,8 @@ struct Call {
 
 using Handler = Result<> (*)(Call&);
 
-// Answers with a document, or with nothing (204).
-Result<> RespondJson(Call& call, int status, const formats::Json& body);
+// Answers with a document in the form of the client's API version, or with nothing (204).
+Result<> RespondJson(Call& call, int status, formats::Json body);
 Result<> RespondEmpty(Call& call, int status = 204);
 
 // The body as JSON; no body at all is null. kInvalidArgument otherwise.

@@ -6,10 +6,11 @@
 #include <utility>
 
 #include "engine/api/container_json.h"
-#include "engine/api/filters.h"
+#include "engine/api/image_json.h"
 #include "engine/api/progress_stream.h"
+#include "engine/api/registry_auth.h"
+#include "engine/image_usage.h"
 #include "engine/images.h"
-#include "formats/base64.h"
 #include "formats/reference.h"
 
 namespace gantry::engine::api {
@@ -22,87 +23,16 @@ int64_t UnixSeconds(const std::string& rfc3339) {
   return time.ok() ? UnixNanos(*time) / 1'000'000'000 : 0;
 }
 
-// All names of one image.
-struct ImageGroup {
-  std::shared_ptr<const ImageDocuments> documents;
-  std::vector<std::string> tags;
-  std::vector<std::string> digests;
-};
-
-void AddName(const NamedImage& image, ImageGroup* group) {
-  Result<formats::Reference> name = formats::ParseReference(image.image.name);
-  if (!name.ok()) return;
-  if (!name->tag.empty()) {
-    formats::Reference tagged = *name;
-    tagged.digest = {};
-    group->tags.push_back(tagged.Familiar());
+// The image with all its names.
+Result<ImageUsage> UsageOf(Engine& engine, const std::string& id) {
+  for (ImageUsage& image : TRY(ListImageUsage(engine)).images) {
+    if (image.id() == id) return std::move(image);
   }
-  std::string digest = name->FamiliarRepository() + "@" + image.image.target.digest;
-  if (std::find(group->digests.begin(), group->digests.end(), digest) == group->digests.end()) {
-    group->digests.push_back(std::move(digest));
-  }
-}
-
-Result<std::map<std::string, ImageGroup>> GroupImages(Engine& engine) {
-  std::map<std::string, ImageGroup> groups;
-  for (const NamedImage& image : TRY(engine.images().List())) {
-    ImageGroup& group = groups[image.documents->id];
-    group.documents = image.documents;
-    AddName(image, &group);
-  }
-  return groups;
+  return NotFound("No such image: {}", id);
 }
 
 Json StringsOrEmpty(const std::vector<std::string>& strings) {
   return strings.empty() ? Json::MakeArray() : Json(strings);
-}
-
-bool MatchesReference(const Filters& filters, const ImageGroup& group) {
-  const auto& wanted = filters.Values("reference");
-  if (wanted.empty()) return true;
-  return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& pattern) {
-    return std::any_of(group.tags.begin(), group.tags.end(), [&](const std::string& tag) {
-      std::string repository = tag.substr(0, tag.rfind(':'));
-      // A '*' at the end stands for the rest, as people use it.
-      if (pattern.ends_with('*')) {
-        return tag.starts_with(pattern.substr(0, pattern.size() - 1));
-      }
-      return pattern == tag || pattern == repository;
-    });
-  });
-}
-
-Json ImageEntry(const ImageGroup& group, int64_t containers) {
-  const ImageDocuments& documents = *group.documents;
-  return Json::MakeObject(
-      {{"Containers", containers},
-       {"Created", UnixSeconds(documents.config.created)},
-       {"Id", documents.id},
-       {"Labels",
-        documents.config.config.labels.empty() ? Json() : Json(documents.config.config.labels)},
-       {"ParentId", ""},
-       {"RepoDigests", StringsOrEmpty(group.digests)},
-       {"RepoTags", StringsOrEmpty(group.tags)},
-       {"SharedSize", -1},
-       {"Size", documents.size},
-       {"VirtualSize", documents.size}});
-}
-
-// X-Registry-Auth: base64url of {"username": …, "password": …, "identitytoken": …}. docker ignores
-// one that it can't read.
-std::optional<client::Credentials> ReadCredentials(const Call& call) {
-  std::string_view text = call.exchange.request().headers.Get("X-Registry-Auth");
-  if (text.empty()) return std::nullopt;
-  Result<std::string> decoded = formats::DecodeBase64(text);
-  if (!decoded.ok()) return std::nullopt;
-  Result<Json> json = Json::Parse(*decoded);
-  if (!json.ok()) return std::nullopt;
-  client::Credentials credentials;
-  credentials.username = (*json)["username"].AsString();
-  credentials.secret = (*json)["password"].AsString();
-  credentials.identity_token = (*json)["identitytoken"].AsString();
-  if (credentials.username.empty() && credentials.identity_token.empty()) return std::nullopt;
-  return credentials;
 }
 
 // What the name means before a pull; "" when it is not there.
@@ -127,42 +57,10 @@ class ExchangeSink : public ByteSink {
 
 }  // namespace
 
-Result<> ListImages(Call& call) {
-  Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
-  TRY(filters.CheckKeys({"before", "dangling", "label", "reference", "since", "until"}));
-  int64_t before = INT64_MAX;
-  int64_t since = INT64_MIN;
-  for (const std::string& other : filters.Values("before")) {
-    before = UnixSeconds(TRY(call.engine().images().Resolve(other)).documents->config.created);
-  }
-  for (const std::string& other : filters.Values("since")) {
-    since = UnixSeconds(TRY(call.engine().images().Resolve(other)).documents->config.created);
-  }
-  auto groups = TRY(GroupImages(call.engine()));
-  std::vector<const ImageGroup*> found;
-  for (const auto& [id, group] : groups) {
-    int64_t created = UnixSeconds(group.documents->config.created);
-    if (created >= before || created <= since) continue;
-    if (!filters.MatchLabels("label", group.documents->config.config.labels)) continue;
-    if (filters.Has("dangling") &&
-        !filters.MatchExact("dangling", group.tags.empty() ? "true" : "false") &&
-        !filters.MatchExact("dangling", group.tags.empty() ? "1" : "0")) {
-      continue;
-    }
-    if (MatchesReference(filters, group)) found.push_back(&group);
-  }
-  std::stable_sort(found.begin(), found.end(), [](const ImageGroup* a, const ImageGroup* b) {
-    return UnixSeconds(a->documents->config.created) > UnixSeconds(b->documents->config.created);
-  });
-  Json out = Json::MakeArray();
-  for (const ImageGroup* group : found) out.Append(ImageEntry(*group, -1));
-  return RespondJson(call, 200, out);
-}
-
 Result<> InspectImage(Call& call) {
   NamedImage image = TRY(call.engine().images().Resolve(call.arg()));
   const ImageDocuments& documents = *image.documents;
-  ImageGroup group = TRY(GroupImages(call.engine()))[documents.id];
+  ImageUsage group = TRY(UsageOf(call.engine(), documents.id));
   ContainerConfig config;
   TRY(MergeImageConfig(documents.config_json["config"], &config));
   Json config_json = ToJson(config);
@@ -189,6 +87,7 @@ Result<> InspectImage(Call& call) {
            {"VirtualSize", documents.size},
            {"GraphDriver",
             Json::MakeObject({{"Data", Json()}, {"Name", call.engine().options().snapshotter}})},
+           {"Descriptor", DescriptorJson(image.image.target)},
            {"RootFS", Json::MakeObject({{"Type", "layers"}, {"Layers", layers}})},
            {"Metadata", Json::MakeObject({{"LastTagTime", TimeText(image.image.updated_at)}})}}));
 }
@@ -196,7 +95,7 @@ Result<> InspectImage(Call& call) {
 Result<> ImageHistory(Call& call) {
   NamedImage image = TRY(call.engine().images().Resolve(call.arg()));
   const ImageDocuments& documents = *image.documents;
-  ImageGroup group = TRY(GroupImages(call.engine()))[documents.id];
+  ImageUsage group = TRY(UsageOf(call.engine(), documents.id));
   const auto& history = documents.config.history;
   const auto& layers = documents.manifest.layers;
   std::vector<Json> rows;
@@ -273,7 +172,7 @@ Result<> PullImage(Call& call) {
   request.repository = std::string(query.Get("fromImage"));
   request.tag = std::string(query.Get("tag"));
   request.platform = std::string(query.Get("platform"));
-  request.credentials = ReadCredentials(call);
+  request.credentials = CredentialsOfHeader(call);
   if (request.repository.empty()) return InvalidArgument("no image is named");
   formats::Reference name = TRY(formats::ParseReference(request.repository));
   ProgressStream stream(call, ProgressStream::Detail::kBars);

@@ -7,7 +7,6 @@
 
 namespace gantry::engine::api {
 
-Result<> ListImages(Call& call);
 Result<> PullImage(Call& call);
 Result<> LoadImages(Call& call);
 Result<> SaveImages(Call& call);

@@ -26,6 +26,15 @@ std::string StatusWord(const std::string& event) {
   return "";
 }
 
+std::string PushStatusWord(const std::string& event) {
+  if (event == "waiting") return "Preparing";
+  if (event == "uploading") return "Pushing";
+  if (event == "complete") return "Pushed";
+  if (event == "mounted") return "Mounted from another repository";
+  if (event == "already exists") return "Layer already exists";
+  return "";
+}
+
 // Docker names a layer by the first 12 digits of its digest and shows nothing but layers.
 std::string LayerId(const client::Progress& progress) {
   if (!oci::IsLayer(progress.descriptor.media_type)) return "";
@@ -43,12 +52,19 @@ void ProgressStream::SetFirstLine(Json line) {
 }
 
 client::ProgressCallback ProgressStream::callback() {
-  return [this](const client::Progress& progress) { OnProgress(progress); };
+  return [this](const client::Progress& progress) {
+    OnProgress(progress, StatusWord(progress.event));
+  };
 }
 
-void ProgressStream::OnProgress(const client::Progress& progress) {
+client::ProgressCallback ProgressStream::PushCallback() {
+  return [this](const client::Progress& progress) {
+    OnProgress(progress, PushStatusWord(progress.event));
+  };
+}
+
+void ProgressStream::OnProgress(const client::Progress& progress, const std::string& status) {
   std::string id = LayerId(progress);
-  std::string status = StatusWord(progress.event);
   if (detail_ == Detail::kNone || id.empty() || status.empty()) return;
   MutexLock lock(mutex_);
   auto now = SteadyClock::now();
@@ -57,7 +73,7 @@ void ProgressStream::OnProgress(const client::Progress& progress) {
   shown = {progress.event, now};
   Json detail = Json::MakeObject();
   Json line = Json::MakeObject({{"status", status}});
-  if (progress.total > 0 && (status == "Downloading" || status == "Extracting")) {
+  if (progress.total > 0 && (status == "Downloading" || status == "Extracting" || status == "Pushing")) {
     detail.Set("current", progress.progress);
     detail.Set("total", progress.total);
     line.Set("progress", formats::HumanSize(static_cast<double>(progress.progress)) + "/" +

@@ -24,6 +24,8 @@ class ProgressStream {
   // Sent before anything else, with the first sign of progress.
   void SetFirstLine(formats::Json line);
   client::ProgressCallback callback();
+  // The same in the words of a push.
+  client::ProgressCallback PushCallback();
 
   Result<> Send(const formats::Json& line);
   // Before anything was sent the error is the answer, else it goes into the stream.
@@ -31,7 +33,7 @@ class ProgressStream {
   Result<> Finish();
 
  private:
-  void OnProgress(const client::Progress& progress);
+  void OnProgress(const client::Progress& progress, const std::string& status);
   Result<> SendLocked(const formats::Json& line) REQUIRES(mutex_);
 
   Call& call_;

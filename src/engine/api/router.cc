@@ -69,7 +69,7 @@ std::optional<Match> FindRoute(std::span<const Route> routes, std::string_view m
   return std::nullopt;
 }
 
-Result<Versioned> SplitVersion(std::string_view path) {
+Result<Versioned> SplitVersion(std::string_view path, int min_minor) {
   if (!path.starts_with("/v") || path.size() < 3 || path[2] < '0' || path[2] > '9') {
     return Versioned{kMaxMinor, path};
   }
@@ -84,11 +84,11 @@ Result<Versioned> SplitVersion(std::string_view path) {
     good = minor_error == std::errc() && last == end;
   }
   if (!good) return Versioned{kMaxMinor, path};
-  if (major < 1 || (major == 1 && minor < kMinMinor)) {
+  if (major < 1 || (major == 1 && minor < min_minor)) {
     return InvalidArgument(
         "client version {} is too old. Minimum supported API version is 1.{}, please upgrade your "
         "client to a newer version",
-        version, kMinMinor);
+        version, min_minor);
   }
   if (major > 1 || minor > kMaxMinor) {
     return InvalidArgument("client version {} is too new. Maximum supported API version is 1.{}",
@@ -103,12 +103,12 @@ void Serve(ApiParts& parts, wire::Exchange& exchange) {
   headers.Set("Docker-Experimental", "false");
   headers.Set("Ostype", "linux");
   headers.Set("Server", "Gantry/" GANTRY_VERSION " (linux)");
-  Result<Versioned> versioned = SplitVersion(exchange.path());
+  Result<Versioned> versioned = SplitVersion(exchange.path(), parts.engine.settings()->min_api_minor);
   if (!versioned.ok()) return SendError(exchange, 400, versioned.error().message());
   const std::string& method = exchange.request().method;
   std::optional<Match> match = FindRoute(Routes(), method, versioned->path);
   if (!match) return SendError(exchange, 404, "page not found");
-  Call call{parts, exchange, versioned->minor, std::move(match->args)};
+  Call call{parts, exchange, versioned->minor, std::move(match->args), match->route->form};
   Result<> done = match->route->handler(call);
   if (done.ok()) return;
   int status = StatusOf(done.error());

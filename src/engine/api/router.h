@@ -20,6 +20,8 @@ struct Route {
   std::string_view method;
   std::string_view pattern;
   Handler handler;
+  // What it answers with, for the fields that each version has (version_shape.h).
+  AnswerForm form = AnswerForm::kNone;
 };
 
 // Every route there is (routes.cc).
@@ -39,7 +41,7 @@ struct Versioned {
   int minor = kMaxMinor;
   std::string_view path;
 };
-Result<Versioned> SplitVersion(std::string_view path);
+Result<Versioned> SplitVersion(std::string_view path, int min_minor = kMinMinor);
 
 // The server's handler.
 void Serve(ApiParts& parts, wire::Exchange& exchange);

@@ -3,13 +3,19 @@
 // The route table of the Engine API.
 #include <array>
 
+#include "engine/api/absent_handlers.h"
 #include "engine/api/container_handlers.h"
 #include "engine/api/exec_handlers.h"
 #include "engine/api/image_handlers.h"
+#include "engine/api/image_list.h"
+#include "engine/api/image_prune.h"
+#include "engine/api/info.h"
 #include "engine/api/network_handlers.h"
+#include "engine/api/registry_handlers.h"
 #include "engine/api/router.h"
 #include "engine/api/stream_handlers.h"
 #include "engine/api/system_handlers.h"
+#include "engine/api/usage_handlers.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -17,15 +23,16 @@ namespace {
 constexpr auto kRoutes = std::to_array<Route>({
     {"GET", "/_ping", Ping},
     {"HEAD", "/_ping", Ping},
-    {"GET", "/version", GetVersion},
-    {"GET", "/info", GetInfo},
+    {"GET", "/version", GetVersion, AnswerForm::kVersion},
+    {"GET", "/info", GetInfo, AnswerForm::kInfo},
     {"GET", "/events", GetEvents},
-    {"GET", "/system/df", GetDiskUsage},
+    {"POST", "/auth", CheckAuth},
+    {"GET", "/system/df", GetDiskUsage, AnswerForm::kDiskUsage},
 
-    {"GET", "/containers/json", ListContainers},
+    {"GET", "/containers/json", ListContainers, AnswerForm::kContainerList},
     {"POST", "/containers/create", CreateContainer},
     {"POST", "/containers/prune", PruneContainers},
-    {"GET", "/containers/{}/json", InspectContainer},
+    {"GET", "/containers/{}/json", InspectContainer, AnswerForm::kContainer},
     {"GET", "/containers/{}/top", TopContainer},
     {"GET", "/containers/{}/logs", GetLogs},
     {"GET", "/containers/{}/stats", GetStats},
@@ -47,19 +54,74 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/exec/{}/resize", ResizeExec},
     {"GET", "/exec/{}/json", InspectExec},
 
-    {"GET", "/images/json", ListImages},
+    {"GET", "/images/json", ListImages, AnswerForm::kImageList},
     {"POST", "/images/create", PullImage},
     {"POST", "/images/load", LoadImages},
+    {"POST", "/images/prune", PruneImages},
+    {"GET", "/images/search", SearchImages},
     {"GET", "/images/get", SaveImages},
     {"GET", "/images/{*}/get", SaveImages},
-    {"GET", "/images/{*}/json", InspectImage},
+    {"GET", "/images/{*}/json", InspectImage, AnswerForm::kImage},
     {"GET", "/images/{*}/history", ImageHistory},
     {"POST", "/images/{*}/tag", TagImage},
+    {"POST", "/images/{*}/push", PushImage},
     {"DELETE", "/images/{*}", RemoveImage},
 
-    {"GET", "/networks", ListNetworks},
-    {"GET", "/networks/{}", InspectNetwork},
-    {"GET", "/volumes", ListVolumes},
+    {"GET", "/distribution/{*}/json", GetDistribution},
+    {"POST", "/build", NoBuilder},
+    {"POST", "/build/prune", PruneBuildCache},
+    {"POST", "/build/cancel", NoBuilder},
+    {"POST", "/session", NoBuildSession},
+    {"POST", "/grpc", NoBuildSession},
+
+    {"GET", "/networks", ListNetworks, AnswerForm::kNetworkList},
+    {"GET", "/networks/{}", InspectNetwork, AnswerForm::kNetwork},
+    {"GET", "/volumes", ListVolumes, AnswerForm::kVolume},
+
+    {"GET", "/plugins", ListPlugins},
+    {"GET", "/plugins/privileges", NoPlugins},
+    {"POST", "/plugins/pull", NoPlugins},
+    {"POST", "/plugins/create", NoPlugins},
+    {"GET", "/plugins/{*}/json", NoSuchPlugin},
+    {"POST", "/plugins/{*}/enable", NoSuchPlugin},
+    {"POST", "/plugins/{*}/disable", NoSuchPlugin},
+    {"POST", "/plugins/{*}/push", NoSuchPlugin},
+    {"POST", "/plugins/{*}/set", NoSuchPlugin},
+    {"POST", "/plugins/{*}/upgrade", NoPlugins},
+    {"DELETE", "/plugins/{*}", NoSuchPlugin},
+
+    {"GET", "/swarm", NoSwarmManager},
+    {"POST", "/swarm/init", NoSwarmMode},
+    {"POST", "/swarm/join", NoSwarmMode},
+    {"POST", "/swarm/leave", LeaveSwarm},
+    {"POST", "/swarm/update", NoSwarmManagerForBody},
+    {"GET", "/swarm/unlockkey", NoSwarmManager},
+    {"POST", "/swarm/unlock", NoSwarmManagerForBody},
+    {"GET", "/nodes", NoSwarmManager},
+    {"GET", "/nodes/{}", NoSwarmManager},
+    {"DELETE", "/nodes/{}", NoSwarmManager},
+    {"POST", "/nodes/{}/update", NoSwarmManagerForBody},
+    {"GET", "/services", NoSwarmManager},
+    {"POST", "/services/create", NoSwarmManagerForBody},
+    {"GET", "/services/{}", NoSwarmManager},
+    {"DELETE", "/services/{}", NoSwarmManager},
+    {"POST", "/services/{}/update", NoSwarmManagerForBody},
+    {"GET", "/services/{}/logs", NoSwarmManager},
+    {"GET", "/tasks", NoSwarmManager},
+    {"GET", "/tasks/{}", NoSwarmManager},
+    {"GET", "/tasks/{}/logs", NoSwarmManager},
+    {"GET", "/secrets", NoSwarmManager},
+    {"POST", "/secrets/create", NoSwarmManagerForBody},
+    {"GET", "/secrets/{}", NoSwarmManager},
+    {"DELETE", "/secrets/{}", NoSwarmManager},
+    {"POST", "/secrets/{}/update", NoSwarmManagerForBody},
+    {"GET", "/configs", NoSwarmManager},
+    {"POST", "/configs/create", NoSwarmManagerForBody},
+    {"GET", "/configs/{}", NoSwarmManager},
+    {"DELETE", "/configs/{}", NoSwarmManager},
+    {"POST", "/configs/{}/update", NoSwarmManagerForBody},
+
+    {"OPTIONS", "/{*}", AnswerOptions},
 });
 
 }  // namespace

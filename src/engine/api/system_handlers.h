@@ -9,7 +9,5 @@ namespace gantry::engine::api {
 
 Result<> Ping(Call& call);
 Result<> GetVersion(Call& call);
-Result<> GetInfo(Call& call);
-Result<> GetDiskUsage(Call& call);
 
 }  // namespace gantry::engine::api

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Opens everything that -H and --docker-socket name, for the server. One thread, at start.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "cmd/gantryd/options.h"
+#include "wire/http_server.h"
+#include "wire/tls.h"
+
+namespace gantry::gantryd {
+
+struct Listeners {
+  std::unique_ptr<wire::TlsServer> tls;  // null without --tls; outlives the server
+  // What is reached without TLS, "tcp://HOST:PORT".
+  std::vector<std::string> open_hosts;
+  // Unix sockets that are removed when the daemon stops.
+  std::vector<std::string> own_paths;
+};
+
+// `program` is this one: the docker socket's holder is started from it.
+Result<Listeners> OpenListeners(const Options& options, const std::string& program,
+                                wire::HttpServer* server);
+
+}  // namespace gantry::gantryd

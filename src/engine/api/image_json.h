@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The documents of images that several answers have: lists, system df. Pure; any thread.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/image_usage.h"
+#include "formats/json.h"
+
+namespace gantry::engine::api {
+
+// One entry of GET /images/json; `shared`: -1 where nobody asked.
+formats::Json ImageSummary(const ImageUsage& image, int64_t shared);
+formats::Json DescriptorJson(const client::Descriptor& descriptor);
+
+}  // namespace gantry::engine::api

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/api/image_list.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <utility>
+
+#include "engine/api/image_json.h"
+#include "engine/image_usage.h"
+#include "formats/human_units.h"
+#include "oci/image_spec.h"
+
+namespace gantry::engine::api {
+namespace {
+
+using formats::Json;
+
+std::string Listed(const std::vector<std::string>& values) {
+  std::string out;
+  for (const std::string& value : values) out += (out.empty() ? "" : " ") + value;
+  return out;
+}
+
+// A pattern of Go's path.Match against a name with its tag, or without.
+bool MatchesPattern(const std::string& pattern, const ImageUsage& image) {
+  auto matches = [&pattern](const std::string& text) {
+    return ::fnmatch(pattern.c_str(), text.c_str(), FNM_PATHNAME) == 0;
+  };
+  for (const std::string& tag : image.tags) {
+    if (matches(tag) || matches(tag.substr(0, tag.rfind(':')))) return true;
+  }
+  for (const std::string& digest : image.digests) {
+    if (matches(digest) || matches(digest.substr(0, digest.find('@')))) return true;
+  }
+  return false;
+}
+
+// What all of the filters say of an image.
+struct Choice {
+  const Filters& filters;
+  std::optional<bool> dangling;
+  WallTime before = WallTime::max();
+  WallTime since = WallTime::min();
+  std::optional<WallTime> until;
+
+  bool Takes(const ImageUsage& image) const {
+    WallTime created = image.created();
+    if (created >= before || created <= since || (until && created >= *until)) return false;
+    if (dangling && *dangling != image.dangling()) return false;
+    const auto& labels = image.documents->config.config.labels;
+    if (!filters.MatchLabels("label", labels)) return false;
+    if (filters.Has("label!") && filters.MatchLabels("label!", labels)) return false;
+    const auto& patterns = filters.Values("reference");
+    return patterns.empty() ||
+           std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+             return MatchesPattern(pattern, image);
+           });
+  }
+};
+
+Result<WallTime> CreationOf(Call& call, const std::string& reference) {
+  NamedImage image = TRY(call.engine().images().Resolve(reference));
+  return ParseRfc3339(image.documents->config.created);
+}
+
+// One entry of "Manifests": a platform's image or what is attached to one.
+Json ManifestEntry(const oci::Descriptor& descriptor, const ImageUsage& image) {
+  std::string digest(descriptor.digest.text());
+  bool here = digest == image.documents->manifest_descriptor.digest;
+  Json json = DescriptorJson({descriptor.media_type, digest, descriptor.size});
+  Json out = Json::MakeObject({{"ID", digest}, {"Descriptor", json}, {"Available", here}});
+  auto kind = descriptor.annotations.find("vnd.docker.reference.type");
+  bool attestation = kind != descriptor.annotations.end() && kind->second == "attestation-manifest";
+  int64_t content = here ? image.documents->size : 0;
+  out.Set("Size", Json::MakeObject({{"Content", content}, {"Total", content}}));
+  out.Set("Kind", attestation ? "attestation" : "image");
+  if (attestation) {
+    auto subject = descriptor.annotations.find("vnd.docker.reference.digest");
+    std::string of = subject == descriptor.annotations.end() ? "" : subject->second;
+    out.Set("AttestationData", Json::MakeObject({{"For", of}}));
+    return out;
+  }
+  oci::Platform platform = descriptor.platform.value_or(image.documents->config.platform);
+  Json platform_json =
+      Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
+  if (!platform.variant.empty()) platform_json.Set("variant", platform.variant);
+  out.Set("ImageData", Json::MakeObject({{"Platform", platform_json},
+                                         {"Size", Json::MakeObject({{"Unpacked", 0}})},
+                                         {"Containers", Json::MakeArray()}}));
+  return out;
+}
+
+Result<Json> Manifests(Call& call, const ImageUsage& image) {
+  Json out = Json::MakeArray();
+  if (!oci::IsIndex(image.target.media_type)) {
+    const client::Descriptor& own = image.documents->manifest_descriptor;
+    oci::Descriptor descriptor;
+    descriptor.media_type = own.media_type;
+    descriptor.digest = TRY(formats::Digest::Parse(own.digest));
+    descriptor.size = own.size;
+    out.Append(ManifestEntry(descriptor, image));
+    return out;
+  }
+  std::string text =
+      TRY(call.engine().containerd().ReadBlob(image.target.digest, oci::kMaxDocumentBytes));
+  oci::Index index = TRY(oci::ParseIndex(text, image.target.media_type));
+  for (const oci::Descriptor& descriptor : index.manifests) {
+    out.Append(ManifestEntry(descriptor, image));
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::optional<bool>> DanglingFilter(const Filters& filters) {
+  const std::vector<std::string>& values = filters.Values("dangling");
+  if (values.empty()) return std::optional<bool>();
+  std::string_view value = values.front();
+  if (values.size() == 1 && (value == "true" || value == "1")) return std::optional(true);
+  if (values.size() == 1 && (value == "false" || value == "0")) return std::optional(false);
+  return InvalidArgument("Invalid filter 'dangling=[{}]'", Listed(values));
+}
+
+Result<std::optional<WallTime>> UntilFilter(const Filters& filters) {
+  const std::vector<std::string>& values = filters.Values("until");
+  if (values.empty()) return std::optional<WallTime>();
+  if (values.size() > 1) return InvalidArgument("more than one until filter specified");
+  const std::string& text = values.front();
+  Result<std::chrono::nanoseconds> ago = formats::ParseGoDuration(text);
+  if (ago.ok()) return std::optional(WallTime(WallClock::now() - *ago));
+  Result<WallTime> moment = ParseRfc3339(text);
+  if (moment.ok()) return std::optional(*moment);
+  // "2026-11-29", "2026-11-29T10:00:00": of the engine's time zone in docker, UTC here.
+  for (const char* rest : {"T00:00:00Z", "Z", ":00Z"}) {
+    moment = ParseRfc3339(text + rest);
+    if (moment.ok()) return std::optional(*moment);
+  }
+  int64_t seconds = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  bool whole = error == std::errc() && (end == text.data() + text.size() || *end == '.');
+  constexpr int64_t kMaxSeconds = 9'000'000'000;
+  if (!whole || seconds > kMaxSeconds || seconds < -kMaxSeconds) {
+    return InvalidArgument("failed to parse value as time or duration: \"{}\"", text);
+  }
+  return std::optional(FromUnixNanos(seconds * 1'000'000'000));
+}
+
+Result<> ListImages(Call& call) {
+  Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
+  TRY(filters.CheckKeys({"before", "dangling", "label", "label!", "reference", "since", "until"}));
+  Choice choice{filters, TRY(DanglingFilter(filters)), {}, {}, TRY(UntilFilter(filters))};
+  choice.before = WallTime::max();
+  choice.since = WallTime::min();
+  for (const std::string& other : filters.Values("before")) {
+    choice.before = std::min(choice.before, TRY(CreationOf(call, other)));
+  }
+  for (const std::string& other : filters.Values("since")) {
+    choice.since = std::max(choice.since, TRY(CreationOf(call, other)));
+  }
+  ImageUsages usages = TRY(ListImageUsage(call.engine()));
+  std::vector<const ImageUsage*> found;
+  for (const ImageUsage& image : usages.images) {
+    if (choice.Takes(image)) found.push_back(&image);
+  }
+  std::stable_sort(found.begin(), found.end(), [](const ImageUsage* a, const ImageUsage* b) {
+    return a->created() > b->created();
+  });
+  bool shared = call.query().GetBool("shared-size");
+  bool manifests = call.query().GetBool("manifests");
+  Json out = Json::MakeArray();
+  for (const ImageUsage* image : found) {
+    Json entry = ImageSummary(*image, shared ? image->shared : -1);
+    if (manifests) entry.Set("Manifests", TRY(Manifests(call, *image)));
+    out.Append(std::move(entry));
+  }
+  return RespondJson(call, 200, std::move(out));
+}
+
+}  // namespace gantry::engine::api

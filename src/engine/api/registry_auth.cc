@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/api/registry_auth.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "formats/base64.h"
+
+namespace gantry::engine::api {
+
+using formats::Json;
+
+RegistryLogin ReadLogin(const Json& json) {
+  RegistryLogin login;
+  login.username = json["username"].AsString();
+  login.password = json["password"].AsString();
+  login.server_address = json["serveraddress"].AsString();
+  login.identity_token = json["identitytoken"].AsString();
+  login.registry_token = json["registrytoken"].AsString();
+  if (!login.username.empty()) return login;
+  // config.json's form: base64 of "name:password".
+  Result<std::string> pair = formats::DecodeBase64(json["auth"].AsString());
+  if (!pair.ok()) return login;
+  size_t colon = pair->find(':');
+  if (colon == std::string::npos) return login;
+  login.username = pair->substr(0, colon);
+  login.password = pair->substr(colon + 1);
+  return login;
+}
+
+std::optional<RegistryLogin> LoginOfHeader(const Call& call) {
+  std::string_view text = call.exchange.request().headers.Get("X-Registry-Auth");
+  if (text.empty()) return std::nullopt;
+  Result<std::string> decoded = formats::DecodeBase64(text);
+  if (!decoded.ok()) return std::nullopt;
+  Result<Json> json = Json::Parse(*decoded);
+  if (!json.ok()) return std::nullopt;
+  return ReadLogin(*json);
+}
+
+std::optional<client::Credentials> CredentialsOfHeader(const Call& call) {
+  std::optional<RegistryLogin> login = LoginOfHeader(call);
+  if (!login || (login->username.empty() && login->identity_token.empty())) return std::nullopt;
+  return client::Credentials{login->username, login->password, login->identity_token};
+}
+
+}  // namespace gantry::engine::api

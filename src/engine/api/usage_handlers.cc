@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/api/usage_handlers.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "engine/api/container_json.h"
+#include "engine/api/image_json.h"
+#include "engine/image_usage.h"
+
+namespace gantry::engine::api {
+namespace {
+
+using formats::Json;
+
+constexpr int kSplitMinor = 52;  // from 1.52 on a summary for each kind
+
+// A kind's items, and how much of it there is, is used and could go.
+struct Kind {
+  Json items = Json::MakeArray();
+  int64_t active = 0;
+  int64_t total_size = 0;
+  int64_t reclaimable = 0;
+
+  Json Summary(bool verbose) const {
+    Json out = Json::MakeObject({{"ActiveCount", active},
+                                 {"TotalCount", static_cast<int64_t>(items.size())},
+                                 {"Reclaimable", reclaimable},
+                                 {"TotalSize", total_size}});
+    if (verbose) out.Set("Items", items);
+    return out;
+  }
+};
+
+Result<Kind> Images(Call& call) {
+  ImageUsages usages = TRY(ListImageUsage(call.engine()));
+  Kind out;
+  out.total_size = usages.layer_bytes;
+  int64_t used = 0;
+  for (const ImageUsage& image : usages.images) {
+    if (image.containers > 0) {
+      ++out.active;
+      used += image.documents->size;
+    }
+    out.items.Append(ImageSummary(image, image.shared));
+  }
+  out.reclaimable = std::max<int64_t>(0, out.total_size - used);
+  return out;
+}
+
+Kind Containers(Call& call) {
+  const std::string& snapshotter = call.engine().options().snapshotter;
+  WallTime now = WallClock::now();
+  Kind out;
+  for (const auto& record : call.engine().List()) {
+    Json entry = ListEntry(call.engine(), *record, now);
+    Result<client::SnapshotUsage> usage =
+        call.engine().containerd().GetSnapshotUsage(snapshotter, record->id);
+    int64_t size = usage.ok() ? usage->size : 0;
+    int64_t below = 0;
+    Result<NamedImage> image = call.engine().images().Resolve(record->image_id);
+    if (image.ok()) below = image->documents->size;
+    entry.Set("SizeRw", size);
+    entry.Set("SizeRootFs", size + below);
+    out.total_size += size;
+    if (record->state.IsAlive()) {
+      ++out.active;
+    } else {
+      out.reclaimable += size;
+    }
+    out.items.Append(std::move(entry));
+  }
+  return out;
+}
+
+// Which kinds the client asks for: all without "type".
+Result<std::set<std::string>> WantedKinds(Call& call) {
+  std::set<std::string> wanted;
+  for (const std::string& type : call.query().GetAll("type")) {
+    static const std::set<std::string> kKnown = {"container", "image", "volume", "build-cache"};
+    if (!kKnown.contains(type)) return InvalidArgument("unknown object type: {}", type);
+    wanted.insert(type);
+  }
+  if (wanted.empty() || call.minor < 42) wanted = {"container", "image", "volume", "build-cache"};
+  return wanted;
+}
+
+}  // namespace
+
+Result<> GetDiskUsage(Call& call) {
+  std::set<std::string> wanted = TRY(WantedKinds(call));
+  bool verbose = call.query().GetBool("verbose");
+  bool legacy = call.minor < kSplitMinor || (call.minor == kSplitMinor && !verbose);
+  Json out = Json::MakeObject();
+  auto add = [&](const char* list, const char* summary, const Kind& kind) {
+    if (legacy) out.Set(list, kind.items);
+    out.Set(summary, kind.Summary(verbose));
+  };
+  if (wanted.contains("image")) {
+    Kind images = TRY(Images(call));
+    if (legacy) out.Set("LayersSize", images.total_size);
+    add("Images", "ImageUsage", images);
+  }
+  if (wanted.contains("container")) add("Containers", "ContainerUsage", Containers(call));
+  if (wanted.contains("volume")) add("Volumes", "VolumeUsage", Kind());
+  if (wanted.contains("build-cache")) {
+    add("BuildCache", "BuildCacheUsage", Kind());
+    out.Set("BuilderSize", 0);
+  }
+  return RespondJson(call, 200, std::move(out));
+}
+
+}  // namespace gantry::engine::api
