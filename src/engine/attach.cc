@@ -102,9 +102,11 @@ Result<> AttachToContainer(Engine& engine, EventLoop& loop, std::shared_ptr<Cont
   options.form = record->config.tty ? wire::RelayForm::kRaw : wire::RelayForm::kFrames;
   options.wants_stdin = (request.streams & kAttachStdin) != 0 && record->config.open_stdin;
   options.detach_keys = record->config.tty ? request.detach_keys : std::string();
-  options.ended = [waiting, container](wire::RelayEnd, UniqueFd) {
+  options.ended = [&engine, waiting, container](wire::RelayEnd how, UniqueFd) {
     container->CancelAttach(waiting->number);
     waiting->joined = true;
+    if (how != wire::RelayEnd::kDetached) return;
+    engine.workers().Run([&engine, container] { engine.Publish("detach", *container->record()); });
   };
   waiting->relay = wire::Relay::Start(loop, std::move(options));
   uint8_t streams = request.streams;

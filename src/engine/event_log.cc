@@ -4,8 +4,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "base/io.h"
@@ -33,6 +36,44 @@ std::string Encode(const NumberedEvent& entry) {
   return line;
 }
 
+// The number alone, which a line begins with; nothing for a torn line.
+std::optional<uint64_t> NumberOf(std::string_view line) {
+  constexpr std::string_view kHead = "{\"number\":";
+  if (!line.starts_with(kHead)) return std::nullopt;
+  uint64_t number = 0;
+  auto [end, error] = std::from_chars(line.data() + kHead.size(), line.data() + line.size(), number);
+  if (error != std::errc()) return std::nullopt;
+  return number;
+}
+
+std::string_view FirstLine(std::string_view text) { return text.substr(0, text.find('\n')); }
+
+// The lines from the first event with a greater number on. Numbers rise, so the half is looked for
+// in which it must be.
+std::string_view SkipTo(std::string_view text, uint64_t number) {
+  size_t low = 0;  // begins a line; everything before it has been seen
+  size_t high = text.size();
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    size_t line = text.rfind('\n', middle == 0 ? 0 : middle - 1);
+    line = line == std::string_view::npos || line < low ? low : line + 1;
+    // A torn line says nothing: the one after it decides.
+    size_t probe = line;
+    std::optional<uint64_t> found;
+    while (probe < high && !found) {
+      std::string_view candidate = FirstLine(text.substr(probe));
+      found = NumberOf(candidate);
+      probe += candidate.size() + 1;
+    }
+    if (found && *found <= number) {
+      low = std::min(probe, text.size());
+    } else {
+      high = line;
+    }
+  }
+  return text.substr(low);
+}
+
 Result<NumberedEvent> Decode(std::string_view line) {
   Json json = TRY(Json::Parse(line));
   NumberedEvent entry;
@@ -55,8 +96,9 @@ Result<std::unique_ptr<EventLog>> EventLog::Open(const std::string& directory) {
   std::unique_ptr<EventLog> log(new EventLog(directory + "/events.log"));
   MutexLock lock(log->mutex_);
   for (const std::string& path : {log->path_ + ".1", log->path_}) {
-    TRY(ReadLines(path, [&](NumberedEvent entry) {
+    TRY(ReadLines(path, 0, [&](NumberedEvent entry) {
       log->last_ = std::max(log->last_, entry.number);
+      log->last_time_ = std::max(log->last_time_, entry.event.time);
       log->recent_.push_back(std::move(entry));
       if (log->recent_.size() > kRecent) log->recent_.pop_front();
       return true;
@@ -89,6 +131,8 @@ void EventLog::Rotate() {
 void EventLog::Append(const Event& event) {
   MutexLock lock(mutex_);
   NumberedEvent entry{++last_, event};
+  last_time_ = std::max(event.time, last_time_ + std::chrono::nanoseconds(1));
+  entry.event.time = last_time_;
   std::string line = Encode(entry);
   if (file_size_ + line.size() > kMaxFileBytes) Rotate();
   Result<> written = WriteAll(file_, line);
@@ -123,6 +167,14 @@ uint64_t EventLog::last_number() const {
   return last_;
 }
 
+uint64_t EventLog::NumberBefore(WallTime time) const {
+  MutexLock lock(mutex_);
+  auto first = std::partition_point(recent_.begin(), recent_.end(), [&](const NumberedEvent& entry) {
+    return entry.event.time < time;
+  });
+  return first == recent_.begin() ? 0 : std::prev(first)->number;
+}
+
 Result<std::vector<NumberedEvent>> EventLog::After(uint64_t number, size_t limit) const {
   std::vector<NumberedEvent> out;
   {
@@ -140,8 +192,7 @@ Result<std::vector<NumberedEvent>> EventLog::After(uint64_t number, size_t limit
   // the number tells.
   uint64_t newest = number;
   for (const std::string& path : {path_ + ".1", path_}) {
-    TRY(ReadLines(path, [&](NumberedEvent entry) {
-      if (entry.number <= newest) return true;
+    TRY(ReadLines(path, newest, [&](NumberedEvent entry) {
       newest = entry.number;
       out.push_back(std::move(entry));
       return out.size() < limit;
@@ -151,16 +202,16 @@ Result<std::vector<NumberedEvent>> EventLog::After(uint64_t number, size_t limit
   return out;
 }
 
-Result<> EventLog::ReadLines(const std::string& path,
+Result<> EventLog::ReadLines(const std::string& path, uint64_t after,
                              const std::function<bool(NumberedEvent)>& take) {
   Result<std::string> text = ReadFile(path, 2 * kMaxFileBytes);
   if (!text.ok()) {
     if (text.error().kind() == ErrorKind::kNotFound) return {};
     return std::move(text).error();
   }
-  std::string_view rest = *text;
+  std::string_view rest = SkipTo(*text, after);
   while (!rest.empty()) {
-    std::string_view line = rest.substr(0, rest.find('\n'));
+    std::string_view line = FirstLine(rest);
     rest.remove_prefix(std::min(rest.size(), line.size() + 1));
     Result<NumberedEvent> entry = Decode(line);
     if (entry.ok() && !take(*std::move(entry))) break;

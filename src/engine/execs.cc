@@ -197,6 +197,9 @@ void Execs::Relay(const std::string& id, AttachRequest client, UniqueFd process,
   options.wants_stdin = (client.streams & kAttachStdin) != 0;
   options.detach_keys = tty ? client.detach_keys : std::string();
   options.ended = [this, id](wire::RelayEnd how, UniqueFd socket) {
+    if (how == wire::RelayEnd::kDetached) {
+      engine_.workers().Run([this, id] { PublishDetach(id); });
+    }
     if (how != wire::RelayEnd::kProcess) return;
     MutexLock lock(mutex_);
     auto found = execs_.find(id);
@@ -209,6 +212,13 @@ void Execs::Relay(const std::string& id, AttachRequest client, UniqueFd process,
     });
   };
   wire::Relay::Start(loop_, std::move(options))->Connect(std::move(process));
+}
+
+void Execs::PublishDetach(const std::string& id) {
+  Result<Exec> exec = Find(id);
+  if (!exec.ok()) return;
+  auto container = engine_.Find(exec->container_id);
+  if (container.ok()) engine_.Publish("exec_detach", *(*container)->record(), {{"execID", id}});
 }
 
 void Execs::Forget(std::string_view id) {

@@ -81,6 +81,7 @@ class Execs {
 
   Result<> Run(const Exec& exec, const ContainerRecord& record, UniqueFd* process);
   void Relay(const std::string& id, AttachRequest client, UniqueFd process, bool tty);
+  void PublishDetach(const std::string& id);
   void Fail(const std::string& id, const Error& error);
 
   Engine& engine_;

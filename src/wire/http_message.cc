@@ -104,7 +104,7 @@ std::string_view ReasonPhrase(int status) {
     case 100:
       return "Continue";
     case 101:
-      return "Switching Protocols";
+      return "UPGRADED";  // docker's word, which some clients compare
     case 200:
       return "OK";
     case 201:

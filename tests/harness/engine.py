@@ -7,6 +7,7 @@ is a leak."""
 import contextlib
 import http.client
 import io
+import json
 import os
 import shutil
 import signal
@@ -84,6 +85,26 @@ class Engine:
             connection.request(method, path, body=body, headers=headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read(), answer.headers
+
+    def hijack(self, path, body=None, upgrade='tcp', headers=''):
+        """A POST whose connection becomes a stream: (socket, status line and head, first bytes)."""
+        stream = socket.socket(socket.AF_UNIX)
+        stream.settimeout(15)
+        stream.connect(self.socket)
+        data = json.dumps(body).encode() if body is not None else b''
+        if upgrade:
+            headers += f'Connection: Upgrade\r\nUpgrade: {upgrade}\r\n'
+        if data:
+            headers += 'Content-Type: application/json\r\n'
+        stream.sendall(f'POST {path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(data)}\r\n\r\n'.encode() + data)
+        text = b''
+        while b'\r\n\r\n' not in text:
+            piece = stream.recv(65536)
+            if not piece:
+                break
+            text += piece
+        head, _, rest = text.partition(b'\r\n\r\n')
+        return stream, head.decode(), rest
 
     def answers(self):
         try:
@@ -221,7 +242,6 @@ class Peer(Engine):
         return self
 
     def destroy(self):
-        import json
         with contextlib.suppress(Exception):
             for item in json.loads(self.api('GET', '/containers/json?all=1')[1]):
                 self.api('DELETE', f"/containers/{item['Id']}?force=1")

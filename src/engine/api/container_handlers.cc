@@ -70,6 +70,11 @@ Result<> PruneContainers(Call& call) {
     if (filters.Has("label!") && filters.MatchLabels("label!", record->config.labels)) continue;
     if (call.engine().Remove(record->id, {}).ok()) deleted.Append(record->id);
   }
+  Event pruned;
+  pruned.type = "container";
+  pruned.action = "prune";
+  pruned.attributes = {{"reclaimed", "0"}};
+  call.engine().Publish(std::move(pruned));
   return RespondJson(call, 200,
                      Json::MakeObject({{"ContainersDeleted", deleted}, {"SpaceReclaimed", 0}}));
 }
@@ -93,6 +98,7 @@ Result<> TopContainer(Call& call) {
     return Conflict(fmt::format("Container {} is not running", record->id));
   }
   ProcessTable table = TRY(ListProcesses(call.engine(), *record, call.query().Get("ps_args")));
+  call.engine().Publish("top", *record);
   Json rows = Json::MakeArray();
   for (const auto& row : table.rows) rows.Append(row);
   return RespondJson(call, 200, Json::MakeObject({{"Processes", rows}, {"Titles", table.titles}}));

@@ -15,18 +15,26 @@ using formats::Json;
 
 // Beyond this a client is behind (docs/connections.md).
 constexpr size_t kMaxQueued = 4096;
-constexpr size_t kBatch = 256;
+constexpr size_t kBatch = 1024;
+// From this API version on events come as lines of JSON by name.
+constexpr int kJsonLinesMinor = 52;
 
 class Feed : public std::enable_shared_from_this<Feed> {
  public:
-  Feed(ApiParts& parts, std::shared_ptr<wire::ResponseSink> sink, EventRange range, Filters filters)
-      : parts_(parts), sink_(std::move(sink)), range_(range), filters_(std::move(filters)) {}
+  Feed(ApiParts& parts, std::shared_ptr<wire::ResponseSink> sink, EventRange range, Filters filters,
+       EventForm form)
+      : parts_(parts),
+        sink_(std::move(sink)),
+        range_(range),
+        filters_(std::move(filters)),
+        form_(form) {}
 
   void Begin() {
     auto self = shared_from_this();
     {
       MutexLock lock(mutex_);
-      cursor_ = range_.from_log ? 0 : parts_.events.last_number();
+      cursor_ = range_.from_log ? parts_.events.NumberBefore(range_.since)
+                                : parts_.events.last_number();
     }
     listener_ = parts_.events.Listen([self](const NumberedEvent& event) { self->OnEvent(event); });
     sink_->Watch(
@@ -63,7 +71,7 @@ class Feed : public std::enable_shared_from_this<Feed> {
     if (entry.number <= cursor_) return;
     cursor_ = entry.number;
     if (entry.event.time < range_.since || entry.event.time > range_.until) return;
-    if (MatchesFilters(entry.event, filters_)) sink_->Write(EventLine(entry.event));
+    if (MatchesFilters(entry.event, filters_)) sink_->Write(EventLine(entry.event, form_));
   }
 
   void Kick() {
@@ -117,6 +125,7 @@ class Feed : public std::enable_shared_from_this<Feed> {
   const std::shared_ptr<wire::ResponseSink> sink_;
   const EventRange range_;
   const Filters filters_;
+  const EventForm form_;
   std::atomic<uint64_t> listener_ = 0;
   std::atomic<int> kicks_ = 0;
   std::atomic<bool> over_ = false;
@@ -132,24 +141,19 @@ std::string Attribute(const Event& event, const std::string& key) {
   return found == event.attributes.end() ? "" : found->second;
 }
 
-// A filter on a thing of one type: by id, its prefix, or name.
-bool MatchesActor(const Event& event, const Filters& filters, const std::string& type) {
-  if (!filters.Has(type)) return true;
-  if (event.type != type) {
-    // Events of networks and volumes tell which container they concern.
-    return type == "container" && filters.MatchPrefix(type, Attribute(event, "container"));
-  }
+// docker compares every filter on a thing with the actor's id and name, whatever its type is, and is
+// content with their beginning.
+bool MatchesActor(const Event& event, const Filters& filters, std::string_view type) {
   return filters.MatchPrefix(type, event.actor_id) ||
-         filters.MatchExact(type, Attribute(event, "name"));
+         filters.MatchPrefix(type, Attribute(event, "name"));
 }
 
 bool MatchesAction(const Event& event, const Filters& filters) {
-  const auto& wanted = filters.Values("event");
-  return wanted.empty() ||
-         std::any_of(wanted.begin(), wanted.end(), [&](const std::string& action) {
-           // "exec_create" stands for "exec_create: ls -l" too.
-           return event.action == action || event.action.starts_with(action + ":");
-         });
+  // "exec_create" stands for "exec_create: ls -l" too.
+  std::string_view kind = std::string_view(event.action).substr(0, event.action.find(':'));
+  bool with_detail = kind == "exec_create" || kind == "exec_start" || kind == "health_status";
+  return filters.MatchExact("event", event.action) ||
+         (with_detail && filters.MatchExact("event", kind));
 }
 
 bool MatchesImage(const Event& event, const Filters& filters) {
@@ -164,16 +168,35 @@ bool MatchesImage(const Event& event, const Filters& filters) {
 
 bool MatchesFilters(const Event& event, const Filters& filters) {
   if (filters.empty()) return true;
+  static constexpr std::string_view kThings[] = {"container", "network", "volume", "daemon",
+                                                 "plugin",    "node",    "service", "secret",
+                                                 "config"};
   return filters.MatchExact("type", event.type) && MatchesAction(event, filters) &&
-         MatchesActor(event, filters, "container") && MatchesActor(event, filters, "network") &&
-         MatchesActor(event, filters, "volume") && MatchesActor(event, filters, "daemon") &&
+         std::all_of(std::begin(kThings), std::end(kThings),
+                     [&](std::string_view thing) { return MatchesActor(event, filters, thing); }) &&
          MatchesImage(event, filters) && filters.MatchLabels("label", event.attributes) &&
          filters.MatchExact("scope", "local");
 }
 
-std::string EventLine(const Event& event) {
+EventForm EventForm::Choose(int minor, std::string_view accept) {
+  if (minor < kJsonLinesMinor) return {"application/json", true, false};
+  // The first of ours that the client names; order among its own is by its quality values, which
+  // no client of docker's sends.
+  EventForm best{"application/jsonl", false, false};
+  size_t best_at = std::string_view::npos;
+  for (std::string_view type : {"application/jsonl", "application/x-ndjson", "application/json-seq"}) {
+    size_t at = accept.find(type);
+    // "application/json" is a beginning of all of them, and of none a whole word.
+    if (at >= best_at) continue;
+    best = {type, false, type == "application/json-seq"};
+    best_at = at;
+  }
+  return best;
+}
+
+std::string EventLine(const Event& event, const EventForm& form) {
   Json out = Json::MakeObject();
-  if (event.type == "container" || event.type == "image") {
+  if (form.old_members && (event.type == "container" || event.type == "image")) {
     out.Set("status", event.action);
     out.Set("id", event.actor_id);
     if (event.type == "container") out.Set("from", Attribute(event, "image"));
@@ -185,12 +208,12 @@ std::string EventLine(const Event& event) {
   out.Set("scope", "local");
   out.Set("time", UnixNanos(event.time) / 1'000'000'000);
   out.Set("timeNano", UnixNanos(event.time));
-  return out.Dump() + "\n";
+  return (form.record_separator ? "\x1e" : "") + out.Dump() + "\n";
 }
 
 void FeedEvents(ApiParts& parts, std::shared_ptr<wire::ResponseSink> sink, EventRange range,
-                Filters filters) {
-  std::make_shared<Feed>(parts, std::move(sink), range, std::move(filters))->Begin();
+                Filters filters, EventForm form) {
+  std::make_shared<Feed>(parts, std::move(sink), range, std::move(filters), form)->Begin();
 }
 
 }  // namespace gantry::engine::api

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "engine/api/api.h"
 #include "engine/api/filters.h"
@@ -20,10 +22,20 @@ struct EventRange {
 
 // Whether an event passes `docker events --filter`.
 bool MatchesFilters(const Event& event, const Filters& filters);
-// One event as docker's stream has it, with the old members too.
-std::string EventLine(const Event& event);
+
+// The form of the stream: one object a line, since API 1.52 in one of three media types and without
+// the old members status, id and from.
+struct EventForm {
+  std::string_view media_type;
+  bool old_members = false;
+  bool record_separator = false;  // RFC 7464
+
+  // By the API version and what the client accepts.
+  static EventForm Choose(int minor, std::string_view accept);
+};
+std::string EventLine(const Event& event, const EventForm& form);
 
 void FeedEvents(ApiParts& parts, std::shared_ptr<wire::ResponseSink> sink, EventRange range,
-                Filters filters);
+                Filters filters, EventForm form);
 
 }  // namespace gantry::engine::api

@@ -141,12 +141,15 @@ Result<> GetEvents(Call& call) {
   EventRange range;
   range.since = TRY(TimeParameter(call, "since", WallTime::min()));
   range.until = TRY(TimeParameter(call, "until", WallTime::max()));
-  if (range.since > range.until)
-    return InvalidArgument("`since` time cannot be after `until` time");
+  if (range.since > range.until) {
+    return InvalidArgument("`since` time ({}) cannot be after `until` time ({})",
+                           call.query().Get("since"), call.query().Get("until"));
+  }
   range.from_log = range.since != WallTime::min() || range.until != WallTime::max();
-  call.exchange.headers().Set("Content-Type", "application/json");
+  EventForm form = EventForm::Choose(call.minor, call.exchange.request().headers.Get("Accept"));
+  call.exchange.headers().Set("Content-Type", form.media_type);
   std::shared_ptr<wire::ResponseSink> sink = TRY(call.exchange.Park(200));
-  FeedEvents(call.parts, std::move(sink), range, std::move(filters));
+  FeedEvents(call.parts, std::move(sink), range, std::move(filters), form);
   return {};
 }
 
