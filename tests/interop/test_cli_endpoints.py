@@ -257,7 +257,7 @@ def test_login_push_logout(peer, registry, store, tmp_path):
             done = client(*line, stdin=stdin)
             words = done.err.replace(str(folder), 'HOME').replace('docker', 'gantry')
             # The advice behind the warning is docker's own page.
-            results.append((line[0], done.code, done.out.replace(name, 'NAME'), [w for w in words.split('\n') if 'stored unencrypted' in w or 'Error' in w]))
+            results.append((line[0], done.code, done.out.replace(name, 'NAME'), [w for w in words.split('\n') if 'stored unencrypted' in w or 'Error' in w or 'Authenticating' in w]))
             config = json.loads((folder / 'config.json').read_text()) if (folder / 'config.json').exists() else {}
             results.append(config)
             if config.get('auths') and store == 'file':

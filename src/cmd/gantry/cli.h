@@ -30,6 +30,8 @@ class Cli {
     bool tls_verify = false;
     bool tls_verify_given = false;
     std::string tls_ca, tls_cert, tls_key;  // empty: of the configuration
+    std::string program;                    // argv[0]
+    std::vector<std::string> words;         // all behind it, for plugins
   };
 
   explicit Cli(Options options) : options_(std::move(options)) {}

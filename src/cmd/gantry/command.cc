@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "cmd/gantry/output.h"
+#include "cmd/gantry/plugins.h"
 #include "cmd/gantry/suggest.h"
 
 namespace gantry::cli {
@@ -142,6 +143,14 @@ std::optional<int> Invocation::Parse(ArgCount count, Flags::Order order) {
   return 1;
 }
 
+std::vector<Flags::Info> Invocation::GivenFlags() const {
+  std::vector<Flags::Info> given;
+  for (const Flags::Info& flag : flags.Shown()) {
+    if (flags.Changed(flag.name)) given.push_back(flag);
+  }
+  return given;
+}
+
 std::string Invocation::FirstWord() const {
   for (const std::string& word : args_) {
     if (word.substr(0, 1) != "-") return word;
@@ -153,8 +162,52 @@ void Invocation::PrintFailure(std::string_view message) const {
   PrintError("{}: {}\n\nRun '{} --help' for more information\n", ProgramName(), message, Name());
 }
 
+namespace {
+
+// `build` and its other names are buildx's where the user has that plugin, as with docker.
+std::optional<Plugin> BuilderFor(Cli& cli, const std::vector<std::string>& args, size_t* words) {
+  bool build = args[0] == "build";
+  bool longer = args.size() > 1 && args[1] == "build" && (args[0] == "builder" || args[0] == "image");
+  if (!build && !longer) return std::nullopt;
+  std::string wanted = Setting("BUILDKIT");
+  Result<bool> enabled = wanted.empty() ? Result<bool>(true) : ParseBoolean(wanted);
+  if (!enabled.ok() || !*enabled) return std::nullopt;
+  *words = build ? 1 : 2;
+  return FindPlugin(cli, "buildx");
+}
+
+int Finish(const Result<int>& code) {
+  if (code.ok()) return *code;
+  PrintError("{}\n", code.error().message());
+  return 1;
+}
+
+// A word that is no command of ours: a plugin's, or a slip of the user.
+int RunUnknown(Cli& cli, const std::vector<std::string>& args) {
+  if (std::optional<Plugin> plugin = FindPlugin(cli, args[0])) {
+    Result<int> code = RunPlugin(cli, *plugin, cli.options().words);
+    if (code.ok()) ShowHints(cli, args[0], {}, *code == 0 ? "" : fmt::format("exit {}", *code));
+    return Finish(code);
+  }
+  PrintError("{}: unknown command: {} {}{}\n\nRun '{} --help' for more information\n",
+             ProgramName(), ProgramName(), args[0], Hint(args[0], ""), ProgramName());
+  return 1;
+}
+
+}  // namespace
+
 int Dispatch(Cli& cli, std::vector<std::string> args) {
   size_t words = 1;
+  if (std::optional<Plugin> builder = BuilderFor(cli, args, &words)) {
+    std::vector<std::string> all = cli.options().words;
+    // The global options stay in front: what is replaced is "build" or "image build" behind them.
+    size_t front = all.size() - args.size();
+    all.erase(all.begin() + static_cast<ptrdiff_t>(front),
+              all.begin() + static_cast<ptrdiff_t>(front + words));
+    all.insert(all.begin() + static_cast<ptrdiff_t>(front), {"buildx", "build"});
+    return Finish(RunPlugin(cli, *builder, all));
+  }
+  words = 1;
   const Command* command = FindCommand(args[0]);
   if (command == nullptr && args.size() > 1) {
     command = FindCommand(fmt::format("{} {}", args[0], args[1]));
@@ -162,17 +215,16 @@ int Dispatch(Cli& cli, std::vector<std::string> args) {
   }
   if (command == nullptr) {
     if (const Group* group = FindGroup(args[0])) return RunGroup(*group, args);
-    PrintError("{}: unknown command: {} {}{}\n\nRun '{} --help' for more information\n",
-               ProgramName(), ProgramName(), args[0], Hint(args[0], ""), ProgramName());
-    return 1;
+    return RunUnknown(cli, args);
   }
-  std::string path = words == 1 ? args[0] : args[0] + " " + args[1];
+  std::string path = words == 1 ? args[0] : fmt::format("{} {}", args[0], args[1]);
   args.erase(args.begin(), args.begin() + static_cast<ptrdiff_t>(words));
-  Invocation call(*command, std::move(path), std::move(args));
+  Invocation call(*command, path, std::move(args));
   Result<int> code = command->run(cli, call);
-  if (code.ok()) return *code;
-  PrintError("{}\n", code.error().message());
-  return 1;
+  if (HintsEnabled(cli)) {
+    ShowHints(cli, path, call.GivenFlags(), code.ok() ? "" : code.error().message());
+  }
+  return Finish(code);
 }
 
 }  // namespace gantry::cli

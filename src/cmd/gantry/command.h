@@ -69,6 +69,8 @@ class Invocation {
                                          Flags::Order order = Flags::Order::kAnywhere);
   // The arguments that are no flags, after Parse.
   const std::vector<std::string>& args() const { return args_; }
+  // The flags that were given, after Parse.
+  std::vector<Flags::Info> GivenFlags() const;
   // The first word behind the command that is no flag, before Parse; "" when there is none.
   std::string FirstWord() const;
   // "gantry container ls", as it was called.
@@ -106,6 +108,8 @@ int Dispatch(Cli& cli, std::vector<std::string> args);
 std::string UsageLine(const Command& command, std::string_view path);
 std::string CommandHelp(const Command& command, std::string_view path, const Flags& flags);
 std::string GroupHelp(const Group& group);
-std::string MainHelp(const Flags& global_flags);
+// `plugins`: further commands with their summaries.
+std::string MainHelp(const Flags& global_flags,
+                     const std::vector<std::pair<std::string, std::string>>& plugins);
 
 }  // namespace gantry::cli

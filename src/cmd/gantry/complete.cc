@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/output.h"
+#include "cmd/gantry/plugins.h"
 
 extern char** environ;
 
@@ -278,6 +279,27 @@ std::vector<std::string> SkipGlobal(const std::vector<Flags::Info>& global,
   return words;
 }
 
+// A plugin completes its own words.
+Result<int> CompletePlugin(Cli& cli, const Plugin& plugin, std::vector<std::string> words) {
+  words.insert(words.begin(), "__complete");
+  return RunPlugin(cli, plugin, words);
+}
+
+// The plugin whose words these are, with them from its name on.
+std::optional<Plugin> PluginOf(Cli& cli, std::vector<std::string>* words) {
+  Cli::Options options;
+  bool version = false;
+  Flags global;
+  BindGlobalFlags(&global, &options, &version);
+  const Flags::Info* waiting = nullptr;
+  std::vector<Flags::Info> shown = global.Shown();
+  std::vector<std::string> rest = SkipGlobal(shown, *words, &waiting);
+  if (waiting != nullptr || rest.size() < 2) return std::nullopt;
+  if (FindCommand(rest[0]) != nullptr || FindGroup(rest[0]) != nullptr) return std::nullopt;
+  *words = rest;
+  return FindPlugin(cli, rest[0]);
+}
+
 Words Complete(Cli& cli, std::vector<std::string> words) {
   Words out;
   std::string last = words.empty() ? "" : words.back();
@@ -296,15 +318,18 @@ Words Complete(Cli& cli, std::vector<std::string> words) {
       AddFlags(shown, last, &out);
     } else {
       AddNames("", &out);
+      for (const Plugin& plugin : ListPlugins(cli)) out.Add(plugin.name, "A plugin");
     }
   } else if (const Command* command = FindCommand(words[0])) {
     words.erase(words.begin());
     CompleteCommand(cli, *command, std::move(words), last, &out);
-  } else if (words.size() == 1) {
+  } else if (words.size() == 1 && (words[0] == "help" || FindGroup(words[0]) != nullptr)) {
     AddNames(words[0] == "help" ? "" : words[0], &out);
   } else if (const Command* inner = FindCommand(words[0] + " " + words[1])) {
     words.erase(words.begin(), words.begin() + 2);
     CompleteCommand(cli, *inner, std::move(words), last, &out);
+  } else {
+    out.files = true;
   }
   std::erase_if(out.words, [&](const auto& word) { return !StartsWith(word.first, last); });
   std::sort(out.words.begin(), out.words.end());
@@ -315,6 +340,10 @@ Words Complete(Cli& cli, std::vector<std::string> words) {
 Result<int> PrintCompletion(Cli& cli, Invocation& call, bool descriptions) {
   call.flags.PassThrough();
   if (auto code = call.Parse(ArgCount::AtLeast(1))) return *code;
+  std::vector<std::string> words = call.args();
+  if (std::optional<Plugin> plugin = PluginOf(cli, &words)) {
+    return CompletePlugin(cli, *plugin, std::move(words));
+  }
   Words found = Complete(cli, call.args());
   bool blank = true;
   for (const auto& [word, description] : found.words) {

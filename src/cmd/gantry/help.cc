@@ -58,7 +58,7 @@ std::string GroupHelp(const Group& group) {
   return out;
 }
 
-std::string MainHelp(const Flags& global_flags) {
+std::string MainHelp(const Flags& global_flags, const Lines& plugins) {
   std::string out =
       fmt::format("Usage:  {} [OPTIONS] COMMAND\n\nRuns containers\n", ProgramName());
   Lines common, others, management, swarm;
@@ -77,6 +77,8 @@ std::string MainHelp(const Flags& global_flags) {
     bool of_swarm = group.kind == Group::Kind::kSwarm;
     (of_swarm ? swarm : management).emplace_back(group.name, group.summary);
   }
+  management.insert(management.end(), plugins.begin(), plugins.end());
+  std::sort(management.begin(), management.end());
   AppendList("Common Commands", common, &out);
   AppendList("Management Commands", management, &out);
   AppendList("Swarm Commands", swarm, &out);

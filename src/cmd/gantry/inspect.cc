@@ -17,12 +17,20 @@ constexpr Kind kKinds[] = {
     {"image", "/images/{}/json"},
     {"network", "/networks/{}"},
     {"volume", "/volumes/{}"},
+    // Only when asked for by --type: of a swarm, or the engine's plugins.
+    {"config", "/configs/{}"},
+    {"node", "/nodes/{}"},
+    {"plugin", "/plugins/{}/json"},
+    {"secret", "/secrets/{}"},
+    {"service", "/services/{}"},
+    {"task", "/tasks/{}"},
 };
+constexpr size_t kUsualKinds = 4;
 
 // The document of `name`, of the first kind that has it.
 Result<std::string> Fetch(Api* api, const std::string& name, const std::string& type, bool size) {
   for (const Kind& kind : kKinds) {
-    if (!type.empty() && type != kind.name) continue;
+    if (type.empty() ? &kind >= kKinds + kUsualKinds : type != kind.name) continue;
     ApiRequest request;
     std::string encoded =
         kind.name == "image" ? wire::PercentEncodePath(name) : wire::PercentEncode(name);
@@ -52,7 +60,8 @@ Result<int> Inspect(Cli& cli, Invocation& call, std::string type) {
     for (const Kind& kind : kKinds) known = known || kind.name == type;
     if (!known)
       return InvalidArgument(
-          "unknown type: \"{}\": must be one of \"container\", \"image\", \"network\", \"volume\"",
+          "unknown type: \"{}\": must be one of \"config\", \"container\", \"image\", \"network\", "
+          "\"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\"",
           type);
   }
   Api* api = nullptr;

@@ -85,9 +85,9 @@ struct LoginFlags {
   bool from_stdin = false;
 };
 
-// What the flags say, or what is known from before, or what the user types.
+// What the flags say, or what is known from before (*known_before), or what the user types.
 Result<Credential> Gather(const Credentials& store, const std::string& key,
-                          const LoginFlags& flags) {
+                          const LoginFlags& flags, bool* known_before) {
   Credential credential;
   credential.server = key;
   credential.user = flags.user;
@@ -105,9 +105,9 @@ Result<Credential> Gather(const Credentials& store, const std::string& key,
   if (!credential.user.empty() && !credential.password.empty()) return credential;
   Credential known = TRY(store.Get(key));
   if (flags.user.empty() && flags.password.empty() && !known.empty()) {
-    PrintText("Authenticating with existing credentials...");
-    if (!known.user.empty()) Print(" [Username: {}]", known.user);
-    PrintText("\n");
+    std::string who = known.user.empty() ? "" : fmt::format(" [Username: {}]", known.user);
+    PrintError("Authenticating with existing credentials...{}\n", who);
+    *known_before = true;
     return known;
   }
   TRY(AskFor(&credential, known.user));
@@ -132,7 +132,8 @@ Result<int> LoginCommand(Cli& cli, Invocation& call) {
   std::string key = KeyOfServer(call.args().empty() ? "" : call.args()[0]);
   ConfigFile* config = TRY(cli.OpenConfig());
   Credentials store(config);
-  Credential credential = TRY(Gather(store, key, flags));
+  bool known_before = false;
+  Credential credential = TRY(Gather(store, key, flags, &known_before));
   Api* api = TRY(cli.Connect());
   credential.server = key;
   Json answer = TRY(api->Post("/auth", {}, credential.ToAuthConfig()));
@@ -142,7 +143,7 @@ Result<int> LoginCommand(Cli& cli, Invocation& call) {
     credential.password.clear();
   }
   TRY_WITH(store.Store(credential), "Error saving credentials");
-  if (store.HelperFor(key).empty()) {
+  if (store.HelperFor(key).empty() && !known_before) {
     PrintError(
         "\nWARNING! Your credentials are stored unencrypted in '{}'.\n"
         "A helper keeps them safe: see \"credsStore\" in config.json.\n\n",

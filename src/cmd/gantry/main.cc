@@ -6,6 +6,7 @@
 #include "cmd/gantry/cli.h"
 #include "cmd/gantry/command.h"
 #include "cmd/gantry/output.h"
+#include "cmd/gantry/plugins.h"
 
 namespace gantry::cli {
 namespace {
@@ -25,8 +26,21 @@ std::optional<int> CheckOptions(const Cli::Options& options) {
   return 1;
 }
 
-int Main(std::vector<std::string> args) {
+// "compose*": what plugins add, for the list of commands.
+std::vector<std::pair<std::string, std::string>> PluginLines(Cli& cli) {
+  std::vector<std::pair<std::string, std::string>> lines;
+  for (const Plugin& plugin : ListPlugins(cli)) {
+    Result<PluginMetadata> metadata = ReadMetadata(plugin);
+    lines.emplace_back(plugin.name + "*", metadata.ok() ? metadata->summary
+                                                        : metadata.error().message());
+  }
+  return lines;
+}
+
+int Main(std::string program, std::vector<std::string> args) {
   Cli::Options options;
+  options.program = std::move(program);
+  options.words = args;
   bool version = false;
   Flags flags;
   BindGlobalFlags(&flags, &options, &version);
@@ -50,14 +64,17 @@ int Main(std::vector<std::string> args) {
   }
   if (rest->size() > 1 && rest->front() == "help") {
     rest->erase(rest->begin());
-    if (FindGroup(rest->front()) == nullptr && FindCommand(rest->front()) == nullptr) {
+    Cli cli(options);
+    bool plugin = FindPlugin(cli, rest->front()).has_value();
+    if (!plugin && FindGroup(rest->front()) == nullptr && FindCommand(rest->front()) == nullptr) {
       PrintError("unknown help topic: {}\n", rest->front());
       return 1;
     }
     rest->push_back("--help");
   }
   if (flags.help_requested() || rest->empty() || rest->front() == "help") {
-    PrintText(MainHelp(flags));
+    Cli cli(std::move(options));
+    PrintText(MainHelp(flags, PluginLines(cli)));
     return 0;
   }
   if (auto code = CheckOptions(options)) return *code;
@@ -71,7 +88,8 @@ int Main(std::vector<std::string> args) {
 int main(int argc, char** argv) {
   gantry::cli::SetProgramName(argc > 0 ? argv[0] : "gantry");
   int first = argc > 0 ? 1 : 0;
-  int code = gantry::cli::Main(std::vector<std::string>(argv + first, argv + argc));
+  std::string program = argc > 0 ? argv[0] : "gantry";
+  int code = gantry::cli::Main(program, std::vector<std::string>(argv + first, argv + argc));
   // At once: there is nothing left to say, and a thread may still carry a TLS connection.
   ::_exit(gantry::cli::FlushOutput() || code != 0 ? code : 1);
 }

@@ -128,7 +128,7 @@ Result<int> BuilderPruneCommand(Cli& cli, Invocation& call) {
 // Builds come with the engine's builder (docs/docker-compat.md); until then a user who has buildx
 // is sent there.
 Result<int> BuildCommand(Cli&, Invocation& call) {
-  call.flags.PassThrough();
+  call.flags.IgnoreUnknown();
   if (auto code = call.Parse(ArgCount::AtLeast(0))) return *code;
   return Unimplemented(
       "builds are not there yet: make the image elsewhere and use 'pull', 'load' or 'import'");
