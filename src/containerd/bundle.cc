@@ -10,6 +10,7 @@
 
 #include "base/directory.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "base/undo.h"
 #include "containerd/names.h"
 #include "formats/json.h"
@@ -40,12 +41,6 @@ Result<> OpenToMappedRoot(const std::string& path, const std::string& spec) {
     }
   }
   return {};
-}
-
-std::string_view Trim(std::string_view text) {
-  while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
-  while (!text.empty() && static_cast<unsigned char>(text.front()) <= ' ') text.remove_prefix(1);
-  return text;
 }
 
 }  // namespace
