@@ -119,6 +119,16 @@ Result<std::vector<std::pair<std::string, std::string>>> Bundle::List(const Bund
   return bundles;
 }
 
+Result<> Bundle::RemoveOrphans(const BundleRoots& roots) {
+  for (const std::string& ns : TRY(Names(roots.RootDirectory()))) {
+    for (const std::string& id : TRY(Names(roots.RootDirectory() + "/" + ns))) {
+      Bundle bundle(roots, ns, id);
+      if (!PathExists(bundle.path_)) TRY(roots.root_trash->Take(bundle.work_));
+    }
+  }
+  return {};
+}
+
 Result<UniqueFd> Bundle::OpenLog() const { return OpenFile(path_ + "/log", O_RDWR | O_NONBLOCK); }
 
 Result<> Bundle::SaveEndpoint(const ShimEndpoint& endpoint) const {
@@ -134,6 +144,12 @@ Result<ShimEndpoint> Bundle::LoadEndpoint() const {
 }
 
 Result<std::string> Bundle::LoadRuntime() const { return ReadFile(path_ + "/runtime", 4096); }
+
+Result<> Bundle::MarkRetired() const { return CreateFile(path_ + "/retired", "", 0600); }
+
+bool Bundle::OwesAnEnd() const {
+  return LoadEndpoint().ok() && !PathExists(path_ + "/retired");
+}
 
 Result<> Bundle::Remove() const {
   std::string rootfs = path_ + "/rootfs";
