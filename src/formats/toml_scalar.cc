@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/toml_scalar.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <string>

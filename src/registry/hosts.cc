@@ -5,10 +5,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/directory.h"
 #include "base/io.h"
+#include "base/text.h"
+#include "formats/human_units.h"
 #include "formats/toml.h"
 
 namespace gantry::registry {
@@ -27,27 +28,15 @@ std::string AuthorityOf(std::string_view url) {
 }
 
 // "3s", "500ms", "1m30s" (Go's durations); a bare number counts seconds.
-Result<std::chrono::milliseconds> ParseDuration(std::string_view text) {
-  using std::chrono::milliseconds;
-  constexpr std::pair<std::string_view, double> kUnits[] = {
-      {"ms", 1}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"", 1000}};
-  double total = 0;
-  std::string_view rest = text;
-  do {
-    double number = 0;
-    auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-    if (error != std::errc()) return InvalidArgument("'{}' is no duration", text);
-    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
-    size_t unit_size = std::min(rest.find_first_of("0123456789."), rest.size());
-    auto* unit = std::find_if(std::begin(kUnits), std::end(kUnits), [&](const auto& candidate) {
-      return candidate.first == rest.substr(0, unit_size);
-    });
-    if (unit == std::end(kUnits)) return InvalidArgument("'{}' is no duration", text);
-    total += number * unit->second;
-    rest.remove_prefix(unit_size);
-  } while (!rest.empty());
-  if (total < 1 || total > 3'600'000) return InvalidArgument("'{}' is no sensible duration", text);
-  return milliseconds(static_cast<int64_t>(total));
+Result<std::chrono::milliseconds> ParseDuration(const std::string& text) {
+  bool bare = text.find_first_not_of("0123456789.") == std::string::npos;
+  auto parsed = formats::ParseGoDuration(bare ? text + "s" : text);
+  if (!parsed.ok()) return InvalidArgument("'{}' is no duration", text);
+  auto duration = std::chrono::duration_cast<std::chrono::milliseconds>(*parsed);
+  if (duration < std::chrono::milliseconds(1) || duration > std::chrono::hours(1)) {
+    return InvalidArgument("'{}' is no sensible duration", text);
+  }
+  return duration;
 }
 
 // One [host."…"] table, or the members of the file's top that mean the registry itself.
@@ -257,17 +246,18 @@ Result<> AddDockerFiles(const std::string& directory, RegistryHost* host) {
 }
 
 // The directory for `host`, or "".
-std::string DirectoryOf(const std::string& top, const std::string& host) {
-  if (top.empty()) return "";
+std::string DirectoryOf(const std::string& tops, const std::string& host) {
   std::vector<std::string> names = {host, "_default"};
   size_t colon = host.rfind(':');
   if (colon != std::string::npos && host.find(']', colon) == std::string::npos) {
     names.insert(names.begin(), host.substr(0, colon) + "_" + host.substr(colon + 1) + "_");
   }
-  for (const std::string& name : names) {
-    struct stat status;
-    std::string path = top + "/" + name;
-    if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return path;
+  for (const std::string& top : SplitWords(tops, ":")) {
+    for (const std::string& name : names) {
+      struct stat status;
+      std::string path = top + "/" + name;
+      if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return path;
+    }
   }
   return "";
 }
