@@ -147,9 +147,7 @@ Result<std::string> Bundle::LoadRuntime() const { return ReadFile(path_ + "/runt
 
 Result<> Bundle::MarkRetired() const { return CreateFile(path_ + "/retired", "", 0600); }
 
-bool Bundle::OwesAnEnd() const {
-  return LoadEndpoint().ok() && !PathExists(path_ + "/retired");
-}
+bool Bundle::OwesAnEnd() const { return LoadEndpoint().ok() && !PathExists(path_ + "/retired"); }
 
 Result<> Bundle::Remove() const {
   std::string rootfs = path_ + "/rootfs";

@@ -66,8 +66,8 @@ class Bundle {
   Result<std::string> LoadRuntime() const;
   // Before the shim is told to end: nobody has to be told of its end any more.
   Result<> MarkRetired() const;
-  // Whether the end of what a dead shim held has still to be told: it had got as far as an endpoint,
-  // and was not retired.
+  // Whether the end of what a dead shim held has still to be told: it had got as far as an
+  // endpoint, and was not retired.
   bool OwesAnEnd() const;
   // Detaches what may still be mounted on rootfs, then throws both directories away.
   Result<> Remove() const;

@@ -14,8 +14,7 @@ constexpr std::chrono::nanoseconds kLeastTaken = 5ms;
 
 }  // namespace
 
-CollectionSchedule::CollectionSchedule(ScheduleSettings settings, Time now)
-    : settings_(settings) {
+CollectionSchedule::CollectionSchedule(ScheduleSettings settings, Time now) : settings_(settings) {
   settings_.pause_threshold = std::clamp(settings_.pause_threshold, 0.0, kMaxPause);
   if (settings_.startup_delay > 0ms) due_ = now + settings_.startup_delay;
 }

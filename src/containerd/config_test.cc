@@ -41,7 +41,8 @@ TEST_F(ConfigTest, WhatIsDumpedIsReadBack) {
   options.registries.hosts_directory = "/hosts";
   options.registries.parallel_layers = 7;
   options.registries.stall_timeout = std::chrono::seconds(9);
-  options.collection = {.high_bytes = 20, .low_bytes = 10, .keep_for = {}, .pins = {"a", "b"}};
+  options.collection = {
+      .high_bytes = 20, .low_bytes = 10, .keep_for = {}, .pins = {"a", "b"}, .schedule = {}};
   options.collection.schedule = {.pause_threshold = 0.25,
                                  .deletion_threshold = 3,
                                  .mutation_threshold = 0,

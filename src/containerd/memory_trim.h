@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Gives memory back that a start or a burst of work needed and an idle daemon doesn't: code that was
-// mapped, and the allocator's free pages. Any thread.
+// Gives memory back that a start or a burst of work needed and an idle daemon doesn't: code that
+// was mapped, and the allocator's free pages. Any thread.
 #pragma once
 
 #include <atomic>

@@ -155,9 +155,13 @@ class Writer {
                    "07:32:00", "1979-05-27t07:32:00.50", "2024-02-30", "24:00:00",
                    "1979-05-27T07:32:00.0+00:00"});
     }
-    return Pick({"0", "-17", "1_000", "0xDEADbeef", "0o17", "0b101", "3.14", "-1e-3", "6.02E+23",
-                 "1_0.0_1", "inf", "-nan", "true", "false", "9223372036854775807", "01", "1__0",
-                 "9223372036854775808", "yes", "+0.0", "-0.0"});
+    return Pick({"0",          "-17",   "1_000",
+                 "0xDEADbeef", "0o17",  "0b101",
+                 "3.14",       "-1e-3", "6.02E+23",
+                 "1_0.0_1",    "inf",   "-nan",
+                 "true",       "false", "9223372036854775807",
+                 "01",         "1__0",  "9223372036854775808",
+                 "yes",        "+0.0",  "-0.0"});
   }
 
   std::mt19937 random_;
@@ -181,8 +185,8 @@ TEST(TomlCompare, PythonReadsTheSame) {
     std::ofstream(fmt::format("{}/{}", top, i), std::ios::binary) << documents[i];
   }
   std::ofstream(top + "/peer.py") << kPeer;
-  std::string command = fmt::format("python3 {0}/peer.py {0} {1} > {0}/answers", top,
-                                    documents.size());
+  std::string command =
+      fmt::format("python3 {0}/peer.py {0} {1} > {0}/answers", top, documents.size());
   ASSERT_EQ(::system(command.c_str()), 0);
   std::ifstream answers(top + "/answers");
   int read = 0;
@@ -194,8 +198,7 @@ TEST(TomlCompare, PythonReadsTheSame) {
     // A float that is too large or small is infinite or 0 for Python.
     if (!json.ok() && json.error().message().find("does not fit") != std::string::npos) continue;
     read += json.ok() ? 1 : 0;
-    EXPECT_EQ(ours, theirs) << document << "\n"
-                            << (json.ok() ? "" : json.error().message());
+    EXPECT_EQ(ours, theirs) << document << "\n" << (json.ok() ? "" : json.error().message());
   }
   EXPECT_GT(read, kDocuments / 5);
   fs::remove_all(top);

@@ -192,8 +192,8 @@ Result<> TomlScanner::ReadCodePoint(size_t digits, std::string* out) {
     } else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')) {
       digit = static_cast<uint32_t>((c | 0x20) - 'a') + 10;
     } else {
-      return FaultAt(begin, digits == 4 ? "expected 4 hexadecimal digits"
-                                        : "expected 8 hexadecimal digits");
+      return FaultAt(
+          begin, digits == 4 ? "expected 4 hexadecimal digits" : "expected 8 hexadecimal digits");
     }
     code = code << 4 | digit;
   }

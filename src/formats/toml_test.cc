@@ -78,8 +78,9 @@ TEST(Toml, SaysWhereItIsWrong) {
   EXPECT_EQ(message("\xc3\xa9 = 1"), "line 1, column 1: expected a key");
   EXPECT_EQ(message("a = '\xc3\xa9' x"), "line 1, column 9: expected the end of the line");
   EXPECT_EQ(message("\na = \"x\n\""), "line 2, column 5: the string does not end in its line");
-  EXPECT_EQ(message("a = yes"), "line 1, column 5: 'yes' is no number, boolean, date or time (and "
-                                "no string without quotes)");
+  EXPECT_EQ(message("a = yes"),
+            "line 1, column 5: 'yes' is no number, boolean, date or time (and "
+            "no string without quotes)");
   EXPECT_EQ(message("# \xff"), "line 1, column 3: this is not UTF-8");
   EXPECT_EQ(message("a = '\x01'"), "line 1, column 6: a control character");
   EXPECT_EQ(message("a = 1\rb = 2"), "line 1, column 6: a control character");
@@ -91,34 +92,43 @@ TEST(Toml, SaysWhereItIsWrong) {
 
 TEST(Toml, WhatIsThereStays) {
   for (const char* text :
-       {"[a]\n[a]\n",
-        "a = 1\n[a]\n",
-        "a = 1\n[a.b]\n",
-        "a.b = 1\n[a]\n",
-        "a.b = 1\na = 2\n",
-        "a = 1\na.b = 2\n",
-        "a = {b = 1}\n[a.c]\n",
-        "a = {b = 1}\na.c = 2\n",
-        "a = {b = 1, b = 2}\n",
-        "a = []\n[[a]]\n",
-        "a = [{}]\n[a.b]\n",
-        "[[a]]\n[a]\n",
-        "[a]\n[[a]]\n",
-        "[a.b]\n[[a]]\n",
-        "[[a.b]]\n[a]\nb.y = 2\n",
-        "[a.b.c]\nz = 9\n[a]\nb.c.t = 1\n",
-        "[fruit]\napple.color = 1\n[fruit.apple]\n"}) {
+       {"[a]\n[a]\n", "a = 1\n[a]\n", "a = 1\n[a.b]\n", "a.b = 1\n[a]\n", "a.b = 1\na = 2\n",
+        "a = 1\na.b = 2\n", "a = {b = 1}\n[a.c]\n", "a = {b = 1}\na.c = 2\n",
+        "a = {b = 1, b = 2}\n", "a = []\n[[a]]\n", "a = [{}]\n[a.b]\n", "[[a]]\n[a]\n",
+        "[a]\n[[a]]\n", "[a.b]\n[[a]]\n", "[[a.b]]\n[a]\nb.y = 2\n",
+        "[a.b.c]\nz = 9\n[a]\nb.c.t = 1\n", "[fruit]\napple.color = 1\n[fruit.apple]\n"}) {
     EXPECT_FALSE(ParseToml(text).ok()) << text;
   }
   EXPECT_TRUE(ParseToml("[fruit]\napple.color = 1\n[fruit.apple.taste]\nsweet = true\n").ok());
 }
 
 TEST(Toml, Malformed) {
-  for (const char* text : {"[*a]\n", "[[*a]]\n", "[a.*]\n", "= 1\n", "a = *\n", "[]\n", "[a\n",
-                           "[[a]\n", "[a]]\n", "[a.]\n", "[ [a]]\n", "a\n", "a =\n", "a = 1 b = 2",
-                           "a = {b = 1,}", "a = {b = 1\n}", "a = [1 2]", "a = [,]", "a = {,}",
-                           "\"\"\"a\"\"\" = 1", "a..b = 1", "a = 'b''", "[a] b = 1",
-                           "a = \"\"\"\"\"\"\"\"\"", "a = 1979-05-27 07\n", "a = \"\"\"\\ x\"\"\""}) {
+  for (const char* text : {"[*a]\n",
+                           "[[*a]]\n",
+                           "[a.*]\n",
+                           "= 1\n",
+                           "a = *\n",
+                           "[]\n",
+                           "[a\n",
+                           "[[a]\n",
+                           "[a]]\n",
+                           "[a.]\n",
+                           "[ [a]]\n",
+                           "a\n",
+                           "a =\n",
+                           "a = 1 b = 2",
+                           "a = {b = 1,}",
+                           "a = {b = 1\n}",
+                           "a = [1 2]",
+                           "a = [,]",
+                           "a = {,}",
+                           "\"\"\"a\"\"\" = 1",
+                           "a..b = 1",
+                           "a = 'b''",
+                           "[a] b = 1",
+                           "a = \"\"\"\"\"\"\"\"\"",
+                           "a = 1979-05-27 07\n",
+                           "a = \"\"\"\\ x\"\"\""}) {
     EXPECT_FALSE(ParseToml(text).ok()) << text;
   }
 }
@@ -141,7 +151,8 @@ TEST(Toml, NestingEnds) {
 
 TEST(Toml, PlacesOfKeys) {
   TomlPlaces places;
-  ASSERT_TRUE(ParseToml("# first\na.b = 1\n\n[c]\nd = [\n1]\n[c.'e.f']\ng = {h = 1}\n", &places).ok());
+  ASSERT_TRUE(
+      ParseToml("# first\na.b = 1\n\n[c]\nd = [\n1]\n[c.'e.f']\ng = {h = 1}\n", &places).ok());
   EXPECT_EQ(places.LineOf({"a", "b"}), 2);
   EXPECT_EQ(places.LineOf({"c"}), 4);
   EXPECT_EQ(places.LineOf({"c", "d"}), 5);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "snapshots/directory_snapshotter.h"
 
-
 #include <algorithm>
 #include <charconv>
 
