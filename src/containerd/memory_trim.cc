@@ -9,7 +9,7 @@
 namespace gantry::containerd {
 namespace {
 
-constexpr std::chrono::nanoseconds kTrimEvery = std::chrono::seconds(10);
+constexpr std::chrono::nanoseconds kTrimEvery = std::chrono::seconds(2);
 
 }  // namespace
 

@@ -11,7 +11,7 @@ namespace gantry::containerd {
 
 class MemoryTrim {
  public:
-  // At most once in ten seconds; else it does nothing.
+  // At most once in two seconds; else it does nothing.
   void AfterWork();
 
  private:
