@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Text cut into parts.
+// Text cut into parts, trimmed, compared. Letters are those of ASCII, whatever the locale.
 #pragma once
 
 #include <cstdint>
@@ -17,5 +17,15 @@ std::vector<std::string> Split(std::string_view text, char separator);
 // the whole rest.
 std::vector<std::string> SplitWords(std::string_view text, std::string_view separators = " \t",
                                     size_t at_most = SIZE_MAX);
+
+// Without the blanks, line ends and other characters of `blanks` at both ends.
+std::string_view Trim(std::string_view text, std::string_view blanks = " \t\r\n\f\v");
+
+char Lower(char c);
+std::string Lower(std::string_view text);
+
+// The length of the valid UTF-8 sequence at the start of `text`, which isn't empty, or 0: RFC 3629
+// section 4 allows neither surrogates nor longer forms than needed.
+size_t Utf8Length(std::string_view text);
 
 }  // namespace gantry

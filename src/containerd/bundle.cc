@@ -10,6 +10,7 @@
 
 #include "base/directory.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "base/undo.h"
 #include "containerd/names.h"
 #include "formats/json.h"
@@ -40,12 +41,6 @@ Result<> OpenToMappedRoot(const std::string& path, const std::string& spec) {
     }
   }
   return {};
-}
-
-std::string_view Trim(std::string_view text) {
-  while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
-  while (!text.empty() && static_cast<unsigned char>(text.front()) <= ' ') text.remove_prefix(1);
-  return text;
 }
 
 }  // namespace
@@ -124,6 +119,16 @@ Result<std::vector<std::pair<std::string, std::string>>> Bundle::List(const Bund
   return bundles;
 }
 
+Result<> Bundle::RemoveOrphans(const BundleRoots& roots) {
+  for (const std::string& ns : TRY(Names(roots.RootDirectory()))) {
+    for (const std::string& id : TRY(Names(roots.RootDirectory() + "/" + ns))) {
+      Bundle bundle(roots, ns, id);
+      if (!PathExists(bundle.path_)) TRY(roots.root_trash->Take(bundle.work_));
+    }
+  }
+  return {};
+}
+
 Result<UniqueFd> Bundle::OpenLog() const { return OpenFile(path_ + "/log", O_RDWR | O_NONBLOCK); }
 
 Result<> Bundle::SaveEndpoint(const ShimEndpoint& endpoint) const {
@@ -139,6 +144,10 @@ Result<ShimEndpoint> Bundle::LoadEndpoint() const {
 }
 
 Result<std::string> Bundle::LoadRuntime() const { return ReadFile(path_ + "/runtime", 4096); }
+
+Result<> Bundle::MarkRetired() const { return CreateFile(path_ + "/retired", "", 0600); }
+
+bool Bundle::OwesAnEnd() const { return LoadEndpoint().ok() && !PathExists(path_ + "/retired"); }
 
 Result<> Bundle::Remove() const {
   std::string rootfs = path_ + "/rootfs";

@@ -53,6 +53,10 @@ class Bundle {
   // (namespace, id) of all that are there.
   static Result<std::vector<std::pair<std::string, std::string>>> List(const BundleRoots& roots);
 
+  // Throws away the directories under ROOT whose bundle is gone: a daemon died between the two
+  // removals, or the host was started anew and STATE is empty.
+  static Result<> RemoveOrphans(const BundleRoots& roots);
+
   const std::string& path() const { return path_; }
   // The fifo that the shim logs to, both ends, so that the shim never waits.
   Result<UniqueFd> OpenLog() const;
@@ -60,6 +64,11 @@ class Bundle {
   // What SaveEndpoint wrote, or the file `address` of older shims.
   Result<ShimEndpoint> LoadEndpoint() const;
   Result<std::string> LoadRuntime() const;
+  // Before the shim is told to end: nobody has to be told of its end any more.
+  Result<> MarkRetired() const;
+  // Whether the end of what a dead shim held has still to be told: it had got as far as an
+  // endpoint, and was not retired.
+  bool OwesAnEnd() const;
   // Detaches what may still be mounted on rootfs, then throws both directories away.
   Result<> Remove() const;
 

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "base/io.h"
+#include "base/random.h"
 #include "containerd/shim_program.h"
 
 namespace gantry::containerd {
@@ -25,6 +29,39 @@ TEST(StartOutputTest, RefusesWhatIsWrong) {
                            "{\"version\":3,\"address\":\"/a\",\"protocol\":\"grpc\"}", "{"}) {
     EXPECT_FALSE(ParseStartOutput(text).ok()) << text;
   }
+}
+
+class BundleTest : public ::testing::Test {
+ protected:
+  ~BundleTest() override { std::filesystem::remove_all(top_); }
+  const std::string top_ = ::testing::TempDir() + "bundles-" + RandomHex(4);
+  std::unique_ptr<snapshots::Trash> state_trash_ = *snapshots::Trash::Open(top_ + "/st");
+  std::unique_ptr<snapshots::Trash> root_trash_ = *snapshots::Trash::Open(top_ + "/rt");
+  const BundleRoots roots_{.state = top_ + "/s",
+                           .root = top_ + "/r",
+                           .state_trash = state_trash_.get(),
+                           .root_trash = root_trash_.get()};
+  Bundle Make(const std::string& id) {
+    return *Bundle::Create(roots_, "ns", id, {.spec = "{}", .runtime = "/shim", .options = ""});
+  }
+};
+
+TEST_F(BundleTest, AnEndIsOwedFromTheEndpointOnUntilItIsRetired) {
+  Bundle bundle = Make("a");
+  EXPECT_FALSE(bundle.OwesAnEnd());
+  ASSERT_TRUE(bundle.SaveEndpoint({.version = 3, .address = "unix:///x"}).ok());
+  EXPECT_TRUE(bundle.OwesAnEnd());
+  ASSERT_TRUE(bundle.MarkRetired().ok());
+  EXPECT_FALSE(bundle.OwesAnEnd());
+}
+
+TEST_F(BundleTest, WhatIsLeftUnderRootGoes) {
+  Make("whole");
+  Bundle half = Make("half");
+  std::filesystem::remove_all(half.path());
+  ASSERT_TRUE(Bundle::RemoveOrphans(roots_).ok());
+  EXPECT_TRUE(PathExists(roots_.RootDirectory() + "/ns/whole"));
+  EXPECT_FALSE(PathExists(roots_.RootDirectory() + "/ns/half"));
 }
 
 TEST(ShimProgramTest, MapsRuntimeNames) {

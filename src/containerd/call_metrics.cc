@@ -4,6 +4,9 @@
 #include <fmt/core.h>
 #include <grpcpp/support/server_interceptor.h>
 
+#include "base/clock.h"
+#include "base/log.h"
+
 namespace gantry::containerd {
 namespace {
 
@@ -40,18 +43,25 @@ class CallCounter : public interception::Interceptor {
     metrics_->Started(method_, CallType(info->type()));
   }
   ~CallCounter() override {
-    if (!handled_) metrics_->Handled(method_, grpc::StatusCode::CANCELLED);
+    if (!handled_) Handled(grpc::StatusCode::CANCELLED);
   }
   void Intercept(interception::InterceptorBatchMethods* batch) override {
     if (batch->QueryInterceptionHookPoint(interception::InterceptionHookPoints::PRE_SEND_STATUS)) {
       handled_ = true;
-      metrics_->Handled(method_, batch->GetSendStatus().error_code());
+      Handled(batch->GetSendStatus().error_code());
     }
     batch->Proceed();
   }
 
  private:
+  void Handled(int code) {
+    metrics_->Handled(method_, code);
+    auto taken = std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - begin_);
+    log::Debug("{}: code {} after {} µs", method_, code, taken.count());
+  }
+
   CallMetrics* metrics_;
+  const SteadyClock::time_point begin_ = SteadyClock::now();
   const std::string method_;
   bool handled_ = false;
 };

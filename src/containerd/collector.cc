@@ -28,8 +28,6 @@ struct Node {
 
 namespace {
 
-// Deletes come in groups; one collection serves them all.
-constexpr auto kDelay = std::chrono::milliseconds(500);
 constexpr auto kIngestLifetime = std::chrono::hours(24);
 constexpr std::string_view kRootLabel = "containerd.io/gc.root";
 constexpr std::string_view kExpireLabel = "containerd.io/gc.expire";
@@ -42,6 +40,9 @@ constexpr std::string_view kContainer = "/container";
 constexpr std::string_view kPinnedLabel = "io.cri-containerd.pinned";
 // Deleting an image may free nothing, for a long list of names of one image.
 constexpr size_t kMaxPolicyRounds = 10'000;
+
+// This thread's commits are a collection's own, and call for no other one.
+thread_local bool collecting = false;
 
 bool HasExpired(const Labels& labels) {
   auto found = labels.find(std::string(kExpireLabel));
@@ -248,9 +249,13 @@ Collector::Collector(Database* database, EventExchange* events, content::BlobSto
       blobs_(blobs),
       snapshotters_(std::move(snapshotters)),
       policy_(std::move(policy)),
-      thread_([this] { Loop(); }) {}
+      schedule_(policy_.schedule, SteadyClock::now()),
+      thread_([this] { Loop(); }) {
+  database_->SetCommitHook([this] { OnCommit(); });
+}
 
 Collector::~Collector() {
+  database_->SetCommitHook(nullptr);
   {
     MutexLock lock(mutex_);
     stop_ = true;
@@ -260,38 +265,48 @@ Collector::~Collector() {
 }
 
 void Collector::Schedule() {
-  {
-    MutexLock lock(mutex_);
-    due_ = true;
-  }
-  wanted_.NotifyOne();
+  MutexLock lock(mutex_);
+  if (schedule_.Deleted(SteadyClock::now())) wanted_.NotifyOne();
+}
+
+void Collector::OnCommit() {
+  if (collecting) return;
+  MutexLock lock(mutex_);
+  if (schedule_.Changed(SteadyClock::now())) wanted_.NotifyOne();
 }
 
 void Collector::Loop() NO_THREAD_SAFETY_ANALYSIS {
   MutexLock lock(mutex_);
   while (!stop_) {
-    if (!due_) {
+    auto due = schedule_.due();
+    auto now = SteadyClock::now();
+    if (!due.has_value()) {
       wanted_.Wait(mutex_);
-      continue;
+    } else if (now < *due) {
+      wanted_.WaitFor(mutex_, *due - now);
+    } else {
+      mutex_.Unlock();
+      auto collected = Collect();
+      if (!collected.ok()) {
+        log::Failure("collecting garbage: {}", collected.error().message());
+      }
+      mutex_.Lock();
     }
-    auto until = SteadyClock::now() + kDelay;
-    while (!stop_ && SteadyClock::now() < until) {
-      wanted_.WaitFor(mutex_, until - SteadyClock::now());
-    }
-    if (stop_) break;
-    due_ = false;
-    mutex_.Unlock();
-    auto collected = Collect();
-    if (!collected.ok()) {
-      log::Failure("collecting garbage: {}", collected.error().message());
-    }
-    mutex_.Lock();
   }
 }
 
 Result<Collected> Collector::Collect() {
-  Collected collected = TRY(CollectLocked());
-  if (hook_) hook_();
+  {
+    MutexLock lock(mutex_);
+    schedule_.Begun();
+  }
+  auto begin = SteadyClock::now();
+  collecting = true;
+  auto collected = CollectLocked();
+  if (collected.ok() && hook_) hook_();
+  collecting = false;
+  MutexLock lock(mutex_);
+  schedule_.Ended(begin, SteadyClock::now());
   return collected;
 }
 

@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "base/mutex.h"
+#include "containerd/collection_schedule.h"
 #include "content/blob_store.h"
 #include "records/database.h"
 #include "snapshots/snapshotter.h"
@@ -50,6 +51,7 @@ struct CollectionPolicy {
   // or that have CRI's label io.cri-containerd.pinned=pinned, stay in any case.
   std::chrono::seconds keep_for{0};
   std::set<std::string> pins;
+  ScheduleSettings schedule;
 };
 
 class Collector {
@@ -63,7 +65,7 @@ class Collector {
   // what comes next (a blob and its record, a container and the snapshot that it names) holds it
   // over both.
   std::shared_lock<std::shared_mutex> Hold() { return std::shared_lock<std::shared_mutex>(lock_); }
-  // Collects soon, in the background.
+  // Something was deleted: collects soon, in the background.
   void Schedule();
   // Collects now. Blocks.
   Result<Collected> Collect();
@@ -84,6 +86,7 @@ class Collector {
   Result<> DeleteSnapshots(const Graph& graph, Collected* collected);
   Result<Collected> CollectLocked();
   void DeleteOldIngests();
+  void OnCommit();
   void Loop();
 
   Database* database_;
@@ -96,7 +99,7 @@ class Collector {
 
   Mutex mutex_;
   CondVar wanted_;
-  bool due_ GUARDED_BY(mutex_) = false;
+  CollectionSchedule schedule_ GUARDED_BY(mutex_);
   bool stop_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/io.h"
+#include "formats/human_units.h"
 #include "formats/toml.h"
 
 namespace gantry::containerd {
@@ -144,16 +145,53 @@ Result<> ReadPins(const Json& value, Options* options) {
   return {};
 }
 
+Result<> ReadPauseThreshold(const Json& value, Options* options) {
+  if (!value.is_number()) return InvalidArgument("expected a number");
+  options->collection.schedule.pause_threshold = value.AsDouble();
+  return {};
+}
+
+// "500ms", "1.5s"; a number counts nanoseconds, as Go's durations do. Less than 0 is 0.
+Reader Delay(std::chrono::milliseconds ScheduleSettings::* member) {
+  return [member](const Json& value, Options* options) -> Result<> {
+    std::chrono::nanoseconds delay(value.AsInt());
+    if (value.is_string()) {
+      delay = TRY(formats::ParseGoDuration(value.AsString()));
+    } else if (!value.is_int64()) {
+      return InvalidArgument("expected a duration such as \"500ms\"");
+    }
+    auto whole = std::chrono::duration_cast<std::chrono::milliseconds>(delay);
+    options->collection.schedule.*member = std::max(whole, std::chrono::milliseconds(0));
+    return {};
+  };
+}
+
+Reader Threshold(int ScheduleSettings::* member) {
+  return [member](const Json& value, Options* options) -> Result<> {
+    if (!value.is_int64()) return InvalidArgument("expected an integer");
+    int64_t most = std::numeric_limits<int>::max();
+    options->collection.schedule.*member =
+        static_cast<int>(std::clamp<int64_t>(value.AsInt(), 0, most));
+    return {};
+  };
+}
+
 Result<> Nothing(const Json&, Options*) { return {}; }
 
 // Registries and garbage collection.
 std::map<std::string, Reader> StoreReaders() {
   static const std::string kTransfer = "plugins/io.containerd.transfer.v1.local/";
+  static const std::string kScheduler = "plugins/io.containerd.gc.v1.scheduler/";
   auto layers = [](Options* o, int64_t n) { o->registries.parallel_layers = static_cast<int>(n); };
   return {
       {"proxy_plugins", ReadProxies},
       {kTransfer + "config_path", ReadHostsDirectory},
       {kTransfer + "max_concurrent_downloads", Number(1, layers)},
+      {kScheduler + "pause_threshold", ReadPauseThreshold},
+      {kScheduler + "deletion_threshold", Threshold(&ScheduleSettings::deletion_threshold)},
+      {kScheduler + "mutation_threshold", Threshold(&ScheduleSettings::mutation_threshold)},
+      {kScheduler + "schedule_delay", Delay(&ScheduleSettings::delay)},
+      {kScheduler + "startup_delay", Delay(&ScheduleSettings::startup_delay)},
       {"gantry/registry/stall_seconds",
        Number(1, [](Options* o,
                     int64_t n) { o->registries.stall_timeout = std::chrono::seconds(n); })},
@@ -363,6 +401,13 @@ void DumpStores(const Options& options, std::string* out) {
       "\n[plugins.'io.containerd.transfer.v1.local']\nconfig_path = {}\n"
       "max_concurrent_downloads = {}\n",
       TomlString(options.registries.hosts_directory), options.registries.parallel_layers);
+  const ScheduleSettings& schedule = options.collection.schedule;
+  *out += fmt::format(
+      "\n[plugins.'io.containerd.gc.v1.scheduler']\npause_threshold = {}\n"
+      "deletion_threshold = {}\nmutation_threshold = {}\nschedule_delay = '{}ms'\n"
+      "startup_delay = '{}ms'\n",
+      schedule.pause_threshold, schedule.deletion_threshold, schedule.mutation_threshold,
+      schedule.delay.count(), schedule.startup_delay.count());
   *out += fmt::format(
       "\n[gantry.registry]\nstall_seconds = {}\nparallel_parts = {}\nmax_layer_bytes = {}\n",
       options.registries.stall_timeout.count(), options.registries.parallel_parts,

@@ -41,7 +41,13 @@ TEST_F(ConfigTest, WhatIsDumpedIsReadBack) {
   options.registries.hosts_directory = "/hosts";
   options.registries.parallel_layers = 7;
   options.registries.stall_timeout = std::chrono::seconds(9);
-  options.collection = {.high_bytes = 20, .low_bytes = 10, .keep_for = {}, .pins = {"a", "b"}};
+  options.collection = {
+      .high_bytes = 20, .low_bytes = 10, .keep_for = {}, .pins = {"a", "b"}, .schedule = {}};
+  options.collection.schedule = {.pause_threshold = 0.25,
+                                 .deletion_threshold = 3,
+                                 .mutation_threshold = 0,
+                                 .delay = std::chrono::milliseconds(70),
+                                 .startup_delay = std::chrono::milliseconds(1500)};
   options.proxy_snapshotters = {{"other", "/run/other.sock", ""}};
   std::string dumped = DumpConfig(options);
   auto loaded = Load(dumped);
@@ -49,6 +55,25 @@ TEST_F(ConfigTest, WhatIsDumpedIsReadBack) {
   EXPECT_EQ(DumpConfig(options_), dumped);
   EXPECT_TRUE(warnings_.empty());
   EXPECT_EQ(options_.runtimes, options.runtimes);
+}
+
+TEST_F(ConfigTest, TheCollectorsScheduleAsContainerdHasIt) {
+  ASSERT_TRUE(Load("version = 2\n[plugins.'io.containerd.gc.v1.scheduler']\npause_threshold = 0\n"
+                   "deletion_threshold = -1\nschedule_delay = '0ms'\nstartup_delay = 250000000\n")
+                  .ok());
+  const ScheduleSettings& schedule = options_.collection.schedule;
+  EXPECT_EQ(schedule.pause_threshold, 0);
+  EXPECT_EQ(schedule.deletion_threshold, 0);
+  EXPECT_EQ(schedule.mutation_threshold, 100);
+  EXPECT_EQ(schedule.delay, std::chrono::milliseconds(0));
+  EXPECT_EQ(schedule.startup_delay, std::chrono::milliseconds(250));
+  EXPECT_TRUE(warnings_.empty());
+  for (const char* wrong : {"schedule_delay = 'soon'", "schedule_delay = 1.5",
+                            "pause_threshold = 'x'", "deletion_threshold = 1.5"}) {
+    auto loaded = Load(std::string("version = 2\n[plugins.'io.containerd.gc.v1.scheduler']\n") +
+                       wrong + "\n");
+    EXPECT_FALSE(loaded.ok()) << wrong;
+  }
 }
 
 TEST_F(ConfigTest, WarnsOfWhatIsNotUsed) {

@@ -16,6 +16,7 @@
 #include "containerd/event_listener.h"
 #include "containerd/event_log.h"
 #include "containerd/image_records.h"
+#include "containerd/memory_trim.h"
 #include "containerd/mount_store.h"
 #include "containerd/parts.h"
 #include "containerd/proxy_snapshotter.h"
@@ -57,6 +58,7 @@ struct Daemon::State {
   EventExchange events;
   std::unique_ptr<wire::LoopThread> loop;
   std::unique_ptr<MountStore> mounts;
+  MemoryTrim memory;
   std::unique_ptr<Collector> collector;
   Streams streams;
   Parts parts{};
@@ -102,7 +104,11 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   collector = std::make_unique<Collector>(database.get(), &events, blobs.get(), parts.snapshotters,
                                           options.collection);
   parts.collector = collector.get();
-  collector->AfterEach([mounts = mounts.get()] { mounts->Collect(); });
+  // A collection comes after work, when nothing hurries.
+  collector->AfterEach([this] {
+    mounts->Collect();
+    memory.AfterWork();
+  });
   TRY(collector->RemoveOrphans());
   // An import that was cut off is never resumed, a pull is: its half layers stay for a day.
   for (const content::IngestStatus& ingest : TRY(blobs->Ingests(""))) {
@@ -208,6 +214,7 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Options& options) {
   TRY(state->OpenStores(options));
   TRY(state->FindShims(options));
   TRY(state->Serve(options));
+  state->memory.AfterWork();
   return std::unique_ptr<Daemon>(new Daemon(std::move(state)));
 }
 

@@ -69,6 +69,14 @@ void EventExchange::Publish(const std::string& ns, const std::string& topic, con
 }
 
 Result<> EventExchange::Forward(::containerd::types::Envelope event) {
+  return Forward(std::move(event), Origin::kHere);
+}
+
+Result<> EventExchange::ForwardOnce(::containerd::types::Envelope event) {
+  return Forward(std::move(event), Origin::kShim);
+}
+
+Result<> EventExchange::Forward(::containerd::types::Envelope event, Origin origin) {
   TRY_WITH(CheckIdentifier(event.namespace_()), "event namespace");
   if (event.topic().size() < 2 || event.topic().front() != '/') {
     return InvalidArgument("event topic \"{}\" must begin with '/'", event.topic());
@@ -78,13 +86,14 @@ Result<> EventExchange::Forward(::containerd::types::Envelope event) {
   }
   event.clear_cursor();
   auto envelope = std::make_shared<::containerd::types::Envelope>(std::move(event));
-  Dispatch(envelope);
+  Dispatch(envelope, origin);
   return {};
 }
 
 // One lock over both, so that the order in the log is that of the deliveries.
-void EventExchange::Dispatch(const Envelope& envelope) {
+void EventExchange::Dispatch(const Envelope& envelope, Origin origin) {
   MutexLock lock(mutex_);
+  if (origin == Origin::kShim && recent_.Repeats(*envelope, log_)) return;
   if (log_ != nullptr) log_->Append(*envelope);
   for (Subscriber* subscriber : subscribers_) {
     auto lookup = [&](const FieldPath& path) { return EnvelopeField(*envelope, path); };

@@ -14,13 +14,12 @@
 #include "base/error.h"
 #include "base/mutex.h"
 #include "containerd/filters.h"
+#include "containerd/recent_events.h"
 #include "containerd/types/event.pb.h"
 
 namespace gantry::containerd {
 
 using Envelope = std::shared_ptr<const ::containerd::types::Envelope>;
-
-class EventLog;
 
 class EventExchange {
  public:
@@ -41,6 +40,9 @@ class EventExchange {
                const google::protobuf::Message& event);
   // An event that carries its own time.
   Result<> Forward(::containerd::types::Envelope envelope);
+  // The same of a shim, which sends an event again when it doesn't know whether it arrived: then
+  // nothing happens.
+  Result<> ForwardOnce(::containerd::types::Envelope envelope);
 
   void Subscribe(Subscriber* subscriber);
   // After it no delivery runs or begins.
@@ -49,11 +51,14 @@ class EventExchange {
   size_t subscribers() const;
 
  private:
-  void Dispatch(const Envelope& envelope);
+  enum class Origin { kHere, kShim };
+  Result<> Forward(::containerd::types::Envelope envelope, Origin origin);
+  void Dispatch(const Envelope& envelope, Origin origin = Origin::kHere);
 
   EventLog* log_ = nullptr;
   mutable Mutex mutex_;
   std::unordered_set<Subscriber*> subscribers_ GUARDED_BY(mutex_);
+  RecentEvents recent_ GUARDED_BY(mutex_);
 };
 
 // "namespace", "topic" and "event.FIELD…" of an envelope, for filters.

@@ -25,7 +25,7 @@ Result<std::string> Handle(EventExchange* events, const wire::TtrpcCall& call) {
   if (!request.ParseFromString(call.payload())) {
     return InvalidArgument("reading a forwarded event: not a ForwardRequest");
   }
-  TRY(events->Forward(std::move(*request.mutable_envelope())));
+  TRY(events->ForwardOnce(std::move(*request.mutable_envelope())));
   return std::string();
 }
 

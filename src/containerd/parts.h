@@ -35,7 +35,7 @@ class Streams;
 
 // How registries are asked, and what is taken from them.
 struct RegistrySettings {
-  std::string hosts_directory = "/etc/containerd/certs.d";
+  std::string hosts_directory = "/etc/containerd/certs.d:/etc/docker/certs.d";
   std::chrono::seconds stall_timeout{60};
   int parallel_layers = 3;
   int parallel_parts = 2;  // connections for one large layer

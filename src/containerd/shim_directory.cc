@@ -165,6 +165,10 @@ void ShimDirectory::Retire(const std::shared_ptr<Shim>& shim) {
     found->second.phase = Phase::kRetiring;
     goes_on = HasOthers(shim);
   }
+  auto marked = shim->bundle().MarkRetired();
+  if (!marked.ok() && marked.error().kind() != ErrorKind::kAlreadyExists) {
+    log::Warning("retiring the shim of {} {}: {}", Noun(), key.second, marked.error().message());
+  }
   if (goes_on) {
     workers_->Run([self = shared_from_this(), key, shim] { self->CleanUpRetired(key, shim); });
     return;
@@ -287,6 +291,7 @@ void ShimDirectory::PublishEnd(const Key& key, const TaskEnd& end) {
 }
 
 Result<> ShimDirectory::AdoptAll() {
+  TRY(Bundle::RemoveOrphans(roots_));
   auto bundles = TRY(Bundle::List(roots_));
   Mutex mutex;
   CondVar done;
@@ -316,9 +321,11 @@ void ShimDirectory::Adopt(const Key& key) {
   if (!shim.ok()) {
     log::Warning("adopting {} {} in namespace {}: {}", Noun(), key.second, key.first,
                  shim.error().message());
+    // Read before the bundle is gone.
+    bool owed = bundle.OwesAnEnd();
     TaskEnd end = DeleteDead(key, bundle);
     Forget(key);
-    PublishEnd(key, end);
+    if (owed) PublishEnd(key, end);
     return;
   }
   bool dead = false;

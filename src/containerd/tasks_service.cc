@@ -82,7 +82,10 @@ class TasksService : public tasks_api::Tasks::CallbackService {
 
   using Begun = std::pair<std::shared_ptr<Shim>, shim_api::CreateTaskRequest>;
   Result<Begun> BeginCreate(const std::string& ns, const tasks_api::CreateTaskRequest& request) {
-    if (request.has_checkpoint()) return Unimplemented("creating a task from a checkpoint");
+    if (request.has_checkpoint()) {
+      return Unimplemented("creating task {} from a checkpoint: that needs criu, which isn't used",
+                           request.container_id());
+    }
     containers_api::Container container;
     {
       auto tx = TRY(parts_->database->Read());
@@ -304,8 +307,10 @@ class TasksService : public tasks_api::Tasks::CallbackService {
         return InvalidArgument("reading the checkpoint's options: not CheckpointOptions");
       }
       if (options.image_path().empty()) {
-        return Unimplemented("checkpoint of task {} without an image path: only directories",
-                             request->container_id());
+        return Unimplemented(
+            "checkpoint of task {} into the content store: that needs criu, which isn't used; with "
+            "an image path the runtime is asked",
+            request->container_id());
       }
       shim_api::CheckpointTaskRequest message;
       message.set_id(request->container_id());

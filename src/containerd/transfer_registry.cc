@@ -124,12 +124,9 @@ Result<> PushImage(Parts* parts, const Caller& caller, const images::Library& li
   auto image = TRY(library.records->FindImage(from.name()));
   if (!image) return NotFound("image \"{}\": not found", from.name());
   images::PushOptions options;
-  if (from.platforms_size() > 1) {
-    return Unimplemented("pushing '{}': one platform or all of them", from.name());
-  }
-  if (from.platforms_size() == 1) {
-    const auto& platform = from.platforms(0);
-    options.platform = ToPlatform(platform.os(), platform.architecture(), platform.variant());
+  for (const auto& platform : from.platforms()) {
+    options.platforms.push_back(
+        ToPlatform(platform.os(), platform.architecture(), platform.variant()));
   }
   auto use = TRY(RegistryUse::Open(parts, caller, to));
   return images::Push(library, use->client(), image->target, to.reference(), options);

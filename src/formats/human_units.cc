@@ -10,6 +10,8 @@
 #include <optional>
 #include <span>
 
+#include "base/text.h"
+
 namespace gantry::formats {
 namespace {
 
@@ -78,8 +80,7 @@ Result<int64_t> ParseBinarySize(std::string_view text) {
   if (*size < 0) return InvalidArgument("invalid size: '{}'", text);
   double factor = 1;
   if (!suffix.empty()) {
-    std::string lower;
-    for (char c : suffix) lower.push_back(static_cast<char>(std::tolower(c)));
+    std::string lower = Lower(suffix);
     size_t power = std::string_view("bkmgtp").find(lower[0]);
     std::string_view rest = std::string_view(lower).substr(1);
     bool fits = power == 0 ? rest.empty() : rest.empty() || rest == "b" || rest == "ib";

@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <limits>
 
+#include "base/text.h"
+
 namespace gantry::formats {
 namespace {
 
@@ -160,28 +162,6 @@ void DumpTo(std::string* out, const Json& json, int indent, int level) {
     if (!first) Newline(out, indent, level);
     out->push_back('}');
   }
-}
-
-// The length of the valid UTF-8 sequence at the start of `text`, or 0 (RFC 3629 section 4).
-size_t Utf8Length(std::string_view text) {
-  auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  auto tail = [&](size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };
-  unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return tail(1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    if (!tail(1) || !tail(2)) return 0;
-    if (first == 0xE0 && byte(1) < 0xA0) return 0;
-    if (first == 0xED && byte(1) > 0x9F) return 0;
-    return 3;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    if (!tail(1) || !tail(2) || !tail(3)) return 0;
-    if (first == 0xF0 && byte(1) < 0x90) return 0;
-    if (first == 0xF4 && byte(1) > 0x8F) return 0;
-    return 4;
-  }
-  return 0;
 }
 
 }  // namespace

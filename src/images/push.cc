@@ -11,6 +11,7 @@
 
 #include "base/mutex.h"
 #include "base/text.h"
+#include "formats/json.h"
 #include "formats/reference.h"
 
 namespace gantry::images {
@@ -40,10 +41,16 @@ class Pusher {
         source_label_("containerd.io/distribution.source." + reference_.domain) {}
 
   Result<> Run(oci::Descriptor target) {
-    if (options_.platform) {
-      target = TRY(ResolveManifest(*library_.blobs, target, *options_.platform)).descriptor;
+    std::vector<oci::Descriptor> chosen;
+    for (const oci::Platform& platform : options_.platforms) {
+      chosen.push_back(TRY(ResolveManifest(*library_.blobs, target, platform)).descriptor);
     }
-    TRY(Collect(target, 0));
+    if (chosen.size() > 1 && oci::IsIndex(target.media_type)) {
+      target = TRY(CollectChosen(target, chosen));
+    } else {
+      if (!chosen.empty()) target = chosen.front();
+      TRY(Collect(target, 0));
+    }
     library_.Report({"pushing content", reference_.ToString(), 0, 0, target});
     TRY(PushBlobs());
     for (size_t i = 0; i < manifests_.size(); ++i) {
@@ -77,6 +84,36 @@ class Pusher {
     document.descriptor.size = static_cast<int64_t>(document.text.size());
     manifests_.push_back(std::move(document));
     return {};
+  }
+
+  // Only these manifests of an index, in its order, and the index without the others. Returns what
+  // the index is then.
+  Result<oci::Descriptor> CollectChosen(const oci::Descriptor& target,
+                                        const std::vector<oci::Descriptor>& chosen) {
+    TRY(Keep(target.digest));
+    std::string text = TRY(library_.blobs->ReadBlob(target.digest, oci::kMaxDocumentBytes));
+    oci::Index index = TRY(oci::ParseIndex(text, target.media_type));
+    formats::Json document = TRY(formats::Json::Parse(text));
+    auto is_chosen = [&](const formats::Digest& digest) {
+      return std::any_of(chosen.begin(), chosen.end(),
+                         [&](const oci::Descriptor& one) { return one.digest == digest; });
+    };
+    formats::Json kept = formats::Json::MakeArray();
+    for (size_t i = 0; i < index.manifests.size(); ++i) {
+      if (!is_chosen(index.manifests[i].digest)) continue;
+      kept.Append(document["manifests"].at(i));
+      TRY(Collect(index.manifests[i], 0));
+    }
+    if (kept.size() == 0) return Unimplemented("choosing among indexes within an index");
+    registry::ManifestDocument whole{target, std::move(text)};
+    if (kept.size() < index.manifests.size()) {
+      document.Set("manifests", std::move(kept));
+      whole.text = document.Dump();
+      whole.descriptor.digest = formats::Digest::Of(whole.text);
+    }
+    whole.descriptor.size = static_cast<int64_t>(whole.text.size());
+    manifests_.push_back(whole);
+    return whole.descriptor;
   }
 
   // Until the request is through, also when the image is removed meanwhile.

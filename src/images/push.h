@@ -5,8 +5,8 @@
 // innermost first. Any thread.
 #pragma once
 
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "images/library.h"
 #include "registry/client.h"
@@ -14,9 +14,10 @@
 namespace gantry::images {
 
 struct PushOptions {
-  // Of an index, only the manifest for this platform is pushed, under the name itself; missing: the
-  // index with everything it names.
-  std::optional<oci::Platform> platform;
+  // Of an index: none is the index with everything it names; of one platform the manifest alone is
+  // pushed, under the name itself; of several an index of these manifests, which is another one
+  // unless these are all.
+  std::vector<oci::Platform> platforms;
   int parallel_blobs = 3;
 };
 

@@ -2,11 +2,11 @@
 //
 // ReadCgroupStats of kernel/cgroups.h. Formats: the kernel's Documentation/admin-guide/cgroup-v1
 // and cgroup-v2.rst.
-#include <dirent.h>
 #include <unistd.h>
 
 #include <charconv>
 
+#include "base/directory.h"
 #include "base/io.h"
 #include "kernel/cgroups.h"
 
@@ -113,16 +113,14 @@ void ReadBlockIoV1(const std::string& directory, CgroupStats* stats) {
 // Calls visit(page size) for each file "hugetlb.SIZE<suffix>".
 template <typename F>
 void EachPageSize(const std::string& directory, std::string_view suffix, F&& visit) {
-  DIR* stream = ::opendir(directory.c_str());
-  if (stream == nullptr) return;
-  while (dirent* entry = ::readdir(stream)) {
+  DirectoryHandle stream(::opendir(directory.c_str()));
+  while (const dirent* entry = stream ? ::readdir(stream.get()) : nullptr) {
     std::string_view name = entry->d_name;
     if (!name.starts_with("hugetlb.") || !name.ends_with(suffix)) continue;
     name.remove_prefix(8);
     name.remove_suffix(suffix.size());
     if (name.find('.') == std::string_view::npos) visit(std::string(name));
   }
-  ::closedir(stream);
 }
 
 CgroupStats ReadV1(const CgroupPaths& paths) {

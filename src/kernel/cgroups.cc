@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel/cgroups.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -16,6 +15,7 @@
 #include <set>
 
 #include "base/clock.h"
+#include "base/directory.h"
 #include "base/io.h"
 #include "base/text.h"
 
@@ -57,13 +57,11 @@ void CollectTree(const std::string& directory, std::vector<std::string>* out) {
   size_t next = out->size();
   out->push_back(directory);
   for (; next < out->size(); ++next) {
-    DIR* stream = ::opendir((*out)[next].c_str());
-    if (stream == nullptr) continue;
-    while (dirent* entry = ::readdir(stream)) {
+    DirectoryHandle stream(::opendir((*out)[next].c_str()));
+    while (const dirent* entry = stream ? ::readdir(stream.get()) : nullptr) {
       if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
       out->push_back((*out)[next] + "/" + entry->d_name);
     }
-    ::closedir(stream);
   }
 }
 

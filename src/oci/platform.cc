@@ -3,17 +3,11 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "oci/image_spec.h"
 
 namespace gantry::oci {
 namespace {
-
-std::string Lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
 
 int ArmVersion(const std::string& variant) {
   if (variant.size() == 2 && variant[0] == 'v' && variant[1] >= '5' && variant[1] <= '8') {

@@ -120,9 +120,11 @@ void Transaction::Bind(sqlite3_stmt* statement, int index, int64_t value) {
 
 Result<> Transaction::Commit() NO_THREAD_SAFETY_ANALYSIS {
   CHECK(database_ != nullptr);
-  if (sqlite3_get_autocommit(database_->connection_) == 0 &&
-      sqlite3_exec(database_->connection_, "COMMIT", nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return database_->LastError("committing records");
+  if (sqlite3_get_autocommit(database_->connection_) == 0) {
+    if (sqlite3_exec(database_->connection_, "COMMIT", nullptr, nullptr, nullptr) != SQLITE_OK) {
+      return database_->LastError("committing records");
+    }
+    if (database_->commit_hook_) database_->commit_hook_();
   }
   std::exchange(database_, nullptr)->mutex_.Unlock();
   return {};
@@ -172,6 +174,11 @@ Result<Transaction> Database::Begin() NO_THREAD_SAFETY_ANALYSIS {
     return LastError("beginning a transaction");
   }
   return transaction;
+}
+
+void Database::SetCommitHook(std::function<void()> hook) {
+  MutexLock lock(mutex_);
+  commit_hook_ = std::move(hook);
 }
 
 Result<Transaction> Database::Read() NO_THREAD_SAFETY_ANALYSIS {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -120,6 +121,9 @@ class Database {
   Result<Transaction> Begin();
   // For reading: the same lock, without the cost of a write transaction.
   Result<Transaction> Read();
+  // Runs after each commit of a change, with the database's lock held: it must not use the
+  // database. An empty one ends it.
+  void SetCommitHook(std::function<void()> hook);
 
  private:
   friend class Rows;
@@ -135,6 +139,7 @@ class Database {
   const std::string path_;
   sqlite3* connection_ = nullptr;  // used with mutex_ held only
   Mutex mutex_;
+  std::function<void()> commit_hook_;  // as that
   // Prepared statements that nobody uses at the moment, by the address of their SQL literal.
   std::unordered_map<const char*, std::vector<sqlite3_stmt*>> idle_statements_;
 

@@ -5,16 +5,17 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/directory.h"
 #include "base/io.h"
-
-#define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
+#include "base/text.h"
+#include "formats/human_units.h"
+#include "formats/toml.h"
 
 namespace gantry::registry {
 namespace {
+
+using formats::Json;
 
 constexpr std::string_view kDefaultDomain = "docker.io";
 constexpr std::string_view kDefaultHost = "registry-1.docker.io";
@@ -27,27 +28,15 @@ std::string AuthorityOf(std::string_view url) {
 }
 
 // "3s", "500ms", "1m30s" (Go's durations); a bare number counts seconds.
-Result<std::chrono::milliseconds> ParseDuration(std::string_view text) {
-  using std::chrono::milliseconds;
-  constexpr std::pair<std::string_view, double> kUnits[] = {
-      {"ms", 1}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"", 1000}};
-  double total = 0;
-  std::string_view rest = text;
-  do {
-    double number = 0;
-    auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-    if (error != std::errc()) return InvalidArgument("'{}' is no duration", text);
-    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
-    size_t unit_size = std::min(rest.find_first_of("0123456789."), rest.size());
-    auto* unit = std::find_if(std::begin(kUnits), std::end(kUnits), [&](const auto& candidate) {
-      return candidate.first == rest.substr(0, unit_size);
-    });
-    if (unit == std::end(kUnits)) return InvalidArgument("'{}' is no duration", text);
-    total += number * unit->second;
-    rest.remove_prefix(unit_size);
-  } while (!rest.empty());
-  if (total < 1 || total > 3'600'000) return InvalidArgument("'{}' is no sensible duration", text);
-  return milliseconds(static_cast<int64_t>(total));
+Result<std::chrono::milliseconds> ParseDuration(const std::string& text) {
+  bool bare = text.find_first_not_of("0123456789.") == std::string::npos;
+  auto parsed = formats::ParseGoDuration(bare ? text + "s" : text);
+  if (!parsed.ok()) return InvalidArgument("'{}' is no duration", text);
+  auto duration = std::chrono::duration_cast<std::chrono::milliseconds>(*parsed);
+  if (duration < std::chrono::milliseconds(1) || duration > std::chrono::hours(1)) {
+    return InvalidArgument("'{}' is no sensible duration", text);
+  }
+  return duration;
 }
 
 // One [host."…"] table, or the members of the file's top that mean the registry itself.
@@ -56,19 +45,18 @@ class HostReader {
   HostReader(const std::string& directory, RegistryHost* host)
       : directory_(directory), host_(*host) {}
 
-  Result<> Read(const toml::table& table) {
-    for (const auto& [key, value] : table) {
-      auto read = ReadMember(key.str(), value);
-      if (read.ok()) continue;
-      return std::move(read).error().AddContext(
-          fmt::format("line {}: '{}'", key.source().begin.line, key.str()));
+  // `line_of` a key of the table, for errors.
+  template <typename F>
+  Result<> Read(const Json& table, F&& line_of) {
+    for (const auto& [key, value] : table.members()) {
+      TRY_WITH(ReadMember(key, value), "line {}: '{}'", line_of(key), key);
     }
     return {};
   }
   bool override_path() const { return override_path_; }
 
  private:
-  Result<> ReadMember(std::string_view key, const toml::node& value) {
+  Result<> ReadMember(std::string_view key, const Json& value) {
     if (key == "server" || key == "host") return {};  // of the top, read by FileReader
     if (key == "capabilities") return ReadCapabilities(value);
     if (key == "ca") {
@@ -87,37 +75,33 @@ class HostReader {
     }
     if (key == "override_path") return ReadBool(value, &override_path_);
     if (key == "dial_timeout") {
-      auto text = value.value<std::string>();
-      if (!text) return InvalidArgument("it is not a string");
-      host_.connect_timeout = TRY(ParseDuration(*text));
+      if (!value.is_string()) return InvalidArgument("it is not a string");
+      host_.connect_timeout = TRY(ParseDuration(value.AsString()));
       return {};
     }
     if (key == "header") return ReadHeaders(value);
     return InvalidArgument("there is no such member");
   }
 
-  Result<> ReadBool(const toml::node& value, bool* out) {
-    auto flag = value.value_exact<bool>();
-    if (!flag) return InvalidArgument("it is not true or false");
-    *out = *flag;
+  static Result<> ReadBool(const Json& value, bool* out) {
+    if (!value.is_bool()) return InvalidArgument("it is not true or false");
+    *out = value.AsBool();
     return {};
   }
 
   // A string, or an array of strings.
   template <typename F>
-  Result<> EachString(const toml::node& value, F&& visit) {
-    if (auto text = value.value_exact<std::string>()) return visit(*std::move(text));
-    const toml::array* array = value.as_array();
-    if (array == nullptr) return InvalidArgument("it is not a string or an array of strings");
-    for (const toml::node& item : *array) {
-      auto text = item.value_exact<std::string>();
-      if (!text) return InvalidArgument("it is not an array of strings");
-      TRY(visit(*std::move(text)));
+  static Result<> EachString(const Json& value, F&& visit) {
+    if (value.is_string()) return visit(value.AsString());
+    if (!value.is_array()) return InvalidArgument("it is not a string or an array of strings");
+    for (const Json& item : value.items()) {
+      if (!item.is_string()) return InvalidArgument("it is not an array of strings");
+      TRY(visit(item.AsString()));
     }
     return {};
   }
 
-  Result<> ReadCapabilities(const toml::node& value) {
+  Result<> ReadCapabilities(const Json& value) {
     host_.pull = host_.resolve = host_.push = false;
     return EachString(value, [&](const std::string& name) -> Result<> {
       if (name == "pull") {
@@ -134,16 +118,13 @@ class HostReader {
   }
 
   // "both.pem", ["both.pem"] or [["certificate.pem", "key.pem"]].
-  Result<> ReadClient(const toml::node& value) {
-    const toml::node* pair = &value;
-    const toml::array* outer = value.as_array();
-    if (outer != nullptr && outer->size() == 1 && outer->get(0)->is_array()) pair = outer->get(0);
+  Result<> ReadClient(const Json& value) {
+    bool nested = value.items().size() == 1 && value.at(0).is_array();
     std::vector<std::string> files;
-    TRY(EachString(*pair, [&](std::string text) -> Result<> {
+    TRY(EachString(nested ? value.at(0) : value, [&](std::string text) -> Result<> {
       files.push_back(Absolute(std::move(text)));
       return {};
     }));
-    bool nested = pair != &value;
     if (files.empty() || files.size() > (nested ? 2u : 1u)) {
       return InvalidArgument("exactly one client certificate can be given");
     }
@@ -152,13 +133,11 @@ class HostReader {
     return {};
   }
 
-  Result<> ReadHeaders(const toml::node& value) {
-    const toml::table* table = value.as_table();
-    if (table == nullptr) return InvalidArgument("it is not a table");
-    for (const auto& [name, inner] : *table) {
-      std::string_view key = name.str();
-      TRY(EachString(inner, [&](const std::string& text) -> Result<> {
-        if ((std::string(key) + text).find_first_of("\r\n") != std::string::npos) {
+  Result<> ReadHeaders(const Json& value) {
+    if (!value.is_object()) return InvalidArgument("it is not a table");
+    for (const auto& [name, inner] : value.members()) {
+      TRY(EachString(inner, [&, key = name](const std::string& text) -> Result<> {
+        if ((key + text).find_first_of("\r\n") != std::string::npos) {
           return InvalidArgument("a header with a line break");
         }
         host_.headers.push_back(fmt::format("{}: {}", key, text));
@@ -217,46 +196,31 @@ Result<std::vector<RegistryHost>> ReadHostsFile(const HostsOptions& options,
                                                 const std::string& directory,
                                                 const std::string& host) {
   std::string text = TRY(ReadFile(directory + "/hosts.toml", kMaxFileBytes));
-  toml::parse_result parsed = toml::parse(text);
-  if (parsed.failed()) {
-    return InvalidArgument("line {}: {}", parsed.error().source().begin.line,
-                           parsed.error().description());
-  }
-  const toml::table& top = parsed.table();
-  struct Named {
-    std::string url;
-    const toml::table* table;
-    toml::source_index line;
-  };
-  std::vector<Named> named;
-  if (const toml::node* hosts = top.get("host")) {
-    if (!hosts->is_table()) return InvalidArgument("'host' is not a table");
-    for (const auto& [url, node] : *hosts->as_table()) {
-      if (!node.is_table()) return InvalidArgument("host '{}' is not a table", url.str());
-      named.push_back({std::string(url.str()), node.as_table(), url.source().begin.line});
-    }
-  }
-  // The parser sorts by name; what comes first in the file is asked first.
-  std::stable_sort(named.begin(), named.end(),
-                   [](const Named& a, const Named& b) { return a.line < b.line; });
+  formats::TomlPlaces places;
+  Json top = TRY(formats::ParseToml(text, &places));
+  const Json& named = top["host"];
+  if (!named.is_null() && !named.is_object()) return InvalidArgument("'host' is not a table");
   std::vector<RegistryHost> found;
-  for (const Named& one : named) {
+  // What comes first in the file is asked first.
+  for (const auto& [name, table] : named.members()) {
+    const std::string& url = name;
+    if (!table.is_object()) return InvalidArgument("host '{}' is not a table", url);
     RegistryHost mirror;
     HostReader reader(directory, &mirror);
-    TRY_WITH(reader.Read(*one.table), "host '{}'", one.url);
-    TRY_WITH(SetUrl(one.url, reader.override_path(), &mirror), "host '{}'", one.url);
-    mirror.mirror = AuthorityOf(one.url) != OwnAddress(host);
+    auto line_of = [&](std::string_view key) { return places.LineOf({"host", url, key}); };
+    TRY_WITH(reader.Read(table, line_of), "host '{}'", url);
+    TRY_WITH(SetUrl(url, reader.override_path(), &mirror), "host '{}'", url);
+    mirror.mirror = AuthorityOf(url) != OwnAddress(host);
     if (!mirror.mirror) mirror.name = host;
     found.push_back(std::move(mirror));
   }
   RegistryHost own = OwnHost(options, host);
   HostReader reader(directory, &own);
-  TRY(reader.Read(top));
+  TRY(reader.Read(top, [&](std::string_view key) { return places.LineOf({key}); }));
   std::string server = OwnAddress(host);
-  if (const toml::node* node = top.get("server")) {
-    auto given = node->value_exact<std::string>();
-    if (!given) return InvalidArgument("'server' is not a string");
-    if (!given->empty()) server = *given;
+  if (const Json* given = top.Find("server")) {
+    if (!given->is_string()) return InvalidArgument("'server' is not a string");
+    if (!given->AsString().empty()) server = given->AsString();
   }
   TRY_WITH(SetUrl(server, reader.override_path(), &own), "'server'");
   // One that is named as a host as well is not asked twice.
@@ -282,17 +246,18 @@ Result<> AddDockerFiles(const std::string& directory, RegistryHost* host) {
 }
 
 // The directory for `host`, or "".
-std::string DirectoryOf(const std::string& top, const std::string& host) {
-  if (top.empty()) return "";
+std::string DirectoryOf(const std::string& tops, const std::string& host) {
   std::vector<std::string> names = {host, "_default"};
   size_t colon = host.rfind(':');
   if (colon != std::string::npos && host.find(']', colon) == std::string::npos) {
     names.insert(names.begin(), host.substr(0, colon) + "_" + host.substr(colon + 1) + "_");
   }
-  for (const std::string& name : names) {
-    struct stat status;
-    std::string path = top + "/" + name;
-    if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return path;
+  for (const std::string& top : SplitWords(tops, ":")) {
+    for (const std::string& name : names) {
+      struct stat status;
+      std::string path = top + "/" + name;
+      if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return path;
+    }
   }
   return "";
 }

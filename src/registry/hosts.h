@@ -39,7 +39,9 @@ struct RegistryHost {
 };
 
 struct HostsOptions {
-  std::string directory;           // "" or one that is not there: no configuration
+  // "DIR[:DIR…]": the first one that has anything for the host counts. "", and those that are not
+  // there: no configuration.
+  std::string directory;
   std::set<std::string> insecure;  // "host:port": plain HTTP and unverified TLS
   std::string ca_file;             // beside the system's certificates
 };

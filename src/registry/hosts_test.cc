@@ -98,6 +98,22 @@ TEST_F(Hosts, DirectoriesByPortByNameAndTheDefault) {
   EXPECT_EQ(own[0].name, "x.example:1");
 }
 
+TEST_F(Hosts, TheFirstOfSeveralDirectories) {
+  Put("one/a.example/hosts.toml", "[host.\"https://one.example\"]\n");
+  Put("two/a.example/hosts.toml", "[host.\"https://two.example\"]\n");
+  Put("two/b.example/ca.crt", "");
+  auto find = [&](const std::string& host) {
+    return *FindHosts({.directory = top_ + "/none:" + top_ + "/one:" + top_ + "/two",
+                       .insecure = {},
+                       .ca_file = ""},
+                      host);
+  };
+  EXPECT_EQ(find("a.example")[0].base, "https://one.example/v2");
+  EXPECT_EQ(find("b.example")[0].ca_files,
+            std::vector<std::string>{top_ + "/two/b.example/ca.crt"});
+  EXPECT_TRUE(find("c.example")[0].ca_files.empty());
+}
+
 TEST_F(Hosts, DockersFiles) {
   Put("r.example_5_/a.crt", "");
   Put("r.example_5_/client.cert", "");

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "registry/libcurl.h"
 
 namespace gantry::registry {
@@ -13,20 +14,6 @@ constexpr size_t kMaxBodyBytes = size_t{8} << 20;
 constexpr size_t kMaxHeaders = 200;
 constexpr size_t kMaxIdleHandles = 8;
 constexpr long kStallBytesPerSecond = 1024;
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return lower;
-}
-
-std::string_view Trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
-  return text;
-}
 
 // What the callbacks of one request share.
 struct Exchange {
@@ -134,7 +121,7 @@ Error ErrorOf(const LibCurl& library, CURLcode code, const char* detail, const s
   }
   std::string text = detail[0] != '\0' ? detail : library.easy_strerror(code);
   if (!text.empty() && text.size() > 1 && (text[1] < 'A' || text[1] > 'Z')) {
-    text[0] = Lower(text.substr(0, 1))[0];
+    text[0] = Lower(text[0]);
   }
   return MakeError(kind, "requesting '{}': {}", url.substr(0, url.find('?')), text);
 }

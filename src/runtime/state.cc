@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/state.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -9,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/directory.h"
 #include "base/io.h"
 #include "kernel/paths.h"
 #include "kernel/pidfd.h"
@@ -182,17 +182,10 @@ Json StateJson(const ContainerState& state, Status status) {
 
 Result<std::vector<std::string>> ListIds(const std::string& root) {
   std::vector<std::string> ids;
-  DIR* directory = ::opendir(root.c_str());
-  if (directory == nullptr) {
-    if (errno == ENOENT) return ids;
-    return ErrnoError("opening directory '{}'", root);
+  for (std::string& name : TRY(ListDirectoryIfThere(root))) {
+    bool hidden = name.front() == '.';
+    if (!hidden && PathExists(root + "/" + name + "/state.json")) ids.push_back(std::move(name));
   }
-  while (dirent* entry = ::readdir(directory)) {
-    if (entry->d_name[0] == '.' || entry->d_type != DT_DIR) continue;
-    if (PathExists(root + "/" + entry->d_name + "/state.json")) ids.push_back(entry->d_name);
-  }
-  ::closedir(directory);
-  std::sort(ids.begin(), ids.end());
   return ids;
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "snapshots/directory_snapshotter.h"
 
-#include <dirent.h>
-
+#include <algorithm>
 #include <charconv>
 
+#include "base/directory.h"
 #include "base/io.h"
 #include "base/undo.h"
 #include "snapshots/disk_usage.h"
@@ -99,18 +99,14 @@ Result<> DirectorySnapshotter::Recover() {
     owned.insert(record.number);
     last = std::max(last, record.number);
   }
-  DIR* listing = ::opendir(root_.c_str());
-  if (listing == nullptr) return ErrnoError("listing '{}'", root_);
   std::vector<uint64_t> unowned;
-  while (const dirent* entry = ::readdir(listing)) {
-    std::string_view name = entry->d_name;
+  for (const std::string& name : TRY(ListDirectory(root_))) {
     uint64_t number = 0;
     auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
     if (error != std::errc() || end != name.data() + name.size()) continue;
     last = std::max(last, number);
     if (owned.count(number) == 0) unowned.push_back(number);
   }
-  ::closedir(listing);
   last_number_ = last;
   for (uint64_t number : unowned) TRY(Discard(Directory(number)));
   return {};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "snapshots/trash.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 
 #include <vector>
 
+#include "base/directory.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -64,19 +64,13 @@ void Trash::Run() {
 
 void Trash::EmptyOnce() {
   auto directory = OpenFile(directory_, O_RDONLY | O_DIRECTORY);
-  DIR* listing = ::opendir(directory_.c_str());
-  if (!directory.ok() || listing == nullptr) {
-    if (listing != nullptr) ::closedir(listing);
-    log::Failure("emptying trash '{}': it cannot be opened", directory_);
+  auto names = ListDirectory(directory_);
+  if (!directory.ok() || !names.ok()) {
+    const Error& error = directory.ok() ? names.error() : directory.error();
+    log::Failure("emptying trash '{}': {}", directory_, error.message());
     return;
   }
-  std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(listing)) {
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  ::closedir(listing);
-  for (const std::string& name : names) {
+  for (const std::string& name : *names) {
     {
       MutexLock lock(mutex_);
       if (stop_) return;

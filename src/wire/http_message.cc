@@ -3,16 +3,10 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+
 namespace gantry::wire {
 namespace {
-
-char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-
-std::string_view Trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
 
 // HTTP/1.1 connections persist unless told otherwise, 1.0 ones only when told (RFC 9112 9.3).
 bool Persists(const HttpHeaders& headers, int minor_version) {
@@ -62,7 +56,7 @@ bool HttpHeaders::HasToken(std::string_view name, std::string_view token) const 
     std::string_view rest = field.value;
     for (;;) {
       size_t comma = rest.find(',');
-      if (EqualsIgnoreCase(Trim(rest.substr(0, comma)), token)) return true;
+      if (EqualsIgnoreCase(Trim(rest.substr(0, comma), " \t"), token)) return true;
       if (comma == std::string_view::npos) break;
       rest.remove_prefix(comma + 1);
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/ttrpc_frame.h"
 
+#include "base/text.h"
+
 namespace gantry::wire {
 namespace {
 
@@ -13,28 +15,11 @@ void AppendBigEndian32(std::string* out, uint32_t value) {
   for (int shift = 24; shift >= 0; shift -= 8) out->push_back(static_cast<char>(value >> shift));
 }
 
-// Length of the valid UTF-8 sequence at the start of `text`, or 0.
-size_t Utf8SequenceLength(std::string_view text) {
-  auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  if (byte(0) < 0x80) return 1;
-  size_t length = byte(0) >= 0xf0 && byte(0) <= 0xf4   ? 4
-                  : byte(0) >= 0xe0 && byte(0) <= 0xef ? 3
-                  : byte(0) >= 0xc2 && byte(0) <= 0xdf ? 2
-                                                       : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  bool overlong = (byte(0) == 0xe0 && byte(1) < 0xa0) || (byte(0) == 0xf0 && byte(1) < 0x90);
-  bool beyond = (byte(0) == 0xed && byte(1) >= 0xa0) || (byte(0) == 0xf4 && byte(1) >= 0x90);
-  return overlong || beyond ? 0 : length;
-}
-
 std::string ValidUtf8(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
-    size_t length = Utf8SequenceLength(text);
+    size_t length = Utf8Length(text);
     if (length == 0) {
       out.push_back('?');
       length = 1;

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An upgrade: what the previous release left on disk and running, under today's daemons.
 
-GANTRY_PREVIOUS_BIN is the folder of that release's programs (`build/release/bin` of its commit, kept where
-you like); without it only the stores are tried, which the test writes itself as that release did."""
+`./dev soak skew [COMMIT]` builds that release's programs and names their folder in GANTRY_PREVIOUS_BIN; without it
+only the stores are tried, which the test writes itself as that release did."""
 import os
 import sqlite3
 import subprocess

@@ -91,8 +91,10 @@ class Api:
     def __init__(self, socket, namespace='api'):
         self.socket, self.namespace = socket, namespace
         limit = 16 << 20
-        self.channel = grpc.insecure_channel(f'unix:{socket}', options=[('grpc.max_receive_message_length', limit),
-                                                                        ('grpc.max_send_message_length', limit)])
+        self.channel = grpc.insecure_channel(f'unix:{socket}', options=[
+            ('grpc.max_receive_message_length', limit), ('grpc.max_send_message_length', limit),
+            # A new client connects at once, also where another one was refused a moment ago.
+            ('grpc.use_local_subchannel_pool', 1)])
 
     def close(self):
         self.channel.close()
@@ -176,6 +178,10 @@ def varint(data, at):
 
 def any_of(name, built):
     return message('google.protobuf.Any', type_url=name, value=built if isinstance(built, bytes) else built.SerializeToString())
+
+
+def packed(built):
+    return any_of(built.DESCRIPTOR.full_name, built)
 
 
 def as_dict(built):

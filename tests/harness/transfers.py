@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gantry-containerd alone, and a gRPC client of its API made from protos/ by protoc."""
+"""gantry-containerd alone, and what its clients do that pull and push."""
 import contextlib
 import hashlib
-import importlib
 import os
 import queue
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,32 +16,11 @@ import grpc
 
 from . import places
 from .engine import until
+from .grpc_api import Api, message, message_class, packed
 from traces import read
 
 NAMESPACE = 'transfer'
-
-
-class Messages:
-    """Message classes by their proto's path: messages('types/transfer/registry').OCIRegistry."""
-    folder = None
-
-    def __call__(self, name):
-        if Messages.folder is None:
-            Messages.folder = tempfile.TemporaryDirectory(prefix='gt-protos-')
-            protos = places.TREE / 'protos'
-            files = [str(p) for p in protos.glob('containerd/**/*.proto')]
-            subprocess.run(['protoc', f'-I{protos}', f'--python_out={Messages.folder.name}', *files], check=True,
-                           stderr=subprocess.DEVNULL)
-            sys.path.insert(0, Messages.folder.name)
-        return importlib.import_module(f"containerd.{name.replace('/', '.')}_pb2")
-
-
-messages = Messages()
-
-
-def pack(message):
-    from google.protobuf.any_pb2 import Any
-    return Any(type_url=message.DESCRIPTOR.full_name, value=message.SerializeToString())
+TRANSFER = 'containerd.types.transfer.'
 
 
 class Progress(list):
@@ -54,27 +30,17 @@ class Progress(list):
         return [p for p in self if p.event == event]
 
 
-class Client:
+class Client(Api):
+    """The calls of a client that pulls and pushes."""
+
     def __init__(self, address, namespace=NAMESPACE):
-        self.address, self.namespace = address, namespace
-        self.channel = grpc.insecure_channel(f'unix:{address}', options=[('grpc.max_receive_message_length', 64 << 20)])
-
-    def close(self):
-        self.channel.close()
-
-    def call(self, service, method, request, answer, timeout=60):
-        rpc = self.channel.unary_unary(f'/containerd.services.{service}/{method}', request_serializer=lambda m: m.SerializeToString(),
-                                       response_deserializer=answer.FromString)
-        return rpc(request, timeout=timeout, metadata=[('containerd-namespace', self.namespace)])
+        super().__init__(address, namespace)
 
     def stream(self, name, on_message):
         """A stream of the Streaming service. `on_message(any)` may return a message to send back."""
-        from google.protobuf.any_pb2 import Any
         out = queue.Queue()
-        out.put(pack(messages('services/streaming/v1/streaming').StreamInit(id=name)))
-        rpc = self.channel.stream_stream('/containerd.services.streaming.v1.Streaming/Stream', request_serializer=lambda m: m.SerializeToString(),
-                                         response_deserializer=Any.FromString)
-        answers = rpc(iter(out.get, None), metadata=[('containerd-namespace', self.namespace)])
+        out.put(packed(message('containerd.services.streaming.v1.StreamInit', id=name)))
+        answers = self.open('Streaming/Stream', iter(out.get, None), timeout=None)
         next(answers)  # the acknowledgement
 
         def follow():
@@ -82,7 +48,7 @@ class Client:
                 for any_message in answers:
                     reply = on_message(any_message)
                     if reply is not None:
-                        out.put(pack(reply))
+                        out.put(packed(reply))
         thread = threading.Thread(target=follow, daemon=True)
         thread.start()
 
@@ -95,70 +61,61 @@ class Client:
     def transfer(self, source, destination, on_progress=None, credentials=None, timeout=120):
         """Runs one transfer; returns its progress. `credentials`: (user, secret), or ('', token) for a refresh token; asked
         for by the daemon. The RpcError of a failure goes up. `on_progress(message)` may cancel by raising."""
-        from google.protobuf.empty_pb2 import Empty
-        api, registry = messages('services/transfer/v1/transfer'), messages('types/transfer/registry')
-        progress_type = messages('types/transfer/progress').Progress
         seen, ends, unique = Progress(), [], f'{os.getpid()}-{time.monotonic_ns()}'
-        request = api.TransferRequest()
-        rpc = self.channel.unary_unary('/containerd.services.transfer.v1.Transfer/Transfer', request_serializer=lambda m: m.SerializeToString(),
-                                       response_deserializer=Empty.FromString)
-        call = None
+        call, options = None, {'progress_stream': f'progress-{unique}'}
 
-        def progressed(message):
-            step = progress_type.FromString(message.value)
+        def progressed(any_message):
+            step = message_class(TRANSFER + 'Progress').FromString(any_message.value)
             seen.append(step)
             if on_progress and on_progress(step) == 'cancel':
                 call.cancel()
 
-        def asked(message):
-            self.asked = registry.AuthRequest.FromString(message.value)
+        def asked(any_message):
+            self.asked = message_class(TRANSFER + 'AuthRequest').FromString(any_message.value)
             user, secret = credentials
-            return registry.AuthResponse(authType=registry.CREDENTIALS if user else registry.REFRESH, username=user, secret=secret)
+            credentials_type, refresh_type = 1, 2
+            return message(TRANSFER + 'AuthResponse', authType=credentials_type if user else refresh_type, username=user, secret=secret)
         try:
             if credentials:
-                side = source if isinstance(source, registry.OCIRegistry) else destination
+                side = source if source.DESCRIPTOR.name == 'OCIRegistry' else destination
                 side.resolver.auth_stream = f'auth-{unique}'
                 ends.append(self.stream(side.resolver.auth_stream, asked))
-            request.options.progress_stream = f'progress-{unique}'
-            ends.append(self.stream(request.options.progress_stream, progressed))
-            request.source.CopyFrom(pack(source))
-            request.destination.CopyFrom(pack(destination))
-            call = rpc.future(request, timeout=timeout, metadata=[('containerd-namespace', self.namespace)])
+            ends.append(self.stream(options['progress_stream'], progressed))
+            stub, found, _ = self.stub('Transfer/Transfer')
+            request = message(found.input_type.full_name, source=packed(source), destination=packed(destination), options=options)
+            call = stub.future(request, timeout=timeout, metadata=self.metadata())
             call.result()
         finally:
             for end in ends:
                 end()
         return seen
 
-    def pull(self, reference, hosts='', name='', platform='amd64', unpack='overlayfs', all_platforms=False, **options):
-        registry, store = messages('types/transfer/registry').OCIRegistry(reference=reference), messages('types/transfer/imagestore').ImageStore(name=name)
-        registry.resolver.host_dir = hosts
-        if not all_platforms:
-            store.platforms.add(os='linux', architecture=platform)
-        if unpack:
-            into = store.unpacks.add(snapshotter=unpack)
-            into.platform.os, into.platform.architecture = 'linux', platform
-        return self.transfer(registry, store, **options)
+    @staticmethod
+    def registry(reference, hosts):
+        return message(TRANSFER + 'OCIRegistry', reference=reference, resolver={'host_dir': hosts})
 
-    def push(self, name, reference, hosts='', platform='', **options):
-        registry, store = messages('types/transfer/registry').OCIRegistry(reference=reference), messages('types/transfer/imagestore').ImageStore(name=name)
-        registry.resolver.host_dir = hosts
-        if platform:
-            store.platforms.add(os='linux', architecture=platform)
-        return self.transfer(store, registry, **options)
+    @staticmethod
+    def store(name, **fields):
+        return message(TRANSFER + 'ImageStore', name=name, **fields)
+
+    def pull(self, reference, hosts='', name='', platform='amd64', unpack='overlayfs', all_platforms=False, **options):
+        wanted = {'os': 'linux', 'architecture': platform}
+        store = self.store(name, platforms=[] if all_platforms else [wanted],
+                           unpacks=[{'snapshotter': unpack, 'platform': wanted}] if unpack else [])
+        return self.transfer(self.registry(reference, hosts), store, **options)
+
+    def push(self, name, reference, hosts='', platforms=(), **options):
+        store = self.store(name, platforms=[{'os': 'linux', 'architecture': p} for p in platforms])
+        return self.transfer(store, self.registry(reference, hosts), **options)
 
     def tag(self, name, new_name):
-        store = messages('types/transfer/imagestore').ImageStore
-        return self.transfer(store(name=name), store(name=new_name))
+        return self.transfer(self.store(name), self.store(new_name))
 
     def target(self, name):
-        images = messages('services/images/v1/images')
-        return self.call('images.v1.Images', 'Get', images.GetImageRequest(name=name), images.GetImageResponse).image.target
+        return self('Images/Get', name=name).image.target
 
     def remove(self, name):
-        from google.protobuf.empty_pb2 import Empty
-        images = messages('services/images/v1/images')
-        self.call('images.v1.Images', 'Delete', images.DeleteImageRequest(name=name, sync=True), Empty)
+        self('Images/Delete', name=name, sync=True, timeout=60)
 
 
 class Containerd:

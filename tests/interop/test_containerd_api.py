@@ -21,7 +21,7 @@ NOT_IN_PEER = {'Introspection/PluginInfo', 'Streaming/Stream', 'Transfer/Transfe
                *(f'Mounts/{m}' for m in ('Activate', 'Deactivate', 'Info', 'Update', 'List')),
                *(f'Store/{m}' for m in ('Create', 'Update', 'Delete', 'List', 'Get')),
                *(f'Controller/{m}' for m in ('Create', 'Start', 'Platform', 'Stop', 'Wait', 'Status', 'Shutdown', 'Metrics', 'Update'))}
-# Where containerd 1.6 has no code but "unknown", gantry has one: gantry's, the peer's (docs/containerd-api.md).
+# Where containerd 1.6 has no code but "unknown", gantry has one: gantry's, the peer's (docs/containerd-differences.md).
 DIFFERENT = {'Snapshots/List': ('INVALID_ARGUMENT', 'UNKNOWN'), 'Events/Subscribe': ('INVALID_ARGUMENT', 'UNKNOWN'),
              'Tasks/Metrics': ('INVALID_ARGUMENT', 'UNKNOWN'), 'Diff/Diff': ('NOT_FOUND', 'UNKNOWN'), 'Tasks/Delete': ('FAILED_PRECONDITION', 'UNKNOWN')}
 ROOT = 'containerd.io/gc.root'

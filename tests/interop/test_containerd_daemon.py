@@ -103,11 +103,13 @@ def test_config_refuses(daemon, text, words):
 def test_config_unknown_keys_and_imports(daemon):
     main = config(daemon, 'version = 3\nroot = "/a"\nrooot = "/b"\nimports = ["more/*.toml"]\n[grpc]\naddress = "/g"\ncolour = 1\n')
     (Path(daemon.names.state) / 'more').mkdir()
-    config(daemon, 'version = 3\nroot = "/imported"\n[plugins."io.containerd.gc.v1.scheduler"]\nschedule_delay = "1s"\n', 'more/1.toml')
+    config(daemon, 'version = 3\nroot = "/imported"\n[plugins."io.containerd.internal.v1.opt"]\npath = "/opt"\n'
+           '[plugins."io.containerd.gc.v1.scheduler"]\nschedule_delay = "1s"\n', 'more/1.toml')
     done = run('-c', main, 'config', 'dump')
     assert done.returncode == 0 and 'root = "/imported"' in done.stdout and 'address = "/g"' in done.stdout
+    assert "schedule_delay = '1000ms'" in done.stdout
     assert re.findall(r"configuration: '([^']*)' (is unknown|is not used)", done.stderr) == [
-        ('grpc.colour', 'is not used'), ('rooot', 'is unknown'), ('plugins.io.containerd.gc.v1.scheduler', 'is not used')]
+        ('rooot', 'is unknown'), ('grpc.colour', 'is not used'), ('plugins.io.containerd.internal.v1.opt', 'is not used')]
 
 
 # --- running

@@ -2,6 +2,7 @@
 """Images between Debian's docker-registry and gantry-containerd: through the Transfer service, and through ctr, which pulls
 and pushes by itself over Content and Images. skopeo is the judge of what was pushed. A newer ctr, which uses Transfer, is
 taken from /usr/local/bin or GANTRY_CTR."""
+import json
 import os
 import random
 import shutil
@@ -30,6 +31,7 @@ def layout(tmp_path_factory):
         layout.image(kind, TARS, compression=kind)
     other = layer_tar([('arm', b'64', 0o644, 0)])
     layout.index('index', {'amd64': TARS, 'arm64': [other]})
+    layout.index('three', {'amd64': TARS, 'riscv64': [layer_tar([('riscv', b'64', 0o644, 0)])], 'arm64': [other]})
     return layout
 
 
@@ -39,7 +41,8 @@ def registry(layout):
     for kind in ('gzip', 'zstd', 'none'):
         registry.put(f'oci:{layout.folder}:{kind}', f'{kind}:1')
     registry.put(f'oci:{layout.folder}:gzip', 'docker:1', '--format', 'v2s2')
-    registry.put(f'oci:{layout.folder}:index', 'index:1', '--all')
+    for kind in ('index', 'three'):
+        registry.put(f'oci:{layout.folder}:{kind}', f'{kind}:1', '--all')
     yield registry
     registry.destroy()
 
@@ -89,8 +92,30 @@ def test_all_platforms_of_an_index(registry, daemon):
     daemon.client.pull(reference, all_platforms=True)
     daemon.client.push(reference, f'{registry.name}/index-again:1')
     assert registry.digest('index-again:1') == registry.digest('index:1')
-    daemon.client.push(reference, f'{registry.name}/arm:1', platform='arm64')
+    daemon.client.push(reference, f'{registry.name}/arm:1', platforms=['arm64'])
     assert registry.digest('arm:1') != registry.digest('index:1')
+    daemon.client.push(reference, f'{registry.name}/both:1', platforms=['arm64', 'amd64'])
+    assert registry.digest('both:1') == registry.digest('index:1'), 'these are all of them'
+    gone(daemon)
+
+
+def test_push_of_chosen_platforms(registry, daemon, tmp_path):
+    """Some of an index: a registry has them with all their layers, and an index that names nothing else."""
+    reference = f'{registry.name}/three:1'
+    daemon.client.pull(reference, all_platforms=True)
+    other = Registry()
+    try:
+        daemon.client.push(reference, f'{other.name}/two:1', platforms=['arm64', 'amd64'])
+        index = json.loads(other.skopeo('inspect', '--raw', *other.credentials(''), f'docker://{other.name}/two:1'))
+        whole = json.loads(registry.skopeo('inspect', '--raw', *registry.credentials(''), f'docker://{registry.name}/three:1'))
+        assert [m['platform']['architecture'] for m in index['manifests']] == ['amd64', 'arm64']
+        assert index['manifests'] == [m for m in whole['manifests'] if m['platform']['architecture'] != 'riscv64']
+        other.read_back('two:1', tmp_path / 'back', '--all')
+        with pytest.raises(grpc.RpcError) as error:
+            daemon.client.push(reference, f'{other.name}/none:1', platforms=['amd64', 's390x'])
+        assert error.value.code() == grpc.StatusCode.NOT_FOUND and 'linux/s390x' in error.value.details()
+    finally:
+        other.destroy()
     gone(daemon)
 
 
@@ -128,7 +153,7 @@ def test_push_of_what_is_not_whole(registry, daemon):
         daemon.client.push(reference, f'{registry.name}/part:1')
     assert error.value.code() == grpc.StatusCode.NOT_FOUND and 'content sha256:' in error.value.details()
     assert 'part' not in registry.skopeo('inspect', *registry.credentials(''), f'docker://{registry.name}/part:1', check=False)
-    daemon.client.push(reference, f'{registry.name}/part:1', platform='amd64')
+    daemon.client.push(reference, f'{registry.name}/part:1', platforms=['amd64'])
     with pytest.raises(grpc.RpcError) as error:
         daemon.client.push('nothing:1', f'{registry.name}/part:2')
     assert error.value.code() == grpc.StatusCode.NOT_FOUND

@@ -4,9 +4,9 @@
 
 packages_build=(
   ca-certificates git g++ cmake ninja-build ccache mold pkg-config python3 python3-protobuf
-  libfmt-dev rapidjson-dev libtomlplusplus-dev libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
+  libfmt-dev rapidjson-dev libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libsqlite3-dev libcurl4-openssl-dev libssl-dev libisal-dev libzstd-dev zlib1g-dev libseccomp-dev
-  libtomlplusplus-dev libgtest-dev libgmock-dev
+  libgtest-dev libgmock-dev
   busybox-static iproute2 nftables procps)
 packages_check=(clang-19 clang-format-19 libclang-rt-19-dev)
 packages_test=(python3-pytest python3-docker python3-websocket python3-grpcio openssl zstd curl iptables strace uidmap e2fsprogs btrfs-progs

@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "cmd/gantry/mount_spec.h"
 #include "cmd/gantry/port_spec.h"
 #include "cmd/gantry/value_spec.h"
@@ -16,11 +17,6 @@ namespace {
 
 using formats::Json;
 using Strings = std::vector<std::string>;
-
-std::string Lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
 
 // "a=b" to {"a": "b"}; "a" alone is "".
 Json PairsToObject(const Strings& pairs) {

@@ -6,6 +6,7 @@
 #include <climits>
 #include <cstdlib>
 
+#include "base/text.h"
 #include "cmd/gantry/flags.h"
 #include "formats/human_units.h"
 
@@ -170,8 +171,7 @@ Result<Json> ParseMount(const std::string& spec) {
   Json mount = Json::MakeObject({{"Type", "volume"}});
   for (const std::string& field : TRY(SplitCsv(spec))) {
     size_t equals = field.find('=');
-    std::string key = field.substr(0, equals);
-    for (char& c : key) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    std::string key = Lower(field.substr(0, equals));
     if (equals == std::string::npos) {
       if (key == "readonly" || key == "ro") {
         mount.Set("ReadOnly", true);

@@ -7,6 +7,8 @@
 #include <charconv>
 #include <optional>
 
+#include "base/text.h"
+
 namespace gantry::cli {
 namespace {
 
@@ -46,10 +48,7 @@ bool IsAddress(const std::string& text) {
 Result<std::string> TakeProtocol(std::string* spec) {
   size_t slash = spec->rfind('/');
   if (slash == std::string::npos) return std::string("tcp");
-  std::string protocol = spec->substr(slash + 1);
-  std::transform(protocol.begin(), protocol.end(), protocol.begin(), [](char c) {
-    return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  });
+  std::string protocol = Lower(spec->substr(slash + 1));
   spec->resize(slash);
   if (protocol != "tcp" && protocol != "udp" && protocol != "sctp") {
     return InvalidArgument("invalid proto: {}", protocol);
