@@ -61,6 +61,8 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request) {
   TRY(MergeImageConfig(image.documents->config_json["config"], &record.config));
   TRY(CheckHostConfig(record.config, record.host));
   ApplyHostDefaults(unified_cgroups_, &record.host);
+  TRY(SettleNetworks(&record));
+  TRY(CheckLinks(record));
   if (record.config.entrypoint.words.empty() && record.config.cmd.words.empty()) {
     return InvalidArgument("no command specified");
   }
@@ -106,6 +108,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   undo.Commit();
 
   record = std::move(whole);
+  any_links_ = any_links_ || !record.host.links.empty();
   auto container = std::make_shared<Container>(std::move(record));
   Insert(container);
   {

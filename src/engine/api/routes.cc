@@ -58,7 +58,13 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"DELETE", "/images/{*}", RemoveImage},
 
     {"GET", "/networks", ListNetworks},
+    {"POST", "/networks/create", CreateNetwork},
+    {"POST", "/networks/prune", PruneNetworks},
     {"GET", "/networks/{}", InspectNetwork},
+    {"DELETE", "/networks/{}", RemoveNetwork},
+    {"POST", "/networks/{}/connect", ConnectNetwork},
+    {"POST", "/networks/{}/disconnect", DisconnectNetwork},
+
     {"GET", "/volumes", ListVolumes},
 });
 
