@@ -250,6 +250,8 @@ void Visit(V& v, auto& c)
   v("Aliases", c.aliases);
   v.OmitEmpty("MacAddress", c.mac_address);
   v.OmitEmpty("DriverOpts", c.driver_opts);
+  v.OmitEmpty("GwPriority", c.gateway_priority);
+  v.OmitEmpty("NetworkID", c.network_id);
 }
 
 class Reader {
@@ -468,6 +470,7 @@ Result<CreateRequest> ParseCreateRequest(const Json& body) {
     networking.Object("EndpointsConfig", [&](JsonReader& endpoints) {
       for (const auto& [name, value] : endpoints.json().members()) {
         EndpointConfig& endpoint = request.networking_config.endpoints_config[name];
+        if (value.is_null()) endpoints.Fail(name, fmt::format("no EndpointSettings for {}", name));
         endpoints.Object(name, [&](JsonReader& inner) {
           Reader fields(inner);
           Visit(fields, endpoint);

@@ -197,9 +197,15 @@ struct EndpointConfig {
   std::vector<std::string> aliases;
   std::string mac_address;
   std::map<std::string, std::string> driver_opts;
+  int32_t gateway_priority = 0;
+  // Of a user's network that the container has been on: one that is made anew under the same name
+  // is another one.
+  std::string network_id;
 };
 struct NetworkingConfig {
   std::map<std::string, EndpointConfig> endpoints_config;  // by network name
+  // False only for records of an engine that knew one network a container.
+  bool settled = false;
 };
 
 struct CreateRequest {

@@ -100,7 +100,8 @@ void ReadState(JsonReader& reader, ContainerState* state) {
   ReadTime(reader, "startedAt", &state->started_at);
   ReadTime(reader, "finishedAt", &state->finished_at);
   if (reader.Raw("health") != nullptr) {
-    reader.Object("health", [&](JsonReader& health) { ReadHealth(health, &state->health.emplace()); });
+    reader.Object("health",
+                  [&](JsonReader& health) { ReadHealth(health, &state->health.emplace()); });
   }
 }
 
@@ -130,6 +131,7 @@ Json ToJson(const ContainerRecord& record) {
       {"config", ToJson(record.config)},
       {"host", ToJson(record.host)},
       {"endpoints", std::move(endpoints)},
+      {"networksSettled", record.networking.settled},
       {"hostname", record.hostname},
       {"imageId", record.image_id},
       {"imageName", record.image_name},
@@ -152,6 +154,7 @@ Result<ContainerRecord> ParseContainerRecord(const Json& json) {
   TRY(reader.Finish());
   record.config = TRY(ParseContainerConfig(json["config"]));
   record.host = TRY(ParseHostConfig(json["host"]));
+  record.networking.settled = json["networksSettled"].AsBool();
   for (const auto& [name, endpoint] : json["endpoints"].members()) {
     record.networking.endpoints_config[name] = TRY(ParseEndpointConfig(endpoint));
   }

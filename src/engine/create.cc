@@ -62,6 +62,8 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request) {
   ApplySettings(*settings(), &record.host);
   TRY(CheckHostConfig(record.config, record.host));
   ApplyHostDefaults(unified_cgroups_, &record.host);
+  TRY(SettleNetworks(&record));
+  TRY(CheckLinks(record));
   if (record.config.entrypoint.words.empty() && record.config.cmd.words.empty()) {
     return InvalidArgument("no command specified");
   }
@@ -108,6 +110,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   undo.Commit();
 
   record = std::move(whole);
+  any_links_ = any_links_ || !record.host.links.empty();
   auto container = std::make_shared<Container>(std::move(record));
   Insert(container);
   {

@@ -59,8 +59,10 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
 Result<> Engine::LoadContainers() {
   for (ContainerRecord& record : TRY(store_->ListContainers())) {
     bool named = record.state.phase != Phase::kRemoving;
+    if (!record.networking.settled) TRY(SettleNetworks(&record));
     auto container = std::make_shared<Container>(std::move(record));
     Container::RecordPointer loaded = container->record();
+    any_links_ = any_links_ || !loaded->host.links.empty();
     if (named) TRY(ReserveName(loaded->name, loaded->id));
     Insert(std::move(container));
   }
@@ -243,6 +245,7 @@ Result<> Engine::Rename(std::string_view reference, std::string_view wanted) {
     return saved;
   }
   ReleaseName(old, container->id());
+  TRY(networks_->Rename(container->id(), name));
   Publish("rename", *container->record(), {{"oldName", "/" + old}});
   return {};
 }

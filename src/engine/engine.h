@@ -6,6 +6,7 @@
 // any method. Errors speak docker's words; their kinds become HTTP statuses in engine/api.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "engine/accounts.h"
 #include "engine/config.h"
 #include "engine/container.h"
+#include "engine/host_files.h"
 #include "engine/image_index.h"
 #include "engine/settings.h"
 #include "networks/networks.h"
@@ -114,6 +116,37 @@ class Engine {
   // The body of POST /containers/{id}/update.
   Result<std::vector<std::string>> Update(std::string_view reference, const formats::Json& body);
 
+  // POST /networks/create.
+  struct NetworkCreate {
+    std::string name;
+    std::string driver;
+    std::string scope;
+    bool internal = false;
+    bool attachable = false;
+    bool ingress = false;
+    bool config_only = false;
+    std::string config_from;
+    bool enable_ipv4 = true;
+    bool enable_ipv6 = false;
+    std::string ipam_driver;
+    std::vector<networks::IpamConfig> ipam;
+    std::map<std::string, std::string> ipam_options;
+    std::map<std::string, std::string> options;
+    std::map<std::string, std::string> labels;
+  };
+  Result<networks::Network> CreateNetwork(const NetworkCreate& wanted);
+  Result<> RemoveNetwork(std::string_view reference);
+  // Removes the users' networks that no container is on; returns their names.
+  Result<std::vector<std::string>> PruneNetworks(
+      const std::function<bool(const networks::Network&)>& wanted);
+  // A running container joins or leaves at once, another one when it starts.
+  Result<> ConnectNetwork(std::string_view network, std::string_view reference,
+                          EndpointConfig config);
+  Result<> DisconnectNetwork(std::string_view network, std::string_view reference);
+  // The names beside the container's own that a user's network knows it by.
+  static std::vector<std::string> AliasesOf(const ContainerRecord& record,
+                                            const EndpointConfig& config);
+
   // The result of a probe of a running container.
   void TakeProbe(const std::string& id, const ProbeResult& result);
 
@@ -172,9 +205,38 @@ class Engine {
   Result<std::vector<client::Mount>> RootMounts(const ContainerRecord& record);
   Result<Accounts> AccountsOf(const ContainerRecord& record,
                               const std::vector<client::Mount>& root_mounts);
-  Result<std::string> AttachNetwork(const ContainerRecord& record);
   Result<std::string> NamespaceOf(const std::string& mode, std::string_view kind) const;
   Result<std::string> StdoutUri(const ContainerRecord& record) const;
+
+  // network_attach.cc
+  struct Attached {
+    std::vector<networks::Endpoint> endpoints;
+    std::map<std::string, std::string> network_ids;  // of users' networks, by name
+  };
+  Result<> SettleNetworks(ContainerRecord* record) const;
+  // It has a namespace with an entry of ours.
+  static bool WantsNetworks(const ContainerRecord& record);
+  Result<networks::AttachRequest> MakeAttachRequest(const ContainerRecord& record,
+                                                    const networks::Network& network,
+                                                    const EndpointConfig& config) const;
+  Result<Attached> AttachNetworks(const ContainerRecord& record);
+  // Those that it was on.
+  std::vector<networks::Network> DetachNetworks(const ContainerRecord& record);
+  std::vector<networks::Network> ConnectedNetworks(const ContainerRecord& record) const;
+  Result<UniqueFd> OpenContainerNamespace(const ContainerRecord& record);
+  Result<> CheckConnect(const ContainerRecord& record, const networks::Network& network,
+                        const EndpointConfig& config) const;
+  Result<> AttachRunning(const ContainerRecord& record, const networks::Network& network);
+  void ReconcileAttachments(const ContainerRecord& record);
+  Result<HostFilesRequest> HostFilesOf(const ContainerRecord& record) const;
+  Result<> UpdateHostFiles(const ContainerRecord& record);
+  // links.cc's containers, looked up: kAborted when one does not run.
+  Result<std::vector<LinkedContainer>> LinksOf(const ContainerRecord& record) const;
+  Result<> CheckLinks(const ContainerRecord& record) const;
+  void TellLinkedFrom(const ContainerRecord& record);
+  // network_verbs.cc
+  void PublishNetwork(std::string_view action, const networks::Network& network,
+                      std::string_view container_id = {});
 
   // Says whether the container is to be probed, when it has a health check.
   void TellProbes(const ContainerRecord& record);
@@ -222,6 +284,8 @@ class Engine {
   std::unique_ptr<networks::Controller> networks_;
   std::unique_ptr<ImageIndex> images_;
   bool unified_cgroups_ = false;
+  // Some container has had links since the start.
+  std::atomic<bool> any_links_ = false;
   // Timers of restart policies.
   std::unique_ptr<wire::LoopThread> timers_;
 

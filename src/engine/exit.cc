@@ -61,9 +61,8 @@ void Engine::HandleExit(const std::string& id, const client::Exit& exit) {
 
 void Engine::FinishExit(Container& container, const client::Exit& exit) {
   const std::string& id = container.id();
-  Result<> detached = networks_->Detach(id);
-  if (!detached.ok()) log::Warning("container {}: {}", id, detached.error().message());
   Container::RecordPointer before = container.record();
+  std::vector<networks::Network> left = DetachNetworks(*before);
   auto ran = exit.exited_at - before->state.started_at;
   container.Update([&](ContainerRecord& record) {
     record.state.pid = 0;
@@ -77,6 +76,7 @@ void Engine::FinishExit(Container& container, const client::Exit& exit) {
           {{"exitCode", std::to_string(exit.exit_status)},
            {"execDuration",
             std::to_string(std::chrono::duration_cast<std::chrono::seconds>(ran).count())}});
+  for (const networks::Network& network : left) PublishNetwork("disconnect", network, id);
   if (before->host.auto_remove && !before->state.restarting_by_user) {
     container.NotifyExit();
     Result<> removed = RemoveWithTurn(container);

@@ -1,20 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/host_files.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <set>
 #include <string_view>
 
 #include "base/io.h"
-#include "base/text.h"
+#include "networks/host_resolver.h"
 
 namespace gantry::engine {
 namespace {
 
 constexpr mode_t kReadableFile = 0644;
 constexpr size_t kMaxHostFile = size_t{1} << 20;
+constexpr const char* kResolver = "127.0.0.11";
 
-bool IsLoopback(std::string_view address) {
-  return address.starts_with("127.") || address == "::1";
+// What stands behind the container's addresses.
+std::string NamesLine(const HostFilesRequest& request) {
+  const std::string& domain = request.config->domainname;
+  std::string names = domain.empty() ? "" : request.hostname + "." + domain + " ";
+  return names + request.hostname + "\n";
+}
+
+std::string AddressLines(const HostFilesRequest& request) {
+  std::string out;
+  for (const networks::Endpoint& endpoint : request.endpoints) {
+    out += endpoint.address.ToString() + "\t" + NamesLine(request);
+  }
+  return out;
 }
 
 std::string MakeHosts(const HostFilesRequest& request) {
@@ -30,13 +46,39 @@ std::string MakeHosts(const HostFilesRequest& request) {
     size_t colon = extra.find(':');
     out += extra.substr(colon + 1) + "\t" + extra.substr(0, colon) + "\n";
   }
-  if (!request.address.empty()) {
-    const std::string& domain = request.config->domainname;
-    out += request.address + "\t";
-    if (!domain.empty()) out += request.hostname + "." + domain + " ";
-    out += request.hostname + "\n";
+  return out + LinkHosts(request.links) + AddressLines(request);
+}
+
+// The file that is there, with the container's lines as they are now; what somebody else wrote into
+// it stays.
+std::string ChangeHosts(std::string_view text, const HostFilesRequest& request) {
+  // What stands behind an address in our lines, whatever the address was.
+  std::set<std::string, std::less<>> names = {NamesLine(request)};
+  for (const LinkedContainer& link : request.links) {
+    std::string line = LinkHosts({link});
+    names.insert(line.substr(line.find('\t') + 1));
   }
-  return out;
+  std::string out;
+  while (!text.empty()) {
+    size_t end = std::min(text.find('\n'), text.size() - 1) + 1;
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(end);
+    size_t tab = line.find('\t');
+    bool ours = tab != std::string_view::npos && names.contains(line.substr(tab + 1));
+    if (!ours) out += line;
+  }
+  if (!out.empty() && out.back() != '\n') out += '\n';
+  return out + LinkHosts(request.links) + AddressLines(request);
+}
+
+// The file is bound into the container: it must stay the same one, and is never seen empty.
+Result<> Overwrite(const std::string& path, std::string_view text) {
+  UniqueFd file = TRY(OpenFile(path, O_WRONLY));
+  TRY_WITH(WriteAll(file, text), "writing '{}'", path);
+  if (::ftruncate(file.get(), static_cast<off_t>(text.size())) < 0) {
+    return ErrnoError("writing '{}'", path);
+  }
+  return {};
 }
 
 // A file that the host does not have is an empty one inside.
@@ -46,39 +88,55 @@ Result<std::string> HostFile(const std::string& path) {
   return text;
 }
 
+bool HasResolver(const HostFilesRequest& request) {
+  return std::any_of(request.endpoints.begin(), request.endpoints.end(),
+                     [](const networks::Endpoint& endpoint) { return endpoint.named; });
+}
+
+Result<std::string> ResolvConfFor(const HostFilesRequest& request, bool resolver) {
+  formats::ResolvConf host = TRY(networks::ReadHostResolvConf());
+  return MakeResolvConf(host, *request.host, resolver ? Servers::kResolver : Servers::kReachable);
+}
+
+// From the host's servers to the resolver, when the first user's network is joined, and back. What
+// somebody else wrote stays.
+Result<> ChangeResolvConf(const HostFilesRequest& request) {
+  std::string path = request.directory + "/resolv.conf";
+  bool resolver = HasResolver(request);
+  std::string before = TRY(ReadFile(path, kMaxHostFile));
+  if (before != TRY(ResolvConfFor(request, !resolver))) return {};
+  return Overwrite(path, TRY(ResolvConfFor(request, resolver)));
+}
+
 }  // namespace
 
-std::string MakeResolvConf(std::string_view host_file, const HostConfig& host) {
-  std::vector<std::string> servers = host.dns;
-  std::vector<std::string> search = host.dns_search;
-  std::vector<std::string> options = host.dns_options;
-  for (std::string_view rest = host_file; !rest.empty();) {
-    size_t end = std::min(rest.find('\n'), rest.size());
-    std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    std::vector<std::string> words = SplitWords(line.substr(0, line.find_first_of("#;")));
-    if (words.size() < 2) continue;
-    if (words[0] == "nameserver" && host.dns.empty() && !IsLoopback(words[1])) {
-      servers.push_back(words[1]);
-    } else if ((words[0] == "search" || words[0] == "domain") && host.dns_search.empty()) {
-      search.assign(words.begin() + 1, words.end());
-    } else if (words[0] == "options" && host.dns_options.empty()) {
-      options.assign(words.begin() + 1, words.end());
-    }
-  }
-  if (servers.empty()) servers = {"8.8.8.8", "8.8.4.4"};
-  std::string out;
-  for (const std::string& server : servers) out += "nameserver " + server + "\n";
-  auto line = [&](std::string_view keyword, const std::vector<std::string>& values) {
-    if (values.empty()) return;
-    out += keyword;
-    for (const std::string& value : values) out += " " + value;
-    out += "\n";
-  };
+std::string MakeResolvConf(const formats::ResolvConf& host_conf, const HostConfig& host,
+                           Servers servers) {
+  formats::ResolvConf conf = host_conf;
+  if (!host.dns.empty()) conf.servers = host.dns;
+  if (!host.dns_search.empty()) conf.search = host.dns_search;
+  if (!host.dns_options.empty()) conf.options = host.dns_options;
   // "." alone means: no search domains.
-  if (search != std::vector<std::string>{"."}) line("search", search);
-  line("options", options);
-  return out;
+  if (conf.search == std::vector<std::string>{"."}) conf.search.clear();
+  if (servers == Servers::kResolver) {
+    conf.servers = {kResolver};
+    // A name without a dot is asked as it is first: it may be a container's.
+    bool asked = std::any_of(conf.options.begin(), conf.options.end(),
+                             [](const auto& option) { return option.starts_with("ndots:"); });
+    if (!asked) conf.options.emplace_back("ndots:0");
+    return formats::FormatResolvConf(conf);
+  }
+  if (host.dns.empty()) std::erase_if(conf.servers, formats::IsLoopbackServer);
+  if (conf.servers.empty()) conf.servers = {"8.8.8.8", "8.8.4.4"};
+  return formats::FormatResolvConf(conf);
+}
+
+Result<> ChangeHostFiles(const HostFilesRequest& request) {
+  std::string path = request.directory + "/hosts";
+  std::string before = TRY(ReadFile(path, kMaxHostFile));
+  std::string after = ChangeHosts(before, request);
+  if (after != before) TRY(Overwrite(path, after));
+  return ChangeResolvConf(request);
 }
 
 Result<std::vector<oci::Mount>> WriteHostFiles(const HostFilesRequest& request) {
@@ -88,10 +146,11 @@ Result<std::vector<oci::Mount>> WriteHostFiles(const HostFilesRequest& request) 
       return InvalidArgument("bad format for add-host: \"{}\"", extra);
     }
   }
-  std::string resolv = TRY(HostFile("/etc/resolv.conf"));
   bool has_own_dns = !request.host->dns.empty() || !request.host->dns_search.empty() ||
                      !request.host->dns_options.empty();
-  if (!shares_host || has_own_dns) resolv = MakeResolvConf(resolv, *request.host);
+  std::string resolv = shares_host && !has_own_dns
+                           ? TRY(HostFile("/etc/resolv.conf"))
+                           : TRY(ResolvConfFor(request, HasResolver(request)));
   std::string hosts = shares_host ? TRY(HostFile("/etc/hosts")) : MakeHosts(request);
   const std::string& directory = request.directory;
   TRY(CreateFile(directory + "/resolv.conf", resolv, kReadableFile));

@@ -10,6 +10,9 @@
 
 #include "base/error.h"
 #include "engine/config.h"
+#include "engine/links.h"
+#include "formats/resolv_conf.h"
+#include "networks/records.h"
 #include "oci/runtime_spec.h"
 
 namespace gantry::engine {
@@ -19,16 +22,23 @@ struct HostFilesRequest {
   const ContainerConfig* config = nullptr;
   const HostConfig* host = nullptr;
   std::string hostname;
-  std::string address;  // of the container on its network; "" without one
+  std::vector<networks::Endpoint> endpoints;  // of the container, one a network
+  std::vector<LinkedContainer> links;
 };
 
 // Writes the three files and returns their mounts. With --network host they are copies of the
 // host's.
 Result<std::vector<oci::Mount>> WriteHostFiles(const HostFilesRequest& request);
 
-// The text of resolv.conf for a container with a network of its own: name servers, search domains
-// and options of `host`'s file, less those on the loopback, which the container can't reach; the
-// request's own come in their place. Pure.
-std::string MakeResolvConf(std::string_view host_file, const HostConfig& host);
+// The container runs and its endpoints are others now: what depends on them, in place.
+Result<> ChangeHostFiles(const HostFilesRequest& request);
+
+// The servers of a container's resolv.conf: 127.0.0.11 (docs/resolver.md), or those of the host,
+// less the ones on its loopback, which the container can't reach.
+enum class Servers { kResolver, kReachable };
+// The text of resolv.conf: servers, search domains and options of `host_conf`; the request's own
+// come in their place. Pure.
+std::string MakeResolvConf(const formats::ResolvConf& host_conf, const HostConfig& host,
+                           Servers servers);
 
 }  // namespace gantry::engine

@@ -193,6 +193,7 @@ Result<oci::Process> MakeProcess(const SpecRequest& request, const SecurityOptio
   std::vector<std::string> env = {fmt::format("PATH={}", kDefaultPath),
                                   "HOSTNAME=" + request.uts_hostname};
   if (config.tty) env.emplace_back("TERM=xterm");
+  env.insert(env.end(), request.link_environment.begin(), request.link_environment.end());
   process.env = MergeEnvironment(std::move(env), config.env);
   AddHome(user.home, &process.env);
   process.cwd = config.working_dir.empty() ? "/" : config.working_dir;

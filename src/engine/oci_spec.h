@@ -33,11 +33,12 @@ struct SpecRequest {
   std::string network_namespace;
   std::string ipc_namespace;
   std::string pid_namespace;
-  std::string uts_hostname;           // the container's hostname; unused with --uts host
-  std::string default_cgroup_parent;  // "/gantry"
-  std::string init_program;           // gantry-init on the host, for --init
-  std::string root_path = "rootfs";   // relative to the bundle
-  bool unified_cgroups = false;       // cgroup v2
+  std::vector<std::string> link_environment;  // links.h
+  std::string uts_hostname;                   // the container's hostname; unused with --uts host
+  std::string default_cgroup_parent;          // "/gantry"
+  std::string init_program;                   // gantry-init on the host, for --init
+  std::string root_path = "rootfs";           // relative to the bundle
+  bool unified_cgroups = false;               // cgroup v2
 };
 
 // Errors: kInvalidArgument in docker's words.

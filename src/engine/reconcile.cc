@@ -179,6 +179,13 @@ Result<> Engine::Reconcile(bool first) {
     bool needed = container && container->record()->state.IsAlive();
     if (!needed) TRY(networks_->Detach(endpoint.container_id));
   }
+  for (const std::shared_ptr<Container>& container : All()) {
+    auto turn = container->TakeTurn(std::chrono::milliseconds(0));
+    // Whoever has the turn began after the start of this engine: nothing is half done.
+    if (turn.ok() && container->record()->state.IsAlive()) {
+      ReconcileAttachments(*container->record());
+    }
+  }
   return {};
 }
 

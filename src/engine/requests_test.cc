@@ -99,14 +99,19 @@ TEST(SignalsTest, ReadsNamesAndNumbers) {
 
 TEST(HostFilesTest, ResolvConfDropsTheLoopback) {
   HostConfig host;
-  EXPECT_EQ(MakeResolvConf("# c\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nsearch a b\n"
-                           "options ndots:2 ; x\n",
-                           host),
-            "nameserver 10.0.0.1\nsearch a b\noptions ndots:2\n");
-  EXPECT_EQ(MakeResolvConf("", host), "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+  auto make = [&](std::string_view file, Servers servers) {
+    return MakeResolvConf(formats::ParseResolvConf(file), host, servers);
+  };
+  constexpr std::string_view kFile =
+      "# c\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nsearch a b\noptions ndots:2 ; x\n";
+  EXPECT_EQ(make(kFile, Servers::kReachable), "nameserver 10.0.0.1\nsearch a b\noptions ndots:2\n");
+  EXPECT_EQ(make(kFile, Servers::kResolver),
+            "nameserver 127.0.0.11\nsearch a b\noptions ndots:2\n");
+  EXPECT_EQ(make("", Servers::kReachable), "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+  EXPECT_EQ(make("", Servers::kResolver), "nameserver 127.0.0.11\noptions ndots:0\n");
   host.dns = {"1.2.3.4"};
   host.dns_search = {"."};
-  EXPECT_EQ(MakeResolvConf("nameserver 10.0.0.1\nsearch a\n", host), "nameserver 1.2.3.4\n");
+  EXPECT_EQ(make("nameserver 10.0.0.1\nsearch a\n", Servers::kReachable), "nameserver 1.2.3.4\n");
 }
 
 }  // namespace

@@ -12,9 +12,10 @@
 #include "engine/engine.h"
 #include "engine/health.h"
 #include "engine/host_files.h"
+#include "engine/links.h"
 #include "engine/mount_points.h"
+#include "engine/network_list.h"
 #include "engine/oci_spec.h"
-#include "engine/port_bindings.h"
 #include "engine/stdio_uri.h"
 #include "engine/store.h"
 #include "kernel/mounts.h"
@@ -23,6 +24,7 @@
 namespace gantry::engine {
 namespace {
 
+constexpr std::string_view kJoins = "container:";
 constexpr int kExitNotFound = 127;
 constexpr int kExitNotExecutable = 126;
 constexpr int kExitStartFailed = 128;
@@ -131,7 +133,7 @@ Result<> Engine::StartWithTurn(Container& container) {
 Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   const std::string& id = record.id;
   Undo undo;
-  auto network = workers_.Async([&] { return AttachNetwork(record); });
+  auto network = workers_.Async([&] { return AttachNetworks(record); });
   // The future refers to this frame: it is always awaited.
   auto prepare = [&]() -> Result<std::pair<std::vector<client::Mount>, std::string>> {
     auto mounts = TRY(RootMounts(record));
@@ -139,19 +141,14 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     return std::pair(std::move(mounts), oci::ToJson(spec).Dump());
   };
   auto prepared = prepare();
-  Result<std::string> address = network.get();
-  undo.Push([this, id] {
-    Result<> detached = networks_->Detach(id);
-    if (!detached.ok()) log::Warning("container {}: {}", id, detached.error().message());
+  Result<Attached> attached = network.get();
+  undo.Push([this, &record] {
+    for (const auto& left : DetachNetworks(record)) PublishNetwork("disconnect", left, record.id);
   });
   auto [mounts, spec] = TRY(std::move(prepared));
-  HostFilesRequest files;
-  files.directory = ContainerDirectory(id);
-  files.config = &record.config;
-  files.host = &record.host;
-  files.hostname = record.hostname;
-  files.address = TRY(std::move(address));
-  TRY(WriteHostFiles(files));
+  Attached networks = TRY(std::move(attached));
+  // One that shares another's network shares its files.
+  if (!JoinsContainer(record.host)) TRY(WriteHostFiles(TRY(HostFilesOf(record))));
 
   client::Container created;
   created.id = id;
@@ -184,6 +181,9 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   });
   TRY_WITH(containerd_->Start(id), "failed to start task for container");
   container.Update([&](ContainerRecord& changed) {
+    for (const auto& [name, network_id] : networks.network_ids) {
+      changed.networking.endpoints_config[name].network_id = network_id;
+    }
     changed.state.phase = Phase::kRunning;
     changed.state.has_been_started = true;
     changed.state.exit_code = 0;
@@ -197,6 +197,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     }
   });
   undo.Commit();
+  TellLinkedFrom(record);
   return Save(container);
 }
 
@@ -236,20 +237,20 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
   request.accounts = TRY(AccountsOf(record, root_mounts));
   std::vector<MountPoint> points = TRY(ParseMountPoints(record.host));
   TRY(PrepareSources(points));
+  std::string files = ContainerDirectory(record.id);
+  if (JoinsContainer(record.host)) {
+    files = ContainerDirectory(TRY(Find(record.host.network_mode.substr(kJoins.size())))->id());
+  }
   for (const char* name : {"resolv.conf", "hostname", "hosts"}) {
-    request.mounts.push_back({std::string("/etc/") + name,
-                              "bind",
-                              ContainerDirectory(record.id) + "/" + name,
-                              {"rbind", "rprivate"},
-                              {},
-                              {}});
+    request.mounts.push_back(
+        {std::string("/etc/") + name, "bind", files + "/" + name, {"rbind", "rprivate"}, {}, {}});
   }
   for (const MountPoint& point : points) {
     std::erase_if(request.mounts,
                   [&](const oci::Mount& mount) { return mount.destination == point.destination; });
     request.mounts.push_back(ToMount(point));
   }
-  if (record.host.network_mode == "bridge") {
+  if (WantsNetworks(record)) {
     request.network_namespace = NetworkNamespacePath(record.id);
   }
   if (record.host.network_mode.starts_with("container:")) {
@@ -261,6 +262,7 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
   if (record.host.pid_mode.starts_with("container:")) {
     request.pid_namespace = TRY(NamespaceOf(record.host.pid_mode, "pid"));
   }
+  request.link_environment = LinkEnvironment(record.name, TRY(LinksOf(record)));
   request.uts_hostname = record.hostname;
   request.default_cgroup_parent = options_.cgroup_parent;
   std::string init = settings()->init_path;
@@ -281,25 +283,6 @@ Result<std::string> Engine::NamespaceOf(const std::string& mode, std::string_vie
   return fmt::format("/proc/{}/ns/{}", record->state.pid, kind);
 }
 
-Result<std::string> Engine::AttachNetwork(const ContainerRecord& record) {
-  const std::string& mode = record.host.network_mode;
-  if (mode == "host" || mode == "none" || mode.starts_with("container:")) return std::string();
-  networks::AttachRequest request;
-  request.container_id = record.id;
-  if (mode != "bridge") request.network = mode;
-  request.hostname = record.hostname;
-  request.ports = TRY(ParsePortBindings(record.config, record.host));
-  for (networks::PortRequest& port : request.ports) {
-    if (port.host_ip.empty()) port.host_ip = settings()->port_address;
-  }
-  if (!record.config.mac_address.empty()) {
-    request.mac = TRY(formats::MacAddress::Parse(record.config.mac_address));
-  }
-  networks::Endpoint endpoint =
-      TRY_WITH(networks_->Attach(request), "failed to set up container networking");
-  return endpoint.address.ToString();
-}
-
 Result<std::string> Engine::StdoutUri(const ContainerRecord& record) const {
   StdioUri uri = TRY(MakeStdioUri(record, AttachSocket(record.id, "init"), LogPath(record.id)));
   return uri.Format();
@@ -314,6 +297,8 @@ Result<Engine::ExecBasis> Engine::BasisForExec(const ContainerRecord& record) {
   request.config = &record.config;
   request.host = &record.host;
   request.accounts = basis.accounts;
+  auto links = LinksOf(record);
+  if (links.ok()) request.link_environment = LinkEnvironment(record.name, *links);
   request.uts_hostname = record.hostname;
   basis.process = TRY(MakeContainerProcess(request));
   return basis;

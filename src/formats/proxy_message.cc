@@ -26,6 +26,12 @@ std::string_view OperationName(ProxyOperation operation) {
       return "list";
     case ProxyOperation::kStop:
       return "stop";
+    case ProxyOperation::kResolver:
+      return "resolver";
+    case ProxyOperation::kEndpoint:
+      return "endpoint";
+    case ProxyOperation::kNames:
+      return "names";
   }
   return "";
 }
@@ -70,6 +76,59 @@ void ReadListeners(JsonReader* reader, std::vector<ProxyListener>* out) {
   });
 }
 
+void AddResolver(const ProxyResolver& resolver, Json* out) {
+  Json links = Json::MakeArray();
+  for (const ProxyLink& link : resolver.links) {
+    links.Append(Json::MakeObject({{"alias", link.alias}, {"name", link.name}}));
+  }
+  Json servers = Json::MakeArray();
+  for (const ProxyServer& server : resolver.servers) {
+    servers.Append(Json::MakeObject({{"address", server.address}, {"host", server.host}}));
+  }
+  out->Set("owner", resolver.owner);
+  out->Set("networks", resolver.networks);
+  out->Set("links", std::move(links));
+  out->Set("servers", std::move(servers));
+  out->Set("outside", resolver.outside);
+}
+
+void AddEndpoint(const ProxyEndpoint& endpoint, Json* out) {
+  out->Set("owner", endpoint.owner);
+  out->Set("network", endpoint.network);
+  out->Set("networkName", endpoint.network_name);
+  out->Set("address", endpoint.address);
+  out->Set("names", endpoint.names);
+}
+
+void ReadOwner(JsonReader* reader, std::string* owner) {
+  reader->Field("owner", owner);
+  if (owner->empty()) reader->Fail("owner", "expected a name");
+}
+
+void ReadResolver(JsonReader* reader, ProxyResolver* out) {
+  ReadOwner(reader, &out->owner);
+  reader->Field("networks", &out->networks);
+  reader->Objects("links", [&](JsonReader& item) {
+    ProxyLink& link = out->links.emplace_back();
+    item.Field("alias", &link.alias);
+    item.Field("name", &link.name);
+  });
+  reader->Objects("servers", [&](JsonReader& item) {
+    ProxyServer& server = out->servers.emplace_back();
+    item.Field("address", &server.address);
+    item.Field("host", &server.host);
+  });
+  reader->Field("outside", &out->outside);
+}
+
+void ReadEndpoint(JsonReader* reader, ProxyEndpoint* out) {
+  ReadOwner(reader, &out->owner);
+  reader->Field("network", &out->network);
+  reader->Field("networkName", &out->network_name);
+  reader->Field("address", &out->address);
+  reader->Field("names", &out->names);
+}
+
 Result<Json> ParseVersioned(std::string_view text) {
   Json json = TRY(Json::Parse(text));
   if (json["version"].AsInt() != kVersion) {
@@ -87,6 +146,8 @@ std::string EncodeProxyRequest(const ProxyRequest& request) {
     json.Set("owner", request.owner);
     json.Set("listeners", EncodeListeners(request.listeners));
   }
+  if (request.operation == ProxyOperation::kResolver) AddResolver(request.resolver, &json);
+  if (request.operation == ProxyOperation::kEndpoint) AddEndpoint(request.endpoint, &json);
   return Frame(json);
 }
 
@@ -111,6 +172,17 @@ std::string EncodeProxyReply(const ProxyReply& reply) {
         {{"owner", owner.owner}, {"listeners", EncodeListeners(owner.listeners)}}));
   }
   json.Set("owners", std::move(owners));
+  if (reply.resolvers.empty() && reply.endpoints.empty()) return Frame(json);
+  Json resolvers = Json::MakeArray();
+  for (const ProxyResolver& resolver : reply.resolvers) {
+    AddResolver(resolver, &resolvers.mutable_items().emplace_back());
+  }
+  json.Set("resolvers", std::move(resolvers));
+  Json endpoints = Json::MakeArray();
+  for (const ProxyEndpoint& endpoint : reply.endpoints) {
+    AddEndpoint(endpoint, &endpoints.mutable_items().emplace_back());
+  }
+  json.Set("endpoints", std::move(endpoints));
   return Frame(json);
 }
 
@@ -127,8 +199,16 @@ Result<ProxyRequest> DecodeProxyRequest(std::string_view text) {
     ReadListeners(&reader, &request.listeners);
   } else if (operation == "stop") {
     request.operation = ProxyOperation::kStop;
+  } else if (operation == "resolver") {
+    request.operation = ProxyOperation::kResolver;
+    ReadResolver(&reader, &request.resolver);
+  } else if (operation == "endpoint") {
+    request.operation = ProxyOperation::kEndpoint;
+    ReadEndpoint(&reader, &request.endpoint);
+  } else if (operation == "names") {
+    request.operation = ProxyOperation::kNames;
   } else if (operation != "list") {
-    reader.Fail("operation", "expected set, list or stop");
+    reader.Fail("operation", "expected set, list, stop, resolver, endpoint or names");
   }
   TRY(reader.Finish());
   return request;
@@ -160,6 +240,10 @@ Result<ProxyReply> DecodeProxyReply(std::string_view text) {
     ReadListeners(&item, &owner.listeners);
     reply.owners.push_back(std::move(owner));
   });
+  reader.Objects("resolvers",
+                 [&](JsonReader& item) { ReadResolver(&item, &reply.resolvers.emplace_back()); });
+  reader.Objects("endpoints",
+                 [&](JsonReader& item) { ReadEndpoint(&item, &reply.endpoints.emplace_back()); });
   TRY(reader.Finish());
   return reply;
 }

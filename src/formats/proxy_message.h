@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the engine and gantry-proxy say to each other on proxy.sock (docs/port-proxy.md): each
+// What the engine and gantry-proxy say to each other on proxy.sock (docs/port-proxy.md,
+// docs/resolver.md): each
 // message is its length (4 bytes, network order), then that many bytes of JSON. Pure; any thread.
 #pragma once
 
@@ -27,12 +28,44 @@ struct ProxyListener {
   bool operator==(const ProxyListener&) const = default;
 };
 
-enum class ProxyOperation { kSet, kList, kStop };
+// Where a resolver asks what it does not know.
+struct ProxyServer {
+  std::string address;
+  bool host = false;  // from the host's namespace, not the container's
+  bool operator==(const ProxyServer&) const = default;
+};
+struct ProxyLink {
+  std::string alias;
+  std::string name;
+  bool operator==(const ProxyLink&) const = default;
+};
+// A container that asks; docs/resolver.md. Without networks: it is forgotten.
+struct ProxyResolver {
+  std::string owner;
+  std::vector<std::string> networks;
+  std::vector<ProxyLink> links;
+  std::vector<ProxyServer> servers;
+  bool outside = false;
+  bool operator==(const ProxyResolver&) const = default;
+};
+// Whom names stand for. Without names: it is forgotten.
+struct ProxyEndpoint {
+  std::string owner;
+  std::string network;
+  std::string network_name;
+  std::string address;
+  std::vector<std::string> names;
+  bool operator==(const ProxyEndpoint&) const = default;
+};
+
+enum class ProxyOperation { kSet, kList, kStop, kResolver, kEndpoint, kNames };
 
 struct ProxyRequest {
   ProxyOperation operation = ProxyOperation::kList;
   std::string owner;                     // kSet: whose listeners these are from now on, all of them
   std::vector<ProxyListener> listeners;  // kSet: empty removes the owner
+  ProxyResolver resolver;                // kResolver
+  ProxyEndpoint endpoint;                // kEndpoint
 };
 
 struct ProxyOwner {
@@ -40,7 +73,7 @@ struct ProxyOwner {
   std::vector<ProxyListener> listeners;  // first_port == last_port: the port that was taken
 };
 
-// Why a kSet was refused; nothing of it was done.
+// Why a kSet or a kResolver was refused; nothing of it was done.
 struct ProxyFailure {
   uint32_t listener = 0;  // index in the request
   std::string address;
@@ -52,8 +85,10 @@ struct ProxyFailure {
 
 struct ProxyReply {
   std::optional<ProxyFailure> failure;
-  std::vector<uint16_t> ports;     // kSet: the port of each listener
-  std::vector<ProxyOwner> owners;  // kList
+  std::vector<uint16_t> ports;           // kSet: the port of each listener
+  std::vector<ProxyOwner> owners;        // kList
+  std::vector<ProxyResolver> resolvers;  // kNames
+  std::vector<ProxyEndpoint> endpoints;  // kNames
 };
 
 // With the length in front.

@@ -43,6 +43,31 @@ TEST(ProxyMessageTest, RepliesGoThereAndBack) {
   EXPECT_EQ(back.failure->holder, "b");
 }
 
+TEST(ProxyMessageTest, NamesGoThereAndBack) {
+  ProxyRequest request;
+  request.operation = ProxyOperation::kResolver;
+  request.resolver = {"c", {"n1", "n2"}, {{"db", "other"}}, {{"192.0.2.1", false}}, true};
+  ProxyRequest back = *DecodeProxyRequest(Body(EncodeProxyRequest(request)));
+  EXPECT_EQ(back.operation, ProxyOperation::kResolver);
+  EXPECT_EQ(back.resolver, request.resolver);
+  request.operation = ProxyOperation::kEndpoint;
+  request.endpoint = {"e", "n1", "front", "10.0.0.2", {"web", "www"}};
+  back = *DecodeProxyRequest(Body(EncodeProxyRequest(request)));
+  EXPECT_EQ(back.operation, ProxyOperation::kEndpoint);
+  EXPECT_EQ(back.endpoint, request.endpoint);
+  ProxyReply reply;
+  reply.resolvers = {request.resolver};
+  reply.endpoints = {request.endpoint};
+  ProxyReply read = *DecodeProxyReply(Body(EncodeProxyReply(reply)));
+  EXPECT_EQ(read.resolvers, reply.resolvers);
+  EXPECT_EQ(read.endpoints, reply.endpoints);
+  for (const char* bad : {R"({"version":1,"operation":"resolver"})",
+                          R"({"version":1,"operation":"endpoint","owner":""})",
+                          R"({"version":1,"operation":"resolver","owner":"c","networks":"n"})"}) {
+    EXPECT_FALSE(DecodeProxyRequest(bad).ok()) << bad;
+  }
+}
+
 TEST(ProxyMessageTest, RefusesWhatMakesNoSense) {
   auto set = [](std::string_view listener) {
     return fmt::format(R"({{"version":1,"operation":"set","owner":"a","listeners":[{}]}})",

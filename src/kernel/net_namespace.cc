@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -74,6 +75,16 @@ Result<> RunInNetNamespace(BorrowedFd netns, const std::function<Result<>()>& st
     if (::setns(netns.get(), CLONE_NEWNET) < 0) return ErrnoError("entering a network namespace");
     return step();
   });
+}
+
+Result<UniqueFd> SocketInNetNamespace(BorrowedFd netns, int family, int type) {
+  UniqueFd own = TRY(OpenFile("/proc/self/ns/net", O_RDONLY));
+  if (::setns(netns.get(), CLONE_NEWNET) < 0) return ErrnoError("entering a network namespace");
+  UniqueFd socket(::socket(family, type, 0));
+  int failure = errno;
+  CHECK(::setns(own.get(), CLONE_NEWNET) == 0);
+  if (!socket.valid()) return ErrnoErrorOf(failure, "opening a socket");
+  return socket;
 }
 
 Result<> BindNetNamespace(BorrowedFd netns, const std::string& path) {

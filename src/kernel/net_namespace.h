@@ -30,6 +30,10 @@ Result<NetNamespace> OpenNetNamespace(BorrowedFd netns);
 // Runs `step` in a thread inside the namespace.
 Result<> RunInNetNamespace(BorrowedFd netns, const std::function<Result<>()>& step);
 
+// A socket of the namespace, for programs of one thread: the calling thread goes there and comes
+// back; a process that can't come back ends.
+Result<UniqueFd> SocketInNetNamespace(BorrowedFd netns, int family, int type);
+
 // Makes the file `path` (0600) and mounts the namespace on it.
 Result<> BindNetNamespace(BorrowedFd netns, const std::string& path);
 // Unmounts and removes the entry, also where other mount namespaces hold copies of the mount. No

@@ -57,6 +57,14 @@ void AppendCreateBridge(NetlinkBatch* batch, const std::string& name, const Hard
 
 void AppendLinkUp(NetlinkBatch* batch, int index) { batch->Begin(RTM_NEWLINK, 0, UpLink(index)); }
 
+void AppendSetMaster(NetlinkBatch* batch, int index, int master) {
+  ifinfomsg header{};
+  header.ifi_family = AF_UNSPEC;
+  header.ifi_index = index;
+  batch->Begin(RTM_NEWLINK, 0, header);
+  batch->U32(IFLA_MASTER, static_cast<uint32_t>(master));
+}
+
 void AppendDeleteLink(NetlinkBatch* batch, int index) {
   ifinfomsg header{};
   header.ifi_index = index;
@@ -85,7 +93,7 @@ void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway) {
   header.rtm_protocol = RTPROT_BOOT;
   header.rtm_scope = RT_SCOPE_UNIVERSE;
   header.rtm_type = RTN_UNICAST;
-  batch->Begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, header);
+  batch->Begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, header);
   batch->Attribute(RTA_GATEWAY, &gateway, sizeof gateway);
 }
 

@@ -34,10 +34,12 @@ void AppendCreateVeth(NetlinkBatch* batch, const VethSpec& spec);
 void AppendCreateBridge(NetlinkBatch* batch, const std::string& name, const HardwareAddress& mac,
                         uint32_t mtu);
 void AppendLinkUp(NetlinkBatch* batch, int index);
+// Makes it a port of that bridge.
+void AppendSetMaster(NetlinkBatch* batch, int index, int master);
 void AppendDeleteLink(NetlinkBatch* batch, int index);
 // IPv4.
 void AppendAddAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t prefix_length);
-// After a default route that is there already, which stays the one that is used.
+// In place of the default route that is there already.
 void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway);
 
 struct Link {

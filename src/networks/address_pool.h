@@ -6,6 +6,8 @@
 
 #include <chrono>
 #include <deque>
+#include <optional>
+#include <set>
 #include <vector>
 
 #include "base/clock.h"
@@ -16,16 +18,19 @@ namespace gantry::networks {
 
 class AddressPool {
  public:
-  // Network, broadcast and gateway address are never given out.
+  // Network, broadcast and gateway address are never given out. With `range` (a part of the subnet)
+  // Take() gives addresses of it alone; any other of the subnet may still be asked for by name.
   AddressPool(formats::Ipv4Prefix subnet, formats::Ipv4Address gateway,
-              std::chrono::milliseconds rest);
+              std::chrono::milliseconds rest,
+              std::optional<formats::Ipv4Prefix> range = std::nullopt);
 
   // The lowest free address; one that still rests only when there is no other, and then the one
   // that has rested longest. kResourceExhausted: docker's "no available IPv4 addresses".
   Result<formats::Ipv4Address> Take(SteadyClock::time_point now);
-  // This one. kAlreadyExists: "Address already in use"; kInvalidArgument outside of the subnet.
+  // This one. kPermissionDenied: "Address already in use"; kInvalidArgument outside of the subnet.
   Result<> TakeWanted(formats::Ipv4Address address);
   void GiveBack(formats::Ipv4Address address, SteadyClock::time_point now);
+  // Of those that Take() may give.
   size_t free_count() const { return free_; }
 
  private:
@@ -35,14 +40,19 @@ class AddressPool {
   };
 
   bool IsTaken(uint32_t index) const { return taken_[index / 64] >> (index % 64) & 1; }
+  bool IsDynamic(uint32_t index) const { return index >= first_ && index <= last_; }
   void Mark(uint32_t index, bool taken);
-  formats::Ipv4Address At(uint32_t index) const { return {subnet_.network.value + index}; }
+  formats::Ipv4Address At(uint32_t index) const { return {window_.network.value + index}; }
 
   formats::Ipv4Prefix subnet_;
+  formats::Ipv4Prefix window_;  // what the bits stand for: the subnet, or 65,536 addresses of it
+  uint32_t first_ = 0;          // Take() gives these
+  uint32_t last_ = 0;
   std::chrono::milliseconds rest_;
   std::vector<uint64_t> taken_;
+  std::set<uint32_t> taken_outside_;  // asked for by name, beyond the window
   size_t free_ = 0;
-  uint32_t lowest_word_ = 0;     // no word before it has a free bit
+  uint32_t lowest_word_ = 0;     // no word before it has a free bit that Take() may give
   std::deque<Resting> resting_;  // marked as taken; the earliest first
 };
 

@@ -29,10 +29,10 @@ TEST(AddressPoolTest, WantedAddresses) {
   AddressPool pool(Net("10.0.0.0/24"), At("10.0.0.1"), std::chrono::seconds(2));
   auto now = SteadyClock::now();
   ASSERT_TRUE(pool.TakeWanted(At("10.0.0.9")).ok());
-  EXPECT_EQ(pool.TakeWanted(At("10.0.0.9")).error().kind(), ErrorKind::kAlreadyExists);
-  EXPECT_EQ(pool.TakeWanted(At("10.0.0.1")).error().kind(), ErrorKind::kAlreadyExists);
-  EXPECT_EQ(pool.TakeWanted(At("10.0.0.0")).error().kind(), ErrorKind::kAlreadyExists);
-  EXPECT_EQ(pool.TakeWanted(At("10.0.0.255")).error().kind(), ErrorKind::kAlreadyExists);
+  EXPECT_EQ(pool.TakeWanted(At("10.0.0.9")).error().kind(), ErrorKind::kPermissionDenied);
+  EXPECT_EQ(pool.TakeWanted(At("10.0.0.1")).error().kind(), ErrorKind::kPermissionDenied);
+  EXPECT_EQ(pool.TakeWanted(At("10.0.0.0")).error().kind(), ErrorKind::kPermissionDenied);
+  EXPECT_EQ(pool.TakeWanted(At("10.0.0.255")).error().kind(), ErrorKind::kPermissionDenied);
   EXPECT_EQ(pool.TakeWanted(At("10.0.1.9")).error().kind(), ErrorKind::kInvalidArgument);
   pool.GiveBack(At("10.0.0.9"), now);
   EXPECT_TRUE(pool.TakeWanted(At("10.0.0.9")).ok());
@@ -59,7 +59,32 @@ TEST(AddressPoolTest, SmallAndLargeSubnets) {
   EXPECT_FALSE(single.Take(now).ok());
   AddressPool huge(Net("10.0.0.0/8"), At("10.0.0.1"), std::chrono::seconds(1));
   EXPECT_EQ(huge.free_count(), 65536u - 2);
-  EXPECT_EQ(huge.TakeWanted(At("10.200.0.1")).error().kind(), ErrorKind::kInvalidArgument);
+  // Beyond the window an address is given to who asks for it by name.
+  EXPECT_TRUE(huge.TakeWanted(At("10.200.0.1")).ok());
+  EXPECT_EQ(huge.TakeWanted(At("10.200.0.1")).error().kind(), ErrorKind::kPermissionDenied);
+  EXPECT_EQ(huge.TakeWanted(At("10.255.255.255")).error().kind(), ErrorKind::kPermissionDenied);
+  huge.GiveBack(At("10.200.0.1"), now);
+  EXPECT_TRUE(huge.TakeWanted(At("10.200.0.1")).ok());
+}
+
+TEST(AddressPoolTest, TakesFromTheRangeAlone) {
+  auto now = SteadyClock::now();
+  AddressPool pool(Net("10.81.0.0/16"), At("10.81.5.128"), std::chrono::hours(1),
+                   Net("10.81.5.128/30"));
+  EXPECT_EQ(pool.free_count(), 3u);
+  ASSERT_TRUE(pool.TakeWanted(At("10.81.5.129")).ok());
+  EXPECT_EQ(pool.Take(now)->ToString(), "10.81.5.130");
+  EXPECT_EQ(pool.Take(now)->ToString(), "10.81.5.131");
+  EXPECT_EQ(pool.Take(now).error().kind(), ErrorKind::kResourceExhausted);
+  EXPECT_TRUE(pool.TakeWanted(At("10.81.0.9")).ok());
+  pool.GiveBack(At("10.81.0.9"), now);
+  EXPECT_EQ(pool.Take(now).error().kind(), ErrorKind::kResourceExhausted);
+  pool.GiveBack(At("10.81.5.130"), now);
+  EXPECT_EQ(pool.Take(now)->ToString(), "10.81.5.130");
+  // A range far into a large subnet.
+  AddressPool far(Net("10.0.0.0/8"), At("10.9.5.0"), std::chrono::hours(1), Net("10.9.5.0/24"));
+  EXPECT_EQ(far.Take(now)->ToString(), "10.9.5.1");
+  EXPECT_EQ(far.TakeWanted(At("10.0.0.0")).error().kind(), ErrorKind::kPermissionDenied);
 }
 
 TEST(SubnetChoiceTest, TakesTheFirstThatNothingOverlaps) {

@@ -9,6 +9,7 @@
 //   5 the veth in its bridge, its other end born inside: one message
 //   6 inside: up, address and default route, one batch
 //   7 nft: the ports' elements, one transaction
+//   8 on users' networks: names and the container's resolver (docs/resolver.md)
 //
 // Detaching: nft, proxy, the namespace's entry, the record, the address. The interfaces die with
 // the namespace, in the kernel's own time: deleting one would wait 15 ms for a grace period.
@@ -29,6 +30,8 @@ namespace {
 void LogFailure(Result<> result) {
   if (!result.ok()) log::Warning("undoing an attach: {}", result.error().message());
 }
+
+constexpr const char* kAnyAddress = "0.0.0.0";
 
 bool HostHasIpv6() {
   // Empty when IPv6 is off for every interface.
@@ -54,7 +57,24 @@ Result<> CheckPorts(const std::vector<PortRequest>& ports) {
   return {};
 }
 
+std::string FreeInterface(const std::vector<Endpoint>& endpoints) {
+  for (int number = 0;; ++number) {
+    std::string name = fmt::format("eth{}", number);
+    bool taken = std::any_of(endpoints.begin(), endpoints.end(),
+                             [&](const Endpoint& item) { return item.interface == name; });
+    if (!taken) return name;
+  }
+}
+
 }  // namespace
+
+Result<Endpoint> KernelController::FindEndpoint(const std::string& container_id,
+                                                const std::string& network_id) const {
+  for (Endpoint& endpoint : EndpointsOf(container_id)) {
+    if (endpoint.network_id == network_id) return std::move(endpoint);
+  }
+  return Internal("the endpoint of container '{}' is gone", container_id);
+}
 
 Result<Endpoint> KernelController::Attach(const AttachRequest& request) {
   return Connect(request, BorrowedFd());
@@ -70,14 +90,30 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   TRY(CheckPorts(request.ports));
   std::shared_lock<std::shared_mutex> beside(operations_);
   std::shared_lock<std::shared_mutex> publishing(publishing_, std::defer_lock);
-  if (!request.ports.empty()) publishing.lock();
+  // The ports of its other networks may move here.
+  bool further = !EndpointsOf(request.container_id).empty();
+  bool named = !TRY(InspectNetwork(request.network)).is_default;
+  if (named || further || !request.ports.empty()) publishing.lock();
   int bridge_index = 0;
   Endpoint endpoint = TRY(Reserve(request, &bridge_index));
   Undo undo;
+  if (further) {
+    undo.Push([&] {
+      std::optional<Endpoint> leader = LeaderOf(request.container_id);
+      if (leader) LogFailure(SetDefaultRoute(*leader));
+    });
+  }
   undo.Push([&] { Forget(endpoint); });
 
-  if (!request.ports.empty()) {
-    TRY(PublishOnProxy(&endpoint, request.ports, &publishing));
+  bool leads = Leads(endpoint);
+  std::optional<Endpoint> publisher = PublisherBeside(endpoint);
+  if (leads && !publisher && !request.ports.empty()) {
+    std::vector<PortRequest> ports = request.ports;
+    std::string binding = TRY(InspectNetwork(endpoint.network_id)).host_binding;
+    for (PortRequest& port : ports) {
+      if (port.host_ip.empty() && binding != kAnyAddress) port.host_ip = binding;
+    }
+    TRY(PublishOnProxy(&endpoint, ports, &publishing));
     undo.Push([&] {
       auto reply = proxy_.Call({formats::ProxyOperation::kSet, endpoint.id, {}});
       if (!reply.ok()) LogFailure(reply.error());
@@ -98,7 +134,7 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   }
 
   undo.Push([&] { LogFailure(DeleteLink(endpoint.host_link)); });
-  TRY(CreateLink(endpoint, bridge_index, &netns));
+  TRY(CreateLink(endpoint, bridge_index, &netns, existing.valid() ? Port::kLast : Port::kFirst));
 
   FirewallElements elements;
   AddPortElements(endpoint, &elements);
@@ -106,8 +142,14 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
     auto socket = TRY(netfilter_sockets_.Take());
     TRY_WITH(firewall_.Add(socket.get(), elements), "publishing ports");
   }
+  if (leads && publisher) TRY(MovePorts(*publisher, endpoint));
+  // What the container may ask outside may be another matter now.
+  if (HasNames(endpoint.container_id)) {
+    undo.Push([&] { LogFailure(ForgetNames(endpoint.container_id, {endpoint}, !further)); });
+    TRY(PublishNames(endpoint, netns.fd, &publishing));
+  }
   undo.Commit();
-  return endpoint;
+  return TRY(FindEndpoint(endpoint.container_id, endpoint.network_id));
 }
 
 Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* bridge_index) {
@@ -126,8 +168,9 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
   if (attached != endpoints_.end()) {
     for (const Endpoint& other : attached->second) {
       if (other.network_id != network.id) continue;
-      return AlreadyExists("container '{}' is already attached to network {}", request.container_id,
-                           network.name);
+      return MakeError(ErrorKind::kPermissionDenied,
+                       "endpoint with name {} already exists in network {}", request.container_id,
+                       network.name);
     }
   }
   Endpoint endpoint;
@@ -142,11 +185,23 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
   endpoint.network_id = network.id;
   endpoint.network_name = network.name;
   endpoint.hostname = request.hostname;
+  endpoint.named = !network.is_default;
+  if (endpoint.named) {
+    endpoint.names = request.names;
+    endpoint.links = request.links;
+    endpoint.dns = request.dns;
+  }
   endpoint.prefix_length = network.subnet.length;
-  if (!network.internal) endpoint.gateway = network.gateway;
+  endpoint.gateway = network.gateway;
+  endpoint.internal = network.internal;
+  endpoint.gateway_priority = request.gateway_priority;
   endpoint.mac = request.mac.value_or(formats::MacAddress::Of(endpoint.address));
   endpoint.host_link = "veth" + endpoint.id.substr(0, 7);
   endpoint.interface = request.interface;
+  if (endpoint.interface.empty()) {
+    endpoint.interface =
+        FreeInterface(attached == endpoints_.end() ? std::vector<Endpoint>{} : attached->second);
+  }
   endpoint.netns_path = NetnsPath(request.container_id);
   endpoints_[request.container_id].push_back(endpoint);
   return endpoint;
@@ -169,15 +224,8 @@ Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<
                                           std::shared_lock<std::shared_mutex>* publishing) {
   formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint->id,
                                 ListenersFor(ports, endpoint->address, HostHasIpv6())};
-  auto answered = proxy_.Call(request);
-  if (!answered.ok() && answered.error().kind() == ErrorKind::kUnavailable) {
-    publishing->unlock();
-    auto ensured = EnsureProxy();
-    publishing->lock();
-    TRY_WITH(std::move(ensured), "publishing ports");
-    answered = proxy_.Call(request);
-  }
-  formats::ProxyReply reply = TRY_WITH(std::move(answered), "publishing ports");
+  auto answered = CallOrStart({request}, {}, publishing);
+  formats::ProxyReply reply = TRY_WITH(std::move(answered), "publishing ports").front();
   if (reply.failure) return BindError(*reply.failure, request.listeners);
   if (reply.ports.size() != request.listeners.size()) {
     return Internal("publishing ports: gantry-proxy answered with {} of {} ports",
@@ -193,10 +241,13 @@ Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<
 }
 
 Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index,
-                                      kernel::NetNamespace* netns) {
+                                      kernel::NetNamespace* netns, Port port) {
+  bool last = port == Port::kLast;
   kernel::VethSpec spec;
   spec.name = endpoint.host_link;
-  spec.master = bridge_index;
+  // In a namespace that runs already the port of the bridge comes last: one without bridge is half
+  // made, which a restart sees. A new namespace is of no container yet; what is half made goes.
+  spec.master = last ? 0 : bridge_index;
   spec.peer = endpoint.interface;
   spec.peer_netns = netns->fd;
   spec.peer_mac = endpoint.mac.bytes;
@@ -216,11 +267,15 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
   kernel::NetlinkBatch batch;
   kernel::AppendLinkUp(&batch, inside);
   kernel::AppendAddAddress(&batch, inside, InAddr(endpoint.address), endpoint.prefix_length);
-  if (!endpoint.gateway.IsUnspecified()) {
-    kernel::AppendDefaultRoute(&batch, InAddr(endpoint.gateway));
-  }
+  if (Leads(endpoint)) kernel::AppendDefaultRoute(&batch, InAddr(endpoint.gateway));
   TRY_WITH(netns->route.Transact(&batch), "giving '{}' its address {} and route",
            endpoint.interface, endpoint.address.ToString());
+  if (!last) return {};
+  auto socket = TRY(route_sockets_.Take());
+  kernel::NetlinkBatch join;
+  kernel::AppendSetMaster(&join, TRY(kernel::LinkIndex(*socket.get(), spec.name)), bridge_index);
+  TRY_WITH(socket.get()->Transact(&join), "making '{}' a port of network {}", spec.name,
+           endpoint.network_name);
   return {};
 }
 
@@ -266,6 +321,9 @@ Result<> KernelController::Detach(const std::string& container_id) {
   std::shared_lock<std::shared_mutex> publishing(publishing_);
   std::vector<Endpoint> endpoints = EndpointsOf(container_id);
   auto unpublished = Unpublish(endpoints);
+  // Before the entry: the resolver's sockets hold the namespace, too.
+  auto forgotten = ForgetNames(container_id, endpoints, /*all=*/true);
+  if (unpublished.ok()) unpublished = std::move(forgotten);
   TRY_WITH(kernel::UnbindNetNamespace(NetnsPath(container_id)), "detaching container '{}'",
            container_id);
   TRY_WITH(std::move(unpublished), "detaching container '{}'", container_id);
@@ -288,7 +346,8 @@ Result<> KernelController::Disconnect(const std::string& container_id, std::stri
     TRY(DeleteLink(endpoint.host_link));
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
     Forget(endpoint);
-    return {};
+    TRY(ForgetNames(container_id, {endpoint}, /*all=*/false));
+    return FollowLeader(container_id, endpoint.ports);
   }
   return NotFound("container {} is not connected to network {}", container_id, wanted.name);
 }

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <set>
 #include <system_error>
 
 #include "base/io.h"
@@ -64,10 +65,19 @@ KernelController::~KernelController() {
   thread_.join();
 }
 
+AddressPool KernelController::PoolOf(const Network& network) {
+  AddressPool pool(network.subnet, network.gateway, kAddressRest, network.ip_range);
+  for (const formats::Ipv4Address& address : network.auxiliary) {
+    // The network's or the broadcast address is not given out anyway.
+    (void)pool.TakeWanted(address);
+  }
+  return pool;
+}
+
 Result<> KernelController::LoadRecords() {
   MutexLock lock(mutex_);
   for (Network& network : TRY(options_.records->ListNetworks())) {
-    AddressPool addresses(network.subnet, network.gateway, kAddressRest);
+    AddressPool addresses = PoolOf(network);
     std::string id = network.id;
     networks_.emplace(id, NetworkState{std::move(network), std::move(addresses)});
   }
@@ -94,11 +104,13 @@ std::vector<Network> KernelController::ListNetworks() const {
 
 Result<Network> KernelController::InspectNetwork(std::string_view id_or_name) const {
   MutexLock lock(mutex_);
+  auto exact = networks_.find(std::string(id_or_name));
+  if (exact != networks_.end()) return exact->second.network;
   const Network* by_prefix = nullptr;
   size_t matches = 0;
   for (const auto& [id, state] : networks_) {
     bool is_default = id_or_name.empty() && state.network.is_default;
-    if (is_default || id == id_or_name || state.network.name == id_or_name) return state.network;
+    if (is_default || state.network.name == id_or_name) return state.network;
     if (!id_or_name.empty() && id.starts_with(id_or_name)) {
       by_prefix = &state.network;
       ++matches;
@@ -106,8 +118,8 @@ Result<Network> KernelController::InspectNetwork(std::string_view id_or_name) co
   }
   if (matches == 1) return *by_prefix;
   if (matches > 1) {
-    return InvalidArgument("network {} is ambiguous ({} matches found on ID prefix)", id_or_name,
-                           matches);
+    return InvalidArgument("{} matches found based on ID prefix: network {} is ambiguous", matches,
+                           id_or_name);
   }
   return NotFound("network {} not found", id_or_name.empty() ? "bridge" : id_or_name);
 }
@@ -179,9 +191,15 @@ Result<> KernelController::EnsureProxy() {
   std::unique_lock<std::shared_mutex> alone(publishing_);
   bool started = TRY(proxy_.EnsureRunning());
   if (started) {
+    std::set<std::string> named;
     for (const Endpoint& endpoint : ListEndpoints({})) {
       auto told = TellProxy(endpoint);
       if (!told.ok()) log::Failure("{}", told.error().message());
+      if (endpoint.named) named.insert(endpoint.container_id);
+    }
+    for (const std::string& container : named) {
+      auto told = TellNames(container);
+      if (!told.ok()) log::Failure("container '{}': {}", container, told.error().message());
     }
   }
   WatchProxy();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
-// default_bridge.cc, user_networks.cc, attach.cc, reconcile.cc.
+// default_bridge.cc, user_networks.cc, attach.cc, lead.cc, resolver.cc,
+// reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
 // `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
@@ -39,6 +40,7 @@ class KernelController : public Controller {
   Result<Endpoint> AttachToExisting(const AttachRequest& request, BorrowedFd netns) override;
   Result<> Detach(const std::string& container_id) override;
   Result<> Disconnect(const std::string& container_id, std::string_view network) override;
+  Result<> Rename(const std::string& container_id, const std::string& name) override;
   Result<Network> CreateNetwork(const NetworkRequest& request) override;
   Result<> RemoveNetwork(std::string_view id_or_name) override;
   Result<ReconcileReport> Reconcile() override;
@@ -58,6 +60,7 @@ class KernelController : public Controller {
 
   KernelController(Options options, std::unique_ptr<EventLoop> loop);
   Result<> LoadRecords();
+  static AddressPool PoolOf(const Network& network);
 
   // default_bridge.cc
   Result<Network> ChooseDefaultNetwork();
@@ -74,13 +77,47 @@ class KernelController : public Controller {
   Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports,
                           std::shared_lock<std::shared_mutex>* publishing);
   Result<Endpoint> Connect(const AttachRequest& request, BorrowedFd existing);
-  Result<> CreateLink(const Endpoint& endpoint, int bridge_index, kernel::NetNamespace* netns);
+  Result<Endpoint> FindEndpoint(const std::string& container_id,
+                                const std::string& network_id) const;
+  enum class Port { kFirst, kLast };
+  Result<> CreateLink(const Endpoint& endpoint, int bridge_index, kernel::NetNamespace* netns,
+                      Port port);
   Result<> DeleteLink(const std::string& name);
   Result<> EnsureProxy();
   Result<> TellProxy(const Endpoint& endpoint);
 
+  // lead.cc
+  bool Leads(const Endpoint& endpoint) const;
+  std::optional<Endpoint> LeaderOf(const std::string& container_id) const;
+  std::optional<Endpoint> PublisherBeside(const Endpoint& endpoint) const;
+  Result<> Remember(const Endpoint& endpoint);
+  Result<> MovePorts(const Endpoint& from, const Endpoint& to);
+  Result<> PublishAgain(Endpoint endpoint, std::vector<PublishedPort> ports);
+  Result<> SetDefaultRoute(const Endpoint& leader);
+  Result<> FollowLeader(const std::string& container_id, std::vector<PublishedPort> ports);
+
+  // resolver.cc
+  struct ResolverSockets {
+    UniqueFd udp;
+    UniqueFd tcp;
+  };
+  bool HasNames(const std::string& container_id) const;
+  Result<formats::ProxyRequest> ResolverRequest(const std::string& container_id) const;
+  Result<std::vector<formats::ProxyReply>> CallOrStart(
+      const std::vector<formats::ProxyRequest>& requests,
+      const std::vector<BorrowedFd>& descriptors, std::shared_lock<std::shared_mutex>* publishing);
+  Result<> ReplaceProxy();
+  static Result<ResolverSockets> OpenResolver(BorrowedFd netns);
+  Result<> PublishNames(const Endpoint& endpoint, BorrowedFd netns,
+                        std::shared_lock<std::shared_mutex>* publishing);
+  Result<> ForgetNames(const std::string& container_id, const std::vector<Endpoint>& gone,
+                       bool all);
+  Result<> TellNames(const std::string& container_id);
+  Result<> ReconcileNames(ReconcileReport* report);
+
   // reconcile.cc
   Result<KernelState> LookAtKernel();
+  Result<> ReconcileLeaders(ReconcileReport* report);
   Result<> ReconcileProxy(ReconcileReport* report);
   Result<> ReconcileEndpoints(const KernelState& state, ReconcileReport* report);
   Result<> RemoveStrangers(const KernelState& state, ReconcileReport* report);

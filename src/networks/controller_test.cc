@@ -394,7 +394,7 @@ TEST_F(ControllerTest, PortsAreGivenAndRefused) {
   request.address = a.address;
   refused = controller_->Attach(request);
   ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().kind(), ErrorKind::kAlreadyExists);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::kPermissionDenied);
   request.address = *formats::Ipv4Address::Parse("10.9.8.7");
   EXPECT_EQ(controller_->Attach(request).error().kind(), ErrorKind::kInvalidArgument);
   request.network = "nowhere";
@@ -414,7 +414,7 @@ TEST_F(ControllerTest, AttachesToANamespaceThatExists) {
   UniqueFd tcp = Serve(made.fd, SOCK_STREAM, 80);
   EXPECT_EQ(TcpPing(other_.fd, kHostAddress, 8080, tcp), kOtherHost);
   EXPECT_EQ(controller_->AttachToExisting(request, made.fd).error().kind(),
-            ErrorKind::kAlreadyExists);
+            ErrorKind::kPermissionDenied);
   // The namespace lives on in our hands: the interface is deleted all the same.
   ASSERT_TRUE(controller_->Detach(request.container_id).ok());
   WaitUntil([&] { return CountVeths() == 0; }, "the interface's end");

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 
 #include "base/io.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "kernel/rtnetlink.h"
 #include "networks/controller.h"
@@ -38,7 +39,16 @@ Result<Network> KernelController::EnsureDefaultBridge() {
     TRY(AddNetwork(network));
   }
   TRY(EnableForwarding());
-  for (const Network& each : ListNetworks()) TRY(SetUp(each));
+  TRY(SetUp(network));
+  for (const Network& each : ListNetworks()) {
+    if (each.id == network.id) continue;
+    // One whose bridge can't be made (its name was taken meanwhile) does not hold up the others;
+    // who attaches to it is told.
+    auto set_up = SetUp(each);
+    if (!set_up.ok()) {
+      log::Failure("network {} is not there: {}", each.name, set_up.error().message());
+    }
+  }
   return network;
 }
 
@@ -46,8 +56,7 @@ Result<Network> KernelController::EnsureDefaultBridge() {
 Result<> KernelController::AddNetwork(const Network& network) {
   TRY(options_.records->PutNetwork(network));
   MutexLock lock(mutex_);
-  networks_.emplace(network.id, NetworkState{network, AddressPool(network.subnet, network.gateway,
-                                                                  kAddressRest)});
+  networks_.emplace(network.id, NetworkState{network, PoolOf(network)});
   return {};
 }
 
@@ -168,7 +177,7 @@ Result<> KernelController::RemoveEverything() {
     TRY(firewall_.RemoveTable(socket.get()));
   }
   for (const Network& network : ListNetworks()) {
-    TRY(DeleteLink(network.bridge));
+    if (!network.foreign_bridge) TRY(DeleteLink(network.bridge));
     MutexLock lock(mutex_);
     networks_.at(network.id).bridge_index = 0;
   }

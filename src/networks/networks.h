@@ -53,7 +53,17 @@ struct AttachRequest {
   std::optional<formats::Ipv4Address> address;
   std::optional<formats::MacAddress> mac;
   std::vector<PortRequest> ports;
-  std::string interface = "eth0";
+  // "": the first of eth0, eth1, … that the container has not.
+  std::string interface;
+  // Of the container's networks the one with the highest gives the default route; internal ones
+  // never do; among equals the first by name.
+  int32_t gateway_priority = 0;
+  // On users' networks (docs/resolver.md): what the container is called, its own name first; names
+  // that it alone calls others by (alias → container); the servers that it asks outside, empty for
+  // the host's.
+  std::vector<std::string> names;
+  std::map<std::string, std::string> links;
+  std::vector<std::string> dns;
 };
 
 // `network create` of the bridge driver.
@@ -62,11 +72,17 @@ struct NetworkRequest {
   std::string bridge;  // "": br- and the id's first twelve digits
   // Unset: as for the default bridge.
   std::optional<formats::Ipv4Prefix> subnet;
-  std::optional<formats::Ipv4Address> gateway;  // unset: the subnet's first address
-  uint32_t mtu = 0;                             // 0: the default bridge's
+  std::optional<formats::Ipv4Address> gateway;  // unset: the range's first address
+  std::optional<formats::Ipv4Prefix> ip_range;
+  std::map<std::string, formats::Ipv4Address> auxiliary;  // by a name of the user's
+  std::vector<IpamConfig> ipam;                           // as the user wrote it
+  std::map<std::string, std::string> ipam_options;
+  uint32_t mtu = 0;  // 0: the default bridge's
   bool internal = false;
   bool icc = true;
   bool masquerade = true;
+  bool attachable = false;
+  std::string host_binding = "0.0.0.0";
   std::map<std::string, std::string> options;
   std::map<std::string, std::string> labels;
 };
@@ -104,8 +120,12 @@ class Controller {
   // out again only after that. Nothing attached: no error.
   virtual Result<> Detach(const std::string& container_id) = 0;
   // Takes a running container off one network (AttachToExisting puts it on one); its namespace
-  // stays. Not attached to it: kNotFound.
+  // stays, its entry goes with the last network. Default route and published ports move to another
+  // of its networks. Not attached to it: kNotFound.
   virtual Result<> Disconnect(const std::string& container_id, std::string_view network) = 0;
+
+  // The container is called so from now on.
+  virtual Result<> Rename(const std::string& container_id, const std::string& name) = 0;
 
   // A further bridge; containers on different bridges don't reach each other. kAlreadyExists for a
   // name, kPermissionDenied for a subnet that overlaps another network's, as docker answers.

@@ -47,23 +47,65 @@ Result<UniqueFd> ProxyClient::Connect() {
   return fd;
 }
 
-Result<formats::ProxyReply> ProxyClient::CallOn(BorrowedFd connection, const std::string& message) {
-  for (size_t sent = 0; sent < message.size();) {
-    ssize_t count =
-        ::send(connection.get(), message.data() + sent, message.size() - sent, MSG_NOSIGNAL);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return ErrnoError("sending to gantry-proxy");
-    sent += static_cast<size_t>(count);
+namespace {
+
+// Descriptors go with the first byte that is sent.
+Result<size_t> SendWith(BorrowedFd connection, std::string_view data,
+                        const std::vector<BorrowedFd>& descriptors) {
+  iovec part{const_cast<char*>(data.data()), data.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  std::vector<int> numbers;
+  for (BorrowedFd fd : descriptors) numbers.push_back(fd.get());
+  std::vector<char> control(CMSG_SPACE(numbers.size() * sizeof(int)));
+  if (!numbers.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(numbers.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(header), numbers.data(), numbers.size() * sizeof(int));
   }
-  char start[4];
-  TRY_WITH(ReadExactly(connection, start, sizeof start), "reading gantry-proxy's answer");
-  std::string body(TRY(formats::ProxyMessageSize({start, sizeof start})), '\0');
-  TRY_WITH(ReadExactly(connection, body.data(), body.size()), "reading gantry-proxy's answer");
-  return formats::DecodeProxyReply(body);
+  for (;;) {
+    ssize_t count = ::sendmsg(connection.get(), &message, MSG_NOSIGNAL);
+    if (count >= 0) return static_cast<size_t>(count);
+    if (errno != EINTR) return ErrnoError("sending to gantry-proxy");
+  }
+}
+
+}  // namespace
+
+Result<std::vector<formats::ProxyReply>> ProxyClient::CallOn(
+    BorrowedFd connection, const std::string& messages, size_t count,
+    const std::vector<BorrowedFd>& descriptors) {
+  size_t sent = TRY(SendWith(connection, messages, descriptors));
+  while (sent < messages.size()) {
+    sent += TRY(SendWith(connection, std::string_view(messages).substr(sent), {}));
+  }
+  std::vector<formats::ProxyReply> replies;
+  while (replies.size() < count) {
+    char start[4];
+    TRY_WITH(ReadExactly(connection, start, sizeof start), "reading gantry-proxy's answer");
+    std::string body(TRY(formats::ProxyMessageSize({start, sizeof start})), '\0');
+    TRY_WITH(ReadExactly(connection, body.data(), body.size()), "reading gantry-proxy's answer");
+    replies.push_back(TRY(formats::DecodeProxyReply(body)));
+  }
+  return replies;
 }
 
 Result<formats::ProxyReply> ProxyClient::Call(const formats::ProxyRequest& request) {
-  std::string message = formats::EncodeProxyRequest(request);
+  return std::move(TRY(CallAll({request}, {})).front());
+}
+
+Result<std::vector<formats::ProxyReply>> ProxyClient::CallAll(
+    const std::vector<formats::ProxyRequest>& requests,
+    const std::vector<BorrowedFd>& descriptors) {
+  std::string messages;
+  for (const formats::ProxyRequest& request : requests) {
+    messages += formats::EncodeProxyRequest(request);
+  }
   for (;;) {
     UniqueFd connection;
     {
@@ -77,15 +119,15 @@ Result<formats::ProxyReply> ProxyClient::Call(const formats::ProxyRequest& reque
     // new one last. Asking twice is harmless, a set is the same set.
     bool is_new = !connection.valid();
     if (is_new) connection = TRY(Connect());
-    auto reply = CallOn(connection, message);
-    if (!reply.ok()) {
+    auto replies = CallOn(connection, messages, requests.size(), descriptors);
+    if (!replies.ok()) {
       if (!is_new) continue;
-      reply.error().SetKind(ErrorKind::kUnavailable);
-      return reply;
+      replies.error().SetKind(ErrorKind::kUnavailable);
+      return replies;
     }
     MutexLock lock(mutex_);
     if (idle_.size() < kIdleConnections) idle_.push_back(std::move(connection));
-    return reply;
+    return replies;
   }
 }
 

@@ -22,6 +22,10 @@ class ProxyClient {
 
   // kUnavailable when nobody answers; a refusal is a reply with `failure`.
   Result<formats::ProxyReply> Call(const formats::ProxyRequest& request);
+  // Several at once, which are answered one after the other; descriptors go with the first.
+  Result<std::vector<formats::ProxyReply>> CallAll(
+      const std::vector<formats::ProxyRequest>& requests,
+      const std::vector<BorrowedFd>& descriptors);
   // Starts a proxy unless one answers; true if it was started, and so knows of no port.
   Result<bool> EnsureRunning();
   bool IsRunning();
@@ -30,7 +34,9 @@ class ProxyClient {
 
  private:
   Result<UniqueFd> Connect();
-  Result<formats::ProxyReply> CallOn(BorrowedFd connection, const std::string& message);
+  static Result<std::vector<formats::ProxyReply>> CallOn(
+      BorrowedFd connection, const std::string& messages, size_t count,
+      const std::vector<BorrowedFd>& descriptors);
 
   std::string run_directory_;
   std::string socket_;

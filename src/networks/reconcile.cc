@@ -16,9 +16,10 @@ struct KernelController::KernelState {
 
 namespace {
 
-bool HasLink(const std::vector<kernel::Link>& links, const std::string& name) {
+// It is there, whole: the port of a bridge.
+bool HasPort(const std::vector<kernel::Link>& links, const std::string& name) {
   for (const kernel::Link& link : links) {
-    if (link.name == name) return true;
+    if (link.name == name) return link.master != 0;
   }
   return false;
 }
@@ -30,8 +31,10 @@ Result<ReconcileReport> KernelController::Reconcile() {
   ReconcileReport report;
   KernelState state = TRY(LookAtKernel());
   TRY(ReconcileEndpoints(state, &report));
+  TRY(ReconcileLeaders(&report));
   TRY(RemoveStrangers(state, &report));
   TRY(ReconcileProxy(&report));
+  TRY(ReconcileNames(&report));
 
   FirewallElements elements = NetworkElements();
   elements.merge(EmptyPortSets());
@@ -55,7 +58,7 @@ Result<KernelController::KernelState> KernelController::LookAtKernel() {
 Result<> KernelController::ReconcileEndpoints(const KernelState& state, ReconcileReport* report) {
   for (const Endpoint& endpoint : ListEndpoints({})) {
     auto netns = kernel::OpenNetNamespaceEntry(endpoint.netns_path);
-    if (netns.ok() && HasLink(state.links, endpoint.host_link)) continue;
+    if (netns.ok() && HasPort(state.links, endpoint.host_link)) continue;
     if (netns.ok()) {
       auto reconnected = Reconnect(endpoint);
       report->changes.push_back(reconnected.ok()
@@ -75,6 +78,32 @@ Result<> KernelController::ReconcileEndpoints(const KernelState& state, Reconcil
   return {};
 }
 
+// A crash while route and ports moved from one of a container's networks to another.
+Result<> KernelController::ReconcileLeaders(ReconcileReport* report) {
+  std::set<std::string> several;
+  std::set<std::string> seen;
+  for (const Endpoint& endpoint : ListEndpoints({})) {
+    if (!seen.insert(endpoint.container_id).second) several.insert(endpoint.container_id);
+  }
+  for (const std::string& container : several) {
+    std::optional<Endpoint> leader = LeaderOf(container);
+    if (!leader) continue;
+    auto routed = SetDefaultRoute(*leader);
+    if (!routed.ok()) report->changes.push_back(routed.error().message());
+    std::optional<Endpoint> publisher = PublisherBeside(*leader);
+    if (!publisher) continue;
+    // The elements and listeners follow the records further down.
+    Endpoint bare = *publisher;
+    bare.ports.clear();
+    if (leader->ports.empty()) leader->ports = publisher->ports;
+    TRY(Remember(*leader));
+    TRY(Remember(bare));
+    report->changes.push_back(fmt::format("ports of container '{}' moved to network {}", container,
+                                          leader->network_name));
+  }
+  return {};
+}
+
 Result<> KernelController::Reconnect(const Endpoint& endpoint) {
   int bridge_index = 0;
   {
@@ -83,7 +112,9 @@ Result<> KernelController::Reconnect(const Endpoint& endpoint) {
   }
   UniqueFd fd = TRY(kernel::OpenNetNamespaceEntry(endpoint.netns_path));
   kernel::NetNamespace netns = TRY(kernel::OpenNetNamespace(fd));
-  return CreateLink(endpoint, bridge_index, &netns);
+  // Half made, if it is there.
+  TRY(DeleteLink(endpoint.host_link));
+  return CreateLink(endpoint, bridge_index, &netns, Port::kLast);
 }
 
 Result<> KernelController::RemoveStrangers(const KernelState& state, ReconcileReport* report) {

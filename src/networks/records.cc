@@ -54,20 +54,66 @@ PublishedPort ReadPort(JsonReader& reader) {
   return port;
 }
 
+Json EncodeIpam(const std::vector<IpamConfig>& configs) {
+  Json out = Json::MakeArray();
+  for (const IpamConfig& config : configs) {
+    out.Append(Json::MakeObject({{"subnet", config.subnet},
+                                 {"range", config.ip_range},
+                                 {"gateway", config.gateway},
+                                 {"auxiliary", config.auxiliary}}));
+  }
+  return out;
+}
+
+void ReadAddresses(JsonReader* reader, Network* network) {
+  std::string range;
+  reader->Field("range", &range);
+  if (!range.empty()) {
+    formats::Ipv4Prefix parsed;
+    Parsed(reader, "range", formats::Ipv4Prefix::Parse, &parsed);
+    network->ip_range = parsed;
+  }
+  std::vector<std::string> auxiliary;
+  reader->Field("auxiliary", &auxiliary);
+  for (const std::string& text : auxiliary) {
+    auto address = formats::Ipv4Address::Parse(text);
+    if (!address.ok()) return reader->Fail("auxiliary", address.error().message());
+    network->auxiliary.push_back(*address);
+  }
+  reader->Objects("ipam", [&](JsonReader& item) {
+    IpamConfig config;
+    item.Field("subnet", &config.subnet);
+    item.Field("range", &config.ip_range);
+    item.Field("gateway", &config.gateway);
+    item.Field("auxiliary", &config.auxiliary);
+    network->ipam.push_back(std::move(config));
+  });
+  reader->Field("ipamOptions", &network->ipam_options);
+}
+
 }  // namespace
 
 std::string EncodeNetwork(const Network& network) {
+  Json auxiliary = Json::MakeArray();
+  for (const auto& address : network.auxiliary) auxiliary.Append(address.ToString());
   return Json::MakeObject({{"id", network.id},
                            {"name", network.name},
                            {"driver", network.driver},
                            {"bridge", network.bridge},
                            {"subnet", network.subnet.ToString()},
                            {"gateway", network.gateway.ToString()},
+                           {"range", network.ip_range ? network.ip_range->ToString() : ""},
+                           {"auxiliary", std::move(auxiliary)},
+                           {"ipam", EncodeIpam(network.ipam)},
+                           {"ipamOptions", network.ipam_options},
                            {"mtu", network.mtu},
                            {"internal", network.internal},
                            {"icc", network.icc},
                            {"masquerade", network.masquerade},
                            {"default", network.is_default},
+                           {"attachable", network.attachable},
+                           {"foreignBridge", network.foreign_bridge},
+                           {"hostBinding", network.host_binding},
                            {"options", network.options},
                            {"labels", network.labels},
                            {"created", FormatRfc3339Nano(network.created)}})
@@ -84,11 +130,15 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("bridge", &network.bridge);
   Parsed(&reader, "subnet", formats::Ipv4Prefix::Parse, &network.subnet);
   Parsed(&reader, "gateway", formats::Ipv4Address::Parse, &network.gateway);
+  ReadAddresses(&reader, &network);
   reader.Field("mtu", &network.mtu);
   reader.Field("internal", &network.internal);
   reader.Field("icc", &network.icc);
   reader.Field("masquerade", &network.masquerade);
   reader.Field("default", &network.is_default);
+  reader.Field("attachable", &network.attachable);
+  reader.Field("foreignBridge", &network.foreign_bridge);
+  reader.Field("hostBinding", &network.host_binding);
   reader.Field("options", &network.options);
   reader.Field("labels", &network.labels);
   Parsed(&reader, "created", ParseRfc3339, &network.created);
@@ -117,6 +167,12 @@ std::string EncodeEndpoint(const Endpoint& endpoint) {
                            {"hostLink", endpoint.host_link},
                            {"interface", endpoint.interface},
                            {"netns", endpoint.netns_path},
+                           {"internal", endpoint.internal},
+                           {"gatewayPriority", endpoint.gateway_priority},
+                           {"named", endpoint.named},
+                           {"names", endpoint.names},
+                           {"links", endpoint.links},
+                           {"dns", endpoint.dns},
                            {"ports", std::move(ports)}})
       .Dump();
 }
@@ -139,6 +195,12 @@ Result<Endpoint> DecodeEndpoint(std::string_view text) {
   reader.Field("hostLink", &endpoint.host_link);
   reader.Field("interface", &endpoint.interface);
   reader.Field("netns", &endpoint.netns_path);
+  reader.Field("internal", &endpoint.internal);
+  reader.Field("gatewayPriority", &endpoint.gateway_priority);
+  reader.Field("named", &endpoint.named);
+  reader.Field("names", &endpoint.names);
+  reader.Field("links", &endpoint.links);
+  reader.Field("dns", &endpoint.dns);
   reader.Objects("ports", [&](JsonReader& item) { endpoint.ports.push_back(ReadPort(item)); });
   if (endpoint.id.empty() || endpoint.container_id.empty() || endpoint.network_id.empty()) {
     reader.Fail("id", "expected id, container and network");

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,15 @@ struct PublishedPort {
   bool operator==(const PublishedPort&) const = default;
 };
 
+// One entry of `IPAM.Config` as the user wrote it: inspect shows it back.
+struct IpamConfig {
+  std::string subnet;
+  std::string ip_range;
+  std::string gateway;
+  std::map<std::string, std::string> auxiliary;
+  bool operator==(const IpamConfig&) const = default;
+};
+
 struct Network {
   std::string id;  // 64 hexadecimal digits
   std::string name;
@@ -39,11 +49,20 @@ struct Network {
   std::string bridge;  // the interface's name, at most 15 characters
   formats::Ipv4Prefix subnet;
   formats::Ipv4Address gateway;
+  // Addresses are taken from here; the whole subnet when unset.
+  std::optional<formats::Ipv4Prefix> ip_range;
+  std::vector<formats::Ipv4Address> auxiliary;  // never given out
+  std::vector<IpamConfig> ipam;                 // empty: the subnet was chosen here
+  std::map<std::string, std::string> ipam_options;
   uint32_t mtu = 1500;
   bool internal = false;    // no way out, no way in
   bool icc = true;          // containers reach each other
   bool masquerade = true;   // outgoing packets get the host's address
   bool is_default = false;  // docker's "bridge"
+  bool attachable = false;  // only shown
+  // The bridge was there before the network; it stays when the network goes.
+  bool foreign_bridge = false;
+  std::string host_binding = "0.0.0.0";  // where ports without an address are published
   std::map<std::string, std::string> options;
   std::map<std::string, std::string> labels;
   WallTime created{};
@@ -58,10 +77,17 @@ struct Endpoint {
   formats::Ipv4Address address;
   uint8_t prefix_length = 0;
   formats::Ipv4Address gateway;
+  bool internal = false;  // of an internal network: no default route, no published ports
   formats::MacAddress mac;
   std::string host_link;   // the veth's end in the bridge
   std::string interface;   // its name inside, "eth0"
   std::string netns_path;  // RUN/netns/ID: docker's SandboxKey
+  int32_t gateway_priority = 0;
+  // On a user's network: its names are answered there, and it asks 127.0.0.11.
+  bool named = false;
+  std::vector<std::string> names;            // the container's own first
+  std::map<std::string, std::string> links;  // of this container alone: alias → container
+  std::vector<std::string> dns;              // servers that its resolver asks; empty: the host's
   std::vector<PublishedPort> ports;
 };
 

@@ -23,6 +23,11 @@ Endpoint AnEndpoint() {
   endpoint.interface = "eth0";
   endpoint.netns_path = "/run/x/netns/c";
   endpoint.ports = {{"0.0.0.0", 8080, 80, Protocol::kTcp}, {"::", 8080, 80, Protocol::kTcp}};
+  endpoint.gateway_priority = -3;
+  endpoint.named = true;
+  endpoint.names = {"web", "0123456789ab"};
+  endpoint.links = {{"db", "other"}};
+  endpoint.dns = {"192.0.2.1"};
   return endpoint;
 }
 
@@ -33,6 +38,11 @@ TEST(RecordsTest, EndpointsGoThereAndBack) {
   EXPECT_EQ(back.address, endpoint.address);
   EXPECT_EQ(back.mac, endpoint.mac);
   EXPECT_EQ(back.ports, endpoint.ports);
+  EXPECT_EQ(back.gateway_priority, -3);
+  EXPECT_TRUE(back.named);
+  EXPECT_EQ(back.names, endpoint.names);
+  EXPECT_EQ(back.links, endpoint.links);
+  EXPECT_EQ(back.dns, endpoint.dns);
 }
 
 TEST(RecordsTest, NetworksGoThereAndBack) {
@@ -42,6 +52,10 @@ TEST(RecordsTest, NetworksGoThereAndBack) {
   network.bridge = "gantry0";
   network.subnet = *formats::Ipv4Prefix::Parse("172.17.0.0/16");
   network.gateway = *formats::Ipv4Address::Parse("172.17.0.1");
+  network.ip_range = *formats::Ipv4Prefix::Parse("172.17.5.0/24");
+  network.auxiliary = {*formats::Ipv4Address::Parse("172.17.5.1")};
+  network.ipam = {{"172.17.0.0/16", "172.17.5.0/24", "", {{"router", "172.17.5.1"}}}};
+  network.foreign_bridge = true;
   network.internal = true;
   network.labels = {{"a", "b"}};
   network.created = FromUnixNanos(1'700'000'000'000'000'000);
@@ -49,6 +63,10 @@ TEST(RecordsTest, NetworksGoThereAndBack) {
   EXPECT_EQ(EncodeNetwork(back), EncodeNetwork(network));
   EXPECT_EQ(back.subnet, network.subnet);
   EXPECT_TRUE(back.internal);
+  EXPECT_TRUE(back.foreign_bridge);
+  EXPECT_EQ(back.ip_range, network.ip_range);
+  EXPECT_EQ(back.auxiliary, network.auxiliary);
+  EXPECT_EQ(back.ipam, network.ipam);
 }
 
 TEST(RecordsTest, RefusesWhatMakesNoSense) {

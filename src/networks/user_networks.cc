@@ -1,19 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/log.h"
 #include "base/random.h"
+#include "kernel/rtnetlink.h"
 #include "networks/controller.h"
 #include "networks/subnet_choice.h"
 
 namespace gantry::networks {
 namespace {
 
-Result<> CheckGateway(const Network& network) {
-  uint32_t address = network.gateway.value;
-  if (!network.subnet.Contains(network.gateway) || address == network.subnet.network.value ||
-      address == network.subnet.Last().value) {
-    return InvalidArgument("no matching subnet for gateway {}", network.gateway.ToString());
+Result<> CheckAddresses(const NetworkRequest& request, const Network& network) {
+  const formats::Ipv4Prefix& subnet = network.subnet;
+  if (network.ip_range &&
+      (network.ip_range->length < subnet.length || !subnet.Overlaps(*network.ip_range))) {
+    return InvalidArgument("invalid ip-range {}: it is no part of subnet {}",
+                           network.ip_range->ToString(), subnet.ToString());
+  }
+  std::string gateway = network.gateway.ToString();
+  if (!subnet.Contains(network.gateway)) {
+    return InvalidArgument("failed to allocate gateway ({}): Requested address is out of range",
+                           gateway);
+  }
+  if (network.gateway == subnet.network || network.gateway == subnet.Last()) {
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "failed to allocate gateway ({}): Address already in use", gateway);
+  }
+  for (const auto& [name, address] : request.auxiliary) {
+    if (!subnet.Contains(address)) {
+      return MakeError(ErrorKind::kPermissionDenied,
+                       "auxiliary address: ({}:{}) must belong to the master pool: {}", name,
+                       address.ToString(), subnet.ToString());
+    }
+    if (address == network.gateway) {
+      return MakeError(ErrorKind::kPermissionDenied,
+                       "failed to allocate secondary ip address ({}:{}): Address already in use",
+                       name, address.ToString());
+    }
   }
   return {};
+}
+
+// The gateway gets the first address that may be given out.
+formats::Ipv4Address FirstAddress(const Network& network) {
+  bool inner = network.ip_range && network.ip_range->network != network.subnet.network;
+  return inner ? network.ip_range->network : formats::Ipv4Address{network.subnet.network.value + 1};
 }
 
 }  // namespace
@@ -47,9 +76,18 @@ Result<Network> KernelController::CreateNetwork(const NetworkRequest& request) {
                        other.subnet.ToString(), other.name);
     }
   }
-  network.gateway =
-      request.gateway.value_or(formats::Ipv4Address{network.subnet.network.value + 1});
-  TRY(CheckGateway(network));
+  network.ip_range = request.ip_range;
+  network.gateway = request.gateway.value_or(FirstAddress(network));
+  TRY(CheckAddresses(request, network));
+  for (const auto& [name, address] : request.auxiliary) network.auxiliary.push_back(address);
+  network.ipam = request.ipam;
+  network.ipam_options = request.ipam_options;
+  {
+    auto socket = TRY(route_sockets_.Take());
+    network.foreign_bridge = kernel::LinkIndex(*socket.get(), network.bridge).ok();
+  }
+  network.attachable = request.attachable;
+  network.host_binding = request.host_binding;
   network.mtu = request.mtu != 0 ? request.mtu : options_.mtu;
   network.internal = request.internal;
   network.icc = request.icc;
@@ -74,15 +112,17 @@ Result<> KernelController::RemoveNetwork(std::string_view id_or_name) {
                      "{} is a pre-defined network and cannot be removed", network.name);
   }
   if (!ListEndpoints(network.id).empty()) {
-    return MakeError(ErrorKind::kPermissionDenied, "network {} has active endpoints", network.name);
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "error while removing network: network {} id {} has active endpoints",
+                     network.name, network.id);
   }
   bool was_set_up = false;
   {
     MutexLock lock(mutex_);
     was_set_up = networks_.at(network.id).bridge_index != 0;
   }
-  // One that was never ours (set-up failed on it) is left alone.
-  if (was_set_up) TRY(DeleteLink(network.bridge));
+  // One that was never ours (there before, or set-up failed on it) is left alone.
+  if (was_set_up && !network.foreign_bridge) TRY(DeleteLink(network.bridge));
   FirewallElements elements;
   AddNetworkElements(network, &elements);
   {

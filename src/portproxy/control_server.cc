@@ -14,6 +14,11 @@
 #include "formats/proxy_message.h"
 
 namespace gantry::portproxy {
+namespace {
+
+constexpr size_t kMaxDescriptors = 8;  // more than any message has
+
+}  // namespace
 
 Result<UniqueFd> ListenOnControlSocket(const std::string& path) {
   sockaddr_un address{};
@@ -36,8 +41,10 @@ Result<UniqueFd> ListenOnControlSocket(const std::string& path) {
 }
 
 Result<std::unique_ptr<ControlServer>> ControlServer::Create(EventLoop* loop, UniqueFd listener,
-                                                             PortTable* ports) {
-  std::unique_ptr<ControlServer> server(new ControlServer(loop, std::move(listener), ports));
+                                                             PortTable* ports,
+                                                             ResolverTable* resolvers) {
+  std::unique_ptr<ControlServer> server(
+      new ControlServer(loop, std::move(listener), ports, resolvers));
   auto* raw = server.get();
   TRY(loop->Watch(raw->listener_, EPOLLIN, [raw](uint32_t) { raw->Accept(); }));
   return server;
@@ -74,13 +81,36 @@ void ControlServer::OnClient(int fd, uint32_t events) {
   clients_.erase(fd);
 }
 
+// What is there to read, with the descriptors that came along; 0 at the end.
+Result<size_t> ControlServer::Receive(Client* client) {
+  char buffer[16384];
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))];
+  iovec data{buffer, sizeof buffer};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ssize_t size = ::recvmsg(client->fd.get(), &message, MSG_CMSG_CLOEXEC);
+  if (size < 0) return ErrnoError("reading a control connection");
+  for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr;
+       item = CMSG_NXTHDR(&message, item)) {
+    if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS) continue;
+    size_t count = (item->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(item) + i * sizeof fd, sizeof fd);
+      client->descriptors.emplace_back(fd);
+    }
+  }
+  client->input.append(buffer, static_cast<size_t>(size));
+  return static_cast<size_t>(size);
+}
+
 // kCancelled: the client has gone.
 Result<> ControlServer::Serve(Client* client, uint32_t events) {
   if ((events & (EPOLLIN | EPOLLHUP)) != 0) {
-    char buffer[16384];
-    size_t size = TRY(ReadSome(client->fd, buffer, sizeof buffer));
-    if (size == 0) return MakeError(ErrorKind::kCancelled, "closed");
-    client->input.append(buffer, size);
+    if (TRY(Receive(client)) == 0) return MakeError(ErrorKind::kCancelled, "closed");
     while (client->input.size() >= 4) {
       size_t length = TRY(formats::ProxyMessageSize(client->input));
       if (client->input.size() < 4 + length) break;
@@ -102,12 +132,27 @@ Result<> ControlServer::Serve(Client* client, uint32_t events) {
 Result<> ControlServer::Answer(Client* client, std::string_view body) {
   formats::ProxyRequest request = TRY(formats::DecodeProxyRequest(body));
   formats::ProxyReply reply;
+  std::vector<UniqueFd> descriptors = std::exchange(client->descriptors, {});
+  auto note = [&](const Result<>& result) {
+    if (result.ok()) return;
+    reply.failure = formats::ProxyFailure{};
+    reply.failure->message = result.error().message();
+  };
   switch (request.operation) {
     case formats::ProxyOperation::kSet:
       reply = ports_->Set(request.owner, request.listeners);
       break;
     case formats::ProxyOperation::kList:
       reply.owners = ports_->List();
+      break;
+    case formats::ProxyOperation::kResolver:
+      note(resolvers_->Set(request.resolver, std::move(descriptors)));
+      break;
+    case formats::ProxyOperation::kEndpoint:
+      note(resolvers_->Set(request.endpoint));
+      break;
+    case formats::ProxyOperation::kNames:
+      resolvers_->List(&reply);
       break;
     case formats::ProxyOperation::kStop:
       client->stop_after_output = true;

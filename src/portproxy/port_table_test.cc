@@ -72,8 +72,9 @@ class PortTableTest : public ::testing::Test {
     loop_ = *EventLoop::Create();
     thread_ = std::thread([this] {
       PortTable ports(loop_.get());
-      auto server =
-          *ControlServer::Create(loop_.get(), *ListenOnControlSocket(SocketPath()), &ports);
+      ResolverTable resolvers(loop_.get());
+      auto server = *ControlServer::Create(loop_.get(), *ListenOnControlSocket(SocketPath()),
+                                           &ports, &resolvers);
       started_ = true;
       EXPECT_TRUE(loop_->Run().ok());
     });

@@ -5,10 +5,12 @@ and every object of the kernel belongs to a record, and every record has what it
 `faults(engine)` looks once and says what is wrong, as text; `settled_faults` waits for work that is
 still under way. Nothing here asks a daemon: only SQLite, the file system and the kernel are read."""
 import contextlib
+import ipaddress
 import json
 import os
 import re
 import sqlite3
+import subprocess
 from pathlib import Path
 
 from traces import read
@@ -43,6 +45,7 @@ class Look:
         self.records = {r['id']: r for r in records}
         self.alive = {i for i, r in self.records.items() if r['state']['phase'] in ALIVE}
         self.endpoints = [json.loads(r[0]) for r in rows(self.root / 'engine/engine.db', 'SELECT record FROM endpoints')]
+        self.networks = [json.loads(r[0]) for r in rows(self.root / 'engine/engine.db', 'SELECT record FROM networks')]
 
     def phases(self):
         for ident, record in self.records.items():
@@ -110,21 +113,44 @@ class Look:
             yield f'{len(shims)} shim sockets of {len(self.alive)} shims'
 
     def network(self):
-        wanted = {i for i in self.alive if self.records[i]['host']['NetworkMode'] in ('bridge', 'default')}
-        yield from differ('endpoint', {e['container'] for e in self.endpoints}, wanted)
-        yield from differ('namespace entry', listed(self.state / 'netns'), wanted)
-        links = {t.what for t in self.engine.traces.interfaces()} - {self.engine.names.bridge}
-        yield from differ('interface', links, {e['hostLink'] for e in self.endpoints})
-        addresses = {e['address'] for e in self.endpoints}
+        wanted = {(i, n) for i in self.alive for n in self.records[i]['endpoints'] if n not in ('host', 'none')}
+        yield from differ('endpoint', {(e['container'], e['networkName']) for e in self.endpoints}, wanted)
+        yield from differ('namespace entry', listed(self.state / 'netns'), {i for i, _ in wanted})
+        bridges = {n['bridge'] for n in self.networks}
+        links = {t.what for t in self.engine.traces.interfaces()}
+        yield from differ('interface', links, {e['hostLink'] for e in self.endpoints} | bridges)
+        yield from self.addresses()
         elements = self.engine.traces.inside('nft', '-j', 'list', 'ruleset')
-        for address in set(re.findall(r'"(10\.213\.\d+\.\d+)"', elements)) - addresses:
-            if not address.endswith(('.0', '.0.1')):
-                yield f'nft element with {address} has no record'
+        addresses = {e['address'] for e in self.endpoints} | {a for n in self.networks for a in self.edges(n)}
+        for address in set(re.findall(r'"(10\.\d+\.\d+\.\d+)"', elements)) - addresses:
+            yield f'nft element with {address} has no record'
         ports = {(p['protocol'], p['hostPort']) for e in self.endpoints for p in e['ports']}
         yield from differ('published port in the proxy', self.listeners(), ports)
         for protocol, port in ports:
             if not re.search(rf'\b{port}\b', elements):
                 yield f'nft knows nothing of {protocol} port {port}'
+
+    @staticmethod
+    def edges(network):
+        """The subnet and what comes after it, between which its addresses are masqueraded."""
+        subnet = ipaddress.ip_network(network['subnet'])
+        return {str(subnet.network_address), str(subnet.broadcast_address + 1)}
+
+    def addresses(self):
+        """Every bridge has its gateway's address; a container has its addresses, and one way out at most."""
+        held = {(i['ifname'], a['local']) for i in json.loads(self.engine.traces.inside('ip', '-j', '-4', 'addr') or '[]') for a in i['addr_info']}
+        yield from (f"network {n['name']}: {n['bridge']} has not {n['gateway']}" for n in self.networks if (n['bridge'], n['gateway']) not in held)
+        for ident in {e['container'] for e in self.endpoints} & self.alive:
+            inside = lambda *c: json.loads(subprocess.run(['nsenter', f'--net={self.state}/netns/{ident}', 'ip', '-j', '-4', *c],
+                                                          stdout=subprocess.PIPE, check=False).stdout or '[]')
+            found = {(i['ifname'], a['local']) for i in inside('addr') for a in i['addr_info'] if i['ifname'] != 'lo'}
+            own = [e for e in self.endpoints if e['container'] == ident]
+            yield from differ(f'address of container {ident}', found, {(e['interface'], e['address']) for e in own})
+            ways = [e for e in own if not e['internal']]
+            leader = min(ways, key=lambda e: (-e['gatewayPriority'], e['networkName']))['gateway'] if ways else None
+            routes = [r.get('gateway') for r in inside('route', 'show', 'default')]
+            if routes != ([leader] if leader else []):
+                yield f'container {ident}: default routes {routes}, not {leader}'
 
     def listeners(self):
         found = set()

@@ -12,6 +12,7 @@ import os
 import re
 import select
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -136,10 +137,22 @@ class StackTraces:
         done = subprocess.run([*enter, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         return done.stdout if done.returncode == 0 else ''
 
+    def bridges(self):
+        """The default one and those of the users' networks that the records name."""
+        found, path = {self.bridge}, Path(self.root) / 'engine/engine.db'
+        if path.exists():
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(f'file:{path}?mode=ro', uri=True)) as database:
+                for text, in database.execute('SELECT record FROM networks'):
+                    record = json.loads(text)
+                    if not record.get('foreignBridge'):
+                        found.add(record['bridge'])
+        return found
+
     def interfaces(self):
+        bridges = self.bridges()
         for item in json.loads(self.inside('ip', '-j', 'link') or '[]'):
             name = item['ifname']
-            if (self.netns and name != 'lo') or name == self.bridge or item.get('master') == self.bridge:
+            if (self.netns and name != 'lo') or name in bridges or item.get('master') in bridges:
                 yield Trace('interface', name)
 
     def nft(self):

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // gantry-proxy: the published ports of one stack, for connections from the host itself, from
-// neighbours on the bridge and over IPv6. docs/port-proxy.md.
+// neighbours on the bridge and over IPv6, and the containers' resolvers. docs/port-proxy.md,
+// docs/resolver.md.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -20,6 +21,7 @@
 #include "base/log.h"
 #include "portproxy/control_server.h"
 #include "portproxy/port_table.h"
+#include "portproxy/resolver.h"
 
 namespace gantry {
 namespace {
@@ -126,7 +128,9 @@ Result<> Serve(UniqueFd listener) {
 
   auto loop = TRY(EventLoop::Create());
   portproxy::PortTable ports(loop.get());
-  auto server = TRY(portproxy::ControlServer::Create(loop.get(), std::move(listener), &ports));
+  portproxy::ResolverTable resolvers(loop.get());
+  auto server =
+      TRY(portproxy::ControlServer::Create(loop.get(), std::move(listener), &ports, &resolvers));
   TRY(loop->Watch(signals, EPOLLIN, [&](uint32_t) { loop->Stop(); }));
   return loop->Run();
 }

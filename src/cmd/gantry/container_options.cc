@@ -328,6 +328,10 @@ Result<ContainerOptions::NetworkSpec> ContainerOptions::ParseNetwork(
       network.ip6 = value;
     } else if (key == "mac-address") {
       network.mac = value;
+    } else if (key == "gw-priority") {
+      Result<int64_t> priority = ParseInteger(value);
+      if (!priority.ok()) return InvalidArgument("invalid gw-priority ({})", value);
+      network.gateway_priority = *priority;
     } else if (key == "link-local-ip") {
       network.link_local.push_back(value);
     } else if (key == "driver-opt") {
@@ -348,6 +352,7 @@ Json ContainerOptions::Endpoint(const NetworkSpec& network) const {
   SetUnlessEmpty(&endpoint, "Aliases", network.aliases);
   SetUnlessEmpty(&endpoint, "Links", links_);
   SetUnlessEmpty(&endpoint, "MacAddress", network.mac);
+  if (network.gateway_priority != 0) endpoint.Set("GwPriority", network.gateway_priority);
   if (!network.driver_options.is_null()) endpoint.Set("DriverOpts", network.driver_options);
   Json address = Json::MakeObject();
   SetUnlessEmpty(&address, "IPv4Address", network.ip);
@@ -377,6 +382,16 @@ Result<> ContainerOptions::BuildNetworks(Json* body, std::vector<ExtraNetwork>* 
   for (const std::string& text : networks_) networks.push_back(TRY(ParseNetwork(text)));
   if (networks.empty()) networks.push_back({.name = "default"});
   NetworkSpec& first = networks[0];
+  for (auto [flag, twice] :
+       {std::pair("network-alias", !network_aliases_.empty() && !first.aliases.empty()),
+        std::pair("ip", !ip_.empty() && !first.ip.empty()),
+        std::pair("ip6", !ip6_.empty() && !first.ip6.empty()),
+        std::pair("mac-address", !mac_address_.empty() && !first.mac.empty())}) {
+    if (twice) {
+      return InvalidArgument(
+          "conflicting options: cannot specify both --{} and the same per network", flag);
+    }
+  }
   first.aliases.insert(first.aliases.end(), network_aliases_.begin(), network_aliases_.end());
   first.link_local.insert(first.link_local.end(), link_local_ips_.begin(), link_local_ips_.end());
   if (!ip_.empty()) first.ip = ip_;

@@ -51,6 +51,7 @@ class ContainerOptions {
     formats::Json driver_options;
     std::string ip, ip6, mac;
     Strings link_local;
+    int64_t gateway_priority = 0;
   };
 
   void BindProcessFlags(Flags* flags);

@@ -95,7 +95,9 @@ Result<int> NetworkListCommand(Cli& cli, Invocation& call) {
 Result<int> NetworkCreateCommand(Cli& cli, Invocation& call) {
   std::string driver = "bridge", ipam_driver = "default";
   Strings subnets, gateways, ranges, auxiliary, options, ipam_options, labels;
-  bool internal = false, ipv6 = false, attachable = false;
+  bool internal = false, ipv4 = true, ipv6 = false, attachable = false;
+  bool ingress = false, config_only = false;
+  std::string scope, config_from;
   call.flags.String("driver", 'd', &driver, "Driver of the network (default \"bridge\")");
   call.flags.String("ipam-driver", 0, &ipam_driver, "Driver of the addresses");
   call.flags.List("subnet", 0, &subnets, "Subnet, such as 10.1.0.0/16");
@@ -106,7 +108,12 @@ Result<int> NetworkCreateCommand(Cli& cli, Invocation& call) {
   call.flags.List("ipam-opt", 0, &ipam_options, "Options of the address driver");
   call.flags.List("label", 0, &labels, "Set labels");
   call.flags.Bool("internal", 0, &internal, "No way out of the network");
+  call.flags.Bool("ipv4", 0, &ipv4, "Give out IPv4 addresses (default true)");
   call.flags.Bool("ipv6", 0, &ipv6, "Give out IPv6 addresses");
+  call.flags.Bool("ingress", 0, &ingress, "The routing mesh of a swarm");
+  call.flags.Bool("config-only", 0, &config_only, "A configuration that other networks use");
+  call.flags.String("config-from", 0, &config_from, "Network whose configuration is used");
+  call.flags.String("scope", 0, &scope, "Scope of the network");
   call.flags.Bool("attachable", 0, &attachable, "Let containers join by hand");
   if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
   if (gateways.size() > subnets.size() || ranges.size() > subnets.size()) {
@@ -123,17 +130,24 @@ Result<int> NetworkCreateCommand(Cli& cli, Invocation& call) {
     if (i == 0 && !auxiliary.empty()) entry.Set("AuxiliaryAddresses", Pairs(auxiliary));
     config.Append(std::move(entry));
   }
+  Json body = Json::MakeObject({{"Name", call.args()[0]},
+                                {"CheckDuplicate", true},
+                                {"Driver", driver},
+                                {"Scope", scope},
+                                {"Internal", internal},
+                                {"EnableIPv6", ipv6},
+                                {"Attachable", attachable},
+                                {"Ingress", ingress},
+                                {"ConfigOnly", config_only},
+                                {"IPAM", std::move(ipam)},
+                                {"Options", Pairs(options)},
+                                {"Labels", Pairs(labels)}});
+  if (call.flags.Changed("ipv4")) body.Set("EnableIPv4", ipv4);
+  if (!config_from.empty()) {
+    body.Set("ConfigFrom", Json::MakeObject({{"Network", config_from}}));
+  }
   Api* api = TRY(cli.Connect());
-  Json made = TRY(api->Post("/networks/create", {},
-                            Json::MakeObject({{"Name", call.args()[0]},
-                                              {"CheckDuplicate", true},
-                                              {"Driver", driver},
-                                              {"Internal", internal},
-                                              {"EnableIPv6", ipv6},
-                                              {"Attachable", attachable},
-                                              {"IPAM", std::move(ipam)},
-                                              {"Options", Pairs(options)},
-                                              {"Labels", Pairs(labels)}})));
+  Json made = TRY(api->Post("/networks/create", {}, body));
   if (!made["Warning"].AsString().empty()) PrintError("WARNING: {}\n", made["Warning"].AsString());
   Print("{}\n", made["Id"].AsString());
   return 0;
@@ -163,6 +177,9 @@ Result<int> NetworkRmCommand(Cli& cli, Invocation& call) {
 Result<int> NetworkConnectCommand(Cli& cli, Invocation& call) {
   std::string ip, ip6;
   Strings aliases, links, link_local, options;
+  int64_t gateway_priority = 0;
+  call.flags.Int("gw-priority", 0, &gateway_priority,
+                 "The network with the highest is the way out");
   call.flags.String("ip", 0, &ip, "IPv4 address");
   call.flags.String("ip6", 0, &ip6, "IPv6 address");
   call.flags.List("alias", 0, &aliases, "Further name in the network");
@@ -172,6 +189,7 @@ Result<int> NetworkConnectCommand(Cli& cli, Invocation& call) {
   if (auto code = call.Parse(ArgCount::Exactly(2))) return *code;
   Json endpoint = Json::MakeObject({{"Aliases", aliases}, {"Links", links}});
   if (!options.empty()) endpoint.Set("DriverOpts", Pairs(options));
+  if (gateway_priority != 0) endpoint.Set("GwPriority", gateway_priority);
   endpoint.Set(
       "IPAMConfig",
       Json::MakeObject({{"IPv4Address", ip}, {"IPv6Address", ip6}, {"LinkLocalIPs", link_local}}));

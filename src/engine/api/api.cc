@@ -39,9 +39,7 @@ Result<int64_t> IntParameter(const Call& call, std::string_view name, int64_t fa
   return value;
 }
 
-Result<WallTime> TimeParameter(const Call& call, std::string_view name, WallTime fallback) {
-  std::string_view text = call.query().Get(name);
-  if (text.empty() || text == "0") return fallback;
+Result<WallTime> ParseTime(std::string_view text) {
   if (text.find('T') != std::string_view::npos) return ParseRfc3339(text);
   int64_t seconds = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
@@ -59,10 +57,15 @@ Result<WallTime> TimeParameter(const Call& call, std::string_view name, WallTime
   }
   constexpr int64_t kMaxSeconds = 9'000'000'000;
   if (!good || seconds > kMaxSeconds || seconds < -kMaxSeconds) {
-    return InvalidArgument("invalid value \"{}\" for parameter '{}': expected a unix time", text,
-                           name);
+    return InvalidArgument("invalid value \"{}\": expected a unix time", text);
   }
   return FromUnixNanos(seconds * 1'000'000'000 + nanos);
+}
+
+Result<WallTime> TimeParameter(const Call& call, std::string_view name, WallTime fallback) {
+  std::string_view text = call.query().Get(name);
+  if (text.empty() || text == "0") return fallback;
+  return TRY_WITH(ParseTime(text), "parameter '{}'", name);
 }
 
 int StatusOf(const Error& error) {

@@ -63,7 +63,9 @@ Result<formats::Json> ReadJsonBody(Call& call);
 
 // The query parameter as an integer; `fallback` when missing or empty.
 Result<int64_t> IntParameter(const Call& call, std::string_view name, int64_t fallback);
-// "1795324543", "1795324543.5" or RFC 3339; `fallback` when missing or "0".
+// "1795324543", "1795324543.5" or RFC 3339.
+Result<WallTime> ParseTime(std::string_view text);
+// The query parameter as a time; `fallback` when missing or "0".
 Result<WallTime> TimeParameter(const Call& call, std::string_view name, WallTime fallback);
 
 // docs/errors.md: the HTTP status of an error.

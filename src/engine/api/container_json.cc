@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/api/container_json.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/apparmor.h"
 #include "engine/mount_points.h"
+#include "engine/network_list.h"
 #include "formats/human_units.h"
 
 namespace gantry::engine::api {
@@ -16,55 +18,64 @@ Json OrNull(Json value) { return value.size() == 0 ? Json() : value; }
 
 // One entry of NetworkSettings.Networks; without an endpoint the fields are empty, as for a
 // container that does not run.
-Json NetworkEntry(const networks::Endpoint* endpoint, const std::string& network_id,
-                  const EndpointConfig* wanted) {
+Json NetworkEntry(const networks::Endpoint* endpoint, const EndpointConfig* wanted) {
   Json ipam;
-  Json aliases;
   Json links;
   Json options;
   if (wanted != nullptr) {
     Json asked = ToJson(*wanted);
     ipam = asked["IPAMConfig"];
-    aliases = OrNull(asked["Aliases"]);
     links = OrNull(asked["Links"]);
     options = OrNull(asked["DriverOpts"]);
   }
   bool up = endpoint != nullptr;
-  bool addressed = up && !endpoint->address.IsUnspecified();
   return Json::MakeObject({{"IPAMConfig", ipam},
                            {"Links", links},
-                           {"Aliases", aliases},
-                           {"MacAddress", addressed ? endpoint->mac.ToString() : ""},
+                           {"Aliases", Json()},
+                           {"MacAddress", up ? endpoint->mac.ToString() : ""},
                            {"DriverOpts", options},
-                           {"NetworkID", up ? endpoint->network_id : network_id},
+                           {"NetworkID", up ? endpoint->network_id : ""},
                            {"EndpointID", up ? endpoint->id : ""},
-                           {"Gateway", addressed ? endpoint->gateway.ToString() : ""},
-                           {"IPAddress", addressed ? endpoint->address.ToString() : ""},
-                           {"IPPrefixLen", addressed ? int{endpoint->prefix_length} : 0},
+                           {"Gateway", up ? endpoint->gateway.ToString() : ""},
+                           {"IPAddress", up ? endpoint->address.ToString() : ""},
+                           {"IPPrefixLen", up ? int{endpoint->prefix_length} : 0},
                            {"IPv6Gateway", ""},
                            {"GlobalIPv6Address", ""},
                            {"GlobalIPv6PrefixLen", 0},
                            {"DNSNames", Json()}});
 }
 
-const EndpointConfig* WantedOf(const ContainerRecord& record, const std::string& network) {
-  const auto& wanted = record.networking.endpoints_config;
-  auto found = wanted.find(network);
-  if (found == wanted.end() && network == "bridge") found = wanted.find("default");
-  return found == wanted.end() ? nullptr : &found->second;
+Json NetworkEntryOf(Engine& engine, const ContainerRecord& record, const std::string& name,
+                    const EndpointConfig& wanted,
+                    const std::vector<networks::Endpoint>& endpoints) {
+  auto found = std::find_if(endpoints.begin(), endpoints.end(),
+                            [&](const auto& item) { return item.network_name == name; });
+  Json entry = NetworkEntry(found == endpoints.end() ? nullptr : &*found, &wanted);
+  auto network = FindNetwork(engine.networks(), name);
+  if (network.ok() && IsSpecial(*network) && record.state.IsAlive()) {
+    entry.Set("NetworkID", network->id);
+    entry.Set("EndpointID", SpecialEndpointId(record.id, *network));
+  } else if (found == endpoints.end()) {
+    entry.Set("NetworkID", wanted.network_id);
+  }
+  bool user_defined = network.ok() && IsUserDefined(*network);
+  bool been_there = found != endpoints.end() || !wanted.aliases.empty();
+  if (user_defined && been_there) {
+    entry.Set("Aliases", Engine::AliasesOf(record, wanted));
+    std::vector<std::string> names = Engine::AliasesOf(record, wanted);
+    names.insert(names.begin(), record.name);
+    entry.Set("DNSNames", names);
+  } else if (!wanted.aliases.empty()) {
+    entry.Set("Aliases", wanted.aliases);
+  }
+  return entry;
 }
 
 Json NetworksObject(Engine& engine, const ContainerRecord& record,
                     const std::vector<networks::Endpoint>& endpoints) {
   Json out = Json::MakeObject();
-  for (const networks::Endpoint& endpoint : endpoints) {
-    out.Set(endpoint.network_name,
-            NetworkEntry(&endpoint, endpoint.network_id, WantedOf(record, endpoint.network_name)));
-  }
-  std::string name = NetworkName(record.host);
-  if (out.size() == 0 && !name.starts_with("container:")) {
-    Result<networks::Network> network = engine.networks().InspectNetwork(name);
-    out.Set(name, NetworkEntry(nullptr, network.ok() ? network->id : "", WantedOf(record, name)));
+  for (const auto& [name, wanted] : record.networking.endpoints_config) {
+    out.Set(name, NetworkEntryOf(engine, record, name, wanted, endpoints));
   }
   return out;
 }
@@ -150,16 +161,16 @@ Json HealthObject(const Health& health) {
 
 Json StateObject(const ContainerState& state) {
   Json out = Json::MakeObject({{"Status", PhaseName(state.phase)},
-                           {"Running", state.IsAlive() || state.phase == Phase::kRestarting},
-                           {"Paused", state.phase == Phase::kPaused},
-                           {"Restarting", state.phase == Phase::kRestarting},
-                           {"OOMKilled", state.oom_killed},
-                           {"Dead", state.phase == Phase::kDead},
-                           {"Pid", state.IsAlive() ? state.pid : 0},
-                           {"ExitCode", state.exit_code},
-                           {"Error", state.error},
-                           {"StartedAt", TimeText(state.started_at)},
-                           {"FinishedAt", TimeText(state.finished_at)}});
+                               {"Running", state.IsAlive() || state.phase == Phase::kRestarting},
+                               {"Paused", state.phase == Phase::kPaused},
+                               {"Restarting", state.phase == Phase::kRestarting},
+                               {"OOMKilled", state.oom_killed},
+                               {"Dead", state.phase == Phase::kDead},
+                               {"Pid", state.IsAlive() ? state.pid : 0},
+                               {"ExitCode", state.exit_code},
+                               {"Error", state.error},
+                               {"StartedAt", TimeText(state.started_at)},
+                               {"FinishedAt", TimeText(state.finished_at)}});
   if (state.health) out.Set("Health", HealthObject(*state.health));
   return out;
 }
@@ -169,7 +180,10 @@ Json NetworkSettings(Engine& engine, const ContainerRecord& record) {
   Json ports = PortsObject(record, endpoints);
   Json all = NetworksObject(engine, record, endpoints);
   const networks::Endpoint* first = endpoints.empty() ? nullptr : &endpoints.front();
-  Json out = NetworkEntry(first, "", nullptr);
+  // These fields are of the default network alone.
+  auto bridge = std::find_if(endpoints.begin(), endpoints.end(),
+                             [](const auto& item) { return item.network_name == "bridge"; });
+  Json out = NetworkEntry(bridge == endpoints.end() ? nullptr : &*bridge, nullptr);
   for (const char* only_inside :
        {"IPAMConfig", "Links", "Aliases", "DriverOpts", "NetworkID", "DNSNames"}) {
     out.Erase(only_inside);
@@ -207,11 +221,6 @@ std::vector<std::string> FullCommand(const ContainerConfig& config) {
   std::vector<std::string> words = config.entrypoint.words;
   words.insert(words.end(), config.cmd.words.begin(), config.cmd.words.end());
   return words;
-}
-
-std::string NetworkName(const HostConfig& host) {
-  if (host.network_mode.empty() || host.network_mode == "default") return "bridge";
-  return host.network_mode;
 }
 
 std::string StatusText(const ContainerState& state, WallTime now) {

@@ -20,8 +20,6 @@ std::string StatusText(const ContainerState& state, WallTime now);
 std::string TimeText(WallTime time);
 // What is run: the entry point and the command as one list.
 std::vector<std::string> FullCommand(const ContainerConfig& config);
-// The name of the network that a container without other wishes is on: "bridge" for "default".
-std::string NetworkName(const HostConfig& host);
 
 formats::Json ListEntry(Engine& engine, const ContainerRecord& record, WallTime now);
 formats::Json InspectDocument(Engine& engine, const ContainerRecord& record,

@@ -7,6 +7,7 @@
 
 #include "engine/api/container_json.h"
 #include "engine/api/filters.h"
+#include "engine/network_list.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -17,7 +18,7 @@ using formats::Json;
 class Selection {
  public:
   static Result<Selection> Make(Call& call) {
-    Selection out;
+    Selection out(call.engine().networks());
     out.filters_ = TRY(Filters::Parse(call.query().Get("filters")));
     TRY(out.filters_.CheckKeys({"ancestor", "before", "exited", "expose", "health", "id", "is-task",
                                 "isolation", "label", "name", "network", "publish", "since",
@@ -77,7 +78,7 @@ class Selection {
       return false;
     }
     if (record.created >= before_ || record.created <= since_) return false;
-    if (!filters_.MatchExact("network", NetworkName(record.host))) return false;
+    if (!MatchNetworks(record)) return false;
     std::string_view health = state.health ? HealthStatusName(state.health->status) : "none";
     if (!filters_.MatchExact("health", health)) return false;
     if (filters_.Has("is-task") && !filters_.MatchExact("is-task", "false")) return false;
@@ -85,6 +86,19 @@ class Selection {
   }
 
  private:
+  explicit Selection(const networks::Controller& networks) : networks_(networks) {}
+
+  // By name, id or the beginning of an id.
+  bool MatchNetworks(const ContainerRecord& record) const {
+    if (!filters_.Has("network")) return true;
+    const auto& networks = record.networking.endpoints_config;
+    return std::any_of(networks.begin(), networks.end(), [&](const auto& entry) {
+      if (filters_.MatchExact("network", entry.first)) return true;
+      auto network = FindNetwork(networks_, entry.first);
+      return network.ok() && filters_.MatchPrefix("network", network->id);
+    });
+  }
+
   bool MatchPorts(const ContainerRecord& record) const {
     auto matches = [&](std::string_view key, const std::vector<std::string>& ports) {
       const auto& wanted = filters_.Values(key);
@@ -115,6 +129,7 @@ class Selection {
     return std::any_of(wanted.begin(), wanted.end(), names);
   }
 
+  const networks::Controller& networks_;
   Filters filters_;
   bool all_ = false;
   std::vector<std::string> ancestors_;

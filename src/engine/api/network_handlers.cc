@@ -1,23 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/api/network_handlers.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/api/container_json.h"
 #include "engine/api/filters.h"
-#include "formats/digest.h"
+#include "engine/network_list.h"
 
 namespace gantry::engine::api {
 namespace {
 
 using formats::Json;
 
-Json Document(const networks::Network& network) {
-  Json config = Json::MakeArray();
-  if (network.driver == "bridge") {
-    config.Append(Json::MakeObject(
+Json IpamConfigs(const networks::Network& network) {
+  Json out = Json::MakeArray();
+  if (IsSpecial(network)) return out;
+  bool chosen_here = std::none_of(network.ipam.begin(), network.ipam.end(), [](const auto& item) {
+    return item.subnet.find(':') == std::string::npos;
+  });
+  if (chosen_here) {
+    out.Append(Json::MakeObject(
         {{"Subnet", network.subnet.ToString()}, {"Gateway", network.gateway.ToString()}}));
   }
+  for (const networks::IpamConfig& config : network.ipam) {
+    Json entry = Json::MakeObject({{"Subnet", config.subnet}});
+    if (!config.ip_range.empty()) entry.Set("IPRange", config.ip_range);
+    if (!config.gateway.empty()) entry.Set("Gateway", config.gateway);
+    if (!config.auxiliary.empty()) entry.Set("AuxiliaryAddresses", config.auxiliary);
+    out.Append(std::move(entry));
+  }
+  return out;
+}
+
+Json OptionsOf(const networks::Network& network) {
   Json options = Json(network.options);
   if (options.is_null()) options = Json::MakeObject();
   if (network.is_default) {
@@ -25,31 +41,56 @@ Json Document(const networks::Network& network) {
     options.Set("com.docker.network.bridge.enable_icc", network.icc ? "true" : "false");
     options.Set("com.docker.network.bridge.enable_ip_masquerade",
                 network.masquerade ? "true" : "false");
-    options.Set("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0");
+    options.Set("com.docker.network.bridge.host_binding_ipv4", network.host_binding);
     options.Set("com.docker.network.bridge.name", network.bridge);
     options.Set("com.docker.network.driver.mtu", std::to_string(network.mtu));
   }
-  return Json::MakeObject(
-      {{"Name", network.name},
-       {"Id", network.id},
-       {"Created", TimeText(network.created)},
-       {"Scope", "local"},
-       {"Driver", network.driver},
-       {"EnableIPv6", false},
-       {"IPAM", Json::MakeObject({{"Driver", "default"}, {"Options", Json()}, {"Config", config}})},
-       {"Internal", network.internal},
-       {"Attachable", false},
-       {"Ingress", false},
-       {"ConfigFrom", Json::MakeObject({{"Network", ""}})},
-       {"ConfigOnly", false},
-       {"Containers", Json::MakeObject()},
-       {"Options", options},
-       {"Labels", Json(network.labels)}});
+  return options;
+}
+
+Json Document(const networks::Network& network) {
+  Json ipam_options = network.ipam_options.empty() ? Json() : Json(network.ipam_options);
+  return Json::MakeObject({{"Name", network.name},
+                           {"Id", network.id},
+                           {"Created", TimeText(network.created)},
+                           {"Scope", "local"},
+                           {"Driver", network.driver},
+                           {"EnableIPv4", true},
+                           {"EnableIPv6", false},
+                           {"IPAM", Json::MakeObject({{"Driver", "default"},
+                                                      {"Options", std::move(ipam_options)},
+                                                      {"Config", IpamConfigs(network)}})},
+                           {"Internal", network.internal},
+                           {"Attachable", network.attachable},
+                           {"Ingress", false},
+                           {"ConfigFrom", Json::MakeObject({{"Network", ""}})},
+                           {"ConfigOnly", false},
+                           {"Containers", Json::MakeObject()},
+                           {"Options", OptionsOf(network)},
+                           {"Labels", Json(network.labels)}});
+}
+
+// Running containers on `host` or `none`.
+void AddSpecialContainers(Call& call, const networks::Network& network, Json* containers) {
+  for (const auto& record : call.engine().List()) {
+    if (!record->state.IsAlive()) continue;
+    if (!record->networking.endpoints_config.contains(network.name)) continue;
+    containers->Set(record->id,
+                    Json::MakeObject({{"Name", record->name},
+                                      {"EndpointID", SpecialEndpointId(record->id, network)},
+                                      {"MacAddress", ""},
+                                      {"IPv4Address", ""},
+                                      {"IPv6Address", ""}}));
+  }
 }
 
 Json WithContainers(Call& call, const networks::Network& network) {
   Json out = Document(network);
   Json& containers = out.MutableMember("Containers");
+  if (IsSpecial(network)) {
+    AddSpecialContainers(call, network, &containers);
+    return out;
+  }
   for (const networks::Endpoint& endpoint : call.engine().networks().ListEndpoints(network.id)) {
     auto container = call.engine().Find(endpoint.container_id);
     containers.Set(
@@ -64,50 +105,54 @@ Json WithContainers(Call& call, const networks::Network& network) {
   return out;
 }
 
-// The two networks that are no networks have ids too; they need only never change.
-networks::Network Special(std::string_view name) {
-  networks::Network network;
-  network.id = formats::Digest::Of(fmt::format("gantry network {}", name)).hex();
-  network.name = std::string(name);
-  network.driver = name == "host" ? "host" : "null";
-  return network;
+Result<> CheckFilters(const Filters& filters) {
+  TRY(filters.CheckKeys({"dangling", "driver", "id", "label", "name", "scope", "type"}));
+  for (const std::string& value : filters.Values("dangling")) {
+    if (value != "true" && value != "1" && value != "false" && value != "0") {
+      return InvalidArgument(
+          "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or "
+          "\"0\")");
+    }
+  }
+  for (const std::string& value : filters.Values("type")) {
+    if (value != "custom" && value != "builtin") {
+      return InvalidArgument("invalid filter: 'type'='{}'", value);
+    }
+  }
+  return {};
 }
 
-std::vector<networks::Network> AllNetworks(Call& call) {
-  std::vector<networks::Network> all = call.engine().networks().ListNetworks();
-  all.push_back(Special("host"));
-  all.push_back(Special("none"));
-  return all;
+// A user's network that no container is on.
+bool MatchDangling(Call& call, const Filters& filters, const networks::Network& network) {
+  if (!filters.Has("dangling")) return true;
+  const std::string& value = filters.Values("dangling").front();
+  bool dangling =
+      IsUserDefined(network) && call.engine().networks().ListEndpoints(network.id).empty();
+  return dangling == (value == "true" || value == "1");
 }
 
 }  // namespace
 
 Result<> ListNetworks(Call& call) {
   Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
-  TRY(filters.CheckKeys({"dangling", "driver", "id", "label", "name", "scope", "type"}));
+  TRY(CheckFilters(filters));
   Json out = Json::MakeArray();
-  for (const networks::Network& network : AllNetworks(call)) {
-    bool builtin = network.is_default || network.driver != "bridge";
-    if (!filters.MatchExact("driver", network.driver) || !filters.MatchPrefix("id", network.id) ||
-        !filters.MatchName("name", network.name) || !filters.MatchLabels("label", network.labels) ||
-        !filters.MatchExact("scope", "local") ||
-        !filters.MatchExact("type", builtin ? "builtin" : "custom")) {
-      continue;
+  for (const networks::Network& network : AllNetworks(call.engine().networks())) {
+    const char* type = IsUserDefined(network) ? "custom" : "builtin";
+    if (filters.MatchExact("driver", network.driver) && filters.MatchPrefix("id", network.id) &&
+        filters.MatchName("name", network.name) && filters.MatchLabels("label", network.labels) &&
+        filters.MatchExact("scope", "local") && filters.MatchExact("type", type) &&
+        MatchDangling(call, filters, network)) {
+      out.Append(Document(network));
     }
-    out.Append(Document(network));
   }
   return RespondJson(call, 200, out);
 }
 
 Result<> InspectNetwork(Call& call) {
-  const std::string& wanted = call.arg();
-  for (const char* name : {"host", "none"}) {
-    networks::Network special = Special(name);
-    if (wanted == special.name || wanted == special.id) {
-      return RespondJson(call, 200, Document(special));
-    }
-  }
-  networks::Network network = TRY(call.engine().networks().InspectNetwork(wanted));
+  std::string_view scope = call.query().Get("scope");
+  if (!scope.empty() && scope != "local") return NotFound("network {} not found", call.arg());
+  networks::Network network = TRY(FindNetwork(call.engine().networks(), call.arg()));
   return RespondJson(call, 200, WithContainers(call, network));
 }
 

@@ -75,7 +75,12 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/grpc", NoBuildSession},
 
     {"GET", "/networks", ListNetworks, AnswerForm::kNetworkList},
+    {"POST", "/networks/create", CreateNetwork},
+    {"POST", "/networks/prune", PruneNetworks},
     {"GET", "/networks/{}", InspectNetwork, AnswerForm::kNetwork},
+    {"DELETE", "/networks/{}", RemoveNetwork},
+    {"POST", "/networks/{}/connect", ConnectNetwork},
+    {"POST", "/networks/{}/disconnect", DisconnectNetwork},
     {"GET", "/volumes", ListVolumes, AnswerForm::kVolume},
 
     {"GET", "/plugins", ListPlugins},

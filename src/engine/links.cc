@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/links.h"
+
+#include <algorithm>
+
+#include "engine/port_bindings.h"
+
+namespace gantry::engine {
+namespace {
+
+constexpr size_t kShortId = 12;
+
+// Variables that say where the other one is, not what it is.
+bool IsPassedOn(std::string_view variable) {
+  for (std::string_view own : {"HOME=", "PATH="}) {
+    if (variable.starts_with(own)) return false;
+  }
+  return true;
+}
+
+std::string Prefix(const std::string& alias) {
+  std::string out = alias;
+  for (char& c : out) {
+    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return out;
+}
+
+std::vector<ContainerPort> ExposedPorts(const ContainerRecord& record) {
+  std::vector<ContainerPort> ports;
+  auto take = [&](const std::string& text) {
+    auto port = ParseContainerPort(text);
+    if (port.ok()) ports.push_back(*port);  // checked at create
+  };
+  for (const std::string& text : record.config.exposed_ports.names) take(text);
+  for (const auto& [text, bindings] : record.host.port_bindings) take(text);
+  // tcp first, then by number, as docker orders them.
+  auto key = [](const ContainerPort& port) {
+    return std::pair(port.protocol != networks::Protocol::kTcp, port.port);
+  };
+  std::sort(ports.begin(), ports.end(),
+            [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  auto same = [&](const auto& a, const auto& b) { return key(a) == key(b); };
+  ports.erase(std::unique(ports.begin(), ports.end(), same), ports.end());
+  return ports;
+}
+
+void AddPort(const std::string& variable, const std::string& address, const ContainerPort& port,
+             std::vector<std::string>* out) {
+  std::string_view protocol = networks::ProtocolName(port.protocol);
+  out->push_back(fmt::format("{}={}://{}:{}", variable, protocol, address, port.port));
+  out->push_back(fmt::format("{}_ADDR={}", variable, address));
+  out->push_back(fmt::format("{}_PORT={}", variable, port.port));
+  out->push_back(fmt::format("{}_PROTO={}", variable, protocol));
+}
+
+}  // namespace
+
+std::pair<std::string, std::string> ParseLink(std::string_view text) {
+  auto last = [](std::string_view part) { return std::string(part.substr(part.rfind('/') + 1)); };
+  size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return {last(text), last(text)};
+  return {last(text.substr(0, colon)), last(text.substr(colon + 1))};
+}
+
+std::string LinkHosts(const std::vector<LinkedContainer>& links) {
+  std::string out;
+  for (const LinkedContainer& link : links) {
+    std::string names = link.alias + " " + link.record->id.substr(0, kShortId);
+    if (link.record->name != link.alias) names += " " + link.record->name;
+    out += link.endpoint.address.ToString() + "\t" + names + "\n";
+  }
+  return out;
+}
+
+std::vector<std::string> LinkEnvironment(const std::string& name,
+                                         const std::vector<LinkedContainer>& links) {
+  std::vector<std::string> out;
+  for (const LinkedContainer& link : links) {
+    std::string prefix = Prefix(link.alias);
+    std::string address = link.endpoint.address.ToString();
+    std::vector<ContainerPort> ports = ExposedPorts(*link.record);
+    if (!ports.empty()) {
+      out.push_back(fmt::format("{}_PORT={}://{}:{}", prefix,
+                                networks::ProtocolName(ports[0].protocol), address, ports[0].port));
+    }
+    for (const ContainerPort& port : ports) {
+      std::string protocol = Prefix(std::string(networks::ProtocolName(port.protocol)));
+      AddPort(fmt::format("{}_PORT_{}_{}", prefix, port.port, protocol), address, port, &out);
+    }
+    out.push_back(fmt::format("{}_NAME=/{}/{}", prefix, name, link.alias));
+    for (const std::string& variable : link.record->config.env) {
+      bool whole = variable.find('=') != std::string::npos;
+      if (whole && IsPassedOn(variable)) out.push_back(fmt::format("{}_ENV_{}", prefix, variable));
+    }
+  }
+  return out;
+}
+
+}  // namespace gantry::engine

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/network_list.h"
+
+#include "formats/digest.h"
+
+namespace gantry::engine {
+namespace {
+
+// Their ids need only never change.
+networks::Network Special(std::string_view name) {
+  networks::Network network;
+  network.id = formats::Digest::Of(fmt::format("gantry network {}", name)).hex();
+  network.name = std::string(name);
+  network.driver = name == "host" ? "host" : "null";
+  return network;
+}
+
+}  // namespace
+
+std::vector<networks::Network> AllNetworks(const networks::Controller& controller) {
+  std::vector<networks::Network> all = controller.ListNetworks();
+  all.push_back(Special("host"));
+  all.push_back(Special("none"));
+  return all;
+}
+
+Result<networks::Network> FindNetwork(const networks::Controller& controller,
+                                      std::string_view reference) {
+  if (reference == "default") reference = "bridge";
+  for (const char* name : {"host", "none"}) {
+    networks::Network special = Special(name);
+    bool prefix = reference.size() >= 12 && special.id.starts_with(reference);
+    if (reference == special.name || prefix) return special;
+  }
+  if (reference.empty()) return NotFound("network  not found");
+  return controller.InspectNetwork(reference);
+}
+
+bool IsSpecial(const networks::Network& network) { return network.driver != "bridge"; }
+
+bool IsUserDefined(const networks::Network& network) {
+  return !IsSpecial(network) && !network.is_default;
+}
+
+std::string NetworkName(const HostConfig& host) {
+  if (host.network_mode.empty() || host.network_mode == "default") return "bridge";
+  return host.network_mode;
+}
+
+bool JoinsContainer(const HostConfig& host) { return host.network_mode.starts_with("container:"); }
+
+std::string SpecialEndpointId(std::string_view container_id, const networks::Network& network) {
+  return std::string(formats::Digest::Of(fmt::format("{} {}", container_id, network.id)).hex());
+}
+
+}  // namespace gantry::engine
