@@ -212,15 +212,16 @@ void Engine::Publish(Event event) {
 }
 
 Result<> Engine::Rename(std::string_view reference, std::string_view wanted) {
+  if (wanted.empty()) return InvalidArgument("Neither old nor new names may be empty");
   std::string name(wanted.starts_with('/') ? wanted.substr(1) : wanted);
-  TRY(CheckContainerName(name));
+  TRY_WITH(CheckContainerName(name), "Error when allocating new name");
   auto container = TRY(Find(reference));
   auto turn = TRY(container->TakeTurn());
   std::string old = container->record()->name;
   if (old == name) {
     return InvalidArgument("Renaming a container with the same name as its current name");
   }
-  TRY(ReserveName(name, container->id()));
+  TRY_WITH(ReserveName(name, container->id()), "Error when allocating new name");
   container->Update([&](ContainerRecord& record) { record.name = name; });
   Result<> saved = Save(*container);
   if (!saved.ok()) {

@@ -134,6 +134,7 @@ Result<LogStreamer> LogStreamer::Open(const std::string& path, const LogOptions&
 Result<bool> LogStreamer::Read(size_t enough, std::string* out) {
   while (out->size() < enough) {
     if (done_ || !TRY(reader_.Next(&record_))) return false;
+    if (record_.time >= options_.count_since) counted_ += record_.text.size();
     if (record_.time > options_.until) {
       done_ = true;
       return false;

@@ -3,6 +3,7 @@
 // The route table of the Engine API.
 #include <array>
 
+#include "engine/api/attach_handlers.h"
 #include "engine/api/container_handlers.h"
 #include "engine/api/exec_handlers.h"
 #include "engine/api/image_handlers.h"
@@ -40,6 +41,10 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/containers/{}/rename", RenameContainer},
     {"POST", "/containers/{}/update", UpdateContainer},
     {"POST", "/containers/{}/attach", AttachContainer},
+    {"GET", "/containers/{}/attach/ws", AttachWebSocket},
+    {"GET", "/containers/{}/checkpoints", RefuseCheckpoint},
+    {"POST", "/containers/{}/checkpoints", RefuseCheckpoint},
+    {"DELETE", "/containers/{}/checkpoints/{}", RefuseCheckpoint},
     {"DELETE", "/containers/{}", RemoveContainer},
 
     {"POST", "/containers/{}/exec", CreateExec},
