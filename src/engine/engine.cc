@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "engine/container_names.h"
 #include "engine/store.h"
+#include "logs/options.h"
 
 namespace gantry::engine {
 namespace {
@@ -199,6 +200,12 @@ void Engine::Publish(std::string_view action, const ContainerRecord& record,
   event.attributes.emplace("name", record.name);
   event.attributes.insert(record.config.labels.begin(), record.config.labels.end());
   Publish(std::move(event));
+}
+
+void Engine::ForwardLog(const ContainerRecord& record, bool exists) {
+  if (options_.forward_log && logs::IsForwarded(record.host.log_config.type)) {
+    options_.forward_log(record.id, exists);
+  }
 }
 
 void Engine::TellProbes(const ContainerRecord& record) {

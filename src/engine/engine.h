@@ -61,6 +61,9 @@ struct EngineOptions {
   // A container with a health check has begun to run, or does not run (or is paused). Must not
   // block.
   std::function<void(const std::string& id, bool runs)> probe;
+  // The log of a container with such a driver is to be sent to its server; or the container is
+  // removed, then this may take as long as LogForwarder::Remove.
+  std::function<void(const std::string& id, bool exists)> forward_log;
 };
 
 class Engine {
@@ -169,6 +172,7 @@ class Engine {
   Result<std::string> NamespaceOf(const std::string& mode, std::string_view kind) const;
   Result<std::string> StdoutUri(const ContainerRecord& record) const;
 
+  void ForwardLog(const ContainerRecord& record, bool exists);
   // Says whether the container is to be probed, when it has a health check.
   void TellProbes(const ContainerRecord& record);
 
