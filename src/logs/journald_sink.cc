@@ -14,7 +14,7 @@
 namespace gantry::logs {
 namespace {
 
-constexpr size_t kShortId = 12;
+constexpr size_t kShortIdDigits = 12;
 
 void AppendField(std::string_view name, std::string_view value, std::string* out) {
   out->append(name);
@@ -75,7 +75,7 @@ class JournaldSink : public Sink {
 Result<std::unique_ptr<Sink>> MakeJournaldSink(const LogSource& source, std::string socket_path) {
   std::string tag = TRY(RenderTag(source));
   std::string fields;
-  AppendField("CONTAINER_ID", source.id.substr(0, kShortId), &fields);
+  AppendField("CONTAINER_ID", source.id.substr(0, kShortIdDigits), &fields);
   AppendField("CONTAINER_ID_FULL", source.id, &fields);
   AppendField("CONTAINER_NAME", source.name, &fields);
   AppendField("CONTAINER_TAG", tag, &fields);

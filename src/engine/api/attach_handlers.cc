@@ -14,7 +14,7 @@
 namespace gantry::engine::api {
 namespace {
 
-constexpr size_t kPiece = size_t{64} << 10;
+constexpr size_t kReplayPiece = size_t{64} << 10;
 // How often the log is read on when it did not reach as far as the shim's memory goes back.
 constexpr int kJoinAttempts = 50;
 
@@ -69,7 +69,7 @@ Result<> SendLogAndJoin(Call& call, const Wanted& wanted, bool framed, AttachReq
   for (int attempt = 0; attempt < kJoinAttempts; ++attempt) {
     for (bool more = true; more;) {
       std::string piece;
-      more = TRY(log.Read(kPiece, &piece));
+      more = TRY(log.Read(kReplayPiece, &piece));
       TRY(wire::SendAll(request->client, piece));
     }
     if (!joins) return {};

@@ -11,14 +11,14 @@
 namespace gantry::engine::api {
 namespace {
 
-constexpr size_t kPiece = size_t{32} << 10;
+constexpr size_t kBridgePiece = size_t{32} << 10;
 // Status 1000, "normal closure" (RFC 6455 section 7.4.1).
 constexpr std::string_view kNormalClosure("\x03\xe8", 2);
 
 enum class Received { kSomething, kNothing, kEnd };
 
 Received ReceiveSome(BorrowedFd socket, std::string* out) {
-  std::array<char, kPiece> buffer;
+  std::array<char, kBridgePiece> buffer;
   ssize_t count = ::recv(socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
   if (count > 0) {
     out->append(buffer.data(), static_cast<size_t>(count));
