@@ -13,6 +13,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "engine/log_source.h"
 #include "formats/json_log.h"
 #include "logs/sink.h"
 
@@ -24,26 +25,6 @@ constexpr size_t kBatch = 256;
 constexpr std::chrono::milliseconds kFirstRetry(100);
 constexpr std::chrono::milliseconds kLongestRetry(10'000);
 constexpr std::chrono::seconds kRemovalBound(3);
-
-logs::LogSource SourceOf(const ContainerRecord& record) {
-  logs::LogSource source;
-  source.id = record.id;
-  source.name = record.name;
-  source.image_id = record.image_id;
-  source.image_name = record.config.image;
-  for (const std::string& word : record.config.entrypoint.words) {
-    source.command += (source.command.empty() ? "" : " ") + word;
-  }
-  for (const std::string& word : record.config.cmd.words) {
-    source.command += (source.command.empty() ? "" : " ") + word;
-  }
-  source.created = record.created;
-  source.labels = record.config.labels;
-  source.env = record.config.env;
-  source.driver = record.host.log_config.type;
-  source.options = record.host.log_config.config;
-  return source;
-}
 
 // Where the sending stands: "INODE OFFSET\n" with as many digits whatever the numbers are, so that
 // one write replaces another.
@@ -175,7 +156,7 @@ class LogForwarder::Forward : public std::enable_shared_from_this<LogForwarder::
   }
 
   Result<> Send() {
-    if (!sink_) sink_ = TRY(logs::MakeSink(SourceOf(*container_->record())));
+    if (!sink_) sink_ = TRY(logs::MakeSink(LogSourceOf(*container_->record())));
     return sink_->Send(batch_);
   }
 

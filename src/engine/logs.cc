@@ -32,6 +32,7 @@ void AppendRecord(const formats::LogRecord& record, const LogOptions& options, s
     out->append(FormatRfc3339Fixed(record.time));
     out->push_back(' ');
   }
+  out->append(options.details);
   out->append(record.text);
   if (!options.framed) return;
   size_t size = out->size() - begin;

@@ -32,6 +32,7 @@ struct LogOptions {
   WallTime until = WallTime::max();
   int64_t tail = -1;  // lines; -1: all
   WallTime count_since = WallTime::max();  // see LogStreamer::counted
+  std::string details;                     // before each line, see LogDetailsOf
 };
 
 class LogStreamer {

@@ -64,6 +64,17 @@ def test_file_drivers(client, names, kind, options):
     assert path.endswith('-json.log') if kind == 'json-file' else path == ''
 
 
+def test_details(client, names):
+    name, plain = names(), names()
+    client.ok('run', '--name', name, '--log-opt', 'labels=a,b', '--log-opt', 'env=E', '--log-opt', 'tag={{.Name}}/x', '--label', 'a=1 2&3,4',
+              '--label', 'c=3', '-e', 'E=v=w', IMAGE, 'echo', 'hi')
+    client.ok('run', '--name', plain, IMAGE, 'echo', 'hi')
+    details = f'E=v%3Dw,a=1+2%263%2C4,tag={name}%2Fx'
+    assert client('logs', '--details', name).out == f'{details} hi\n'
+    assert re.fullmatch(r'\S+Z ' + re.escape(details) + ' hi\n', client('logs', '-t', '--details', name).out)
+    assert client('logs', '--details', plain).out == ' hi\n'
+
+
 # Servers. Each keeps lines as (container's tag or id, stream or level, text).
 
 class Server:

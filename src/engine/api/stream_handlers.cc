@@ -8,6 +8,7 @@
 #include "engine/api/event_feed.h"
 #include "engine/api/filters.h"
 #include "engine/api/hijack.h"
+#include "engine/log_source.h"
 #include "wire/socket_io.h"
 
 namespace gantry::engine::api {
@@ -53,6 +54,7 @@ Result<> GetLogs(Call& call) {
   auto container = TRY(call.engine().Find(call.arg()));
   Container::RecordPointer record = container->record();
   LogOptions options = TRY(ReadLogOptions(call, record->config.tty));
+  if (call.query().GetBool("details")) options.details = TRY(LogDetailsOf(*record));
   if (record->host.log_config.type == "none") {
     return Unimplemented("configured logging driver does not support reading");
   }
