@@ -26,12 +26,14 @@ constexpr std::chrono::milliseconds kFirstRetry(100);
 constexpr std::chrono::milliseconds kLongestRetry(10'000);
 constexpr std::chrono::seconds kRemovalBound(3);
 
+}  // namespace
+
 // Where the sending stands: "INODE OFFSET\n" with as many digits whatever the numbers are, so that
 // one write replaces another.
-class Cursor {
+class LogCursor {
  public:
-  static Result<Cursor> Open(const std::string& path) {
-    Cursor cursor;
+  static Result<LogCursor> Open(const std::string& path) {
+    LogCursor cursor;
     cursor.file_ = TRY(OpenFile(path, O_RDWR | O_CREAT, 0600));
     std::string text = TRY(ReadToEnd(cursor.file_, kSize));
     formats::LogPosition position;
@@ -60,8 +62,6 @@ class Cursor {
   UniqueFd file_;
 };
 
-}  // namespace
-
 class LogForwarder::Forward : public std::enable_shared_from_this<LogForwarder::Forward> {
  public:
   Forward(LogForwarder& owner, std::shared_ptr<Container> container)
@@ -70,7 +70,7 @@ class LogForwarder::Forward : public std::enable_shared_from_this<LogForwarder::
   Result<> Begin() {
     const std::string& id = container_->id();
     std::string directory = owner_.engine_.ContainerDirectory(id);
-    cursor_ = TRY(Cursor::Open(directory + "/log-cursor"));
+    cursor_ = TRY(LogCursor::Open(directory + "/log-cursor"));
     std::string path = owner_.engine_.LogPath(id);
     reader_ = cursor_->position ? TRY(formats::JsonLogReader::OpenAt(path, *cursor_->position))
                                 : TRY(formats::JsonLogReader::Open(path, -1));
@@ -178,7 +178,7 @@ class LogForwarder::Forward : public std::enable_shared_from_this<LogForwarder::
   std::atomic<bool> removed_ = false;
   uint64_t watch_ = 0;
   // Only in Pump, of which one runs at a time.
-  std::optional<Cursor> cursor_;
+  std::optional<LogCursor> cursor_;
   std::optional<formats::JsonLogReader> reader_;
   std::unique_ptr<logs::Sink> sink_;
   std::vector<logs::LogEntry> batch_;
