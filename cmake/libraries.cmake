@@ -27,6 +27,7 @@ target_link_libraries(gantry_grpc INTERFACE
 set(GANTRY_LIBS_formats crypto)
 set(GANTRY_LIBS_formats_compression isal zstd z)
 set(GANTRY_LIBS_kernel)
+set(GANTRY_LIBS_logs ssl crypto)
 set(GANTRY_LIBS_wire ssl crypto)
 set(GANTRY_LIBS_records sqlite3)
 set(GANTRY_LIBS_containerd gantry_grpc)

@@ -99,7 +99,8 @@ Result<> AttachToContainer(Engine& engine, EventLoop& loop, std::shared_ptr<Cont
   wire::RelayOptions options;
   options.client = std::move(request.client);
   options.received = std::move(request.received);
-  options.form = record->config.tty ? wire::RelayForm::kRaw : wire::RelayForm::kFrames;
+  options.form =
+      request.form.value_or(record->config.tty ? wire::RelayForm::kRaw : wire::RelayForm::kFrames);
   options.wants_stdin = (request.streams & kAttachStdin) != 0 && record->config.open_stdin;
   options.detach_keys = record->config.tty ? request.detach_keys : std::string();
   options.ended = [&engine, waiting, container](wire::RelayEnd how, UniqueFd) {
@@ -110,6 +111,11 @@ Result<> AttachToContainer(Engine& engine, EventLoop& loop, std::shared_ptr<Cont
   };
   waiting->relay = wire::Relay::Start(loop, std::move(options));
   uint8_t streams = request.streams;
+  if (request.process.valid()) {
+    waiting->joined = true;
+    waiting->relay->Connect(std::move(request.process));
+    return {};
+  }
   if (record->state.IsAlive()) {
     engine.workers().Run([waiting, streams, path = engine.AttachSocket(record->id, "init")] {
       Join(*waiting, path, streams, kFromNowOn);

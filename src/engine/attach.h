@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,10 @@ struct AttachRequest {
   std::string received;  // bytes that came with the request
   uint8_t streams = 0;
   std::string detach_keys;  // bytes
+  // Unset: as the container's terminal has it.
+  std::optional<wire::RelayForm> form;
+  // Connected already (after a replay of the log).
+  UniqueFd process;
 };
 
 // Joins the client now, or at the container's next start. Errors only before the client's socket is

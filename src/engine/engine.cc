@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "engine/container_names.h"
 #include "engine/store.h"
+#include "logs/options.h"
 
 namespace gantry::engine {
 namespace {
@@ -217,6 +218,12 @@ void Engine::Publish(std::string_view action, const ContainerRecord& record,
   Publish(std::move(event));
 }
 
+void Engine::ForwardLog(const ContainerRecord& record, bool exists) {
+  if (options_.forward_log && logs::IsForwarded(record.host.log_config.type)) {
+    options_.forward_log(record.id, exists);
+  }
+}
+
 void Engine::TellProbes(const ContainerRecord& record) {
   if (!record.state.health || !options_.probe) return;
   options_.probe(record.id, record.state.phase == Phase::kRunning);
@@ -228,15 +235,16 @@ void Engine::Publish(Event event) {
 }
 
 Result<> Engine::Rename(std::string_view reference, std::string_view wanted) {
+  if (wanted.empty()) return InvalidArgument("Neither old nor new names may be empty");
   std::string name(wanted.starts_with('/') ? wanted.substr(1) : wanted);
-  TRY(CheckContainerName(name));
+  TRY_WITH(CheckContainerName(name), "Error when allocating new name");
   auto container = TRY(Find(reference));
   auto turn = TRY(container->TakeTurn());
   std::string old = container->record()->name;
   if (old == name) {
     return InvalidArgument("Renaming a container with the same name as its current name");
   }
-  TRY(ReserveName(name, container->id()));
+  TRY_WITH(ReserveName(name, container->id()), "Error when allocating new name");
   container->Update([&](ContainerRecord& record) { record.name = name; });
   Result<> saved = Save(*container);
   if (!saved.ok()) {

@@ -67,6 +67,9 @@ struct EngineOptions {
   // A container with a health check has begun to run, or does not run (or is paused). Must not
   // block.
   std::function<void(const std::string& id, bool runs)> probe;
+  // The log of a container with such a driver is to be sent to its server; or the container is
+  // removed, then this may take as long as LogForwarder::Remove.
+  std::function<void(const std::string& id, bool exists)> forward_log;
 };
 
 class Engine {
@@ -238,6 +241,7 @@ class Engine {
   void PublishNetwork(std::string_view action, const networks::Network& network,
                       std::string_view container_id = {});
 
+  void ForwardLog(const ContainerRecord& record, bool exists);
   // Says whether the container is to be probed, when it has a health check.
   void TellProbes(const ContainerRecord& record);
 

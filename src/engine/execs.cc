@@ -66,7 +66,9 @@ Result<std::string> Execs::Create(std::string_view container, ExecOptions option
   Container::RecordPointer record = TRY(found->RecordAfterStart());
   TRY(CheckRunning(*record));
   if (options.config.cmd.empty()) return InvalidArgument("No exec command specified");
-  if (!options.detach_keys.empty()) TRY(ParseDetachKeys(options.detach_keys));
+  if (!ParseDetachKeys(options.detach_keys).ok()) {
+    return InvalidArgument("Invalid escape keys ({}) provided", options.detach_keys);
+  }
   std::string command = Command(options.config.cmd);
   Exec exec;
   exec.id = RandomHex(32);

@@ -32,6 +32,7 @@ void AppendRecord(const formats::LogRecord& record, const LogOptions& options, s
     out->append(FormatRfc3339Fixed(record.time));
     out->push_back(' ');
   }
+  out->append(options.details);
   out->append(record.text);
   if (!options.framed) return;
   size_t size = out->size() - begin;
@@ -134,6 +135,7 @@ Result<LogStreamer> LogStreamer::Open(const std::string& path, const LogOptions&
 Result<bool> LogStreamer::Read(size_t enough, std::string* out) {
   while (out->size() < enough) {
     if (done_ || !TRY(reader_.Next(&record_))) return false;
+    if (record_.time >= options_.count_since) counted_ += record_.text.size();
     if (record_.time > options_.until) {
       done_ = true;
       return false;

@@ -31,6 +31,8 @@ struct LogOptions {
   WallTime since{};
   WallTime until = WallTime::max();
   int64_t tail = -1;  // lines; -1: all
+  WallTime count_since = WallTime::max();  // see LogStreamer::counted
+  std::string details;                     // before each line, see LogDetailsOf
 };
 
 class LogStreamer {
@@ -42,6 +44,8 @@ class LogStreamer {
   Result<bool> Read(size_t enough, std::string* out);
   // A record after `until` was seen.
   bool done() const { return done_; }
+  // Bytes of output, of both streams, in the records since `count_since` that were passed.
+  uint64_t counted() const { return counted_; }
 
  private:
   LogStreamer(formats::JsonLogReader reader, LogOptions options)
@@ -51,6 +55,7 @@ class LogStreamer {
   LogOptions options_;
   formats::LogRecord record_;
   bool done_ = false;
+  uint64_t counted_ = 0;
 };
 
 // One inotify instance for all followers (the host gives a user only 128).

@@ -213,6 +213,8 @@ void Engine::ReconcileWithTurn(Container& container, const client::TaskState* ta
   Container::RecordPointer record = container.record();
   const std::string& id = record->id;
   Phase phase = record->state.phase;
+  // What a killed gantryd has not sent, also of one that has ended.
+  if (first && phase != Phase::kRemoving) ForwardLog(*record, true);
   if (phase == Phase::kRemoving) {
     Result<> removed = FinishRemoval(*record);
     if (!removed.ok()) log::Failure("removing {}: {}", id, removed.error().message());

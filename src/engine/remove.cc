@@ -60,6 +60,7 @@ Result<> Engine::FinishRemoval(const ContainerRecord& record) {
     return std::move(snapshot).error().AddContext(
         fmt::format("removing the writable layer of {}", id));
   }
+  ForwardLog(record, false);
   std::string directory = ContainerDirectory(id);
   std::string trash = fmt::format("{}/engine/trash/{}", options_.root, RandomHex(8));
   if (std::rename(directory.c_str(), trash.c_str()) < 0 && errno != ENOENT) {

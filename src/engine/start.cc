@@ -114,6 +114,7 @@ Result<> Engine::StartWithTurn(Container& container) {
     Container::RecordPointer record = container.record();
     Publish("start", *record);
     TellProbes(*record);
+    ForwardLog(*record, true);
     return {};
   }
   std::string message = run.error().message();

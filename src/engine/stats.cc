@@ -131,18 +131,27 @@ Json NetworkStats(uint32_t pid) {
 
 }  // namespace
 
+Json EmptyStats(const ContainerRecord& record) {
+  kernel::CgroupStats nothing;
+  Json cpu = CpuStats(nothing);
+  cpu.Erase("system_cpu_usage");
+  cpu.Erase("online_cpus");
+  return Json::MakeObject({{"read", "0001-01-01T00:00:00Z"},
+                           {"preread", "0001-01-01T00:00:00Z"},
+                           {"pids_stats", Json::MakeObject()},
+                           {"blkio_stats", BlockIoStats(nothing)},
+                           {"num_procs", 0},
+                           {"storage_stats", Json::MakeObject()},
+                           {"cpu_stats", cpu},
+                           {"precpu_stats", cpu},
+                           {"memory_stats", Json::MakeObject()},
+                           {"name", "/" + record.name},
+                           {"id", record.id}});
+}
+
 Result<Json> SampleStats(const ContainerRecord& record) {
-  Json out = Json::MakeObject({{"id", record.id},
-                               {"name", "/" + record.name},
-                               {"num_procs", 0},
-                               {"storage_stats", Json::MakeObject()}});
-  if (!record.state.IsAlive()) {
-    out.Set("read", "0001-01-01T00:00:00Z");
-    for (const char* empty : {"cpu_stats", "memory_stats", "blkio_stats", "pids_stats"}) {
-      out.Set(empty, Json::MakeObject());
-    }
-    return out;
-  }
+  Json out = EmptyStats(record);
+  if (!record.state.IsAlive()) return out;
   auto paths = TRY_WITH(kernel::CgroupPathsOfProcess(static_cast<pid_t>(record.state.pid)),
                         "reading the cgroup of container {}", record.id);
   kernel::CgroupStats stats = TRY(kernel::ReadCgroupStats(paths));

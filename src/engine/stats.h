@@ -10,7 +10,9 @@
 
 namespace gantry::engine {
 
-// docker's document without "precpu_stats" and "preread". One that does not run has no figures.
+// The form of a sample with nothing in it, as docker gives it for a container that does not run.
+formats::Json EmptyStats(const ContainerRecord& record);
+// All but "precpu_stats" and "preread", which are those of the sample before.
 Result<formats::Json> SampleStats(const ContainerRecord& record);
 
 }  // namespace gantry::engine

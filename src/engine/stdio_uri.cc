@@ -3,10 +3,9 @@
 
 #include <fmt/core.h>
 
-#include <charconv>
 #include <utility>
 
-#include "formats/human_units.h"
+#include "logs/options.h"
 #include "wire/url.h"
 
 namespace gantry::engine {
@@ -25,35 +24,12 @@ Result<StdioUri> MakeStdioUri(const ContainerRecord& record, std::string socket,
   uri.socket = std::move(socket);
   if (record.config.open_stdin) uri.stdin_mode = record.config.stdin_once ? "once" : "open";
   const LogConfig& options = record.host.log_config;
+  TRY(logs::CheckOptions(options.type, options.config));
   if (options.type == "none") return uri;
-  if (!options.type.empty() && options.type != "json-file") {
-    return InvalidArgument("logger: no log driver named '{}' is registered", options.type);
-  }
-  for (const auto& [name, value] : options.config) {
-    bool known =
-        name == "max-size" || name == "max-file" || (name == "mode" && value == "blocking");
-    if (!known) return InvalidArgument("unknown log opt '{}' for json-file log driver", name);
-  }
+  logs::FileLimits limits = logs::LimitsOf(options.type, options.config);
   uri.log = std::move(log);
-  auto size = options.config.find("max-size");
-  if (size != options.config.end() && size->second != "-1") {
-    uri.log_max_size =
-        TRY_WITH(formats::ParseBinarySize(size->second), "invalid value for max-size");
-    if (uri.log_max_size <= 0) {
-      return InvalidArgument("invalid value for max-size: {}", size->second);
-    }
-  }
-  auto files = options.config.find("max-file");
-  if (files != options.config.end()) {
-    const std::string& text = files->second;
-    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), uri.log_max_file);
-    if (error != std::errc() || end != text.data() + text.size() || uri.log_max_file < 1) {
-      return InvalidArgument("invalid value for max-file: {}: it is no number from 1", text);
-    }
-    if (uri.log_max_size < 0 && uri.log_max_file > 1) {
-      return InvalidArgument("max-file cannot be used without max-size");
-    }
-  }
+  uri.log_max_size = limits.max_size;
+  uri.log_max_file = limits.max_files;
   return uri;
 }
 

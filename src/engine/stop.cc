@@ -38,7 +38,7 @@ Error StillRestarting(const Container& container) {
 }
 
 Error NotRunning(const Container& container) {
-  return MakeError(ErrorKind::kAborted, "container {} is not running", container.id());
+  return MakeError(ErrorKind::kAborted, "Container {} is not running", container.id());
 }
 
 }  // namespace

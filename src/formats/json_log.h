@@ -59,14 +59,24 @@ struct LogRecord {
 // members are fine.
 Result<> ParseLogLine(std::string_view line, LogRecord* record);
 
+// A place in a log: the next record to read, also after rotations.
+struct LogPosition {
+  uint64_t inode = 0;
+  uint64_t offset = 0;
+};
+
 class JsonLogReader {
  public:
+  // Goes on at a position that position() gave. When that file is not there any more, what is left
+  // of the log is read from its beginning.
+  static Result<JsonLogReader> OpenAt(std::string path, LogPosition position);
   // `tail` records before the end of PATH and its rotated files PATH.1, …; -1: all of them.
   // A log that does not exist yet has no records.
   static Result<JsonLogReader> Open(std::string path, int64_t tail);
 
   // The next record; false when there is none yet. May be called again later.
   Result<bool> Next(LogRecord* record);
+  LogPosition position() const { return {inode_, offset_ - (buffer_.size() - at_)}; }
   // Lines that were no records, such as one that a power cut tore.
   uint64_t skipped() const { return skipped_; }
 
@@ -82,6 +92,7 @@ class JsonLogReader {
   UniqueFd file_;
   ino_t inode_ = 0;
   dev_t device_ = 0;
+  uint64_t offset_ = 0;  // in the file, behind the buffer
   std::string buffer_;
   size_t at_ = 0;
   uint64_t skipped_ = 0;

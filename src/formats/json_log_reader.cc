@@ -35,7 +35,25 @@ Result<bool> JsonLogReader::OpenIndex(int index) {
   file_ = std::move(*file);
   inode_ = info.st_ino;
   device_ = info.st_dev;
+  offset_ = 0;
   return true;
+}
+
+Result<JsonLogReader> JsonLogReader::OpenAt(std::string path, LogPosition position) {
+  JsonLogReader reader(std::move(path));
+  for (int index = 0; index <= kMaxRotated; ++index) {
+    if (!TRY(reader.OpenIndex(index))) break;
+    if (reader.inode_ != position.inode) continue;
+    off_t size = ::lseek(reader.file_.get(), 0, SEEK_END);
+    // A shorter file has the number of another one, which is gone.
+    if (size < 0 || static_cast<uint64_t>(size) < position.offset) break;
+    if (::lseek(reader.file_.get(), static_cast<off_t>(position.offset), SEEK_SET) < 0) {
+      return ErrnoError("seeking in '{}'", reader.FileName(index));
+    }
+    reader.offset_ = position.offset;
+    return reader;
+  }
+  return Open(std::move(reader.path_), -1);
 }
 
 Result<JsonLogReader> JsonLogReader::Open(std::string path, int64_t tail) {
@@ -79,7 +97,9 @@ Result<> JsonLogReader::SeekTail(int64_t tail) {
         bool ends_last = std::exchange(last_byte, false);
         if (block[i] != '\n' || (ends_last && tail > 0)) continue;
         if (tail == 0 || --tail == 0) {
-          ::lseek(file_.get(), position + static_cast<off_t>(i) + 1, SEEK_SET);
+          off_t begin = ::lseek(file_.get(), position + static_cast<off_t>(i) + 1, SEEK_SET);
+          if (begin < 0) return ErrnoError("seeking in '{}'", FileName(index));
+          offset_ = static_cast<uint64_t>(begin);
           return {};
         }
       }
@@ -100,6 +120,7 @@ Result<bool> JsonLogReader::Fill() {
   buffer_.resize(have + kReadSize);
   Result<size_t> got = ReadSome(file_, buffer_.data() + have, kReadSize);
   buffer_.resize(have + (got.ok() ? *got : 0));
+  offset_ += got.ok() ? *got : 0;
   if (!got.ok()) return std::move(got).error().AddContext(fmt::format("log '{}'", path_));
   return *got > 0;
 }

@@ -25,6 +25,7 @@
 #include "cmd/gantryd/socket_holder.h"
 #include "engine/api/router.h"
 #include "engine/health.h"
+#include "engine/log_forwarder.h"
 #include "engine/supervise.h"
 #include "wire/http_server.h"
 
@@ -154,11 +155,16 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   wanted.probe = [&health](const std::string& id, bool runs) {
     runs ? health->Begin(id) : health->End(id);
   };
+  std::unique_ptr<engine::LogForwarder> forwarder;
+  wanted.forward_log = [&forwarder](const std::string& id, bool exists) {
+    exists ? forwarder->Begin(id) : forwarder->Remove(id);
+  };
   wire::WorkerPool workers(kMaxWorkers);
   auto engine = TRY(engine::Engine::Create(std::move(wanted), workers));
   execs = std::make_unique<engine::Execs>(*engine, parked->loop());
   health = std::make_unique<engine::HealthMonitor>(*engine, *execs, parked->loop());
   auto log_watcher = TRY(engine::LogWatcher::Create(parked->loop()));
+  forwarder = std::make_unique<engine::LogForwarder>(*engine, *log_watcher, parked->loop());
   TRY(engine->Connect(kConnectBound));
 
   engine::api::ApiParts parts{*engine,

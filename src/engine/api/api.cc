@@ -39,6 +39,22 @@ Result<int64_t> IntParameter(const Call& call, std::string_view name, int64_t fa
   return value;
 }
 
+Result<uint32_t> SizeParameter(const Call& call, std::string_view name, std::string_view what) {
+  std::string_view text = call.query().Get(name);
+  uint32_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string_view wrong;
+  if (text.empty()) {
+    wrong = "value is empty";
+  } else if (error == std::errc::result_out_of_range) {
+    wrong = "value out of range";
+  } else if (error != std::errc() || end != text.data() + text.size()) {
+    wrong = "invalid syntax";
+  }
+  if (wrong.empty()) return value;
+  return InvalidArgument("invalid resize {} \"{}\": {}", what, text, wrong);
+}
+
 Result<WallTime> ParseTime(std::string_view text) {
   if (text.find('T') != std::string_view::npos) return ParseRfc3339(text);
   int64_t seconds = 0;

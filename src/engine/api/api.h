@@ -63,6 +63,8 @@ Result<formats::Json> ReadJsonBody(Call& call);
 
 // The query parameter as an integer; `fallback` when missing or empty.
 Result<int64_t> IntParameter(const Call& call, std::string_view name, int64_t fallback);
+// A terminal's height or width; `what` is its name in messages.
+Result<uint32_t> SizeParameter(const Call& call, std::string_view name, std::string_view what);
 // "1795324543", "1795324543.5" or RFC 3339.
 Result<WallTime> ParseTime(std::string_view text);
 // The query parameter as a time; `fallback` when missing or "0".

@@ -28,6 +28,9 @@ Result<> RespondOutcome(Call& call, Engine::Outcome outcome) {
   return RespondEmpty(call, outcome == Engine::Outcome::kAlreadySo ? 304 : 204);
 }
 
+// docker tells the system with each sample since then.
+constexpr int kOsTypeMinor = 52;
+
 // A command that is missing or can't be executed is the client's mistake: 400, as dockerd has it;
 // the clients read the exit code (127, 126) from the text.
 Error BlameCommand(Error error) {
@@ -104,7 +107,16 @@ Result<> TopContainer(Call& call) {
   return RespondJson(call, 200, Json::MakeObject({{"Processes", rows}, {"Titles", table.titles}}));
 }
 
+Result<> RefuseCheckpoint(Call&) {
+  return Unimplemented(
+      "This experimental feature is disabled by default. Start the Docker daemon in experimental "
+      "mode in order to enable it.");
+}
+
 Result<> StartContainer(Call& call) {
+  if (!call.query().Get("checkpoint").empty()) {
+    return InvalidArgument("checkpoint is only supported in experimental mode");
+  }
   Result<Engine::Outcome> outcome = call.engine().Start(call.arg());
   if (!outcome.ok()) return BlameCommand(std::move(outcome).error());
   return RespondOutcome(call, *outcome);
@@ -138,13 +150,9 @@ Result<> UnpauseContainer(Call& call) {
 }
 
 Result<> ResizeContainer(Call& call) {
-  int64_t height = TRY(IntParameter(call, "h", 0));
-  int64_t width = TRY(IntParameter(call, "w", 0));
-  if (height < 0 || height > UINT16_MAX || width < 0 || width > UINT16_MAX) {
-    return InvalidArgument("invalid terminal size {}x{}", width, height);
-  }
-  TRY(call.engine().Resize(call.arg(), static_cast<uint32_t>(width),
-                           static_cast<uint32_t>(height)));
+  uint32_t height = TRY(SizeParameter(call, "h", "height"));
+  uint32_t width = TRY(SizeParameter(call, "w", "width"));
+  TRY(call.engine().Resize(call.arg(), width, height));
   return RespondEmpty(call, 200);
 }
 
@@ -172,24 +180,30 @@ Result<> GetStats(Call& call) {
   auto container = TRY(call.engine().Find(call.arg()));
   bool stream = call.query().GetBool("stream", true);
   bool one_shot = call.query().GetBool("one-shot");
+  if (one_shot && stream) {
+    return InvalidArgument("cannot have stream=true and one-shot=true");
+  }
   wire::Exchange& exchange = call.exchange;
   exchange.headers().Set("Content-Type", "application/json");
-  Json before = Json();
-  for (bool first = true;; first = false) {
+  // Without a stream the first sample is only what the second is compared with.
+  bool silent = !stream && !one_shot && container->record()->state.IsAlive();
+  Json before = EmptyStats(*container->record());
+  for (;;) {
     Json now = TRY(SampleStats(*container->record()));
-    bool whole = !first || one_shot || stream;
-    if (whole) {
-      now.Set("precpu_stats", before.is_null() ? Json(Json::MakeObject()) : before["cpu_stats"]);
-      now.Set("preread", before.is_null() ? Json(TimeText({})) : before["read"]);
+    now.Set("precpu_stats", before["cpu_stats"]);
+    now.Set("preread", before["read"]);
+    if (call.minor >= kOsTypeMinor) now.Set("os_type", "linux");
+    if (!std::exchange(silent, false)) {
       if (!exchange.begun()) TRY(exchange.Begin(200));
       TRY(exchange.Write(now.Dump() + "\n"));
       if (!stream) return exchange.Finish();
-      if (!container->record()->state.IsAlive()) return exchange.Finish();
     }
     before = std::move(now);
     // The client's end, or a second.
     Result<> gone = WaitFor(exchange.socket(), POLLRDHUP, std::chrono::seconds(1));
     if (gone.ok()) return Unavailable("the client has hung up");
+    // Of one that has ended there are only zeros to tell, but it may be started again.
+    if (container->record()->state.phase == Phase::kRemoving) return exchange.Finish();
   }
 }
 

@@ -22,6 +22,8 @@ Result<> ResizeContainer(Call& call);
 Result<> RenameContainer(Call& call);
 Result<> UpdateContainer(Call& call);
 Result<> RemoveContainer(Call& call);
+// Checkpoints belong to docker's experimental mode, which there is none of here.
+Result<> RefuseCheckpoint(Call& call);
 Result<> GetStats(Call& call);
 
 }  // namespace gantry::engine::api

@@ -73,13 +73,9 @@ Result<> StartExec(Call& call) {
 }
 
 Result<> ResizeExec(Call& call) {
-  int64_t height = TRY(IntParameter(call, "h", 0));
-  int64_t width = TRY(IntParameter(call, "w", 0));
-  if (height < 0 || height > UINT16_MAX || width < 0 || width > UINT16_MAX) {
-    return InvalidArgument("invalid terminal size {}x{}", width, height);
-  }
-  TRY(call.parts.execs.Resize(call.arg(), static_cast<uint32_t>(width),
-                              static_cast<uint32_t>(height)));
+  uint32_t height = TRY(SizeParameter(call, "h", "height"));
+  uint32_t width = TRY(SizeParameter(call, "w", "width"));
+  TRY(call.parts.execs.Resize(call.arg(), width, height));
   return RespondEmpty(call, 200);
 }
 

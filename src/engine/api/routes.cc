@@ -4,6 +4,7 @@
 #include <array>
 
 #include "engine/api/absent_handlers.h"
+#include "engine/api/attach_handlers.h"
 #include "engine/api/container_handlers.h"
 #include "engine/api/exec_handlers.h"
 #include "engine/api/image_handlers.h"
@@ -47,6 +48,10 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/containers/{}/rename", RenameContainer},
     {"POST", "/containers/{}/update", UpdateContainer},
     {"POST", "/containers/{}/attach", AttachContainer},
+    {"GET", "/containers/{}/attach/ws", AttachWebSocket},
+    {"GET", "/containers/{}/checkpoints", RefuseCheckpoint},
+    {"POST", "/containers/{}/checkpoints", RefuseCheckpoint},
+    {"DELETE", "/containers/{}/checkpoints/{}", RefuseCheckpoint},
     {"DELETE", "/containers/{}", RemoveContainer},
 
     {"POST", "/containers/{}/exec", CreateExec},

@@ -8,6 +8,7 @@
 #include "engine/api/event_feed.h"
 #include "engine/api/filters.h"
 #include "engine/api/hijack.h"
+#include "engine/log_source.h"
 #include "wire/socket_io.h"
 
 namespace gantry::engine::api {
@@ -47,27 +48,13 @@ Result<WaitCondition> ReadCondition(std::string_view text) {
   return InvalidArgument("invalid condition: \"{}\"", text);
 }
 
-// What is in the log, to a client that attaches with logs=1.
-Result<> ReplayLog(Call& call, const ContainerRecord& record, uint8_t streams, BorrowedFd client) {
-  LogOptions options;
-  options.out = (streams & kAttachStdout) != 0;
-  options.err = (streams & kAttachStderr) != 0;
-  options.framed = !record.config.tty;
-  LogStreamer log = TRY(LogStreamer::Open(call.engine().LogPath(record.id), options));
-  for (;;) {
-    std::string piece;
-    bool more = TRY(log.Read(kPiece, &piece));
-    TRY(wire::SendAll(client, piece));
-    if (!more) return {};
-  }
-}
-
 }  // namespace
 
 Result<> GetLogs(Call& call) {
   auto container = TRY(call.engine().Find(call.arg()));
   Container::RecordPointer record = container->record();
   LogOptions options = TRY(ReadLogOptions(call, record->config.tty));
+  if (call.query().GetBool("details")) options.details = TRY(LogDetailsOf(*record));
   if (record->host.log_config.type == "none") {
     return Unimplemented("configured logging driver does not support reading");
   }
@@ -105,35 +92,6 @@ Result<> WaitContainer(Call& call) {
   });
   sink->Watch([container, number] { container->CancelWait(number); });
   return {};
-}
-
-Result<> AttachContainer(Call& call) {
-  auto container = TRY(call.engine().Find(call.arg()));
-  Container::RecordPointer record = container->record();
-  if (record->state.phase == Phase::kPaused) {
-    return Conflict(
-        fmt::format("container {} is paused, unpause the container before attach", record->id));
-  }
-  if (record->state.phase == Phase::kRestarting) {
-    return Conflict(
-        fmt::format("container {} is restarting, wait until the container is running", record->id));
-  }
-  const wire::Query& query = call.query();
-  bool stream = query.GetBool("stream");
-  AttachRequest request;
-  request.detach_keys = TRY(ParseDetachKeys(query.Get("detachKeys")));
-  request.streams = (query.GetBool("stdin") ? kAttachStdin : 0) |
-                    (query.GetBool("stdout") ? kAttachStdout : 0) |
-                    (query.GetBool("stderr") ? kAttachStderr : 0);
-  wire::Exchange::Raw raw = TRY(TakeConnection(call, record->config.tty));
-  call.engine().Publish("attach", *record);
-  if (query.GetBool("logs") && record->host.log_config.type != "none") {
-    TRY(ReplayLog(call, *record, request.streams, raw.socket));
-  }
-  if (!stream) return {};
-  request.client = std::move(raw.socket);
-  request.received = std::move(raw.received);
-  return AttachToContainer(call.engine(), call.parts.parked, container, std::move(request));
 }
 
 Result<> GetEvents(Call& call) {
