@@ -31,10 +31,6 @@ Result<ImageUsage> UsageOf(Engine& engine, const std::string& id) {
   return NotFound("No such image: {}", id);
 }
 
-Json StringsOrEmpty(const std::vector<std::string>& strings) {
-  return strings.empty() ? Json::MakeArray() : Json(strings);
-}
-
 // What the name means before a pull; "" when it is not there.
 std::string TargetDigest(Call& call, formats::Reference name, const std::string& tag) {
   if (formats::IsValidTag(tag)) name.tag = tag;

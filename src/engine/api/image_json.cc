@@ -4,15 +4,12 @@
 #include <utility>
 
 namespace gantry::engine::api {
-namespace {
 
 using formats::Json;
 
 Json StringsOrEmpty(const std::vector<std::string>& strings) {
   return strings.empty() ? Json::MakeArray() : Json(strings);
 }
-
-}  // namespace
 
 Json DescriptorJson(const client::Descriptor& descriptor) {
   return Json::MakeObject({{"mediaType", descriptor.media_type},

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "engine/image_usage.h"
 #include "formats/json.h"
@@ -12,6 +14,8 @@ namespace gantry::engine::api {
 
 // One entry of GET /images/json; `shared`: -1 where nobody asked.
 formats::Json ImageSummary(const ImageUsage& image, int64_t shared);
+// [] and not null for none.
+formats::Json StringsOrEmpty(const std::vector<std::string>& strings);
 formats::Json DescriptorJson(const client::Descriptor& descriptor);
 
 }  // namespace gantry::engine::api
