@@ -168,6 +168,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   auto log_watcher = TRY(engine::LogWatcher::Create(parked->loop()));
   TRY(engine->Connect(kConnectBound));
 
+  Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd"));
   engine::api::ApiParts parts{*engine,
                               *events,
                               *execs,
@@ -176,13 +177,15 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
                               parked->loop(),
                               TRY(EngineId(options.root + "/engine")),
                               options.root,
-                              {}};
+                              listeners.open_hosts};
   auto server =
       TRY(wire::HttpServer::Create(workers, parked->loop(), [&parts](wire::Exchange& exchange) {
         engine::api::Serve(parts, exchange);
       }));
-  Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd", server.get()));
-  parts.open_hosts = listeners.open_hosts;
+  for (Listeners::Socket& socket : listeners.sockets) {
+    TRY(server->Adopt(std::move(socket.fd), std::move(socket.wrap)));
+  }
+  for (const std::string& host : options.hosts) log::Info("serving on {}", host);
   std::shared_ptr<wire::HttpServer> metrics;
   if (!options.metrics_address.empty()) {
     metrics = TRY(ServeMetrics(options.metrics_address, *engine, *events, workers, parked->loop()));
