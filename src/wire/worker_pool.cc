@@ -35,6 +35,17 @@ void WorkerPool::Run(std::function<void()> work) {
   std::thread([this] { Loop(); }).detach();
 }
 
+bool WorkerPool::Drain(std::chrono::milliseconds bound) {
+  auto deadline = std::chrono::steady_clock::now() + bound;
+  MutexLock lock(mutex_);
+  while (!queue_.empty() || idle_ < threads_) {
+    auto left = deadline - std::chrono::steady_clock::now();
+    if (left.count() <= 0) return false;
+    (void)empty_.WaitFor(mutex_, left);
+  }
+  return true;
+}
+
 bool WorkerPool::HasIdle() {
   MutexLock lock(mutex_);
   return idle_ > queue_.size();
@@ -45,6 +56,7 @@ void WorkerPool::Loop() {
   for (;;) {
     bool waited_in_vain = false;
     ++idle_;
+    if (queue_.empty() && idle_ == threads_) empty_.NotifyAll();
     while (queue_.empty() && !stopping_ && !(waited_in_vain && threads_ > kKeptThreads)) {
       waited_in_vain = !wake_.WaitFor(mutex_, kIdleLife);
     }
@@ -58,7 +70,7 @@ void WorkerPool::Loop() {
     mutex_.Lock();
   }
   --threads_;
-  if (threads_ == 0) empty_.NotifyAll();
+  empty_.NotifyAll();
   mutex_.Unlock();
 }
 

@@ -5,6 +5,7 @@
 // thread may call Run.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <functional>
@@ -24,6 +25,8 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   void Run(std::function<void()> work);
+  // Waits until nothing is queued and nothing runs, at most so long; whether that came.
+  bool Drain(std::chrono::milliseconds bound);
   // Whether a thread beside the caller waits for work.
   bool HasIdle();
 
@@ -43,7 +46,7 @@ class WorkerPool {
   const size_t limit_;
   Mutex mutex_;
   CondVar wake_;
-  CondVar empty_;
+  CondVar empty_;  // a thread has ended or has nothing to do
   std::deque<std::function<void()>> queue_ GUARDED_BY(mutex_);
   size_t threads_ GUARDED_BY(mutex_) = 0;
   size_t idle_ GUARDED_BY(mutex_) = 0;

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
 
 import pytest
 
@@ -97,11 +96,10 @@ def engine_with(kind, config, tmp_path, home):
     engine = {'gantry': Stack, 'peer': Peer}[kind](7, ['--config-file', str(path)])
     try:
         engine.start()
+        client = Client('docker', engine, home)
         if kind == 'peer':
             engine.load_image()
-            client = Client('docker', engine, home)
         else:
-            client = Client('gantry', engine, home)
             client.ok('load', '-i', places.IMAGE_TAR)
         yield engine, client, path
     finally:
@@ -133,18 +131,18 @@ def test_defaults_reach_containers_and_reload(kind, tmp_path, home):
         client.ok('start', name)
         client.ok('rm', '-f', name)
 
-        seen = []
-        watcher = threading.Thread(target=lambda: seen.append(
-            engine.api('GET', '/events?until=9000000000&filters=%7B%22type%22%3A%5B%22daemon%22%5D%7D', timeout=60)), daemon=True)
-        since = client.ok('info', '-f', '{{.SystemTime}}')
-        del watcher
+        since = json.loads(engine.api('GET', '/info')[1])['SystemTime']
         path.write_text(json.dumps({**CONFIG, 'labels': ['zone=c'], 'debug': False}))
         pid = engine.process.pid
         os.kill(pid, signal.SIGHUP)
         until(lambda: json.loads(engine.api('GET', '/info')[1])['Labels'] == ['zone=c'], 10)
         assert not json.loads(engine.api('GET', '/info')[1])['Debug']
-        events = client.ok('events', '--since', since, '--until', '0s', '--filter', 'type=daemon', '--format', '{{json .}}')
-        event = json.loads(events.splitlines()[0])
+
+        def reloads():
+            now = json.loads(engine.api('GET', '/info')[1])['SystemTime']
+            return client.ok('events', '--since', since, '--until', now, '--filter', 'type=daemon', '--format', '{{json .}}').splitlines()
+        until(reloads)
+        event = json.loads(reloads()[0])
         assert event['Action'] == 'reload' and event['Actor']['Attributes']['debug'] == 'false'
         assert json.loads(event['Actor']['Attributes']['labels']) == ['zone=c']
         # A file that is wrong changes nothing.

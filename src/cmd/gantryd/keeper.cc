@@ -23,7 +23,7 @@ constexpr std::chrono::seconds kShortLife(1);
 sigset_t KeptSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (int number : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&set, number);
+  for (int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, number);
   return set;
 }
 

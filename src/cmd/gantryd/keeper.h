@@ -13,8 +13,8 @@
 
 namespace gantry::gantryd {
 
-// Runs `program` with `arguments` until it exits by itself; yields its exit code. SIGTERM and
-// SIGINT are passed on.
+// Runs `program` with `arguments` until it exits by itself; yields its exit code. SIGTERM, SIGINT
+// and SIGHUP are passed on.
 Result<int> Keep(const std::string& program, const std::vector<std::string>& arguments);
 
 }  // namespace gantry::gantryd

@@ -15,7 +15,7 @@ namespace {
 
 class Opener {
  public:
-  Opener(const Options& options, wire::HttpServer* server) : options_(options), server_(server) {}
+  explicit Opener(const Options& options) : options_(options) {}
 
   Result<> PrepareTls() {
     const TlsFiles& files = options_.tls;
@@ -28,10 +28,12 @@ class Opener {
   Result<> Open(const std::string& host) {
     if (host.starts_with("unix://")) {
       out_.own_paths.push_back(host.substr(7));
-      return server_->Listen(host, options_.group);
+      Add(TRY(wire::OpenListener(host, options_.group)));
+      return {};
     }
     if (host.starts_with("tcp://")) {
-      return AdoptTcp(TRY(wire::OpenListener(host, "")), host);
+      AddTcp(TRY(wire::OpenListener(host, "")), host);
+      return {};
     }
     for (UniqueFd& socket : TRY(wire::TakeActivatedSockets(host.substr(5)))) {
       int family = 0;
@@ -40,9 +42,9 @@ class Opener {
         return ErrnoError("looking at a socket of the service manager");
       }
       if (family == AF_UNIX) {
-        TRY(server_->Adopt(std::move(socket)));
+        Add(std::move(socket));
       } else {
-        TRY(AdoptTcp(std::move(socket), host));
+        AddTcp(std::move(socket), host);
       }
     }
     return {};
@@ -50,13 +52,18 @@ class Opener {
 
   Result<> OpenDockerSocket(const std::string& program) {
     HeldSocket held{options_.docker_socket, options_.group, options_.state};
-    return server_->Adopt(TRY(TakeHeldSocket(held, program)));
+    Add(TRY(TakeHeldSocket(held, program)));
+    return {};
   }
 
   Listeners Take() { return std::move(out_); }
 
  private:
-  Result<> AdoptTcp(UniqueFd socket, const std::string& host) {
+  void Add(UniqueFd socket, wire::HttpServer::Wrapper wrap = nullptr) {
+    out_.sockets.push_back({std::move(socket), std::move(wrap)});
+  }
+
+  void AddTcp(UniqueFd socket, const std::string& host) {
     if (!options_.tls.verify) {
       log::Warning(
           "[!] {}: binding to an IP address without --tlsverify is insecure and gives root access "
@@ -65,31 +72,27 @@ class Opener {
     }
     if (out_.tls == nullptr) {
       out_.open_hosts.push_back(host);
-      return server_->Adopt(std::move(socket));
+      return Add(std::move(socket));
     }
-    return server_->Adopt(std::move(socket), [tls = out_.tls.get()](UniqueFd accepted) {
+    Add(std::move(socket), [tls = out_.tls.get()](UniqueFd accepted) {
       return tls->Wrap(std::move(accepted));
     });
   }
 
   const Options& options_;
-  wire::HttpServer* const server_;
   Listeners out_;
 };
 
 }  // namespace
 
-Result<Listeners> OpenListeners(const Options& options, const std::string& program,
-                                wire::HttpServer* server) {
-  Opener opener(options, server);
+Result<Listeners> OpenListeners(const Options& options, const std::string& program) {
+  Opener opener(options);
   TRY(opener.PrepareTls());
   for (const std::string& host : options.hosts) {
     TRY_WITH(opener.Open(host), "serving on {}", host);
-    log::Info("serving on {}", host);
   }
   if (!options.docker_socket.empty()) {
     TRY_WITH(opener.OpenDockerSocket(program), "serving on '{}'", options.docker_socket);
-    log::Info("serving on {}", options.docker_socket);
   }
   return opener.Take();
 }

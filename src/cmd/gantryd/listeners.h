@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Opens everything that -H and --docker-socket name, for the server. One thread, at start.
+// Opens everything that -H and --docker-socket name. One thread, at start.
 #pragma once
 
 #include <memory>
@@ -15,6 +15,11 @@
 namespace gantry::gantryd {
 
 struct Listeners {
+  struct Socket {
+    UniqueFd fd;
+    wire::HttpServer::Wrapper wrap;
+  };
+  std::vector<Socket> sockets;           // for HttpServer::Adopt
   std::unique_ptr<wire::TlsServer> tls;  // null without --tls; outlives the server
   // What is reached without TLS, "tcp://HOST:PORT".
   std::vector<std::string> open_hosts;
@@ -23,7 +28,6 @@ struct Listeners {
 };
 
 // `program` is this one: the docker socket's holder is started from it.
-Result<Listeners> OpenListeners(const Options& options, const std::string& program,
-                                wire::HttpServer* server);
+Result<Listeners> OpenListeners(const Options& options, const std::string& program);
 
 }  // namespace gantry::gantryd

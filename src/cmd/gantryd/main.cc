@@ -20,6 +20,7 @@
 #include "base/random.h"
 #include "cmd/gantryd/keeper.h"
 #include "cmd/gantryd/listeners.h"
+#include "cmd/gantryd/metrics.h"
 #include "cmd/gantryd/options.h"
 #include "cmd/gantryd/reload.h"
 #include "cmd/gantryd/socket_holder.h"
@@ -58,6 +59,12 @@ void WaitForSignal(Reloader* reloader) {
     if (number != SIGHUP) return log::Info("stopping on signal {}; containers go on", number);
     reloader->Reload();
   }
+}
+
+// How long requests get to end; -1: as long as it takes.
+std::chrono::milliseconds ShutdownBound(const engine::Engine& engine) {
+  int64_t seconds = engine.settings()->shutdown_timeout;
+  return seconds < 0 ? std::chrono::hours(24) : std::chrono::seconds(seconds);
 }
 
 // A service manager that can't be told changes nothing here.
@@ -167,6 +174,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   forwarder = std::make_unique<engine::LogForwarder>(*engine, *log_watcher, parked->loop());
   TRY(engine->Connect(kConnectBound));
 
+  Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd"));
   engine::api::ApiParts parts{*engine,
                               *events,
                               *execs,
@@ -175,18 +183,27 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
                               parked->loop(),
                               TRY(EngineId(options.root + "/engine")),
                               options.root,
-                              {}};
+                              listeners.open_hosts};
   auto server =
       TRY(wire::HttpServer::Create(workers, parked->loop(), [&parts](wire::Exchange& exchange) {
         engine::api::Serve(parts, exchange);
       }));
-  Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd", server.get()));
-  parts.open_hosts = listeners.open_hosts;
+  for (Listeners::Socket& socket : listeners.sockets) {
+    TRY(server->Adopt(std::move(socket.fd), std::move(socket.wrap)));
+  }
+  for (const std::string& host : options.hosts) log::Info("serving on {}", host);
+  std::shared_ptr<wire::HttpServer> metrics;
+  if (!options.metrics_address.empty()) {
+    metrics = TRY(ServeMetrics(options.metrics_address, *engine, *events, workers, parked->loop()));
+  }
   Reloader reloader(*engine, parts.engine_id, arguments, options);
   Notify("READY=1\nSTATUS=serving");
   WaitForSignal(&reloader);
   Notify("STOPPING=1");
   server->Stop();
+  if (!workers.Drain(ShutdownBound(*engine))) {
+    log::Warning("some requests do not end, leaving them");
+  }
   engine->Shutdown();
   // Parked answers, relays and followers hold on to these parts from other threads: the process
   // ends without taking them apart. Everything on disk is committed.

@@ -14,7 +14,7 @@ namespace gantry::engine::api {
 
 // One entry of GET /images/json; `shared`: -1 where nobody asked.
 formats::Json ImageSummary(const ImageUsage& image, int64_t shared);
-// [] instead of null where there are none.
+// [] and not null for none.
 formats::Json StringsOrEmpty(const std::vector<std::string>& strings);
 formats::Json DescriptorJson(const client::Descriptor& descriptor);
 
