@@ -20,7 +20,7 @@ RESULTS = TREE / 'build' / 'results'
 SUITES = ['unit', 'check', 'fuzz', 'e2e', 'interop', 'faults']
 SOAK_SUITES = [*SUITES, 'lab']
 # Seconds after which a suite is ended and counted as failed; soak gets more.
-LIMITS = {'unit': 180, 'check': 1200, 'fuzz': 420, 'e2e': 900, 'interop': 600, 'faults': 360, 'lab': 900}
+LIMITS = {'unit': 180, 'check': 1200, 'fuzz': 420, 'e2e': 900, 'interop': 600, 'faults': 360, 'lab': 1200}
 
 
 class Tally:
@@ -139,11 +139,13 @@ def pytest_suite(folder):
 
 
 def lab(seconds, soak):
-    """The stack and the runtime in a machine with pure cgroup v2, systemd, AppArmor and an older kernel. Its boot alone takes too long for ./dev test."""
+    """The stack, the runtime and the shim in a machine with pure cgroup v2, systemd, AppArmor and an older kernel. Its boot alone takes too long for ./dev test."""
     if not shutil.which('qemu-system-x86_64') or not shutil.which('mmdebstrap'):
         return Tally(skipped=1)
-    # Both in one machine; the runtime's suite runs also when the stack's has failed.
-    command = 'sh tests/lab/smoke.sh; first=$?; python3 -m pytest -q -p no:cacheprovider --tb=short -rs tests/lab/runtime; second=$?; exit $((first + second))'
+    # All in one machine; each runs also when one before it has failed. Of the shim's tests those that have to do with cgroups.
+    command = ('sh tests/lab/smoke.sh; first=$?; export PYTHONPATH=tests/lab; suite="python3 -m pytest -q -p no:cacheprovider -p report --tb=short -rs"; '
+               '$suite tests/lab/runtime; second=$?; $suite tests/interop/test_shim_peers.py -k "memory or statistics or update or cgroup or killed or a_group"; '
+               'third=$?; exit $((first + second + third))')
     code, out = bounded([sys.executable, 'tests/lab/run', f'--seconds={seconds}', command], seconds + 600,
                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
     held = len(re.findall(r'^ok ', out, re.MULTILINE))

@@ -191,13 +191,25 @@ def bootstrap(shim, options=b'', socket_dir=''):
             (field(8, field(1, options)) if options else b'') + field(9, socket_dir))
 
 
+# Of this run alone: several may go on at once.
+CGROUP_PARENT = f'gantry-shim-test-{os.getpid()}'
+
+
+def remove_cgroup_parent():
+    """Fails when a container has left a cgroup."""
+    for top in [Path('/sys/fs/cgroup'), *Path('/sys/fs/cgroup').iterdir()]:
+        if (top / CGROUP_PARENT).is_dir():
+            (top / CGROUP_PARENT).rmdir()
+
+
 class Shim:
     """One shim with one container from a root directory, as containerd would have it. `beside`:
-    another of the same daemon; `start_input`: what `start` reads, bytes or a function of this object."""
+    another of the same daemon; `start_input`: what `start` reads, bytes or a function of this object;
+    `inside`: that of a sandbox, whose shim gets this container without a `start`."""
 
     def __init__(self, binary, directory, rootfs, args, runtime='', env=None, terminal=False,
                  namespaces=('pid', 'ipc', 'uts', 'mount'), name='c1', annotations=None, resources=None,
-                 beside=None, start_input=b''):
+                 beside=None, start_input=b'', inside=None):
         self.binary, self.directory, self.id = str(binary), Path(directory), name
         self.daemon_socket = beside.daemon_socket if beside else str(self.directory / 'd.sock')
         self.bundle = self.directory / 'bundles' / name  # a directory of this name is what Debian's shim looks for
@@ -218,7 +230,7 @@ class Shim:
                  'options': ['newinstance', 'ptmxmode=0666', 'mode=0620']}],
             'linux': {'namespaces': [{'type': kind} for kind in namespaces],
                       'resources': resources or {},
-                      'cgroupsPath': f'/gantry-shim-test/{name}-{os.getpid()}'},
+                      'cgroupsPath': f'/{CGROUP_PARENT}/{name}'},
             'annotations': annotations or {}}
         (self.bundle / 'config.json').write_text(json.dumps(config))
         self.sink = beside.sink if beside else EventSink(f'{self.daemon_socket}.ttrpc')
@@ -228,6 +240,9 @@ class Shim:
         os.mkfifo(self.bundle / 'log')
         self.shim_log = os.open(self.bundle / 'log', os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.env = dict(os.environ, TTRPC_ADDRESS=self.sink.path, **(env or {}))
+        if inside:
+            self.path, self.version, self.pid, self.rpc = inside.path, inside.version, inside.pid, Ttrpc(inside.path, inside.version)
+            return
         self.answer = self.run_action('start', input=start_input(self) if callable(start_input) else start_input)
         address, self.version = self.endpoint()
         assert address.startswith('unix://'), self.answer
@@ -292,8 +307,10 @@ class Shim:
         self.call('Exec', field(2, exec_id) + field(3, int(terminal)) + field(4, stdin) + field(5, stdout) +
                   field(6, stderr) + field(7, spec))
 
-    def wait(self, exec_id=''):
-        return Ttrpc(self.path, self.version).call('Wait', field(1, self.id) + field(2, exec_id)).get(1, 0)
+    def wait(self, exec_id='', seconds=20):
+        rpc = Ttrpc(self.path, self.version)
+        rpc.socket.settimeout(seconds)
+        return rpc.call('Wait', field(1, self.id) + field(2, exec_id)).get(1, 0)
 
     def log_text(self, stream=None):
         # A reader may see a part of what one write(2) adds: the last line counts once it is whole.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """gantry-runtime alone in the lab machine: what the build machine can't show. GANTRY_LAB_RUNTIME names another runtime, by
-which the suite is proven first; what only ours promises is marked `ours`. Each test that held is a line "ok …"."""
+which the suite is proven first; what only ours promises is marked `ours`."""
 import json
 import os
 import pwd
@@ -24,13 +24,6 @@ def also(*peers):
 ours = pytest.mark.skipif(not OURS, reason='only gantry-runtime promises it')
 APPLETS = ('sh', 'cat', 'echo', 'id', 'ls', 'mkdir', 'mknod', 'head', 'readlink', 'sleep', 'true', 'grep', 'rmdir', 'ip', 'touch')
 USER = 'lab'
-
-
-def pytest_runtest_logreport(report):
-    if report.when == 'call' and report.passed:
-        print(f'\nok runtime: {report.nodeid.split("::", 1)[1]}', flush=True)
-    elif report.failed:
-        print(f'\nnot so: {report.nodeid} ({report.when})', flush=True)
 
 
 def base_config():
