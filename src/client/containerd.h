@@ -180,6 +180,9 @@ class Containerd {
 
   Result<std::vector<Mount>> PrepareSnapshot(const std::string& snapshotter, const std::string& key,
                                              const std::string& parent, const Labels& labels);
+  // A read-only one.
+  Result<std::vector<Mount>> ViewSnapshot(const std::string& snapshotter, const std::string& key,
+                                          const std::string& parent, const Labels& labels);
   Result<std::vector<Mount>> SnapshotMounts(const std::string& snapshotter, const std::string& key);
   Result<SnapshotUsage> GetSnapshotUsage(const std::string& snapshotter, const std::string& key);
   Result<> RemoveSnapshot(const std::string& snapshotter, const std::string& key);
