@@ -8,6 +8,8 @@
 #include <string_view>
 #include <utility>
 
+#include "engine/health.h"
+
 namespace gantry::engine {
 namespace {
 
@@ -588,7 +590,7 @@ Result<> MergeImageConfig(const Json& image, ContainerConfig* config) {
     if (config->cmd.words.empty()) config->cmd = from.cmd;
     if (!config->entrypoint.set) config->entrypoint = from.entrypoint;
   }
-  if (!config->healthcheck) config->healthcheck = from.healthcheck;
+  MergeHealthcheck(from.healthcheck, &config->healthcheck);
   if (config->working_dir.empty()) config->working_dir = from.working_dir;
   if (config->stop_signal.empty()) config->stop_signal = from.stop_signal;
   if (config->shell.empty()) config->shell = from.shell;
@@ -683,6 +685,7 @@ Result<> CheckHostConfig(const ContainerConfig& config, const HostConfig& host) 
   TRY(CheckResources(host));
   TRY(CheckCpus(host));
   TRY(CheckRestartPolicy(host));
+  if (config.healthcheck) TRY(CheckHealthcheck(*config.healthcheck));
   if (!config.working_dir.empty() && config.working_dir[0] != '/') {
     return InvalidArgument("the working directory '{}' is invalid, it needs to be an absolute path",
                            config.working_dir);
