@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -77,13 +78,21 @@ Result<ContainerFiles> Engine::OpenFiles(std::string_view reference) {
   const client::Mount& mount = mounts.front();
   UniqueFd root = TRY_WITH(kernel::MountDetached(mount.type, mount.source, mount.options),
                            "mounting the root of {}", record.id);
-  files.cleanup.Push([this, kept = files.record] { ReleaseMounts(*kept); });
+  files.cleanup.Push([this, kept = files.record] {
+    DropTransientMounts(kept->id);
+    ReleaseMounts(*kept);
+  });
   std::vector<kernel::PlacedMount> placed;
   for (const oci::Mount& one : TRY(SetUpMounts(record))) {
     placed.push_back({TRY(kernel::MountDetached("bind", one.source, one.options)),
                       one.destination});
   }
-  DropTransientMounts(record.id);
+  // Parents before children.
+  auto depth = [](const kernel::PlacedMount& mount) {
+    return std::count(mount.place.begin(), mount.place.end(), '/');
+  };
+  std::stable_sort(placed.begin(), placed.end(),
+                   [&](const auto& a, const auto& b) { return depth(a) < depth(b); });
   kernel::MountView view = TRY(kernel::MakeMountView(std::move(root), std::move(placed)));
   files.name_space = std::move(view.name_space);
   files.root = std::move(view.root);

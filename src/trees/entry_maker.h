@@ -8,6 +8,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -45,6 +46,8 @@ class EntryMaker {
     Owners owners = Owners::kFromArchive;
     // A directory never takes the place of anything else, nor the reverse.
     bool keeps_kinds = false;
+    // What names in the archive become, hard links' targets too; for ExtractTree.
+    std::function<std::string(std::string name)> rename;
     // Everything belongs to these.
     std::optional<std::pair<uid_t, gid_t>> owner;
   };

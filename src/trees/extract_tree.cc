@@ -32,9 +32,17 @@ bool LeadsOut(std::string_view name) {
 class Extraction {
  public:
   explicit Extraction(EntryMaker::Options options)
-      : root_(options.root), base_(options.base), links_(options.links), maker_(options) {}
+      : root_(options.root),
+        base_(options.base),
+        links_(options.links),
+        rename_(options.rename),
+        maker_(options) {}
 
-  Result<> Apply(formats::TarReader& tar, const TarEntry& entry) {
+  Result<> Apply(formats::TarReader& tar, TarEntry& entry) {
+    if (rename_) {
+      entry.name = rename_(std::move(entry.name));
+      if (entry.type == TarType::kHardLink) entry.link_name = rename_(std::move(entry.link_name));
+    }
     if (LeadsOut(entry.name)) {
       return InvalidArgument("\"{}\" is outside of \"/{}\"", entry.name, base_);
     }
@@ -80,6 +88,7 @@ class Extraction {
   const BorrowedFd root_;
   const std::string base_;
   const kernel::Links links_;
+  const std::function<std::string(std::string)> rename_;
   EntryMaker maker_;
   std::vector<std::pair<std::string, timespec>> directories_;
 };

@@ -10,13 +10,17 @@ namespace gantry::cli {
 
 Result<int> AttachCommand(Cli& cli, Invocation& call);
 Result<int> ContainerPruneCommand(Cli& cli, Invocation& call);
+Result<int> CommitCommand(Cli& cli, Invocation& call);
+Result<int> CpCommand(Cli& cli, Invocation& call);
 Result<int> CreateCommand(Cli& cli, Invocation& call);
 Result<int> DiffCommand(Cli& cli, Invocation& call);
 Result<int> EventsCommand(Cli& cli, Invocation& call);
 Result<int> ExecCommand(Cli& cli, Invocation& call);
+Result<int> ExportCommand(Cli& cli, Invocation& call);
 Result<int> HistoryCommand(Cli& cli, Invocation& call);
 Result<int> ImagePruneCommand(Cli& cli, Invocation& call);
 Result<int> ImagesCommand(Cli& cli, Invocation& call);
+Result<int> ImportCommand(Cli& cli, Invocation& call);
 Result<int> InfoCommand(Cli& cli, Invocation& call);
 Result<int> InspectCommand(Cli& cli, Invocation& call);
 Result<int> InspectContainerCommand(Cli& cli, Invocation& call);

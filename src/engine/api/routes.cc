@@ -54,6 +54,7 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/exec/{}/resize", ResizeExec},
     {"GET", "/exec/{}/json", InspectExec},
 
+    {"POST", "/commit", CommitContainer},
     {"GET", "/images/json", ListImages},
     {"POST", "/images/create", PullImage},
     {"POST", "/images/load", LoadImages},
