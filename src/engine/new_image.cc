@@ -51,12 +51,13 @@ std::string ChainId(const std::string& parent, const std::string& layer) {
   return parent.empty() ? layer : formats::Digest::Of(parent + " " + layer).text();
 }
 
-Result<client::Descriptor> WriteDocument(client::Containerd& containerd, const Json& json,
-                                         std::string_view type, const client::Labels& labels) {
-  std::string text = json.Dump();
-  client::Descriptor blob{std::string(type), formats::Digest::Of(text).text(),
-                          static_cast<int64_t>(text.size())};
-  TRY(containerd.WriteBlob(blob.digest, text, labels));
+Result<client::Descriptor> WriteDocument(client::Containerd& containerd, const Lease& lease,
+                                         const Json& json, std::string_view type,
+                                         const client::Labels& labels) {
+  auto writer = TRY(containerd.OpenBlob(lease.id()));
+  TRY(writer->Write(json.Dump()));
+  client::Descriptor blob = TRY(writer->Commit(labels));
+  blob.media_type = type;
   return blob;
 }
 
@@ -117,8 +118,8 @@ Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage
   if (!chain.empty()) {
     config_labels["containerd.io/gc.ref.snapshot." + engine.options().snapshotter] = chain;
   }
-  client::Descriptor config = TRY(WriteDocument(containerd, ConfigDocument(image, created),
-                                                oci::kOciConfig, config_labels));
+  client::Descriptor config = TRY(WriteDocument(
+      containerd, lease, ConfigDocument(image, created), oci::kOciConfig, config_labels));
   Json layers = Json::MakeArray();
   client::Labels labels = {{"containerd.io/gc.ref.content.config", config.digest}};
   auto add = [&](const client::Descriptor& blob) {
@@ -136,7 +137,7 @@ Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage
                                     {"config", ToJson(config)},
                                     {"layers", std::move(layers)}});
   client::Image record;
-  record.target = TRY(WriteDocument(containerd, manifest, oci::kOciManifest, labels));
+  record.target = TRY(WriteDocument(containerd, lease, manifest, oci::kOciManifest, labels));
   record.name = image.name.empty() ? std::string(kDanglingName) + record.target.digest : image.name;
   TRY(containerd.PutImage(record));
   return config.digest;
