@@ -63,6 +63,7 @@ void Engine::FinishExit(Container& container, const client::Exit& exit) {
   const std::string& id = container.id();
   Container::RecordPointer before = container.record();
   std::vector<networks::Network> left = DetachNetworks(*before);
+  ReleaseMounts(*before);
   auto ran = exit.exited_at - before->state.started_at;
   container.Update([&](ContainerRecord& record) {
     record.state.pid = 0;

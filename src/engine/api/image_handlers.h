@@ -8,6 +8,7 @@
 namespace gantry::engine::api {
 
 Result<> PullImage(Call& call);
+Result<> CommitContainer(Call& call);
 Result<> LoadImages(Call& call);
 Result<> SaveImages(Call& call);
 Result<> InspectImage(Call& call);

@@ -15,6 +15,5 @@ Result<> RemoveNetwork(Call& call);
 Result<> ConnectNetwork(Call& call);
 Result<> DisconnectNetwork(Call& call);
 Result<> PruneNetworks(Call& call);
-Result<> ListVolumes(Call& call);
 
 }  // namespace gantry::engine::api

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "engine/api/absent_handlers.h"
+#include "engine/api/archive_handlers.h"
 #include "engine/api/attach_handlers.h"
 #include "engine/api/container_handlers.h"
 #include "engine/api/exec_handlers.h"
@@ -17,6 +18,7 @@
 #include "engine/api/stream_handlers.h"
 #include "engine/api/system_handlers.h"
 #include "engine/api/usage_handlers.h"
+#include "engine/api/volume_handlers.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -34,6 +36,11 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/containers/create", CreateContainer},
     {"POST", "/containers/prune", PruneContainers},
     {"GET", "/containers/{}/json", InspectContainer, AnswerForm::kContainer},
+    {"GET", "/containers/{}/archive", GetArchive},
+    {"HEAD", "/containers/{}/archive", StatArchivePath},
+    {"PUT", "/containers/{}/archive", PutArchive},
+    {"GET", "/containers/{}/changes", ContainerChanges},
+    {"GET", "/containers/{}/export", ExportContainer},
     {"GET", "/containers/{}/top", TopContainer},
     {"GET", "/containers/{}/logs", GetLogs},
     {"GET", "/containers/{}/stats", GetStats},
@@ -59,6 +66,7 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/exec/{}/resize", ResizeExec},
     {"GET", "/exec/{}/json", InspectExec},
 
+    {"POST", "/commit", CommitContainer},
     {"GET", "/images/json", ListImages, AnswerForm::kImageList},
     {"POST", "/images/create", PullImage},
     {"POST", "/images/load", LoadImages},
@@ -86,7 +94,12 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"DELETE", "/networks/{}", RemoveNetwork},
     {"POST", "/networks/{}/connect", ConnectNetwork},
     {"POST", "/networks/{}/disconnect", DisconnectNetwork},
+
     {"GET", "/volumes", ListVolumes, AnswerForm::kVolume},
+    {"GET", "/volumes/{}", InspectVolume},
+    {"POST", "/volumes/create", CreateVolume},
+    {"POST", "/volumes/prune", PruneVolumes},
+    {"DELETE", "/volumes/{}", RemoveVolume},
 
     {"GET", "/plugins", ListPlugins},
     {"GET", "/plugins/privileges", NoPlugins},
