@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/engine.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -25,6 +27,15 @@ Result<> MakeStateDirectories(const EngineOptions& options) {
   return {};
 }
 
+Result<HostFacts> ReadHostFacts() {
+  HostFacts facts;
+  facts.cgroups = TRY(ReadCgroupFeatures());
+  facts.cgroup_namespaces = PathExists("/proc/self/ns/cgroup");
+  facts.cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
+  facts.runtimes = {kOwnRuntime};
+  return facts;
+}
+
 }  // namespace
 
 Engine::Engine(EngineOptions options, wire::WorkerPool& workers)
@@ -37,6 +48,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
   const EngineOptions& set = engine->options_;
   TRY(MakeStateDirectories(set));
   engine->unified_cgroups_ = PathExists("/sys/fs/cgroup/cgroup.controllers");
+  engine->facts_ = TRY(ReadHostFacts());
   engine->store_ = TRY(Store::Open(set.root + "/engine/engine.db"));
   engine->timers_ = TRY(wire::LoopThread::Start());
   engine->containerd_ =

@@ -19,6 +19,7 @@
 #include "client/containerd.h"
 #include "engine/accounts.h"
 #include "engine/config.h"
+#include "engine/config_checks.h"
 #include "engine/container.h"
 #include "engine/image_index.h"
 #include "networks/networks.h"
@@ -30,6 +31,8 @@ namespace gantry::engine {
 
 class Store;
 
+// The name under which our own runtime is known beside those of EngineOptions::runtimes.
+constexpr char kOwnRuntime[] = "gantry";
 // How long the kernel may take to end a killed container.
 constexpr std::chrono::seconds kKillBound(30);
 
@@ -148,7 +151,10 @@ class Engine {
   bool ShuttingDown() const;
 
   // create.cc
-  Result<ContainerRecord> MakeRecord(CreateRequest request);
+  HostFacts Facts() const;
+  void PinModes(HostConfig* host) const;
+  Result<NamedImage> ImageFor(const CreateRequest& request, Warnings* warnings);
+  Result<ContainerRecord> MakeRecord(CreateRequest request, Warnings* warnings);
   void DropHalfMade(const ContainerRecord& record);
 
   // start.cc
@@ -203,6 +209,7 @@ class Engine {
   std::unique_ptr<networks::Controller> networks_;
   std::unique_ptr<ImageIndex> images_;
   bool unified_cgroups_ = false;
+  HostFacts facts_;  // without what Facts() asks the kernel each time
   // Timers of restart policies.
   std::unique_ptr<wire::LoopThread> timers_;
 

@@ -12,6 +12,7 @@ namespace {
 
 constexpr mode_t kReadableFile = 0644;
 constexpr size_t kMaxHostFile = size_t{1} << 20;
+constexpr std::string_view kHostGateway = "host-gateway";
 
 bool IsLoopback(std::string_view address) {
   return address.starts_with("127.") || address == "::1";
@@ -28,7 +29,9 @@ std::string MakeHosts(const HostFilesRequest& request) {
   for (const std::string& extra : request.host->extra_hosts) {
     // "name:address"; an IPv6 address has colons of its own.
     size_t colon = extra.find(':');
-    out += extra.substr(colon + 1) + "\t" + extra.substr(0, colon) + "\n";
+    std::string address = extra.substr(colon + 1);
+    if (address == kHostGateway) address = request.gateway;
+    out += address + "\t" + extra.substr(0, colon) + "\n";
   }
   if (!request.address.empty()) {
     const std::string& domain = request.config->domainname;
@@ -86,6 +89,10 @@ Result<std::vector<oci::Mount>> WriteHostFiles(const HostFilesRequest& request) 
   for (const std::string& extra : request.host->extra_hosts) {
     if (extra.find(':') == std::string::npos) {
       return InvalidArgument("bad format for add-host: \"{}\"", extra);
+    }
+    if (extra.ends_with(kHostGateway) && request.gateway.empty()) {
+      return InvalidArgument(
+          "unable to derive the IP value for host-gateway: the default bridge has no address");
     }
   }
   std::string resolv = TRY(HostFile("/etc/resolv.conf"));

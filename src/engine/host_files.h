@@ -20,6 +20,7 @@ struct HostFilesRequest {
   const HostConfig* host = nullptr;
   std::string hostname;
   std::string address;  // of the container on its network; "" without one
+  std::string gateway;  // of the host, for "host-gateway"; "" when there is none
 };
 
 // Writes the three files and returns their mounts. With --network host they are copies of the
