@@ -32,10 +32,13 @@ def pytest_generate_tests(metafunc):
     if 'pair' in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker('only')
         chosen = [p for p in pairs() if not marked or p.split(':')[1] == marked.args[0]]
+        if metafunc.definition.get_closest_marker('engine_alone') and not places.SOAK:
+            chosen = chosen[:1]
         metafunc.parametrize('pair', chosen, scope='session')
 
 
 def pytest_configure(config):
+    config.addinivalue_line('markers', 'engine_alone: about the engine; outside a soak one program is enough')
     config.addinivalue_line('markers', 'only(engine): the peer has no such behaviour')
 
 

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <utility>
 
+#include "engine/health.h"
+
 namespace gantry::engine {
 namespace {
 

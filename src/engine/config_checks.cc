@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "engine/capabilities.h"
+#include "engine/health.h"
 #include "engine/namespace_modes.h"
 #include "engine/resource_checks.h"
 #include "engine/signals.h"
@@ -15,8 +16,7 @@
 namespace gantry::engine {
 namespace {
 
-constexpr size_t kMaxHostname = 64;              // HOST_NAME_MAX
-constexpr int64_t kMinimumDuration = 1'000'000;  // nanoseconds
+constexpr size_t kMaxHostname = 64;  // HOST_NAME_MAX
 constexpr int64_t kMaxOomScoreAdj = 1000;
 constexpr std::string_view kUndefined = "This would result in undefined behavior";
 
@@ -78,18 +78,6 @@ Result<> CheckForeign(const HostConfig& host) {
   return {};
 }
 
-Result<> CheckHealth(const Healthcheck& check) {
-  auto duration = [](std::string_view name, int64_t value) -> Result<> {
-    if (value == 0 || value >= kMinimumDuration) return {};
-    return InvalidArgument("{} in Healthcheck cannot be less than 1ms", name);
-  };
-  TRY(duration("Interval", check.interval));
-  TRY(duration("Timeout", check.timeout));
-  if (check.retries < 0) return InvalidArgument("Retries in Healthcheck cannot be negative");
-  TRY(duration("StartPeriod", check.start_period));
-  return duration("StartInterval", check.start_interval);
-}
-
 Result<> CheckConfig(ContainerConfig* config) {
   if (!config->working_dir.empty()) {
     if (config->working_dir[0] != '/') {
@@ -108,7 +96,7 @@ Result<> CheckConfig(ContainerConfig* config) {
       return InvalidArgument("invalid environment variable: {}", variable);
     }
   }
-  if (config->healthcheck) TRY(CheckHealth(*config->healthcheck));
+  if (config->healthcheck) TRY(CheckHealthcheck(*config->healthcheck));
   return {};
 }
 

@@ -35,6 +35,37 @@ void ReadTime(JsonReader& reader, std::string_view key, WallTime* out) {
   *out = FromUnixNanos(nanos);
 }
 
+constexpr std::string_view kHealthNames[] = {"starting", "healthy", "unhealthy"};
+
+Json ToJson(const Health& health) {
+  Json log = Json::MakeArray();
+  for (const ProbeResult& result : health.log) {
+    log.Append(Json::MakeObject({{"start", TimeToJson(result.start)},
+                                 {"end", TimeToJson(result.end)},
+                                 {"exitCode", result.exit_code},
+                                 {"output", result.output}}));
+  }
+  return Json::MakeObject({{"status", HealthStatusName(health.status)},
+                           {"failingStreak", health.failing_streak},
+                           {"log", std::move(log)}});
+}
+
+void ReadHealth(JsonReader& reader, Health* health) {
+  std::string status;
+  reader.Field("status", &status);
+  for (size_t i = 0; i < std::size(kHealthNames); ++i) {
+    if (status == kHealthNames[i]) health->status = static_cast<HealthStatus>(i);
+  }
+  reader.Field("failingStreak", &health->failing_streak);
+  reader.Objects("log", [&](JsonReader& entry) {
+    ProbeResult& result = health->log.emplace_back();
+    ReadTime(entry, "start", &result.start);
+    ReadTime(entry, "end", &result.end);
+    entry.Field("exitCode", &result.exit_code);
+    entry.Field("output", &result.output);
+  });
+}
+
 Json ToJson(const ContainerState& state) {
   return Json::MakeObject({
       {"phase", std::string(kPhaseNames[static_cast<size_t>(state.phase)])},
@@ -45,8 +76,10 @@ Json ToJson(const ContainerState& state) {
       {"hasBeenStarted", state.has_been_started},
       {"stoppedByUser", state.stopped_by_user},
       {"restartCount", state.restart_count},
+      {"restartDoublings", state.restart_doublings},
       {"startedAt", TimeToJson(state.started_at)},
       {"finishedAt", TimeToJson(state.finished_at)},
+      {"health", state.health ? ToJson(*state.health) : Json()},
   });
 }
 
@@ -63,14 +96,22 @@ void ReadState(JsonReader& reader, ContainerState* state) {
   reader.Field("hasBeenStarted", &state->has_been_started);
   reader.Field("stoppedByUser", &state->stopped_by_user);
   reader.Field("restartCount", &state->restart_count);
+  reader.Field("restartDoublings", &state->restart_doublings);
   ReadTime(reader, "startedAt", &state->started_at);
   ReadTime(reader, "finishedAt", &state->finished_at);
+  if (reader.Raw("health") != nullptr) {
+    reader.Object("health", [&](JsonReader& health) { ReadHealth(health, &state->health.emplace()); });
+  }
 }
 
 }  // namespace
 
 std::string_view PhaseName(Phase phase) {
   return phase == Phase::kStarting ? "created" : kPhaseNames[static_cast<size_t>(phase)];
+}
+
+std::string_view HealthStatusName(HealthStatus status) {
+  return kHealthNames[static_cast<size_t>(status)];
 }
 
 bool MayFollow(Phase from, Phase to) {

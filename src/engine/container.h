@@ -19,6 +19,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,22 @@ std::string_view PhaseName(Phase phase);
 // The table behind the picture above.
 bool MayFollow(Phase from, Phase to);
 
+enum class HealthStatus : uint8_t { kStarting, kHealthy, kUnhealthy };
+std::string_view HealthStatusName(HealthStatus status);
+
+struct ProbeResult {
+  WallTime start{};
+  WallTime end{};
+  int exit_code = 0;
+  std::string output;
+};
+// Of a container with a health check that has been started (engine/health.h).
+struct Health {
+  HealthStatus status = HealthStatus::kStarting;
+  int64_t failing_streak = 0;
+  std::vector<ProbeResult> log;  // the last five, oldest first
+};
+
 struct ContainerState {
   Phase phase = Phase::kCreated;
   uint32_t pid = 0;
@@ -56,8 +73,13 @@ struct ContainerState {
   bool has_been_started = false;
   bool stopped_by_user = false;  // no restart policy brings it back
   int restart_count = 0;
+  int restart_doublings = 0;  // of the delay before the next restart
+  // Not in the record on disk: a restart whose time has come is the one that was planned last.
+  uint64_t restart_number = 0;
+  bool restarting_by_user = false;  // between the stop and the start of POST …/restart
   WallTime started_at{};
   WallTime finished_at{};
+  std::optional<Health> health;
 
   bool IsAlive() const { return phase == Phase::kRunning || phase == Phase::kPaused; }
 };

@@ -213,6 +213,11 @@ void Engine::Publish(std::string_view action, const ContainerRecord& record,
   Publish(std::move(event));
 }
 
+void Engine::TellProbes(const ContainerRecord& record) {
+  if (!record.state.health || !options_.probe) return;
+  options_.probe(record.id, record.state.phase == Phase::kRunning);
+}
+
 void Engine::Publish(Event event) {
   if (event.time == WallTime{}) event.time = WallClock::now();
   if (options_.publish) options_.publish(event);

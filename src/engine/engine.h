@@ -61,6 +61,9 @@ struct EngineOptions {
   std::function<void(const Event&)> publish;
   // Task events of exec'ed processes (exec_id is not empty) go here.
   std::function<void(const client::TaskEvent&)> exec_event;
+  // A container with a health check has begun to run, or does not run (or is paused). Must not
+  // block.
+  std::function<void(const std::string& id, bool runs)> probe;
 };
 
 class Engine {
@@ -109,6 +112,9 @@ class Engine {
   Result<> Resize(std::string_view reference, uint32_t width, uint32_t height);
   // The body of POST /containers/{id}/update.
   Result<std::vector<std::string>> Update(std::string_view reference, const formats::Json& body);
+
+  // The result of a probe of a running container.
+  void TakeProbe(const std::string& id, const ProbeResult& result);
 
   // What an exec needs of a running container: the process of its spec and its accounts.
   struct ExecBasis {
@@ -169,12 +175,16 @@ class Engine {
   Result<std::string> NamespaceOf(const std::string& mode, std::string_view kind) const;
   Result<std::string> StdoutUri(const ContainerRecord& record) const;
 
+  // Says whether the container is to be probed, when it has a health check.
+  void TellProbes(const ContainerRecord& record);
+
   // exit.cc
   void OnTaskEvent(const client::TaskEvent& event);
   void HandleExit(const std::string& id, const client::Exit& exit);
   void FinishExit(Container& container, const client::Exit& exit);
   bool ShouldRestart(const ContainerRecord& record) const;
-  void ScheduleRestart(const std::string& id, int attempt);
+  // The container is in the phase "restarting"; its turn is held.
+  void ScheduleRestart(Container& planned);
   // Deletes the task, which is killed if it still runs, and containerd's record of the container.
   Result<> CleanTask(const std::string& id);
   // The same where a failure is repaired by the next comparison.
@@ -186,6 +196,8 @@ class Engine {
   Result<> FinishRemoval(const ContainerRecord& record);
 
   // stop.cc
+  // A stop or kill of a container that waits for its restart; its turn is held.
+  Result<> CallRestartOff(Container& container);
   Result<> StopAlive(Container& container, std::optional<int64_t> timeout, std::string_view signal);
 
   // reconcile.cc
@@ -198,7 +210,7 @@ class Engine {
                           const client::TaskState* task, bool first);
   void ReconcileLater(const std::shared_ptr<Container>& container);
   void ReconcileWithTurn(Container& container, const client::TaskState* task, bool first);
-  void AdoptTask(Container& container, const client::TaskState& task);
+  void AdoptTask(Container& container, const client::TaskState& task, bool first);
   Result<> ReconcileNetworks();
   void SweepDirectories();
 

@@ -44,9 +44,10 @@ Result<> CheckRunning(const ContainerRecord& record) {
   return {};
 }
 
+// docker joins the program and its arguments by a space, also when there are none.
 std::string Command(const std::vector<std::string>& words) {
-  std::string out;
-  for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
+  std::string out = words.front() + " ";
+  for (size_t i = 1; i < words.size(); ++i) out += (i == 1 ? "" : " ") + words[i];
   return out;
 }
 
@@ -210,6 +211,12 @@ void Execs::Relay(const std::string& id, AttachRequest client, UniqueFd process,
   wire::Relay::Start(loop_, std::move(options))->Connect(std::move(process));
 }
 
+void Execs::Forget(std::string_view id) {
+  MutexLock lock(mutex_);
+  auto found = execs_.find(id);
+  if (found != execs_.end()) execs_.erase(found);
+}
+
 Result<> Execs::Resize(std::string_view id, uint32_t width, uint32_t height) {
   Exec exec = TRY(Find(id));
   if (!exec.running) return Conflict(fmt::format("exec process {} is not running", id));
@@ -225,6 +232,7 @@ void Execs::OnTaskEvent(const client::TaskEvent& event) {
     found->second.exec.running = false;
     found->second.exec.exit_code = event.exit_status;
     found->second.lingering_client.Reset();
+    if (found->second.exec.options.ended) found->second.exec.options.ended(event.exit_status);
   }
   engine_.workers().Run([this, event] {
     Result<client::Exit> deleted =

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,6 +29,8 @@ struct ExecOptions {
   bool attach_stdout = false;
   bool attach_stderr = false;
   std::string detach_keys;  // as the user wrote them
+  // Called once with the exit code of a process that was started; must not block.
+  std::function<void(int64_t)> ended;
 };
 
 struct Exec {
@@ -61,6 +64,9 @@ class Execs {
   Result<Started> Start(std::string_view id, const TakeClient& take, uint32_t width,
                         uint32_t height);
   Result<> Resize(std::string_view id, uint32_t width, uint32_t height);
+
+  // A probe's exec: nobody will ask for it again.
+  void Forget(std::string_view id);
 
   // From EngineOptions::exec_event; does not block.
   void OnTaskEvent(const client::TaskEvent& event);

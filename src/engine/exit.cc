@@ -20,9 +20,9 @@ constexpr std::chrono::milliseconds kLongestRestartDelay(60'000);
 // A container that ran this long begins its delays anew.
 constexpr std::chrono::seconds kRanWell(10);
 
-std::chrono::milliseconds RestartDelay(int attempt) {
+std::chrono::milliseconds RestartDelay(int doublings) {
   auto delay = kFirstRestartDelay;
-  for (int i = 0; i < attempt && delay < kLongestRestartDelay; ++i) delay *= 2;
+  for (int i = 0; i < doublings && delay < kLongestRestartDelay; ++i) delay *= 2;
   return std::min(delay, kLongestRestartDelay);
 }
 
@@ -53,7 +53,7 @@ void Engine::HandleExit(const std::string& id, const client::Exit& exit) {
     log::Failure("container {} ended: {}", id, turn.error().message());
     return;
   }
-  const ContainerState& state = container->record()->state;
+  const ContainerState state = container->record()->state;
   // An event of an earlier run, or one that a comparison has dealt with.
   bool current = state.IsAlive() && (exit.pid == 0 || state.pid == exit.pid);
   if (current) FinishExit(*container, exit);
@@ -70,12 +70,14 @@ void Engine::FinishExit(Container& container, const client::Exit& exit) {
     record.state.exit_code = static_cast<int>(exit.exit_status);
     record.state.finished_at = exit.exited_at;
     record.state.phase = Phase::kExited;
+    if (record.state.health) record.state.health->status = HealthStatus::kUnhealthy;
   });
+  TellProbes(*container.record());
   Publish("die", *container.record(),
           {{"exitCode", std::to_string(exit.exit_status)},
            {"execDuration",
             std::to_string(std::chrono::duration_cast<std::chrono::seconds>(ran).count())}});
-  if (before->host.auto_remove) {
+  if (before->host.auto_remove && !before->state.restarting_by_user) {
     container.NotifyExit();
     Result<> removed = RemoveWithTurn(container);
     if (!removed.ok()) log::Failure("removing {}: {}", id, removed.error().message());
@@ -83,15 +85,17 @@ void Engine::FinishExit(Container& container, const client::Exit& exit) {
   }
   bool restart = ShouldRestart(*container.record());
   if (restart) {
-    container.Update([](ContainerRecord& record) { record.state.phase = Phase::kRestarting; });
+    container.Update([&](ContainerRecord& record) {
+      record.state.phase = Phase::kRestarting;
+      ++record.state.restart_count;
+      if (ran >= kRanWell) record.state.restart_doublings = 0;
+    });
   }
   Result<> saved = Save(container);
   if (!saved.ok()) log::Failure("container {}: {}", id, saved.error().message());
   container.NotifyExit();
   TryCleanTask(id);
-  if (restart) {
-    ScheduleRestart(id, ran >= kRanWell ? 0 : container.record()->state.restart_count);
-  }
+  if (restart) ScheduleRestart(container);
 }
 
 bool Engine::ShouldRestart(const ContainerRecord& record) const {
@@ -103,22 +107,30 @@ bool Engine::ShouldRestart(const ContainerRecord& record) const {
           record.state.restart_count < policy.maximum_retry_count);
 }
 
-void Engine::ScheduleRestart(const std::string& id, int attempt) {
-  auto restart = [this, id] {
+void Engine::ScheduleRestart(Container& planned) {
+  const std::string& id = planned.id();
+  planned.Update([](ContainerRecord& record) {
+    ++record.state.restart_number;
+    ++record.state.restart_doublings;
+  });
+  ContainerState state = planned.record()->state;
+  auto restart = [this, id, number = state.restart_number] {
     auto container = FindById(id);
     if (!container || ShuttingDown()) return;
     auto turn = container->TakeTurn();
-    if (!turn.ok() || container->record()->state.phase != Phase::kRestarting) return;
-    container->Update([](ContainerRecord& record) { ++record.state.restart_count; });
+    if (!turn.ok()) return log::Failure("restarting {}: {}", id, turn.error().message());
+    const ContainerState now = container->record()->state;
+    // Stopped, started or removed by somebody meanwhile.
+    if (now.phase != Phase::kRestarting || now.restart_number != number) return;
     Result<> started = StartWithTurn(*container);
     if (started.ok()) return;
     log::Warning("restarting {}: {}", id, started.error().message());
     // The container daemon was killed meanwhile: that is not the container's failure.
     if (started.error().kind() != ErrorKind::kUnavailable) return;
     container->Update([](ContainerRecord& record) { record.state.phase = Phase::kRestarting; });
-    ScheduleRestart(id, container->record()->state.restart_count);
+    ScheduleRestart(*container);
   };
-  auto delay = RestartDelay(attempt);
+  auto delay = RestartDelay(state.restart_doublings - 1);
   timers_->loop().Post([this, delay, restart] {
     timers_->loop().After(delay, [this, restart] { workers_.Run(restart); });
   });

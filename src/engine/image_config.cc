@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "engine/config.h"
+#include "engine/health.h"
 
 namespace gantry::engine {
 namespace {
@@ -37,23 +38,6 @@ void MergeCommand(const ContainerConfig& from, ContainerConfig* config) {
   if (!config->entrypoint.words.empty()) return;
   if (config->cmd.words.empty()) config->cmd = from.cmd;
   if (!config->entrypoint.set) config->entrypoint = from.entrypoint;
-}
-
-void MergeHealthcheck(const std::optional<Healthcheck>& from, std::optional<Healthcheck>* into) {
-  if (!from) return;
-  if (!*into) {
-    *into = from;
-    return;
-  }
-  auto take = [](auto* target, const auto& value) {
-    if (*target == std::remove_cvref_t<decltype(value)>{}) *target = value;
-  };
-  take(&(*into)->test, from->test);
-  take(&(*into)->interval, from->interval);
-  take(&(*into)->timeout, from->timeout);
-  take(&(*into)->start_period, from->start_period);
-  take(&(*into)->start_interval, from->start_interval);
-  take(&(*into)->retries, from->retries);
 }
 
 }  // namespace

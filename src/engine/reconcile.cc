@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "engine/engine.h"
+#include "engine/health.h"
 #include "engine/store.h"
 
 namespace gantry::engine {
@@ -214,7 +215,7 @@ void Engine::ReconcileWithTurn(Container& container, const client::TaskState* ta
                                         task->status == client::TaskStatus::kPaused ||
                                         task->status == client::TaskStatus::kPausing);
   // A dead gantryd may not have come to say so in the record; a living one knows what it started.
-  if (task_alive && (first || record->state.IsAlive())) return AdoptTask(container, *task);
+  if (task_alive && (first || record->state.IsAlive())) return AdoptTask(container, *task, first);
   if (record->state.IsAlive()) {
     client::Exit exit{0, kUnknownExit, WallClock::now()};
     if (task != nullptr && task->status == client::TaskStatus::kStopped) {
@@ -240,12 +241,15 @@ void Engine::ReconcileWithTurn(Container& container, const client::TaskState* ta
       policy == "always" || (policy == "unless-stopped" && !record->state.stopped_by_user);
   if (phase == Phase::kRestarting ||
       (wanted && phase == Phase::kExited && record->state.has_been_started)) {
-    container.Update([](ContainerRecord& changed) { changed.state.phase = Phase::kRestarting; });
-    ScheduleRestart(id, 0);
+    container.Update([](ContainerRecord& changed) {
+      changed.state.phase = Phase::kRestarting;
+      changed.state.restart_doublings = 0;
+    });
+    ScheduleRestart(container);
   }
 }
 
-void Engine::AdoptTask(Container& container, const client::TaskState& task) {
+void Engine::AdoptTask(Container& container, const client::TaskState& task, bool first) {
   bool paused = task.status != client::TaskStatus::kRunning;
   container.Update([&](ContainerRecord& changed) {
     // Killed between the start of the task and the record of it.
@@ -255,10 +259,13 @@ void Engine::AdoptTask(Container& container, const client::TaskState& task) {
       changed.state.exit_code = 0;
       changed.state.finished_at = {};
       changed.state.phase = Phase::kRunning;
+      if (ProbeCommand(changed.config)) changed.state.health.emplace();
     }
     changed.state.pid = task.pid;
     changed.state.phase = paused ? Phase::kPaused : Phase::kRunning;
   });
+  // After a break of the connection alone its probes have never stopped.
+  if (first) TellProbes(*container.record());
   Result<> saved = Save(container);
   if (!saved.ok()) log::Failure("container {}: {}", container.id(), saved.error().message());
 }

@@ -24,7 +24,7 @@ Result<> Engine::Remove(std::string_view reference, RemoveOptions options) {
                      reference);
   }
   bool alive = record->state.IsAlive() || record->state.phase == Phase::kStarting;
-  if (alive && !options.force) {
+  if ((alive || record->state.phase == Phase::kRestarting) && !options.force) {
     return MakeError(ErrorKind::kAborted,
                      "cannot remove container \"/{}\": container is {}: stop the container before "
                      "removing or force remove",

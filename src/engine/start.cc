@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/undo.h"
 #include "engine/engine.h"
+#include "engine/health.h"
 #include "engine/host_files.h"
 #include "engine/mount_points.h"
 #include "engine/namespace_modes.h"
@@ -88,6 +89,7 @@ Result<Engine::Outcome> Engine::Start(std::string_view reference) {
   container->Update([](ContainerRecord& record) {
     record.state.stopped_by_user = false;
     record.state.restart_count = 0;
+    record.state.restart_doublings = 0;
   });
   Result<> started = StartWithTurn(*container);
   if (!started.ok()) {
@@ -109,7 +111,9 @@ Result<> Engine::StartWithTurn(Container& container) {
   });
   Result<> run = RunTask(container, *before);
   if (run.ok()) {
-    Publish("start", *container.record());
+    Container::RecordPointer record = container.record();
+    Publish("start", *record);
+    TellProbes(*record);
     return {};
   }
   std::string message = run.error().message();
@@ -185,6 +189,13 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     changed.state.has_been_started = true;
     changed.state.exit_code = 0;
     changed.state.finished_at = {};
+    if (!ProbeCommand(changed.config)) {
+      changed.state.health.reset();
+    } else {
+      if (!changed.state.health) changed.state.health.emplace();
+      changed.state.health->status = HealthStatus::kStarting;
+      changed.state.health->failing_streak = 0;
+    }
   });
   undo.Commit();
   return Save(container);

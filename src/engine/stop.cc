@@ -5,6 +5,7 @@
 #include <future>
 
 #include "base/log.h"
+#include "base/undo.h"
 #include "engine/engine.h"
 #include "engine/oci_spec.h"
 #include "engine/signals.h"
@@ -29,6 +30,12 @@ bool WaitForExit(Container& container, std::optional<std::chrono::seconds> bound
   if (future.wait_for(*bound) == std::future_status::ready) return true;
   container.CancelWait(wait);
   return false;
+}
+
+Error StillRestarting(const Container& container) {
+  return MakeError(ErrorKind::kAborted,
+                   "Container {} is restarting, wait until the container is running",
+                   container.id());
 }
 
 Error NotRunning(const Container& container) {
@@ -77,27 +84,46 @@ Result<Engine::Outcome> Engine::Stop(std::string_view reference, std::optional<i
   {
     // A start that is under way is finished first; a restart that is due is called off.
     auto turn = TRY(container->TakeTurn());
-    const ContainerState& state = container->record()->state;
-    bool restarting = state.phase == Phase::kRestarting;
-    if (!state.IsAlive() && !restarting) return Outcome::kAlreadySo;
-    container->Update([&](ContainerRecord& record) {
-      record.state.stopped_by_user = true;
-      if (restarting) record.state.phase = Phase::kExited;
-    });
+    const ContainerState state = container->record()->state;
+    if (state.phase == Phase::kRestarting) {
+      TRY(CallRestartOff(*container));
+      return Outcome::kDone;
+    }
+    if (!state.IsAlive()) return Outcome::kAlreadySo;
+    container->Update([](ContainerRecord& record) { record.state.stopped_by_user = true; });
     TRY(Save(*container));
-    if (restarting) return Outcome::kDone;
   }
   TRY(StopAlive(*container, timeout, signal));
   Publish("stop", *container->record());
   return Outcome::kDone;
 }
 
+Result<> Engine::CallRestartOff(Container& container) {
+  container.Update([](ContainerRecord& record) {
+    record.state.stopped_by_user = true;
+    record.state.phase = Phase::kExited;
+  });
+  TRY(Save(container));
+  Publish("stop", *container.record());
+  return {};
+}
+
 Result<> Engine::Restart(std::string_view reference, std::optional<int64_t> timeout,
                          std::string_view signal) {
   auto container = TRY(Find(reference));
-  Container::RecordPointer record = container->record();
+  if (!signal.empty()) TRY(ParseSignal(signal));
+  Container::RecordPointer record = TRY(container->RecordAfterStart());
   if (record->state.IsAlive()) {
-    container->Update([](ContainerRecord& changed) { changed.state.stopped_by_user = true; });
+    // Neither its restart policy nor --rm may act on this exit.
+    auto mark = [&](bool on) {
+      container->Update([&](ContainerRecord& changed) {
+        if (on) changed.state.stopped_by_user = true;
+        changed.state.restarting_by_user = on;
+      });
+    };
+    mark(true);
+    Undo undo;
+    undo.Push([&] { mark(false); });
     TRY(StopAlive(*container, timeout, signal));
     Publish("stop", *container->record());
   }
@@ -110,13 +136,19 @@ Result<> Engine::Kill(std::string_view reference, std::string_view signal) {
   auto container = TRY(Find(reference));
   int number = signal.empty() ? SIGKILL : TRY(ParseSignal(signal));
   Container::RecordPointer record = TRY(container->RecordAfterStart());
+  if (record->state.phase == Phase::kRestarting) {
+    auto turn = TRY(container->TakeTurn());
+    record = container->record();
+    if (record->state.phase == Phase::kRestarting) return CallRestartOff(*container);
+  }
   if (!record->state.IsAlive()) {
     return NotRunning(*container).AddContext(fmt::format("cannot kill container: {}", reference));
   }
+  // docker's rule: without a stop signal of its own, whatever a user sends ends the restarts.
   const std::string& stop_signal = record->config.stop_signal;
-  int stopping = stop_signal.empty() ? SIGTERM : TRY(ParseSignal(stop_signal));
-  if (number == SIGKILL || number == stopping) {
+  if (number == SIGKILL || stop_signal.empty() || number == TRY(ParseSignal(stop_signal))) {
     container->Update([](ContainerRecord& changed) { changed.state.stopped_by_user = true; });
+    TRY(Save(*container));
   }
   Result<> killed = containerd_->Kill(record->id, "", static_cast<uint32_t>(number), false);
   if (!killed.ok()) {
@@ -143,9 +175,14 @@ Result<> Engine::Pause(std::string_view reference) {
   if (record->state.phase == Phase::kPaused) {
     return MakeError(ErrorKind::kAborted, "container {} is already paused", record->id);
   }
+  if (record->state.phase == Phase::kRestarting) return StillRestarting(*container);
   if (record->state.phase != Phase::kRunning) return NotRunning(*container);
   TRY(containerd_->Pause(record->id));
-  container->Update([](ContainerRecord& changed) { changed.state.phase = Phase::kPaused; });
+  container->Update([](ContainerRecord& changed) {
+    changed.state.phase = Phase::kPaused;
+    if (changed.state.health) changed.state.health->status = HealthStatus::kUnhealthy;
+  });
+  TellProbes(*container->record());
   TRY(Save(*container));
   Publish("pause", *record);
   return {};
@@ -160,6 +197,7 @@ Result<> Engine::Unpause(std::string_view reference) {
   }
   TRY(containerd_->Resume(record->id));
   container->Update([](ContainerRecord& changed) { changed.state.phase = Phase::kRunning; });
+  TellProbes(*container->record());
   TRY(Save(*container));
   Publish("unpause", *record);
   return {};

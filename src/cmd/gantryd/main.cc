@@ -20,6 +20,7 @@
 #include "cmd/gantryd/keeper.h"
 #include "cmd/gantryd/options.h"
 #include "engine/api/router.h"
+#include "engine/health.h"
 #include "engine/supervise.h"
 #include "wire/http_server.h"
 
@@ -109,9 +110,14 @@ Result<> Run(const Options& options) {
   wanted.publish = [&events](const engine::Event& event) { events->Append(event); };
   std::unique_ptr<engine::Execs> execs;
   wanted.exec_event = [&execs](const client::TaskEvent& event) { execs->OnTaskEvent(event); };
+  std::unique_ptr<engine::HealthMonitor> health;
+  wanted.probe = [&health](const std::string& id, bool runs) {
+    runs ? health->Begin(id) : health->End(id);
+  };
   wire::WorkerPool workers(kMaxWorkers);
   auto engine = TRY(engine::Engine::Create(std::move(wanted), workers));
   execs = std::make_unique<engine::Execs>(*engine, parked->loop());
+  health = std::make_unique<engine::HealthMonitor>(*engine, *execs, parked->loop());
   auto log_watcher = TRY(engine::LogWatcher::Create(parked->loop()));
   TRY(engine->Connect(kConnectBound));
 

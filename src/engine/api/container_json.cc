@@ -135,8 +135,21 @@ Json MountsList(const ContainerRecord& record) {
   return out;
 }
 
+Json HealthObject(const Health& health) {
+  Json log = Json::MakeArray();
+  for (const ProbeResult& result : health.log) {
+    log.Append(Json::MakeObject({{"Start", TimeText(result.start)},
+                                 {"End", TimeText(result.end)},
+                                 {"ExitCode", result.exit_code},
+                                 {"Output", result.output}}));
+  }
+  return Json::MakeObject({{"Status", HealthStatusName(health.status)},
+                           {"FailingStreak", health.failing_streak},
+                           {"Log", std::move(log)}});
+}
+
 Json StateObject(const ContainerState& state) {
-  return Json::MakeObject({{"Status", PhaseName(state.phase)},
+  Json out = Json::MakeObject({{"Status", PhaseName(state.phase)},
                            {"Running", state.IsAlive() || state.phase == Phase::kRestarting},
                            {"Paused", state.phase == Phase::kPaused},
                            {"Restarting", state.phase == Phase::kRestarting},
@@ -147,6 +160,8 @@ Json StateObject(const ContainerState& state) {
                            {"Error", state.error},
                            {"StartedAt", TimeText(state.started_at)},
                            {"FinishedAt", TimeText(state.finished_at)}});
+  if (state.health) out.Set("Health", HealthObject(*state.health));
+  return out;
 }
 
 Json NetworkSettings(Engine& engine, const ContainerRecord& record) {
@@ -202,8 +217,14 @@ std::string NetworkName(const HostConfig& host) {
 std::string StatusText(const ContainerState& state, WallTime now) {
   auto since = [&](WallTime time) { return formats::HumanDuration(now - time); };
   switch (state.phase) {
-    case Phase::kRunning:
-      return "Up " + since(state.started_at);
+    case Phase::kRunning: {
+      std::string health;
+      if (state.health) health = fmt::format(" ({})", HealthStatusName(state.health->status));
+      if (state.health && state.health->status == HealthStatus::kStarting) {
+        health = " (health: starting)";
+      }
+      return "Up " + since(state.started_at) + health;
+    }
     case Phase::kPaused:
       return "Up " + since(state.started_at) + " (Paused)";
     case Phase::kRestarting:

@@ -36,6 +36,12 @@ class Selection {
         return InvalidArgument("invalid filter 'exited={}'", code);
       }
     }
+    for (const std::string& health : out.filters_.Values("health")) {
+      static constexpr std::string_view kHealths[] = {"starting", "healthy", "unhealthy", "none"};
+      if (std::find(std::begin(kHealths), std::end(kHealths), health) == std::end(kHealths)) {
+        return InvalidArgument("Unrecognised filter value for health: {}", health);
+      }
+    }
     // --last means the newest ones, whatever their state.
     out.all_ = call.query().GetBool("all") || out.filters_.Has("status") ||
                out.filters_.Has("exited") || TRY(IntParameter(call, "limit", -1)) > 0;
@@ -72,7 +78,8 @@ class Selection {
     }
     if (record.created >= before_ || record.created <= since_) return false;
     if (!filters_.MatchExact("network", NetworkName(record.host))) return false;
-    if (filters_.Has("health") && !filters_.MatchExact("health", "none")) return false;
+    std::string_view health = state.health ? HealthStatusName(state.health->status) : "none";
+    if (!filters_.MatchExact("health", health)) return false;
     if (filters_.Has("is-task") && !filters_.MatchExact("is-task", "false")) return false;
     return MatchPorts(record) && MatchMounts(record);
   }
