@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "client/stubs.h"
+#include "containerd/runc/v1/options.pb.h"
 
 namespace gantry::client {
 
@@ -275,6 +276,12 @@ Result<> Containerd::CreateContainer(const Container& container) {
   target->set_image(container.image);
   ToProto(container.labels, target->mutable_labels());
   target->mutable_runtime()->set_name(container.runtime);
+  if (!container.runtime_binary.empty()) {
+    ::containerd::runc::v1::Options options;
+    options.set_binary_name(container.runtime_binary);
+    target->mutable_runtime()->mutable_options()->set_type_url("containerd.runc.v1.Options");
+    target->mutable_runtime()->mutable_options()->set_value(options.SerializeAsString());
+  }
   target->set_snapshotter(container.snapshotter);
   target->set_snapshot_key(container.snapshot_key);
   target->mutable_spec()->set_type_url("types.containerd.io/opencontainers/runtime-spec/1/Spec");

@@ -218,6 +218,11 @@ Result<> CheckPlaces(const HostFacts& facts, const HostConfig& host) {
       !IsShimName(host.runtime)) {
     return InvalidArgument("unknown or invalid runtime name: {}", host.runtime);
   }
+  for (const auto& [name, value] : host.storage_opt) {
+    if (name != "size") return InvalidArgument("Unknown option {}", name);
+    return InvalidArgument(
+        "--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
+  }
   for (const auto& [target, options] : host.tmpfs) {
     if (target == "/" || target.empty()) {
       return InvalidArgument("destination can't be '/'");

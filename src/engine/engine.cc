@@ -21,18 +21,19 @@ Result<> MakeStateDirectories(const EngineOptions& options) {
   for (const char* name : {"", "/engine", "/engine/trash", "/containers"}) {
     TRY(MakeDirectories(options.root + name, kPrivate));
   }
-  for (const char* name : {"", "/io", "/netns"}) {
+  for (const char* name : {"", "/io", "/netns", "/shm"}) {
     TRY(MakeDirectories(options.state + name, kPrivate));
   }
   return {};
 }
 
-Result<HostFacts> ReadHostFacts() {
+Result<HostFacts> ReadHostFacts(const EngineOptions& options) {
   HostFacts facts;
   facts.cgroups = TRY(ReadCgroupFeatures());
   facts.cgroup_namespaces = PathExists("/proc/self/ns/cgroup");
   facts.cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
   facts.runtimes = {kOwnRuntime};
+  for (const auto& [name, program] : options.runtimes) facts.runtimes.insert(name);
   return facts;
 }
 
@@ -48,7 +49,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
   const EngineOptions& set = engine->options_;
   TRY(MakeStateDirectories(set));
   engine->unified_cgroups_ = PathExists("/sys/fs/cgroup/cgroup.controllers");
-  engine->facts_ = TRY(ReadHostFacts());
+  engine->facts_ = TRY(ReadHostFacts(set));
   engine->store_ = TRY(Store::Open(set.root + "/engine/engine.db"));
   engine->timers_ = TRY(wire::LoopThread::Start());
   engine->containerd_ =

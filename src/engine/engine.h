@@ -30,6 +30,7 @@
 namespace gantry::engine {
 
 class Store;
+struct SpecRequest;
 
 // The name under which our own runtime is known beside those of EngineOptions::runtimes.
 constexpr char kOwnRuntime[] = "gantry";
@@ -54,6 +55,9 @@ struct EngineOptions {
   std::string snapshotter = "overlayfs";
   // Asked for under a foreign containerd: the absolute path of our shim.
   std::string runtime = "io.containerd.runc.v2";
+  // OCI runtimes beside our own: name to program, a path or a name to be found in PATH.
+  std::map<std::string, std::string> runtimes = {{"runc", "runc"}};
+  std::vector<std::string> cdi_directories = {"/etc/cdi", "/var/run/cdi"};
   std::string cgroup_parent = "/gantry";
   std::string bridge = "gantry0";
   std::optional<formats::Ipv4Prefix> subnet;
@@ -137,6 +141,7 @@ class Engine {
   wire::WorkerPool& workers() { return workers_; }
   Store& store() { return *store_; }
   const EngineOptions& options() const { return options_; }
+  bool unified_cgroups() const { return unified_cgroups_; }
   void Publish(std::string_view action, const ContainerRecord& record,
                std::map<std::string, std::string> attributes = {});
   void Publish(Event event);
@@ -172,11 +177,25 @@ class Engine {
   Result<Accounts> AccountsOf(const ContainerRecord& record,
                               const std::vector<client::Mount>& root_mounts);
   Result<std::string> AttachNetwork(const ContainerRecord& record);
-  Result<std::string> NamespaceOf(const std::string& mode, std::string_view kind) const;
+  Result<> WriteFiles(const ContainerRecord& record, const std::string& address);
   Result<std::string> StdoutUri(const ContainerRecord& record) const;
 
   // Says whether the container is to be probed, when it has a health check.
   void TellProbes(const ContainerRecord& record);
+
+  // join.cc
+  // `what` is the kind of namespace for the message: the other container must run.
+  Result<Container::RecordPointer> Donor(const std::string& mode, std::string_view what) const;
+  Result<> JoinNamespaces(const ContainerRecord& record, SpecRequest* request) const;
+  // What is to be bound on /dev/shm; "" for a tmpfs of its own.
+  Result<std::string> SharedMemoryOf(const ContainerRecord& record) const;
+  std::string SharedMemoryPath(std::string_view id) const;
+  void DropSharedMemory(const ContainerRecord& record) const;
+  struct RuntimeChoice {
+    std::string shim;    // as containerd knows it
+    std::string binary;  // of the OCI runtime; "" for the shim's own
+  };
+  Result<RuntimeChoice> RuntimeOf(const HostConfig& host) const;
 
   // exit.cc
   void OnTaskEvent(const client::TaskEvent& event);

@@ -9,6 +9,8 @@
 namespace gantry::engine {
 
 inline constexpr std::string_view kContainerMode = "container:";
+// Of an IPC namespace that others may join.
+inline constexpr std::string_view kShareable = "shareable";
 
 inline bool IsContainerMode(std::string_view mode) { return mode.starts_with(kContainerMode); }
 // The name or id; "" for other modes and for none given.

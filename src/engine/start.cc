@@ -133,6 +133,11 @@ Result<> Engine::StartWithTurn(Container& container) {
 Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   const std::string& id = record.id;
   Undo undo;
+  RuntimeChoice runtime = TRY(RuntimeOf(record.host));
+  if (record.host.ipc_mode == kShareable) {
+    TRY(MountSharedMemory(SharedMemoryPath(id), record.host.shm_size));
+    undo.Push([this, &record] { DropSharedMemory(record); });
+  }
   auto network = workers_.Async([&] { return AttachNetwork(record); });
   // The future refers to this frame: it is always awaited.
   auto prepare = [&]() -> Result<std::pair<std::vector<client::Mount>, std::string>> {
@@ -147,18 +152,15 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     if (!detached.ok()) log::Warning("container {}: {}", id, detached.error().message());
   });
   auto [mounts, spec] = TRY(std::move(prepared));
-  HostFilesRequest files;
-  files.directory = ContainerDirectory(id);
-  files.config = &record.config;
-  files.host = &record.host;
-  files.hostname = record.hostname;
-  files.address = TRY(std::move(address));
-  TRY(WriteHostFiles(files));
+  std::string own_address = TRY(std::move(address));
+  // With another container's network go its names.
+  if (!IsContainerMode(record.host.network_mode)) TRY(WriteFiles(record, own_address));
 
   client::Container created;
   created.id = id;
   created.image = record.image_name;
-  created.runtime = options_.runtime;
+  created.runtime = runtime.shim;
+  created.runtime_binary = runtime.binary;
   created.snapshotter = options_.snapshotter;
   created.snapshot_key = id;
   created.spec = std::move(spec);
@@ -201,6 +203,19 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   return Save(container);
 }
 
+Result<> Engine::WriteFiles(const ContainerRecord& record, const std::string& address) {
+  HostFilesRequest files;
+  files.directory = ContainerDirectory(record.id);
+  files.config = &record.config;
+  files.host = &record.host;
+  files.hostname = record.hostname;
+  files.address = address;
+  Result<networks::Network> bridge = networks_->InspectNetwork("bridge");
+  if (bridge.ok()) files.gateway = bridge->gateway.ToString();
+  TRY(WriteHostFiles(files));
+  return {};
+}
+
 Result<std::vector<client::Mount>> Engine::RootMounts(const ContainerRecord& record) {
   {
     MutexLock lock(mutex_);
@@ -237,11 +252,21 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
   request.accounts = TRY(AccountsOf(record, root_mounts));
   std::vector<MountPoint> points = TRY(ParseMountPoints(record.host));
   TRY(PrepareSources(points));
+  request.uts_hostname = record.hostname;
+  std::string directory = ContainerDirectory(record.id);
+  if (IsContainerMode(record.host.network_mode)) {
+    std::string other = ContainerOfMode(record.host.network_mode);
+    Container::RecordPointer donor = TRY(Find(other))->record();
+    request.uts_hostname = donor->hostname;
+    directory = ContainerDirectory(donor->id);
+  }
+  std::vector<std::string> options = {"rbind", "rprivate"};
+  if (record.host.readonly_rootfs) options.emplace_back("ro");
   for (const char* name : {"resolv.conf", "hostname", "hosts"}) {
     request.mounts.push_back({std::string("/etc/") + name,
                               "bind",
-                              ContainerDirectory(record.id) + "/" + name,
-                              {"rbind", "rprivate"},
+                              fmt::format("{}/{}", directory, name),
+                              options,
                               {},
                               {}});
   }
@@ -250,39 +275,19 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
                   [&](const oci::Mount& mount) { return mount.destination == point.destination; });
     request.mounts.push_back(ToMount(point));
   }
-  if (record.host.network_mode == "bridge") {
-    request.network_namespace = NetworkNamespacePath(record.id);
-  }
-  if (record.host.network_mode.starts_with("container:")) {
-    request.network_namespace = TRY(NamespaceOf(record.host.network_mode, "net"));
-  }
-  if (record.host.ipc_mode.starts_with("container:")) {
-    request.ipc_namespace = TRY(NamespaceOf(record.host.ipc_mode, "ipc"));
-  }
-  if (record.host.pid_mode.starts_with("container:")) {
-    request.pid_namespace = TRY(NamespaceOf(record.host.pid_mode, "pid"));
-  }
-  request.uts_hostname = record.hostname;
+  TRY(JoinNamespaces(record, &request));
   request.default_cgroup_parent = options_.cgroup_parent;
   request.init_program = options_.programs_directory + "/gantry-init";
+  request.cdi_directories = options_.cdi_directories;
   request.unified_cgroups = unified_cgroups_;
   return MakeSpec(request);
 }
 
-Result<std::string> Engine::NamespaceOf(const std::string& mode, std::string_view kind) const {
-  std::string reference = mode.substr(mode.find(':') + 1);
-  auto other = TRY(Find(reference));
-  Container::RecordPointer record = other->record();
-  if (!record->state.IsAlive()) {
-    return MakeError(ErrorKind::kAborted, "cannot join {} namespace of a non running container: {}",
-                     kind, reference);
-  }
-  return fmt::format("/proc/{}/ns/{}", record->state.pid, kind);
-}
-
 Result<std::string> Engine::AttachNetwork(const ContainerRecord& record) {
   const std::string& mode = record.host.network_mode;
-  if (mode == "host" || mode == "none" || mode.starts_with("container:")) return std::string();
+  if (mode == "host" || mode == "none" || IsContainerMode(mode) || record.config.network_disabled) {
+    return std::string();
+  }
   networks::AttachRequest request;
   request.container_id = record.id;
   if (mode != "bridge") request.network = mode;

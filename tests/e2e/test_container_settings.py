@@ -183,9 +183,7 @@ def test_oom_score(engine):
 
 
 def test_ulimits(engine):
-    host = {'Ulimits': [{'Name': 'nofile', 'Soft': 100, 'Hard': 200}, {'Name': 'core', 'Soft': 0, 'Hard': 0}, {'Name': 'nproc', 'Soft': -1, 'Hard': -1}]}
-    if is_peer(engine):
-        host['Ulimits'].pop()
+    host = {'Ulimits': [{'Name': 'nofile', 'Soft': 100, 'Hard': 200}, {'Name': 'core', 'Soft': 0, 'Hard': 0}]}
     limits = shell(engine, 'cat /proc/self/limits', host)
     assert re.search(r'Max open files +100 +200', limits) and re.search(r'Max core file size +0 +0', limits)
     for bad in ({'Name': 'nosuch', 'Soft': 1, 'Hard': 1}, {'Name': 'nofile', 'Soft': 2, 'Hard': 1}):
@@ -344,6 +342,20 @@ def test_environment_and_command(engine):
 def test_environment_of_inspect(engine):
     with create(engine, Env=['A=1']) as container:
         assert container.inspect()['Config']['Env'][0] == 'A=1'
+
+
+def test_annotations_reach_the_runtime(engine):
+    if is_peer(engine):
+        pytest.skip('since API 1.43')
+    with create(engine, {'Annotations': {'org.example.a': 'b'}}, version='v1.43') as container:
+        assert container.inspect()['HostConfig']['Annotations'] == {'org.example.a': 'b'}
+    with create(engine, {'Annotations': {'org.example.a': 'b'}}, version='v1.42') as container:
+        assert 'Annotations' not in container.inspect()['HostConfig']
+
+
+def test_older_versions_share_ipc(engine):
+    with create(engine, version='v1.39') as container:
+        assert container.inspect()['HostConfig']['IpcMode'] == 'shareable'
 
 
 def test_console_size(engine):

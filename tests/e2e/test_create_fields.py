@@ -227,7 +227,7 @@ def test_inspect_shows_what_was_asked(engine):
     host = {k: v for k, v in KEPT_HOST.items() if not (V2 and k in ('OomKillDisable', 'MemorySwappiness'))}
     if is_peer(engine):
         host.pop('Annotations')
-    with create(engine, host, **KEPT_CONFIG) as container:
+    with create(engine, host, version='v1.41' if is_peer(engine) else 'v1.43', **KEPT_CONFIG) as container:
         assert container.status == 201, container.answer
         found = container.inspect()
     assert {k: found['HostConfig'].get(k) for k in host} == host

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "base/io.h"
@@ -76,6 +77,10 @@ Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptio
   }
   wire::Query query;
   if (!options.name.empty()) query.Add("name", options.name);
+  if (options.platform.empty()) {
+    const char* wanted = std::getenv("DOCKER_DEFAULT_PLATFORM");
+    if (wanted != nullptr) options.platform = wanted;
+  }
   if (!options.platform.empty()) query.Add("platform", options.platform);
   Result<Json> created = api->Post("/containers/create", query, request.body);
   bool missing = !created.ok() && created.error().kind() == ErrorKind::kNotFound &&
