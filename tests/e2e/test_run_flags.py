@@ -24,7 +24,7 @@ GOOD = [
     (['--device', '/dev/null:/dev/x:r'], 'Devices', [{'PathOnHost': '/dev/null', 'PathInContainer': '/dev/x', 'CgroupPermissions': 'r'}]),
     (['--device', '/dev/./null:m'], 'Devices', [{'PathOnHost': '/dev/null', 'PathInContainer': '/dev/null', 'CgroupPermissions': 'm'}]),
     (['--device-cgroup-rule', 'c 1:* rwm'], 'DeviceCgroupRules', ['c 1:* rwm']), (['--device-read-bps', '/dev/loop0:1mb'], 'BlkioDeviceReadBps', [{'Path': '/dev/loop0', 'Rate': 1 << 20}]),
-    (['--device-write-iops', '/dev/loop0:7'], 'BlkioDeviceWriteIOps', [{'Path': '/dev/loop0', 'Rate': 7}]), (['--cap-drop', 'all'], 'CapDrop', ['ALL']),
+    (['--device-write-iops', '/dev/loop0:7'], 'BlkioDeviceWriteIOps', [{'Path': '/dev/loop0', 'Rate': 7}]), (['--cap-drop', 'all'], 'CapDrop', (['ALL'], ['all'])),
     (['--gpus', 'all'], 'DeviceRequests', [{'Driver': '', 'Count': -1, 'DeviceIDs': None, 'Capabilities': [['gpu']], 'Options': {}}]),
     (['--gpus', 'count=2,"capabilities=compute,utility"'], 'DeviceRequests', [{'Driver': '', 'Count': 2, 'DeviceIDs': None, 'Capabilities': [['compute', 'utility', 'gpu']], 'Options': {}}]),
     (['--security-opt', 'systempaths=unconfined'], 'MaskedPaths', ([], None)), (['--sysctl', 'net.ipv4.ip_forward=1'], 'Sysctls', {'net.ipv4.ip_forward': '1'}),
@@ -59,7 +59,7 @@ def test_files(client, names, tmp_path):
     (tmp_path / 'labels').write_text('x=1\ny\n')
     found = config(client, names, '--env-file', str(tmp_path / 'env'), '-e', 'D=4', '--label-file', str(tmp_path / 'labels'), '-l', 'z=2', '--cidfile', str(tmp_path / 'cid'))
     assert found['Env'][:4] == ['A=1', 'B=two words', 'C="quoted"', 'D=4']
-    assert found['Labels']['x'] == '1' and found['Labels']['z'] == '2' and 'y' in found['Labels']
+    assert found['Labels']['x'] == '1' and found['Labels']['z'] == '2' and found['Labels'].get('y', '') == ''
     assert len((tmp_path / 'cid').read_text()) == 64 and found['ContainerIDFile'] == str(tmp_path / 'cid')
     done = client('create', '--cidfile', str(tmp_path / 'cid'), IMAGE)
     assert done.code == (1 if client.name == 'docker' else done.code) and done.code != 0 and 'container ID file found' in done.err
@@ -91,7 +91,9 @@ def test_bad_flag(client, options, words):
         pytest.skip('20.10 finds out at the start')
     done = client('create', *options, IMAGE, 'true') if options[0] == '--platform' else client('run', *options, IMAGE, 'true')
     assert done.code in ((1, 125) if options[0] == '--platform' else (125,)) and done.out == '', done
-    assert words in done.err and done.err.strip(), done.err
+    if client.name == 'docker':  # 20.10
+        words = {'--sysctl': "sysctl 'vm.swappiness=1' is not whitelisted", '--rm': 'Conflicting options: --restart and --rm'}.get(options[0], words)
+    assert words.lower() in done.err.lower() and done.err.strip(), done.err
 
 
 def test_gpus_without_a_driver(client):
