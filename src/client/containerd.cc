@@ -292,7 +292,7 @@ Result<> Containerd::CreateContainer(const Container& container) {
   ToProto(container.labels, target->mutable_labels());
   target->mutable_runtime()->set_name(container.runtime);
   if (!container.runtime_binary.empty()) {
-    containerd::runc::v1::Options options;
+    ::containerd::runc::v1::Options options;
     options.set_binary_name(container.runtime_binary);
     target->mutable_runtime()->mutable_options()->set_type_url(options.GetTypeName());
     target->mutable_runtime()->mutable_options()->set_value(options.SerializeAsString());

@@ -47,6 +47,7 @@ void Visit(V& v, auto& c)
   v("Env", c.env);
   v("Cmd", c.cmd);
   v.OmitEmpty("Healthcheck", c.healthcheck);
+  v.OmitEmpty("ArgsEscaped", c.args_escaped);
   v("Image", c.image);
   v("Volumes", c.volumes);
   v("WorkingDir", c.working_dir);
@@ -91,6 +92,17 @@ void Visit(V& v, auto& c)
   v("PathOnHost", c.path_on_host);
   v("PathInContainer", c.path_in_container);
   v("CgroupPermissions", c.cgroup_permissions);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, DeviceRequest>
+{
+  v("Driver", c.driver);
+  v("Count", c.count);
+  v("DeviceIDs", c.device_ids);
+  v("Capabilities", c.capabilities);
+  v("Options", c.options);
 }
 
 template <typename V>
@@ -199,12 +211,17 @@ void VisitResources(V& v, T& c) {
   v("CpusetMems", c.cpuset_mems);
   v("Devices", c.devices);
   v("DeviceCgroupRules", c.device_cgroup_rules);
+  v("DeviceRequests", c.device_requests);
   v("MemoryReservation", c.memory_reservation);
   v("MemorySwap", c.memory_swap);
   v("MemorySwappiness", c.memory_swappiness);
   v("OomKillDisable", c.oom_kill_disable);
   v("PidsLimit", c.pids_limit);
   v("Ulimits", c.ulimits);
+  v("CpuCount", c.cpu_count);
+  v("CpuPercent", c.cpu_percent);
+  v("IOMaximumIOps", c.io_maximum_iops);
+  v("IOMaximumBandwidth", c.io_maximum_bandwidth);
 }
 
 template <typename V>
@@ -220,6 +237,7 @@ void Visit(V& v, auto& c)
   v("AutoRemove", c.auto_remove);
   v("VolumeDriver", c.volume_driver);
   v("VolumesFrom", c.volumes_from);
+  v("ConsoleSize", c.console_size);
   v.OmitEmpty("Annotations", c.annotations);
   v("CapAdd", c.cap_add);
   v("CapDrop", c.cap_drop);
@@ -244,7 +262,7 @@ void Visit(V& v, auto& c)
   v("UsernsMode", c.userns_mode);
   v("ShmSize", c.shm_size);
   v.OmitEmpty("Sysctls", c.sysctls);
-  v("Runtime", c.runtime);
+  v.OmitEmpty("Runtime", c.runtime);
   v("Isolation", c.isolation);
   VisitResources(v, c);
   v.OmitEmpty("Mounts", c.mounts);
@@ -353,6 +371,27 @@ class Reader {
       json_.Field(key, &out.words);
     }
   }
+  // As Go reads an array of two: what is missing is 0, what is more is left out.
+  void Read(std::string_view key, std::array<uint32_t, 2>& out) {
+    if (json_.Raw(key) == nullptr) return;
+    std::vector<uint32_t> numbers;
+    json_.Field(key, &numbers);
+    numbers.resize(out.size());
+    std::copy(numbers.begin(), numbers.end(), out.begin());
+  }
+  void Read(std::string_view key, std::vector<std::vector<std::string>>& out) {
+    const Json* member = json_.Raw(key);
+    if (member == nullptr) return;
+    if (!member->is_array()) return json_.Fail(key, "expected an array");
+    out.clear();
+    for (const Json& item : member->items()) {
+      // Each list stands as a field of its own, so that its words are checked like any other's.
+      Json holder = Json::MakeObject({{std::string(key), item}});
+      JsonReader inner(holder, json_.path());
+      inner.Field(key, &out.emplace_back());
+      if (!inner.ok()) return json_.Fail(key, "expected arrays of strings");
+    }
+  }
   void Read(std::string_view key, std::map<std::string, std::vector<PortBinding>>& out) {
     const Json* member = json_.Raw(key);
     if (member == nullptr) return;
@@ -451,6 +490,15 @@ class Writer {
     for (const std::string& name : value.names) json.Set(name, Json::MakeObject());
     return json;
   }
+  static Json Write(const std::array<uint32_t, 2>& value) {
+    return Json::MakeArray({value[0], value[1]});
+  }
+  static Json Write(const std::vector<std::vector<std::string>>& value) {
+    if (value.empty()) return Json();
+    Json json = Json::MakeArray();
+    for (const auto& item : value) json.Append(Json(item));
+    return json;
+  }
   static Json Write(const CommandLine& value) { return value.set ? Json(value.words) : Json(); }
   static Json Write(const std::map<std::string, std::vector<PortBinding>>& value) {
     Json json = Json::MakeObject();
@@ -468,7 +516,7 @@ class Writer {
 template <typename T>
 Result<T> ParseAs(const Json& json, std::string path) {
   T out;
-  JsonReader reader(json, std::move(path));
+  JsonReader reader(json, std::move(path), JsonReader::Keys::kAnyCase);
   if (reader.ok()) {
     Reader fields(reader);
     Visit(fields, out);
@@ -502,9 +550,9 @@ Result<EndpointConfig> ParseEndpointConfig(const Json& json) {
 Result<CreateRequest> ParseCreateRequest(const Json& body) {
   CreateRequest request;
   request.config = TRY(ParseContainerConfig(body));
-  const Json& host = body["HostConfig"];
-  if (!host.is_null()) request.host_config = TRY(ParseHostConfig(host));
-  JsonReader reader(body, "");
+  JsonReader reader(body, "", JsonReader::Keys::kAnyCase);
+  const Json* host = reader.Raw("HostConfig");
+  if (host != nullptr) request.host_config = TRY(ParseHostConfig(*host));
   reader.Object("NetworkingConfig", [&](JsonReader& networking) {
     networking.Object("EndpointsConfig", [&](JsonReader& endpoints) {
       for (const auto& [name, value] : endpoints.json().members()) {
@@ -521,205 +569,20 @@ Result<CreateRequest> ParseCreateRequest(const Json& body) {
   return request;
 }
 
-Result<HostConfig> ParseUpdate(const Json& body, const HostConfig& base) {
-  HostConfig updated = base;
-  JsonReader reader(body, "");
+Result<HostConfig> ParseUpdate(const Json& body) {
+  HostConfig asked;
+  JsonReader reader(body, "", JsonReader::Keys::kAnyCase);
   if (reader.ok()) {
     Reader fields(reader);
-    HostConfig asked;
     VisitResources(fields, asked);
     fields("RestartPolicy", asked.restart_policy);
-    // docker's rule: zero means "leave it as it is".
-    auto take = [](auto& target, const auto& value) {
-      if (value != std::remove_cvref_t<decltype(value)>{}) target = value;
-    };
-    take(updated.cpu_shares, asked.cpu_shares);
-    take(updated.memory, asked.memory);
-    take(updated.nano_cpus, asked.nano_cpus);
-    take(updated.blkio_weight, asked.blkio_weight);
-    take(updated.cpu_period, asked.cpu_period);
-    take(updated.cpu_quota, asked.cpu_quota);
-    take(updated.cpu_realtime_period, asked.cpu_realtime_period);
-    take(updated.cpu_realtime_runtime, asked.cpu_realtime_runtime);
-    take(updated.cpuset_cpus, asked.cpuset_cpus);
-    take(updated.cpuset_mems, asked.cpuset_mems);
-    take(updated.memory_reservation, asked.memory_reservation);
-    take(updated.memory_swap, asked.memory_swap);
-    take(updated.pids_limit, asked.pids_limit);
-    if (!asked.restart_policy.name.empty()) updated.restart_policy = asked.restart_policy;
   }
   TRY(reader.Finish());
-  return updated;
+  return asked;
 }
 
 Json ToJson(const ContainerConfig& config) { return WriteAs(config); }
 Json ToJson(const HostConfig& config) { return WriteAs(config); }
 Json ToJson(const EndpointConfig& config) { return WriteAs(config); }
-
-namespace {
-
-std::string_view NameOfVariable(std::string_view variable) {
-  return variable.substr(0, variable.find('='));
-}
-
-void MergeNames(const NameSet& from, NameSet* into) {
-  for (const std::string& name : from.names) {
-    if (std::find(into->names.begin(), into->names.end(), name) == into->names.end()) {
-      into->names.push_back(name);
-    }
-  }
-}
-
-}  // namespace
-
-Result<> MergeImageConfig(const Json& image, ContainerConfig* config) {
-  if (image.is_null()) return {};
-  ContainerConfig from = TRY_WITH(ParseContainerConfig(image), "reading the image's configuration");
-  if (config->user.empty()) config->user = from.user;
-  MergeNames(from.exposed_ports, &config->exposed_ports);
-  MergeNames(from.volumes, &config->volumes);
-  // The image's variables come first; one that the request sets again is left out.
-  std::set<std::string_view> asked;
-  for (const std::string& variable : config->env) asked.insert(NameOfVariable(variable));
-  std::vector<std::string> env;
-  for (const std::string& variable : from.env) {
-    if (!asked.contains(NameOfVariable(variable))) env.push_back(variable);
-  }
-  env.insert(env.end(), config->env.begin(), config->env.end());
-  config->env = std::move(env);
-  for (const auto& [key, value] : from.labels) config->labels.try_emplace(key, value);
-  // An entry point of the request makes the image's command meaningless.
-  if (!config->entrypoint.set || config->entrypoint.words.empty()) {
-    if (config->cmd.words.empty()) config->cmd = from.cmd;
-    if (!config->entrypoint.set) config->entrypoint = from.entrypoint;
-  }
-  MergeHealthcheck(from.healthcheck, &config->healthcheck);
-  if (config->working_dir.empty()) config->working_dir = from.working_dir;
-  if (config->stop_signal.empty()) config->stop_signal = from.stop_signal;
-  if (config->shell.empty()) config->shell = from.shell;
-  return {};
-}
-
-namespace {
-
-constexpr int64_t kMinimumMemory = 6 << 20;
-
-Result<> CheckResources(const HostConfig& host) {
-  if (host.memory < 0) return InvalidArgument("Invalid memory limit: {}", host.memory);
-  if (host.memory > 0 && host.memory < kMinimumMemory) {
-    return InvalidArgument("Minimum memory limit allowed is 6MB");
-  }
-  if (host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory) {
-    return InvalidArgument(
-        "Minimum memoryswap limit should be larger than memory limit, see usage");
-  }
-  if (host.memory == 0 && host.memory_swap > 0) {
-    return InvalidArgument(
-        "You should always set the Memory limit when using Memoryswap limit, "
-        "see usage");
-  }
-  if (host.memory > 0 && host.memory_reservation > host.memory) {
-    return InvalidArgument(
-        "Minimum memory limit can not be less than memory reservation limit, see usage");
-  }
-  if (host.memory_swappiness && (*host.memory_swappiness < -1 || *host.memory_swappiness > 100)) {
-    return InvalidArgument("Invalid value: {}, valid memory swappiness range is 0-100",
-                           *host.memory_swappiness);
-  }
-  if (host.nano_cpus < 0) return InvalidArgument("NanoCPUs can not be negative");
-  if (host.nano_cpus > 0 && (host.cpu_period > 0 || host.cpu_quota > 0)) {
-    return InvalidArgument(
-        "Conflicting options: Nano CPUs and CPU Period or CPU Quota cannot both be set.");
-  }
-  if (host.cpu_period > 0 && (host.cpu_period < 1000 || host.cpu_period > 1'000'000)) {
-    return InvalidArgument(
-        "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s "
-        "(i.e. 1000000)");
-  }
-  if (host.cpu_quota > 0 && host.cpu_quota < 1000) {
-    return InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)");
-  }
-  if (host.blkio_weight > 0 && (host.blkio_weight < 10 || host.blkio_weight > 1000)) {
-    return InvalidArgument("Range of blkio weight is from 10 to 1000");
-  }
-  if (host.shm_size < 0) return InvalidArgument("SHM size can not be less than 0");
-  for (const Ulimit& limit : host.ulimits) {
-    if (limit.hard >= 0 && limit.soft > limit.hard) {
-      return InvalidArgument("ulimit soft limit must be less than or equal to hard limit: {} > {}",
-                             limit.soft, limit.hard);
-    }
-  }
-  return {};
-}
-
-Result<> CheckRestartPolicy(const HostConfig& host) {
-  const std::string& name = host.restart_policy.name;
-  if (name != "" && name != "no" && name != "always" && name != "on-failure" &&
-      name != "unless-stopped") {
-    return InvalidArgument(
-        "invalid restart policy: unknown policy '{}'; use one of 'no', "
-        "'always', 'on-failure', or 'unless-stopped'",
-        name);
-  }
-  if (name != "on-failure" && host.restart_policy.maximum_retry_count != 0) {
-    return InvalidArgument(
-        "invalid restart policy: maximum retry count can only be used with 'on-failure'");
-  }
-  if (host.restart_policy.maximum_retry_count < 0) {
-    return InvalidArgument("invalid restart policy: maximum retry count cannot be negative");
-  }
-  if (host.auto_remove && name != "" && name != "no") {
-    return InvalidArgument("can't create 'AutoRemove' container with restart policy");
-  }
-  return {};
-}
-
-// As docker rounds it: hundredths of a CPU, as many as this host has.
-Result<> CheckCpus(const HostConfig& host) {
-  int64_t available = ::sysconf(_SC_NPROCESSORS_ONLN);
-  if (host.nano_cpus <= available * 1'000'000'000) return {};
-  return InvalidArgument(
-      "range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available", available);
-}
-
-}  // namespace
-
-Result<> CheckHostConfig(const ContainerConfig& config, const HostConfig& host) {
-  TRY(CheckResources(host));
-  TRY(CheckCpus(host));
-  TRY(CheckRestartPolicy(host));
-  if (config.healthcheck) TRY(CheckHealthcheck(*config.healthcheck));
-  if (!config.working_dir.empty() && config.working_dir[0] != '/') {
-    return InvalidArgument("the working directory '{}' is invalid, it needs to be an absolute path",
-                           config.working_dir);
-  }
-  for (const std::string& variable : config.env) {
-    if (variable.empty() || variable[0] == '=') {
-      return InvalidArgument("invalid environment variable: {}", variable);
-    }
-  }
-  const std::string& mode = host.network_mode;
-  bool shares_network = mode == "host" || mode.starts_with("container:");
-  if (mode.starts_with("container:") && !config.hostname.empty()) {
-    return InvalidArgument("conflicting options: hostname and the network mode");
-  }
-  if (mode == "container:") {
-    return InvalidArgument(
-        "invalid network mode: container name or id is missing after "
-        "'container:'");
-  }
-  if (shares_network && mode != "host" && !host.port_bindings.empty()) {
-    return InvalidArgument(
-        "conflicting options: port publishing and the container type network "
-        "mode");
-  }
-  if (host.uts_mode == "host" && !config.hostname.empty()) {
-    return InvalidArgument("conflicting options: hostname and the UTS mode");
-  }
-  if (host.pid_mode != "" && host.pid_mode != "host" && !host.pid_mode.starts_with("container:")) {
-    return InvalidArgument("invalid PID mode: {}", host.pid_mode);
-  }
-  return {};
-}
 
 }  // namespace gantry::engine

@@ -7,6 +7,7 @@
 // To add a field: add the member here and one line to its Visit() in config.cc.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -51,6 +52,7 @@ struct ContainerConfig {
   std::vector<std::string> env;
   CommandLine cmd;
   std::optional<Healthcheck> healthcheck;
+  bool args_escaped = false;  // kept for inspect; only Windows knows what it means
   std::string image;
   NameSet volumes;
   std::string working_dir;
@@ -80,6 +82,14 @@ struct DeviceMapping {
   std::string path_on_host;
   std::string path_in_container;
   std::string cgroup_permissions;
+};
+// Devices by name rather than by path; see device_requests.h.
+struct DeviceRequest {
+  std::string driver;  // "cdi", "nvidia", …; "" takes one by `capabilities`
+  int64_t count = 0;   // -1: all
+  std::vector<std::string> device_ids;
+  std::vector<std::vector<std::string>> capabilities;  // any of these lists, all of one list
+  std::map<std::string, std::string> options;
 };
 struct ThrottleDevice {
   std::string path;
@@ -141,6 +151,7 @@ struct HostConfig {
   bool auto_remove = false;
   std::string volume_driver;
   std::vector<std::string> volumes_from;
+  std::array<uint32_t, 2> console_size = {};  // rows, columns; 0: the terminal's own default
   std::map<std::string, std::string> annotations;
   std::vector<std::string> cap_add;
   std::vector<std::string> cap_drop;
@@ -186,12 +197,18 @@ struct HostConfig {
   std::string cpuset_mems;
   std::vector<DeviceMapping> devices;
   std::vector<std::string> device_cgroup_rules;
+  std::vector<DeviceRequest> device_requests;
   int64_t memory_reservation = 0;  // bytes
   int64_t memory_swap = 0;         // bytes of memory and swap; -1: no limit
   std::optional<int64_t> memory_swappiness;
   std::optional<bool> oom_kill_disable;
   std::optional<int64_t> pids_limit;
   std::vector<Ulimit> ulimits;
+  // Of Windows: refused or discarded, see CheckCreate.
+  int64_t cpu_count = 0;
+  int64_t cpu_percent = 0;
+  uint64_t io_maximum_iops = 0;
+  uint64_t io_maximum_bandwidth = 0;
   std::vector<MountConfig> mounts;
   // Null means the defaults; an empty list means none.
   std::optional<std::vector<std::string>> masked_paths;
@@ -226,15 +243,16 @@ struct CreateRequest {
   NetworkingConfig networking_config;
   // Clients before API 1.44 know of no read-only mounts below a read-only bind.
   bool read_only_non_recursive = false;
+  std::string platform;  // ?platform=linux/arm64; "": the host's, or what the image has
 };
 
-// Reads the body of POST /containers/create and checks what can be checked without the host: see
-// CheckHostConfig. Errors: kInvalidArgument with the path of the field.
+// Reads the body of POST /containers/create; what its values mean is checked by CheckCreate
+// (config_checks.h). Errors: kInvalidArgument with the path of the field.
 Result<CreateRequest> ParseCreateRequest(const formats::Json& body);
 Result<ContainerConfig> ParseContainerConfig(const formats::Json& json);
 Result<HostConfig> ParseHostConfig(const formats::Json& json);
-// The fields that only `update` may change are read over `base`.
-Result<HostConfig> ParseUpdate(const formats::Json& body, const HostConfig& base);
+// What `update` may change: the limits and the restart policy; zero and empty mean "as it is".
+Result<HostConfig> ParseUpdate(const formats::Json& body);
 Result<EndpointConfig> ParseEndpointConfig(const formats::Json& json);
 
 formats::Json ToJson(const ContainerConfig& config);
@@ -246,7 +264,8 @@ formats::Json ToJson(const EndpointConfig& config);
 // check. `image` is the "config" object of the image's configuration.
 Result<> MergeImageConfig(const formats::Json& image, ContainerConfig* config);
 
-// Contradictions and bad values in docker's words, such as "Minimum memory limit allowed is 6MB".
-Result<> CheckHostConfig(const ContainerConfig& config, const HostConfig& host);
+// docker's rules for an update over what a container has. kAborted, "Conflicting options: …", where
+// a limit on processors or memory contradicts one of another kind.
+Result<> MergeUpdate(const HostConfig& asked, HostConfig* host);
 
 }  // namespace gantry::engine

@@ -68,7 +68,7 @@ TEST(ConfigTest, MergesTheImage) {
   config.env = {"A=2"};
   config.labels = {{"x", "asked"}};
   ASSERT_TRUE(MergeImageConfig(image, &config).ok());
-  EXPECT_EQ(config.env, (std::vector<std::string>{"PATH=/bin", "A=2"}));
+  EXPECT_EQ(config.env, (std::vector<std::string>{"A=2", "PATH=/bin"}));
   EXPECT_EQ(config.cmd.words.at(0), "sh");
   EXPECT_EQ(config.entrypoint.words.at(0), "/e");
   EXPECT_EQ(config.labels.at("x"), "asked");
@@ -79,28 +79,41 @@ TEST(ConfigTest, MergesTheImage) {
   EXPECT_TRUE(own_entrypoint.cmd.words.empty());
 }
 
-TEST(ConfigTest, ChecksContradictions) {
-  HostConfig host;
-  host.memory = 1 << 20;
-  EXPECT_EQ(CheckHostConfig({}, host).error().message(), "Minimum memory limit allowed is 6MB");
-  host = {};
-  host.auto_remove = true;
-  host.restart_policy.name = "always";
-  EXPECT_FALSE(CheckHostConfig({}, host).ok());
-  ContainerConfig config;
-  config.working_dir = "relative";
-  EXPECT_FALSE(CheckHostConfig(config, {}).ok());
-  EXPECT_TRUE(CheckHostConfig({}, {}).ok());
+TEST(ConfigTest, FieldsInAnyCase) {
+  CreateRequest request =
+      Parse(R"({"image":"i","HOSTCONFIG":{"memory":5,"Memory":6},"Labels":{"A":"1"}})");
+  EXPECT_EQ(request.config.image, "i");
+  EXPECT_EQ(request.host_config.memory, 6);
+  EXPECT_EQ(request.config.labels.at("A"), "1");
+}
+
+TEST(ConfigTest, DeviceRequestsAndConsoleSize) {
+  CreateRequest request = Parse(R"({"Image":"i","HostConfig":{"ConsoleSize":[24,80],
+    "DeviceRequests":[{"Driver":"cdi","Count":-1,"Capabilities":[["gpu","x"],["y"]]}]}})");
+  EXPECT_EQ(request.host_config.console_size[1], 80u);
+  const DeviceRequest& asked = request.host_config.device_requests.at(0);
+  EXPECT_EQ(asked.capabilities.at(0).at(1), "x");
+  EXPECT_EQ(ToJson(request.host_config)["DeviceRequests"].at(0)["Capabilities"].Dump(),
+            R"([["gpu","x"],["y"]])");
+  Json bad = *Json::Parse(R"({"HostConfig":{"DeviceRequests":[{"Capabilities":["g"]}]}})");
+  EXPECT_FALSE(ParseCreateRequest(bad).ok());
 }
 
 TEST(ConfigTest, UpdateKeepsWhatIsNotAsked) {
-  HostConfig base;
-  base.memory = 100;
-  base.cpu_shares = 5;
-  Result<HostConfig> updated = ParseUpdate(*Json::Parse(R"({"Memory":200})"), base);
-  ASSERT_TRUE(updated.ok());
-  EXPECT_EQ(updated->memory, 200);
-  EXPECT_EQ(updated->cpu_shares, 5);
+  HostConfig host;
+  host.memory = 100;
+  host.memory_swap = 300;
+  host.cpu_shares = 5;
+  HostConfig asked = *ParseUpdate(*Json::Parse(R"({"Memory":200})"));
+  ASSERT_TRUE(MergeUpdate(asked, &host).ok());
+  EXPECT_EQ(host.memory, 200);
+  EXPECT_EQ(host.cpu_shares, 5);
+  asked.memory = 400;
+  EXPECT_FALSE(MergeUpdate(asked, &host).ok());
+  asked = {};
+  asked.nano_cpus = 1;
+  host.cpu_quota = 1000;
+  EXPECT_EQ(MergeUpdate(asked, &host).error().kind(), ErrorKind::kAborted);
 }
 
 }  // namespace

@@ -13,9 +13,10 @@
 #include "base/undo.h"
 #include "engine/container_names.h"
 #include "engine/engine.h"
+#include "engine/namespace_modes.h"
 #include "engine/oci_spec.h"
 #include "engine/port_bindings.h"
-#include "engine/signals.h"
+#include "engine/security_options.h"
 #include "engine/stdio_uri.h"
 #include "engine/store.h"
 #include "formats/reference.h"
@@ -43,12 +44,56 @@ std::string NewContainerId() {
 
 }  // namespace
 
-Result<ContainerRecord> Engine::MakeRecord(CreateRequest request) {
+HostFacts Engine::Facts() const {
+  HostFacts facts = facts_;
+  Result<std::string> forwards = ReadFile("/proc/sys/net/ipv4/ip_forward");
+  facts.forwards_ipv4 = !forwards.ok() || forwards->starts_with('1');
+  facts.runtimes = RuntimeNames(*settings());
+  return facts;
+}
+
+// A mode that names another container holds on to its id, so that a rename breaks nothing; who is
+// not there is missed at the start.
+void Engine::PinModes(HostConfig* host) const {
+  for (std::string* mode : {&host->pid_mode, &host->ipc_mode, &host->network_mode}) {
+    std::string name = ContainerOfMode(*mode);
+    if (name.empty()) continue;
+    auto other = Find(name);
+    if (other.ok()) *mode = fmt::format("{}{}", kContainerMode, (*other)->id());
+  }
+}
+
+Result<NamedImage> Engine::ImageFor(const CreateRequest& request, Warnings* warnings) {
+  NamedImage image = TRY(images_->Resolve(request.config.image));
+  const oci::Platform& has = image.documents->config.platform;
+  if (!request.platform.empty()) {
+    oci::Platform wanted = TRY(oci::ParsePlatform(request.platform));
+    if (oci::MatchPlatform(wanted, has) == 0) {
+      return NotFound(
+          "image with reference {} was found but its platform ({}) does not match the specified "
+          "platform ({})",
+          request.config.image, has.ToString(), wanted.ToString());
+    }
+    return image;
+  }
+  oci::Platform host = oci::HostPlatform();
+  if (oci::MatchPlatform(host, has) == 0) {
+    warnings->push_back(fmt::format(
+        "The requested image's platform ({}) does not match the detected host platform ({}) and no "
+        "specific platform was requested",
+        has.ToString(), host.ToString()));
+  }
+  return image;
+}
+
+Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warnings) {
   ContainerRecord record;
   if (request.config.image.empty()) {
     return InvalidArgument("config cannot be empty in order to create a container");
   }
-  NamedImage image = TRY(images_->Resolve(request.config.image));
+  if (request.host_config.pids_limit.value_or(0) <= 0) request.host_config.pids_limit.reset();
+  *warnings = TRY(CheckCreate(Facts(), &request.config, &request.host_config));
+  NamedImage image = TRY(ImageFor(request, warnings));
   record.id = NewContainerId();
   record.created = WallClock::now();
   record.config = std::move(request.config);
@@ -58,8 +103,8 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request) {
   record.image_name = image.image.name;
   record.parent_snapshot = image.documents->top_chain_id;
   TRY(MergeImageConfig(image.documents->config_json["config"], &record.config));
+  PinModes(&record.host);
   ApplySettings(*settings(), &record.host);
-  TRY(CheckHostConfig(record.config, record.host));
   ApplyHostDefaults(unified_cgroups_, &record.host);
   TRY(SettleNetworks(&record));
   TRY(CheckLinks(record));
@@ -69,14 +114,14 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request) {
   // Everything that can be wrong without the container being there is said now.
   TRY(MakeMountPoints(request.read_only_non_recursive, &record));
   TRY(ParsePortBindings(record.config, record.host));
-  TRY(MakeCapabilities(record.host));
-  TRY(RuntimeBinary(*settings(), record.host.runtime));
-  if (!record.config.stop_signal.empty()) TRY(ParseSignal(record.config.stop_signal));
+  TRY(RuntimeOf(record.host));
+  for (const std::string& port : record.config.exposed_ports.names) TRY(ParseContainerPort(port));
+  TRY(CheckSecurityOptions(record.host));
   TRY(MakeStdioUri(record, "", ""));
-  bool host_name = record.host.network_mode == "host" || record.host.uts_mode == "host";
   if (!record.config.hostname.empty()) {
     record.hostname = record.config.hostname;
   } else {
+    bool host_name = record.host.network_mode == "host" || record.host.uts_mode == "host";
     record.hostname = host_name ? HostName() : record.id.substr(0, kShortId);
   }
   record.config.hostname = record.hostname;
@@ -88,7 +133,8 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
     if (name.starts_with('/') && name.size() > 1) name.erase(0, 1);
     TRY(CheckContainerName(name));
   }
-  ContainerRecord record = TRY(MakeRecord(std::move(request)));
+  Warnings warnings;
+  ContainerRecord record = TRY(MakeRecord(std::move(request), &warnings));
   const std::string id = record.id;
   record.name = name.empty() ? MakeName() : name;
   TRY(ReserveName(record.name, id));
@@ -121,7 +167,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
     fresh_mounts_.emplace(id, std::move(mounts));
   }
   Publish("create", *container->record());
-  return Created{id, {}};
+  return Created{id, std::move(warnings)};
 }
 
 // A snapshot may be there although the call for it failed, so a removal that fails as well is left

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/engine.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -23,10 +25,18 @@ Result<> MakeStateDirectories(const EngineOptions& options) {
   for (const char* name : {"", "/engine", "/engine/trash", "/containers"}) {
     TRY(MakeDirectories(options.root + name, kPrivate));
   }
-  for (const char* name : {"", "/io", "/netns"}) {
+  for (const char* name : {"", "/io", "/netns", "/shm"}) {
     TRY(MakeDirectories(options.state + name, kPrivate));
   }
   return {};
+}
+
+Result<HostFacts> ReadHostFacts() {
+  HostFacts facts;
+  facts.cgroups = TRY(ReadCgroupFeatures());
+  facts.cgroup_namespaces = PathExists("/proc/self/ns/cgroup");
+  facts.cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
+  return facts;
 }
 
 }  // namespace
@@ -43,6 +53,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
   const EngineOptions& set = engine->options_;
   TRY(MakeStateDirectories(set));
   engine->unified_cgroups_ = PathExists("/sys/fs/cgroup/cgroup.controllers");
+  engine->facts_ = TRY(ReadHostFacts());
   engine->store_ = TRY(Store::Open(set.root + "/engine/engine.db"));
   engine->timers_ = TRY(wire::LoopThread::Start());
   engine->containerd_ =

@@ -21,6 +21,7 @@
 #include "client/containerd.h"
 #include "engine/accounts.h"
 #include "engine/config.h"
+#include "engine/config_checks.h"
 #include "engine/container.h"
 #include "engine/host_files.h"
 #include "engine/image_index.h"
@@ -36,6 +37,7 @@ namespace gantry::engine {
 class Store;
 struct ContainerFiles;
 struct PathStat;
+struct SpecRequest;
 
 // How long the kernel may take to end a killed container.
 constexpr std::chrono::seconds kKillBound(30);
@@ -216,6 +218,7 @@ class Engine {
   // The daemon's configuration as it is now; one pointer serves a whole request.
   std::shared_ptr<const Settings> settings() const;
   void SetSettings(Settings settings);
+  bool unified_cgroups() const { return unified_cgroups_; }
   void Publish(std::string_view action, const ContainerRecord& record,
                std::map<std::string, std::string> attributes = {});
   void Publish(Event event);
@@ -238,7 +241,10 @@ class Engine {
   Result<> Discard(const std::string& path);
 
   // create.cc
-  Result<ContainerRecord> MakeRecord(CreateRequest request);
+  HostFacts Facts() const;
+  void PinModes(HostConfig* host) const;
+  Result<NamedImage> ImageFor(const CreateRequest& request, Warnings* warnings);
+  Result<ContainerRecord> MakeRecord(CreateRequest request, Warnings* warnings);
   void DropHalfMade(const ContainerRecord& record);
 
   // start.cc
@@ -249,7 +255,6 @@ class Engine {
   Result<std::vector<client::Mount>> RootMounts(const ContainerRecord& record);
   Result<Accounts> AccountsOf(const ContainerRecord& record,
                               const std::vector<client::Mount>& root_mounts);
-  Result<std::string> NamespaceOf(const std::string& mode, std::string_view kind) const;
   Result<std::string> StdoutUri(const ContainerRecord& record) const;
 
   // network_attach.cc
@@ -307,6 +312,20 @@ class Engine {
   // Says whether the container is to be probed, when it has a health check.
   void TellProbes(const ContainerRecord& record);
 
+  // join.cc
+  // `what` is the kind of namespace for the message: the other container must run.
+  Result<Container::RecordPointer> Donor(const std::string& mode, std::string_view what) const;
+  Result<> JoinNamespaces(const ContainerRecord& record, SpecRequest* request) const;
+  // What is to be bound on /dev/shm; "" for a tmpfs of its own.
+  Result<std::string> SharedMemoryOf(const ContainerRecord& record) const;
+  std::string SharedMemoryPath(std::string_view id) const;
+  void DropSharedMemory(const ContainerRecord& record) const;
+  struct RuntimeChoice {
+    std::string shim;    // as containerd knows it
+    std::string binary;  // of the OCI runtime; "" for the shim's own
+  };
+  Result<RuntimeChoice> RuntimeOf(const HostConfig& host) const;
+
   // exit.cc
   void OnTaskEvent(const client::TaskEvent& event);
   void HandleExit(const std::string& id, const client::Exit& exit);
@@ -351,6 +370,7 @@ class Engine {
   std::unique_ptr<volumes::Volumes> volumes_;
   std::unique_ptr<ImageIndex> images_;
   bool unified_cgroups_ = false;
+  HostFacts facts_;  // without what Facts() asks the kernel each time
   // Some container has had links since the start.
   std::atomic<bool> any_links_ = false;
   // Timers of restart policies.

@@ -64,6 +64,7 @@ void Engine::FinishExit(Container& container, const client::Exit& exit) {
   Container::RecordPointer before = container.record();
   std::vector<networks::Network> left = DetachNetworks(*before);
   ReleaseMounts(*before);
+  DropSharedMemory(*before);
   auto ran = exit.exited_at - before->state.started_at;
   container.Update([&](ContainerRecord& record) {
     record.state.pid = 0;

@@ -17,6 +17,7 @@ namespace {
 constexpr mode_t kReadableFile = 0644;
 constexpr size_t kMaxHostFile = size_t{1} << 20;
 constexpr const char* kResolver = "127.0.0.11";
+constexpr std::string_view kHostGateway = "host-gateway";
 
 // What stands behind the container's addresses.
 std::string NamesLine(const HostFilesRequest& request) {
@@ -44,7 +45,9 @@ std::string MakeHosts(const HostFilesRequest& request) {
   for (const std::string& extra : request.host->extra_hosts) {
     // "name:address"; an IPv6 address has colons of its own.
     size_t colon = extra.find(':');
-    out += extra.substr(colon + 1) + "\t" + extra.substr(0, colon) + "\n";
+    std::string address = extra.substr(colon + 1);
+    if (address == kHostGateway) address = request.gateway;
+    out += address + "\t" + extra.substr(0, colon) + "\n";
   }
   return out + LinkHosts(request.links) + AddressLines(request);
 }
@@ -144,6 +147,10 @@ Result<std::vector<oci::Mount>> WriteHostFiles(const HostFilesRequest& request) 
   for (const std::string& extra : request.host->extra_hosts) {
     if (extra.find(':') == std::string::npos) {
       return InvalidArgument("bad format for add-host: \"{}\"", extra);
+    }
+    if (extra.ends_with(kHostGateway) && request.gateway.empty()) {
+      return InvalidArgument(
+          "unable to derive the IP value for host-gateway: the default bridge has no address");
     }
   }
   bool has_own_dns = !request.host->dns.empty() || !request.host->dns_search.empty() ||

@@ -103,7 +103,7 @@ std::string ReferenceOf(const std::string& name, const EndpointConfig& config) {
 Result<> Engine::SettleNetworks(ContainerRecord* record) const {
   record->networking.settled = true;
   auto& wanted = record->networking.endpoints_config;
-  if (JoinsContainer(record->host)) {
+  if (JoinsContainer(record->host) || record->config.network_disabled) {
     wanted.clear();
     return {};
   }
@@ -391,6 +391,8 @@ Result<HostFilesRequest> Engine::HostFilesOf(const ContainerRecord& record) cons
   files.hostname = record.hostname;
   files.endpoints = networks_->EndpointsOf(record.id);
   files.links = TRY(LinksOf(record));
+  auto bridge = networks_->InspectNetwork("bridge");
+  if (bridge.ok()) files.gateway = bridge->gateway.ToString();
   return files;
 }
 

@@ -5,11 +5,13 @@
 #include <string_view>
 
 #include "base/text.h"
+#include "engine/security_options.h"
 
 namespace gantry::engine {
 namespace {
 
-std::vector<oci::Mount> DefaultMounts(const HostConfig& host) {
+std::vector<oci::Mount> DefaultMounts(const SpecRequest& request) {
+  const HostConfig& host = *request.host;
   std::vector<oci::Mount> mounts = {
       {"/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}, {}, {}},
       {"/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}, {}, {}},
@@ -23,7 +25,9 @@ std::vector<oci::Mount> DefaultMounts(const HostConfig& host) {
       {"/sys/fs/cgroup", "cgroup", "cgroup", {"ro", "nosuid", "noexec", "nodev"}, {}, {}},
       {"/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}, {}, {}},
   };
-  if (host.ipc_mode != "none") {
+  if (!request.shm_source.empty()) {
+    mounts.push_back({"/dev/shm", "bind", request.shm_source, {"rbind", "rprivate"}, {}, {}});
+  } else if (host.ipc_mode != "none") {
     mounts.push_back(
         {"/dev/shm",
          "tmpfs",
@@ -108,14 +112,16 @@ Result<std::vector<oci::Mount>> MakeMounts(const SpecRequest& request) {
     }
   }
 
+  SecurityOptions security = TRY(ParseSecurityOptions(host));
   bool own_dev = is_asked("/dev");
   std::vector<oci::Mount> mounts;
-  for (oci::Mount& mount : DefaultMounts(host)) {
+  for (oci::Mount& mount : DefaultMounts(request)) {
     if (is_asked(mount.destination) || (own_dev && mount.destination.starts_with("/dev/"))) {
       continue;
     }
-    bool writable =
-        host.privileged && (mount.destination == "/sys" || mount.destination == "/sys/fs/cgroup");
+    bool writable = (mount.destination == "/sys" && host.privileged) ||
+                    (mount.destination == "/sys/fs/cgroup" &&
+                     security.writable_cgroups.value_or(host.privileged));
     if (writable) std::erase(mount.options, "ro");
     mounts.push_back(std::move(mount));
   }

@@ -10,11 +10,14 @@
 
 #include "base/io.h"
 #include "engine/apparmor.h"
+#include "engine/capabilities.h"
+#include "engine/device_requests.h"
 #include "engine/mount_points.h"
+#include "engine/namespace_modes.h"
 #include "engine/oci_devices.h"
 #include "engine/oci_mounts.h"
 #include "engine/seccomp_profile.h"
-#include "kernel/capability_names.h"
+#include "engine/security_options.h"
 
 namespace gantry::engine {
 namespace {
@@ -22,13 +25,6 @@ namespace {
 constexpr int64_t kDefaultShmSize = 64 << 20;
 constexpr std::string_view kDefaultPath =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-constexpr std::array<std::string_view, 14> kDefaultCapabilities = {
-    "CAP_CHOWN",   "CAP_DAC_OVERRIDE", "CAP_FSETID",           "CAP_FOWNER",
-    "CAP_MKNOD",   "CAP_NET_RAW",      "CAP_SETGID",           "CAP_SETUID",
-    "CAP_SETFCAP", "CAP_SETPCAP",      "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT",
-    "CAP_KILL",    "CAP_AUDIT_WRITE",
-};
 
 constexpr std::array<std::string_view, 12> kMaskedPaths = {
     "/proc/acpi",
@@ -49,43 +45,6 @@ constexpr std::array<std::string_view, 5> kReadonlyPaths = {
 };
 
 bool SharesHostNetwork(const HostConfig& host) { return host.network_mode == "host"; }
-bool JoinsNetwork(const HostConfig& host) { return host.network_mode.starts_with("container:"); }
-
-std::vector<std::string> AvailableCapabilities(uint64_t permitted) {
-  std::vector<std::string> out;
-  auto names = kernel::CapabilityNames();
-  for (size_t i = 0; i < names.size(); ++i) {
-    if ((permitted >> i & 1) != 0) out.emplace_back(names[i]);
-  }
-  return out;
-}
-
-// "ALL" or "CAP_…", upper case, checked.
-Result<std::vector<std::string>> NormalizeCapabilities(const std::vector<std::string>& asked,
-                                                       uint64_t permitted) {
-  std::vector<std::string> out;
-  for (std::string name : asked) {
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return std::toupper(c); });
-    if (name != "ALL") {
-      if (!name.starts_with("CAP_")) name.insert(0, "CAP_");
-      std::optional<int> number = kernel::CapabilityNumber(name);
-      if (!number) return InvalidArgument("invalid capability: unknown capability: \"{}\"", name);
-      if ((permitted >> *number & 1) == 0) {
-        return InvalidArgument(
-            "invalid capability: capability not supported by your kernel or not available in the "
-            "current environment: \"{}\"",
-            name);
-      }
-    }
-    out.push_back(std::move(name));
-  }
-  return out;
-}
-
-bool Contains(const std::vector<std::string>& list, std::string_view word) {
-  return std::find(list.begin(), list.end(), word) != list.end();
-}
 
 // Variables of the container, later ones over earlier ones; a name without "=" takes one away.
 std::vector<std::string> MergeEnvironment(std::vector<std::string> base,
@@ -112,39 +71,6 @@ void AddHome(const std::string& home, std::vector<std::string>* env) {
   bool set = std::any_of(env->begin(), env->end(),
                          [](const std::string& variable) { return variable.starts_with("HOME="); });
   if (!set) env->push_back("HOME=" + home);
-}
-
-struct SecurityOptions {
-  bool no_new_privileges = false;
-  std::string seccomp;  // "", "unconfined", "builtin" or a profile
-};
-
-Result<SecurityOptions> ParseSecurityOptions(const std::vector<std::string>& options) {
-  SecurityOptions out;
-  for (const std::string& option : options) {
-    if (option == "no-new-privileges") {
-      out.no_new_privileges = true;
-      continue;
-    }
-    size_t separator = option.find('=');
-    if (separator == std::string::npos) separator = option.find(':');
-    if (separator == std::string::npos) {
-      return InvalidArgument("invalid --security-opt: \"{}\"", option);
-    }
-    std::string key = option.substr(0, separator);
-    std::string value = option.substr(separator + 1);
-    if (key == "seccomp") {
-      out.seccomp = value;
-    } else if (key == "no-new-privileges") {
-      if (value != "true" && value != "false") {
-        return InvalidArgument("invalid --security-opt: \"{}\"", option);
-      }
-      out.no_new_privileges = value == "true";
-    } else if (key != "label" && key != "apparmor") {
-      return InvalidArgument("invalid --security-opt 2: \"{}\"", option);
-    }
-  }
-  return out;
 }
 
 Result<std::vector<oci::Rlimit>> MakeRlimits(const HostConfig& host) {
@@ -180,6 +106,8 @@ Result<oci::Process> MakeProcess(const SpecRequest& request, const SecurityOptio
   const HostConfig& host = *request.host;
   oci::Process process;
   process.terminal = config.tty;
+  auto [rows, columns] = host.console_size;
+  if (config.tty && rows != 0 && columns != 0) process.console_size = oci::ConsoleSize{rows, columns};
   process.args = config.entrypoint.words;
   process.args.insert(process.args.end(), config.cmd.words.begin(), config.cmd.words.end());
   if (process.args.empty()) return InvalidArgument("no command specified");
@@ -221,7 +149,7 @@ Result<std::optional<oci::Seccomp>> MakeSeccomp(const HostConfig& host,
 
 // The engine's own defaults lie under the user's.
 Result<> MakeSysctls(const HostConfig& host, std::map<std::string, std::string>* sysctls) {
-  bool own_network = !SharesHostNetwork(host) && !JoinsNetwork(host);
+  bool own_network = !SharesHostNetwork(host) && !IsContainerMode(host.network_mode);
   if (own_network) {
     // Ping without CAP_NET_RAW, ports below 1024 without CAP_NET_BIND_SERVICE.
     (*sysctls)["net.ipv4.ping_group_range"] = "0 2147483647";
@@ -231,7 +159,8 @@ Result<> MakeSysctls(const HostConfig& host, std::map<std::string, std::string>*
     bool network = name.starts_with("net.");
     bool ipc = name.starts_with("fs.mqueue.") || name.starts_with("kernel.msg") ||
                name.starts_with("kernel.sem") || name.starts_with("kernel.shm");
-    if (!network && !ipc) {
+    bool uts = name == "kernel.domainname" && host.uts_mode != "host";
+    if (!network && !ipc && !uts) {
       return InvalidArgument("sysctl '{}' is not allowed: it is not of a namespace", name);
     }
     if (network && SharesHostNetwork(host)) {
@@ -266,37 +195,18 @@ void ApplyHostDefaults(bool unified_cgroups, HostConfig* host) {
   auto defaults = [](const auto& paths) {
     return std::vector<std::string>(paths.begin(), paths.end());
   };
+  if (!host->oom_kill_disable) host->oom_kill_disable = false;
   if (!host->masked_paths) host->masked_paths = defaults(kMaskedPaths);
   if (!host->readonly_paths) host->readonly_paths = defaults(kReadonlyPaths);
 }
 
-Result<std::vector<std::string>> MakeCapabilities(const HostConfig& host) {
-  uint64_t permitted = TRY(kernel::PermittedCapabilities());
-  if (host.privileged) return AvailableCapabilities(permitted);
-  std::vector<std::string> add = TRY(NormalizeCapabilities(host.cap_add, permitted));
-  std::vector<std::string> drop = TRY(NormalizeCapabilities(host.cap_drop, permitted));
-  std::vector<std::string> base(kDefaultCapabilities.begin(), kDefaultCapabilities.end());
-  if (Contains(add, "ALL")) {
-    base = AvailableCapabilities(permitted);
-    add.clear();
-  } else if (Contains(drop, "ALL")) {
-    base.clear();
-    drop.clear();
-  }
-  std::erase_if(base, [&](const std::string& name) { return Contains(drop, name); });
-  for (std::string& name : add) {
-    if (!Contains(base, name)) base.push_back(std::move(name));
-  }
-  return base;
-}
-
 Result<oci::Process> MakeContainerProcess(const SpecRequest& request) {
-  return MakeProcess(request, TRY(ParseSecurityOptions(request.host->security_opt)));
+  return MakeProcess(request, TRY(ParseSecurityOptions(*request.host)));
 }
 
 Result<oci::Spec> MakeSpec(const SpecRequest& request) {
   const HostConfig& host = *request.host;
-  SecurityOptions security = TRY(ParseSecurityOptions(host.security_opt));
+  SecurityOptions security = TRY(ParseSecurityOptions(host));
   oci::Spec spec;
   spec.root = oci::Root{request.root_path, host.readonly_rootfs};
   spec.process = TRY(MakeProcess(request, security));
@@ -324,6 +234,7 @@ Result<oci::Spec> MakeSpec(const SpecRequest& request) {
     return InvalidArgument("invalid cgroup parent '{}'", parent);
   }
   platform.cgroups_path = parent + "/" + request.id;
+  TRY(ApplyDeviceRequests(host.device_requests, request.cdi_directories, &spec));
   return spec;
 }
 
@@ -342,7 +253,7 @@ Result<oci::Process> MakeExecProcess(const ExecConfig& exec, const ContainerConf
   process.user.gid = user.gid;
   process.user.additional_gids = user.additional_gids;
   if (exec.privileged) {
-    std::vector<std::string> all = AvailableCapabilities(TRY(kernel::PermittedCapabilities()));
+    std::vector<std::string> all = TRY(AvailableCapabilities());
     process.capabilities = oci::Capabilities{all, all, {}, all, {}};
   }
   process.env = MergeEnvironment(container.env, exec.env);

@@ -34,11 +34,13 @@ struct SpecRequest {
   std::string ipc_namespace;
   std::string pid_namespace;
   std::vector<std::string> link_environment;  // links.h
-  std::string uts_hostname;                   // the container's hostname; unused with --uts host
-  std::string default_cgroup_parent;          // "/gantry"
-  std::string init_program;                   // gantry-init on the host, for --init
-  std::string root_path = "rootfs";           // relative to the bundle
-  bool unified_cgroups = false;               // cgroup v2
+  std::string shm_source;  // bound on /dev/shm; "": a tmpfs of the container's own
+  std::vector<std::string> cdi_directories = {};
+  std::string uts_hostname;           // the container's hostname; unused with --uts host
+  std::string default_cgroup_parent;  // "/gantry"
+  std::string init_program;           // gantry-init on the host, for --init
+  std::string root_path = "rootfs";   // relative to the bundle
+  bool unified_cgroups = false;       // cgroup v2
 };
 
 // Errors: kInvalidArgument in docker's words.
@@ -46,10 +48,6 @@ Result<oci::Spec> MakeSpec(const SpecRequest& request);
 
 // The process alone, as MakeSpec makes it: what an exec starts from.
 Result<oci::Process> MakeContainerProcess(const SpecRequest& request);
-
-// docker's default, changed by --cap-add and --cap-drop; everything this process may hand on when
-// privileged. Names "CAP_…".
-Result<std::vector<std::string>> MakeCapabilities(const HostConfig& host);
 
 struct ExecConfig {
   std::vector<std::string> cmd;

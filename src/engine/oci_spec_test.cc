@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "engine/capabilities.h"
 #include "engine/seccomp_profile.h"
 
 namespace gantry::engine {

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "engine/engine.h"
 #include "engine/health.h"
+#include "engine/shared_memory.h"
 #include "engine/store.h"
 
 namespace gantry::engine {
@@ -72,8 +73,8 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   return {};
 }
 
-// Every byte belongs to a record: directories that none names go into the trash, attach sockets of
-// containers that do not run are unlinked.
+// Every byte belongs to a record: directories that none names go into the trash, attach sockets and
+// shared memory of containers that do not run go away.
 void Engine::SweepDirectories() {
   std::set<std::string, std::less<>> alive;
   for (const std::shared_ptr<Container>& container : All()) {
@@ -94,6 +95,12 @@ void Engine::SweepDirectories() {
     bool used = std::any_of(alive.begin(), alive.end(),
                             [&](const std::string& prefix) { return path.starts_with(prefix); });
     if (!used) std::filesystem::remove(entry.path(), error);
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(options_.state + "/shm", error)) {
+    auto container = FindById(entry.path().filename());
+    if (container && container->record()->state.IsAlive()) continue;
+    Result<> dropped = UnmountSharedMemory(entry.path());
+    if (!dropped.ok()) log::Warning("{}", dropped.error().message());
   }
 }
 

@@ -57,6 +57,7 @@ Result<> Engine::RemoveWithTurn(Container& container) {
 Result<> Engine::FinishRemoval(const ContainerRecord& record) {
   const std::string& id = record.id;
   TRY(CleanTask(id));
+  DropSharedMemory(record);
   Result<> detached = networks_->Detach(id);
   if (!detached.ok()) log::Warning("container {}: {}", id, detached.error().message());
   Result<> snapshot = containerd_->RemoveSnapshot(options_.snapshotter, id);

@@ -9,6 +9,9 @@
 namespace gantry::engine {
 namespace {
 
+// "runc" is what docker calls the one that it comes with.
+constexpr std::string_view kBuiltInNames[] = {kBuiltInRuntime, "runc", "io.containerd.runc.v2"};
+
 bool Names(const std::vector<Ulimit>& limits, std::string_view name) {
   return std::any_of(limits.begin(), limits.end(),
                      [&](const Ulimit& limit) { return limit.name == name; });
@@ -63,15 +66,20 @@ void ApplySettings(const Settings& settings, HostConfig* host) {
   ApplySecurity(settings, host);
 }
 
+std::set<std::string> RuntimeNames(const Settings& settings) {
+  std::set<std::string> names(std::begin(kBuiltInNames), std::end(kBuiltInNames));
+  for (const auto& [name, runtime] : settings.runtimes) names.insert(name);
+  return names;
+}
+
 Result<std::string> RuntimeBinary(const Settings& settings, const std::string& runtime) {
   auto found = settings.runtimes.find(runtime);
   if (found != settings.runtimes.end()) {
     const RuntimeSetting& own = found->second;
     return own.script.empty() ? own.path : own.script;
   }
-  bool built_in = runtime.empty() || runtime == kBuiltInRuntime || runtime == "runc" ||
-                  runtime == "io.containerd.runc.v2";
-  if (built_in) return std::string();
+  // Records of earlier versions name none.
+  if (runtime.empty() || std::ranges::count(kBuiltInNames, runtime) != 0) return std::string();
   return InvalidArgument("unknown or invalid runtime name: {}", runtime);
 }
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,9 @@ void ApplySettings(const Settings& settings, HostConfig* host);
 // The program of a container's runtime; "" is the built-in one, which "runc" means too unless the
 // configuration has a runtime of that name. kInvalidArgument: "unknown or invalid runtime name: x".
 Result<std::string> RuntimeBinary(const Settings& settings, const std::string& runtime);
+
+// What RuntimeBinary knows.
+std::set<std::string> RuntimeNames(const Settings& settings);
 
 // kInvalidArgument in docker's words for a log driver or options that no container could have, and
 // for a default runtime that is not there.

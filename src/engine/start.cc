@@ -15,16 +15,17 @@
 #include "engine/host_files.h"
 #include "engine/links.h"
 #include "engine/mount_points.h"
+#include "engine/namespace_modes.h"
 #include "engine/network_list.h"
 #include "engine/oci_spec.h"
 #include "engine/root_view.h"
+#include "engine/shared_memory.h"
 #include "engine/stdio_uri.h"
 #include "engine/store.h"
 
 namespace gantry::engine {
 namespace {
 
-constexpr std::string_view kJoins = "container:";
 constexpr int kExitNotFound = 127;
 constexpr int kExitNotExecutable = 126;
 constexpr int kExitStartFailed = 128;
@@ -113,6 +114,11 @@ Result<> Engine::StartWithTurn(Container& container) {
 Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   const std::string& id = record.id;
   Undo undo;
+  RuntimeChoice runtime = TRY(RuntimeOf(record.host));
+  if (record.host.ipc_mode == kShareable) {
+    TRY(MountSharedMemory(SharedMemoryPath(id), record.host.shm_size));
+    undo.Push([this, &record] { DropSharedMemory(record); });
+  }
   auto network = workers_.Async([&] { return AttachNetworks(record); });
   undo.Push([this, &record] {
     DropTransientMounts(record.id);
@@ -137,8 +143,8 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   client::Container created;
   created.id = id;
   created.image = record.image_name;
-  created.runtime = options_.runtime;
-  created.runtime_binary = TRY(RuntimeBinary(*settings(), record.host.runtime));
+  created.runtime = runtime.shim;
+  created.runtime_binary = runtime.binary;
   created.snapshotter = options_.snapshotter;
   created.snapshot_key = id;
   created.spec = std::move(spec);
@@ -188,6 +194,19 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   return Save(container);
 }
 
+Result<> Engine::WriteFiles(const ContainerRecord& record, const std::string& address) {
+  HostFilesRequest files;
+  files.directory = ContainerDirectory(record.id);
+  files.config = &record.config;
+  files.host = &record.host;
+  files.hostname = record.hostname;
+  files.address = address;
+  Result<networks::Network> bridge = networks_->InspectNetwork("bridge");
+  if (bridge.ok()) files.gateway = bridge->gateway.ToString();
+  TRY(WriteHostFiles(files));
+  return {};
+}
+
 Result<std::vector<client::Mount>> Engine::RootMounts(const ContainerRecord& record) {
   {
     MutexLock lock(mutex_);
@@ -222,50 +241,38 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
   request.config = &record.config;
   request.host = &record.host;
   request.accounts = TRY(AccountsOf(record, root_mounts));
-  std::string files = ContainerDirectory(record.id);
-  if (JoinsContainer(record.host)) {
-    files = ContainerDirectory(TRY(Find(record.host.network_mode.substr(kJoins.size())))->id());
+  request.uts_hostname = record.hostname;
+  std::string directory = ContainerDirectory(record.id);
+  if (IsContainerMode(record.host.network_mode)) {
+    std::string other = ContainerOfMode(record.host.network_mode);
+    Container::RecordPointer donor = TRY(Find(other))->record();
+    request.uts_hostname = donor->hostname;
+    directory = ContainerDirectory(donor->id);
   }
+  std::vector<std::string> options = {"rbind", "rprivate"};
+  if (record.host.readonly_rootfs) options.emplace_back("ro");
   for (const char* name : {"resolv.conf", "hostname", "hosts"}) {
-    request.mounts.push_back(
-        {std::string("/etc/") + name, "bind", files + "/" + name, {"rbind", "rprivate"}, {}, {}});
+    request.mounts.push_back({std::string("/etc/") + name,
+                              "bind",
+                              fmt::format("{}/{}", directory, name),
+                              options,
+                              {},
+                              {}});
   }
   for (oci::Mount& mount : TRY(SetUpMounts(record))) {
     std::erase_if(request.mounts,
                   [&](const oci::Mount& own) { return own.destination == mount.destination; });
     request.mounts.push_back(std::move(mount));
   }
-  if (WantsNetworks(record)) {
-    request.network_namespace = NetworkNamespacePath(record.id);
-  }
-  if (record.host.network_mode.starts_with("container:")) {
-    request.network_namespace = TRY(NamespaceOf(record.host.network_mode, "net"));
-  }
-  if (record.host.ipc_mode.starts_with("container:")) {
-    request.ipc_namespace = TRY(NamespaceOf(record.host.ipc_mode, "ipc"));
-  }
-  if (record.host.pid_mode.starts_with("container:")) {
-    request.pid_namespace = TRY(NamespaceOf(record.host.pid_mode, "pid"));
-  }
+  TRY(JoinNamespaces(record, &request));
   request.link_environment = LinkEnvironment(record.name, TRY(LinksOf(record)));
-  request.uts_hostname = record.hostname;
   request.default_cgroup_parent = options_.cgroup_parent;
   std::string init = settings()->init_path;
   request.init_program =
       init.empty() ? options_.programs_directory + "/gantry-init" : std::move(init);
+  request.cdi_directories = settings()->cdi_spec_directories;
   request.unified_cgroups = unified_cgroups_;
   return MakeSpec(request);
-}
-
-Result<std::string> Engine::NamespaceOf(const std::string& mode, std::string_view kind) const {
-  std::string reference = mode.substr(mode.find(':') + 1);
-  auto other = TRY(Find(reference));
-  Container::RecordPointer record = other->record();
-  if (!record->state.IsAlive()) {
-    return MakeError(ErrorKind::kAborted, "cannot join {} namespace of a non running container: {}",
-                     kind, reference);
-  }
-  return fmt::format("/proc/{}/ns/{}", record->state.pid, kind);
 }
 
 Result<std::string> Engine::StdoutUri(const ContainerRecord& record) const {

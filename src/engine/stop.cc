@@ -212,27 +212,4 @@ Result<> Engine::Resize(std::string_view reference, uint32_t width, uint32_t hei
   return {};
 }
 
-Result<std::vector<std::string>> Engine::Update(std::string_view reference,
-                                                const formats::Json& body) {
-  auto container = TRY(Find(reference));
-  auto turn = TRY(container->TakeTurn());
-  Container::RecordPointer record = container->record();
-  HostConfig host = TRY(ParseUpdate(body, record->host));
-  if (record->host.auto_remove && host.restart_policy.name != record->host.restart_policy.name) {
-    return MakeError(ErrorKind::kAborted,
-                     "Cannot update container {}: Restart policy cannot be updated because "
-                     "AutoRemove is enabled for the container",
-                     record->id);
-  }
-  TRY(CheckHostConfig(record->config, host));
-  if (record->state.IsAlive()) {
-    oci::Resources resources = TRY(MakeResources(host));
-    TRY(containerd_->Update(record->id, oci::ToJson(resources).Dump()));
-  }
-  container->Update([&](ContainerRecord& changed) { changed.host = host; });
-  TRY(Save(*container));
-  Publish("update", *container->record());
-  return std::vector<std::string>();
-}
-
 }  // namespace gantry::engine

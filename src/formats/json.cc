@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/json.h"
 
+#include <cctype>
+#include <algorithm>
 #include <fmt/format.h>
 #include <rapidjson/error/en.h>
 #include <rapidjson/memorystream.h>
@@ -352,7 +354,8 @@ void AppendJsonString(std::string* out, std::string_view text) {
   out->push_back('"');
 }
 
-JsonReader::JsonReader(const Json& json, std::string path) : json_(&json), path_(std::move(path)) {
+JsonReader::JsonReader(const Json& json, std::string path, Keys keys)
+    : json_(&json), path_(std::move(path)), keys_(keys) {
   if (!json.is_object()) {
     error_ = InvalidArgument("{}: expected an object", path_.empty() ? "document" : path_);
   }
@@ -360,6 +363,16 @@ JsonReader::JsonReader(const Json& json, std::string path) : json_(&json), path_
 
 const Json* JsonReader::Find(std::string_view key) const {
   const Json* member = json_->Find(key);
+  if (member == nullptr && keys_ == Keys::kAnyCase) {
+    for (const auto& [name, value] : json_->members()) {
+      bool same = name.size() == key.size() &&
+                  std::equal(name.begin(), name.end(), key.begin(), [](char a, char b) {
+                    return std::tolower(static_cast<unsigned char>(a)) ==
+                           std::tolower(static_cast<unsigned char>(b));
+                  });
+      if (same) member = &value;
+    }
+  }
   return member == nullptr || member->is_null() ? nullptr : member;
 }
 

@@ -112,7 +112,10 @@ void AppendJsonString(std::string* out, std::string_view text);
 //   TRY(reader.Finish());
 class JsonReader {
  public:
-  JsonReader(const Json& json, std::string path);
+  // kAnyCase: "image" is "Image" too where nothing is spelt exactly so, as Go's decoder has it;
+  // readers of inner objects inherit it.
+  enum class Keys { kExact, kAnyCase };
+  JsonReader(const Json& json, std::string path, Keys keys = Keys::kExact);
 
   void Field(std::string_view key, std::string* out);
   void Field(std::string_view key, bool* out);
@@ -138,7 +141,7 @@ class JsonReader {
   void Object(std::string_view key, F&& read) {
     const Json* member = Find(key);
     if (member == nullptr) return;
-    JsonReader inner(*member, PathOf(key));
+    JsonReader inner(*member, PathOf(key), keys_);
     if (inner.ok()) read(inner);
     Take(inner);
   }
@@ -149,7 +152,7 @@ class JsonReader {
     if (member == nullptr) return;
     if (!member->is_array()) return Fail(key, "expected an array");
     for (size_t i = 0; i < member->items().size(); ++i) {
-      JsonReader inner(member->items()[i], fmt::format("{}[{}]", PathOf(key), i));
+      JsonReader inner(member->items()[i], fmt::format("{}[{}]", PathOf(key), i), keys_);
       if (inner.ok()) read(inner);
       Take(inner);
     }
@@ -171,6 +174,7 @@ class JsonReader {
 
   const Json* json_;
   std::string path_;
+  Keys keys_;
   std::optional<Error> error_;
 };
 

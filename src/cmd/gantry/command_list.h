@@ -83,6 +83,7 @@ Result<int> SystemPruneCommand(Cli& cli, Invocation& call);
 Result<int> TagCommand(Cli& cli, Invocation& call);
 Result<int> TopCommand(Cli& cli, Invocation& call);
 Result<int> UnpauseCommand(Cli& cli, Invocation& call);
+Result<int> UpdateCommand(Cli& cli, Invocation& call);
 Result<int> VersionCommand(Cli& cli, Invocation& call);
 Result<int> VolumeCreateCommand(Cli& cli, Invocation& call);
 Result<int> VolumeListCommand(Cli& cli, Invocation& call);

@@ -101,6 +101,8 @@ constexpr Command kCommands[] = {
     {"stop|container stop", kContainers, "Stop running containers", StopCommand},
     {"top|container top", "CONTAINER [ps OPTIONS]", "List a container's processes", TopCommand},
     {"unpause|container unpause", kPlainContainers, "Let frozen containers go on", UnpauseCommand},
+    {"update|container update", kPlainContainers, "Change limits and restart policy",
+     UpdateCommand},
     {"wait|container wait", kPlainContainers, "Wait until containers stop, print their exit codes",
      WaitCommand},
     // What gantry's engine has not, and says so (swarm.cc).

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/gantry/container_options.h"
+#include "cmd/gantry/device_spec.h"
+#include "cmd/gantry/value_spec.h"
 #include "formats/human_units.h"
 
 namespace gantry::cli {
@@ -16,6 +18,20 @@ void Duration(Flags* flags, std::string_view name, std::chrono::nanoseconds* val
       help);
 }
 
+// A list whose elements are checked as they are given; `check` returns any Result.
+template <typename Check>
+void CheckedList(Flags* flags, std::string_view name, char shorthand,
+                 std::vector<std::string>* values, Check check, std::string_view help) {
+  flags->Custom(
+      name, shorthand, "list",
+      [values, check](const std::string& text) -> Result<> {
+        TRY(check(text));
+        values->push_back(text);
+        return {};
+      },
+      help);
+}
+
 }  // namespace
 
 void ContainerOptions::Bind(Flags* flags) {
@@ -26,7 +42,7 @@ void ContainerOptions::Bind(Flags* flags) {
 }
 
 void ContainerOptions::BindProcessFlags(Flags* flags) {
-  flags->List("attach", 'a', &attach, "Attach to STDIN, STDOUT or STDERR");
+  CheckedList(flags, "attach", 'a', &attach, CheckStream, "Attach to STDIN, STDOUT or STDERR");
   flags->Bool("interactive", 'i', &interactive, "Keep standard input open");
   flags->Bool("tty", 't', &tty, "Give the container a terminal");
   flags->String("name", 0, &name, "The container's name");
@@ -38,9 +54,9 @@ void ContainerOptions::BindProcessFlags(Flags* flags) {
   flags->String("platform", 0, &platform, "Platform of the image, such as linux/amd64");
   flags->Bool("rm", 0, &remove, "Remove the container and its anonymous volumes when it exits");
   flags->String("entrypoint", 0, &entrypoint_, "Program to run instead of the image's ENTRYPOINT");
-  flags->List("env", 'e', &env_, "Set environment variables");
+  CheckedList(flags, "env", 'e', &env_, ParseVariable, "Set environment variables");
   flags->List("env-file", 0, &env_files_, "Read environment variables from a file");
-  flags->List("label", 'l', &labels_, "Set labels");
+  CheckedList(flags, "label", 'l', &labels_, CheckLabel, "Set labels");
   flags->List("label-file", 0, &label_files_, "Read labels from a file, one a line");
   flags->List("annotation", 0, &annotations_, "Pass an annotation to the OCI runtime");
   flags->String("user", 'u', &user_, "User, \"name|uid[:group|gid]\"");
@@ -67,61 +83,20 @@ void ContainerOptions::BindProcessFlags(Flags* flags) {
 }
 
 void ContainerOptions::BindResourceFlags(Flags* flags) {
-  struct NumberFlag {
-    const char* name;
-    char shorthand;
-    const char* field;
-    const char* help;
-  };
-  static constexpr NumberFlag kSizes[] = {
-      {"memory", 'm', "Memory", "Memory limit"},
-      {"memory-swap", 0, "MemorySwap", "Limit of memory and swap together; -1: no limit"},
-      {"memory-reservation", 0, "MemoryReservation", "Soft memory limit"},
-      {"kernel-memory", 0, "KernelMemory", "Kernel memory limit"},
-      {"shm-size", 0, "ShmSize", "Size of /dev/shm"},
-  };
-  static constexpr NumberFlag kNumbers[] = {
-      {"cpu-shares", 'c', "CpuShares", "Relative share of processor time"},
-      {"cpu-period", 0, "CpuPeriod", "Period of the processor quota in microseconds"},
-      {"cpu-quota", 0, "CpuQuota", "Microseconds of processor time in a period"},
-      {"cpu-rt-period", 0, "CpuRealtimePeriod", "Real-time period in microseconds"},
-      {"cpu-rt-runtime", 0, "CpuRealtimeRuntime", "Real-time microseconds in a period"},
-      {"pids-limit", 0, "PidsLimit", "Most processes; -1: no limit"},
-      {"memory-swappiness", 0, "MemorySwappiness", "Swappiness, 0 to 100 (default -1)"},
-      {"oom-score-adj", 0, "OomScoreAdj", "Preference of the OOM killer, -1000 to 1000"},
-      {"blkio-weight", 0, "BlkioWeight", "Relative weight of block I/O, 10 to 1000"},
-  };
-  for (const NumberFlag& size : kSizes) {
-    const char* field = size.field;
-    flags->Custom(
-        size.name, size.shorthand, "bytes",
-        [this, field](const std::string& text) -> Result<> {
-          bool unlimited = text == "-1" && std::string_view(field) == "MemorySwap";
-          numbers_[field] = unlimited ? -1 : TRY(formats::ParseBinarySize(text));
-          return {};
-        },
-        size.help);
-  }
-  for (const NumberFlag& number : kNumbers) {
-    const char* field = number.field;
-    flags->Custom(
-        number.name, number.shorthand, "int",
-        [this, field](const std::string& text) -> Result<> {
-          numbers_[field] = TRY(ParseInteger(text));
-          return {};
-        },
-        number.help);
-  }
-  flags->String("cpus", 0, &cpus_, "Number of processors, such as 1.5");
+  BindResourceNumbers(flags, ResourceFlags::kAll, &numbers_);
   flags->String("cpuset-cpus", 0, &cpuset_cpus_, "Processors to run on, such as 0-3 or 0,1");
   flags->String("cpuset-mems", 0, &cpuset_mems_, "Memory nodes to use, such as 0-3 or 0,1");
-  flags->List("ulimit", 0, &ulimits_, "Resource limit, \"name=soft[:hard]\"");
+  CheckedList(flags, "ulimit", 0, &ulimits_, ParseUlimit, "Resource limit, \"name=soft[:hard]\"");
   flags->Bool("oom-kill-disable", 0, &oom_kill_disable_, "Never kill it for lack of memory");
-  flags->List("device-read-bps", 0, &read_bps_, "Bytes a second read from a device");
-  flags->List("device-write-bps", 0, &write_bps_, "Bytes a second written to a device");
-  flags->List("device-read-iops", 0, &read_iops_, "Reads a second from a device");
-  flags->List("device-write-iops", 0, &write_iops_, "Writes a second to a device");
-  flags->List("blkio-weight-device", 0, &weight_devices_, "Relative weight of a device");
+  auto rate = [](const std::string& text) { return ParseThrottle(text, true); };
+  auto count = [](const std::string& text) { return ParseThrottle(text, false); };
+  CheckedList(flags, "device-read-bps", 0, &read_bps_, rate, "Bytes a second read from a device");
+  CheckedList(flags, "device-write-bps", 0, &write_bps_, rate,
+              "Bytes a second written to a device");
+  CheckedList(flags, "device-read-iops", 0, &read_iops_, count, "Reads a second from a device");
+  CheckedList(flags, "device-write-iops", 0, &write_iops_, count, "Writes a second to a device");
+  CheckedList(flags, "blkio-weight-device", 0, &weight_devices_, ParseWeight,
+              "Relative weight of a device");
 }
 
 void ContainerOptions::BindIsolationFlags(Flags* flags) {
@@ -130,9 +105,11 @@ void ContainerOptions::BindIsolationFlags(Flags* flags) {
   flags->List("cap-drop", 0, &cap_drop_, "Drop Linux capabilities");
   flags->List("security-opt", 0, &security_options_, "Security options, such as seccomp=FILE");
   flags->List("device", 0, &devices_, "Add a device of the host");
-  flags->List("device-cgroup-rule", 0, &device_rules_, "Allow devices, such as \"c 1:3 rw\"");
+  CheckedList(flags, "device-cgroup-rule", 0, &device_rules_, CheckDeviceRule,
+              "Allow devices, such as \"c 1:3 rw\"");
+  CheckedList(flags, "gpus", 0, &gpus_, ParseGpus, "Add graphics processors (\"all\" for all)");
   flags->List("group-add", 0, &group_add_, "Add groups to the user");
-  flags->List("sysctl", 0, &sysctls_, "Set a sysctl, \"name=value\"");
+  CheckedList(flags, "sysctl", 0, &sysctls_, CheckSysctl, "Set a sysctl, \"name=value\"");
   flags->String("userns", 0, &userns_, "User namespace (\"host\")");
   flags->String("pid", 0, &pid_, "PID namespace (\"host\", \"container:NAME\")");
   flags->String("ipc", 0, &ipc_, "IPC namespace (\"host\", \"shareable\", \"container:NAME\", …)");
@@ -163,11 +140,12 @@ void ContainerOptions::BindStorageAndNetworkFlags(Flags* flags) {
   flags->List("link-local-ip", 0, &link_local_ips_, "Link-local addresses");
   flags->String("mac-address", 0, &mac_address_, "MAC address");
   flags->List("link", 0, &links_, "Link to another container");
-  flags->List("dns", 0, &dns_, "DNS server");
+  CheckedList(flags, "dns", 0, &dns_, CheckAddress, "DNS server");
   flags->List("dns-option", 0, &dns_options_, "Option of the resolver");
   flags->Alias("dns-opt", "dns-option");
   flags->List("dns-search", 0, &dns_search_, "Search domain");
-  flags->List("add-host", 0, &extra_hosts_, "Line of /etc/hosts, \"name:address\"");
+  CheckedList(flags, "add-host", 0, &extra_hosts_, ParseExtraHost,
+              "Line of /etc/hosts, \"name:address\"");
 }
 
 }  // namespace gantry::cli

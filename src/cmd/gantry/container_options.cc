@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/gantry/container_options.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <chrono>
 
 #include "base/io.h"
 #include "base/text.h"
+#include "cmd/gantry/device_spec.h"
 #include "cmd/gantry/mount_spec.h"
 #include "cmd/gantry/port_spec.h"
 #include "cmd/gantry/value_spec.h"
@@ -33,12 +32,6 @@ void SetUnlessEmpty(Json* object, const char* key, const Strings& values) {
 }
 void SetUnlessEmpty(Json* object, const char* key, const std::string& value) {
   if (!value.empty()) object->Set(key, value);
-}
-
-bool IsAddress(const std::string& text) {
-  unsigned char buffer[16];
-  return ::inet_pton(AF_INET, text.c_str(), buffer) == 1 ||
-         ::inet_pton(AF_INET6, text.c_str(), buffer) == 1;
 }
 
 // "net_admin" to "CAP_NET_ADMIN".
@@ -98,10 +91,8 @@ Result<> ContainerOptions::BuildProcess(const Flags& flags, const Strings& args,
       in = true;
     } else if (name_of_stream == "stdout") {
       out = true;
-    } else if (name_of_stream == "stderr") {
-      err = true;
     } else {
-      return InvalidArgument("valid streams are STDIN, STDOUT and STDERR");
+      err = true;  // CheckStream has let nothing else in
     }
   }
   config->Set("Hostname", hostname_).Set("Domainname", domainname_).Set("User", user_);
@@ -110,20 +101,18 @@ Result<> ContainerOptions::BuildProcess(const Flags& flags, const Strings& args,
 
   Strings env;
   for (const std::string& file : env_files_) {
-    for (std::string& pair : TRY(ReadPairsFile(file, true))) env.push_back(std::move(pair));
+    Strings pairs = TRY_WITH(ReadPairsFile(file, true), "--env-file");
+    env.insert(env.end(), pairs.begin(), pairs.end());
   }
   for (const std::string& variable : env_) env.push_back(TRY(ParseVariable(variable)));
   config->Set("Env", env);
 
   Strings labels;
   for (const std::string& file : label_files_) {
-    for (std::string& pair : TRY(ReadPairsFile(file, false))) labels.push_back(std::move(pair));
+    Strings pairs = TRY_WITH(ReadPairsFile(file, false), "--label-file");
+    labels.insert(labels.end(), pairs.begin(), pairs.end());
   }
-  for (const std::string& label : labels_) {
-    if (label.empty() || label[0] == '=')
-      return InvalidArgument("invalid label '{}': empty name", label);
-    labels.push_back(label);
-  }
+  labels.insert(labels.end(), labels_.begin(), labels_.end());
   config->Set("Labels", PairsToObject(labels));
 
   config->Set("Image", args[0]);
@@ -193,6 +182,9 @@ Result<> ContainerOptions::BuildStorage(Json* config, Json* host) const {
   }
   SetUnlessEmpty(host, "VolumesFrom", volumes_from_);
   SetUnlessEmpty(host, "VolumeDriver", volume_driver_);
+  for (const std::string& option : storage_options_) {
+    if (option.find('=') == std::string::npos) return InvalidArgument("invalid storage option");
+  }
   if (!storage_options_.empty()) host->Set("StorageOpt", PairsToObject(storage_options_));
   if (read_only_) host->Set("ReadonlyRootfs", true);
   return {};
@@ -207,6 +199,7 @@ Result<> ContainerOptions::BuildIsolation(const Flags& flags, Json* host) const 
   if (!cgroupns_.empty() && cgroupns_ != "host" && cgroupns_ != "private") {
     return InvalidArgument("--cgroupns: invalid CGROUP mode");
   }
+  SetUnlessEmpty(host, "ContainerIDFile", cidfile);
   SetUnlessEmpty(host, "PidMode", pid_);
   SetUnlessEmpty(host, "IpcMode", ipc_);
   SetUnlessEmpty(host, "UTSMode", uts_);
@@ -240,15 +233,27 @@ Result<> ContainerOptions::BuildSecurity(Json* host) const {
   SetUnlessEmpty(host, "CapDrop", CapabilityNames(cap_drop_));
   for (const std::string& rule : device_rules_)
     host->MutableMember("DeviceCgroupRules").Append(rule);
+  Strings cdi_names;
   for (const std::string& device : devices_) {
-    host->MutableMember("Devices").Append(TRY(ParseDevice(device)));
+    if (IsCdiName(device)) {
+      cdi_names.push_back(device);
+    } else {
+      host->MutableMember("Devices").Append(TRY(ParseDevice(device)));
+    }
+  }
+  for (const std::string& gpus : gpus_) {
+    host->MutableMember("DeviceRequests").Append(TRY(ParseGpus(gpus)));
+  }
+  if (!cdi_names.empty()) {
+    host->MutableMember("DeviceRequests")
+        .Append(Json::MakeObject({{"Driver", "cdi"}, {"DeviceIDs", cdi_names}}));
   }
   for (const std::string& option : security_options_) {
     size_t separator = option.find('=');
     if (separator == std::string::npos) separator = option.find(':');
     std::string key = option.substr(0, separator);
     std::string value = separator == std::string::npos ? "" : option.substr(separator + 1);
-    if (separator == std::string::npos && key != "no-new-privileges") {
+    if (value.empty() && key != "no-new-privileges") {
       return InvalidArgument("invalid --security-opt: \"{}\"", option);
     }
     if (key == "systempaths" && value == "unconfined") {
@@ -275,19 +280,15 @@ Result<> ContainerOptions::BuildResources(const Flags& flags, Json* host) const 
     return InvalidArgument("invalid value: {}. Valid memory swappiness range is 0-100",
                            swappiness->second);
   }
-  if (!cpus_.empty()) {
-    Result<int64_t> cpus = ParseCpus(cpus_);
-    if (!cpus.ok()) {
-      return InvalidArgument("invalid argument \"{}\" for \"--cpus\" flag: {}", cpus_,
-                             cpus.error().message());
-    }
-    host->Set("NanoCpus", *cpus);
-  }
   SetUnlessEmpty(host, "CpusetCpus", cpuset_cpus_);
   SetUnlessEmpty(host, "CpusetMems", cpuset_mems_);
-  for (const std::string& limit : ulimits_) {
-    host->MutableMember("Ulimits").Append(TRY(ParseUlimit(limit)));
+  // One of each kind, the last one counts.
+  std::map<std::string, Json> limits;
+  for (const std::string& text : ulimits_) {
+    Json limit = TRY(ParseUlimit(text));
+    limits[limit["Name"].AsString()] = limit;
   }
+  for (auto& [name, limit] : limits) host->MutableMember("Ulimits").Append(std::move(limit));
   if (flags.Changed("oom-kill-disable")) host->Set("OomKillDisable", oom_kill_disable_);
   for (auto [key, values, is_size] : {std::tuple("BlkioDeviceReadBps", &read_bps_, true),
                                       std::tuple("BlkioDeviceWriteBps", &write_bps_, true),
@@ -298,9 +299,7 @@ Result<> ContainerOptions::BuildResources(const Flags& flags, Json* host) const 
     }
   }
   for (const std::string& value : weight_devices_) {
-    Json weight = TRY(ParseThrottle(value, false));
-    host->MutableMember("BlkioWeightDevice")
-        .Append(Json::MakeObject({{"Path", weight["Path"]}, {"Weight", weight["Rate"]}}));
+    host->MutableMember("BlkioWeightDevice").Append(TRY(ParseWeight(value)));
   }
   return {};
 }
@@ -364,14 +363,6 @@ Json ContainerOptions::Endpoint(const NetworkSpec& network) const {
 
 Result<> ContainerOptions::BuildNetworks(Json* body, std::vector<ExtraNetwork>* extra) const {
   Json& host = body->MutableMember("HostConfig");
-  for (const std::string& server : dns_) {
-    if (!IsAddress(server)) {
-      return InvalidArgument(
-          "invalid argument \"{}\" for \"--dns\" flag: IP address is not "
-          "correctly formatted: {}",
-          server, server);
-    }
-  }
   SetUnlessEmpty(&host, "Dns", dns_);
   SetUnlessEmpty(&host, "DnsOptions", dns_options_);
   SetUnlessEmpty(&host, "DnsSearch", dns_search_);

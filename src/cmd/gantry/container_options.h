@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "cmd/gantry/flags.h"
+#include "cmd/gantry/resource_flags.h"
 #include "formats/json.h"
 
 namespace gantry::cli {
@@ -97,8 +98,9 @@ class ContainerOptions {
   std::string log_driver_;
   Strings log_options_;
   // Resources
-  std::map<std::string, int64_t> numbers_;  // fields of HostConfig by name
-  std::string cpus_, cpuset_cpus_, cpuset_mems_;
+  NumberFields numbers_;
+  std::string cpuset_cpus_, cpuset_mems_;
+  Strings gpus_;
   Strings ulimits_, read_bps_, write_bps_, read_iops_, write_iops_, weight_devices_;
   bool oom_kill_disable_ = false;
 };

@@ -4,7 +4,9 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
+#include <string_view>
 
 #include "base/io.h"
 #include "cmd/gantry/flags.h"
@@ -69,6 +71,10 @@ Result<Json> ParseUlimit(const std::string& text) {
   }
   std::string limits = text.substr(equals + 1);
   size_t colon = limits.find(':');
+  if (colon != std::string::npos && limits.find(':', colon + 1) != std::string::npos) {
+    return InvalidArgument(
+        "too many limit value arguments - {}, can only have up to two, `soft[:hard]`", limits);
+  }
   int64_t soft = TRY(ParseInteger(limits.substr(0, colon)));
   int64_t hard = soft;
   if (colon != std::string::npos) {
@@ -99,45 +105,14 @@ Result<int64_t> ParseCpus(const std::string& text) {
          TRY(ParseInteger(fraction));
 }
 
-Result<Json> ParseDevice(const std::string& text) {
-  auto is_mode = [](const std::string& mode) {
-    if (mode.empty()) return false;
-    for (size_t i = 0; i < mode.size(); ++i) {
-      if (std::string_view("rwm").find(mode[i]) == std::string_view::npos) return false;
-      if (mode.find(mode[i], i + 1) != std::string::npos) return false;
-    }
-    return true;
-  };
-  size_t first = text.find(':');
-  std::string host = text.substr(0, first);
-  std::string inside;
-  std::string mode = "rwm";
-  if (first != std::string::npos) {
-    size_t second = text.find(':', first + 1);
-    std::string middle =
-        text.substr(first + 1, second == std::string::npos ? second : second - first - 1);
-    if (second != std::string::npos) {
-      inside = middle;
-      mode = text.substr(second + 1);
-      if (!is_mode(mode)) return InvalidArgument("bad mode specified: {}", mode);
-    } else if (is_mode(middle)) {
-      mode = middle;
-    } else {
-      inside = middle;
-    }
-  }
-  if (host.empty()) return InvalidArgument("invalid device specification: {}", text);
-  if (inside.empty()) inside = host;
-  if (inside[0] != '/') return InvalidArgument("{} is not an absolute path", inside);
-  return Json::MakeObject(
-      {{"PathOnHost", host}, {"PathInContainer", inside}, {"CgroupPermissions", mode}});
-}
-
 Result<Json> ParseRestartPolicy(const std::string& text) {
   size_t colon = text.find(':');
   std::string name = text.substr(0, colon);
+  if (colon == 0) {
+    return InvalidArgument("invalid restart policy format: no policy provided before colon");
+  }
   int64_t retries = 0;
-  if (colon != std::string::npos) {
+  if (colon != std::string::npos && colon + 1 < text.size()) {
     Result<int64_t> count = ParseInteger(text.substr(colon + 1));
     if (!count.ok()) {
       return InvalidArgument(
@@ -174,8 +149,63 @@ Result<Json> ParseThrottle(const std::string& text, bool rate_is_size) {
   }
   std::string rate = text.substr(colon + 1);
   Result<int64_t> value = rate_is_size ? formats::ParseBinarySize(rate) : ParseInteger(rate);
-  if (!value.ok() || *value < 0) return InvalidArgument("invalid rate for device: {}", text);
+  if (!value.ok() || *value < 0) {
+    return InvalidArgument(
+        "invalid rate for device: {}. The correct format is <device-path>:<number>{}. Number must "
+        "be a positive integer{}",
+        text, rate_is_size ? "[<unit>]" : "",
+        rate_is_size ? ". Unit is optional and can be kb, mb, or gb" : "");
+  }
   return Json::MakeObject({{"Path", path}, {"Rate", *value}});
+}
+
+Result<Json> ParseWeight(const std::string& text) {
+  size_t colon = text.find(':');
+  if (colon == std::string::npos || colon == 0) return InvalidArgument("bad format: {}", text);
+  std::string path = text.substr(0, colon);
+  if (!path.starts_with("/dev/")) return InvalidArgument("bad format for device path: {}", text);
+  Result<int64_t> weight = ParseInteger(text.substr(colon + 1));
+  bool fits = weight.ok() && (*weight == 0 || (*weight >= 10 && *weight <= 1000));
+  if (!fits) return InvalidArgument("invalid weight for device: {}", text);
+  return Json::MakeObject({{"Path", path}, {"Weight", *weight}});
+}
+
+Result<> CheckLabel(const std::string& text) {
+  std::string key = text.substr(0, text.find('='));
+  key.erase(0, key.find_first_not_of(" \t"));
+  if (key.empty()) return InvalidArgument("invalid label '{}': empty name", text);
+  if (key.find_first_of(" \t") != std::string::npos) {
+    return InvalidArgument("label '{}' contains whitespaces", key);
+  }
+  return {};
+}
+
+Result<> CheckSysctl(const std::string& text) {
+  static constexpr std::string_view kNames[] = {
+      "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+      "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+  size_t equals = text.find('=');
+  std::string_view name = std::string_view(text).substr(0, equals);
+  bool known = std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) ||
+               name.starts_with("net.") || name.starts_with("fs.mqueue.");
+  if (equals != std::string::npos && known) return {};
+  return InvalidArgument("sysctl '{}' is not allowed", text);
+}
+
+Result<> CheckStream(const std::string& text) {
+  std::string name = text;
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (name == "stdin" || name == "stdout" || name == "stderr") return {};
+  return InvalidArgument("valid streams are STDIN, STDOUT and STDERR");
+}
+
+Result<> CheckAddress(const std::string& text) {
+  unsigned char buffer[sizeof(in6_addr)];
+  if (::inet_pton(AF_INET, text.c_str(), buffer) == 1 ||
+      ::inet_pton(AF_INET6, text.c_str(), buffer) == 1) {
+    return {};
+  }
+  return InvalidArgument("IP address is not correctly formatted: {}", text);
 }
 
 }  // namespace gantry::cli

@@ -22,13 +22,21 @@ Result<std::vector<std::string>> ReadPairsFile(const std::string& path, bool fro
 Result<formats::Json> ParseUlimit(const std::string& text);
 // "1.5" processors to billionths.
 Result<int64_t> ParseCpus(const std::string& text);
-// "/dev/a[:/dev/b][:rwm]" to {"PathOnHost", "PathInContainer", "CgroupPermissions"}.
-Result<formats::Json> ParseDevice(const std::string& text);
 // "no", "always", "unless-stopped", "on-failure[:5]" to {"Name", "MaximumRetryCount"}.
 Result<formats::Json> ParseRestartPolicy(const std::string& text);
 // "name:ip" or "name=ip" to "name:ip".
 Result<std::string> ParseExtraHost(const std::string& text);
 // "/dev/sda:10mb" to {"Path", "Rate"}.
 Result<formats::Json> ParseThrottle(const std::string& text, bool rate_is_size);
+// "/dev/sda:500" to {"Path", "Weight"}.
+Result<formats::Json> ParseWeight(const std::string& text);
+// "name[=value]" with a name without blanks.
+Result<> CheckLabel(const std::string& text);
+// "name=value" of a sysctl that a container may have.
+Result<> CheckSysctl(const std::string& text);
+// The name of a standard stream.
+Result<> CheckStream(const std::string& text);
+// An IPv4 or IPv6 address.
+Result<> CheckAddress(const std::string& text);
 
 }  // namespace gantry::cli

@@ -9,6 +9,7 @@
 #include "base/stop_token.h"
 #include "engine/api/container_json.h"
 #include "engine/api/container_list.h"
+#include "engine/api/create_shaping.h"
 #include "engine/api/filters.h"
 #include "engine/stats.h"
 #include "engine/top.h"
@@ -42,8 +43,6 @@ Error BlameCommand(Error error) {
   return error;
 }
 
-Json Warnings(const std::vector<std::string>& warnings) { return Json(warnings); }
-
 }  // namespace
 
 Result<> ListContainers(Call& call) {
@@ -56,10 +55,13 @@ Result<> CreateContainer(Call& call) {
   if (!body.is_object()) return InvalidArgument("the body of the request is no JSON object");
   CreateRequest request = TRY(ParseCreateRequest(body));
   request.read_only_non_recursive = call.minor < 44;
+  request.platform = call.query().Get("platform");
+  Warnings shaped = TRY(ShapeCreate(call.minor, call.engine().unified_cgroups(), &request));
   Engine::Created created =
       TRY(call.engine().CreateContainer(std::string(call.query().Get("name")), std::move(request)));
+  created.warnings.insert(created.warnings.end(), shaped.begin(), shaped.end());
   return RespondJson(
-      call, 201, Json::MakeObject({{"Id", created.id}, {"Warnings", Warnings(created.warnings)}}));
+      call, 201, Json::MakeObject({{"Id", created.id}, {"Warnings", created.warnings}}));
 }
 
 Result<> PruneContainers(Call& call) {
@@ -165,7 +167,7 @@ Result<> RenameContainer(Call& call) {
 Result<> UpdateContainer(Call& call) {
   Json body = TRY(ReadJsonBody(call));
   std::vector<std::string> warnings = TRY(call.engine().Update(call.arg(), body));
-  return RespondJson(call, 200, Json::MakeObject({{"Warnings", Warnings(warnings)}}));
+  return RespondJson(call, 200, Json::MakeObject({{"Warnings", warnings}}));
 }
 
 Result<> RemoveContainer(Call& call) {

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a container shares with another one or with the host: namespaces, /dev/shm. And which OCI
+// runtime it gets.
+#include <map>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "engine/engine.h"
+#include "engine/namespace_modes.h"
+#include "engine/oci_spec.h"
+#include "engine/shared_memory.h"
+
+namespace gantry::engine {
+namespace {
+
+// /proc/PID/ns/KIND of the container that a mode names.
+std::string NamespacePath(const ContainerRecord& donor, std::string_view kind) {
+  return fmt::format("/proc/{}/ns/{}", donor.state.pid, kind);
+}
+
+}  // namespace
+
+Result<Container::RecordPointer> Engine::Donor(const std::string& mode,
+                                               std::string_view what) const {
+  std::string reference = ContainerOfMode(mode);
+  auto other = Find(reference);
+  if (!other.ok()) {
+    return std::move(other).error().AddContext(fmt::format("failed to join {} namespace", what));
+  }
+  Container::RecordPointer record = (*other)->record();
+  if (!record->state.IsAlive()) {
+    return MakeError(ErrorKind::kAborted,
+                     "cannot join {} namespace of a non running container: container {} is not "
+                     "running",
+                     what, reference);
+  }
+  return record;
+}
+
+Result<> Engine::JoinNamespaces(const ContainerRecord& record, SpecRequest* request) const {
+  const HostConfig& host = record.host;
+  if (WantsNetworks(record)) {
+    request->network_namespace = NetworkNamespacePath(record.id);
+  }
+  if (IsContainerMode(host.network_mode)) {
+    request->network_namespace = NamespacePath(*TRY(Donor(host.network_mode, "network")), "net");
+  }
+  if (IsContainerMode(host.ipc_mode)) {
+    request->ipc_namespace = NamespacePath(*TRY(Donor(host.ipc_mode, "IPC")), "ipc");
+  }
+  if (IsContainerMode(host.pid_mode)) {
+    request->pid_namespace = NamespacePath(*TRY(Donor(host.pid_mode, "PID")), "pid");
+  }
+  request->shm_source = TRY(SharedMemoryOf(record));
+  return {};
+}
+
+Result<std::string> Engine::SharedMemoryOf(const ContainerRecord& record) const {
+  const std::string& mode = record.host.ipc_mode;
+  if (mode == "host") return std::string("/dev/shm");
+  if (mode == kShareable) return SharedMemoryPath(record.id);
+  if (!IsContainerMode(mode)) return std::string();
+  Container::RecordPointer donor = TRY(Donor(mode, "IPC"));
+  const std::string& its = donor->host.ipc_mode;
+  if (its != "host" && its != kShareable) {
+    return InvalidArgument(
+        "failed to join IPC namespace: container {}: non-shareable IPC (hint: use "
+        "IpcMode:shareable for the donor container)",
+        donor->id);
+  }
+  return SharedMemoryOf(*donor);
+}
+
+std::string Engine::SharedMemoryPath(std::string_view id) const {
+  return fmt::format("{}/shm/{}", options_.state, id);
+}
+
+void Engine::DropSharedMemory(const ContainerRecord& record) const {
+  if (record.host.ipc_mode != kShareable) return;
+  Result<> dropped = UnmountSharedMemory(SharedMemoryPath(record.id));
+  if (!dropped.ok()) log::Warning("container {}: {}", record.id, dropped.error().message());
+}
+
+Result<Engine::RuntimeChoice> Engine::RuntimeOf(const HostConfig& host) const {
+  auto known = RuntimeBinary(*settings(), host.runtime);
+  if (known.ok()) return RuntimeChoice{options_.runtime, *std::move(known)};
+  // A shim's name.
+  if (host.runtime.find('.') != std::string::npos) return RuntimeChoice{host.runtime, ""};
+  return std::move(known).error();
+}
+
+}  // namespace gantry::engine
