@@ -379,19 +379,6 @@ class Reader {
     numbers.resize(out.size());
     std::copy(numbers.begin(), numbers.end(), out.begin());
   }
-  void Read(std::string_view key, std::vector<std::vector<std::string>>& out) {
-    const Json* member = json_.Raw(key);
-    if (member == nullptr) return;
-    if (!member->is_array()) return json_.Fail(key, "expected an array");
-    out.clear();
-    for (const Json& item : member->items()) {
-      // Each list stands as a field of its own, so that its words are checked like any other's.
-      Json holder = Json::MakeObject({{std::string(key), item}});
-      JsonReader inner(holder, json_.path());
-      inner.Field(key, &out.emplace_back());
-      if (!inner.ok()) return json_.Fail(key, "expected arrays of strings");
-    }
-  }
   void Read(std::string_view key, std::map<std::string, std::vector<PortBinding>>& out) {
     const Json* member = json_.Raw(key);
     if (member == nullptr) return;
@@ -477,11 +464,6 @@ class Writer {
     if (value.empty()) return Json();
     Json json = Json::MakeArray();
     for (const T& item : value) json.Append(Write(item));
-    return json;
-  }
-  static Json Write(const std::vector<std::vector<std::string>>& value) {
-    Json json = Json::MakeArray();
-    for (const std::vector<std::string>& words : value) json.Append(Json(words));
     return json;
   }
   static Json Write(const NameSet& value) {

@@ -194,19 +194,6 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   return Save(container);
 }
 
-Result<> Engine::WriteFiles(const ContainerRecord& record, const std::string& address) {
-  HostFilesRequest files;
-  files.directory = ContainerDirectory(record.id);
-  files.config = &record.config;
-  files.host = &record.host;
-  files.hostname = record.hostname;
-  files.address = address;
-  Result<networks::Network> bridge = networks_->InspectNetwork("bridge");
-  if (bridge.ok()) files.gateway = bridge->gateway.ToString();
-  TRY(WriteHostFiles(files));
-  return {};
-}
-
 Result<std::vector<client::Mount>> Engine::RootMounts(const ContainerRecord& record) {
   {
     MutexLock lock(mutex_);
