@@ -237,6 +237,21 @@ Result<std::vector<Mount>> Containerd::PrepareSnapshot(const std::string& snapsh
   return FromProto(response.mounts());
 }
 
+Result<std::vector<Mount>> Containerd::ViewSnapshot(const std::string& snapshotter,
+                                                    const std::string& key,
+                                                    const std::string& parent,
+                                                    const Labels& labels) {
+  snapshots::ViewSnapshotRequest request;
+  request.set_snapshotter(snapshotter);
+  request.set_key(key);
+  request.set_parent(parent);
+  ToProto(labels, request.mutable_labels());
+  snapshots::ViewSnapshotResponse response;
+  TRY(Call(*stubs_, kQuick, stubs_->snapshots.get(), &snapshots::Snapshots::Stub::View, request,
+           &response));
+  return FromProto(response.mounts());
+}
+
 Result<std::vector<Mount>> Containerd::SnapshotMounts(const std::string& snapshotter,
                                                       const std::string& key) {
   snapshots::MountsRequest request;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -151,6 +152,21 @@ class Subscription {
   virtual ~Subscription() = default;
 };
 
+// A blob on its way into the store. One thread.
+class BlobWriter {
+ public:
+  ~BlobWriter();
+  Result<> Write(std::string_view data);
+  // Its digest and size; a blob that is there already is success.
+  Result<Descriptor> Commit(const Labels& labels);
+
+ private:
+  friend class Containerd;
+  struct Stream;
+  explicit BlobWriter(std::unique_ptr<Stream> stream);
+  std::unique_ptr<Stream> stream_;
+};
+
 class Containerd {
  public:
   struct Stubs;
@@ -180,9 +196,25 @@ class Containerd {
 
   Result<std::vector<Mount>> PrepareSnapshot(const std::string& snapshotter, const std::string& key,
                                              const std::string& parent, const Labels& labels);
+  // A read-only one.
+  Result<std::vector<Mount>> ViewSnapshot(const std::string& snapshotter, const std::string& key,
+                                          const std::string& parent, const Labels& labels);
   Result<std::vector<Mount>> SnapshotMounts(const std::string& snapshotter, const std::string& key);
   Result<SnapshotUsage> GetSnapshotUsage(const std::string& snapshotter, const std::string& key);
   Result<> RemoveSnapshot(const std::string& snapshotter, const std::string& key);
+
+  // layers.cc. A lease holds what is made under it; it ends by itself after a day.
+  Result<> CreateLease(const std::string& id);
+  Result<> DeleteLease(const std::string& id);
+  // A blob of unknown size.
+  Result<std::unique_ptr<BlobWriter>> OpenBlob(const std::string& lease);
+  // The layer that makes `right` out of `left`, as a blob of that type.
+  Result<Descriptor> DiffMounts(const std::string& lease, const std::vector<Mount>& left,
+                                const std::vector<Mount>& right, const std::string& media_type);
+  Result<> ApplyLayer(const std::string& lease, const Descriptor& layer,
+                      const std::vector<Mount>& mounts);
+  Result<> CommitSnapshot(const std::string& snapshotter, const std::string& lease,
+                          const std::string& name, const std::string& key);
 
   Result<> CreateContainer(const Container& container);
   Result<> DeleteContainer(const std::string& id);

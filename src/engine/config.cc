@@ -125,6 +125,23 @@ void Visit(V& v, auto& c)
   v.OmitEmpty("Propagation", c.propagation);
   v.OmitEmpty("NonRecursive", c.non_recursive);
   v.OmitEmpty("CreateMountpoint", c.create_mountpoint);
+  v.OmitEmpty("ReadOnlyNonRecursive", c.read_only_non_recursive);
+  v.OmitEmpty("ReadOnlyForceRecursive", c.read_only_force_recursive);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, MountDriver>
+{
+  v.OmitEmpty("Name", c.name);
+  v.OmitEmpty("Options", c.options);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, MountImageOptions>
+{
+  v.OmitEmpty("Subpath", c.subpath);
 }
 
 template <typename V>
@@ -133,6 +150,7 @@ void Visit(V& v, auto& c)
 {
   v.OmitEmpty("NoCopy", c.no_copy);
   v.OmitEmpty("Labels", c.labels);
+  v.OmitEmpty("DriverConfig", c.driver_config);
   v.OmitEmpty("Subpath", c.subpath);
 }
 
@@ -142,6 +160,7 @@ void Visit(V& v, auto& c)
 {
   v.OmitEmpty("SizeBytes", c.size_bytes);
   v.OmitEmpty("Mode", c.mode);
+  v.OmitEmpty("Options", c.options);
 }
 
 template <typename V>
@@ -155,6 +174,7 @@ void Visit(V& v, auto& c)
   v.OmitEmpty("Consistency", c.consistency);
   v.OmitEmpty("BindOptions", c.bind_options);
   v.OmitEmpty("VolumeOptions", c.volume_options);
+  v.OmitEmpty("ImageOptions", c.image_options);
   v.OmitEmpty("TmpfsOptions", c.tmpfs_options);
 }
 
@@ -300,6 +320,20 @@ class Reader {
       Visit(reader, out.emplace_back());
     });
   }
+  void Read(std::string_view key, std::vector<std::vector<std::string>>& out) {
+    const Json* member = json_.Raw(key);
+    if (member == nullptr) return;
+    if (!member->is_array()) return json_.Fail(key, "expected an array");
+    out.clear();
+    for (const Json& list : member->items()) {
+      if (!list.is_array()) return json_.Fail(key, "expected arrays of strings");
+      std::vector<std::string>& words = out.emplace_back();
+      for (const Json& word : list.items()) {
+        if (!word.is_string()) return json_.Fail(key, "expected arrays of strings");
+        words.push_back(word.AsString());
+      }
+    }
+  }
   void Read(std::string_view key, NameSet& out) {
     const Json* member = json_.Raw(key);
     if (member == nullptr) return;
@@ -402,6 +436,11 @@ class Writer {
     if (value.empty()) return Json();
     Json json = Json::MakeArray();
     for (const T& item : value) json.Append(Write(item));
+    return json;
+  }
+  static Json Write(const std::vector<std::vector<std::string>>& value) {
+    Json json = Json::MakeArray();
+    for (const std::vector<std::string>& words : value) json.Append(Json(words));
     return json;
   }
   static Json Write(const NameSet& value) {

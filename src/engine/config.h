@@ -98,24 +98,36 @@ struct MountBindOptions {
   std::string propagation;
   bool non_recursive = false;
   bool create_mountpoint = false;
+  bool read_only_non_recursive = false;
+  bool read_only_force_recursive = false;
+};
+struct MountDriver {
+  std::string name;
+  std::map<std::string, std::string> options;
 };
 struct MountVolumeOptions {
   bool no_copy = false;
   std::map<std::string, std::string> labels;
+  std::optional<MountDriver> driver_config;
+  std::string subpath;
+};
+struct MountImageOptions {
   std::string subpath;
 };
 struct MountTmpfsOptions {
   int64_t size_bytes = 0;
   uint32_t mode = 0;
+  std::vector<std::vector<std::string>> options;  // {"exec"} or {"noexec"}
 };
 struct MountConfig {
-  std::string type;  // "bind", "volume", "tmpfs"
+  std::string type;  // "bind", "volume", "tmpfs", "image"
   std::string source;
   std::string target;
   bool read_only = false;
   std::string consistency;
   std::optional<MountBindOptions> bind_options;
   std::optional<MountVolumeOptions> volume_options;
+  std::optional<MountImageOptions> image_options;
   std::optional<MountTmpfsOptions> tmpfs_options;
 };
 
@@ -206,6 +218,8 @@ struct CreateRequest {
   ContainerConfig config;
   HostConfig host_config;
   NetworkingConfig networking_config;
+  // Clients before API 1.44 know of no read-only mounts below a read-only bind.
+  bool read_only_non_recursive = false;
 };
 
 // Reads the body of POST /containers/create and checks what can be checked without the host: see

@@ -74,6 +74,7 @@ Json ToJson(const ContainerState& state) {
       {"error", state.error},
       {"oomKilled", state.oom_killed},
       {"hasBeenStarted", state.has_been_started},
+      {"removesVolumes", state.removes_volumes},
       {"stoppedByUser", state.stopped_by_user},
       {"restartCount", state.restart_count},
       {"restartDoublings", state.restart_doublings},
@@ -94,6 +95,7 @@ void ReadState(JsonReader& reader, ContainerState* state) {
   reader.Field("error", &state->error);
   reader.Field("oomKilled", &state->oom_killed);
   reader.Field("hasBeenStarted", &state->has_been_started);
+  reader.Field("removesVolumes", &state->removes_volumes);
   reader.Field("stoppedByUser", &state->stopped_by_user);
   reader.Field("restartCount", &state->restart_count);
   reader.Field("restartDoublings", &state->restart_doublings);
@@ -123,6 +125,8 @@ Json ToJson(const ContainerRecord& record) {
   for (const auto& [name, endpoint] : record.networking.endpoints_config) {
     endpoints.Set(name, ToJson(endpoint));
   }
+  Json mounts = Json::MakeArray();
+  for (const MountPoint& point : record.mounts) mounts.Append(ToJson(point));
   return Json::MakeObject({
       {"id", record.id},
       {"name", record.name},
@@ -133,6 +137,7 @@ Json ToJson(const ContainerRecord& record) {
       {"hostname", record.hostname},
       {"imageId", record.image_id},
       {"imageName", record.image_name},
+      {"mounts", std::move(mounts)},
       {"parentSnapshot", record.parent_snapshot},
       {"state", ToJson(record.state)},
   });
@@ -154,6 +159,14 @@ Result<ContainerRecord> ParseContainerRecord(const Json& json) {
   record.host = TRY(ParseHostConfig(json["host"]));
   for (const auto& [name, endpoint] : json["endpoints"].members()) {
     record.networking.endpoints_config[name] = TRY(ParseEndpointConfig(endpoint));
+  }
+  if (json["mounts"].is_array()) {
+    for (const Json& point : json["mounts"].items()) {
+      record.mounts.push_back(TRY(ParseMountPoint(point)));
+    }
+  } else {
+    // A record of the first version, which had binds only.
+    record.mounts = TRY(ParseMountPoints(record.host));
   }
   return record;
 }

@@ -28,6 +28,7 @@
 #include "base/error.h"
 #include "base/mutex.h"
 #include "engine/config.h"
+#include "engine/mount_points.h"
 #include "formats/json.h"
 
 namespace gantry::engine {
@@ -71,6 +72,7 @@ struct ContainerState {
   std::string error;  // why the last start failed
   bool oom_killed = false;
   bool has_been_started = false;
+  bool removes_volumes = false;  // its anonymous ones go with it
   bool stopped_by_user = false;  // no restart policy brings it back
   int restart_count = 0;
   int restart_doublings = 0;  // of the delay before the next restart
@@ -94,6 +96,7 @@ struct ContainerRecord {
   std::string hostname;         // what the container sees
   std::string image_id;         // digest of the image's configuration
   std::string image_name;       // the image's name in the store, normalised; "" for an image by id
+  std::vector<MountPoint> mounts;  // in the order in which they were asked for
   std::string parent_snapshot;  // chain id of the image's top layer, "" for an empty image
   ContainerState state;
 };

@@ -13,7 +13,6 @@
 #include "base/undo.h"
 #include "engine/container_names.h"
 #include "engine/engine.h"
-#include "engine/mount_points.h"
 #include "engine/oci_spec.h"
 #include "engine/port_bindings.h"
 #include "engine/signals.h"
@@ -65,7 +64,7 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request) {
     return InvalidArgument("no command specified");
   }
   // Everything that can be wrong without the container being there is said now.
-  TRY(ParseMountPoints(record.host));
+  TRY(MakeMountPoints(request.read_only_non_recursive, &record));
   TRY(ParsePortBindings(record.config, record.host));
   TRY(MakeCapabilities(record.host));
   if (!record.config.stop_signal.empty()) TRY(ParseSignal(record.config.stop_signal));
@@ -93,6 +92,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   undo.Push([this, name = record.name, id] { ReleaseName(name, id); });
 
   record.state.phase = Phase::kRemoving;
+  record.state.removes_volumes = true;
   undo.Push([this, &record] { DropHalfMade(record); });
   TRY(store_->PutContainer(record));
   TRY(MakeDirectories(ContainerDirectory(id), 0710));
@@ -100,8 +100,11 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
       containerd_->PrepareSnapshot(options_.snapshotter, id, record.parent_snapshot,
                                    {{"containerd.io/gc.root", FormatRfc3339Nano(record.created)}}),
       "preparing the writable layer");
+  TRY(CreateVolumesOf(&record));
+  TRY(PopulateVolumes(record, mounts));
   ContainerRecord whole = record;
   whole.state.phase = Phase::kCreated;
+  whole.state.removes_volumes = false;
   TRY(store_->PutContainer(whole));
   undo.Commit();
 

@@ -2,6 +2,9 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
 #include <utility>
 
 #include "base/io.h"
@@ -49,6 +52,12 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
   networks.proxy_binary = set.programs_directory + "/gantry-proxy";
   networks.records = engine->store_.get();
   engine->networks_ = TRY(networks::Controller::Create(std::move(networks)));
+  volumes::Options volumes;
+  volumes.root = set.root + "/volumes";
+  volumes.run = set.state + "/volumes";
+  volumes.discard = [raw = engine.get()](const std::string& path) { return raw->Discard(path); };
+  volumes.records = engine->store_.get();
+  engine->volumes_ = TRY(volumes::Volumes::Open(std::move(volumes)));
   TRY(engine->LoadContainers());
   return engine;
 }
@@ -59,6 +68,9 @@ Result<> Engine::LoadContainers() {
     auto container = std::make_shared<Container>(std::move(record));
     Container::RecordPointer loaded = container->record();
     if (named) TRY(ReserveName(loaded->name, loaded->id));
+    for (const MountPoint& point : loaded->mounts) {
+      if (point.type == "volume") volumes_->AddUser(point.name, loaded->id);
+    }
     Insert(std::move(container));
   }
   return {};
@@ -186,6 +198,20 @@ std::string Engine::AttachSocket(std::string_view id, std::string_view process) 
 
 std::string Engine::NetworkNamespacePath(std::string_view id) const {
   return fmt::format("{}/netns/{}", options_.state, id);
+}
+
+Result<> Engine::Discard(const std::string& path) {
+  std::string trash = fmt::format("{}/engine/trash/{}", options_.root, RandomHex(8));
+  if (std::rename(path.c_str(), trash.c_str()) < 0) {
+    if (errno == ENOENT) return {};
+    return ErrnoError("moving '{}' into the trash", path);
+  }
+  workers_.Run([trash] {
+    std::error_code error;
+    std::filesystem::remove_all(trash, error);
+    if (error) log::Warning("emptying the trash: {}: {}", trash, error.message());
+  });
+  return {};
 }
 
 void Engine::Publish(std::string_view action, const ContainerRecord& record,

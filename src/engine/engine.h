@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/byte_stream.h"
 #include "base/error.h"
 #include "base/mutex.h"
 #include "client/containerd.h"
@@ -23,12 +24,15 @@
 #include "engine/image_index.h"
 #include "networks/networks.h"
 #include "oci/runtime_spec.h"
+#include "volumes/volumes.h"
 #include "wire/loop_thread.h"
 #include "wire/worker_pool.h"
 
 namespace gantry::engine {
 
 class Store;
+struct ContainerFiles;
+struct PathStat;
 
 // How long the kernel may take to end a killed container.
 constexpr std::chrono::seconds kKillBound(30);
@@ -110,6 +114,40 @@ class Engine {
   // The body of POST /containers/{id}/update.
   Result<std::vector<std::string>> Update(std::string_view reference, const formats::Json& body);
 
+  // volumes.cc. A volume of that name that is there already is the answer; a name of "" gives a
+  // made-up one.
+  Result<volumes::Volume> CreateVolume(volumes::CreateRequest request);
+  // kAborted while a container uses it.
+  Result<> RemoveVolume(const std::string& name);
+  struct PrunedVolumes {
+    std::vector<std::string> names;
+    int64_t bytes = 0;
+  };
+  // Those without a user, without mount options, for which `wanted` says so.
+  Result<PrunedVolumes> PruneVolumes(const std::function<bool(const volumes::Volume&)>& wanted);
+
+  // archive.cc: docker cp. Errors of a path that is not there: kNotFound in docker's words.
+  Result<PathStat> StatPath(std::string_view reference, const std::string& path);
+  // `begin` is called once it is sure that there is something.
+  Result<> GetArchive(std::string_view reference, const std::string& path,
+                      const std::function<Result<>(const PathStat&)>& begin, ByteSink& sink);
+  struct PutArchiveOptions {
+    bool keeps_kinds = false;  // a directory replaces nothing else, nor the reverse
+    bool copy_owner = false;   // everything becomes the container's user's
+  };
+  Result<> PutArchive(std::string_view reference, const std::string& path,
+                      PutArchiveOptions options, ByteSource& archive);
+  // The files of the root alone, without volumes.
+  Result<> Export(std::string_view reference, const std::function<Result<>()>& begin,
+                  ByteSink& sink);
+  struct Change {
+    enum class Kind : uint8_t { kModified, kAdded, kDeleted };  // docker's numbers
+    Kind kind;
+    std::string path;
+  };
+  // changes.cc: what the container has changed in its image's files, sorted.
+  Result<std::vector<Change>> Changes(std::string_view reference);
+
   // The result of a probe of a running container.
   void TakeProbe(const std::string& id, const ProbeResult& result);
 
@@ -130,6 +168,7 @@ class Engine {
 
   client::Containerd& containerd() { return *containerd_; }
   networks::Controller& networks() { return *networks_; }
+  volumes::Volumes& volumes() { return *volumes_; }
   ImageIndex& images() { return *images_; }
   wire::WorkerPool& workers() { return workers_; }
   Store& store() { return *store_; }
@@ -152,6 +191,8 @@ class Engine {
   std::vector<std::shared_ptr<Container>> All() const;
   std::shared_ptr<Container> FindById(const std::string& id) const;
   bool ShuttingDown() const;
+  // Renames a directory into the trash, which is emptied in the background.
+  Result<> Discard(const std::string& path);
 
   // create.cc
   Result<ContainerRecord> MakeRecord(CreateRequest request);
@@ -168,6 +209,26 @@ class Engine {
   Result<std::string> AttachNetwork(const ContainerRecord& record);
   Result<std::string> NamespaceOf(const std::string& mode, std::string_view kind) const;
   Result<std::string> StdoutUri(const ContainerRecord& record) const;
+
+  // volume_mounts.cc
+  Result<> MakeMountPoints(bool read_only_non_recursive, ContainerRecord* record);
+  Result<> CreateVolumesOf(ContainerRecord* record);
+  Result<> PopulateVolumes(const ContainerRecord& record,
+                           const std::vector<client::Mount>& root_mounts);
+  Result<std::vector<oci::Mount>> SetUpMounts(const ContainerRecord& record);
+  Result<std::string> MakeTransientMount(const ContainerRecord& record, const MountPoint& point,
+                                         const std::string& source, size_t number);
+  void DropTransientMounts(const std::string& id);
+  void ReleaseMounts(const ContainerRecord& record);
+  Result<> ReleaseVolumes(const ContainerRecord& record);
+  Result<> RemoveMountsOf(const ContainerRecord& record);
+  Result<> ReconcileVolumes();
+  void PublishVolume(std::string_view action, const std::string& name,
+                     std::map<std::string, std::string> attributes);
+
+  // archive.cc
+  Result<ContainerFiles> OpenFiles(std::string_view reference);
+  Result<UniqueFd> OpenRootAlone(Container& container);
 
   // Says whether the container is to be probed, when it has a health check.
   void TellProbes(const ContainerRecord& record);
@@ -213,6 +274,7 @@ class Engine {
   std::unique_ptr<Store> store_;
   std::unique_ptr<client::Containerd> containerd_;
   std::unique_ptr<networks::Controller> networks_;
+  std::unique_ptr<volumes::Volumes> volumes_;
   std::unique_ptr<ImageIndex> images_;
   bool unified_cgroups_ = false;
   // Timers of restart policies.

@@ -64,6 +64,7 @@ void Engine::FinishExit(Container& container, const client::Exit& exit) {
   Result<> detached = networks_->Detach(id);
   if (!detached.ok()) log::Warning("container {}: {}", id, detached.error().message());
   Container::RecordPointer before = container.record();
+  ReleaseMounts(*before);
   auto ran = exit.exited_at - before->state.started_at;
   container.Update([&](ContainerRecord& record) {
     record.state.pid = 0;

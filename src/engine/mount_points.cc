@@ -1,239 +1,336 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/mount_points.h"
 
-#include <limits.h>
-#include <stdlib.h>
-
 #include <algorithm>
 #include <array>
 #include <filesystem>
 #include <set>
-#include <string_view>
+#include <utility>
 
-#include "base/io.h"
 #include "base/text.h"
 
 namespace gantry::engine {
+
+using formats::Json;
+using formats::JsonReader;
+
 namespace {
 
-constexpr mode_t kMadeDirectoryMode = 0755;
 constexpr std::array<std::string_view, 6> kPropagations = {"private", "rprivate", "shared",
                                                            "rshared", "slave",    "rslave"};
-
-std::string Clean(const std::string& path) {
-  std::string clean = std::filesystem::path(path).lexically_normal();
-  while (clean.size() > 1 && clean.back() == '/') clean.pop_back();
-  return clean;
-}
-
-Result<> CheckDestination(const std::string& destination, std::string_view spec) {
-  if (destination.empty() || destination[0] != '/') {
-    return InvalidArgument(
-        "invalid volume specification: '{}': invalid mount config for type "
-        "\"bind\": invalid mount path: '{}' mount path must be absolute",
-        spec, destination);
-  }
-  if (Clean(destination) == "/") {
-    return InvalidArgument(
-        "invalid volume specification: '{}': invalid specification: destination can't be '/'",
-        spec);
-  }
-  return {};
-}
 
 bool IsPropagation(std::string_view word) {
   return std::find(kPropagations.begin(), kPropagations.end(), word) != kPropagations.end();
 }
 
-// One of "rw", "ro", a propagation, "z" or "Z" (labels, which mean nothing without SELinux),
-// "nocopy", "consistent", "cached", "delegated".
-Result<> ApplyMode(const std::string& mode, MountPoint* point) {
-  bool direction = false;
-  bool propagation = false;
-  for (const std::string& word : Split(mode, ',')) {
+// What may stand behind the last colon, each kind at most once. "z" and "Z" are labels, which mean
+// nothing without SELinux; the consistencies mean something on a Mac.
+struct Mode {
+  bool writable = true;
+  bool no_copy = false;
+  std::string propagation;
+};
+
+bool ParseMode(const std::string& text, Mode* mode) {
+  if (text.empty()) return true;
+  int direction = 0, label = 0, propagation = 0, copy = 0, consistency = 0;
+  for (const std::string& word : Split(text, ',')) {
     if (word == "ro" || word == "rw") {
-      if (direction) return InvalidArgument("invalid mode: {}", mode);
-      direction = true;
-      point->writable = word == "rw";
+      ++direction;
+      mode->writable = word == "rw";
+    } else if (word == "z" || word == "Z") {
+      ++label;
     } else if (IsPropagation(word)) {
-      if (propagation) return InvalidArgument("invalid mode: {}", mode);
-      propagation = true;
-      point->propagation = word;
-    } else if (word != "z" && word != "Z" && word != "nocopy" && word != "consistent" &&
-               word != "cached" && word != "delegated") {
-      return InvalidArgument("invalid mode: {}", mode);
+      ++propagation;
+      mode->propagation = word;
+    } else if (word == "nocopy") {
+      ++copy;
+      mode->no_copy = true;
+    } else if (word == "consistent" || word == "cached" || word == "delegated") {
+      ++consistency;
+    } else {
+      return false;
+    }
+  }
+  return direction <= 1 && label <= 1 && propagation <= 1 && copy <= 1 && consistency <= 1;
+}
+
+// filepath.IsLocal: relative, and not out of where it begins.
+bool IsLocal(const std::string& path) {
+  if (path.empty() || path[0] == '/') return false;
+  std::string clean = CleanPath(path);
+  return clean != ".." && !clean.starts_with("../");
+}
+
+Result<> CheckTarget(const std::string& target) {
+  if (target.empty()) return InvalidArgument("field Target must not be empty");
+  if (CleanPath(target) == "/") {
+    return InvalidArgument("invalid specification: destination can't be '/'");
+  }
+  if (target[0] != '/') {
+    return InvalidArgument("invalid mount path: '{}' mount path must be absolute", target);
+  }
+  return {};
+}
+
+Result<> CheckForeignOptions(const MountConfig& config) {
+  struct Owner {
+    const char* type;
+    const char* field;
+    bool given;
+  };
+  for (const Owner& owner : std::to_array<Owner>({
+           {"bind", "BindOptions", config.bind_options.has_value()},
+           {"volume", "VolumeOptions", config.volume_options.has_value()},
+           {"image", "ImageOptions", config.image_options.has_value()},
+           {"tmpfs", "TmpfsOptions", config.tmpfs_options.has_value()},
+       })) {
+    if (owner.given && config.type != owner.type) {
+      return InvalidArgument("field {} must not be specified", owner.field);
     }
   }
   return {};
 }
 
-Result<MountPoint> ParseBind(const std::string& spec) {
-  std::vector<std::string> parts = Split(spec, ':');
-  if (parts.size() < 2 || parts.size() > 3 || parts[0].empty()) {
-    return InvalidArgument("invalid volume specification: '{}'", spec);
+Result<> CheckBind(const MountConfig& config) {
+  if (config.source.empty()) return InvalidArgument("field Source must not be empty");
+  if (config.bind_options && !config.bind_options->propagation.empty() &&
+      !IsPropagation(config.bind_options->propagation)) {
+    return InvalidArgument("invalid propagation mode: {}", config.bind_options->propagation);
   }
-  if (parts[0][0] != '/') {
-    return Unimplemented("mounting volume '{}': named volumes are not supported yet", parts[0]);
+  if (config.source[0] != '/') {
+    return InvalidArgument("invalid mount path: '{}' mount path must be absolute", config.source);
   }
-  MountPoint point;
-  point.type = "bind";
-  point.source = Clean(parts[0]);
-  TRY(CheckDestination(parts[1], spec));
-  point.destination = Clean(parts[1]);
-  point.propagation = "rprivate";
-  point.make_source = true;
-  if (parts.size() == 3) {
-    point.mode = parts[2];
-    TRY_WITH(ApplyMode(parts[2], &point), "invalid volume specification: '{}'", spec);
-  }
-  return point;
+  return {};
 }
 
-Result<MountPoint> ParseMount(const MountConfig& config) {
-  if (config.type == "volume") {
-    return Unimplemented("mounting volume '{}': named volumes are not supported yet",
-                         config.source);
+Result<> CheckRecursion(const MountConfig& config) {
+  if (!config.bind_options) return {};
+  const MountBindOptions& options = *config.bind_options;
+  if (!config.read_only && options.read_only_non_recursive) {
+    return InvalidArgument("mount options conflict: !ReadOnly && BindOptions.ReadOnlyNonRecursive");
   }
-  if (config.type != "bind") {
-    return InvalidArgument("invalid mount config for type \"{}\": mount type unknown", config.type);
-  }
-  if (config.source.empty() || config.source[0] != '/') {
+  if (!config.read_only && options.read_only_force_recursive) {
     return InvalidArgument(
-        "invalid mount config for type \"bind\": invalid mount path: '{}' mount "
-        "path must be absolute",
-        config.source);
+        "mount options conflict: !ReadOnly && BindOptions.ReadOnlyForceRecursive");
   }
-  MountPoint point;
-  point.type = "bind";
-  point.source = Clean(config.source);
-  TRY(CheckDestination(config.target, config.target));
-  point.destination = Clean(config.target);
-  point.propagation = "rprivate";
-  point.writable = !config.read_only;
-  if (config.bind_options) {
-    if (!config.bind_options->propagation.empty()) {
-      if (!IsPropagation(config.bind_options->propagation)) {
-        return InvalidArgument(
-            "invalid mount config for type \"bind\": invalid propagation mode: "
-            "{}",
-            config.bind_options->propagation);
-      }
-      point.propagation = config.bind_options->propagation;
-    }
-    point.recursive = !config.bind_options->non_recursive;
-    point.make_source = config.bind_options->create_mountpoint;
+  if (options.read_only_non_recursive && options.read_only_force_recursive) {
+    return InvalidArgument(
+        "mount options conflict: ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive");
   }
-  return point;
+  return {};
 }
 
-// The fields of a mount in /proc/PID/mountinfo (proc(5)) that count here.
-struct MountAbove {
-  std::string place;
-  bool shared = false;
-  bool slave = false;
-};
-
-// "\040" is a blank.
-std::string WithoutEscapes(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      out.push_back(static_cast<char>((text[i + 1] - '0') << 6 | (text[i + 2] - '0') << 3 |
-                                      (text[i + 3] - '0')));
-      i += 3;
-    } else {
-      out.push_back(text[i]);
+Result<> CheckTmpfs(const MountConfig& config) {
+  if (!config.source.empty()) return InvalidArgument("field Source must not be specified");
+  if (!config.tmpfs_options) return {};
+  for (const std::vector<std::string>& option : config.tmpfs_options->options) {
+    if (option.empty() || option.size() > 2) return InvalidArgument("invalid option array length");
+    if (option[0] != "exec" && option[0] != "noexec") {
+      return InvalidArgument("invalid option: {}", option[0]);
     }
   }
-  return out;
+  return {};
 }
 
-MountAbove FindMountAbove(std::string_view mountinfo, std::string_view path) {
-  MountAbove found;
-  while (!mountinfo.empty()) {
-    std::string_view line = mountinfo.substr(0, mountinfo.find('\n'));
-    mountinfo.remove_prefix(std::min(line.size() + 1, mountinfo.size()));
-    // id, parent, device, root, place, options, then "shared:N" or "master:N" until "-".
-    MountAbove mount;
-    for (int field = 0; !line.empty(); ++field) {
-      std::string_view word = line.substr(0, line.find(' '));
-      line.remove_prefix(std::min(word.size() + 1, line.size()));
-      if (field == 4) mount.place = WithoutEscapes(word);
-      if (field > 5 && word == "-") break;
-      if (field > 5 && word.starts_with("shared:")) mount.shared = true;
-      if (field > 5 && word.starts_with("master:")) mount.slave = true;
+Result<> CheckMount(const MountConfig& config) {
+  TRY(CheckForeignOptions(config));
+  TRY(CheckTarget(config.target));
+  const std::string bad_subpath = "subpath must be a relative path within the volume";
+  if (config.type == "bind") {
+    TRY(CheckBind(config));
+    return CheckRecursion(config);
+  }
+  if (config.type == "tmpfs") return CheckTmpfs(config);
+  if (config.type == "volume") {
+    bool part = config.volume_options && !config.volume_options->subpath.empty();
+    if (part && config.source.empty()) {
+      return InvalidArgument("must not set Subpath when using anonymous volumes");
     }
-    bool above = mount.place == "/" || path == mount.place || path.starts_with(mount.place + "/");
-    // A later mount at the same place hides the one before.
-    if (above && mount.place.size() >= found.place.size()) found = std::move(mount);
+    if (part && !IsLocal(config.volume_options->subpath)) return InvalidArgument("{}", bad_subpath);
+    return {};
   }
-  return found;
+  if (config.type == "image") {
+    if (config.source.empty()) return InvalidArgument("field Source must not be empty");
+    bool part = config.image_options && !config.image_options->subpath.empty();
+    if (part && !IsLocal(config.image_options->subpath)) return InvalidArgument("{}", bad_subpath);
+    return {};
+  }
+  return InvalidArgument("mount type unknown");
 }
 
-Result<> CheckPropagation(const MountPoint& point) {
-  bool shared = point.propagation.ends_with("shared");
-  bool slave = point.propagation.ends_with("slave");
-  if (!shared && !slave) return {};
-  char resolved[PATH_MAX];
-  if (::realpath(point.source.c_str(), resolved) == nullptr) {
-    return ErrnoError("looking at '{}'", point.source);
+void FillVolume(const MountConfig& config, MountPoint* point) {
+  point->name = config.source;
+  point->anonymous = config.source.empty();
+  point->copy_data = true;
+  if (!config.volume_options) return;
+  const MountVolumeOptions& options = *config.volume_options;
+  point->copy_data = !options.no_copy;
+  point->subpath = options.subpath;
+  point->volume_labels = options.labels;
+  if (options.driver_config) {
+    point->driver = options.driver_config->name;
+    point->volume_options = options.driver_config->options;
   }
-  MountAbove above = FindMountAbove(TRY(ReadFile("/proc/self/mountinfo")), resolved);
-  if (above.shared || (slave && above.slave)) return {};
-  return Internal("path {} is mounted on {} but it is not a shared{} mount", point.source,
-                  above.place, slave ? " or slave" : "");
+}
+
+void FillBind(const MountConfig& config, MountPoint* point) {
+  point->source = CleanPath(config.source);
+  point->propagation = "rprivate";
+  if (!config.bind_options) return;
+  const MountBindOptions& options = *config.bind_options;
+  if (!options.propagation.empty()) point->propagation = options.propagation;
+  point->recursive = !options.non_recursive;
+  point->make_source = options.create_mountpoint;
+  point->read_only_non_recursive = options.read_only_non_recursive;
+  point->read_only_force_recursive = options.read_only_force_recursive;
 }
 
 }  // namespace
 
+std::string CleanPath(const std::string& path) {
+  std::string clean = std::filesystem::path(path).lexically_normal();
+  while (clean.size() > 1 && clean.back() == '/') clean.pop_back();
+  return clean;
+}
+
+Result<MountPoint> ParseMount(const MountConfig& config) {
+  TRY_WITH(CheckMount(config), "invalid mount config for type \"{}\"", config.type);
+  MountPoint point;
+  point.type = config.type;
+  point.destination = CleanPath(config.target);
+  point.writable = !config.read_only;
+  if (config.type == "volume") FillVolume(config, &point);
+  if (config.type == "bind") FillBind(config, &point);
+  if (config.type == "image") {
+    point.name = config.source;
+    point.writable = false;
+    point.propagation = "rprivate";
+    if (config.image_options) point.subpath = config.image_options->subpath;
+  }
+  return point;
+}
+
+Result<MountPoint> ParseBind(const std::string& spec, const std::string& volume_driver) {
+  auto invalid = [&] { return InvalidArgument("invalid volume specification: '{}'", spec); };
+  std::vector<std::string> parts = Split(spec, ':');
+  Mode mode;
+  if (parts[0].empty() || parts.size() > 3) return invalid();
+  if (parts.size() == 2 && !parts[1].empty() && ParseMode(parts[1], &mode)) return invalid();
+  MountConfig config;
+  config.source = parts.size() == 1 ? "" : parts[0];
+  config.target = parts.size() == 1 ? parts[0] : parts[1];
+  std::string mode_text = parts.size() == 3 ? parts[2] : "";
+  mode = Mode();
+  if (!ParseMode(mode_text, &mode)) return InvalidArgument("invalid mode: {}", mode_text);
+  config.type = config.source.starts_with('/') ? "bind" : "volume";
+  config.read_only = !mode.writable;
+  MountPoint point =
+      TRY_WITH(ParseMount(config), "invalid volume specification: '{}'", spec);
+  point.mode = mode_text;
+  if (point.type == "bind") {
+    point.make_source = true;
+    if (!mode.propagation.empty()) point.propagation = mode.propagation;
+  } else {
+    point.driver = volume_driver;
+    point.copy_data = !mode.no_copy;
+  }
+  return point;
+}
+
 Result<std::vector<MountPoint>> ParseMountPoints(const HostConfig& host) {
   std::vector<MountPoint> points;
   std::set<std::string> seen;
-  auto add = [&](MountPoint point) -> Result<> {
-    if (!seen.insert(point.destination).second) {
-      return InvalidArgument("Duplicate mount point: {}", point.destination);
-    }
-    points.push_back(std::move(point));
-    return {};
+  auto duplicate = [](const std::string& destination) {
+    return InvalidArgument("Duplicate mount point: {}", destination);
   };
-  for (const std::string& bind : host.binds) TRY(add(TRY(ParseBind(bind))));
+  for (const std::string& bind : host.binds) {
+    MountPoint point = TRY(ParseBind(bind, host.volume_driver));
+    if (host.tmpfs.contains(point.destination)) return duplicate(point.destination);
+    if (!seen.insert(point.destination).second) return duplicate(point.destination);
+    points.push_back(std::move(point));
+  }
   for (const MountConfig& mount : host.mounts) {
-    if (mount.type != "tmpfs") TRY(add(TRY(ParseMount(mount))));
+    MountPoint point = TRY(ParseMount(mount));
+    if (!seen.insert(point.destination).second) return duplicate(mount.target);
+    points.push_back(std::move(point));
   }
   return points;
 }
 
-void RaisePropagation(const MountPoint& point, std::string* rootfs_propagation) {
-  if (point.propagation.ends_with("shared")) {
-    *rootfs_propagation = "shared";
-  } else if (point.propagation.ends_with("slave") && rootfs_propagation->empty()) {
-    *rootfs_propagation = "rslave";
+Result<VolumesFrom> ParseVolumesFrom(const std::string& spec) {
+  if (spec.empty()) {
+    return InvalidArgument("volumes-from specification cannot be an empty string");
   }
+  size_t colon = spec.find(':');
+  VolumesFrom from{spec.substr(0, colon)};
+  std::string text = colon == std::string::npos ? "" : spec.substr(colon + 1);
+  Mode mode;
+  if (!ParseMode(text, &mode) || mode.no_copy || !mode.propagation.empty()) {
+    return InvalidArgument("invalid mode: {}", text);
+  }
+  from.writable = mode.writable;
+  return from;
 }
 
-Result<> PrepareSources(const std::vector<MountPoint>& points) {
-  for (const MountPoint& point : points) {
-    if (PathExists(point.source)) {
-      TRY(CheckPropagation(point));
-      continue;
-    }
-    if (!point.make_source) {
-      return InvalidArgument(
-          "invalid mount config for type \"bind\": bind source path does not exist: {}",
-          point.source);
-    }
-    TRY_WITH(MakeDirectories(point.source, kMadeDirectoryMode), "making the source of mount '{}'",
-             point.destination);
-    TRY(CheckPropagation(point));
-  }
-  return {};
-}
-
-oci::Mount ToMount(const MountPoint& point) {
+oci::Mount ToMount(const MountPoint& point, const std::string& source) {
   std::vector<std::string> options = {point.recursive ? "rbind" : "bind"};
-  if (!point.writable) options.emplace_back("ro");
+  if (!point.writable) options.emplace_back(point.read_only_non_recursive ? "ro" : "rro");
   if (!point.propagation.empty()) options.push_back(point.propagation);
-  return {point.destination, "bind", point.source, std::move(options), {}, {}};
+  return {point.destination, "bind", source, std::move(options), {}, {}};
+}
+
+std::string RootPropagation(const std::vector<oci::Mount>& mounts) {
+  std::string propagation;
+  for (const oci::Mount& mount : mounts) {
+    for (const std::string& option : mount.options) {
+      if (option == "shared" || option == "rshared") return "shared";
+      if (option == "slave" || option == "rslave") propagation = "rslave";
+    }
+  }
+  return propagation;
+}
+
+Json ToJson(const MountPoint& point) {
+  return Json::MakeObject({{"type", point.type},
+                           {"name", point.name},
+                           {"driver", point.driver},
+                           {"source", point.source},
+                           {"destination", point.destination},
+                           {"mode", point.mode},
+                           {"propagation", point.propagation},
+                           {"subpath", point.subpath},
+                           {"snapshot", point.snapshot},
+                           {"writable", point.writable},
+                           {"recursive", point.recursive},
+                           {"makeSource", point.make_source},
+                           {"copyData", point.copy_data},
+                           {"anonymous", point.anonymous},
+                           {"readOnlyNonRecursive", point.read_only_non_recursive},
+                           {"readOnlyForceRecursive", point.read_only_force_recursive}});
+}
+
+Result<MountPoint> ParseMountPoint(const Json& json) {
+  MountPoint point;
+  JsonReader reader(json, "mount");
+  reader.Field("type", &point.type);
+  reader.Field("name", &point.name);
+  reader.Field("driver", &point.driver);
+  reader.Field("source", &point.source);
+  reader.Field("destination", &point.destination);
+  reader.Field("mode", &point.mode);
+  reader.Field("propagation", &point.propagation);
+  reader.Field("subpath", &point.subpath);
+  reader.Field("snapshot", &point.snapshot);
+  reader.Field("writable", &point.writable);
+  reader.Field("recursive", &point.recursive);
+  reader.Field("makeSource", &point.make_source);
+  reader.Field("copyData", &point.copy_data);
+  reader.Field("anonymous", &point.anonymous);
+  reader.Field("readOnlyNonRecursive", &point.read_only_non_recursive);
+  reader.Field("readOnlyForceRecursive", &point.read_only_force_recursive);
+  TRY(reader.Finish());
+  return point;
 }
 
 }  // namespace gantry::engine

@@ -314,9 +314,7 @@ Result<oci::Spec> MakeSpec(const SpecRequest& request) {
   platform.devices = std::move(devices.devices);
   platform.resources->devices = std::move(devices.rules);
   platform.seccomp = TRY(MakeSeccomp(host, security, spec.process->capabilities->bounding));
-  for (const MountPoint& point : TRY(ParseMountPoints(host))) {
-    RaisePropagation(point, &platform.rootfs_propagation);
-  }
+  platform.rootfs_propagation = RootPropagation(request.mounts);
   platform.masked_paths = host.masked_paths.value_or(std::vector<std::string>());
   platform.readonly_paths = host.readonly_paths.value_or(std::vector<std::string>());
   const std::string& parent =

@@ -67,6 +67,7 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(ReconcileNetworks());
   TRY(Subscribe());
   TRY(Reconcile(/*first=*/true));
+  TRY(ReconcileVolumes());
   SweepDirectories();
   return {};
 }

@@ -2,12 +2,7 @@
 //
 // DELETE /containers/{id}, and the end of --rm. The record says "removing" before anything is
 // deleted; the name is free and waiters are answered at once, the rest follows.
-#include <cerrno>
-#include <cstdio>
-#include <filesystem>
-
 #include "base/log.h"
-#include "base/random.h"
 #include "engine/engine.h"
 #include "engine/store.h"
 
@@ -37,14 +32,23 @@ Result<> Engine::Remove(std::string_view reference, RemoveOptions options) {
   auto turn = TRY(container->TakeTurn());
   // --rm may have been faster.
   if (container->record()->state.phase == Phase::kRemoving) return {};
+  container->Update([&](ContainerRecord& changed) {
+    changed.state.removes_volumes = options.volumes || changed.host.auto_remove;
+  });
   return RemoveWithTurn(*container);
 }
 
 Result<> Engine::RemoveWithTurn(Container& container) {
-  container.Update([](ContainerRecord& record) { record.state.phase = Phase::kRemoving; });
+  container.Update([](ContainerRecord& record) {
+    record.state.phase = Phase::kRemoving;
+    record.state.removes_volumes = record.state.removes_volumes || record.host.auto_remove;
+  });
   Container::RecordPointer record = container.record();
   TRY(Save(container));
   ReleaseName(record->name, record->id);
+  // Before anybody hears of it: the volumes are free then. A failure comes again, below.
+  Result<> released = ReleaseVolumes(*record);
+  if (!released.ok()) log::Debug("removing {}: {}", record->id, released.error().message());
   Publish("destroy", *record);
   container.NotifyRemoved();
   return FinishRemoval(*record);
@@ -60,18 +64,10 @@ Result<> Engine::FinishRemoval(const ContainerRecord& record) {
     return std::move(snapshot).error().AddContext(
         fmt::format("removing the writable layer of {}", id));
   }
-  std::string directory = ContainerDirectory(id);
-  std::string trash = fmt::format("{}/engine/trash/{}", options_.root, RandomHex(8));
-  if (std::rename(directory.c_str(), trash.c_str()) < 0 && errno != ENOENT) {
-    return ErrnoError("moving '{}' into the trash", directory);
-  }
+  TRY(RemoveMountsOf(record));
+  TRY(Discard(ContainerDirectory(id)));
   TRY(store_->EraseContainer(id));
   Forget(record);
-  workers_.Run([trash] {
-    std::error_code error;
-    std::filesystem::remove_all(trash, error);
-    if (error) log::Warning("emptying the trash: {}: {}", trash, error.message());
-  });
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include "engine/container_names.h"
 #include "engine/host_files.h"
 #include "engine/mount_points.h"
+#include "engine/mount_sources.h"
 #include "engine/port_bindings.h"
 #include "engine/signals.h"
 
@@ -17,13 +18,14 @@ namespace {
 TEST(MountPointsTest, ReadsBindsAndMounts) {
   HostConfig host;
   host.binds = {"/a/:/b/../c:ro,rshared", "/x:/y"};
-  host.mounts = {{"bind", "/m", "/n", true, "", std::nullopt, std::nullopt, std::nullopt}};
+  host.mounts = {{.type = "bind", .source = "/m", .target = "/n", .read_only = true}};
   std::vector<MountPoint> points = *ParseMountPoints(host);
   ASSERT_EQ(points.size(), 3u);
   EXPECT_EQ(points[0].source, "/a");
   EXPECT_EQ(points[0].destination, "/c");
   EXPECT_FALSE(points[0].writable);
-  EXPECT_EQ(ToMount(points[0]).options, (std::vector<std::string>{"rbind", "ro", "rshared"}));
+  EXPECT_EQ(ToMount(points[0], "/a").options,
+            (std::vector<std::string>{"rbind", "rro", "rshared"}));
   EXPECT_TRUE(points[1].make_source);
   EXPECT_FALSE(points[2].make_source);
 }
@@ -34,18 +36,21 @@ TEST(MountPointsTest, RefusesBadOnes) {
     host.binds = {bind};
     return ParseMountPoints(host).error().message();
   };
-  EXPECT_EQ(error("nothing"), "invalid volume specification: 'nothing'");
-  EXPECT_EQ(error("/a:/b:wx"), "invalid volume specification: '/a:/b:wx': invalid mode: wx");
-  EXPECT_EQ(error("/a:/b:ro,rw"),
-            "invalid volume specification: '/a:/b:ro,rw': invalid mode: ro,rw");
+  EXPECT_EQ(error("nothing"),
+            "invalid volume specification: 'nothing': invalid mount config for type \"volume\": "
+            "invalid mount path: 'nothing' mount path must be absolute");
+  EXPECT_EQ(error(":/x"), "invalid volume specification: ':/x'");
+  EXPECT_EQ(error("v:/x:ro:z"), "invalid volume specification: 'v:/x:ro:z'");
+  EXPECT_EQ(error("/x:ro"), "invalid volume specification: '/x:ro'");
+  EXPECT_EQ(error("/a:/b:wx"), "invalid mode: wx");
+  EXPECT_EQ(error("/a:/b:ro,rw"), "invalid mode: ro,rw");
   EXPECT_NE(error("/a:/").find("destination can't be '/'"), std::string::npos);
   EXPECT_NE(error("/a:b").find("must be absolute"), std::string::npos);
   HostConfig twice;
   twice.binds = {"/a:/b", "/c:/b"};
   EXPECT_EQ(ParseMountPoints(twice).error().message(), "Duplicate mount point: /b");
   HostConfig missing;
-  missing.mounts = {
-      {"bind", "/no/such/dir", "/n", false, "", std::nullopt, std::nullopt, std::nullopt}};
+  missing.mounts = {{.type = "bind", .source = "/no/such/dir", .target = "/n"}};
   EXPECT_EQ(PrepareSources(*ParseMountPoints(missing)).error().message(),
             "invalid mount config for type \"bind\": bind source path does not exist: "
             "/no/such/dir");

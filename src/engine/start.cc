@@ -9,16 +9,16 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/undo.h"
+#include "engine/container_files.h"
 #include "engine/engine.h"
 #include "engine/health.h"
 #include "engine/host_files.h"
 #include "engine/mount_points.h"
 #include "engine/oci_spec.h"
 #include "engine/port_bindings.h"
+#include "engine/root_view.h"
 #include "engine/stdio_uri.h"
 #include "engine/store.h"
-#include "kernel/mounts.h"
-#include "kernel/paths.h"
 
 namespace gantry::engine {
 namespace {
@@ -44,27 +44,6 @@ void MakeVolatile(std::vector<client::Mount>* mounts) {
   for (client::Mount& mount : *mounts) {
     if (mount.type == "overlay") mount.options.emplace_back("volatile");
   }
-}
-
-// Read-only mounts of the same layers, so that nothing of the container is touched.
-Result<UniqueFd> OpenReadOnlyView(const client::Mount& mount) {
-  std::vector<std::string> options = {"ro"};
-  std::string upper;
-  std::string lower;
-  for (const std::string& option : mount.options) {
-    if (option.starts_with("upperdir=")) {
-      upper = option.substr(9);
-    } else if (option.starts_with("lowerdir=")) {
-      lower = option.substr(9);
-    } else if (!option.starts_with("workdir=") && option != "rw" && option != "ro" &&
-               option != "volatile") {
-      options.push_back(option);
-    }
-  }
-  if (mount.type == "overlay") {
-    options.push_back("lowerdir=" + (upper.empty() ? lower : upper + ":" + lower));
-  }
-  return kernel::MountDetached(mount.type, mount.source, options);
 }
 
 }  // namespace
@@ -132,6 +111,10 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   const std::string& id = record.id;
   Undo undo;
   auto network = workers_.Async([&] { return AttachNetwork(record); });
+  undo.Push([this, &record] {
+    DropTransientMounts(record.id);
+    ReleaseMounts(record);
+  });
   // The future refers to this frame: it is always awaited.
   auto prepare = [&]() -> Result<std::pair<std::vector<client::Mount>, std::string>> {
     auto mounts = TRY(RootMounts(record));
@@ -175,7 +158,10 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   if (record.host.auto_remove) MakeVolatile(&task.rootfs);
   task.stdout_uri = TRY(StdoutUri(record));
   task.terminal = record.config.tty;
-  uint32_t pid = TRY_WITH(containerd_->Create(task), "failed to create task for container");
+  Result<uint32_t> task_made = containerd_->Create(task);
+  // The runtime has its own mounts by now.
+  DropTransientMounts(id);
+  uint32_t pid = TRY_WITH(std::move(task_made), "failed to create task for container");
   for (const auto& attach : container.TakeAttaches()) attach(AttachSocket(id, "init"));
   container.Update([&](ContainerRecord& changed) {
     changed.state.pid = pid;
@@ -233,8 +219,6 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
   request.config = &record.config;
   request.host = &record.host;
   request.accounts = TRY(AccountsOf(record, root_mounts));
-  std::vector<MountPoint> points = TRY(ParseMountPoints(record.host));
-  TRY(PrepareSources(points));
   for (const char* name : {"resolv.conf", "hostname", "hosts"}) {
     request.mounts.push_back({std::string("/etc/") + name,
                               "bind",
@@ -243,10 +227,10 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
                               {},
                               {}});
   }
-  for (const MountPoint& point : points) {
+  for (oci::Mount& mount : TRY(SetUpMounts(record))) {
     std::erase_if(request.mounts,
-                  [&](const oci::Mount& mount) { return mount.destination == point.destination; });
-    request.mounts.push_back(ToMount(point));
+                  [&](const oci::Mount& own) { return own.destination == mount.destination; });
+    request.mounts.push_back(std::move(mount));
   }
   if (record.host.network_mode == "bridge") {
     request.network_namespace = NetworkNamespacePath(record.id);
@@ -300,7 +284,7 @@ Result<std::string> Engine::StdoutUri(const ContainerRecord& record) const {
 }
 
 Result<Engine::ExecBasis> Engine::BasisForExec(const ContainerRecord& record) {
-  UniqueFd root = TRY(kernel::OpenRoot(fmt::format("/proc/{}/root", record.state.pid)));
+  UniqueFd root = TRY(OpenRootOfProcess(record));
   ExecBasis basis;
   basis.accounts = TRY(ReadAccounts(root));
   SpecRequest request;

@@ -15,6 +15,9 @@ const std::vector<std::string_view> kSchema = {
                               PRIMARY KEY (container, network)) WITHOUT ROWID;
       CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     )",
+    R"(
+      CREATE TABLE volumes (name TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+    )",
 };
 
 }  // namespace
@@ -105,6 +108,27 @@ Result<std::vector<networks::Network>> Store::ListNetworks() {
   auto rows = TRY(transaction.Query("SELECT record FROM networks"));
   std::vector<networks::Network> out;
   while (TRY(rows.Next())) out.push_back(TRY(networks::DecodeNetwork(rows.Bytes(0))));
+  return out;
+}
+
+Result<> Store::PutVolume(const volumes::Volume& volume) {
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute("INSERT OR REPLACE INTO volumes (name, record) VALUES (?, ?)",
+                          volume.name, volumes::EncodeVolume(volume)));
+  return transaction.Commit();
+}
+
+Result<> Store::EraseVolume(const std::string& name) {
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute("DELETE FROM volumes WHERE name = ?", name));
+  return transaction.Commit();
+}
+
+Result<std::vector<volumes::Volume>> Store::ListVolumes() {
+  auto transaction = TRY(database_->Read());
+  auto rows = TRY(transaction.Query("SELECT record FROM volumes"));
+  std::vector<volumes::Volume> out;
+  while (TRY(rows.Next())) out.push_back(TRY(volumes::DecodeVolume(rows.Bytes(0))));
   return out;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine's records on disk (ROOT/engine/engine.db): containers, networks, endpoints. Every
+// The engine's records on disk (ROOT/engine/engine.db): containers, networks, endpoints,
+// volumes. Every
 // change is committed when the call returns. Any thread.
 #pragma once
 
@@ -12,10 +13,11 @@
 #include "engine/container.h"
 #include "networks/records.h"
 #include "records/database.h"
+#include "volumes/records.h"
 
 namespace gantry::engine {
 
-class Store : public networks::RecordStore {
+class Store : public networks::RecordStore, public volumes::RecordStore {
  public:
   static Result<std::unique_ptr<Store>> Open(const std::string& path);
 
@@ -35,6 +37,10 @@ class Store : public networks::RecordStore {
   Result<> PutNetwork(const networks::Network& network) override;
   Result<> EraseNetwork(const std::string& network_id) override;
   Result<std::vector<networks::Network>> ListNetworks() override;
+
+  Result<> PutVolume(const volumes::Volume& volume) override;
+  Result<> EraseVolume(const std::string& name) override;
+  Result<std::vector<volumes::Volume>> ListVolumes() override;
 
   records::Database& database() { return *database_; }
 

@@ -21,6 +21,7 @@
 #include "images/read_ahead.h"
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
+#include "trees/entry_maker.h"
 
 namespace gantry::images {
 namespace {
@@ -33,12 +34,6 @@ constexpr std::string_view kOpaque = ".wh..wh..opq";
 
 bool StartsWith(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
-}
-
-// Times before 1970 make trouble for old tools; containerd sets them to the beginning too.
-timespec TimeOf(const TarEntry& entry) {
-  if (entry.mtime_seconds < 0) return {0, 0};
-  return {entry.mtime_seconds, static_cast<long>(entry.mtime_nanos)};
 }
 
 // Ends what would fill the disk: a few MiB of compressed zeros can be any number of GiB.
@@ -62,7 +57,9 @@ class BoundedSource : public ByteSource {
 class LayerApplier {
  public:
   LayerApplier(LayerDirectory directory, Whiteouts whiteouts)
-      : directory_(std::move(directory)), whiteouts_(whiteouts) {}
+      : directory_(std::move(directory)),
+        whiteouts_(whiteouts),
+        maker_({.root = directory_.root()}) {}
 
   Result<> Apply(formats::TarReader& tar, const TarEntry& entry) {
     std::string name = CleanName(entry.name);
@@ -72,8 +69,8 @@ class LayerApplier {
     std::string base = slash == std::string::npos ? name : name.substr(slash + 1);
     BorrowedFd parent = TRY(directory_.Parent(parent_name));
     if (StartsWith(base, kWhiteoutPrefix)) return Whiteout(parent, base, entry);
-    TRY(Create(tar, parent, base, entry));
-    if (entry.type == TarType::kDirectory) directories_.emplace_back(name, TimeOf(entry));
+    TRY(maker_.Make(tar, parent, base, entry));
+    if (entry.type == TarType::kDirectory) directories_.emplace_back(name, trees::TimeOf(entry));
     if (whiteouts_ == Whiteouts::kDelete) unpacked_.insert(TRY(RealPath(parent)) + "/" + base);
     return {};
   }
@@ -90,144 +87,6 @@ class LayerApplier {
   }
 
  private:
-  Result<> Create(formats::TarReader& tar, BorrowedFd parent, const std::string& base,
-                  const TarEntry& entry) {
-    switch (entry.type) {
-      case TarType::kFile:
-        return CreateRegular(tar, parent, base, entry);
-      case TarType::kDirectory:
-        return CreateDirectory(parent, base, entry);
-      case TarType::kSymlink:
-        TRY(MakeRoomAndRetry(parent, base, [&] {
-          return ::symlinkat(entry.link_name.c_str(), parent.get(), base.c_str());
-        }));
-        return SetAttributes(parent, base, entry);
-      case TarType::kHardLink:
-        return CreateHardLink(parent, base, entry);
-      case TarType::kCharDevice:
-      case TarType::kBlockDevice:
-      case TarType::kFifo:
-        return CreateSpecial(parent, base, entry);
-      case TarType::kUnknown:
-        break;
-    }
-    return InvalidArgument("an entry of a type that is not supported");
-  }
-
-  // Runs a call that makes `base`; what is in its way is removed first.
-  template <typename F>
-  Result<> MakeRoomAndRetry(BorrowedFd parent, const std::string& base, F&& make) {
-    if (make() >= 0) return {};
-    if (errno != EEXIST) return ErrnoError("making it");
-    TRY(kernel::RemoveTreeAt(parent, base));
-    // `parent` itself stays open: it was not what was removed.
-    stale_ = true;
-    if (make() < 0) return ErrnoError("making it");
-    return {};
-  }
-
-  Result<> CreateRegular(formats::TarReader& tar, BorrowedFd parent, const std::string& base,
-                         const TarEntry& entry) {
-    UniqueFd file;
-    TRY(MakeRoomAndRetry(parent, base, [&] {
-      file.Reset(::openat(parent.get(), base.c_str(),
-                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-      return file.get();
-    }));
-    for (;;) {
-      std::string_view data = TRY(tar.NextData());
-      if (data.empty()) break;
-      TRY(WriteAll(file, data));
-    }
-    return SetAttributesOf(file, entry, Times::kNow);
-  }
-
-  Result<> CreateDirectory(BorrowedFd parent, const std::string& base, const TarEntry& entry) {
-    if (::mkdirat(parent.get(), base.c_str(), 0700) != 0) {
-      if (errno != EEXIST) return ErrnoError("making it");
-      struct stat status;
-      if (::fstatat(parent.get(), base.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
-        return ErrnoError("reading it");
-      }
-      // A directory that is there is merged with.
-      if (!S_ISDIR(status.st_mode)) {
-        TRY(MakeRoomAndRetry(parent, base,
-                             [&] { return ::mkdirat(parent.get(), base.c_str(), 0700); }));
-      }
-    }
-    UniqueFd made(
-        ::openat(parent.get(), base.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!made.valid()) return ErrnoError("opening it");
-    return SetAttributesOf(made, entry, Times::kLater);
-  }
-
-  Result<> CreateHardLink(BorrowedFd parent, const std::string& base, const TarEntry& entry) {
-    std::string target = CleanName(entry.link_name);
-    if (target.empty()) return InvalidArgument("a hard link to '{}'", entry.link_name);
-    kernel::ParentAndName from = TRY_WITH(kernel::OpenParentIn(directory_.root(), target),
-                                          "linking to '{}'", entry.link_name);
-    struct stat status;
-    struct stat existing;
-    if (::fstatat(from.parent.get(), from.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
-      return ErrnoError("linking to '{}'", entry.link_name);
-    }
-    if (S_ISDIR(status.st_mode)) return InvalidArgument("a hard link to a directory");
-    // A link to itself must not be removed to make room for it.
-    bool same = ::fstatat(parent.get(), base.c_str(), &existing, AT_SYMLINK_NOFOLLOW) == 0 &&
-                existing.st_ino == status.st_ino && existing.st_dev == status.st_dev;
-    if (!same) {
-      TRY(MakeRoomAndRetry(parent, base, [&] {
-        return ::linkat(from.parent.get(), from.name.c_str(), parent.get(), base.c_str(), 0);
-      }));
-    }
-    return SetAttributes(parent, base, entry);
-  }
-
-  Result<> CreateSpecial(BorrowedFd parent, const std::string& base, const TarEntry& entry) {
-    mode_t kind = entry.type == TarType::kFifo         ? S_IFIFO
-                  : entry.type == TarType::kCharDevice ? S_IFCHR
-                                                       : S_IFBLK;
-    TRY(MakeRoomAndRetry(parent, base, [&] {
-      return ::mknodat(parent.get(), base.c_str(), kind | 0600,
-                       makedev(entry.device_major, entry.device_minor));
-    }));
-    return SetAttributes(parent, base, entry);
-  }
-
-  enum class Times { kNow, kLater };
-
-  // Owner first: changing it clears setuid bits and capabilities.
-  static Result<> SetAttributesOf(BorrowedFd file, const TarEntry& entry, Times when) {
-    if (::fchown(file.get(), entry.uid, entry.gid) != 0) return ErrnoError("changing its owner");
-    if (!entry.xattrs.empty()) TRY(SetXattrs(file, entry.xattrs));
-    if (::fchmod(file.get(), entry.mode) != 0) return ErrnoError("changing its mode");
-    if (when == Times::kLater) return {};
-    timespec times[2] = {TimeOf(entry), TimeOf(entry)};
-    if (::futimens(file.get(), times) != 0) return ErrnoError("setting its times");
-    return {};
-  }
-
-  // The same for what is not opened: links, devices, pipes.
-  static Result<> SetAttributes(BorrowedFd parent, const std::string& base, const TarEntry& entry) {
-    int at = parent.get();
-    if (::fchownat(at, base.c_str(), entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
-      return ErrnoError("changing its owner");
-    }
-    UniqueFd file(::openat(at, base.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-    struct stat status;
-    if (!file.valid() || ::fstat(file.get(), &status) != 0) return ErrnoError("opening it");
-    if (!entry.xattrs.empty()) TRY(SetXattrs(file, entry.xattrs));
-    if (!S_ISLNK(status.st_mode)) {
-      std::string path = fmt::format("/proc/self/fd/{}", file.get());
-      if (::chmod(path.c_str(), entry.mode) != 0) return ErrnoError("changing its mode");
-    }
-    timespec times[2] = {TimeOf(entry), TimeOf(entry)};
-    if (::utimensat(at, base.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
-      return ErrnoError("setting its times");
-    }
-    return {};
-  }
-
   Result<> Whiteout(BorrowedFd parent, const std::string& base, const TarEntry& entry) {
     if (base == kOpaque) {
       if (whiteouts_ == Whiteouts::kDelete) return DeleteOthers(parent);
@@ -245,7 +104,7 @@ class LayerApplier {
       stale_ = true;
       return kernel::RemoveTreeAt(parent, hidden);
     }
-    TRY(MakeRoomAndRetry(parent, hidden, [&] {
+    TRY(maker_.MakeRoomAndRetry(parent, hidden, [&] {
       return ::mknodat(parent.get(), hidden.c_str(), S_IFCHR, makedev(0, 0));
     }));
     if (::fchownat(parent.get(), hidden.c_str(), entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -292,12 +151,14 @@ class LayerApplier {
  public:
   // Between entries: parents whose path may lead elsewhere now are looked up anew.
   void DropStaleParents() {
-    if (std::exchange(stale_, false)) directory_.ForgetParents();
+    bool removed = maker_.TakeRemoved();
+    if (std::exchange(stale_, false) || removed) directory_.ForgetParents();
   }
 
  private:
   LayerDirectory directory_;
   const Whiteouts whiteouts_;
+  trees::EntryMaker maker_;
   bool stale_ = false;
   std::vector<std::pair<std::string, timespec>> directories_;
   std::set<std::string> unpacked_;  // for kDelete: real paths that this layer brought

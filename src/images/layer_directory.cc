@@ -63,34 +63,6 @@ Result<> CopyXattrs(BorrowedFd from, BorrowedFd to) {
 
 }  // namespace
 
-std::string CleanName(std::string_view name) {
-  std::vector<std::string> parts;
-  std::deque<std::string> pending;
-  PushFront(&pending, name);
-  for (std::string& part : pending) {
-    if (part != "..") {
-      parts.push_back(std::move(part));
-    } else if (!parts.empty()) {
-      parts.pop_back();
-    }
-  }
-  return Join(parts);
-}
-
-Result<> SetXattrs(BorrowedFd file, const std::map<std::string, std::string>& xattrs) {
-  for (const auto& [name, value] : xattrs) {
-    if (name.rfind("trusted.overlay.", 0) == 0) continue;
-    // Through /proc, so that O_PATH descriptors of links and devices can be used.
-    std::string path = fmt::format("/proc/self/fd/{}", file.get());
-    if (::setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
-    if (errno == ENOTSUP) continue;
-    // Only files and directories have user attributes (xattr(7)).
-    if (errno == EPERM && name.rfind("user.", 0) == 0) continue;
-    return ErrnoError("setting attribute '{}'", name);
-  }
-  return {};
-}
-
 Result<LayerDirectory> LayerDirectory::Open(const std::string& root,
                                             const std::vector<std::string>& lowers) {
   LayerDirectory directory;

@@ -13,11 +13,12 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "trees/entry_maker.h"
 
 namespace gantry::images {
 
-// "a/b" of "/a/./b/../b/": no empty, "." or ".." parts; ".." ends at the root, which is "".
-std::string CleanName(std::string_view name);
+using trees::CleanName;
+using trees::SetXattrs;
 
 class LayerDirectory {
  public:
@@ -43,9 +44,5 @@ class LayerDirectory {
   std::vector<UniqueFd> lowers_;
   std::map<std::string, UniqueFd> cache_;
 };
-
-// Sets extended attributes as archives name them. What a file system or a kind of file cannot hold
-// is left out, and so is trusted.overlay.*, which would change what other layers show.
-Result<> SetXattrs(BorrowedFd file, const std::map<std::string, std::string>& xattrs);
 
 }  // namespace gantry::images

@@ -10,10 +10,16 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
-#include "images/layer_writer.h"
 #include "snapshots/snapshotter.h"
+#include "trees/tree_writer.h"
 
 namespace gantry::images {
+
+using trees::ArchiveXattrs;
+using trees::OpenRegular;
+using trees::ReadLinkOf;
+using trees::TreeItem;
+using trees::TreeWriter;
 
 // The directories that bind or overlay mounts are made of, nearest first; nothing for mounts that
 // cannot be read that way. No mounts are no directories.

@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "images/apply_layer.h"
 #include "images/layer_trees.h"
-#include "images/layer_writer.h"
 
 namespace gantry::images {
 namespace {
@@ -83,7 +82,7 @@ Result<bool> Same(const TreeItem& a, const TreeItem& b) {
   if (a.status.st_dev == b.status.st_dev && a.status.st_ino == b.status.st_ino) return true;
   if (!SameOwnerAndMode(a.status, b.status)) return false;
   if (S_ISDIR(a.status.st_mode)) {
-    return TRY(LayerXattrs(TRY(OpenDirectory(a)))) == TRY(LayerXattrs(TRY(OpenDirectory(b))));
+    return TRY(ArchiveXattrs(TRY(OpenDirectory(a)))) == TRY(ArchiveXattrs(TRY(OpenDirectory(b))));
   }
   const timespec& first = a.status.st_mtim;
   const timespec& second = b.status.st_mtim;
@@ -93,7 +92,7 @@ Result<bool> Same(const TreeItem& a, const TreeItem& b) {
   }
   if (S_ISLNK(a.status.st_mode)) return TRY(ReadLinkOf(a)) == TRY(ReadLinkOf(b));
   if (!S_ISREG(a.status.st_mode)) return true;
-  if (TRY(LayerXattrs(TRY(OpenRegular(a)))) != TRY(LayerXattrs(TRY(OpenRegular(b))))) return false;
+  if (TRY(ArchiveXattrs(TRY(OpenRegular(a)))) != TRY(ArchiveXattrs(TRY(OpenRegular(b))))) return false;
   // Whole seconds come from an archive: two versions of a file may well have the same.
   return first.tv_nsec != 0 || a.status.st_size == 0 || TRY(SameContents(a, b));
 }
@@ -101,7 +100,7 @@ Result<bool> Same(const TreeItem& a, const TreeItem& b) {
 // Walks two trees side by side.
 class TreeComparison {
  public:
-  explicit TreeComparison(LayerWriter* writer) : writer_(*writer) {}
+  explicit TreeComparison(TreeWriter* writer) : writer_(*writer) {}
 
   // `lower` is invalid where the lower tree has no such directory.
   Result<> Directory(BorrowedFd lower, BorrowedFd upper, const std::string& path, int depth) {
@@ -145,18 +144,18 @@ class TreeComparison {
     UniqueFd lower;
     if (old && S_ISDIR(old->status.st_mode)) lower = TRY(OpenDirectory(*old));
     UniqueFd upper = TRY(OpenDirectory(item));
-    auto when = same ? LayerWriter::When::kWithContents : LayerWriter::When::kNow;
+    auto when = same ? TreeWriter::When::kWithContents : TreeWriter::When::kNow;
     TRY(writer_.EnterDirectory(item, upper, when));
     TRY(Directory(lower, upper, item.path, depth + 1));
     writer_.LeaveDirectory();
     return {};
   }
 
-  LayerWriter& writer_;
+  TreeWriter& writer_;
 };
 
 // All that is in an overlay's upper directory.
-Result<> WriteUpper(LayerWriter& writer, BorrowedFd directory, const std::string& path, int depth) {
+Result<> WriteUpper(TreeWriter& writer, BorrowedFd directory, const std::string& path, int depth) {
   TRY(CheckDepth(path, depth));
   if (IsOverlayOpaque(directory)) TRY(writer.WriteOpaque());
   for (std::string& name : TRY(ListNames(directory))) {
@@ -169,7 +168,7 @@ Result<> WriteUpper(LayerWriter& writer, BorrowedFd directory, const std::string
       continue;
     } else if (S_ISDIR(item.status.st_mode)) {
       UniqueFd inner = TRY(OpenDirectory(item));
-      TRY(writer.EnterDirectory(item, inner, LayerWriter::When::kNow));
+      TRY(writer.EnterDirectory(item, inner, TreeWriter::When::kNow));
       TRY(WriteUpper(writer, inner, item.path, depth + 1));
       writer.LeaveDirectory();
     } else {
@@ -192,7 +191,7 @@ Result<UniqueFd> TopLayer(const LayerRequest& request) {
   return top;
 }
 
-Result<> WriteDifference(const LayerRequest& request, LayerWriter& writer) {
+Result<> WriteDifference(const LayerRequest& request, TreeWriter& writer) {
   UniqueFd top = TRY(TopLayer(request));
   if (top.valid()) {
     TRY(WriteUpper(writer, top, "", 0));
@@ -210,7 +209,7 @@ Result<> WriteDifference(const LayerRequest& request, LayerWriter& writer) {
 Result<MadeLayer> MakeLayer(const LayerRequest& request, ByteSink& sink, const StopToken& stop) {
   auto write = [&](ByteSink& to) -> Result<MadeLayer> {
     HashingSink hashed(to);
-    LayerWriter writer(hashed, request.newest_seconds, stop);
+    TreeWriter writer(hashed, request.newest_seconds, stop);
     TRY(WriteDifference(request, writer));
     return hashed.layer();
   };

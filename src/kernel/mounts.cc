@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -254,6 +255,23 @@ Result<> AttachMount(BorrowedFd mount, BorrowedFd target) {
     return ErrnoError("attaching a mount");
   }
   return {};
+}
+
+Result<bool> IsMountPoint(const std::string& path) {
+  struct statx status{};
+  if (::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &status) < 0) {
+    if (errno == ENOENT) return false;
+    return ErrnoError("looking at '{}'", path);
+  }
+  return (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+Result<> UnmountAll(const std::string& path) {
+  while (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+  }
+  // EINVAL: it is no mount point (any more).
+  if (errno == EINVAL || errno == ENOENT) return {};
+  return ErrnoError("unmounting '{}'", path);
 }
 
 Result<UniqueFd> MountDetached(const std::string& type, const std::string& source,

@@ -34,6 +34,12 @@ Result<> MapMountIds(BorrowedFd mount, BorrowedFd user_namespace, Scope scope);
 // Gives a detached mount its place: on top of what `target` (O_PATH is enough) refers to.
 Result<> AttachMount(BorrowedFd mount, BorrowedFd target);
 
+// Whether something is mounted just there. A path that does not exist is no mount.
+Result<bool> IsMountPoint(const std::string& path);
+// Takes away everything that is mounted at `path`, in use or not; nothing there is no error. A
+// symbolic link is not followed.
+Result<> UnmountAll(const std::string& path);
+
 // A detached mount from one containerd-style mount: type, source, options. Binds, overlay and all
 // else; attributes, also recursive ones, are applied. Used for a container's root.
 Result<UniqueFd> MountDetached(const std::string& type, const std::string& source,

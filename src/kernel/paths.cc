@@ -85,7 +85,8 @@ Result<UniqueFd> OpenIn(BorrowedFd root, std::string_view path, int flags, mode_
   how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
   if ((flags & (O_CREAT | __O_TMPFILE)) != 0) how.mode = mode;
   how.resolve = RESOLVE_NO_MAGICLINKS;
-  how.resolve |= links == Links::kInRoot ? RESOLVE_IN_ROOT : RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  how.resolve |= links == Links::kInRoot ? RESOLVE_IN_ROOT : RESOLVE_BENEATH;
+  if (links == Links::kRefuse) how.resolve |= RESOLVE_NO_SYMLINKS;
   for (;;) {
     long fd = ::syscall(SYS_openat2, root.get(), name.c_str(), &how, sizeof how);
     if (fd >= 0) return UniqueFd(static_cast<int>(fd));

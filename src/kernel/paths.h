@@ -18,8 +18,9 @@
 namespace gantry::kernel {
 
 enum class Links {
-  kInRoot,  // symbolic links are followed, absolute ones from the root (RESOLVE_IN_ROOT)
-  kRefuse,  // any symbolic link on the way is ELOOP (RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS)
+  kInRoot,   // symbolic links are followed, absolute ones from the root (RESOLVE_IN_ROOT)
+  kBeneath,  // symbolic links are followed; one that leads outside is EXDEV (RESOLVE_BENEATH)
+  kRefuse,   // any symbolic link on the way is ELOOP (RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS)
 };
 
 // A directory's descriptor to resolve under: O_PATH | O_DIRECTORY.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "snapshots/native_snapshotter.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "base/io.h"
-#include "snapshots/copy_tree.h"
+#include "kernel/copy_tree.h"
 #include "snapshots/directory_snapshotter.h"
 
 namespace gantry::snapshots {
@@ -23,7 +24,9 @@ class NativeSnapshotter : public DirectorySnapshotter {
     if (kind == Kind::kView && !ancestors.empty()) return {};
     if (::mkdir(directory.c_str(), 0755) != 0) return ErrnoError("making '{}'", directory);
     if (ancestors.empty()) return {};
-    return CopyTree(Files(ancestors.front()), directory);
+    UniqueFd from = TRY(OpenFile(Files(ancestors.front()), O_RDONLY | O_DIRECTORY));
+    UniqueFd to = TRY(OpenFile(directory, O_RDONLY | O_DIRECTORY));
+    return kernel::CopyTree(from, to);
   }
 
   std::vector<Mount> MountsOf(uint64_t number, Kind kind,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """docker-py, Debian's python3-docker, as a third kind of client."""
+import io
 import os
+import tarfile
 import threading
 
 import docker
@@ -102,3 +104,35 @@ def test_old_api_version(client):
     assert api.ping()
     api.close()
     assert os.path.exists(client.engine.socket)
+
+
+def test_archives(sdk, sleeper):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode='w') as tar:
+        item = tarfile.TarInfo('f.txt')
+        item.size = 3
+        tar.addfile(item, io.BytesIO(b'abc'))
+    assert sleeper.put_archive('/tmp', data.getvalue())
+    stream, stat = sleeper.get_archive('/tmp/f.txt')
+    assert b'abc' in b''.join(stream) and stat['name'] == 'f.txt' and stat['size'] == 3
+    assert {'Path': '/tmp/f.txt', 'Kind': 1} in sleeper.diff()
+    assert b'bin/busybox' in b''.join(sleeper.export())
+
+
+def test_commit_and_save(sdk, sleeper):
+    name = f't{os.getpid()}-sdk'
+    made = sleeper.commit(repository=name, tag='x', changes='ENV A=1\nCMD ["true"]')
+    try:
+        assert sdk.images.get(made.id).attrs['Config']['Cmd'] == ['true'] and f'{name}:x' in made.tags
+        assert len(b''.join(made.save())) > 100000
+    finally:
+        sdk.images.remove(f'{name}:x', force=True)
+
+
+def test_volumes(sdk):
+    volume = sdk.volumes.create(f't{os.getpid()}-sdk', labels={'a': 'b'})
+    try:
+        assert sdk.containers.run(IMAGE, ['sh', '-c', 'echo v >/v/a; cat /v/a'], remove=True, volumes={volume.name: {'bind': '/v'}}) == b'v\n'
+        assert [v.name for v in sdk.volumes.list(filters={'label': 'a=b'})] == [volume.name]
+    finally:
+        volume.remove()

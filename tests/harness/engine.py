@@ -169,9 +169,9 @@ class Stack(Engine):
 
     def file_leaks(self, removed_all):
         state, root = Path(self.names.state), Path(self.names.root)
-        patterns = [(state, p) for p in ('netns/*', 'io/*/*', 's/*', 'runtime/*/*',
+        patterns = [(state, p) for p in ('netns/*', 'mounts/*', 'volumes/*', 'io/*/*', 's/*', 'runtime/*/*',
                                          'containerd/io.containerd.runtime.v2.task/*/*')]
-        patterns += [(root, p) for p in ('containers/*', 'engine/trash/*', 'containerd/trash/*',
+        patterns += [(root, p) for p in ('containers/*', 'engine/trash/*', 'volumes/.new/*', 'containerd/trash/*',
                                          'containerd/io.containerd.runtime.v2.task/*/*')]
         if removed_all:
             patterns += [(root, p) for p in ('containerd/content/blobs/sha256/*', 'containerd/content/ingest/*',

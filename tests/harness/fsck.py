@@ -42,6 +42,7 @@ class Look:
         records = [json.loads(r[0]) for r in rows(self.root / 'engine/engine.db', 'SELECT record FROM containers')]
         self.records = {r['id']: r for r in records}
         self.alive = {i for i, r in self.records.items() if r['state']['phase'] in ALIVE}
+        self.volumes = {v['name']: v for v in (json.loads(r[0]) for r in rows(self.root / 'engine/engine.db', 'SELECT record FROM volumes'))}
         self.endpoints = [json.loads(r[0]) for r in rows(self.root / 'engine/engine.db', 'SELECT record FROM endpoints')]
 
     def phases(self):
@@ -101,6 +102,19 @@ class Look:
         numbers = {str(n) for n, in rows(self.meta, 'SELECT number FROM mounts')}
         yield from differ('mounts', listed(self.state / 'containerd/mounts'), numbers)
 
+    def volumes_and_users(self):
+        """A volume has a directory; one with mount options is mounted while its containers run."""
+        yield from differ('volume', listed(self.root / 'volumes') - {'.new'}, set(self.volumes))
+        yield from (f'volumes/.new/{n}' for n in listed(self.root / 'volumes/.new'))
+        yield from (f'transient mounts of {n}' for n in listed(self.state / 'mounts'))
+        used = {(p['name'], i) for i, r in self.records.items() for p in r.get('mounts', []) if p['type'] == 'volume'}
+        yield from (f'volume {v} of container {i} is missing' for v, i in used if v not in self.volumes)
+        yield from differ('mounted volume', listed(self.state / 'volumes'), self.mounted_volumes())
+
+    def mounted_volumes(self):
+        running = {p['name'] for i in self.alive for p in self.records[i].get('mounts', []) if p['type'] == 'volume'}
+        return {n for n in running if self.volumes.get(n, {}).get('options', {}).keys() & {'type', 'device'}}
+
     def sockets(self):
         # An exec whose gantryd was killed is the shim's until its container ends.
         execs = {n for n in listed(self.state / 'io') if not n.endswith('-init') and n[:16] in {i[:16] for i in self.alive}}
@@ -142,6 +156,7 @@ class Look:
                 found = {p.name for p in top.iterdir() if p.is_dir()}
                 yield from (f'cgroup {top}/{n} has no record' for n in found - self.alive)
         entries = {str(self.state / 'netns' / e['container']) for e in self.endpoints}
+        entries |= {str(self.state / 'volumes' / n / '_data') for n in self.mounted_volumes()}
         for line in read('/proc/self/mountinfo').splitlines():
             point = line.split()[4]
             if str(self.state) in line or str(self.root) in line:
@@ -149,7 +164,7 @@ class Look:
                     yield f'mount on {point}'
 
     def all(self):
-        for part in (self.phases, self.processes, self.containers, self.snapshots, self.content, self.mounts, self.sockets, self.network,
+        for part in (self.phases, self.processes, self.containers, self.snapshots, self.content, self.mounts, self.volumes_and_users, self.sockets, self.network,
                      self.kernel):
             yield from part()
 

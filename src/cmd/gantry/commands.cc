@@ -12,6 +12,14 @@ constexpr std::string_view kPlainContainers = "CONTAINER [CONTAINER...]";
 constexpr std::string_view kImageCommand = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
 
 constexpr Command kCommands[] = {
+    {"commit|container commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+     "Make an image from what a container has changed", CommitCommand},
+    {"cp|container cp", "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH",
+     "Copy files out of a container or into one", CpCommand},
+    {"export|container export", "[OPTIONS] CONTAINER",
+     "Write a container's files to a tar archive", ExportCommand},
+    {"import|image import", "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+     "Make an image from a tar archive of its files", ImportCommand},
     {"diff|container diff", "CONTAINER", "Show what a container has changed in its files",
      DiffCommand},
     {"container prune", "[OPTIONS]", "Remove all stopped containers", ContainerPruneCommand},

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "base/undo.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/listing.h"
@@ -249,28 +248,7 @@ Result<int> SaveCommand(Cli& cli, Invocation& call) {
   for (const std::string& name : call.args()) request.query.Add("names", name);
   Api* api = TRY(cli.Connect());
   ApiStream stream = TRY(api->Open(request));
-  Undo undo;
-  UniqueFd file;
-  BorrowedFd target(STDOUT_FILENO);
-  std::string temporary = fmt::format("{}.tmp-{}", output, ::getpid());
-  struct stat info{};
-  // What is no plain file, such as /dev/null, is written as it is.
-  bool replace = !output.empty() && (::stat(output.c_str(), &info) < 0 || S_ISREG(info.st_mode));
-  if (!output.empty()) {
-    file = TRY(OpenFile(replace ? temporary : output, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-    if (replace) undo.Push([&] { ::unlink(temporary.c_str()); });
-    target = file;
-  }
-  for (;;) {
-    std::string_view piece = TRY(stream.connection.ReadBody());
-    if (piece.empty()) break;
-    TRY_WITH(WriteAll(target, piece), "writing the archive");
-  }
-  if (replace && ::rename(temporary.c_str(), output.c_str()) < 0) {
-    return ErrnoError("renaming to '{}'", output);
-  }
-  undo.Commit();
-  return 0;
+  return SaveStream(&stream.connection, output);
 }
 
 Result<int> HistoryCommand(Cli& cli, Invocation& call) {

@@ -34,4 +34,7 @@ class JsonStream {
 Result<> ShowProgress(wire::HttpConnection* connection, BorrowedFd out,
                       std::vector<Json>* aux = nullptr);
 
+// The body of an answer into a file, which appears whole, or to standard output for "".
+Result<int> SaveStream(wire::HttpConnection* connection, const std::string& output);
+
 }  // namespace gantry::cli

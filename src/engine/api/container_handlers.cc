@@ -52,6 +52,7 @@ Result<> CreateContainer(Call& call) {
   Json body = TRY(ReadJsonBody(call));
   if (!body.is_object()) return InvalidArgument("the body of the request is no JSON object");
   CreateRequest request = TRY(ParseCreateRequest(body));
+  request.read_only_non_recursive = call.minor < 44;
   Engine::Created created =
       TRY(call.engine().CreateContainer(std::string(call.query().Get("name")), std::move(request)));
   return RespondJson(

@@ -113,24 +113,16 @@ Json PortsList(const ContainerRecord& record, const std::vector<networks::Endpoi
 
 Json MountsList(const ContainerRecord& record) {
   Json out = Json::MakeArray();
-  Result<std::vector<MountPoint>> points = ParseMountPoints(record.host);
-  if (!points.ok()) return out;  // checked at create
-  for (const MountPoint& point : *points) {
-    out.Append(Json::MakeObject({{"Type", point.type},
-                                 {"Source", point.source},
-                                 {"Destination", point.destination},
-                                 {"Mode", point.mode},
-                                 {"RW", point.writable},
-                                 {"Propagation", point.propagation}}));
-  }
-  for (const MountConfig& mount : record.host.mounts) {
-    if (mount.type != "tmpfs") continue;
-    out.Append(Json::MakeObject({{"Type", "tmpfs"},
-                                 {"Source", ""},
-                                 {"Destination", mount.target},
-                                 {"Mode", ""},
-                                 {"RW", !mount.read_only},
-                                 {"Propagation", ""}}));
+  for (const MountPoint& point : record.mounts) {
+    Json mount = Json::MakeObject({{"Type", point.type}});
+    if (!point.name.empty()) mount.Set("Name", point.name);
+    mount.Set("Source", point.source);
+    mount.Set("Destination", point.destination);
+    if (!point.driver.empty()) mount.Set("Driver", point.driver);
+    mount.Set("Mode", point.mode);
+    mount.Set("RW", point.writable);
+    mount.Set("Propagation", point.propagation);
+    out.Append(std::move(mount));
   }
   return out;
 }

@@ -9,6 +9,7 @@
 #include "engine/api/filters.h"
 #include "engine/api/progress_stream.h"
 #include "engine/images.h"
+#include "engine/new_image.h"
 #include "formats/base64.h"
 #include "formats/reference.h"
 
@@ -30,6 +31,7 @@ struct ImageGroup {
 };
 
 void AddName(const NamedImage& image, ImageGroup* group) {
+  if (image.image.name.starts_with(kDanglingName)) return;
   Result<formats::Reference> name = formats::ParseReference(image.image.name);
   if (!name.ok()) return;
   if (!name->tag.empty()) {
@@ -266,9 +268,46 @@ Result<> SaveImages(Call& call) {
   return call.exchange.Finish();
 }
 
+namespace {
+
+Result<> ImportRootImage(Call& call) {
+  const wire::Query& query = call.query();
+  std::string source(query.Get("fromSrc"));
+  ImportRequest request;
+  request.repository = std::string(query.Get("repo"));
+  request.tag = std::string(query.Get("tag"));
+  request.message = std::string(query.Get("message"));
+  request.platform = std::string(query.Get("platform"));
+  request.changes = query.GetAll("changes");
+  if (source != "-") return Unimplemented("importing from a URL is not supported; pipe it in");
+  if (request.message.empty()) request.message = "Imported from -";
+  std::string id = TRY(ImportRoot(call.engine(), request, call.exchange.body()));
+  ProgressStream stream(call, ProgressStream::Detail::kNone);
+  TRY(stream.Send(Json::MakeObject({{"status", id}})));
+  return stream.Finish();
+}
+
+}  // namespace
+
+Result<> CommitContainer(Call& call) {
+  const wire::Query& query = call.query();
+  Json body = TRY(ReadJsonBody(call));
+  CommitRequest request;
+  request.container = std::string(query.Get("container"));
+  request.repository = std::string(query.Get("repo"));
+  request.tag = std::string(query.Get("tag"));
+  request.author = std::string(query.Get("author"));
+  request.comment = std::string(query.Get("comment"));
+  request.changes = query.GetAll("changes");
+  request.pause = query.Get("pause").empty() || query.GetBool("pause");
+  if (!body.is_null()) request.config = TRY(ParseContainerConfig(body));
+  std::string id = TRY(engine::CommitContainer(call.engine(), std::move(request)));
+  return RespondJson(call, 201, Json::MakeObject({{"Id", id}}));
+}
+
 Result<> PullImage(Call& call) {
   const wire::Query& query = call.query();
-  if (!query.Get("fromSrc").empty()) return Unimplemented("importing a root is not implemented");
+  if (!query.Get("fromSrc").empty()) return ImportRootImage(call);
   PullImageRequest request;
   request.repository = std::string(query.Get("fromImage"));
   request.tag = std::string(query.Get("tag"));

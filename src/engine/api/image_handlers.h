@@ -9,6 +9,7 @@ namespace gantry::engine::api {
 
 Result<> ListImages(Call& call);
 Result<> PullImage(Call& call);
+Result<> CommitContainer(Call& call);
 Result<> LoadImages(Call& call);
 Result<> SaveImages(Call& call);
 Result<> InspectImage(Call& call);

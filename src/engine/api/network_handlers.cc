@@ -111,9 +111,4 @@ Result<> InspectNetwork(Call& call) {
   return RespondJson(call, 200, WithContainers(call, network));
 }
 
-Result<> ListVolumes(Call& call) {
-  return RespondJson(call, 200,
-                     Json::MakeObject({{"Volumes", Json::MakeArray()}, {"Warnings", Json()}}));
-}
-
 }  // namespace gantry::engine::api

@@ -9,6 +9,5 @@ namespace gantry::engine::api {
 
 Result<> ListNetworks(Call& call);
 Result<> InspectNetwork(Call& call);
-Result<> ListVolumes(Call& call);
 
 }  // namespace gantry::engine::api

@@ -3,6 +3,7 @@
 // The route table of the Engine API.
 #include <array>
 
+#include "engine/api/archive_handlers.h"
 #include "engine/api/container_handlers.h"
 #include "engine/api/exec_handlers.h"
 #include "engine/api/image_handlers.h"
@@ -10,6 +11,7 @@
 #include "engine/api/router.h"
 #include "engine/api/stream_handlers.h"
 #include "engine/api/system_handlers.h"
+#include "engine/api/volume_handlers.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -26,6 +28,11 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/containers/create", CreateContainer},
     {"POST", "/containers/prune", PruneContainers},
     {"GET", "/containers/{}/json", InspectContainer},
+    {"GET", "/containers/{}/archive", GetArchive},
+    {"HEAD", "/containers/{}/archive", StatArchivePath},
+    {"PUT", "/containers/{}/archive", PutArchive},
+    {"GET", "/containers/{}/changes", ContainerChanges},
+    {"GET", "/containers/{}/export", ExportContainer},
     {"GET", "/containers/{}/top", TopContainer},
     {"GET", "/containers/{}/logs", GetLogs},
     {"GET", "/containers/{}/stats", GetStats},
@@ -47,6 +54,7 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/exec/{}/resize", ResizeExec},
     {"GET", "/exec/{}/json", InspectExec},
 
+    {"POST", "/commit", CommitContainer},
     {"GET", "/images/json", ListImages},
     {"POST", "/images/create", PullImage},
     {"POST", "/images/load", LoadImages},
@@ -59,7 +67,12 @@ constexpr auto kRoutes = std::to_array<Route>({
 
     {"GET", "/networks", ListNetworks},
     {"GET", "/networks/{}", InspectNetwork},
+
     {"GET", "/volumes", ListVolumes},
+    {"GET", "/volumes/{}", InspectVolume},
+    {"POST", "/volumes/create", CreateVolume},
+    {"POST", "/volumes/prune", PruneVolumes},
+    {"DELETE", "/volumes/{}", RemoveVolume},
 });
 
 }  // namespace

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "snapshots/copy_tree.h"
+#include "kernel/copy_tree.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -14,27 +15,31 @@
 #include <vector>
 
 #include "base/directory.h"
-#include "base/io.h"
 #include "base/unique_fd.h"
+#include "kernel/paths.h"
 
-namespace gantry::snapshots {
+namespace gantry::kernel {
 namespace {
 
 class TreeCopier {
  public:
-  explicit TreeCopier(std::string to) : to_(std::move(to)) {}
+  explicit TreeCopier(BorrowedFd root) : root_(root) {}
 
-  // `path` is what the directory is called below the root: "" or "/a/b".
+  // `path` is what the directory is called below the root: "" or "a/b/".
   Result<> CopyDirectory(BorrowedFd from, BorrowedFd to, const std::string& path) {
     UniqueFd listing_fd = UniqueFd(::openat(from.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!listing_fd.valid()) return ErrnoError("listing '{}'", path);
     DirectoryHandle listing(::fdopendir(listing_fd.get()));
     if (!listing) return ErrnoError("listing '{}'", path);
     (void)listing_fd.Release();
-    while (const dirent* entry = ::readdir(listing.get())) {
+    for (;;) {
+      errno = 0;
+      const dirent* entry = ::readdir(listing.get());
+      if (entry == nullptr && errno != 0) return ErrnoError("listing '{}'", path);
+      if (entry == nullptr) break;
       std::string name = entry->d_name;
       if (name == "." || name == "..") continue;
-      TRY_WITH(CopyEntry(from, to, name, path + "/" + name), "copying '{}/{}'", path, name);
+      TRY_WITH(CopyEntry(from, to, name, path + name), "copying '{}{}'", path, name);
     }
     struct stat status;
     if (::fstat(from.get(), &status) != 0) return ErrnoError("reading '{}'", path);
@@ -50,29 +55,32 @@ class TreeCopier {
     }
     if (!S_ISDIR(status.st_mode) && status.st_nlink > 1) {
       auto [earlier, added] = links_.emplace(std::pair(status.st_dev, status.st_ino), path);
-      if (!added) {
-        if (::linkat(AT_FDCWD, (to_ + earlier->second).c_str(), to.get(), name.c_str(), 0) != 0) {
-          return ErrnoError("linking it to '{}'", earlier->second);
-        }
-        return {};
-      }
+      if (!added) return Link(earlier->second, to, name);
     }
     if (S_ISDIR(status.st_mode)) {
       if (::mkdirat(to.get(), name.c_str(), 0700) != 0) return ErrnoError("making the directory");
       UniqueFd source = TRY(Open(from, name, O_RDONLY | O_DIRECTORY));
       UniqueFd target = TRY(Open(to, name, O_RDONLY | O_DIRECTORY));
-      return CopyDirectory(source, target, path);
+      return CopyDirectory(source, target, path + "/");
     }
     if (S_ISREG(status.st_mode)) {
       UniqueFd source = TRY(Open(from, name, O_RDONLY));
       UniqueFd target(::openat(to.get(), name.c_str(),
                                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
       if (!target.valid()) return ErrnoError("making the file");
-      TRY(CopyContents(source, target));
+      TRY(CopyContents(source, target, status.st_size));
       return CopyAttributes(source, target, status);
     }
     if (S_ISLNK(status.st_mode)) return CopySymlink(from, to, name, status);
     return CopySpecial(from, to, name, status);
+  }
+
+  Result<> Link(const std::string& earlier, BorrowedFd to, const std::string& name) {
+    ParentAndName place = TRY(OpenParentIn(root_, earlier, Links::kRefuse));
+    if (::linkat(place.parent.get(), place.name.c_str(), to.get(), name.c_str(), 0) != 0) {
+      return ErrnoError("linking it to '{}'", earlier);
+    }
+    return {};
   }
 
   static Result<UniqueFd> Open(BorrowedFd directory, const std::string& name, int flags) {
@@ -81,13 +89,33 @@ class TreeCopier {
     return fd;
   }
 
-  static Result<> CopyContents(BorrowedFd from, BorrowedFd to) {
+  static Result<> CopyContents(BorrowedFd from, BorrowedFd to, off_t size) {
     if (::ioctl(to.get(), FICLONE, from.get()) == 0) return {};
     for (;;) {
       ssize_t count = ::copy_file_range(from.get(), nullptr, to.get(), nullptr, 1 << 30, 0);
       if (count == 0) return {};
+      // Between file systems of different kinds.
+      if (count < 0 && (errno == EXDEV || errno == EOPNOTSUPP || errno == EINVAL)) break;
       if (count < 0 && errno != EINTR) return ErrnoError("copying its contents");
     }
+    return SendContents(from, to, size);
+  }
+
+  // What is data only: holes stay holes.
+  static Result<> SendContents(BorrowedFd from, BorrowedFd to, off_t size) {
+    if (::ftruncate(to.get(), size) != 0) return ErrnoError("making room for its contents");
+    for (off_t end = 0; end < size;) {
+      off_t at = ::lseek(from.get(), end, SEEK_DATA);
+      if (at < 0 && errno == ENXIO) return {};
+      end = at < 0 ? -1 : ::lseek(from.get(), at, SEEK_HOLE);
+      if (end < 0 || ::lseek(to.get(), at, SEEK_SET) < 0) return ErrnoError("reading its contents");
+      while (at < end) {
+        ssize_t count = ::sendfile(to.get(), from.get(), &at, static_cast<size_t>(end - at));
+        if (count < 0 && errno != EINTR) return ErrnoError("copying its contents");
+        if (count == 0) break;  // it became shorter
+      }
+    }
+    return {};
   }
 
   static Result<> CopySymlink(BorrowedFd from, BorrowedFd to, const std::string& name,
@@ -110,7 +138,7 @@ class TreeCopier {
     }
     TRY(SetOwnerAndTimes(to, name, status));
     // After chown, which clears setuid, and against the umask.
-    if (::fchmodat(to.get(), name.c_str(), status.st_mode & 07777, 0) != 0) {
+    if (::fchmodat(to.get(), name.c_str(), status.st_mode & 07777, AT_SYMLINK_NOFOLLOW) != 0) {
       return ErrnoError("setting its mode");
     }
     return {};
@@ -153,23 +181,23 @@ class TreeCopier {
       std::string value(XATTR_SIZE_MAX, '\0');
       ssize_t length = ::fgetxattr(from.get(), name, value.data(), value.size());
       if (length < 0) return ErrnoError("reading attribute '{}'", name);
-      if (::fsetxattr(to.get(), name, value.data(), static_cast<size_t>(length), 0) != 0) {
+      // A volume's file system may know of no attributes.
+      if (::fsetxattr(to.get(), name, value.data(), static_cast<size_t>(length), 0) != 0 &&
+          errno != ENOTSUP) {
         return ErrnoError("setting attribute '{}'", name);
       }
     }
     return {};
   }
 
-  const std::string to_;
+  const BorrowedFd root_;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
 };
 
 }  // namespace
 
-Result<> CopyTree(const std::string& from, const std::string& to) {
-  UniqueFd source = TRY(OpenFile(from, O_RDONLY | O_DIRECTORY));
-  UniqueFd target = TRY(OpenFile(to, O_RDONLY | O_DIRECTORY));
-  return TreeCopier(to).CopyDirectory(source, target, "");
+Result<> CopyTree(BorrowedFd from, BorrowedFd to) {
+  return TreeCopier(to).CopyDirectory(from, to, "");
 }
 
-}  // namespace gantry::snapshots
+}  // namespace gantry::kernel

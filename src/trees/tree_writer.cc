@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "images/layer_writer.h"
+#include "trees/tree_writer.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -11,7 +11,7 @@
 
 #include "base/io.h"
 
-namespace gantry::images {
+namespace gantry::trees {
 namespace {
 
 using formats::TarEntry;
@@ -19,7 +19,7 @@ using formats::TarType;
 
 constexpr size_t kReadBytes = size_t{256} << 10;
 
-bool IsLayerXattr(std::string_view name) {
+bool IsArchiveXattr(std::string_view name) {
   if (name == "security.capability") return true;
   return name.starts_with("user.") && !name.starts_with("user.overlay.");
 }
@@ -45,7 +45,7 @@ TarType TypeOf(mode_t mode) {
 
 }  // namespace
 
-Result<std::map<std::string, std::string>> LayerXattrs(BorrowedFd file) {
+Result<std::map<std::string, std::string>> ArchiveXattrs(BorrowedFd file) {
   std::map<std::string, std::string> xattrs;
   // Most files have none: the size alone says so.
   ssize_t size = ::flistxattr(file.get(), nullptr, 0);
@@ -58,7 +58,7 @@ Result<std::map<std::string, std::string>> LayerXattrs(BorrowedFd file) {
   for (size_t begin = 0; begin < names.size();) {
     std::string name = names.c_str() + begin;
     begin += name.size() + 1;
-    if (!IsLayerXattr(name)) continue;
+    if (!IsArchiveXattr(name)) continue;
     std::string value(XATTR_SIZE_MAX, '\0');
     ssize_t length = ::fgetxattr(file.get(), name.c_str(), value.data(), value.size());
     if (length < 0 && errno == ENODATA) continue;  // removed meanwhile
@@ -89,14 +89,14 @@ Result<std::string> ReadLinkOf(const TreeItem& item) {
   return std::string(target, static_cast<size_t>(size));
 }
 
-TarEntry LayerWriter::EntryOf(const std::string& path, const struct stat& status) const {
+TarEntry TreeWriter::EntryOf(const std::string& path, const struct stat& status) const {
   TarEntry entry{.type = TypeOf(status.st_mode), .name = path};
   entry.mode = status.st_mode & 07777;
   entry.uid = status.st_uid;
   entry.gid = status.st_gid;
   entry.mtime_seconds = status.st_mtim.tv_sec;
   if (newest_seconds_) entry.mtime_seconds = std::min(entry.mtime_seconds, *newest_seconds_);
-  if (S_ISDIR(status.st_mode)) entry.name += '/';
+  if (S_ISDIR(status.st_mode) && !path.ends_with('/')) entry.name += '/';
   if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)) {
     entry.device_major = major(status.st_rdev);
     entry.device_minor = minor(status.st_rdev);
@@ -104,25 +104,25 @@ TarEntry LayerWriter::EntryOf(const std::string& path, const struct stat& status
   return entry;
 }
 
-Result<> LayerWriter::EnterDirectory(const TreeItem& item, BorrowedFd directory, When when) {
+Result<> TreeWriter::EnterDirectory(const TreeItem& item, BorrowedFd directory, When when) {
   parents_.push_back({item.path, item.status, directory, false});
   if (when == When::kNow) TRY(WriteParents());
   return {};
 }
 
-Result<> LayerWriter::WriteParents() {
-  if (stop_.stop_requested()) return MakeError(ErrorKind::kCancelled, "making a layer: stopped");
+Result<> TreeWriter::WriteParents() {
+  if (stop_.stop_requested()) return MakeError(ErrorKind::kCancelled, "making an archive: stopped");
   for (Parent& parent : parents_) {
     if (parent.written) continue;
     TarEntry entry = EntryOf(parent.path, parent.status);
-    entry.xattrs = TRY_WITH(LayerXattrs(parent.directory), "reading '{}'", parent.path);
+    entry.xattrs = TRY_WITH(ArchiveXattrs(parent.directory), "reading '{}'", parent.path);
     TRY(tar_.WriteHeader(entry));
     parent.written = true;
   }
   return {};
 }
 
-Result<> LayerWriter::WriteChanged(const TreeItem& item) {
+Result<> TreeWriter::WriteChanged(const TreeItem& item) {
   TarEntry entry = EntryOf(item.path, item.status);
   if (entry.type == TarType::kUnknown) return {};
   TRY(WriteParents());
@@ -143,7 +143,7 @@ Result<> LayerWriter::WriteChanged(const TreeItem& item) {
   return {};
 }
 
-Result<> LayerWriter::NoteUnchanged(const TreeItem& item) {
+Result<> TreeWriter::NoteUnchanged(const TreeItem& item) {
   if (item.status.st_nlink < 2) return {};
   FileId id{item.status.st_dev, item.status.st_ino};
   auto first = linked_.find(id);
@@ -155,20 +155,20 @@ Result<> LayerWriter::NoteUnchanged(const TreeItem& item) {
   return WriteLink(item, first->second);
 }
 
-Result<> LayerWriter::WriteLink(const TreeItem& item, const std::string& target) {
+Result<> TreeWriter::WriteLink(const TreeItem& item, const std::string& target) {
   TarEntry entry = EntryOf(item.path, item.status);
   entry.type = TarType::kHardLink;
   entry.link_name = target;
   return tar_.WriteHeader(entry);
 }
 
-Result<> LayerWriter::WriteRegular(const TreeItem& item) {
+Result<> TreeWriter::WriteRegular(const TreeItem& item) {
   UniqueFd file = TRY(OpenRegular(item));
   struct stat status;
   if (::fstat(file.get(), &status) != 0) return ErrnoError("reading '{}'", item.path);
   TarEntry entry = EntryOf(item.path, status);
   entry.size = static_cast<uint64_t>(status.st_size);
-  entry.xattrs = TRY_WITH(LayerXattrs(file), "reading '{}'", item.path);
+  entry.xattrs = TRY_WITH(ArchiveXattrs(file), "reading '{}'", item.path);
   TRY(tar_.WriteHeader(entry));
   FdSource source(BorrowedFd(file), stop_, kReadBytes);
   for (uint64_t left = entry.size; left > 0;) {
@@ -183,20 +183,20 @@ Result<> LayerWriter::WriteRegular(const TreeItem& item) {
   return {};
 }
 
-Result<> LayerWriter::WriteEmpty(const std::string& path) {
+Result<> TreeWriter::WriteEmpty(const std::string& path) {
   TRY(WriteParents());
   TarEntry entry{.type = TarType::kFile, .name = path};
   entry.mode = 0;
   return tar_.WriteHeader(entry);
 }
 
-Result<> LayerWriter::WriteWhiteout(const std::string& path) {
+Result<> TreeWriter::WriteWhiteout(const std::string& path) {
   size_t base = path.rfind('/') + 1;  // 0 when there is no slash
   return WriteEmpty(path.substr(0, base) + ".wh." + path.substr(base));
 }
 
-Result<> LayerWriter::WriteOpaque() {
+Result<> TreeWriter::WriteOpaque() {
   return WriteEmpty((parents_.empty() ? "" : parents_.back().path + "/") + ".wh..wh..opq");
 }
 
-}  // namespace gantry::images
+}  // namespace gantry::trees

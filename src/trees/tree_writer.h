@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Writes the entries of a layer from directories that somebody else filled, for make_layer.cc: no
-// link is followed, no device or pipe is opened. Directories on the way to an entry are written
-// before it, as containerd does, so that the layer says their mode and owner; names of one file
-// become hard links. Times are cut to whole seconds, which every tool can read. One thread.
+// Writes the entries of an archive from directories that somebody else filled: layers of images,
+// docker cp, export. No link is followed, no device or pipe is opened. Directories on the way to an
+// entry can be written before it, as containerd does, so that a layer says their mode and owner;
+// names of one file become hard links. Times are cut to whole seconds, which every tool can read.
+// One thread.
 #pragma once
 
 #include <sys/stat.h>
@@ -20,7 +21,7 @@
 #include "base/unique_fd.h"
 #include "formats/tar.h"
 
-namespace gantry::images {
+namespace gantry::trees {
 
 // A name in an open directory.
 struct TreeItem {
@@ -30,17 +31,17 @@ struct TreeItem {
   struct stat status = {};
 };
 
-// What layers keep of a file's extended attributes: its capabilities and what users set.
-Result<std::map<std::string, std::string>> LayerXattrs(BorrowedFd file);
+// What archives keep of a file's extended attributes: its capabilities and what users set.
+Result<std::map<std::string, std::string>> ArchiveXattrs(BorrowedFd file);
 
 // Opens a regular file for reading; kAborted when the name means something else by now.
 Result<UniqueFd> OpenRegular(const TreeItem& item);
 Result<std::string> ReadLinkOf(const TreeItem& item);
 
-class LayerWriter {
+class TreeWriter {
  public:
-  // No time in the layer is later than `newest_seconds`.
-  LayerWriter(ByteSink& sink, std::optional<int64_t> newest_seconds, StopToken stop)
+  // No time in the archive is later than `newest_seconds`.
+  TreeWriter(ByteSink& sink, std::optional<int64_t> newest_seconds, StopToken stop)
       : tar_(sink), newest_seconds_(newest_seconds), stop_(std::move(stop)) {}
 
   // A directory, open as `directory` until it is left; its entry is written at once, or with the
@@ -81,4 +82,4 @@ class LayerWriter {
   std::map<FileId, std::vector<TreeItem>> unchanged_;  // other names that came before it
 };
 
-}  // namespace gantry::images
+}  // namespace gantry::trees

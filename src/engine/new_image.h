@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Images that the engine makes itself: commit and import. Everything is made under a lease of the
+// container daemon, so that its collector leaves it alone until the image's record names it, and
+// what a crash leaves is collected a day later. Any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/byte_stream.h"
+#include "base/error.h"
+#include "client/containerd.h"
+#include "engine/config.h"
+#include "engine/engine.h"
+#include "oci/image_spec.h"
+
+namespace gantry::engine {
+
+// Ends with the object; a daemon that is gone lets it expire.
+class Lease {
+ public:
+  static Result<Lease> Take(client::Containerd& containerd);
+  Lease(Lease&& other) noexcept : containerd_(std::exchange(other.containerd_, nullptr)),
+                                  id_(std::move(other.id_)) {}
+  Lease& operator=(Lease&&) = delete;
+  ~Lease();
+  const std::string& id() const { return id_; }
+
+ private:
+  Lease(client::Containerd* containerd, std::string id)
+      : containerd_(containerd), id_(std::move(id)) {}
+  client::Containerd* containerd_;
+  std::string id_;
+};
+
+struct NewLayer {
+  client::Descriptor blob;
+  std::string diff_id;  // of the uncompressed tar
+};
+
+struct NewImage {
+  const ImageDocuments* parent = nullptr;  // whose layers come first
+  std::optional<NewLayer> layer;
+  formats::Json config;  // the "config" object
+  oci::Platform platform;
+  std::string author;
+  std::string created_by;
+  std::string comment;
+  std::string name;  // in the store; "" for an image without one
+};
+// Writes configuration, manifest and record, and unpacks the layer. Returns the image's id.
+Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage& image);
+
+struct CommitRequest {
+  std::string container;
+  std::string repository;
+  std::string tag;
+  std::string author;
+  std::string comment;
+  bool pause = true;
+  std::vector<std::string> changes;
+  std::optional<ContainerConfig> config;  // instead of the container's
+};
+Result<std::string> CommitContainer(Engine& engine, CommitRequest request);
+
+struct ImportRequest {
+  std::string repository;
+  std::string tag;
+  std::string message;
+  std::string platform;
+  std::vector<std::string> changes;
+};
+// `archive` is a tar of a root directory, compressed or not.
+Result<std::string> ImportRoot(Engine& engine, const ImportRequest& request, ByteSource& archive);
+
+// The name in the store of "repository" and "tag"; "" for no repository. kInvalidArgument.
+Result<std::string> NewImageName(const std::string& repository, const std::string& tag);
+
+// What records of images without a name begin with; the digest of their manifest follows.
+inline constexpr std::string_view kDanglingName = "moby-dangling@";
+
+}  // namespace gantry::engine
