@@ -37,7 +37,6 @@ Result<Warnings> ShapeCreate(int minor, bool unified_cgroups, CreateRequest* req
   }
   if (minor < 42) host.console_size = {};
   if (minor < 43) host.annotations.clear();
-  if (minor < 44 && request->config.healthcheck) request->config.healthcheck->start_interval = 0;
   TRY(ShapeMacAddress(minor, request, &warnings));
   return warnings;
 }
