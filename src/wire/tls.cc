@@ -84,6 +84,8 @@ class TlsServer::Connection : public std::enable_shared_from_this<TlsServer::Con
   void OnPlain(uint32_t events) {
     if (events & EPOLLERR) return End();
     plain_hung_up_ = plain_hung_up_ || (events & EPOLLHUP) != 0;
+    // The server has given up, and a hang-up is reported for ever.
+    if (plain_hung_up_ && !shaken_) return End();
     Pump();
   }
 
