@@ -25,8 +25,8 @@ void ReadV1(const kernel::CgroupPaths& own, HostLimits* out) {
   out->oom_kill_disable = has("memory", "memory.oom_control");
   out->cpu_shares = has("cpu", "cpu.shares");
   // The root cgroup has no quota file of its own, its children do.
-  out->cpu_quota = has("cpu", "cpu.cfs_quota_us") ||
-                   PathExists("/proc/sys/kernel/sched_cfs_bandwidth_slice_us");
+  out->cpu_quota =
+      has("cpu", "cpu.cfs_quota_us") || PathExists("/proc/sys/kernel/sched_cfs_bandwidth_slice_us");
   out->cpuset = !own.Of("cpuset").empty();
   out->pids = !own.Of("pids").empty();
   out->block_io = has("blkio", "blkio.throttle.read_bps_device");

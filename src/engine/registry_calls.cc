@@ -21,8 +21,8 @@ constexpr char kCertificates[] = "/etc/containerd/certs.d";
 
 registry::HostsOptions HostsOf(const Settings& settings) {
   registry::HostsOptions hosts;
-  hosts.directory = settings.registry_hosts_directory.empty() ? kCertificates
-                                                              : settings.registry_hosts_directory;
+  hosts.directory =
+      settings.registry_hosts_directory.empty() ? kCertificates : settings.registry_hosts_directory;
   hosts.insecure = {settings.insecure_registries.begin(), settings.insecure_registries.end()};
   return hosts;
 }
@@ -37,8 +37,9 @@ Result<std::unique_ptr<registry::Client>> MakeClient(const Settings& settings,
   options.hosts = HostsOf(settings);
   registry::Credentials credentials = CredentialsOf(login);
   if (!credentials.empty()) {
-    options.credentials =
-        [credentials](const std::string&) -> Result<registry::Credentials> { return credentials; };
+    options.credentials = [credentials](const std::string&) -> Result<registry::Credentials> {
+      return credentials;
+    };
   }
   return registry::Client::Create(std::move(options));
 }
@@ -131,8 +132,8 @@ Result<std::vector<SearchResult>> SearchIndex(const Settings& settings, const st
   // As in an image's name, the first part is a host when it can't be anything else.
   size_t slash = term.find('/');
   std::string first = term.substr(0, slash);
-  bool named = slash != std::string::npos && (first.find_first_of(".:") != std::string::npos ||
-                                              first == "localhost");
+  bool named = slash != std::string::npos &&
+               (first.find_first_of(".:") != std::string::npos || first == "localhost");
   std::string index = named ? first : kDockerDomain;
   std::string words = named ? term.substr(slash + 1) : term;
   if (index == kDockerDomain || index == kDockerIndex) {
@@ -142,8 +143,8 @@ Result<std::vector<SearchResult>> SearchIndex(const Settings& settings, const st
   registry::RegistryHost host = TRY(registry::FindHosts(HostsOf(settings), index)).back();
   registry::HttpRequest request;
   std::string authority = index == kDockerDomain ? kDockerIndex : index;
-  request.url = fmt::format("https://{}/v1/search?q={}&n={}", authority,
-                            registry::UrlEncode(words), limit);
+  request.url =
+      fmt::format("https://{}/v1/search?q={}&n={}", authority, registry::UrlEncode(words), limit);
   request.verify_tls = host.verify_tls;
   request.ca_files = host.ca_files;
   request.client_certificate = host.client_certificate;

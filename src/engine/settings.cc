@@ -29,12 +29,11 @@ void ApplyLog(const LogConfig& by_default, LogConfig* log) {
 // seccomp profile.
 void ApplySecurity(const Settings& settings, HostConfig* host) {
   auto says = [host](std::string_view key) {
-    return std::any_of(host->security_opt.begin(), host->security_opt.end(),
-                       [&](const std::string& option) {
-                         return option == key ||
-                                (option.starts_with(key) && option.size() > key.size() &&
-                                 (option[key.size()] == '=' || option[key.size()] == ':'));
-                       });
+    return std::any_of(
+        host->security_opt.begin(), host->security_opt.end(), [&](const std::string& option) {
+          return option == key || (option.starts_with(key) && option.size() > key.size() &&
+                                   (option[key.size()] == '=' || option[key.size()] == ':'));
+        });
   };
   if (settings.no_new_privileges && !says("no-new-privileges")) {
     host->security_opt.emplace_back("no-new-privileges");
@@ -55,7 +54,8 @@ void ApplySettings(const Settings& settings, HostConfig* host) {
   }
   if (host->shm_size == 0) host->shm_size = settings.default_shm_size;
   if (host->ipc_mode.empty()) host->ipc_mode = settings.default_ipc_mode;
-  // A privileged container has the host's, whatever is the default (dockerd: adaptContainerSettings).
+  // A privileged container has the host's, whatever is the default (dockerd:
+  // adaptContainerSettings).
   if (host->cgroupns_mode.empty() && !host->privileged) {
     host->cgroupns_mode = settings.default_cgroupns_mode;
   }

@@ -50,14 +50,15 @@ struct Settings {
   std::vector<std::string> dns;
   std::vector<std::string> dns_options;
   std::vector<std::string> dns_search;
-  std::string port_address;          // published ports without an address; "": all
+  std::string port_address;           // published ports without an address; "": all
   int64_t default_stop_timeout = 10;  // seconds
   std::vector<std::string> cdi_spec_directories{"/etc/cdi", "/var/run/cdi"};
 
   // Registries.
   std::vector<std::string> registry_mirrors;     // URLs, of docker.io
   std::vector<std::string> insecure_registries;  // "host:port"
-  // Where mirrors or insecure registries are set: a directory with their hosts.toml (docs/hosts.md).
+  // Where mirrors or insecure registries are set: a directory with their hosts.toml
+  // (docs/hosts.md).
   std::string registry_hosts_directory;
   std::string http_proxy;
   std::string https_proxy;

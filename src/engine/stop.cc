@@ -49,7 +49,8 @@ Result<> Engine::StopAlive(Container& container, std::optional<int64_t> timeout,
   const ContainerConfig& config = record->config;
   std::string_view wanted = !signal.empty() ? signal : config.stop_signal;
   int number = wanted.empty() ? SIGTERM : TRY(ParseSignal(wanted));
-  int64_t seconds = timeout.value_or(config.stop_timeout.value_or(settings()->default_stop_timeout));
+  int64_t seconds =
+      timeout.value_or(config.stop_timeout.value_or(settings()->default_stop_timeout));
   auto send = [&](int sent) -> Result<> {
     Result<> killed = containerd_->Kill(record->id, "", static_cast<uint32_t>(sent), false);
     // The container daemon was killed under the call; the next one waits until it is back.

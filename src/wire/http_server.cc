@@ -26,6 +26,7 @@ constexpr size_t kMaxHeld = 10'000;
 constexpr std::chrono::seconds kIdleLife{300};
 constexpr std::chrono::seconds kHeadLife{30};
 constexpr std::chrono::seconds kSweepInterval{5};
+constexpr std::chrono::seconds kAcceptPause{1};
 // A client often asks again at once: the worker waits so long for that before it hands the
 // connection back, which would cost two changes of thread a request.
 constexpr std::chrono::milliseconds kLinger{1};
@@ -111,7 +112,12 @@ void HttpServer::Accept(BorrowedFd listener, const Wrapper& wrap) {
     UniqueFd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket.valid()) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN) log::Warning("accepting a connection: {}", std::strerror(errno));
+      if (errno == EAGAIN || errno == ECONNABORTED) return;
+      log::Warning("accepting a connection: {}", std::strerror(errno));
+      // No descriptor or memory is free: the connection stays in the backlog, and asking at once
+      // would be a loop that ends nowhere.
+      (void)loop().SetEvents(listener, 0);
+      loop().After(kAcceptPause, [this, listener] { (void)loop().SetEvents(listener, EPOLLIN); });
       return;
     }
     if (held_.size() >= kMaxHeld) {

@@ -47,8 +47,9 @@ int CountActivatedSockets() {
 Result<std::vector<UniqueFd>> TakeActivatedSockets(std::string_view which) {
   int count = CountActivatedSockets();
   if (count == 0) {
-    return NotFound("no sockets found via socket activation: make sure the service was started by "
-                    "systemd");
+    return NotFound(
+        "no sockets found via socket activation: make sure the service was started by "
+        "systemd");
   }
   std::vector<UniqueFd> out;
   if (which.empty() || which == "*") {
@@ -57,8 +58,8 @@ Result<std::vector<UniqueFd>> TakeActivatedSockets(std::string_view which) {
   }
   int number = NumberOf(std::string(which).c_str());
   if (number < kFirst || number >= kFirst + count) {
-    return InvalidArgument("fd://{}: the service manager passed descriptors {} to {}", which, kFirst,
-                           kFirst + count - 1);
+    return InvalidArgument("fd://{}: the service manager passed descriptors {} to {}", which,
+                           kFirst, kFirst + count - 1);
   }
   out.push_back(TRY(Take(number)));
   return out;

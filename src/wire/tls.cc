@@ -84,6 +84,8 @@ class TlsServer::Connection : public std::enable_shared_from_this<TlsServer::Con
   void OnPlain(uint32_t events) {
     if (events & EPOLLERR) return End();
     plain_hung_up_ = plain_hung_up_ || (events & EPOLLHUP) != 0;
+    // The server has given up, and a hang-up is reported for ever.
+    if (plain_hung_up_ && !shaken_) return End();
     Pump();
   }
 
@@ -198,8 +200,8 @@ class TlsServer::Connection : public std::enable_shared_from_this<TlsServer::Con
   void UpdateWatches() {
     uint32_t net = (in_.wants_input() ? uint32_t{EPOLLIN} : 0u) |
                    (net_wants_write_ || !out_.empty() ? uint32_t{EPOLLOUT} : 0u);
-    uint32_t plain = (out_.wants_input() ? uint32_t{EPOLLIN} : 0u) |
-                     (in_.empty() ? 0u : uint32_t{EPOLLOUT});
+    uint32_t plain =
+        (out_.wants_input() ? uint32_t{EPOLLIN} : 0u) | (in_.empty() ? 0u : uint32_t{EPOLLOUT});
     Watch(net_, net, &net_events_);
     // A hang-up is reported for ever, whatever is asked for.
     if (plain_hung_up_ && !plain_gone_) {
@@ -248,8 +250,8 @@ Result<std::unique_ptr<TlsServer>> TlsServer::Create(const TlsServerOptions& opt
   SSL_CTX* ssl = context->ssl.get();
   CHECK(ssl != nullptr);
   (void)::SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
-  (void)::SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                    SSL_MODE_RELEASE_BUFFERS);
+  (void)::SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
   (void)::SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   if (::SSL_CTX_use_certificate_chain_file(ssl, options.certificate.c_str()) != 1) {
     return InvalidArgument("could not load X509 certificate '{}': {}", options.certificate,

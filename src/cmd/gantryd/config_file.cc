@@ -142,8 +142,10 @@ Result<ConfigFile> ConfigFile::Read(const Options& options, const FlagValues& fl
     if (text.find_first_not_of(kSpaces) == std::string::npos) return {};
     Json json = TRY(Json::Parse(text));
     if (!json.is_object()) {
-      return InvalidArgument("json: cannot unmarshal {} into Go value of type map[string]interface "
-                             "{{}}", JsonTypeName(json));
+      return InvalidArgument(
+          "json: cannot unmarshal {} into Go value of type map[string]interface "
+          "{{}}",
+          JsonTypeName(json));
     }
     for (const auto& [key, value] : json.members()) {
       if (value.is_null()) continue;

@@ -74,9 +74,8 @@ class Opener {
       out_.open_hosts.push_back(host);
       return Add(std::move(socket));
     }
-    Add(std::move(socket), [tls = out_.tls.get()](UniqueFd accepted) {
-      return tls->Wrap(std::move(accepted));
-    });
+    Add(std::move(socket),
+        [tls = out_.tls.get()](UniqueFd accepted) { return tls->Wrap(std::move(accepted)); });
   }
 
   const Options& options_;

@@ -115,12 +115,18 @@ Result<std::unique_ptr<engine::Supervisor>> RunContainerd(const Options& options
   engine::SupervisedDaemon daemon;
   daemon.program = programs + "/gantry-containerd";
   daemon.pid_file = options.state + "/gantry-containerd.pid";
-  daemon.arguments = {"--root",       options.root + "/containerd",
-                      "--state",      options.state + "/containerd",
-                      "--address",    options.state + "/containerd.sock",
-                      "--pid-file",   daemon.pid_file,
-                      "--log-level",  LevelName(options),
-                      "--log-format", options.log_format,
+  daemon.arguments = {"--root",
+                      options.root + "/containerd",
+                      "--state",
+                      options.state + "/containerd",
+                      "--address",
+                      options.state + "/containerd.sock",
+                      "--pid-file",
+                      daemon.pid_file,
+                      "--log-level",
+                      LevelName(options),
+                      "--log-format",
+                      options.log_format,
                       "--parallel-layers",
                       std::to_string(options.settings.max_concurrent_downloads)};
   return engine::Supervisor::Start(loop, std::move(daemon));

@@ -106,8 +106,8 @@ Result<std::shared_ptr<wire::HttpServer>> ServeMetrics(const std::string& addres
                                                        engine::EventLog& events,
                                                        wire::WorkerPool& workers,
                                                        EventLoop& parked) {
-  auto server = TRY(
-      wire::HttpServer::Create(workers, parked, [&engine, &events](wire::Exchange& exchange) {
+  auto server =
+      TRY(wire::HttpServer::Create(workers, parked, [&engine, &events](wire::Exchange& exchange) {
         Answer(engine, events, exchange);
       }));
   TRY_WITH(server->Listen("tcp://" + address, ""), "serving metrics");

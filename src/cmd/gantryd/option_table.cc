@@ -57,7 +57,8 @@ Take Append(Where where) {
 Take Always(std::vector<std::string> fine, std::string_view key, std::string_view why) {
   return [=](Options*, const std::string& value) -> Result<> {
     if (std::find(fine.begin(), fine.end(), value) != fine.end()) return {};
-    return InvalidArgument("\"{}\" cannot be {} here: {}", key, value.empty() ? "\"\"" : value, why);
+    return InvalidArgument("\"{}\" cannot be {} here: {}", key, value.empty() ? "\"\"" : value,
+                           why);
   };
 }
 Take Refuse(std::string_view key, std::string_view why) { return Always({}, key, why); }
@@ -140,7 +141,8 @@ Result<> TakeUlimits(Options* o, const Json& json) {
 }
 
 Result<> AddRuntime(Options* o, const std::string& name, engine::RuntimeSetting runtime) {
-  if (name == engine::kBuiltInRuntime) return InvalidArgument("runtime name '{}' is reserved", name);
+  if (name == engine::kBuiltInRuntime)
+    return InvalidArgument("runtime name '{}' is reserved", name);
   if (runtime.path.empty()) return InvalidArgument("runtime '{}' has no path", name);
   o->settings.runtimes[name] = std::move(runtime);
   return {};
@@ -165,8 +167,10 @@ Result<> TakeRuntimes(Options* o, const Json& json) {
     reader.Field("runtimeType", &type);
     TRY(reader.Finish());
     if (!type.empty() && type != "io.containerd.runc.v2") {
-      return InvalidArgument("runtime '{}': \"runtimeType\" cannot be {} here: runtimes run below "
-                             "gantry's own shim", name, type);
+      return InvalidArgument(
+          "runtime '{}': \"runtimeType\" cannot be {} here: runtimes run below "
+          "gantry's own shim",
+          name, type);
     }
     TRY(AddRuntime(o, name, std::move(runtime)));
   }
@@ -176,13 +180,16 @@ Result<> TakeRuntimes(Options* o, const Json& json) {
 Result<> TakeFeatures(Options* o, const Json& json) {
   for (const auto& [name, value] : json.members()) {
     if (!value.is_bool()) {
-      return InvalidArgument("json: cannot unmarshal {} into Go struct field Config.features of "
-                             "type bool", value.Dump());
+      return InvalidArgument(
+          "json: cannot unmarshal {} into Go struct field Config.features of "
+          "type bool",
+          value.Dump());
     }
     o->settings.features[name] = value.AsBool();
     if (name == "containerd-snapshotter" && !value.AsBool()) {
-      return InvalidArgument("feature \"containerd-snapshotter\" cannot be false here: images are "
-                             "kept by the container daemon");
+      return InvalidArgument(
+          "feature \"containerd-snapshotter\" cannot be false here: images are "
+          "kept by the container daemon");
     }
     if (name != "containerd-snapshotter") {
       o->warnings.push_back(fmt::format("feature \"{}\" has no effect here", name));
@@ -224,8 +231,10 @@ Result<> TakeIpcMode(Options* o, const std::string& value) {
 
 Result<> TakeCgroupnsMode(Options* o, const std::string& value) {
   if (value != "private" && value != "host") {
-    return InvalidArgument("Default cgroup namespace mode ({}) is invalid. Use \"host\" or "
-                           "\"private\".", value);
+    return InvalidArgument(
+        "Default cgroup namespace mode ({}) is invalid. Use \"host\" or "
+        "\"private\".",
+        value);
   }
   o->settings.default_cgroupns_mode = value;
   return {};
@@ -235,7 +244,8 @@ Result<> TakeExecOption(Options* o, const std::string& value) {
   auto [name, text] = TRY(ParsePair(value));
   if (name != "native.cgroupdriver") return InvalidArgument("Unknown option {}", name);
   return Always({"cgroupfs"}, "native.cgroupdriver",
-                "the engine's containers get their cgroups from gantry-runtime (cgroupfs)")(o, text);
+                "the engine's containers get their cgroups from gantry-runtime (cgroupfs)")(o,
+                                                                                            text);
 }
 
 Result<> TakeInsecureRegistry(Options* o, const std::string& value) {
@@ -244,8 +254,10 @@ Result<> TakeInsecureRegistry(Options* o, const std::string& value) {
   }
   if (value == "127.0.0.0/8" || value == "::1/128") return {};  // always so
   if (value.find('/') != std::string::npos) {
-    return InvalidArgument("insecure registry {}: a range of addresses is not supported, name the "
-                           "registries", value);
+    return InvalidArgument(
+        "insecure registry {}: a range of addresses is not supported, name the "
+        "registries",
+        value);
   }
   o->settings.insecure_registries.push_back(value);
   return {};
@@ -338,7 +350,8 @@ std::vector<OptionRow> DaemonRows() {
       Row("log-level", 'l', "log-level", Kind::kText, "LEVEL", "debug, info, warn, error (info)",
           TakeLogLevel),
       Row("log-format", 0, "log-format", Kind::kText, "FORMAT", "text, json (text)", TakeLogFormat),
-      Row("label", 0, "labels", Kind::kList, "NAME=VALUE", "of the daemon, told by info", TakeLabel),
+      Row("label", 0, "labels", Kind::kList, "NAME=VALUE", "of the daemon, told by info",
+          TakeLabel),
       Row("min-api-version", 0, "min-api-version", Kind::kText, "1.N",
           "oldest API version that is served (1.24)", TakeMinApiVersion),
       Row("shutdown-timeout", 0, "shutdown-timeout", Kind::kNumber, "SECONDS",
@@ -427,109 +440,119 @@ std::vector<OptionRow> ContainerRows() {
   return rows;
 }
 
-// docker's settings whose value is fixed here, or that mean nothing here: none is passed over.
-std::vector<OptionRow> FixedRows() {
-  auto fixed = [](std::string_view flag, std::string_view key, Kind kind,
-                  std::vector<std::string> fine, std::string_view why) {
-    return Row(flag, 0, key, kind, "", "", Always(std::move(fine), key, why));
+// A setting whose value is `fine` here, or an error.
+OptionRow Fixed(std::string_view flag, std::string_view key, Kind kind,
+                std::vector<std::string> fine, std::string_view why) {
+  return Row(flag, 0, key, kind, "", "", Always(std::move(fine), key, why));
+}
+// One that changes nothing.
+OptionRow Idle(std::string_view flag, std::string_view key, Kind kind, std::string_view why) {
+  return Row(flag, 0, key, kind, "", "", WithoutEffect(key, why));
+}
+// A switch that stays as it is.
+OptionRow Usual(std::string_view flag, std::string_view key, std::string fine,
+                std::string_view why) {
+  return Row(flag, 0, key, Kind::kSwitch, "", "", Usually(std::move(fine), key, why));
+}
+// Values of the file that are no plain text.
+std::function<Result<>(Options*, const Json&)> RefuseUnlessEmpty(std::string_view key,
+                                                                 std::string_view why) {
+  return [=](Options*, const Json& json) -> Result<> {
+    if (json.size() == 0) return {};
+    return InvalidArgument("\"{}\" cannot be set here: {}", key, why);
   };
-  auto idle = [](std::string_view flag, std::string_view key, Kind kind, std::string_view why) {
-    return Row(flag, 0, key, kind, "", "", WithoutEffect(key, why));
-  };
-  auto usual = [](std::string_view flag, std::string_view key, std::string fine,
-                  std::string_view why) {
-    return Row(flag, 0, key, Kind::kSwitch, "", "", Usually(std::move(fine), key, why));
-  };
-  constexpr std::string_view kPlugins = "there are no engine plugins";
-  constexpr std::string_view kSwarm = "this engine is no swarm node";
-  constexpr std::string_view kBridge = "the bridge's firewall rules are gantry's own";
-  constexpr std::string_view kNoBuilder = "there is no builder in this daemon";
+}
+
+constexpr std::string_view kPlugins = "there are no engine plugins";
+constexpr std::string_view kSwarm = "this engine is no swarm node";
+constexpr std::string_view kBridge = "the bridge's firewall rules are gantry's own";
+constexpr std::string_view kNoBuilder = "there is no builder in this daemon";
+
+// docker's settings of networks whose value is fixed here, or that mean nothing here.
+std::vector<OptionRow> FixedNetworkRows() {
   std::vector<OptionRow> rows = {
-      fixed("authorization-plugin", "authorization-plugins", Kind::kList, {}, kPlugins),
-      fixed("storage-driver", "storage-driver", Kind::kText, {"", "overlayfs", "overlay2"},
-            "layers are overlayfs snapshots"),
-      fixed("storage-opt", "storage-opts", Kind::kList, {}, "overlayfs snapshots have no options"),
-      usual("live-restore", "live-restore", "true",
-            "containers always outlive the daemon"),
-      idle("raw-logs", "raw-logs", Kind::kSwitch, "the log never has colours"),
-      usual("experimental", "experimental", "false",
-            "there are no experimental features"),
-      fixed("selinux-enabled", "selinux-enabled", Kind::kSwitch, {"false"},
-            "containers get no SELinux labels"),
-      fixed("userns-remap", "userns-remap", Kind::kText, {""},
-            "user namespaces are a matter of each container"),
-      fixed("rootless", "rootless", Kind::kSwitch, {"false"}, "gantryd needs root"),
-      fixed("iptables", "iptables", Kind::kSwitch, {"true"},
+      Fixed("iptables", "iptables", Kind::kSwitch, {"true"},
             "published ports need their nftables rules"),
-      usual("ip6tables", "ip6tables", "true", kBridge),
-      fixed("firewall-backend", "firewall-backend", Kind::kText, {"nftables"},
+      Usual("ip6tables", "ip6tables", "true", kBridge),
+      Fixed("firewall-backend", "firewall-backend", Kind::kText, {"nftables"},
             "rules are made with nftables"),
-      fixed("ip-forward", "ip-forward", Kind::kSwitch, {"true"}, "the bridge needs it"),
-      usual("ip-forward-no-drop", "ip-forward-no-drop", "true",
+      Fixed("ip-forward", "ip-forward", Kind::kSwitch, {"true"}, "the bridge needs it"),
+      Usual("ip-forward-no-drop", "ip-forward-no-drop", "true",
             "the FORWARD policy is never changed"),
-      fixed("ip-masq", "ip-masq", Kind::kSwitch, {"true"}, kBridge),
-      fixed("icc", "icc", Kind::kSwitch, {"true"},
+      Fixed("ip-masq", "ip-masq", Kind::kSwitch, {"true"}, kBridge),
+      Fixed("icc", "icc", Kind::kSwitch, {"true"},
             "make a network with com.docker.network.bridge.enable_icc=false"),
-      fixed("ipv6", "ipv6", Kind::kSwitch, {"false"}, "the default bridge has IPv4 only"),
-      fixed("fixed-cidr", "fixed-cidr", Kind::kText, {}, "make a network with --ip-range"),
-      fixed("fixed-cidr-v6", "fixed-cidr-v6", Kind::kText, {}, "the default bridge has IPv4 only"),
-      fixed("bip6", "bip6", Kind::kText, {}, "the default bridge has IPv4 only"),
-      fixed("default-gateway", "default-gateway", Kind::kText, {},
+      Fixed("ipv6", "ipv6", Kind::kSwitch, {"false"}, "the default bridge has IPv4 only"),
+      Fixed("fixed-cidr", "fixed-cidr", Kind::kText, {}, "make a network with --ip-range"),
+      Fixed("fixed-cidr-v6", "fixed-cidr-v6", Kind::kText, {}, "the default bridge has IPv4 only"),
+      Fixed("bip6", "bip6", Kind::kText, {}, "the default bridge has IPv4 only"),
+      Fixed("default-gateway", "default-gateway", Kind::kText, {},
             "the default bridge is its containers' gateway"),
-      fixed("default-gateway-v6", "default-gateway-v6", Kind::kText, {},
+      Fixed("default-gateway-v6", "default-gateway-v6", Kind::kText, {},
             "the default bridge has IPv4 only"),
-      fixed("allow-direct-routing", "allow-direct-routing", Kind::kSwitch, {"false"}, kBridge),
-      fixed("bridge-accept-fwmark", "bridge-accept-fwmark", Kind::kText, {}, kBridge),
-      usual("userland-proxy", "userland-proxy", "true",
+      Fixed("allow-direct-routing", "allow-direct-routing", Kind::kSwitch, {"false"}, kBridge),
+      Fixed("bridge-accept-fwmark", "bridge-accept-fwmark", Kind::kText, {}, kBridge),
+      Usual("userland-proxy", "userland-proxy", "true", "gantry-proxy serves loopback"),
+      Fixed("userland-proxy-path", "userland-proxy-path", Kind::kText, {},
             "gantry-proxy serves loopback"),
-      fixed("userland-proxy-path", "userland-proxy-path", Kind::kText, {},
-            "gantry-proxy serves loopback"),
-      fixed("host-gateway-ip", "host-gateway-ips", Kind::kList, {},
+      Fixed("host-gateway-ip", "host-gateway-ips", Kind::kList, {},
             "\"host-gateway\" is the container's gateway"),
-      fixed("default-address-pool", "default-address-pools", Kind::kList, {},
+      Fixed("default-address-pool", "default-address-pools", Kind::kList, {},
             "networks take the first free one of docker's pools; name a subnet"),
-      fixed("default-network-opt", "default-network-opts", Kind::kMap, {},
+      Fixed("default-network-opt", "default-network-opts", Kind::kMap, {},
             "give them to each network"),
-      idle("network-control-plane-mtu", "network-control-plane-mtu", Kind::kNumber, kSwarm),
-      fixed("network-diagnostic-port", "network-diagnostic-port", Kind::kNumber, {"0"}, kSwarm),
-      idle("max-concurrent-uploads", "max-concurrent-uploads", Kind::kNumber,
-           "the container daemon decides how many layers go up at a time"),
-      idle("max-download-attempts", "max-download-attempts", Kind::kNumber,
-           "a broken download goes on where it was"),
-      fixed("cri-containerd", "cri-containerd", Kind::kSwitch, {"false"},
-            "gantry-containerd's own configuration decides"),
-      idle("containerd-plugins-namespace", "containerd-plugin-namespace", Kind::kText, kPlugins),
-      fixed("cpu-rt-period", "cpu-rt-period", Kind::kNumber, {"0"},
-            "the parent cgroup has no real-time budget"),
-      fixed("cpu-rt-runtime", "cpu-rt-runtime", Kind::kNumber, {"0"},
-            "the parent cgroup has no real-time budget"),
-      fixed("node-generic-resource", "node-generic-resources", Kind::kList, {}, kSwarm),
-      fixed("swarm-default-advertise-addr", "swarm-default-advertise-addr", Kind::kText, {""},
-            kSwarm),
-      fixed("", "swarm-raft-heartbeat-tick", Kind::kNumber, {"0"}, kSwarm),
-      fixed("", "swarm-raft-election-tick", Kind::kNumber, {"0"}, kSwarm),
-      fixed("api-cors-header", "api-cors-header", Kind::kText, {},
-            "it was taken out of docker; put a proxy before the socket"),
-      fixed("resolv-conf", "resolv-conf", Kind::kText, {"", "/etc/resolv.conf"},
-            "containers get the host's"),
-      fixed("", "nri-opts", Kind::kMap, {}, "there is no NRI"),
   };
-  auto refuse_object = [](std::string_view key, std::string_view why) {
-    return [=](Options*, const Json& json) -> Result<> {
-      if (json.size() == 0) return {};
-      return InvalidArgument("\"{}\" cannot be set here: {}", key, why);
-    };
-  };
-  OptionRow builder = Row("", 0, "builder", Kind::kMap, "", "", Refuse("builder", kNoBuilder));
-  builder.take_json = refuse_object("builder", kNoBuilder);
-  rows.push_back(std::move(builder));
   for (OptionRow& row : rows) {
     bool has_form = row.key == "default-address-pools" || row.kind == Kind::kMap;
-    if (has_form && !row.take_json) {
-      row.take_json = refuse_object(row.key, row.key == "nri-opts" ? "there is no NRI"
-                                                                   : "name it for each network");
-    }
+    if (has_form) row.take_json = RefuseUnlessEmpty(row.key, "name it for each network");
   }
+  return rows;
+}
+
+// The others of these: none of docker's settings is passed over.
+std::vector<OptionRow> FixedRows() {
+  std::vector<OptionRow> rows = {
+      Fixed("authorization-plugin", "authorization-plugins", Kind::kList, {}, kPlugins),
+      Fixed("storage-driver", "storage-driver", Kind::kText, {"", "overlayfs", "overlay2"},
+            "layers are overlayfs snapshots"),
+      Fixed("storage-opt", "storage-opts", Kind::kList, {}, "overlayfs snapshots have no options"),
+      Usual("live-restore", "live-restore", "true", "containers always outlive the daemon"),
+      Idle("raw-logs", "raw-logs", Kind::kSwitch, "the log never has colours"),
+      Usual("experimental", "experimental", "false", "there are no experimental features"),
+      Fixed("selinux-enabled", "selinux-enabled", Kind::kSwitch, {"false"},
+            "containers get no SELinux labels"),
+      Fixed("userns-remap", "userns-remap", Kind::kText, {""},
+            "user namespaces are a matter of each container"),
+      Fixed("rootless", "rootless", Kind::kSwitch, {"false"}, "gantryd needs root"),
+      Idle("network-control-plane-mtu", "network-control-plane-mtu", Kind::kNumber, kSwarm),
+      Fixed("network-diagnostic-port", "network-diagnostic-port", Kind::kNumber, {"0"}, kSwarm),
+      Idle("max-concurrent-uploads", "max-concurrent-uploads", Kind::kNumber,
+           "the container daemon decides how many layers go up at a time"),
+      Idle("max-download-attempts", "max-download-attempts", Kind::kNumber,
+           "a broken download goes on where it was"),
+      Fixed("cri-containerd", "cri-containerd", Kind::kSwitch, {"false"},
+            "gantry-containerd's own configuration decides"),
+      Idle("containerd-plugins-namespace", "containerd-plugin-namespace", Kind::kText, kPlugins),
+      Fixed("cpu-rt-period", "cpu-rt-period", Kind::kNumber, {"0"},
+            "the parent cgroup has no real-time budget"),
+      Fixed("cpu-rt-runtime", "cpu-rt-runtime", Kind::kNumber, {"0"},
+            "the parent cgroup has no real-time budget"),
+      Fixed("node-generic-resource", "node-generic-resources", Kind::kList, {}, kSwarm),
+      Fixed("swarm-default-advertise-addr", "swarm-default-advertise-addr", Kind::kText, {""},
+            kSwarm),
+      Fixed("", "swarm-raft-heartbeat-tick", Kind::kNumber, {"0"}, kSwarm),
+      Fixed("", "swarm-raft-election-tick", Kind::kNumber, {"0"}, kSwarm),
+      Fixed("api-cors-header", "api-cors-header", Kind::kText, {},
+            "it was taken out of docker; put a proxy before the socket"),
+      Fixed("resolv-conf", "resolv-conf", Kind::kText, {"", "/etc/resolv.conf"},
+            "containers get the host's"),
+  };
+  OptionRow builder = Row("", 0, "builder", Kind::kMap, "", "", Refuse("builder", kNoBuilder));
+  builder.take_json = RefuseUnlessEmpty("builder", kNoBuilder);
+  rows.push_back(std::move(builder));
+  OptionRow nri = Row("", 0, "nri-opts", Kind::kMap, "", "", Refuse("nri-opts", "there is no NRI"));
+  nri.take_json = RefuseUnlessEmpty("nri-opts", "there is no NRI");
+  rows.push_back(std::move(nri));
   return rows;
 }
 
@@ -538,7 +561,7 @@ std::vector<OptionRow> FixedRows() {
 const std::vector<OptionRow>& OptionTable() {
   static const std::vector<OptionRow> kTable = [] {
     std::vector<OptionRow> rows = PlaceRows();
-    for (auto more : {DaemonRows(), ContainerRows(), FixedRows()}) {
+    for (auto more : {DaemonRows(), ContainerRows(), FixedNetworkRows(), FixedRows()}) {
       rows.insert(rows.end(), more.begin(), more.end());
     }
     return rows;

@@ -31,7 +31,8 @@ struct OptionRow {
   std::string_view help;
   // One value as text: of a switch "true" or "false", of a map "NAME=VALUE".
   std::function<Result<>(Options*, const std::string&)> take;
-  // For values of the file that are no plain text (runtimes, default-ulimits); else `take` gets each.
+  // For values of the file that are no plain text (runtimes, default-ulimits); else `take` gets
+  // each.
   std::function<Result<>(Options*, const formats::Json&)> take_json;
 };
 

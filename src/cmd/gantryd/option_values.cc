@@ -79,8 +79,10 @@ Result<engine::Ulimit> ParseUlimit(const std::string& text) {
   }
   std::vector<std::string> values = Split(parts[1], ':');
   if (values.size() > 2) {
-    return InvalidArgument("too many limit value arguments - {}, can only have up to two, `soft"
-                           "[:hard]`", parts[1]);
+    return InvalidArgument(
+        "too many limit value arguments - {}, can only have up to two, `soft"
+        "[:hard]`",
+        parts[1]);
   }
   limit.soft = TRY(ParseNumber(values[0]));
   limit.hard = values.size() == 2 ? TRY(ParseNumber(values[1])) : limit.soft;
@@ -107,7 +109,8 @@ Result<std::optional<std::string>> ParseHost(const std::string& text, bool tls) 
   if (host.starts_with("unix://") || host.starts_with("fd://")) return std::optional(host);
   size_t scheme = host.find("://");
   if (scheme != std::string::npos) {
-    if (!host.starts_with("tcp://")) return InvalidArgument("Invalid bind address format: {}", text);
+    if (!host.starts_with("tcp://"))
+      return InvalidArgument("Invalid bind address format: {}", text);
     host = host.substr(6);
   }
   std::string_view default_port = tls ? kTlsPort : kTcpPort;

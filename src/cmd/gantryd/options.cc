@@ -17,10 +17,8 @@ struct Alias {
   std::string_view name;
   std::string_view flag;
 };
-constexpr Alias kAliases[] = {{"root", "data-root"},
-                              {"state", "exec-root"},
-                              {"pid-file", "pidfile"},
-                              {"subnet", "bip"}};
+constexpr Alias kAliases[] = {
+    {"root", "data-root"}, {"state", "exec-root"}, {"pid-file", "pidfile"}, {"subnet", "bip"}};
 
 const OptionRow* RowOfFlag(std::string_view name) {
   for (const Alias& alias : kAliases) {
@@ -264,8 +262,8 @@ std::vector<std::string> NeedRestart(const Options& present, const Options& want
           "proxies");
   const TlsFiles& tls = present.tls;
   compare(tls.enabled == wanted.tls.enabled && tls.verify == wanted.tls.verify &&
-              tls.authority == wanted.tls.authority &&
-              tls.certificate == wanted.tls.certificate && tls.key == wanted.tls.key,
+              tls.authority == wanted.tls.authority && tls.certificate == wanted.tls.certificate &&
+              tls.key == wanted.tls.key,
           "tls");
   return out;
 }

@@ -28,8 +28,8 @@ std::string HostName() {
 }
 
 Json RuntimesJson(const engine::Settings& settings) {
-  Json out = Json::MakeObject({{std::string(engine::kBuiltInRuntime),
-                                Json::MakeObject({{"path", "gantry-runtime"}})}});
+  Json out = Json::MakeObject(
+      {{std::string(engine::kBuiltInRuntime), Json::MakeObject({{"path", "gantry-runtime"}})}});
   for (const auto& [name, runtime] : settings.runtimes) {
     Json entry = Json::MakeObject({{"path", runtime.path}});
     if (!runtime.arguments.empty()) entry.Set("runtimeArgs", runtime.arguments);
@@ -47,8 +47,8 @@ Result<> PrepareSettings(Options* options) {
 
 void Reloader::Reload() {
   log::Info("reading the configuration again");
-  auto micros = std::chrono::duration_cast<std::chrono::microseconds>(
-      SteadyClock::now().time_since_epoch());
+  auto micros =
+      std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now().time_since_epoch());
   Notify(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", micros.count()));
   Result<> applied = Apply();
   if (!applied.ok()) log::Failure("nothing is reloaded: {}", applied.error().message());

@@ -56,7 +56,8 @@ Result<> SendListener(BorrowedFd connection, BorrowedFd listener, const std::str
   header->cmsg_len = CMSG_LEN(sizeof(int));
   int fd = listener.get();
   std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  if (::sendmsg(connection.get(), &message, MSG_NOSIGNAL) < 0) return ErrnoError("sending a socket");
+  if (::sendmsg(connection.get(), &message, MSG_NOSIGNAL) < 0)
+    return ErrnoError("sending a socket");
   return {};
 }
 

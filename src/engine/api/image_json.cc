@@ -20,8 +20,7 @@ Json DescriptorJson(const client::Descriptor& descriptor) {
 Json ImageSummary(const ImageUsage& image, int64_t shared) {
   const ImageDocuments& documents = *image.documents;
   const auto& labels = documents.config.config.labels;
-  int64_t created =
-      image.created() == WallTime{} ? 0 : UnixNanos(image.created()) / 1'000'000'000;
+  int64_t created = image.created() == WallTime{} ? 0 : UnixNanos(image.created()) / 1'000'000'000;
   return Json::MakeObject({{"Containers", image.containers},
                            {"Created", created},
                            {"Descriptor", DescriptorJson(image.target)},

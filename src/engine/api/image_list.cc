@@ -55,9 +55,8 @@ struct Choice {
     if (filters.Has("label!") && filters.MatchLabels("label!", labels)) return false;
     const auto& patterns = filters.Values("reference");
     return patterns.empty() ||
-           std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
-             return MatchesPattern(pattern, image);
-           });
+           std::any_of(patterns.begin(), patterns.end(),
+                       [&](const std::string& pattern) { return MatchesPattern(pattern, image); });
   }
 };
 

@@ -55,8 +55,9 @@ Result<> PruneImages(Call& call) {
   event.action = "prune";
   event.attributes["reclaimed"] = std::to_string(reclaimed);
   call.engine().Publish(std::move(event));
-  return RespondJson(call, 200, Json::MakeObject({{"ImagesDeleted", std::move(deleted)},
-                                                  {"SpaceReclaimed", reclaimed}}));
+  return RespondJson(
+      call, 200,
+      Json::MakeObject({{"ImagesDeleted", std::move(deleted)}, {"SpaceReclaimed", reclaimed}}));
 }
 
 }  // namespace gantry::engine::api

@@ -76,10 +76,8 @@ Json HostOf(const HostInfo& host) {
 
 Json IndexConfig(const std::string& name, const std::vector<std::string>& mirrors, bool secure,
                  bool official) {
-  return Json::MakeObject({{"Name", name},
-                           {"Mirrors", Json(mirrors)},
-                           {"Secure", secure},
-                           {"Official", official}});
+  return Json::MakeObject(
+      {{"Name", name}, {"Mirrors", Json(mirrors)}, {"Secure", secure}, {"Official", official}});
 }
 
 Json RegistriesOf(const Settings& settings) {
@@ -88,12 +86,11 @@ Json RegistriesOf(const Settings& settings) {
   for (const std::string& host : settings.insecure_registries) {
     indexes.Set(host, IndexConfig(host, {}, false, false));
   }
-  return Json::MakeObject(
-      {{"AllowNondistributableArtifactsCIDRs", Json()},
-       {"AllowNondistributableArtifactsHostnames", Json()},
-       {"InsecureRegistryCIDRs", Json::MakeArray({"::1/128", "127.0.0.0/8"})},
-       {"IndexConfigs", std::move(indexes)},
-       {"Mirrors", Json(settings.registry_mirrors)}});
+  return Json::MakeObject({{"AllowNondistributableArtifactsCIDRs", Json()},
+                           {"AllowNondistributableArtifactsHostnames", Json()},
+                           {"InsecureRegistryCIDRs", Json::MakeArray({"::1/128", "127.0.0.0/8"})},
+                           {"IndexConfigs", std::move(indexes)},
+                           {"Mirrors", Json(settings.registry_mirrors)}});
 }
 
 // "http://user:secret@proxy" is told as "http://xxxxx:xxxxx@proxy".
@@ -162,8 +159,8 @@ Json PartsOf(Call& call) {
        {"Containerd",
         Json::MakeObject(
             {{"Address", options.containerd_address},
-             {"Namespaces", Json::MakeObject({{"Containers", options.containerd_namespace},
-                                              {"Plugins", ""}})}})},
+             {"Namespaces",
+              Json::MakeObject({{"Containers", options.containerd_namespace}, {"Plugins", ""}})}})},
        {"FirewallBackend", Json::MakeObject({{"Driver", "nftables"}})},
        {"ServerVersion", GANTRY_VERSION},
        {"ID", call.parts.engine_id},

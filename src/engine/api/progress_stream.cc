@@ -73,7 +73,8 @@ void ProgressStream::OnProgress(const client::Progress& progress, const std::str
   shown = {progress.event, now};
   Json detail = Json::MakeObject();
   Json line = Json::MakeObject({{"status", status}});
-  if (progress.total > 0 && (status == "Downloading" || status == "Extracting" || status == "Pushing")) {
+  if (progress.total > 0 &&
+      (status == "Downloading" || status == "Extracting" || status == "Pushing")) {
     detail.Set("current", progress.progress);
     detail.Set("total", progress.total);
     line.Set("progress", formats::HumanSize(static_cast<double>(progress.progress)) + "/" +

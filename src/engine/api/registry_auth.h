@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// docker's AuthConfig: in the header X-Registry-Auth as base64 of JSON, in the body of POST /auth as
-// JSON. Pure; any thread.
+// docker's AuthConfig: in the header X-Registry-Auth as base64 of JSON, in the body of POST /auth
+// as JSON. Pure; any thread.
 #pragma once
 
 #include <optional>

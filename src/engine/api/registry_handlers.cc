@@ -19,8 +19,7 @@ constexpr int64_t kSearchLimit = 25;
 constexpr int64_t kMaxSearchLimit = 100;
 
 Json PlatformJson(const oci::Platform& platform) {
-  Json out = Json::MakeObject(
-      {{"architecture", platform.architecture}, {"os", platform.os}});
+  Json out = Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
   if (!platform.variant.empty()) out.Set("variant", platform.variant);
   return out;
 }
@@ -40,11 +39,10 @@ Result<> PushOne(Call& call, ProgressStream* stream, const PushImageRequest& req
       TRY(engine::PushImage(call.engine(), request, stream->PushCallback(), StopToken()));
   TRY(stream->Send(Json::MakeObject({{"status", fmt::format("{}: digest: {} size: {}", pushed.tag,
                                                             pushed.digest, pushed.size)}})));
-  return stream->Send(
-      Json::MakeObject({{"progressDetail", Json::MakeObject()},
-                        {"aux", Json::MakeObject({{"Tag", pushed.tag},
-                                                  {"Digest", pushed.digest},
-                                                  {"Size", pushed.size}})}}));
+  return stream->Send(Json::MakeObject(
+      {{"progressDetail", Json::MakeObject()},
+       {"aux", Json::MakeObject(
+                   {{"Tag", pushed.tag}, {"Digest", pushed.digest}, {"Size", pushed.size}})}}));
 }
 
 }  // namespace
@@ -52,21 +50,20 @@ Result<> PushOne(Call& call, ProgressStream* stream, const PushImageRequest& req
 Result<> CheckAuth(Call& call) {
   RegistryLogin login = ReadLogin(TRY(ReadJsonBody(call)));
   std::string token = TRY(CheckLogin(*call.engine().settings(), login));
-  return RespondJson(
-      call, 200, Json::MakeObject({{"IdentityToken", token}, {"Status", "Login Succeeded"}}));
+  return RespondJson(call, 200,
+                     Json::MakeObject({{"IdentityToken", token}, {"Status", "Login Succeeded"}}));
 }
 
 Result<> GetDistribution(Call& call) {
-  DistributionAnswer answer =
-      TRY(InspectDistribution(*call.engine().settings(), call.arg(),
-                              LoginOfHeader(call).value_or(RegistryLogin())));
+  DistributionAnswer answer = TRY(InspectDistribution(
+      *call.engine().settings(), call.arg(), LoginOfHeader(call).value_or(RegistryLogin())));
   Json platforms = Json::MakeArray();
   for (const oci::Platform& platform : answer.platforms) platforms.Append(PlatformJson(platform));
   Json descriptor = Json::MakeObject({{"mediaType", answer.descriptor.media_type},
                                       {"digest", answer.descriptor.digest.text()},
                                       {"size", answer.descriptor.size}});
-  return RespondJson(
-      call, 200, Json::MakeObject({{"Descriptor", descriptor}, {"Platforms", platforms}}));
+  return RespondJson(call, 200,
+                     Json::MakeObject({{"Descriptor", descriptor}, {"Platforms", platforms}}));
 }
 
 Result<> SearchImages(Call& call) {
@@ -86,9 +83,9 @@ Result<> SearchImages(Call& call) {
     if (text.empty() || *end != '\0') return InvalidArgument("invalid filter 'stars=[{}]'", text);
     stars = std::max(stars, number);
   }
-  std::vector<SearchResult> found = TRY(
-      SearchIndex(*call.engine().settings(), std::string(call.query().Get("term")), limit,
-                  LoginOfHeader(call).value_or(RegistryLogin())));
+  std::vector<SearchResult> found =
+      TRY(SearchIndex(*call.engine().settings(), std::string(call.query().Get("term")), limit,
+                      LoginOfHeader(call).value_or(RegistryLogin())));
   Json out = Json::MakeArray();
   for (const SearchResult& result : found) {
     // Nothing is built automatically any more: indexes say false for all.
@@ -117,8 +114,8 @@ Result<> PushImage(Call& call) {
   TRY(stream.Send(Json::MakeObject(
       {{"status", fmt::format("The push refers to repository [{}]", name.Repository())}})));
   if (all.empty()) {
-    return stream.Fail(NotFound("An image does not exist locally with the tag: {}",
-                                name.FamiliarRepository()));
+    return stream.Fail(
+        NotFound("An image does not exist locally with the tag: {}", name.FamiliarRepository()));
   }
   for (const formats::Reference& one : all) {
     Result<> pushed = PushOne(call, &stream, {one, CredentialsOfHeader(call)});

@@ -103,7 +103,8 @@ void Serve(ApiParts& parts, wire::Exchange& exchange) {
   headers.Set("Docker-Experimental", "false");
   headers.Set("Ostype", "linux");
   headers.Set("Server", "Gantry/" GANTRY_VERSION " (linux)");
-  Result<Versioned> versioned = SplitVersion(exchange.path(), parts.engine.settings()->min_api_minor);
+  Result<Versioned> versioned =
+      SplitVersion(exchange.path(), parts.engine.settings()->min_api_minor);
   if (!versioned.ok()) return SendError(exchange, 400, versioned.error().message());
   const std::string& method = exchange.request().method;
   std::optional<Match> match = FindRoute(Routes(), method, versioned->path);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The route table of the Engine API.
-#include <array>
-
 #include "engine/api/absent_handlers.h"
 #include "engine/api/archive_handlers.h"
 #include "engine/api/attach_handlers.h"
@@ -23,7 +21,7 @@
 namespace gantry::engine::api {
 namespace {
 
-constexpr auto kRoutes = std::to_array<Route>({
+constexpr Route kRoutes[] = {
     {"GET", "/_ping", Ping},
     {"HEAD", "/_ping", Ping},
     {"GET", "/version", GetVersion, AnswerForm::kVersion},
@@ -145,7 +143,7 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/configs/{}/update", NoSwarmManagerForBody},
 
     {"OPTIONS", "/{*}", AnswerOptions},
-});
+};
 
 }  // namespace
 

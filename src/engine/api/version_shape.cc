@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/api/version_shape.h"
 
-#include <array>
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,7 +25,7 @@ struct FieldRow {
   bool only_empty = false;
 };
 
-constexpr auto kFields = std::to_array<FieldRow>({
+constexpr FieldRow kFields[] = {
     {AnswerForm::kVersion, "Platform", 35},
     {AnswerForm::kVersion, "Components", 35},
 
@@ -140,7 +140,7 @@ constexpr auto kFields = std::to_array<FieldRow>({
     {AnswerForm::kEvent, "status", kAlways, 51},
     {AnswerForm::kEvent, "id", kAlways, 51},
     {AnswerForm::kEvent, "from", kAlways, 51},
-});
+};
 
 bool IsEmpty(const Json& json) {
   if (json.is_null()) return true;

@@ -44,7 +44,8 @@ TEST(VersionShape, OldFormsComeBack) {
             R"([{"RepoTags":["<none>:<none>"],"RepoDigests":["<none>@<none>"],"Containers":-1}])");
   EXPECT_EQ(Text(AnswerForm::kImageList, 51, R"([{"RepoTags":[],"Containers":2}])"),
             R"([{"RepoTags":[],"Containers":2}])");
-  Json info = Shaped(AnswerForm::kInfo, 24, R"({"SecurityOptions":["name=seccomp,profile=builtin"]})");
+  Json info =
+      Shaped(AnswerForm::kInfo, 24, R"({"SecurityOptions":["name=seccomp,profile=builtin"]})");
   EXPECT_EQ(info["SecurityOptions"].at(0).AsString(), "seccomp");
   EXPECT_EQ(info["ExecutionDriver"].AsString(), "<not supported>");
 }
