@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shim/console_socket.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cstring>
 
+#include "base/io.h"
 #include "base/random.h"
 
 namespace gantry::shim {
@@ -48,25 +51,27 @@ Result<UniqueFd> ReceiveDescriptor(BorrowedFd socket) {
 
 }  // namespace
 
-Result<ConsoleSocket> ConsoleSocket::Create() {
-  std::string path = "console-" + RandomHex(8);
+Result<ConsoleSocket> ConsoleSocket::Create(const std::string& bundle) {
+  UniqueFd directory = TRY(OpenFile(bundle, O_PATH | O_DIRECTORY));
+  std::string name = "console-" + RandomHex(8);
+  std::string path = fmt::format("/proc/self/fd/{}/{}", directory.get(), name);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.data(), path.size());
   UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!listener.valid()) return ErrnoError("making a socket");
   if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) {
-    return ErrnoError("making console socket '{}'", path);
+    return ErrnoError("making console socket '{}/{}'", bundle, name);
   }
-  ConsoleSocket socket(std::move(path), std::move(listener));
+  ConsoleSocket socket(std::move(directory), std::move(name), std::move(listener));
   if (::listen(socket.listener_.get(), 1) < 0) {
-    return ErrnoError("listening on console socket '{}'", socket.path_);
+    return ErrnoError("listening on console socket '{}/{}'", bundle, socket.name_);
   }
   return socket;
 }
 
 ConsoleSocket::~ConsoleSocket() {
-  if (listener_.valid()) ::unlink(path_.c_str());
+  if (listener_.valid()) ::unlinkat(bundle_.get(), name_.c_str(), 0);
 }
 
 Result<UniqueFd> ConsoleSocket::Receive() {

@@ -95,9 +95,9 @@ Result<> Container::ReadConfig() {
 Result<> Container::AddStdio(const ProcessPtr& process, std::optional<ConsoleSocket>* console,
                              RuntimeCall* call) {
   if (process->io_request.terminal) {
-    console->emplace(TRY(ConsoleSocket::Create()));
+    console->emplace(TRY(ConsoleSocket::Create(bundle_)));
     call->args.emplace_back("--console-socket");
-    call->args.push_back((*console)->path());
+    call->args.push_back((*console)->name());
     return {};
   }
   ChildStdio& child = process->io->child();

@@ -86,7 +86,7 @@ class Container {
   void WatchOom();
   void OnExit(const ProcessPtr& process, const ProcessExit& exit);
   void TellExit(const ProcessPtr& process);
-  void EndIo(Process& process);
+  void EndIo(Process& process, std::function<void()> done);
   void KillOthers();
   bool ExecsRun() const;
   void DeleteInit(const ProcessPtr& init, Done<task::DeleteResponse> done);

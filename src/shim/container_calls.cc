@@ -99,10 +99,14 @@ Result<task::StateResponse> Container::State(const task::StateRequest& request) 
 }
 
 Result<task::PidsResponse> Container::Pids() {
-  TRY(Find(""));
+  ProcessPtr init = TRY(Find(""));
   task::PidsResponse response;
   if (!cgroup_.has_value()) return FailedPrecondition("listing processes: no cgroup is known");
-  for (pid_t pid : TRY(kernel::CgroupProcesses(*cgroup_))) {
+  std::vector<pid_t> pids = TRY(kernel::CgroupProcesses(*cgroup_));
+  // containerd from 1.7 on removes at its start each task that names no process, taking it for one
+  // that was never created, and its exit status would be lost.
+  if (pids.empty() && init->stopped()) pids.push_back(init->pid);
+  for (pid_t pid : pids) {
     auto& info = response.processes.emplace_back();
     info.pid = static_cast<uint32_t>(pid);
     for (const auto& [id, process] : execs_) {

@@ -78,10 +78,10 @@ void Container::TellExit(const ProcessPtr& process) {
   });
 }
 
-void Container::EndIo(Process& process) {
+void Container::EndIo(Process& process, std::function<void()> done) {
   if (process.output_timer.has_value()) loop_->CancelTimer(*process.output_timer);
-  process.io->Close();
   process.terminal.Reset();
+  process.io->End(std::move(done));
 }
 
 task::DeleteResponse Container::Deleted(const Process& process) {
@@ -127,11 +127,15 @@ void Container::Delete(const task::DeleteRequest& request, Done<task::DeleteResp
 }
 
 void Container::DeleteExec(const ProcessPtr& process, const Done<task::DeleteResponse>& done) {
-  EndIo(*process);
+  process->state = ProcessState::kDeleting;
   ::unlink(PidFile(*process).c_str());
   ::unlink(ExitRecordPath(bundle_, process->exec_id).c_str());
-  execs_.erase(process->exec_id);
-  done(Deleted(*process));
+  EndIo(*process, [this, process, done] {
+    // The container may have been deleted meanwhile, and have an exec of this name again.
+    auto found = execs_.find(process->exec_id);
+    if (found != execs_.end() && found->second == process) execs_.erase(found);
+    done(Deleted(*process));
+  });
 }
 
 void Container::DeleteInit(const ProcessPtr& init, Done<task::DeleteResponse> done) {
@@ -155,20 +159,22 @@ void Container::DeleteInit(const ProcessPtr& init, Done<task::DeleteResponse> do
 }
 
 void Container::FinishDelete(const ProcessPtr& init, const Done<task::DeleteResponse>& done) {
+  init->state = ProcessState::kDeleting;
   init->io->Drain();
-  EndIo(*init);
-  for (const auto& [id, process] : execs_) EndIo(*process);
-  execs_.clear();
-  events::TaskDelete event;
-  event.container_id = arguments_.id;
-  event.pid = static_cast<uint32_t>(init->pid);
-  event.exit_status = init->exit_code;
-  event.exited_at = formats::ProtoTimestamp::From(init->exited_at);
-  publisher_->Publish("/tasks/delete", "containerd.events.TaskDelete", event.Encode());
-  done(Deleted(*init));
-  init_.reset();
-  cgroup_.reset();
-  root_.Release();
+  EndIo(*init, [this, init, done] {
+    for (const auto& [id, process] : execs_) EndIo(*process, [] {});
+    execs_.clear();
+    events::TaskDelete event;
+    event.container_id = arguments_.id;
+    event.pid = static_cast<uint32_t>(init->pid);
+    event.exit_status = init->exit_code;
+    event.exited_at = formats::ProtoTimestamp::From(init->exited_at);
+    publisher_->Publish("/tasks/delete", "containerd.events.TaskDelete", event.Encode());
+    done(Deleted(*init));
+    init_.reset();
+    cgroup_.reset();
+    root_.Release();
+  });
 }
 
 }  // namespace gantry::shim

@@ -2,8 +2,6 @@
 #include "shim/process_io.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,13 +9,13 @@
 #include <vector>
 
 #include "base/io.h"
-#include "kernel/spawn.h"
 #include "shim/copier.h"
+#include "shim/log_program.h"
 
 namespace gantry::shim {
 namespace {
 
-// fifos and file://: a copier a stream.
+// fifos, file://, and the program of a terminal: a copier a stream.
 class CopiedIo : public ProcessIo {
  public:
   explicit CopiedIo(EventLoop* loop, IoRequest request)
@@ -34,6 +32,8 @@ class CopiedIo : public ProcessIo {
       stdin_source_ = TRY(OpenFile(uri.path, O_RDONLY | O_NONBLOCK));
       stdin_keeper_ = TRY(OpenFile(uri.path, O_WRONLY | O_NONBLOCK));
     }
+    StdioUri output = TRY(ParseStdioUri(request_.stdout_uri));
+    if (IsBinary(output.scheme)) return StartProgram(output);
     TRY(OpenTarget(request_.stdout_uri, &stdout_target_, &stdout_keeper_));
     if (request_.terminal) return {};
     TRY(OpenTarget(request_.stderr_uri, &stderr_target_, &stderr_keeper_));
@@ -103,7 +103,22 @@ class CopiedIo : public ProcessIo {
     stderr_keeper_.Reset();
   }
 
+  void End(std::function<void()> done) override {
+    Close();
+    program_.End(std::move(done));
+  }
+
  private:
+  // With a terminal only; its stderr has an end that nobody writes to.
+  Result<> StartProgram(const StdioUri& uri) {
+    Pipe out = TRY(MakePipe(request_.uid, request_.gid));
+    Pipe err = TRY(MakePipe(request_.uid, request_.gid));
+    program_ = TRY(LogProgram::Run(
+        loop_, {uri, request_.container_id, request_.name_space, out.read, err.read}));
+    stdout_target_ = std::move(out.write);
+    return {};
+  }
+
   // A fifo is opened for reading too, so that it keeps its bytes while no client is there.
   static Result<> OpenTarget(const std::string& text, UniqueFd* target, UniqueFd* keeper) {
     StdioUri uri = TRY(ParseStdioUri(text));
@@ -141,61 +156,32 @@ class CopiedIo : public ProcessIo {
   UniqueFd stderr_target_, stderr_keeper_;
   std::unique_ptr<Copier> input_;
   std::vector<std::unique_ptr<Copier>> outputs_;
+  LogProgram program_;
 };
 
-// binary://: a logging program reads the process's pipes itself; nothing passes through us.
+// binary:// without a terminal: a program reads the process's pipes, nothing passes through us. As
+// with containerd's shim there is no stdin, whatever the request says.
 class BinaryIo : public ProcessIo {
  public:
-  ~BinaryIo() override { Close(); }
-
-  Result<> Prepare(const IoRequest& request, const StdioUri& uri) {
-    if (request.terminal || !request.stdin_uri.empty()) {
-      return Unimplemented("a binary:// log with a terminal or stdin");
-    }
+  Result<> Prepare(EventLoop* loop, const IoRequest& request, const StdioUri& uri) {
     Pipe out = TRY(MakePipe(request.uid, request.gid));
     Pipe err = TRY(MakePipe(request.uid, request.gid));
-    Pipe ready = TRY(MakePipe(0, 0));
-    kernel::SpawnOptions options;
-    options.program = uri.path;
-    options.args = {uri.path};
-    for (const auto& [key, value] : uri.query) {
-      options.args.push_back(key);
-      if (!value.empty()) options.args.push_back(value);
-    }
-    options.env = {"CONTAINER_ID=" + request.container_id,
-                   "CONTAINER_NAMESPACE=" + request.name_space};
-    options.fds = {{out.read.get(), 3}, {err.read.get(), 4}, {ready.write.get(), 5}};
-    options.group = kernel::ProcessGroup::kNewGroup;
-    logger_ = TRY_WITH(kernel::Spawn(options), "starting log binary '{}'", uri.path);
-    ready.write.Reset();
-    // The program closes its descriptor when it is ready; containerd waits 10 s for that, too.
-    TRY(WaitReadable(ready.read, "log binary"));
+    program_ = TRY(
+        LogProgram::Run(loop, {uri, request.container_id, request.name_space, out.read, err.read}));
     child_.out = std::move(out.write);
     child_.err = std::move(err.write);
     return {};
   }
 
-  Result<> UseTerminal(UniqueFd) override { return Unimplemented("a terminal with binary://"); }
+  Result<> UseTerminal(UniqueFd) override { return Internal("a terminal where there is none"); }
   void CloseStdin() override {}
   void Drain() override {}
   bool finished() const override { return true; }
-  void Close() override {
-    if (!logger_.pidfd.valid()) return;
-    // It has seen the end of its pipes; the signal is for one that does not look.
-    ::kill(logger_.pid, SIGTERM);
-    logger_.pidfd.Reset();
-  }
+  void Close() override {}
+  void End(std::function<void()> done) override { program_.End(std::move(done)); }
 
  private:
-  static Result<> WaitReadable(BorrowedFd fd, std::string_view what) {
-    pollfd poll{fd.get(), POLLIN, 0};
-    int ready = ::poll(&poll, 1, 10'000);
-    if (ready < 0) return ErrnoError("waiting for the {}", what);
-    if (ready == 0) return MakeError(ErrorKind::kDeadlineExceeded, "waiting for the {}", what);
-    return {};
-  }
-
-  kernel::SpawnedProcess logger_;
+  LogProgram program_;
 };
 
 }  // namespace
@@ -218,9 +204,9 @@ Result<std::unique_ptr<ProcessIo>> CreateProcessIo(EventLoop* loop, const IoRequ
     }
     return CreateGantryIo(loop, request, TRY(ParseGantryStdio(uri)));
   }
-  if (uri.scheme == StdioScheme::kBinary) {
+  if (IsBinary(uri.scheme) && !request.terminal) {
     auto io = std::make_unique<BinaryIo>();
-    TRY(io->Prepare(request, uri));
+    TRY(io->Prepare(loop, request, uri));
     return std::unique_ptr<ProcessIo>(std::move(io));
   }
   auto io = std::make_unique<CopiedIo>(loop, request);

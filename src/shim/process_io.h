@@ -60,6 +60,12 @@ class ProcessIo {
   void OnFinished(std::function<void()> callback) { on_finished_ = std::move(callback); }
   // Closes our ends.
   virtual void Close() = 0;
+  // The same, and waits for the program that reads the output, if there is one. `done` runs once,
+  // maybe at once.
+  virtual void End(std::function<void()> done) {
+    Close();
+    done();
+  }
 
  protected:
   void TellFinished() {

@@ -23,6 +23,8 @@ namespace {
 
 using plain::containerd::runc::v1::Options;
 using plain::containerd::runtime::bootstrap::v1::BootstrapParams;
+using plain::containerd::runtime::bootstrap::v1::BootstrapResult;
+using plain::containerd::runtime::bootstrap::v1::LogLevel;
 
 constexpr size_t kMaxParams = size_t{1} << 20;
 constexpr int kMaxOomScore = 1000;
@@ -136,9 +138,28 @@ void HideAction(char** argv) {
   std::exit(served.ok() ? 0 : 1);
 }
 
+// What the daemon has set as the newest version of the task service that it speaks. Every
+// containerd sets 2, also those that speak 3 (2.0 to 2.2); gantry-containerd, and whoever writes it
+// into containerd's configuration as `env` of its shims, sets 3.
+int MaxVersion() {
+  const char* value = std::getenv("MAX_SHIM_VERSION");
+  std::string_view text(value == nullptr ? "" : value);
+  int version = 2;
+  std::from_chars(text.data(), text.data() + text.size(), version);
+  return version;
+}
+
+// In the form that the daemon reads (core/runtime/v2/shim.go of containerd).
 std::string AnswerOf(const BootstrapParams& params, const std::string& address) {
+  if (!params.containerd_version.empty()) {
+    BootstrapResult result;
+    result.version = 3;
+    result.address = address;
+    result.protocol = "ttrpc";
+    return result.Encode();
+  }
   // The plain form is understood by every containerd and means version 2 over ttrpc.
-  if (params.containerd_version.empty()) return address;
+  if (MaxVersion() < 3) return address;
   return formats::Json::MakeObject({{"version", 3}, {"address", address}, {"protocol", "ttrpc"}})
       .Dump();
 }
@@ -153,6 +174,7 @@ Result<> RunStart(const Arguments& given, char** argv) {
     arguments.ttrpc_address = params.containerd_ttrpc_address;
   }
   const char* environment = std::getenv("GANTRY_SHIM_SOCKET_DIR");
+  arguments.debug = arguments.debug || params.log_level <= LogLevel::kLogLevelDebug;
   std::string directory = params.socket_dir.value_or(environment != nullptr ? environment : "");
   if (!wanted.options.shim_cgroup.empty()) TRY(JoinCgroup(wanted.options.shim_cgroup));
   Arguments group = arguments;

@@ -70,6 +70,8 @@ Result<StdioUri> ParseStdioUri(std::string_view text) {
     uri.scheme = StdioScheme::kFile;
   } else if (scheme == "binary") {
     uri.scheme = StdioScheme::kBinary;
+  } else if (scheme == "binary-v2") {
+    uri.scheme = StdioScheme::kBinaryV2;
   } else if (scheme == "gantry") {
     uri.scheme = StdioScheme::kGantry;
   } else {

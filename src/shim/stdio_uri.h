@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What `stdin`, `stdout` and `stderr` of Create and Exec name: nothing, a fifo, file://, binary://
-// (containerd's meanings) or gantry:// (docs/shim-io.md). Pure.
+// What `stdin`, `stdout` and `stderr` of Create and Exec name: nothing, a fifo, file://, binary://,
+// binary-v2:// (containerd's meanings) or gantry:// (docs/shim-io.md). Pure.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace gantry::shim {
 
-enum class StdioScheme { kNone, kFifo, kFile, kBinary, kGantry };
+enum class StdioScheme { kNone, kFifo, kFile, kBinary, kBinaryV2, kGantry };
 
 struct StdioUri {
   StdioScheme scheme = StdioScheme::kNone;
@@ -24,6 +24,11 @@ struct StdioUri {
 };
 
 Result<StdioUri> ParseStdioUri(std::string_view text);
+
+// A program reads it; the two differ in how it says that it is ready (shim/log_program.h).
+inline bool IsBinary(StdioScheme scheme) {
+  return scheme == StdioScheme::kBinary || scheme == StdioScheme::kBinaryV2;
+}
 
 enum class StdinMode { kNone, kOnce, kOpen };
 

@@ -23,6 +23,8 @@ TEST(StdioUri, KnowsContainerdsForms) {
   EXPECT_EQ(binary->query[0].first, "a b");
   EXPECT_EQ(binary->query[0].second, "c d");
   EXPECT_EQ(binary->query[1].first, "flag");
+  EXPECT_TRUE(IsBinary(binary->scheme));
+  EXPECT_EQ(ParseStdioUri("binary-v2:///bin/log")->scheme, StdioScheme::kBinaryV2);
   for (const char* bad : {"http:///x", "file://x", "file:///a%2", "file:///a%zz", "file:///%00"}) {
     EXPECT_FALSE(ParseStdioUri(bad).ok()) << bad;
   }

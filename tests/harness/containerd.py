@@ -139,6 +139,39 @@ class DebianContainerd(ContainerDaemon):
         return ['/usr/bin/containerd', '-c', str(config)]
 
 
+class NewerContainerd(ContainerDaemon):
+    """containerd 1.7 or later from a folder of places.NEWER_CONTAINERDS, with its own ctr and shim; our shim is in its PATH.
+    `shim`: a program that takes the place of its own, for clients that want options of runc's."""
+    kind = 'n'
+
+    def __init__(self, folder, number=0, spaces=(), shim=None):
+        super().__init__(number, spaces)
+        self.folder, self.shim = folder, shim
+        self.environment = {'PATH': f'{self.names.state}/bin:{folder}:{places.BIN}:{os.environ["PATH"]}'}
+
+    def command(self):
+        if self.shim:
+            os.makedirs(f'{self.names.state}/bin', exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.symlink(self.shim, f'{self.names.state}/bin/containerd-shim-runc-v2')
+        config = Path(self.names.state) / 'config.toml'
+        # What would touch the host: networks of the CRI, NRI's socket, /opt/containerd. Version 2 is read by all of them.
+        disabled = ['io.containerd.grpc.v1.cri', 'io.containerd.cri.v1.images', 'io.containerd.cri.v1.runtime', 'io.containerd.nri.v1.nri',
+                    'io.containerd.internal.v1.opt']
+        config.write_text(f'version = 2\nroot = "{self.root}"\nstate = "{self.state}"\ndisabled_plugins = {disabled}\n'
+                          f'[grpc]\naddress = "{self.containerd_socket}"\n'
+                          f'[plugins."io.containerd.shim.v1.manager"]\nsocket_dir = "{self.names.state}/s"\n')
+        return [str(self.folder / 'containerd'), '-c', str(config)]
+
+    def line(self, *arguments, space='default'):
+        line = super().line(*arguments, space=space)
+        line[line.index('ctr')] = str(self.folder / 'ctr')
+        return line
+
+    def version(self):
+        return subprocess.run([self.folder / 'containerd', '--version'], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[2]
+
+
 def busybox_root(folder):
     """A root file system with busybox alone."""
     import shutil

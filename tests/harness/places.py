@@ -10,6 +10,8 @@ IMAGE_TAR = TREE / 'build/release/share/gantry-busybox.tar'
 IMAGE = 'gantry/busybox:latest'
 SOAK = bool(os.environ.get('GANTRY_SOAK'))
 RESULTS = TREE / 'build/results'
+# Folders, with ':' between, that have containerd, ctr and containerd-shim-runc-v2 of versions newer than Debian's.
+NEWER_CONTAINERDS = [Path(folder) for folder in os.environ.get('GANTRY_CONTAINERDS', '').split(':') if folder]
 
 sys.path.insert(0, str(TREE / 'tools/dev'))
 sys.dont_write_bytecode = True

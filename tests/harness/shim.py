@@ -64,14 +64,14 @@ class ShimError(Exception):
 class Ttrpc:
     """One call at a time on one connection; use several for calls that wait."""
 
-    def __init__(self, path):
+    def __init__(self, path, version=2):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(20)
         self.socket.connect(path)
-        self.stream = 1
+        self.stream, self.service = 1, f'containerd.task.v{version}.Task'
 
-    def call(self, method, payload=b'', service='containerd.task.v2.Task'):
-        request = field(1, service) + field(2, method) + field(3, payload)
+    def call(self, method, payload=b'', service=''):
+        request = field(1, service or self.service) + field(2, method) + field(3, payload)
         self.socket.sendall(struct.pack('>IIBB', len(request), self.stream, 1, 0) + request)
         self.stream += 2
         header = self.exactly(10)
@@ -185,9 +185,15 @@ class EventSink:
             time.sleep(0.002)
 
 
+def bootstrap(shim, options=b'', socket_dir=''):
+    """BootstrapParams, which containerd 2.3 and later write to `start`; `options`: an Any."""
+    return (field(1, shim.id) + field(2, 'test') + field(4, '2.3.4') + field(5, shim.sink.path) + field(6, shim.daemon_socket) +
+            (field(8, field(1, options)) if options else b'') + field(9, socket_dir))
+
+
 class Shim:
     """One shim with one container from a root directory, as containerd would have it. `beside`:
-    another of the same daemon; `start_input`: what `start` reads."""
+    another of the same daemon; `start_input`: what `start` reads, bytes or a function of this object."""
 
     def __init__(self, binary, directory, rootfs, args, runtime='', env=None, terminal=False,
                  namespaces=('pid', 'ipc', 'uts', 'mount'), name='c1', annotations=None, resources=None,
@@ -222,12 +228,22 @@ class Shim:
         os.mkfifo(self.bundle / 'log')
         self.shim_log = os.open(self.bundle / 'log', os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.env = dict(os.environ, TTRPC_ADDRESS=self.sink.path, **(env or {}))
-        self.answer = self.run_action('start', input=start_input)
-        address = json.loads(self.answer)['address'] if self.answer[:1] == b'{' else self.answer.decode()
+        self.answer = self.run_action('start', input=start_input(self) if callable(start_input) else start_input)
+        address, self.version = self.endpoint()
         assert address.startswith('unix://'), self.answer
         self.path = address[7:]
-        self.rpc = Ttrpc(self.path)
+        self.rpc = Ttrpc(self.path, self.version)
         self.pid = self.rpc.call('Connect', field(1, self.id))[1]
+
+    def endpoint(self):
+        """Address and version of the task service, from any of the three forms of the answer."""
+        if self.answer[:1] == b'{':
+            answer = json.loads(self.answer)
+            return answer['address'], answer['version']
+        if self.answer.startswith(b'unix:'):
+            return self.answer.decode(), 2
+        answer = fields(self.answer)
+        return answer[2].decode(), answer[1]
 
     def run_action(self, action, input=b''):
         return subprocess.run(
@@ -269,15 +285,15 @@ class Shim:
         """About this container."""
         return self.rpc.call(method, field(1, self.id) + extra)
 
-    def exec(self, exec_id, args, stdout, terminal=False):
+    def exec(self, exec_id, args, stdout, terminal=False, stdin='', stderr=''):
         process = dict(self.process, args=list(args), terminal=terminal)
         spec = field(1, 'types.containerd.io/opencontainers/runtime-spec/1/Process') + \
             field(2, json.dumps(process))
-        self.call('Exec', field(2, exec_id) + field(3, int(terminal)) + field(5, stdout) +
-                  field(7, spec))
+        self.call('Exec', field(2, exec_id) + field(3, int(terminal)) + field(4, stdin) + field(5, stdout) +
+                  field(6, stderr) + field(7, spec))
 
     def wait(self, exec_id=''):
-        return Ttrpc(self.path).call('Wait', field(1, self.id) + field(2, exec_id)).get(1, 0)
+        return Ttrpc(self.path, self.version).call('Wait', field(1, self.id) + field(2, exec_id)).get(1, 0)
 
     def log_text(self, stream=None):
         # A reader may see a part of what one write(2) adds: the last line counts once it is whole.

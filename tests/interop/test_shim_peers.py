@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a shim owes any containerd, asked of Debian's containerd-shim-runc-v2 first, then of ours with
 runc, crun and our own runtime: groups, stdio, order of events, OOM, statistics, the forms of `start`."""
+import contextlib
 import json
 import os
 import shutil
@@ -13,15 +14,16 @@ from pathlib import Path
 import pytest
 
 from harness import places
-from harness.containerd import busybox_root
+from harness.containerd import NewerContainerd, busybox_root
 from harness.engine import until
-from harness.shim import Shim, ShimError, Ttrpc, field, fields
+from harness.shim import Shim, ShimError, Ttrpc, bootstrap, field, fields
 
 OURS, DEBIANS = places.BIN / 'containerd-shim-gantry-v1', Path('/usr/bin/containerd-shim-runc-v2')
 CGROUPS = Path('/sys/fs/cgroup')
 # crun wants every v1 hierarchy that it knows; one is missing on some hosts.
 CRUN = shutil.which('crun') if (CGROUPS / 'cgroup.controllers').exists() or os.path.ismount(CGROUPS / 'hugetlb') else None
-KINDS = [(name, shim, runtime) for name, shim, runtime in (('debian', DEBIANS, ''), ('runc', OURS, shutil.which('runc')), ('crun', OURS, CRUN), ('gantry', OURS, ''))
+NEWER = [(NewerContainerd(folder).version(), folder / DEBIANS.name, '') for folder in places.NEWER_CONTAINERDS]
+KINDS = [(name, shim, runtime) for name, shim, runtime in (('debian', DEBIANS, ''), *NEWER, ('runc', OURS, shutil.which('runc')), ('crun', OURS, CRUN), ('gantry', OURS, ''))
          if shim.exists() and runtime is not None]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not OURS.exists(), reason='needs root and the shim')
 
@@ -41,6 +43,9 @@ def make(request, rootfs):
 
     def factory(*args, **more):
         more = {'name': f'c{len(made)}', **more}
+        if request.param[0].startswith('v2'):  # it reads nothing else
+            options = more.pop('start_input', b'')
+            more['start_input'] = lambda shim: bootstrap(shim, options, str(top / 's'))
         made.append(Shim(request.param[1], top / more['name'], rootfs, args, runtime=request.param[2], **more))
         return made[-1]
 
@@ -50,7 +55,7 @@ def make(request, rootfs):
         shim.close()
     sockets = {shim.path for shim in made}
     until(lambda: not any(answers(path) for path in sockets), 10, 'a shim lives')
-    assert not [path for path in sockets if os.path.exists(path)]
+    assert not [path for path in sockets if os.path.exists(path) and not path.startswith(str(top))]
     shutil.rmtree(top)
 
 
@@ -110,6 +115,38 @@ def test_a_group_has_one_shim(make):
     assert [t for t, _ in told(third)] == ['/tasks/create', '/tasks/start', '/tasks/exit', '/tasks/delete']
 
 
+def test_a_group_goes_on_after_its_first(make):
+    """Whose bundle is the shim's working directory, and gone: terminals, exec, standard output of the others work as before."""
+    group = {'io.kubernetes.cri.sandbox-id': 'pod'}
+    first = make('true', annotations=group)
+    keeper = make('sleep', '1000', annotations=group, beside=first)
+    for shim in (first, keeper):
+        shim.create('')
+        shim.call('Start')
+    assert first.wait() == 0
+    first.call('Delete')
+    shutil.rmtree(first.bundle)
+    third = make(*sh('test -t 1 && exit 5'), annotations=group, beside=first, terminal=True)
+    assert third.pid == keeper.pid
+    out = third.directory / 'out'
+    os.mkfifo(out)
+    reader = os.open(out, os.O_RDWR | os.O_NONBLOCK)
+    third.create(str(out))
+    third.call('Start')
+    assert third.wait() == 5
+    third.call('Delete')
+    log = keeper.directory / 'log'
+    keeper.exec('e1', sh('test -t 1; echo $?'), f'file://{log}', stderr=f'file://{log}')
+    keeper.call('Start', field(2, 'e1'))
+    assert keeper.wait('e1') == 0
+    until(lambda: log.read_text() == '1\n', 10)
+    keeper.call('Delete', field(2, 'e1'))
+    keeper.exec('e2', sh('test -t 1 && exit 6'), str(out), terminal=True)
+    keeper.call('Start', field(2, 'e2'))
+    assert keeper.wait('e2') == 6
+    os.close(reader)
+
+
 def test_delete_of_one_of_a_group_leaves_the_others(make):
     """What a daemon runs for a task whose Create failed."""
     group = {'io.kubernetes.cri.sandbox-id': 'pod'}
@@ -159,10 +196,95 @@ def test_binary_output(make, how):
     assert log.read_text() == f'key value {shim.id if how == "create" else "e1"} test\nto the program\nerr\n'
 
 
+def log_program(shim, ready='exec 5>&-', before='', read='cat <&3; cat <&4'):
+    """A program that writes its arguments, sorted, and what it reads to a file that appears when it is whole."""
+    log, program = shim.directory / 'seen', shim.directory / 'logger'
+    program.write_text(f'#!/bin/sh\ntrap "" TERM\n{before}\n{ready}\n('
+                       f'for a; do echo "<$a>"; done | sort; {read}) > {log}.new\nsleep 0.5\nmv {log}.new {log}\n')
+    program.chmod(0o755)
+    return program, log
+
+
 def test_binary_that_is_not_there(make):
     shim = make('true')
     with pytest.raises(ShimError, match='/nosuch'):
         shim.create('binary:///nosuch/logger')
+
+
+def test_binary_gets_arguments_and_is_waited_for(make):
+    """A key without a value has an empty one, of a key that comes twice the first counts, no input but its own, and Delete waits for its end."""
+    shim = make(*sh('cat; echo done'))
+    program, log = log_program(shim)
+    shim.create(f'binary://{program}?b=1&a&b=2', stdin='', stderr=f'binary://{program}?b=1&a&b=2')
+    shim.call('Start')
+    assert shim.wait() == 0
+    assert shim.call('Delete').get(2, 0) == 0
+    assert log.read_text() == '<1>\n<>\n<a>\n<b>\ndone\n'
+
+
+def test_binary_has_no_stdin(make):
+    """containerd's shim wires none, so the process reads its end at once, though the client has a fifo open."""
+    shim = make(*sh('cat; echo end of input'))
+    program, log = log_program(shim)
+    fifo = shim.directory / 'in'
+    os.mkfifo(fifo)
+    keeper = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    os.write(keeper, b'never read\n')
+    uri = f'binary://{program}'
+    shim.create(uri, stdin=str(fifo), stderr=uri)
+    shim.call('Start')
+    assert shim.wait() == 0
+    shim.call('CloseIO', field(3, 1))
+    shim.call('Delete')
+    assert log.read_text() == 'end of input\n'
+    os.close(keeper)
+
+
+@pytest.mark.parametrize('how', ['create', 'exec'])
+def test_binary_with_a_terminal(make, how):
+    """Input comes by its fifo, output goes to the program, where it ends with the process's. Nothing is written to the pipe
+    of stderr, whose end containerd's shim leaves to its garbage collector."""
+    script = sh('read x; stty size; echo got $x; test -t 2 && echo terminal >&2')
+    shim = make(*(script if how == 'create' else ('sleep', '1000')), terminal=how == 'create')
+    program, log = log_program(shim, read='cat <&3')
+    fifo = shim.directory / 'in'
+    os.mkfifo(fifo)
+    writer = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    uri = f'binary://{program}?k=v'
+    which = b'' if how == 'create' else field(2, 'e1')
+    if how == 'create':
+        shim.create(uri, stdin=str(fifo))
+    else:
+        shim.create('')
+        shim.call('Start')
+        shim.exec('e1', script, uri, terminal=True, stdin=str(fifo))
+    shim.call('Start', which)
+    shim.call('ResizePty', which + field(3, 91) + field(4, 37))
+    os.write(writer, b'word\n')
+    assert shim.wait('' if how == 'create' else 'e1') == 0
+    shim.call('Delete', which)
+    until(log.exists, 15)
+    text = log.read_text()
+    assert text.startswith('<k>\n<v>\n') and '37 91\n' in text and 'got word\n' in text and 'terminal\n' in text
+    os.close(writer)
+
+
+@pytest.mark.parametrize('terminal', [False, True], ids=['pipes', 'terminal'])
+def test_binary_v2_must_say_that_it_is_ready(make, terminal):
+    """By a byte; the end of a program alone, which binary:// takes for readiness, is an error."""
+    if not make.ours and not make.kind.startswith('v2'):
+        pytest.skip('it does not know binary-v2://')
+    silent, ready = make('true', terminal=terminal), make('echo', 'x', terminal=terminal)
+    program, _ = log_program(silent, before='exit 0')
+    with pytest.raises(ShimError, match='(?i)ready'):
+        silent.create(f'binary-v2://{program}')
+    program, log = log_program(ready, ready='echo -n 1 >&5; exec 5>&-', read='cat <&3')
+    ready.create(f'binary-v2://{program}')
+    ready.call('Start')
+    assert ready.wait() == 0
+    ready.call('Delete')
+    until(log.exists, 15)
+    assert log.read_text().split() == ['x']
 
 
 def test_terminal_by_fifos(make):
@@ -240,8 +362,8 @@ def test_an_init_that_ends_at_once(make, round):
 
 
 def test_out_of_memory_is_told(make):
-    if make.kind == 'debian' and not (CGROUPS / 'cgroup.controllers').exists():
-        pytest.skip('cgroups of containerd 1.6 are not found where cpu and cpuacct are apart')
+    if not make.ours and not (CGROUPS / 'cgroup.controllers').exists():
+        pytest.skip("containerd's shims find no cgroup where cpu and cpuacct are apart")
     shim = make(*sh('x=$(cat /dev/zero | tr "\\0" a | head -c 200000000); echo ${#x}'), resources={'memory': {'limit': 16 << 20}})
     shim.create('')
     shim.call('Start')
@@ -250,8 +372,8 @@ def test_out_of_memory_is_told(make):
 
 
 def test_statistics(make):
-    if make.kind == 'debian' and not (CGROUPS / 'cgroup.controllers').exists():
-        pytest.skip('cgroups of containerd 1.6 are not found where cpu and cpuacct are apart')
+    if not make.ours and not (CGROUPS / 'cgroup.controllers').exists():
+        pytest.skip("containerd's shims find no cgroup where cpu and cpuacct are apart")
     shim = make('sleep', '1000', resources={'memory': {'limit': 16 << 20}, 'pids': {'limit': 33}})
     shim.create('')
     shim.call('Start')
@@ -297,7 +419,8 @@ def test_a_shim_in_a_cgroup_of_its_own(make):
     try:
         shim = make('true', start_input=options)
         assert str(shim.pid) in (folder / 'cgroup.procs').read_text().split()
-        shim.call('Shutdown', field(2, 1))
+        with contextlib.suppress(EOFError):  # containerd's may end before it answers
+            shim.call('Shutdown', field(2, 1))
         until(lambda: not (folder / 'cgroup.procs').read_text(), 10)
     finally:
         folder.rmdir()
@@ -318,35 +441,39 @@ def test_a_killed_shim_is_cleaned_up(make):
         os.unlink(shim.path)  # Debian's leaves it to the daemon
 
 
-def bootstrap(**more):
-    """BootstrapParams of containerd 2.3 in bytes."""
-    return field(1, 'c0') + field(2, 'test') + field(4, '2.3.4') + more.get('extra', b'')
-
-
-@pytest.mark.parametrize('form', ['nothing', 'options', 'params', 'socket directory'])
+@pytest.mark.parametrize('form', ['nothing', 'options', 'JSON', 'params', 'options in params', 'socket directory'])
 def test_forms_of_start(rootfs, form):
-    """Daemons before 2.3 write options or nothing and take a bare address, which means version 2; 2.3 writes
-    parameters, and a JSON answer tells it that we speak version 3. Options come as an extension there."""
+    """Daemons before 2.3 write options or nothing and take a bare address, which means version 2, or from 2.0 on JSON, for which
+    ours must be asked; 2.3 writes parameters and takes a message. Options come as an extension there."""
     top = Path(tempfile.mkdtemp(prefix='gsp-', dir='/tmp'))
-    options = field(1, 'containerd.runc.v1.Options') + field(2, field(6, 'runc'))
-    given = {'nothing': b'', 'options': options, 'params': bootstrap(extra=field(8, field(1, options))),
-             'socket directory': bootstrap(extra=field(9, str(top / 'sockets')))}[form]
-    shim = Shim(OURS, top / 'c0', rootfs, ('true',), name='c0', start_input=given)
+    options = field(1, 'containerd.runc.v1.Options') + field(2, field(3, '/no/such/cgroup' if form == 'options in params' else ''))
+    given = {'options': options, 'params': bootstrap, 'options in params': lambda shim: bootstrap(shim, options),
+             'socket directory': lambda shim: bootstrap(shim, socket_dir=str(top / 'sockets'))}.get(form, b'')
+    make = lambda: Shim(OURS, top / 'c0', rootfs, ('true',), name='c0', start_input=given, env={'MAX_SHIM_VERSION': '3' if form == 'JSON' else '2'})  # noqa: E731
     try:
+        if form == 'options in params':
+            with pytest.raises(subprocess.CalledProcessError) as failed:
+                make()
+            assert b"joining the shim's cgroup '/no/such/cgroup'" in failed.value.output
+            return
+        shim = make()
+        address = f'unix://{shim.path}'
         if form in ('nothing', 'options'):
-            assert shim.answer == f'unix://{shim.path}'.encode()
+            assert shim.answer == address.encode()
+        elif form == 'JSON':
+            assert json.loads(shim.answer) == {'version': 3, 'address': address, 'protocol': 'ttrpc'}
         else:
-            assert json.loads(shim.answer) == {'version': 3, 'address': f'unix://{shim.path}', 'protocol': 'ttrpc'}
+            assert fields(shim.answer) == {1: 3, 2: address.encode(), 3: b'ttrpc'}
         if form == 'socket directory':
             assert os.path.dirname(shim.path) == str(top / 'sockets')
         shim.create('')
         # Both versions of the service answer, whatever was said.
         for version in (2, 3):
-            assert Ttrpc(shim.path).call('State', field(1, 'c0'), service=f'containerd.task.v{version}.Task')[4] == 1
+            assert Ttrpc(shim.path, version).call('State', field(1, 'c0'))[4] == 1
         with pytest.raises(ShimError, match='(?i)service'):
-            Ttrpc(shim.path).call('State', field(1, 'c0'), service='containerd.task.v4.Task')
-    finally:
+            Ttrpc(shim.path, 4).call('State', field(1, 'c0'))
         shim.close()
+    finally:
         shutil.rmtree(top)
 
 

@@ -3,6 +3,9 @@
 
 #include <cerrno>
 
+#include "cmd/gantry/program.h"
+#include "cmd/gantry/tls_tunnel.h"
+
 namespace gantry::cli {
 namespace {
 
@@ -45,10 +48,9 @@ std::string MessageOf(std::string_view body) {
 
 }  // namespace
 
-Api::Api(wire::Endpoint endpoint, std::string url, std::string fixed_version,
+Api::Api(DaemonEndpoint endpoint, std::string fixed_version,
          std::vector<wire::HttpHeaders::Field> headers)
     : endpoint_(std::move(endpoint)),
-      url_(std::move(url)),
       version_(fixed_version.empty() ? std::string(kOurVersion) : std::move(fixed_version)),
       version_settled_(version_ != kOurVersion),
       headers_(std::move(headers)) {}
@@ -60,25 +62,32 @@ Result<wire::HttpConnection> Api::Connection() {
     return connection;
   }
   kept_.reset();
-  Result<wire::HttpConnection> connection = wire::HttpConnection::Connect(endpoint_);
+  Result<wire::HttpConnection> connection = endpoint_.Connect();
   if (connection.ok()) return connection;
-  if (connection.error().error_number() == EACCES) {
+  const Error& error = connection.error();
+  if (error.error_number() == EACCES) {
     return MakeError(ErrorKind::kPermissionDenied,
-                     "permission denied while trying to connect to the gantry daemon socket at {}",
-                     url_);
+                     "permission denied while trying to connect to the {} socket at {}",
+                     DaemonName(), endpoint_.url);
   }
-  if (connection.error().kind() == ErrorKind::kInvalidArgument) return connection;
-  return Unavailable("Cannot connect to the gantry daemon at {}. Is the gantry daemon running?",
-                     url_);
+  // A certificate that does not fit, a library that is missing: trying again would not help.
+  bool refused = error.kind() == ErrorKind::kUnavailable || error.error_number() != 0;
+  if (endpoint_.kind == DaemonEndpoint::Kind::kTls &&
+      (!refused || error.message().substr(0, 4) == "tls:")) {
+    return std::move(connection).error().AddContext("error during connect");
+  }
+  if (!refused) return connection;
+  return Unavailable("Cannot connect to the {} at {}. Is the {} running?", DaemonName(),
+                     endpoint_.url, ProgramName() == "docker" ? "docker daemon" : "gantry daemon");
 }
 
 wire::HttpRequest Api::Head(const ApiRequest& request) const {
   wire::HttpRequest head;
   head.method = request.method;
-  head.target = fmt::format("{}/v{}{}", endpoint_.base_path, version_, request.path);
+  head.target = fmt::format("{}/v{}{}", endpoint_.endpoint.base_path, version_, request.path);
   std::string query = request.query.Format();
   if (!query.empty()) head.target.append("?").append(query);
-  head.headers.Add("Host", endpoint_.HostHeader());
+  head.headers.Add("Host", endpoint_.endpoint.HostHeader());
   head.headers.Add("User-Agent", "gantry/" GANTRY_VERSION);
   for (const auto& field : headers_) head.headers.Set(field.name, field.value);
   for (const auto& field : request.headers) head.headers.Set(field.name, field.value);
@@ -118,7 +127,11 @@ Error Api::Failure(const wire::HttpResponse& head, std::string_view body,
 }
 
 Result<ApiStream> Api::Receive(wire::HttpConnection connection, const ApiRequest& request) {
-  wire::HttpResponse head = TRY(connection.ReceiveHead(request.method));
+  Result<wire::HttpResponse> received = connection.ReceiveHead(request.method);
+  if (!received.ok() && !TlsFailure().empty()) {
+    return Unavailable("error during connect: {}", TlsFailure());
+  }
+  wire::HttpResponse head = TRY(std::move(received));
   if (head.status >= 400) {
     std::string body = TRY(connection.ReadWholeBody(kMaxAnswerBytes));
     bool again = Renegotiate(head, body);

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "cmd/gantry/endpoint.h"
 #include "cmd/gantry/flags.h"
 #include "formats/json.h"
 #include "wire/http_client.h"
@@ -47,8 +48,8 @@ struct ApiStream {
 
 class Api {
  public:
-  // `url` is the endpoint as the user wrote it, for messages. `fixed_version`: never negotiate.
-  Api(wire::Endpoint endpoint, std::string url, std::string fixed_version,
+  // `fixed_version`: never negotiate.
+  Api(DaemonEndpoint endpoint, std::string fixed_version,
       std::vector<wire::HttpHeaders::Field> headers);
 
   Result<ApiAnswer> Call(const ApiRequest& request);
@@ -66,7 +67,7 @@ class Api {
 
   // The version that is spoken: ours until a server has refused it.
   const std::string& version() const { return version_; }
-  const std::string& url() const { return url_; }
+  const std::string& url() const { return endpoint_.url; }
   static constexpr std::string_view kOurVersion = "1.43";
 
  private:
@@ -76,8 +77,7 @@ class Api {
   Error Failure(const wire::HttpResponse& head, std::string_view body,
                 const ApiRequest& request) const;
 
-  wire::Endpoint endpoint_;
-  std::string url_;
+  DaemonEndpoint endpoint_;
   std::string version_;
   bool version_settled_;
   std::vector<wire::HttpHeaders::Field> headers_;

@@ -4,110 +4,123 @@
 #include <cstdlib>
 
 #include "base/io.h"
+#include "cmd/gantry/credentials.h"
+#include "cmd/gantry/mount_spec.h"
+#include "cmd/gantry/program.h"
+#include "formats/base64.h"
 
 namespace gantry::cli {
 namespace {
 
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : "";
+// X-Name=value,… of the environment, which replaces what config.json says.
+Result<std::vector<wire::HttpHeaders::Field>> ExtraHeaders(const Json& config) {
+  std::vector<wire::HttpHeaders::Field> headers;
+  for (const auto& [name, value] : config["HttpHeaders"].members()) {
+    headers.push_back({name, value.AsString()});
+  }
+  std::string text = Setting("CUSTOM_HEADERS");
+  if (text.empty()) return headers;
+  for (const std::string& pair : TRY(SplitCsv(text))) {
+    size_t equals = pair.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return InvalidArgument(
+          "failed to parse custom headers from DOCKER_CUSTOM_HEADERS environment variable: value "
+          "must be formatted as comma-separated key=value pairs");
+    }
+    headers.push_back({pair.substr(0, equals), pair.substr(equals + 1)});
+  }
+  return headers;
 }
 
 }  // namespace
 
-std::string Base64Url(std::string_view bytes) {
-  static constexpr char kAlphabet[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    size_t count = std::min<size_t>(3, bytes.size() - i);
-    uint32_t group = 0;
-    for (size_t j = 0; j < 3; ++j) {
-      group = group << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0);
-    }
-    for (size_t j = 0; j < 4; ++j) {
-      out.push_back(j <= count ? kAlphabet[group >> (18 - 6 * j) & 63] : '=');
-    }
-  }
-  return out;
+Result<std::string> Cli::CurrentContext() {
+  if (!options_.context.empty()) return options_.context;
+  if (!options_.hosts.empty() || !Setting("HOST").empty()) return std::string("default");
+  std::string name = Setting("CONTEXT");
+  if (name.empty()) name = (*TRY(Config()))["currentContext"].AsString();
+  return name.empty() ? "default" : name;
 }
 
-Result<std::string> DecodeBase64(std::string_view text) {
-  std::string out;
-  uint32_t group = 0;
-  int bits = 0;
-  while (!text.empty() && text.back() == '=') text.remove_suffix(1);
-  for (char c : text) {
-    int value = c >= 'A' && c <= 'Z'   ? c - 'A'
-                : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                : c >= '0' && c <= '9' ? c - '0' + 52
-                : c == '+'             ? 62
-                : c == '/'             ? 63
-                                       : -1;
-    if (value < 0) return InvalidArgument("decoding base64: bad character");
-    group = group << 6 | static_cast<uint32_t>(value);
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      out.push_back(static_cast<char>(group >> bits & 255));
-    }
+std::vector<std::string> Cli::ContextNames() const {
+  std::vector<std::string> names = {"default"};
+  Result<std::vector<Context>> contexts = Contexts().List();
+  if (!contexts.ok()) return names;
+  for (const Context& context : *contexts) names.push_back(context.name);
+  return names;
+}
+
+Result<DaemonEndpoint> Cli::Endpoint() {
+  if (options_.hosts.size() > 1) {
+    return InvalidArgument(
+        "Failed to initialize: unable to resolve docker endpoint: Specify only one -H");
   }
-  return out;
+  std::string context = TRY(CurrentContext());
+  if (context != "default") {
+    Result<Context> found = Contexts().Find(context);
+    if (!found.ok()) {
+      return std::move(found).error().AddContext(
+          "Failed to initialize: unable to resolve docker endpoint");
+    }
+    return ContextEndpoint(*found, Contexts().TlsFiles(context));
+  }
+  std::string host = options_.hosts.empty() ? Setting("HOST") : options_.hosts[0];
+  TlsSettings tls;
+  tls.verify = options_.tls_verify || (!options_.tls_verify_given && !Setting("TLS_VERIFY").empty());
+  tls.enabled = options_.tls || tls.verify || options_.tls_verify_given || !Setting("TLS").empty();
+  std::string directory = Setting("CERT_PATH");
+  if (directory.empty()) directory = ConfigDirectory();
+  // Files that nobody named need not be there.
+  auto file = [&](const std::string& given, const char* name) {
+    std::string usual = fmt::format("{}/{}", directory, name);
+    return !given.empty() ? given : PathExists(usual) ? usual : "";
+  };
+  tls.ca = file(options_.tls_ca, "ca.pem");
+  tls.certificate = file(options_.tls_cert, "cert.pem");
+  tls.key = file(options_.tls_key, "key.pem");
+  Result<DaemonEndpoint> endpoint = ParseEndpoint(host, std::move(tls));
+  if (!endpoint.ok()) return std::move(endpoint).error().AddContext("Failed to initialize");
+  return endpoint;
 }
 
 Result<Api*> Cli::Connect() {
   if (api_) return &*api_;
-  std::string url = options_.host;
-  if (url.empty()) url = Environment("GANTRY_HOST");
-  if (url.empty()) url = Environment("DOCKER_HOST");
-  if (url.empty()) url = kDefaultHost;
-  wire::Endpoint endpoint = TRY(wire::Endpoint::Parse(url));
-  std::vector<wire::HttpHeaders::Field> headers;
-  const Json* config = TRY(Config());
-  for (const auto& [name, value] : (*config)["HttpHeaders"].members()) {
-    headers.push_back({name, value.AsString()});
-  }
-  api_.emplace(std::move(endpoint), std::move(url), Environment("DOCKER_API_VERSION"),
-               std::move(headers));
+  DaemonEndpoint endpoint = TRY(Endpoint());
+  std::vector<wire::HttpHeaders::Field> headers = TRY(ExtraHeaders(*TRY(Config())));
+  api_.emplace(std::move(endpoint), Setting("API_VERSION"), std::move(headers));
   return &*api_;
 }
 
-Result<const Json*> Cli::Config() {
-  if (config_) return &*config_;
-  std::string directory = options_.config_dir;
-  if (directory.empty()) directory = Environment("DOCKER_CONFIG");
-  if (directory.empty()) directory = Environment("HOME") + "/.docker";
-  std::string path = directory + "/config.json";
-  Result<std::string> text = ReadFile(path);
-  if (!text.ok()) {
-    if (text.error().kind() != ErrorKind::kNotFound) return std::move(text).error();
-    config_ = Json::MakeObject();
-    return &*config_;
-  }
-  config_ = TRY_WITH(Json::Parse(*text), "loading config file '{}'", path);
+std::string Cli::ConfigDirectory() const {
+  if (!options_.config_dir.empty()) return options_.config_dir;
+  std::string directory = Setting("CONFIG");
+  if (!directory.empty()) return directory;
+  const char* home = std::getenv("HOME");
+  return std::string(home != nullptr ? home : "") + "/.docker";
+}
+
+Result<ConfigFile*> Cli::OpenConfig() {
+  if (!config_) config_ = TRY(ConfigFile::Load(ConfigDirectory() + "/config.json"));
   return &*config_;
 }
 
+Result<const Json*> Cli::Config() { return &TRY(OpenConfig())->json(); }
+
+Result<std::string> Cli::FormatOr(const std::string& format, std::string_view key) {
+  if (!format.empty()) return format;
+  return (*TRY(Config()))[key].AsString();
+}
+
+std::string Cli::PlatformOr(const std::string& platform) {
+  return platform.empty() ? Setting("DEFAULT_PLATFORM") : platform;
+}
+
 Result<std::string> Cli::RegistryAuth(std::string_view domain) {
-  // Docker Hub's credentials are filed under the address of its first API.
-  std::string_view key = domain == "docker.io" ? "https://index.docker.io/v1/" : domain;
-  const Json* config = TRY(Config());
-  Json auth = Json::MakeObject();
-  const Json& entry = (*config)["auths"][key];
-  if (entry.is_object()) {
-    std::string pair =
-        TRY_WITH(DecodeBase64(entry["auth"].AsString()), "config.json: auths '{}'", key);
-    size_t colon = pair.find(':');
-    if (colon != std::string::npos) {
-      auth.Set("username", pair.substr(0, colon));
-      auth.Set("password", pair.substr(colon + 1));
-    }
-    for (const char* name : {"identitytoken", "registrytoken"}) {
-      if (const Json* token = entry.Find(name)) auth.Set(name, *token);
-    }
-    auth.Set("serveraddress", key);
-  }
-  return Base64Url(auth.Dump());
+  Credential credential = TRY(Credentials(TRY(OpenConfig())).Get(RegistryKey(domain)));
+  std::string text = formats::EncodeBase64(credential.ToAuthConfig().Dump());
+  // RFC 4648, section 5: the alphabet for URLs, with padding.
+  for (char& c : text) c = c == '+' ? '-' : c == '/' ? '_' : c;
+  return text;
 }
 
 }  // namespace gantry::cli

@@ -7,37 +7,63 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "cmd/gantry/api.h"
+#include "cmd/gantry/config_file.h"
+#include "cmd/gantry/context_store.h"
+#include "cmd/gantry/endpoint.h"
 
 namespace gantry::cli {
 
 class Cli {
  public:
+  // The options in front of the command.
   struct Options {
-    std::string host;        // -H; empty: GANTRY_HOST, DOCKER_HOST, the default socket
-    std::string config_dir;  // --config; empty: DOCKER_CONFIG, ~/.docker
+    std::vector<std::string> hosts;
+    std::string context;
+    std::string config_dir;
+    std::string log_level = "info";
+    bool debug = false;
+    bool tls = false;
+    bool tls_verify = false;
+    bool tls_verify_given = false;
+    std::string tls_ca, tls_cert, tls_key;  // empty: of the configuration
+    std::string program;                    // argv[0]
+    std::vector<std::string> words;         // all behind it, for plugins
   };
-  static constexpr std::string_view kDefaultHost = "unix:///run/gantry/gantry.sock";
 
   explicit Cli(Options options) : options_(std::move(options)) {}
+  const Options& options() const { return options_; }
 
   Result<Api*> Connect();
+  // The endpoint that Connect speaks to.
+  Result<DaemonEndpoint> Endpoint();
+
   // config.json, or {} where there is none.
   Result<const Json*> Config();
+  Result<ConfigFile*> OpenConfig();
+  // The directory of config.json: --config, GANTRY_CONFIG, DOCKER_CONFIG, ~/.docker.
+  std::string ConfigDirectory() const;
+  // --format as given, else what config.json says under `key`, such as "psFormat".
+  Result<std::string> FormatOr(const std::string& format, std::string_view key);
+  // --platform as given, else GANTRY_DEFAULT_PLATFORM, DOCKER_DEFAULT_PLATFORM.
+  static std::string PlatformOr(const std::string& platform);
+
   // The value of X-Registry-Auth for the registry of `image`: base64url of an AuthConfig.
   Result<std::string> RegistryAuth(std::string_view domain);
 
+  ContextStore Contexts() const { return ContextStore(ConfigDirectory() + "/contexts"); }
+  // The context in use: of --context, the environment, config.json, else "default".
+  Result<std::string> CurrentContext();
+  // All there are, "default" too; for completion.
+  std::vector<std::string> ContextNames() const;
+
  private:
   Options options_;
-  std::optional<Json> config_;
+  std::optional<ConfigFile> config_;
   std::optional<Api> api_;
 };
-
-// RFC 4648: section 5's alphabet with padding, as Go's URLEncoding.
-std::string Base64Url(std::string_view bytes);
-// Section 4's alphabet; padding may be missing.
-Result<std::string> DecodeBase64(std::string_view text);
 
 }  // namespace gantry::cli

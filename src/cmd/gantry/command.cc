@@ -3,48 +3,31 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "cmd/gantry/output.h"
+#include "cmd/gantry/plugins.h"
+#include "cmd/gantry/suggest.h"
 
 namespace gantry::cli {
 namespace {
 
-struct Group {
-  std::string_view name;
-  std::string_view summary;
-};
 constexpr Group kGroups[] = {
-    {"container", "Manage containers"}, {"image", "Manage images"},
-    {"network", "Manage networks"},     {"system", "Manage the engine"},
+    {"builder", "Manage what builds have left"},
+    {"config", "Manage configs of a swarm", Group::Kind::kSwarm},
+    {"container", "Manage containers"},
+    {"context", "Manage contexts: which engine to speak to"},
+    {"image", "Manage images"},
+    {"manifest", "Manage lists of images for several platforms"},
+    {"network", "Manage networks"},
+    {"node", "Manage nodes of a swarm", Group::Kind::kSwarm},
+    {"plugin", "Manage plugins of the engine"},
+    {"secret", "Manage secrets of a swarm", Group::Kind::kSwarm},
+    {"service", "Manage services of a swarm", Group::Kind::kSwarm},
+    {"stack", "Manage stacks of a swarm", Group::Kind::kSwarm},
+    {"swarm", "Manage a swarm", Group::Kind::kSwarm},
+    {"system", "Manage the engine"},
     {"volume", "Manage volumes"},
 };
-
-// The next of the ways in "a|b|c"; moves *rest past it.
-std::string_view NextPath(std::string_view* rest) {
-  size_t end = rest->find('|');
-  std::string_view path = rest->substr(0, end);
-  *rest = end == std::string_view::npos ? std::string_view() : rest->substr(end + 1);
-  return path;
-}
-
-bool HasPath(const Command& command, std::string_view wanted) {
-  std::string_view rest = command.paths;
-  while (!rest.empty()) {
-    if (NextPath(&rest) == wanted) return true;
-  }
-  return false;
-}
-
-const Command* FindCommand(std::string_view path) {
-  for (const Command& command : Commands()) {
-    if (HasPath(command, path)) return &command;
-  }
-  return nullptr;
-}
-
-std::string UsageLine(const Command& command, std::string_view path) {
-  return fmt::format("Usage:  gantry {}{}{}", path, command.usage.empty() ? "" : " ",
-                     command.usage);
-}
 
 std::string Plural(size_t n) { return fmt::format("{} argument{}", n, n == 1 ? "" : "s"); }
 
@@ -56,15 +39,41 @@ std::string CountMessage(const ArgCount& count) {
   return fmt::format("requires at least {} and at most {}", count.least, Plural(count.most));
 }
 
-void AppendList(std::vector<std::pair<std::string, std::string>> lines, std::string* out) {
-  std::sort(lines.begin(), lines.end());
-  size_t width = 0;
-  for (const auto& [name, summary] : lines) width = std::max(width, name.size());
-  for (const auto& [name, summary] : lines) {
-    out->append("  ").append(name).append(width - name.size() + 3, ' ');
-    out->append(summary).append("\n");
+// "\n\nDid you mean 'run'?", or "".
+std::string Hint(std::string_view typed, std::string_view group) {
+  std::vector<std::string> words;
+  for (auto& [name, summary] : CommandsOf(group)) words.push_back(name);
+  if (group.empty()) {
+    for (const Group& each : kGroups) words.emplace_back(each.name);
   }
+  std::string meant = Suggest(typed, words);
+  return meant.empty() ? "" : fmt::format("\n\nDid you mean '{}'?", meant);
 }
+
+int RunGroup(const Group& group, const std::vector<std::string>& args) {
+  if (args.size() < 2 || args[1] == "--help" || args[1] == "-h" || args[1] == "help") {
+    PrintText(GroupHelp(group));
+    return 0;
+  }
+  std::string_view self = ProgramName();
+  if (args[1].substr(0, 1) == "-") {
+    PrintError(
+        "unknown flag: {}\n\nUsage:  {} {} COMMAND\n\n"
+        "Run '{} {} --help' for more information\n",
+        args[1], self, group.name, self, group.name);
+    return 125;
+  }
+  PrintError(
+      "{}: unknown command: {} {} {}{}\n\nUsage:  {} {}\n\n"
+      "Run '{} {} --help' for more information\n",
+      self, self, group.name, args[1], Hint(args[1], group.name), self, group.name, self,
+      group.name);
+  return 1;
+}
+
+}  // namespace
+
+std::span<const Group> Groups() { return kGroups; }
 
 const Group* FindGroup(std::string_view name) {
   for (const Group& group : kGroups) {
@@ -73,50 +82,49 @@ const Group* FindGroup(std::string_view name) {
   return nullptr;
 }
 
-std::string GroupHelp(const Group& group) {
-  std::string out =
-      fmt::format("Usage:  gantry {} COMMAND\n\n{}\n\nCommands:\n", group.name, group.summary);
-  std::vector<std::pair<std::string, std::string>> lines;
+std::vector<std::string> PathsOf(const Command& command) { return Split(command.paths, '|'); }
+
+const Command* FindCommand(std::string_view path) {
   for (const Command& command : Commands()) {
-    std::string_view rest = command.paths;
-    while (!rest.empty()) {
-      std::string_view path = NextPath(&rest);
-      if (path.size() > group.name.size() && path.substr(0, group.name.size()) == group.name &&
-          path[group.name.size()] == ' ') {
-        // The first name within the group; further ones are aliases.
-        lines.emplace_back(path.substr(group.name.size() + 1), command.summary);
-        break;
-      }
+    std::vector<std::string> paths = PathsOf(command);
+    if (std::find(paths.begin(), paths.end(), path) != paths.end()) return &command;
+  }
+  return nullptr;
+}
+
+std::vector<std::pair<std::string, std::string>> CommandsOf(std::string_view group) {
+  std::vector<std::pair<std::string, std::string>> found;
+  for (const Command& command : Commands()) {
+    if (command.summary.empty()) continue;
+    std::vector<std::string> paths = PathsOf(command);
+    if (group.empty()) {
+      if (paths[0].find(' ') == std::string::npos) found.emplace_back(paths[0], command.summary);
+      continue;
+    }
+    for (const std::string& path : paths) {
+      size_t blank = path.find(' ');
+      if (blank == std::string::npos || std::string_view(path).substr(0, blank) != group) continue;
+      // The first name within the group; further ones are aliases.
+      found.emplace_back(path.substr(blank + 1), command.summary);
+      break;
     }
   }
-  AppendList(std::move(lines), &out);
-  out += fmt::format("\nRun 'gantry {} COMMAND --help' for more information on a command.\n",
-                     group.name);
-  return out;
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
-int RunGroup(const Group& group, const std::vector<std::string>& args) {
-  if (args.size() < 2 || args[1] == "--help" || args[1] == "-h" || args[1] == "help") {
-    PrintText(GroupHelp(group));
-    return 0;
-  }
-  if (args[1][0] == '-') {
-    PrintError(
-        "unknown flag: {}\n\nUsage:  gantry {} COMMAND\n\n"
-        "Run 'gantry {} --help' for more information\n",
-        args[1], group.name, group.name);
-    return 125;
-  }
-  PrintError(
-      "gantry: unknown command: gantry {} {}\n\nUsage:  gantry {}\n\n"
-      "Run 'gantry {} --help' for more information\n",
-      group.name, args[1], group.name, group.name);
-  return 1;
+Flags DescribeFlags(Cli& cli, const Command& command, Flags::Order* order) {
+  Invocation call(command, PathsOf(command)[0], {});
+  call.OnlyDescribe();
+  // Nothing is done before Parse, which ends the command here.
+  (void)command.run(cli, call);
+  if (order != nullptr) *order = call.order();
+  return std::move(call.flags);
 }
-
-}  // namespace
 
 std::optional<int> Invocation::Parse(ArgCount count, Flags::Order order) {
+  order_ = order;
+  if (only_describe_) return 0;
   Result<std::vector<std::string>> rest = flags.Parse(args_, order);
   if (!rest.ok()) {
     PrintError("{}\n\n{}\n\nRun '{} --help' for more information\n", rest.error().message(),
@@ -124,32 +132,82 @@ std::optional<int> Invocation::Parse(ArgCount count, Flags::Order order) {
     return 125;
   }
   if (flags.help_requested()) {
-    Print("{}\n\n{}\n", UsageLine(command_, path_), command_.summary);
-    if (command_.paths.find('|') != std::string_view::npos) {
-      std::string aliases;
-      std::string_view paths = command_.paths;
-      while (!paths.empty()) {
-        aliases.append(aliases.empty() ? "" : ", ").append("gantry ").append(NextPath(&paths));
-      }
-      Print("\nAliases:\n  {}\n", aliases);
-    }
-    PrintText(flags.HelpText());
+    PrintText(CommandHelp(command_, path_, flags));
     return 0;
   }
   args_ = std::move(*rest);
   if (args_.size() >= count.least && args_.size() <= count.most) return std::nullopt;
-  PrintError("gantry: '{}' {}\n\n{}\n\n{} '{} --help' for more information\n", Name(),
-             CountMessage(count), UsageLine(command_, path_), count.most == 0 ? "Run" : "See",
+  PrintError("{}: '{}' {}\n\n{}\n\n{} '{} --help' for more information\n", ProgramName(), Name(),
+             CountMessage(count), UsageLine(command_, path_), count.most == SIZE_MAX ? "See" : "Run",
              Name());
   return 1;
 }
 
-void Invocation::PrintFailure(std::string_view message) const {
-  PrintError("gantry: {}\n\nRun '{} --help' for more information\n", message, Name());
+std::vector<Flags::Info> Invocation::GivenFlags() const {
+  std::vector<Flags::Info> given;
+  for (const Flags::Info& flag : flags.Shown()) {
+    if (flags.Changed(flag.name)) given.push_back(flag);
+  }
+  return given;
 }
+
+std::string Invocation::FirstWord() const {
+  for (const std::string& word : args_) {
+    if (word.substr(0, 1) != "-") return word;
+  }
+  return "";
+}
+
+void Invocation::PrintFailure(std::string_view message) const {
+  PrintError("{}: {}\n\nRun '{} --help' for more information\n", ProgramName(), message, Name());
+}
+
+namespace {
+
+// `build` and its other names are buildx's where the user has that plugin, as with docker.
+std::optional<Plugin> BuilderFor(Cli& cli, const std::vector<std::string>& args, size_t* words) {
+  bool build = args[0] == "build";
+  bool longer = args.size() > 1 && args[1] == "build" && (args[0] == "builder" || args[0] == "image");
+  if (!build && !longer) return std::nullopt;
+  std::string wanted = Setting("BUILDKIT");
+  Result<bool> enabled = wanted.empty() ? Result<bool>(true) : ParseBoolean(wanted);
+  if (!enabled.ok() || !*enabled) return std::nullopt;
+  *words = build ? 1 : 2;
+  return FindPlugin(cli, "buildx");
+}
+
+int Finish(const Result<int>& code) {
+  if (code.ok()) return *code;
+  PrintError("{}\n", code.error().message());
+  return 1;
+}
+
+// A word that is no command of ours: a plugin's, or a slip of the user.
+int RunUnknown(Cli& cli, const std::vector<std::string>& args) {
+  if (std::optional<Plugin> plugin = FindPlugin(cli, args[0])) {
+    Result<int> code = RunPlugin(cli, *plugin, cli.options().words);
+    if (code.ok()) ShowHints(cli, args[0], {}, *code == 0 ? "" : fmt::format("exit {}", *code));
+    return Finish(code);
+  }
+  PrintError("{}: unknown command: {} {}{}\n\nRun '{} --help' for more information\n",
+             ProgramName(), ProgramName(), args[0], Hint(args[0], ""), ProgramName());
+  return 1;
+}
+
+}  // namespace
 
 int Dispatch(Cli& cli, std::vector<std::string> args) {
   size_t words = 1;
+  if (std::optional<Plugin> builder = BuilderFor(cli, args, &words)) {
+    std::vector<std::string> all = cli.options().words;
+    // The global options stay in front: what is replaced is "build" or "image build" behind them.
+    size_t front = all.size() - args.size();
+    all.erase(all.begin() + static_cast<ptrdiff_t>(front),
+              all.begin() + static_cast<ptrdiff_t>(front + words));
+    all.insert(all.begin() + static_cast<ptrdiff_t>(front), {"buildx", "build"});
+    return Finish(RunPlugin(cli, *builder, all));
+  }
+  words = 1;
   const Command* command = FindCommand(args[0]);
   if (command == nullptr && args.size() > 1) {
     command = FindCommand(fmt::format("{} {}", args[0], args[1]));
@@ -157,40 +215,16 @@ int Dispatch(Cli& cli, std::vector<std::string> args) {
   }
   if (command == nullptr) {
     if (const Group* group = FindGroup(args[0])) return RunGroup(*group, args);
-    PrintError("gantry: unknown command: gantry {}\n\nRun 'gantry --help' for more information\n",
-               args[0]);
-    return 1;
+    return RunUnknown(cli, args);
   }
   std::string path = words == 1 ? args[0] : fmt::format("{} {}", args[0], args[1]);
   args.erase(args.begin(), args.begin() + static_cast<ptrdiff_t>(words));
-  Invocation call(*command, std::move(path), std::move(args));
+  Invocation call(*command, path, std::move(args));
   Result<int> code = command->run(cli, call);
-  if (code.ok()) return *code;
-  PrintError("{}\n", code.error().message());
-  return 1;
-}
-
-void PrintMainHelp(const Flags& global_flags) {
-  std::string out = "Usage:  gantry [OPTIONS] COMMAND\n\nRuns containers\n\nManagement Commands:\n";
-  std::vector<std::pair<std::string, std::string>> lines;
-  for (const Group& group : kGroups) {
-    bool used = std::any_of(Commands().begin(), Commands().end(), [&](const Command& command) {
-      return command.paths.find(std::string(group.name) + " ") != std::string_view::npos;
-    });
-    if (used) lines.emplace_back(group.name, group.summary);
+  if (HintsEnabled(cli)) {
+    ShowHints(cli, path, call.GivenFlags(), code.ok() ? "" : code.error().message());
   }
-  AppendList(std::move(lines), &out);
-  out += "\nCommands:\n";
-  lines.clear();
-  for (const Command& command : Commands()) {
-    std::string_view rest = command.paths;
-    std::string_view first = NextPath(&rest);
-    if (first.find(' ') == std::string_view::npos) lines.emplace_back(first, command.summary);
-  }
-  AppendList(std::move(lines), &out);
-  out += global_flags.HelpText();
-  out += "\nRun 'gantry COMMAND --help' for more information on a command.\n";
-  PrintText(out);
+  return Finish(code);
 }
 
 }  // namespace gantry::cli

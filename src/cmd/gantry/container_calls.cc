@@ -12,6 +12,7 @@
 #include "base/undo.h"
 #include "cmd/gantry/output.h"
 #include "cmd/gantry/progress.h"
+#include "cmd/gantry/proxies.h"
 #include "formats/reference.h"
 #include "kernel/terminal.h"
 
@@ -21,21 +22,38 @@ std::string ContainerPath(std::string_view name, std::string_view suffix) {
   return fmt::format("/containers/{}{}", wire::PercentEncode(name), suffix);
 }
 
-Result<> PullImage(Cli& cli, const std::string& text, const std::string& platform, bool quiet,
-                   BorrowedFd out) {
+namespace {
+
+// An empty tag pulls them all.
+Result<> Pull(Cli& cli, const formats::Reference& reference, const std::string& tag,
+              const std::string& platform, bool quiet, BorrowedFd out) {
   Api* api = TRY(cli.Connect());
-  formats::Reference reference = formats::WithDefaultTag(TRY(formats::ParseReference(text)));
   ApiRequest request;
   request.method = "POST";
   request.path = "/images/create";
   request.query.Add("fromImage", reference.FamiliarRepository());
-  request.query.Add("tag", reference.digest.empty() ? reference.tag : reference.digest.text());
-  if (!platform.empty()) request.query.Add("platform", platform);
+  if (!tag.empty()) request.query.Add("tag", tag);
+  std::string wanted = Cli::PlatformOr(platform);
+  if (!wanted.empty()) request.query.Add("platform", wanted);
   request.headers.push_back({"X-Registry-Auth", TRY(cli.RegistryAuth(reference.domain))});
   ApiStream stream = TRY(api->Open(request));
   if (!quiet) return ShowProgress(&stream.connection, out);
   UniqueFd nowhere = TRY(OpenFile("/dev/null", O_WRONLY));
   return ShowProgress(&stream.connection, nowhere);
+}
+
+}  // namespace
+
+Result<> PullImage(Cli& cli, const std::string& text, const std::string& platform, bool quiet,
+                   BorrowedFd out) {
+  formats::Reference reference = formats::WithDefaultTag(TRY(formats::ParseReference(text)));
+  std::string tag = reference.digest.empty() ? reference.tag : reference.digest.text();
+  return Pull(cli, reference, tag, platform, quiet, out);
+}
+
+Result<> PullAllTags(Cli& cli, const formats::Reference& reference, const std::string& platform,
+                     bool quiet, BorrowedFd out) {
+  return Pull(cli, reference, "", platform, quiet, out);
 }
 
 namespace {
@@ -76,7 +94,9 @@ Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptio
   }
   wire::Query query;
   if (!options.name.empty()) query.Add("name", options.name);
-  if (!options.platform.empty()) query.Add("platform", options.platform);
+  std::string platform = Cli::PlatformOr(options.platform);
+  if (!platform.empty()) query.Add("platform", platform);
+  AddProxies(*TRY(cli.Config()), api->url(), &request.body);
   Result<Json> created = api->Post("/containers/create", query, request.body);
   bool missing = !created.ok() && created.error().kind() == ErrorKind::kNotFound &&
                  created.error().message().find("No such image") != std::string::npos;

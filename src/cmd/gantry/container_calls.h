@@ -10,6 +10,7 @@
 #include "cmd/gantry/cli.h"
 #include "cmd/gantry/container_options.h"
 #include "cmd/gantry/relay.h"
+#include "formats/reference.h"
 
 namespace gantry::cli {
 
@@ -24,6 +25,10 @@ Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptio
 // Pulls with progress on `out`. `reference` as the user wrote it.
 Result<> PullImage(Cli& cli, const std::string& reference, const std::string& platform, bool quiet,
                    BorrowedFd out);
+
+// Every tag of the repository.
+Result<> PullAllTags(Cli& cli, const formats::Reference& reference, const std::string& platform,
+                     bool quiet, BorrowedFd out);
 
 struct AttachStreams {
   bool in = false;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "cmd/gantry/suggest.h"
+
 namespace gantry::cli {
 
 Result<bool> ParseBoolean(std::string_view text) {
@@ -123,6 +125,7 @@ Result<> Flags::Set(Flag& flag, const std::string& value) {
 }
 
 Result<std::vector<std::string>> Flags::Parse(const std::vector<std::string>& args, Order order) {
+  if (pass_through_) return args;
   std::vector<std::string> rest;
   for (size_t at = 0; at < args.size(); ++at) {
     std::string_view arg = args[at];
@@ -156,7 +159,12 @@ Result<> Flags::ParseLong(std::string_view arg, const std::vector<std::string>& 
       help_ = true;
       return {};
     }
-    return InvalidArgument("unknown flag: --{}", name);
+    if (ignore_unknown_) return {};
+    std::vector<std::string> names;
+    for (const Info& info : Shown()) names.push_back(info.name);
+    std::string meant = Suggest(name, names);
+    std::string hint = meant.empty() ? "" : fmt::format("\n\nDid you mean --{}?", meant);
+    return InvalidArgument("unknown flag: --{}{}", name, hint);
   }
   if (equals != std::string_view::npos) return Set(*flag, std::string(arg.substr(equals + 1)));
   if (flag->type.empty()) return Set(*flag, "true");
@@ -173,6 +181,7 @@ Result<> Flags::ParseShorthands(std::string_view arg, const std::vector<std::str
         help_ = true;
         return {};
       }
+      if (ignore_unknown_) return {};
       return InvalidArgument("unknown shorthand flag: '{}' in -{}", arg[i], arg.substr(i));
     }
     std::string_view value = arg.substr(i + 1);
@@ -216,30 +225,34 @@ void AppendWrapped(std::string_view text, size_t indent, size_t width, std::stri
 
 }  // namespace
 
-std::string Flags::HelpText() const {
-  std::vector<const Flag*> shown;
+std::vector<Flags::Info> Flags::Shown() const {
+  std::vector<Info> shown;
+  for (const Flag& flag : flags_) {
+    if (!flag.hidden) shown.push_back({flag.name, flag.shorthand, flag.type, flag.help});
+  }
+  std::sort(shown.begin(), shown.end(),
+            [](const Info& a, const Info& b) { return a.name < b.name; });
+  return shown;
+}
+
+std::string Flags::HelpText(std::string_view title) const {
+  std::vector<Info> shown = Shown();
   size_t widest = 0;
-  auto column = [](const Flag& flag) {
+  auto column = [](const Info& flag) {
     std::string text = flag.shorthand != 0 ? fmt::format("  -{}, ", flag.shorthand) : "      ";
     text.append("--").append(flag.name);
     if (!flag.type.empty()) text.append(" ").append(flag.type);
     return text;
   };
-  for (const Flag& flag : flags_) {
-    if (flag.hidden) continue;
-    shown.push_back(&flag);
-    widest = std::max(widest, column(flag).size());
-  }
+  for (const Info& flag : shown) widest = std::max(widest, column(flag).size());
   if (shown.empty()) return "";
-  std::sort(shown.begin(), shown.end(),
-            [](const Flag* a, const Flag* b) { return a->name < b->name; });
   size_t indent = widest + 3;
   size_t width = indent < 50 ? 80 - indent : 30;
-  std::string out = "\nOptions:\n";
-  for (const Flag* flag : shown) {
-    std::string left = column(*flag);
+  std::string out = fmt::format("\n{}:\n", title);
+  for (const Info& flag : shown) {
+    std::string left = column(flag);
     out.append(left).append(indent - left.size(), ' ');
-    AppendWrapped(flag->help, indent, width, &out);
+    AppendWrapped(flag.help, indent, width, &out);
   }
   return out;
 }

@@ -40,13 +40,28 @@ class Flags {
   // A second name of an existing flag, not shown in help ("net" for "network").
   void Alias(std::string_view name, std::string_view existing);
 
+  // All words are arguments, what looks like a flag too.
+  void PassThrough() { pass_through_ = true; }
+  // Flags that are not bound are passed over; what follows one is an argument.
+  void IgnoreUnknown() { ignore_unknown_ = true; }
+
   // The arguments that are not flags.
   Result<std::vector<std::string>> Parse(const std::vector<std::string>& args, Order order);
   bool Changed(std::string_view name) const;
   bool help_requested() const { return help_; }
 
-  // The "Options:" block of a help text; "" without flags.
-  std::string HelpText() const;
+  // The "Options:" block of a help text under another title; "" without flags.
+  std::string HelpText(std::string_view title = "Options") const;
+
+  // What help, completion and man pages tell of a flag.
+  struct Info {
+    std::string name;
+    char shorthand = 0;
+    std::string type;  // empty: boolean
+    std::string help;
+  };
+  // Those that are shown, by name.
+  std::vector<Info> Shown() const;
 
  private:
   struct Flag {
@@ -68,6 +83,8 @@ class Flags {
 
   std::vector<Flag> flags_;
   bool help_ = false;
+  bool pass_through_ = false;
+  bool ignore_unknown_ = false;
 };
 
 // Go's strconv.ParseBool: 1, t, T, TRUE, true, True, 0, f, F, FALSE, false, False.

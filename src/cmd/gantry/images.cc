@@ -192,7 +192,14 @@ Result<int> PullCommand(Cli& cli, Invocation& call) {
   if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
   const std::string& name = call.args()[0];
   formats::Reference reference = TRY(formats::ParseReference(name));
-  if (all_tags) return Unimplemented("pulling every tag of a repository is not supported yet");
+  if (all_tags) {
+    if (!reference.tag.empty() || !reference.digest.empty()) {
+      return InvalidArgument("tag can't be used with --all-tags/-a");
+    }
+    TRY(PullAllTags(cli, reference, platform, quiet, BorrowedFd(STDOUT_FILENO)));
+    Print("{}\n", reference.ToString());
+    return 0;
+  }
   if (reference.tag.empty() && reference.digest.empty() && !quiet) {
     PrintText("Using default tag: latest\n");
   }

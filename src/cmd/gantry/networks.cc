@@ -53,6 +53,7 @@ Result<int> NetworkListCommand(Cli& cli, Invocation& call) {
   call.flags.Bool("no-trunc", 0, &no_truncate, "Show IDs in full");
   call.flags.Bool("quiet", 'q', &quiet, "Show only IDs");
   if (auto code = call.Parse(ArgCount::None())) return *code;
+  if (!quiet) format = TRY(cli.FormatOr(format, "networksFormat"));
   ListingSpec spec;
   spec.default_table = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
   spec.default_quiet = "{{.ID}}";

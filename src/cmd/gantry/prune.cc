@@ -5,6 +5,7 @@
 
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/output.h"
+#include "cmd/gantry/prune_report.h"
 #include "formats/human_units.h"
 
 namespace gantry::cli {
@@ -18,8 +19,9 @@ struct Kind {
   bool reports_space = true;
 };
 
-// Asks on the terminal; anything but y and yes is no.
-bool Confirmed(std::string_view warning) {
+}  // namespace
+
+bool ConfirmPrune(std::string_view warning) {
   Print("WARNING! {}\nAre you sure you want to continue? [y/N] ", warning);
   FlushOutput();
   std::string answer;
@@ -28,20 +30,19 @@ bool Confirmed(std::string_view warning) {
   return answer == "y" || answer == "Y" || answer == "yes";
 }
 
-void PrintDeleted(const Kind& kind, const Json& answer) {
-  const Json& deleted = answer[kind.deleted];
-  if (deleted.size() > 0) Print("{}:\n", kind.title);
+void PrintPruned(std::string_view title, const Json& deleted) {
+  if (deleted.size() == 0) return;
+  Print("{}:\n", title);
   for (const Json& item : deleted.items()) {
     if (item.is_string()) Print("{}\n", item.AsString());
     for (const auto& [what, name] : item.members()) {
       Print("{}: {}\n", what == "Untagged" ? "untagged" : "deleted", name.AsString());
     }
   }
-  if (deleted.size() > 0) PrintText("\n");
-  if (kind.reports_space) {
-    Print("Total reclaimed space: {}\n", formats::HumanSize(answer["SpaceReclaimed"].AsDouble()));
-  }
+  PrintText("\n");
 }
+
+namespace {
 
 Result<int> Prune(Cli& cli, Invocation& call, const Kind& kind, bool has_all,
                   std::string_view all_filter) {
@@ -61,11 +62,15 @@ Result<int> Prune(Cli& cli, Invocation& call, const Kind& kind, bool has_all,
       "Only what matches, such as label=a");
   if (auto code = call.Parse(ArgCount::None())) return *code;
   if (all) filters.emplace_back(all_filter);
-  if (!force && !Confirmed(kind.warning)) return 0;
+  if (!force && !ConfirmPrune(kind.warning)) return 0;
   wire::Query query;
   if (!filters.empty()) query.Add("filters", FormatFilters(filters));
   Api* api = TRY(cli.Connect());
-  PrintDeleted(kind, TRY(api->Post(std::string(kind.path), query)));
+  Json answer = TRY(api->Post(std::string(kind.path), query));
+  PrintPruned(kind.title, answer[kind.deleted]);
+  if (kind.reports_space) {
+    Print("Total reclaimed space: {}\n", formats::HumanSize(answer["SpaceReclaimed"].AsDouble()));
+  }
   return 0;
 }
 

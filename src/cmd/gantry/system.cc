@@ -7,6 +7,7 @@
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/listing.h"
 #include "cmd/gantry/output.h"
+#include "cmd/gantry/plugins.h"
 #include "cmd/gantry/progress.h"
 #include "cmd/gantry/time_spec.h"
 #include "formats/human_units.h"
@@ -60,8 +61,14 @@ std::string VersionText(const Json& version) {
   return out;
 }
 
-std::string InfoText(const Json& info) {
-  std::string out = fmt::format("Client: gantry\n Version:    {}\n\nServer:\n", GANTRY_VERSION);
+std::string InfoText(const Json& info, const std::string& context, bool debug,
+                     const std::vector<Plugin>& plugins) {
+  std::string out =
+      fmt::format("Client: gantry\n Version:    {}\n Context:    {}\n Debug Mode: {}\n",
+                  GANTRY_VERSION, context, debug);
+  if (!plugins.empty()) out.append(" Plugins:\n");
+  for (const Plugin& plugin : plugins) out += fmt::format("  {}: {}\n", plugin.name, plugin.path);
+  out.append("\nServer:\n");
   AppendFact(&out, " ", "Containers", info["Containers"]);
   AppendFact(&out, "  ", "Running", info["ContainersRunning"]);
   AppendFact(&out, "  ", "Paused", info["ContainersPaused"]);
@@ -182,7 +189,7 @@ Result<int> VersionCommand(Cli& cli, Invocation& call) {
 #else
                                           {"Arch", "amd64"},
 #endif
-                                          {"Context", "default"}}));
+                                          {"Context", TRY(cli.CurrentContext())}}));
   version.Set("Server", server.ok() ? *server : Json());
   if (format.find(".APIVersion") != std::string::npos) {
     AddTemplateName(&version.MutableMember("Client"));
@@ -207,7 +214,7 @@ Result<int> InfoCommand(Cli& cli, Invocation& call) {
   Api* api = TRY(cli.Connect());
   Json info = TRY(api->Get("/info"));
   if (format.empty()) {
-    PrintText(InfoText(info));
+    PrintText(InfoText(info, TRY(cli.CurrentContext()), cli.options().debug, ListPlugins(cli)));
     for (const Json& warning : info["Warnings"].items()) PrintError("{}\n", warning.AsString());
   } else {
     PrintText(TRY(Render(view, info)) + "\n");

@@ -30,6 +30,7 @@ Result<int> VolumeListCommand(Cli& cli, Invocation& call) {
                     "\"table\", \"table TEMPLATE\", \"json\" or a Go template");
   call.flags.Bool("quiet", 'q', &quiet, "Show only names");
   if (auto code = call.Parse(ArgCount::None())) return *code;
+  if (!quiet) format = TRY(cli.FormatOr(format, "volumesFormat"));
   ListingSpec spec;
   spec.default_table = "{{.Driver}}\t{{.Name}}";
   spec.default_quiet = "{{.Name}}";

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Commands of a swarm and of the engine's plugins. gantry's engine has neither, and says so in
+// docker's words: each command asks the engine for what it would need and hands its answer on.
+#include "cmd/gantry/command_list.h"
+#include "cmd/gantry/documents.h"
+#include "cmd/gantry/listing.h"
+#include "cmd/gantry/output.h"
+
+namespace gantry::cli {
+namespace {
+
+// Any flag of docker's command is taken: the engine refuses before it could matter. An engine that
+// is a swarm, or has plugins, answers; then we must not pretend to have done what was asked.
+Result<int> HandOn(Cli& cli, Invocation& call, std::string_view method, std::string path) {
+  call.flags.IgnoreUnknown();
+  if (auto code = call.Parse(ArgCount::AtLeast(0))) return *code;
+  ApiRequest request;
+  request.method = method;
+  request.path = std::move(path);
+  Api* api = TRY(cli.Connect());
+  TRY(api->Call(request));
+  return Unimplemented("'{}': this engine can, but only docker's own command line knows how to ask",
+                       call.Name());
+}
+
+}  // namespace
+
+Result<int> ConfigCommand(Cli& cli, Invocation& call) {
+  return HandOn(cli, call, "GET", "/configs");
+}
+Result<int> NodeCommand(Cli& cli, Invocation& call) { return HandOn(cli, call, "GET", "/nodes"); }
+Result<int> SecretCommand(Cli& cli, Invocation& call) {
+  return HandOn(cli, call, "GET", "/secrets");
+}
+Result<int> ServiceCommand(Cli& cli, Invocation& call) {
+  return HandOn(cli, call, "GET", "/services");
+}
+Result<int> SwarmCommand(Cli& cli, Invocation& call) { return HandOn(cli, call, "GET", "/swarm"); }
+Result<int> PluginChangeCommand(Cli& cli, Invocation& call) {
+  return HandOn(cli, call, "GET", "/plugins/privileges?remote=" + call.FirstWord());
+}
+
+Result<int> SwarmLeaveCommand(Cli& cli, Invocation& call) {
+  bool force = false;
+  call.flags.Bool("force", 'f', &force, "Also as a manager, and in spite of warnings");
+  if (auto code = call.Parse(ArgCount::None())) return *code;
+  wire::Query query;
+  if (force) query.Add("force", "1");
+  Api* api = TRY(cli.Connect());
+  TRY(api->Post("/swarm/leave", query));
+  PrintText("Node left the swarm.\n");
+  return 0;
+}
+
+Result<int> PluginListCommand(Cli& cli, Invocation& call) {
+  std::string format;
+  bool no_truncate = false, quiet = false;
+  std::vector<std::string> filters;
+  BindFilters(&call.flags, &filters, "Show only what matches, such as enabled=true");
+  call.flags.String("format", 0, &format,
+                    "\"table\", \"table TEMPLATE\", \"json\" or a Go template");
+  call.flags.Bool("no-trunc", 0, &no_truncate, "Show IDs in full");
+  call.flags.Bool("quiet", 'q', &quiet, "Show only IDs");
+  if (auto code = call.Parse(ArgCount::None())) return *code;
+  if (!quiet) format = TRY(cli.FormatOr(format, "pluginsFormat"));
+  ListingSpec spec;
+  spec.default_table = "{{.ID}}\t{{.Name}}\t{{.Description}}\t{{.Enabled}}";
+  spec.default_quiet = "{{.ID}}";
+  spec.root_type = "*formatter.pluginContext";
+  spec.headers = Json::MakeObject({{"Description", "DESCRIPTION"},
+                                   {"Enabled", "ENABLED"},
+                                   {"ID", "ID"},
+                                   {"Name", "NAME"},
+                                   {"PluginReference", ""}});
+  Listing listing = TRY(Listing::Create(std::move(spec), format, quiet));
+  wire::Query query;
+  if (!filters.empty()) query.Add("filters", FormatFilters(filters));
+  Api* api = TRY(cli.Connect());
+  Json plugins = TRY(api->Get("/plugins", query));
+  std::vector<Json> rows;
+  for (const Json& plugin : plugins.items()) {
+    const std::string& id = plugin["Id"].AsString();
+    const std::string& text = plugin["Config"]["Description"].AsString();
+    rows.push_back(Json::MakeObject({{"Description", no_truncate ? text : Ellipsis(text, 45)},
+                                     {"Enabled", plugin["Enabled"].AsBool() ? "true" : "false"},
+                                     {"ID", no_truncate ? id : ShortId(id)},
+                                     {"Name", plugin["Name"]},
+                                     {"PluginReference", plugin["PluginReference"]}}));
+  }
+  PrintText(TRY(listing.Format(rows)));
+  return 0;
+}
+
+Result<int> PluginInspectCommand(Cli& cli, Invocation& call) {
+  std::string format;
+  call.flags.String("format", 'f', &format, "\"json\" or a Go template");
+  if (auto code = call.Parse(ArgCount::AtLeast(1))) return *code;
+  Api* api = TRY(cli.Connect());
+  return ShowDocuments(call.args(), format, [&](const std::string& name) -> Result<std::string> {
+    ApiRequest request;
+    request.path = fmt::format("/plugins/{}/json", wire::PercentEncodePath(name));
+    return TRY(api->Call(request)).body;
+  });
+}
+
+}  // namespace gantry::cli

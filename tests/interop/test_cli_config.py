@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""config.json, contexts and credentials: docker's CLI and ours do the same to directories of their own, and read
+each other's. No engine is needed but for login, TLS and ssh."""
+import base64
+import json
+import os
+import shlex
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from harness.client import programs
+
+NAMES = ('docker-new', 'gantry')
+
+
+class Side:
+    """One command line with a home of its own."""
+
+    def __init__(self, name, home):
+        self.name, self.home = name, home
+        self.config = home / 'config'
+        (home / 'work').mkdir(parents=True)
+        self.environment = {'PATH': os.environ['PATH'], 'HOME': str(home), 'DOCKER_CONFIG': str(self.config)}
+
+    def __call__(self, line, stdin='', **environment):
+        words = shlex.split(line) if isinstance(line, str) else line
+        done = subprocess.run([programs()[self.name], *words], input=stdin, capture_output=True, text=True, timeout=30,
+                              cwd=self.home / 'work', env={**self.environment, **environment})
+        return done.returncode, self.plain(done.stdout), self.plain(done.stderr)
+
+    def plain(self, text):
+        for theirs, ours in ((str(self.home), 'HOME'), ('unix:///run/gantry/gantry.sock', 'unix:///var/run/docker.sock'),
+                             ('GANTRY_', 'DOCKER_'), ('\\u003c', '<'), ('\\u003e', '>'),
+                             ('SRun', 'Run')):  # a slip of docker 28
+            text = text.replace(theirs, ours)
+        lines = text.split('\n')
+        if len(lines) > 2 and lines[0].startswith('NAME ') and 'ENDPOINT' in lines[0]:
+            return '\n'.join(' '.join(line.split()) for line in lines)  # the socket's name has another length
+        return text.replace('docker', 'gantry')
+
+    def file(self):
+        path = self.config / 'config.json'
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def tree(self):
+        found = {}
+        for folder, _, files in os.walk(self.config / 'contexts'):
+            for name in files:
+                path = os.path.join(folder, name)
+                text = open(path).read()
+                found[os.path.relpath(path, self.config)] = (stat.S_IMODE(os.stat(path).st_mode),
+                                                            json.loads(text) if name == 'meta.json' else text)
+        return found
+
+
+@pytest.fixture
+def sides(tmp_path):
+    if 'docker-new' not in programs():
+        pytest.skip('docker 28, whose wording ours follows, is not on this machine')
+    return [Side(name, tmp_path / name) for name in NAMES]
+
+
+CONTEXTS = """
+context ls
+context ls --format json
+context show
+context inspect
+context inspect nosuch
+context inspect default nosuch
+context use nosuch
+context use default
+context create
+context create a
+context create 'b?'
+context create default
+context create aa --docker host=tcp://1.2.3.4:5 --description dd
+context create aa
+context create bb --docker host=foo
+context create cc --docker foo=bar
+context create dd --from aa --description 'D D'
+context create ee --from nosuch
+context create ff --from aa --docker host=tcp://9
+context create gg --docker host=tcp://x:1,ca=/nosuch
+context create gg --docker host=tcp://x:1,ca=/etc/passwd
+context create gg --docker host=tcp://x:1,ca=CA,skip-tls-verify=true
+context create hh --docker from=aa
+context inspect gg
+context ls -q
+context ls
+context ls --format '{{.Name}}|{{.Description}}|{{.DockerEndpoint}}|{{.Current}}|{{.Error}}'
+context use aa
+context show
+context inspect
+context inspect -f '{{.Name}} {{.Endpoints.docker.Host}}' aa dd
+context rm aa
+context rm nosuch
+context rm -f nosuch
+context rm default
+context update nosuch
+context update aa
+context update aa --description x --docker host=tcp://5.5.5.5:1
+context inspect aa
+context export dd
+context export dd
+context export gg gg.tar
+context export nosuch
+context import ii dd.dockercontext
+context import ii dd.dockercontext
+context import jj gg.tar
+context import kk nosuch
+context import default gg.tar
+context inspect ii jj
+context rm -f aa
+context show
+context rm dd ii nosuch
+context ls -q
+-c nosuch ps
+-c jj -H tcp://x ps
+-H a://x ps
+-H tcp://a -H tcp://b ps
+-l foo ps
+"""
+
+
+def test_contexts_are_dockers(sides, tmp_path):
+    for side in sides:
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=x', '-keyout', '/dev/null', '-out',
+                        side.home / 'ca.pem'], check=True, capture_output=True)
+    shutil.copy(sides[0].home / 'ca.pem', sides[1].home / 'ca.pem')
+    for line in CONTEXTS.strip().split('\n'):
+        theirs, ours = (side(line.replace('CA', str(side.home / 'ca.pem'))) for side in sides)
+        assert ours == theirs, line
+        assert sides[1].tree() == sides[0].tree(), line
+        assert sides[1].file().get('currentContext') == sides[0].file().get('currentContext'), line
+
+
+def test_each_uses_the_others_contexts(sides):
+    for maker, user in (sides, sides[::-1]):
+        assert maker(f'context create from-{maker.name} --docker host=tcp://127.0.0.1:9 --description {maker.name}')[0] == 0
+        assert maker(f'context use from-{maker.name}')[0] == 0
+        theirs = user('context ls', DOCKER_CONFIG=str(maker.config))
+        assert f'from-{maker.name} * {maker.name} tcp://127.0.0.1:9' in theirs[1].replace('gantry', maker.name) or \
+            f'from-{maker.name} * {maker.name}' in theirs[1]
+        assert 'tcp://127.0.0.1:9' in user('ps', DOCKER_CONFIG=str(maker.config))[2]
+
+
+def test_the_environment_overrides_a_context(sides):
+    for side in sides:
+        side('context create aa --docker host=tcp://127.0.0.1:9')
+    seen = [[side('context use aa', DOCKER_HOST='tcp://127.0.0.1:7'), side('context show', DOCKER_HOST='tcp://127.0.0.1:7'),
+             side('context ls', DOCKER_HOST='tcp://127.0.0.1:7'), side('context show', DOCKER_CONTEXT='other'),
+             side('context ls', DOCKER_CONTEXT='aa')[1], side('ps', DOCKER_CONTEXT='other')] for side in sides]
+    assert seen[1] == seen[0]
+
+
+HELPER = """#!/usr/bin/env python3
+import json, os, sys
+path = os.environ['HOME'] + '/secrets.json'
+known = json.load(open(path)) if os.path.exists(path) else {}
+said = sys.stdin.read()
+open(os.environ['HOME'] + '/calls', 'a').write(sys.argv[1] + ' ' + said + '\\n')
+if sys.argv[1] == 'store':
+    item = json.loads(said)
+    known[item['ServerURL']] = item
+elif sys.argv[1] == 'erase':
+    known.pop(said.strip(), None)
+elif said.strip() not in known:
+    print('credentials not found in native keychain')
+    sys.exit(1)
+else:
+    print(json.dumps(known[said.strip()]))
+json.dump(known, open(path, 'w'))
+"""
+
+
+@pytest.mark.parametrize('kind', ['file', 'credsStore', 'credHelpers', 'unknown'])
+def test_logout_keeps_what_it_does_not_know(sides, kind):
+    states = []
+    for side in sides:
+        side.config.mkdir()
+        (side.home / 'bin').mkdir()
+        helper = side.home / 'bin/docker-credential-test'
+        helper.write_text(HELPER)
+        helper.chmod(0o755)
+        environment = {'PATH': f'{side.home}/bin:{os.environ["PATH"]}'}
+        config = {'auths': {'r.example': {'auth': base64.b64encode(b'u:p').decode()}, 'other.example': {}}, 'future': {'a': [1]}, 'psFormat': 'x'}
+        if kind == 'credsStore':
+            config['credsStore'] = 'test'
+        if kind == 'credHelpers':
+            config['credHelpers'] = {'r.example': 'test'}
+        path = side.config / 'config.json'
+        path.write_text(json.dumps(config))
+        path.chmod(0o600)
+        server = 'nobody.example' if kind == 'unknown' else 'r.example'
+        done = side(f'logout {server}', **environment)
+        calls = set((side.home / 'calls').read_text().split('\n')) if (side.home / 'calls').exists() else set()
+        states.append((done, {k: v for k, v in side.file().items() if k != 'future'}, calls))
+        if side.name == 'gantry':
+            assert side.file()['future'] == {'a': [1]}
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert states[1] == states[0]
+
+
+@pytest.mark.parametrize('line', ['login', 'login -u a', 'login -u a -p b --password-stdin', 'login --password-stdin', 'login a b', 'logout a b'])
+def test_login_refuses_in_the_same_words(sides, line):
+    theirs, ours = (side(line) for side in sides)
+    assert ours == theirs
+
+
+def test_a_broken_config_is_told(sides):
+    for side in sides:
+        side.config.mkdir()
+        (side.config / 'config.json').write_text('{')
+    code, _, error = sides[1]('context use default')
+    assert code == 1 and 'loading config file' in error and 'config.json' in error
+    assert (sides[1].config / 'config.json').read_text() == '{'
