@@ -145,10 +145,6 @@ Result<ShimEndpoint> Bundle::LoadEndpoint() const {
 
 Result<std::string> Bundle::LoadRuntime() const { return ReadFile(path_ + "/runtime", 4096); }
 
-Result<> Bundle::MarkRetired() const { return CreateFile(path_ + "/retired", "", 0600); }
-
-bool Bundle::OwesAnEnd() const { return LoadEndpoint().ok() && !PathExists(path_ + "/retired"); }
-
 Result<> Bundle::Remove() const {
   std::string rootfs = path_ + "/rootfs";
   while (::umount2(rootfs.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {

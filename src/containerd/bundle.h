@@ -64,11 +64,6 @@ class Bundle {
   // What SaveEndpoint wrote, or the file `address` of older shims.
   Result<ShimEndpoint> LoadEndpoint() const;
   Result<std::string> LoadRuntime() const;
-  // Before the shim is told to end: nobody has to be told of its end any more.
-  Result<> MarkRetired() const;
-  // Whether the end of what a dead shim held has still to be told: it had got as far as an
-  // endpoint, and was not retired.
-  bool OwesAnEnd() const;
   // Detaches what may still be mounted on rootfs, then throws both directories away.
   Result<> Remove() const;
 

@@ -46,15 +46,6 @@ class BundleTest : public ::testing::Test {
   }
 };
 
-TEST_F(BundleTest, AnEndIsOwedFromTheEndpointOnUntilItIsRetired) {
-  Bundle bundle = Make("a");
-  EXPECT_FALSE(bundle.OwesAnEnd());
-  ASSERT_TRUE(bundle.SaveEndpoint({.version = 3, .address = "unix:///x"}).ok());
-  EXPECT_TRUE(bundle.OwesAnEnd());
-  ASSERT_TRUE(bundle.MarkRetired().ok());
-  EXPECT_FALSE(bundle.OwesAnEnd());
-}
-
 TEST_F(BundleTest, WhatIsLeftUnderRootGoes) {
   Make("whole");
   Bundle half = Make("half");

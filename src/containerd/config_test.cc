@@ -80,11 +80,11 @@ TEST_F(ConfigTest, WarnsOfWhatIsNotUsed) {
   ASSERT_TRUE(Load("version = 2\ntemp = '/t'\n[cgroup]\npath = 'x'\n[nosuch]\na = 1\n"
                    "[plugins.'a.b.c']\nx = 1\ny = 2\n[plugins.'empty.x']\n")
                   .ok());
-  EXPECT_EQ(warnings_,
-            (std::vector<std::string>{"configuration: 'cgroup.path' is not used by this daemon",
-                                      "configuration: 'nosuch.a' is unknown",
-                                      "configuration: 'plugins.a.b.c' is not used by this daemon",
-                                      "configuration: 'temp' is not used by this daemon"}));
+  EXPECT_EQ(warnings_, (std::vector<std::string>{
+                           "configuration: 'temp' is not used by this daemon",
+                           "configuration: 'cgroup.path' is not used by this daemon",
+                           "configuration: 'nosuch.a' is unknown",
+                           "configuration: 'plugins.a.b.c' is not used by this daemon"}));
 }
 
 TEST_F(ConfigTest, ProxiesAreSnapshotters) {

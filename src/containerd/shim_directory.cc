@@ -10,6 +10,7 @@
 #include "containerd/events/task.pb.h"
 #include "containerd/rpc.h"
 #include "containerd/task/v3/shim.pb.h"
+#include "containerd/told_ends.h"
 
 namespace gantry::containerd {
 namespace {
@@ -165,10 +166,6 @@ void ShimDirectory::Retire(const std::shared_ptr<Shim>& shim) {
     found->second.phase = Phase::kRetiring;
     goes_on = HasOthers(shim);
   }
-  auto marked = shim->bundle().MarkRetired();
-  if (!marked.ok() && marked.error().kind() != ErrorKind::kAlreadyExists) {
-    log::Warning("retiring the shim of {} {}: {}", Noun(), key.second, marked.error().message());
-  }
   if (goes_on) {
     workers_->Run([self = shared_from_this(), key, shim] { self->CleanUpRetired(key, shim); });
     return;
@@ -281,13 +278,15 @@ void ShimDirectory::PublishEnd(const Key& key, const TaskEnd& end) {
   exit.set_pid(end.pid);
   exit.set_exit_status(end.status);
   *exit.mutable_exited_at() = ToProto(end.at);
-  events_->Publish(key.first, "/tasks/exit", exit);
+  ToldEnd told;
+  if (events_->log() != nullptr) told = ReadToldEnds(*events_->log())[key];
+  if (!told.exit) events_->Publish(key.first, "/tasks/exit", exit);
   ::containerd::events::TaskDelete deleted;
   deleted.set_container_id(key.second);
   deleted.set_pid(end.pid);
   deleted.set_exit_status(end.status);
   *deleted.mutable_exited_at() = ToProto(end.at);
-  events_->Publish(key.first, "/tasks/delete", deleted);
+  if (!told.deleted) events_->Publish(key.first, "/tasks/delete", deleted);
 }
 
 Result<> ShimDirectory::AdoptAll() {
@@ -321,8 +320,8 @@ void ShimDirectory::Adopt(const Key& key) {
   if (!shim.ok()) {
     log::Warning("adopting {} {} in namespace {}: {}", Noun(), key.second, key.first,
                  shim.error().message());
-    // Read before the bundle is gone.
-    bool owed = bundle.OwesAnEnd();
+    // Before it had an address it held nothing. Read before the bundle is gone.
+    bool owed = bundle.LoadEndpoint().ok();
     TaskEnd end = DeleteDead(key, bundle);
     Forget(key);
     if (owed) PublishEnd(key, end);
