@@ -8,7 +8,7 @@
 
 #include "base/io.h"
 #include "kernel/mounts.h"
-#include "kernel/unmount.h"
+#include "kernel/mounts.h"
 
 namespace gantry::engine {
 
