@@ -141,7 +141,8 @@ void Engine::ScheduleRestart(Container& planned) {
 Result<> Engine::CleanTask(const std::string& id) {
   auto gone = [](const Error& error) { return error.kind() == ErrorKind::kNotFound; };
   auto deleted = containerd_->Delete(id);
-  if (!deleted.ok() && deleted.error().kind() == ErrorKind::kFailedPrecondition) {
+  // One that runs, or was made and never started; what a shim calls that error differs.
+  if (!deleted.ok() && !gone(deleted.error())) {
     auto ended = std::make_shared<std::promise<void>>();
     std::future<void> future = ended->get_future();
     containerd_->WaitAsync(id, "", [ended](const Result<client::Exit>&) { ended->set_value(); });

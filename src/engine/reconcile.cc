@@ -172,12 +172,12 @@ Result<> Engine::Reconcile(bool first) {
     if (auto container = FindById(id)) {
       // Killed between the two deletions of an ended task.
       auto turn = container->TakeTurn(std::chrono::milliseconds(0));
-      if (turn.ok() && !container->record()->state.IsAlive()) TRY(CleanTask(id));
+      if (turn.ok() && !container->record()->state.IsAlive()) TryCleanTask(id);
       continue;
     }
     if (!first) continue;
     log::Info("removing container {} of which there is no record", id);
-    TRY(CleanTask(id));
+    TryCleanTask(id);
     Result<> removed = containerd_->RemoveSnapshot(options_.snapshotter, id);
     if (!removed.ok() && removed.error().kind() != ErrorKind::kNotFound) return removed;
   }

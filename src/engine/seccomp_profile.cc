@@ -157,7 +157,7 @@ oci::Seccomp DefaultSeccomp(const std::set<std::string>& capabilities) {
 
 namespace {
 
-bool ContainsWord(const std::vector<std::string>& list, std::string_view word) {
+bool HasWord(const std::vector<std::string>& list, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
@@ -191,14 +191,14 @@ struct Condition {
     for (const std::string& capability : capabilities) {
       if (!held.contains(capability)) return false;
     }
-    return (architectures.empty() || ContainsWord(architectures, kGoArchitecture)) &&
+    return (architectures.empty() || HasWord(architectures, kGoArchitecture)) &&
            (minimum_kernel.empty() || KernelIsAtLeast(minimum_kernel));
   }
   bool ExcludesHold(const std::set<std::string>& held) const {
     for (const std::string& capability : capabilities) {
       if (held.contains(capability)) return true;
     }
-    return ContainsWord(architectures, kGoArchitecture) ||
+    return HasWord(architectures, kGoArchitecture) ||
            (!minimum_kernel.empty() && KernelIsAtLeast(minimum_kernel));
   }
 };
