@@ -206,14 +206,14 @@ Result<PushedImage> PushImage(Engine& engine, const PushImageRequest& request,
   push.store_name = push.reference;
   push.credentials = request.credentials;
   push.hosts_directory = engine.settings()->registry_hosts_directory;
-  Result<client::Image> image = engine.containerd().GetImage(push.store_name);
-  if (!image.ok() && image.error().kind() == ErrorKind::kNotFound) {
+  Result<client::Image> found = engine.containerd().GetImage(push.store_name);
+  if (!found.ok() && found.error().kind() == ErrorKind::kNotFound) {
     return NotFound("tag does not exist: {}", request.name.Familiar());
   }
-  TRY(image);
+  client::Image image = TRY(std::move(found));
   TRY(engine.containerd().Push(push, progress, stop));
   PublishImage(engine, "push", FamiliarName(push.store_name), request.name.Familiar());
-  return PushedImage{request.name.tag, image->target.digest, image->target.size};
+  return PushedImage{request.name.tag, image.target.digest, image.target.size};
 }
 
 }  // namespace gantry::engine

@@ -361,7 +361,12 @@ Result<> Engine::CheckLinks(const ContainerRecord& record) const {
     if (name.empty() || alias.empty()) {
       return InvalidArgument("bad format for links: {}", text);
     }
-    auto other = TRY_WITH(Find(name), "could not get container for {}", name);
+    auto found = Find(name);
+    if (!found.ok()) {
+      // The request is wrong, not its address: clients pull an image when create says "not found".
+      return InvalidArgument("could not get container for {}: {}", name, found.error().message());
+    }
+    auto other = *std::move(found);
     if (other->record()->networking.endpoints_config.contains("host")) return HostModeAndLinks();
   }
   return {};

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/text.h"
 #include "formats/json.h"
 #include "registry/challenge.h"
 
@@ -48,8 +49,12 @@ Error ErrorOfAnswer(const HttpAnswer& answer) {
   auto json = Json::Parse(answer.body);
   if (json.ok()) {
     const Json& first = (*json)["errors"].at(0);
-    std::string message = first["message"].AsString();
-    if (message.empty()) message = first["code"].AsString();
+    // "unauthorized: authentication required", as docker and containerd put it.
+    std::string message = Lower(first["code"].AsString());
+    std::replace(message.begin(), message.end(), '_', ' ');
+    std::string text = first["message"].AsString();
+    if (!message.empty() && !text.empty()) message += ": ";
+    message += text;
     if (message.empty()) message = (*json)["details"].AsString();
     if (!message.empty()) {
       return MakeError(kind, "{} (status {} of the registry)", message.substr(0, 1000),

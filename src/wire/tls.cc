@@ -134,6 +134,9 @@ class TlsServer::Connection : public std::enable_shared_from_this<TlsServer::Con
     }
     if (ERR_GET_REASON(::ERR_peek_last_error()) == SSL_R_HTTP_REQUEST) {
       (void)::send(net_.get(), kPlainHttp.data(), kPlainHttp.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      // With a part of the request unread the connection would be reset, and the answer lost.
+      std::array<char, kBuffer> rest;
+      (void)::recv(net_.get(), rest.data(), rest.size(), MSG_DONTWAIT);
     }
     log::Debug("TLS handshake: {}", OpensslError());
     End();

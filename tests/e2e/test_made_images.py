@@ -97,7 +97,7 @@ def test_changes(client, names, image):
 def test_bad_commits(client, names):
     name = names()
     client.ok('create', '--name', name, IMAGE)
-    for arguments, words in ((('nosuch', 'x'), 'No such container: nosuch'), ((name, 'UPPER'), 'repository name must be lowercase'),
+    for arguments, words in ((('nosuch', 'x'), 'No such container: nosuch'), ((name, 'UPPER'), 'must be lowercase'),
                              ((name, 'a:b!c'), 'invalid')):
         done = client('commit', *arguments)
         assert done.code == 1 and words in done.err, done.err

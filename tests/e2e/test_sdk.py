@@ -90,7 +90,7 @@ def test_events(sdk, names):
     container = sdk.containers.run(IMAGE, 'true', detach=True, name=names())
     seen = []
     for event in stream:
-        if event['id'] == container.id:
+        if event['Actor']['ID'] == container.id:
             seen.append(event['Action'])
             if event['Action'] == 'die':
                 break

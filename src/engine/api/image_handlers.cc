@@ -58,9 +58,7 @@ Result<> InspectImage(Call& call) {
   NamedImage image = TRY(call.engine().images().Resolve(call.arg()));
   const ImageDocuments& documents = *image.documents;
   ImageUsage group = TRY(UsageOf(call.engine(), documents.id));
-  ContainerConfig config;
-  TRY(MergeImageConfig(documents.config_json["config"], &config));
-  Json config_json = ToJson(config);
+  Json config_json = ToJson(TRY(ParseContainerConfig(documents.config_json["config"])));
   Json layers = Json::MakeArray();
   for (const formats::Digest& layer : documents.config.diff_ids) layers.Append(layer.text());
   return RespondJson(
