@@ -103,6 +103,9 @@ Result<Bundle> Bundle::Create(const BundleRoots& roots, const std::string& ns,
   if (!contents.options.empty()) {
     TRY(CreateFile(bundle.path_ + "/options.json", contents.options, 0600));
   }
+  if (!contents.sandbox.empty()) {
+    TRY(CreateFile(bundle.path_ + "/sandbox", contents.sandbox, 0600));
+  }
   std::string log = bundle.path_ + "/log";
   if (::mkfifo(log.c_str(), 0600) != 0) return ErrnoError("making '{}'", log);
   undo.Commit();
@@ -144,6 +147,8 @@ Result<ShimEndpoint> Bundle::LoadEndpoint() const {
 }
 
 Result<std::string> Bundle::LoadRuntime() const { return ReadFile(path_ + "/runtime", 4096); }
+
+bool Bundle::InSandbox() const { return PathExists(path_ + "/sandbox"); }
 
 Result<> Bundle::Remove() const {
   std::string rootfs = path_ + "/rootfs";

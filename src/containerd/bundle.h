@@ -44,6 +44,7 @@ class Bundle {
     std::string spec;     // config.json
     std::string runtime;  // the shim's path
     std::string options;  // serialised Any, or empty
+    std::string sandbox;  // in whose shim the task lives; empty: in its own
   };
   // kAlreadyExists when the directory is there.
   static Result<Bundle> Create(const BundleRoots& roots, const std::string& ns,
@@ -64,6 +65,8 @@ class Bundle {
   // What SaveEndpoint wrote, or the file `address` of older shims.
   Result<ShimEndpoint> LoadEndpoint() const;
   Result<std::string> LoadRuntime() const;
+  // The task lives in a sandbox's shim, which does not end with it.
+  bool InSandbox() const;
   // Detaches what may still be mounted on rootfs, then throws both directories away.
   Result<> Remove() const;
 

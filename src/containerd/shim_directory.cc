@@ -4,7 +4,6 @@
 #include <atomic>
 
 #include "base/log.h"
-#include "base/undo.h"
 #include "containerd/event_exchange.h"
 #include "containerd/events/sandbox.pb.h"
 #include "containerd/events/task.pb.h"
@@ -21,6 +20,8 @@ constexpr auto kPredecessorTime = std::chrono::seconds(10);
 constexpr auto kAdoptTime = std::chrono::seconds(5);
 constexpr auto kShutdownTime = std::chrono::seconds(10);
 constexpr auto kGoneTime = kShutdownTime + std::chrono::seconds(5);
+// A shim of an earlier version must be asked by `start` for a place for each task.
+constexpr int kSandboxVersion = 3;
 // What containerd reports for a task whose shim could not tell.
 constexpr uint32_t kUnknownExitStatus = 255;
 
@@ -82,26 +83,21 @@ Result<std::shared_ptr<Shim>> ShimDirectory::Start(const StartRequest& request) 
 
 Result<std::shared_ptr<Shim>> ShimDirectory::Launch(const StartRequest& request) {
   std::string program = TRY(ShimProgram(settings_, request.runtime));
-  Bundle bundle =
-      TRY(Bundle::Create(roots_, request.ns, request.id,
-                         {.spec = request.spec, .runtime = program, .options = request.options}));
+  bool in_sandbox =
+      request.sandbox != nullptr && request.sandbox->endpoint().version >= kSandboxVersion;
+  Bundle bundle = TRY(Bundle::Create(roots_, request.ns, request.id,
+                                     {.spec = request.spec,
+                                      .runtime = program,
+                                      .options = request.options,
+                                      .sandbox = in_sandbox ? request.sandbox->id() : ""}));
   Undo undo;
   undo.Push([&] {
     auto removed = bundle.Remove();
     if (!removed.ok()) log::Warning("removing a bundle: {}", removed.error().message());
   });
   UniqueFd log = TRY(bundle.OpenLog());
-  ShimCall call{.program = program,
-                .ns = request.ns,
-                .id = request.id,
-                .bundle = bundle.path(),
-                .input = request.options};
-  ShimEndpoint endpoint = TRY(RunShimStart(settings_, call));
-  undo.Push([&] {
-    call.input.clear();
-    auto deleted = RunShimDelete(settings_, call);
-    if (!deleted.ok()) log::Warning("cleaning up: {}", deleted.error().message());
-  });
+  ShimEndpoint endpoint =
+      in_sandbox ? request.sandbox->endpoint() : TRY(RunStart(request, program, bundle, &undo));
   TRY(bundle.SaveEndpoint(endpoint));
   Key key{request.ns, request.id};
   auto shim =
@@ -109,6 +105,23 @@ Result<std::shared_ptr<Shim>> ShimDirectory::Launch(const StartRequest& request)
   shim->FollowLog(std::move(log));
   undo.Commit();
   return shim;
+}
+
+Result<ShimEndpoint> ShimDirectory::RunStart(const StartRequest& request,
+                                             const std::string& program, const Bundle& bundle,
+                                             Undo* undo) {
+  ShimCall call{.program = program,
+                .ns = request.ns,
+                .id = request.id,
+                .bundle = bundle.path(),
+                .input = request.options};
+  ShimEndpoint endpoint = TRY(RunShimStart(settings_, call));
+  undo->Push([this, call]() mutable {
+    call.input.clear();
+    auto deleted = RunShimDelete(settings_, call);
+    if (!deleted.ok()) log::Warning("cleaning up: {}", deleted.error().message());
+  });
+  return endpoint;
 }
 
 std::function<void()> ShimDirectory::CloseCallback(const Key& key) {
@@ -164,7 +177,7 @@ void ShimDirectory::Retire(const std::shared_ptr<Shim>& shim) {
     if (found == entries_.end() || found->second.shim != shim) return;
     if (found->second.phase == Phase::kDead || found->second.phase == Phase::kRetiring) return;
     found->second.phase = Phase::kRetiring;
-    goes_on = HasOthers(shim);
+    goes_on = shim->bundle().InSandbox() || HasOthers(shim);
   }
   if (goes_on) {
     workers_->Run([self = shared_from_this(), key, shim] { self->CleanUpRetired(key, shim); });

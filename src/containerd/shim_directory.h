@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/event_loop.h"
 #include "base/mutex.h"
+#include "base/undo.h"
 #include "containerd/bundle.h"
 #include "containerd/shim.h"
 #include "containerd/shim_program.h"
@@ -42,6 +43,8 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
     std::string runtime;
     std::string spec;     // config.json
     std::string options;  // serialised Any for the shim, or empty
+    // Of the sandbox that the task belongs to, or null: then the task gets a shim of its own.
+    std::shared_ptr<Shim> sandbox = nullptr;
   };
   // kAlreadyExists when the task is there. Waits for a task of the same name that is just ending.
   Result<std::shared_ptr<Shim>> Start(const StartRequest& request);
@@ -77,10 +80,14 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
   Result<> Reserve(const Key& key);
   void Forget(const Key& key);
   Result<std::shared_ptr<Shim>> Launch(const StartRequest& request);
+  // Runs the shim's program in the bundle.
+  Result<ShimEndpoint> RunStart(const StartRequest& request, const std::string& program,
+                                const Bundle& bundle, Undo* undo);
   void Adopt(const Key& key);
   Result<std::shared_ptr<Shim>> Reconnect(const Key& key, const Bundle& bundle);
   std::function<void()> CloseCallback(const Key& key);
-  // Tasks of one group live in one shim, which ends with the last of them.
+  // Tasks of one group live in one shim, which ends with the last of them; one with a sandbox ends
+  // with that.
   bool HasOthers(const std::shared_ptr<Shim>& shim) REQUIRES(mutex_);
   // Loop's thread.
   void OnClosed(const Key& key);

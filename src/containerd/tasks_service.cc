@@ -80,6 +80,24 @@ class TasksService : public tasks_api::Tasks::CallbackService {
     return reactor;
   }
 
+  // The shim of the sandbox that a container names. As in containerd, one that is in no store is
+  // from a time before sandboxes, and its tasks have shims of their own.
+  Result<std::shared_ptr<Shim>> SandboxOf(const std::string& ns,
+                                          const containers_api::Container& container) {
+    if (container.sandbox().empty()) return std::shared_ptr<Shim>();
+    {
+      auto tx = TRY(parts_->database->Read());
+      auto stored = GetSandbox(tx, ns, container.sandbox());
+      if (!stored.ok() && stored.error().kind() == ErrorKind::kNotFound) {
+        log::Warning("task {}: sandbox {} is in no store", container.id(), container.sandbox());
+        return std::shared_ptr<Shim>();
+      }
+      TRY(std::move(stored));
+    }
+    return TRY_WITH(parts_->sandboxes->Find(ns, container.sandbox()),
+                    "can't find shim for sandbox {}", container.sandbox());
+  }
+
   using Begun = std::pair<std::shared_ptr<Shim>, shim_api::CreateTaskRequest>;
   Result<Begun> BeginCreate(const std::string& ns, const tasks_api::CreateTaskRequest& request) {
     if (request.has_checkpoint()) {
@@ -97,11 +115,14 @@ class TasksService : public tasks_api::Tasks::CallbackService {
     }
     const std::string& runtime =
         request.runtime_path().empty() ? container.runtime().name() : request.runtime_path();
+    auto sandbox = SandboxOf(ns, container);
+    if (!sandbox.ok()) return std::move(sandbox).error().AddContext("failed to start shim");
     auto started = parts_->shims->Start({.ns = ns,
                                          .id = request.container_id(),
                                          .runtime = runtime,
                                          .spec = container.spec().value(),
-                                         .options = std::move(options)});
+                                         .options = std::move(options),
+                                         .sandbox = *sandbox});
     if (!started.ok() && started.error().kind() != ErrorKind::kAlreadyExists) {
       return std::move(started).error().AddContext("failed to start shim");
     }

@@ -170,9 +170,9 @@ void Container::FinishDelete(const ProcessPtr& init, const Done<task::DeleteResp
     event.exit_status = init->exit_code;
     event.exited_at = formats::ProtoTimestamp::From(init->exited_at);
     publisher_->Publish("/tasks/delete", "containerd.events.TaskDelete", event.Encode());
-    done(Deleted(*init));
     init_.reset();
     cgroup_.reset();
+    done(Deleted(*init));
     root_.Release();
   });
 }

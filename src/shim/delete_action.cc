@@ -34,9 +34,7 @@ pid_t InitPid(const std::string& bundle) {
 // The socket of a group's shim, which lives, stays.
 void RemoveSocket() {
   std::string address = ReadFile("address", 256).value_or("");
-  if (address.starts_with("unix:///") && !Answers(address.substr(7))) {
-    ::unlink(address.c_str() + 7);
-  }
+  if (address.starts_with("unix:///")) RemoveDeadSocket(address.substr(7));
 }
 
 }  // namespace

@@ -45,10 +45,10 @@ void AnswerSandbox(const wire::TtrpcCall& call, F&& handle) {
 
 }  // namespace
 
-SandboxService::SandboxService(EventLoop* loop, Container* container, Arguments arguments,
+SandboxService::SandboxService(EventLoop* loop, TaskService* tasks, Arguments arguments,
                                std::function<void(std::function<void()> answer)> on_shutdown)
     : loop_(loop),
-      container_(container),
+      tasks_(tasks),
       arguments_(std::move(arguments)),
       on_shutdown_(std::move(on_shutdown)) {}
 
@@ -62,6 +62,11 @@ void SandboxService::Handle(const wire::TtrpcCall& call) {
   // Every other message begins with the id.
   Result<sandbox::PingRequest> id = sandbox::PingRequest::Decode(call.payload());
   if (!id.ok()) return call.Reply(std::move(id).error());
+  // Also of a sandbox that could not be created, so that its shim ends; not of a task's shim.
+  if (method == "ShutdownSandbox" && id->sandbox_id == arguments_.id &&
+      (state_ != State::kNone || tasks_->Present().empty())) {
+    return Shutdown(call);
+  }
   if (Result<> known = CheckId(id->sandbox_id); !known.ok()) {
     return call.Reply(std::move(known).error());
   }
@@ -83,7 +88,6 @@ void SandboxService::Handle(const wire::TtrpcCall& call) {
   }
   if (method == "PingSandbox") return call.Reply(std::string());
   if (method == "WaitSandbox") return Wait(call);
-  if (method == "ShutdownSandbox") return Shutdown(call);
   if (method == "StopSandbox") {
     auto request = sandbox::StopSandboxRequest::Decode(call.payload());
     if (!request.ok()) return call.Reply(std::move(request).error());
@@ -157,7 +161,7 @@ Result<sandbox::SandboxStatusResponse> SandboxService::Status(
   if (request.verbose) {
     response.info["shimPid"] = std::to_string(::getpid());
     response.info["networkNamespace"] = network_namespace_path_;
-    response.info["containerPid"] = std::to_string(container_->init_pid());
+    response.info["containerPid"] = std::to_string(tasks_->first().init_pid());
   }
   return response;
 }
@@ -165,7 +169,7 @@ Result<sandbox::SandboxStatusResponse> SandboxService::Status(
 // Of the container where there is one, else of the shim itself.
 Result<sandbox::SandboxMetricsResponse> SandboxService::Metrics(
     const sandbox::SandboxMetricsRequest&) {
-  pid_t pid = container_->init_pid() > 0 ? container_->init_pid() : ::getpid();
+  pid_t pid = tasks_->first().init_pid() > 0 ? tasks_->first().init_pid() : ::getpid();
   auto cgroup = TRY(kernel::CgroupPathsOfProcess(pid));
   sandbox::SandboxMetricsResponse response;
   response.metrics.emplace();
@@ -176,37 +180,44 @@ Result<sandbox::SandboxMetricsResponse> SandboxService::Metrics(
 }
 
 void SandboxService::Stop(std::chrono::seconds timeout, StopDone done) {
-  if (state_ == State::kStopped) return done({});
-  if (container_->init_pid() == 0) {
+  std::vector<Container*> running = tasks_->Present();
+  if (running.empty()) {
     Stopped();
     return done({});
   }
-  // SIGTERM first, and SIGKILL when the time is up; without a time at once.
+  // SIGTERM first, and SIGKILL when the time is up; without a time at once. One that is deleted
+  // meanwhile answers that it is not there.
   auto kill = [this](int signal) {
-    task::KillRequest request;
-    request.id = arguments_.id;
-    request.signal = static_cast<uint32_t>(signal);
-    request.all = true;
-    container_->Kill(request, [](Result<formats::ProtoEmpty> killed) {
-      // One that has just ended is what was asked for.
-      if (!killed.ok()) log::Debug("stopping the sandbox: {}", killed.error().message());
-    });
+    for (Container* container : tasks_->Present()) {
+      task::KillRequest request;
+      request.id = container->id();
+      request.signal = static_cast<uint32_t>(signal);
+      request.all = true;
+      container->Kill(request, [](Result<formats::ProtoEmpty> killed) {
+        // One that has just ended is what was asked for.
+        if (!killed.ok()) log::Debug("stopping the sandbox: {}", killed.error().message());
+      });
+    }
   };
   auto timer = std::make_shared<EventLoop::TimerId>(0);
+  auto left = std::make_shared<size_t>(running.size());
   if (timeout.count() > 0) {
     kill(SIGTERM);
     *timer = loop_->After(timeout, [kill] { kill(SIGKILL); });
   } else {
     kill(SIGKILL);
   }
-  task::WaitRequest request;
-  request.id = arguments_.id;
-  container_->Wait(request, [this, timer, done = std::move(done)](Result<task::WaitResponse> end) {
-    loop_->CancelTimer(*timer);
-    if (!end.ok()) return done(std::move(end).error());
-    Stopped();
-    done({});
-  });
+  for (Container* container : running) {
+    task::WaitRequest request;
+    request.id = container->id();
+    container->Wait(request, [this, timer, left, done](const Result<task::WaitResponse>& end) {
+      if (!end.ok()) log::Debug("stopping the sandbox: {}", end.error().message());
+      if (--*left > 0) return;
+      loop_->CancelTimer(*timer);
+      Stopped();
+      done({});
+    });
+  }
 }
 
 void SandboxService::Stopped() {
@@ -233,8 +244,8 @@ void SandboxService::Shutdown(const wire::TtrpcCall& call) {
   Stop(std::chrono::seconds(0), [this, call](Result<> stopped) {
     if (!stopped.ok()) return call.Reply(std::move(stopped).error());
     shut_down_ = true;
-    // A task that nobody has deleted keeps its exit, and so the shim: deleting it ends both.
-    if (!container_->idle()) return call.Reply(std::string());
+    // A task that nobody has deleted keeps its exit, and so the shim: deleting the last ends both.
+    if (!tasks_->Present().empty()) return call.Reply(std::string());
     on_shutdown_([call] { call.Reply(std::string()); });
   });
 }

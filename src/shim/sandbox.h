@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The sandbox service (containerd.runtime.sandbox.v1) of a shim that was started for a sandbox: it
-// holds the sandbox's network namespace and its state, and ends its container with it. There is no
+// holds the sandbox's network namespace and its state, and ends its containers with it. There is no
 // pause container: the sandbox's process is the shim. The loop's thread.
 //
 //   CreateSandbox ──► created ──StartSandbox──► ready ──StopSandbox──► stopped
@@ -18,7 +18,7 @@
 #include "base/unique_fd.h"
 #include "containerd/runtime/sandbox/v1/sandbox.plain.h"
 #include "shim/arguments.h"
-#include "shim/container.h"
+#include "shim/task_service.h"
 #include "wire/ttrpc.h"
 
 namespace gantry::shim {
@@ -30,12 +30,14 @@ inline constexpr std::string_view kSandboxService = "containerd.runtime.sandbox.
 class SandboxService {
  public:
   // `on_shutdown(answer)` runs when the shim may end; it calls `answer` before it does.
-  SandboxService(EventLoop* loop, Container* container, Arguments arguments,
+  SandboxService(EventLoop* loop, TaskService* tasks, Arguments arguments,
                  std::function<void(std::function<void()> answer)> on_shutdown);
 
   void Handle(const wire::TtrpcCall& call);
   // There is a sandbox, so the shim must stay.
   bool exists() const { return state_ != State::kNone && !shut_down_; }
+  // The shim ends with the last of its containers.
+  bool shut_down() const { return shut_down_; }
 
  private:
   enum class State { kNone, kCreated, kReady, kStopped };
@@ -54,7 +56,7 @@ class SandboxService {
   sandbox::WaitSandboxResponse Exit() const;
 
   EventLoop* loop_;
-  Container* container_;
+  TaskService* tasks_;
   const Arguments arguments_;
   const std::function<void(std::function<void()> answer)> on_shutdown_;
   State state_ = State::kNone;

@@ -10,15 +10,22 @@
 
 namespace gantry::shim {
 
+enum class ServedFor {
+  kDaemon,  // whose Create for `arguments.id` is awaited
+  kPerson,
+};
+
 // `listener`: the ttrpc socket at `socket_path`, which is removed at the end. The working directory
 // is the bundle.
-Result<> Serve(const Arguments& arguments, UniqueFd listener, const std::string& socket_path);
+Result<> Serve(const Arguments& arguments, ServedFor whom, UniqueFd listener,
+               const std::string& socket_path);
 
-// Whether somebody does behind the socket.
-bool Answers(const std::string& path);
+// Makes the socket's directory (0700) and the socket, replacing one that nobody answers on. With a
+// shim behind it that `id` may join (shim/group.h) it is kAlreadyExists, or without an id that
+// answers at all.
+Result<UniqueFd> ListenAt(const std::string& path, const std::string& id = "");
 
-// Makes the socket's directory (0700) and the socket, replacing one that nobody answers on.
-// kAlreadyExists when somebody does.
-Result<UniqueFd> ListenAt(const std::string& path);
+// Of a shim that has died; one that somebody answers on stays.
+void RemoveDeadSocket(const std::string& path);
 
 }  // namespace gantry::shim

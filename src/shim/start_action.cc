@@ -133,7 +133,7 @@ void HideAction(char** argv) {
   HideAction(argv);
   log::Configure("containerd-shim-gantry-v1",
                  arguments.debug ? log::Level::kDebug : log::Level::kInfo, log::Format::kText);
-  Result<> served = Serve(arguments, std::move(listener), socket_path);
+  Result<> served = Serve(arguments, ServedFor::kDaemon, std::move(listener), socket_path);
   if (!served.ok()) log::Failure("{}", served.error().message());
   std::exit(served.ok() ? 0 : 1);
 }
@@ -181,7 +181,7 @@ Result<> RunStart(const Arguments& given, char** argv) {
   group.id = GroupOf(arguments.id);
   std::string path = SocketPath(group, directory);
   std::string address = "unix://" + path;
-  Result<UniqueFd> listener = ListenAt(path);
+  Result<UniqueFd> listener = ListenAt(path, arguments.id);
   bool running = !listener.ok() && listener.error().kind() == ErrorKind::kAlreadyExists;
   if (!listener.ok() && !running) return std::move(listener).error();
   // containerd 1.6 reads the address from here when it is started anew; it is in the bundle.

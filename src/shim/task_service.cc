@@ -39,15 +39,11 @@ bool KnownService(const std::string& service) {
 
 }  // namespace
 
-TaskService::TaskService(Container* container, MakeContainer make, std::function<bool()> in_use,
-                         std::function<void(std::function<void()> answer)> on_shutdown)
-    : container_(container),
-      make_(std::move(make)),
-      in_use_(std::move(in_use)),
-      on_shutdown_(std::move(on_shutdown)) {}
+TaskService::TaskService(std::unique_ptr<Container> container, Hooks hooks)
+    : container_(std::move(container)), hooks_(std::move(hooks)) {}
 
 Container* TaskService::Find(const std::string& id) const {
-  if (container_->CheckId(id).ok()) return container_;
+  if (container_->CheckId(id).ok()) return container_.get();
   for (const auto& other : others_) {
     if (other->CheckId(id).ok()) return other.get();
   }
@@ -62,14 +58,22 @@ Container& TaskService::Free(const std::string& id) {
       return *other;
     }
   }
-  return *others_.emplace_back(make_(id));
+  return *others_.emplace_back(hooks_.make(id));
 }
 
-bool TaskService::Idle() const {
+std::vector<Container*> TaskService::Present() const {
+  std::vector<Container*> found;
+  if (!container_->idle()) found.push_back(container_.get());
   for (const auto& other : others_) {
-    if (!other->idle()) return false;
+    if (!other->idle()) found.push_back(other.get());
   }
-  return container_->idle() && !in_use_();
+  return found;
+}
+
+bool TaskService::Idle() const { return Present().empty() && !hooks_.in_use(); }
+
+void TaskService::EndIfUnused() {
+  if (Idle()) hooks_.on_shutdown([] {});
 }
 
 void TaskService::Handle(wire::TtrpcCall call) {
@@ -92,6 +96,7 @@ void TaskService::Handle(wire::TtrpcCall call) {
 void TaskService::Create(const wire::TtrpcCall& call) {
   Dispatch<task::CreateTaskRequest, task::CreateTaskResponse>(
       call, [&](const auto& request, auto done) {
+        hooks_.on_known(request.id);
         if (Find(request.id) != nullptr) return done(AlreadyExists("container '{}'", request.id));
         Free(request.id).Create(request, std::move(done));
       });
@@ -104,10 +109,7 @@ void TaskService::Change(const wire::TtrpcCall& call, Container& container) {
     return Dispatch<task::StartRequest, task::StartResponse>(
         call, [&](const auto& request, auto done) { container.Start(request, std::move(done)); });
   }
-  if (method == "Delete") {
-    return Dispatch<task::DeleteRequest, task::DeleteResponse>(
-        call, [&](const auto& request, auto done) { container.Delete(request, std::move(done)); });
-  }
+  if (method == "Delete") return Delete(call, container);
   if (method == "Wait") {
     return Dispatch<task::WaitRequest, task::WaitResponse>(
         call, [&](const auto& request, auto done) { container.Wait(request, std::move(done)); });
@@ -134,6 +136,15 @@ void TaskService::Change(const wire::TtrpcCall& call, Container& container) {
         [&](const auto& request, auto done) { container.Checkpoint(request, std::move(done)); });
   }
   Ask(call, container);
+}
+
+void TaskService::Delete(const wire::TtrpcCall& call, Container& container) {
+  Dispatch<task::DeleteRequest, task::DeleteResponse>(call, [&](const auto& request, auto done) {
+    container.Delete(request, [this, done](Result<task::DeleteResponse> response) {
+      done(std::move(response));
+      hooks_.on_deleted();
+    });
+  });
 }
 
 void TaskService::Ask(const wire::TtrpcCall& call, Container& container) {
@@ -173,9 +184,10 @@ void TaskService::Connect(const wire::TtrpcCall& call) {
 void TaskService::Shutdown(const wire::TtrpcCall& call) {
   Result<task::ShutdownRequest> request = task::ShutdownRequest::Decode(call.payload());
   if (!request.ok()) return call.Reply(std::move(request).error());
-  // A container that is still there keeps the shim.
+  hooks_.on_known(request->id);
+  // A container that is still there, or that the daemon is about to create, keeps the shim.
   if (!Idle() && !request->now) return call.Reply(std::string());
-  on_shutdown_([call] { call.Reply(std::string()); });
+  hooks_.on_shutdown([call] { call.Reply(std::string()); });
 }
 
 }  // namespace gantry::shim

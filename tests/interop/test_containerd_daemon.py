@@ -17,7 +17,8 @@ import grpc
 import pytest
 
 from harness import places
-from harness.containerd import GantryContainerd
+from harness.bundle import CONFIG
+from harness.containerd import GantryContainerd, busybox_root
 from harness.engine import UnixConnection, until
 from harness.grpc_api import Api, any_of, message
 from harness.shim import ShimError, Ttrpc
@@ -25,6 +26,7 @@ from harness.shim import ShimError, Ttrpc
 PROGRAM = str(places.BIN / 'gantry-containerd')
 CURSOR = 'gantry-events-cursor'
 EVENT = 'containerd.events.NamespaceCreate'
+SPEC = 'types.containerd.io/opencontainers/runtime-spec/1/Spec'
 
 
 def run(*arguments):
@@ -219,6 +221,58 @@ def test_killed_with_a_sandbox_and_a_mount(daemon):
     assert next(stream).topic == '/sandboxes/exit'
     stream.cancel()
     until(lambda: not list(Path(daemon.state).glob('io.containerd.sandbox.controller.v1.shim/api/*')), 10)
+    api.close()
+
+
+def test_a_task_in_a_sandbox(daemon, tmp_path):
+    """A container that names a sandbox gets its task in the sandbox's shim, which goes on after it; with the shim the task ends, too."""
+    daemon.spaces.append('api')
+    daemon.start()
+    api, shim = Api(daemon.socket), {'sandboxer': 'shim', 'sandbox_id': 'pod'}
+    sandbox = {'sandbox_id': 'pod', 'runtime': {'name': 'io.containerd.runc.v2'}, 'sandboxer': 'shim'}
+    root = busybox_root(tmp_path / 'root')
+    config = {**CONFIG, 'root': {'path': str(root)}, 'process': {**CONFIG['process'], 'args': ['sleep', '1000']},
+              'linux': {**CONFIG['linux'], 'cgroupsPath': '/api/in-a-sandbox'}}
+
+    def container(name, of):
+        api('Containers/Create', container={'id': name, 'runtime': {'name': 'io.containerd.runc.v2'}, 'sandbox': of, 'spec': any_of(SPEC, json.dumps(config).encode())})
+    container('t1', 'pod')
+    # A sandbox that is in no store is one from before there were sandboxes; one without a shim is an error.
+    api('Tasks/Create', container_id='t1')
+    assert len(daemon.shims()) == 1
+    api('Tasks/Delete', container_id='t1')
+    until(lambda: not daemon.shims(), 10)
+    api('Store/Create', sandbox=sandbox)
+    with pytest.raises(grpc.RpcError, match="can't find shim for sandbox pod"):
+        api('Tasks/Create', container_id='t1')
+    api('Controller/Create', sandbox=sandbox, **shim)
+    pid = api('Controller/Start', **shim).pid
+    assert daemon.shims() == [pid]
+    for _ in range(2):
+        task = api('Tasks/Create', container_id='t1').pid
+        assert api('Tasks/Start', container_id='t1').pid == task and daemon.shims() == [pid]
+        daemon.stop(signal.SIGKILL)
+        api.close()
+        daemon.start()
+        api = Api(daemon.socket)
+        assert api('Tasks/Get', container_id='t1').process.pid == task
+        api('Tasks/Kill', container_id='t1', signal=9)
+        assert api('Tasks/Wait', container_id='t1').exit_status == 137
+        assert api('Tasks/Delete', container_id='t1').exit_status == 137
+        assert api('Controller/Status', **shim).state == 'SANDBOX_READY' and daemon.shims() == [pid]
+        until(lambda: not daemon.bundles(), 10)
+    # What could not be made leaves the sandbox alone.
+    config['process']['cwd'] = 'relative'
+    container('t2', 'pod')
+    with pytest.raises(grpc.RpcError):
+        api('Tasks/Create', container_id='t2')
+    until(lambda: not daemon.bundles(), 10)
+    assert daemon.shims() == [pid]
+    api('Tasks/Create', container_id='t1')
+    api('Tasks/Start', container_id='t1')
+    os.kill(pid, signal.SIGKILL)
+    assert api('Tasks/Wait', container_id='t1').exit_status == 137
+    until(lambda: not daemon.bundles() and not daemon.shims(), 10)
     api.close()
 
 

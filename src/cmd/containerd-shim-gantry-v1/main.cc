@@ -23,7 +23,7 @@ Result<> ServeHere(const Arguments& arguments) {
   std::string path = SocketPath(arguments, "");
   UniqueFd listener = TRY(ListenAt(path));
   log::Info("serving on unix://{}", path);
-  return Serve(arguments, std::move(listener), path);
+  return Serve(arguments, ServedFor::kPerson, std::move(listener), path);
 }
 
 Result<> Run(const std::vector<std::string>& args, char** argv) {
