@@ -14,6 +14,16 @@ using Node = GoTemplate::Node;
 using Operand = GoTemplate::Operand;
 using Pipeline = GoTemplate::Pipeline;
 
+// Members of docker's documents that are maps of strings in Go: a key that is not there is no
+// error, and prints as "<no value>".
+bool IsStringMap(std::string_view name) {
+  for (std::string_view known : {"Annotations", "DriverOpts", "Labels", "Options", "StorageOpt",
+                                 "Sysctls", "Tmpfs"}) {
+    if (name == known) return true;
+  }
+  return false;
+}
+
 constexpr size_t kMaxSteps = 5'000'000;
 constexpr size_t kMaxOutputBytes = size_t{64} << 20;
 
@@ -48,9 +58,10 @@ class Evaluator {
     }
     size_t scope = variables_.size();
     if (node.kind == Node::Kind::kOutput) {
+      missing_key_ = false;
       Json value = TRY(Evaluate(node.pipeline, dot));
       if (node.pipeline.variables.empty()) {
-        out_.append(FormatGoValue(value));
+        out_.append(value.is_null() && missing_key_ ? "<no value>" : FormatGoValue(value));
       } else {
         TRY(Assign(node.pipeline, std::move(value)));
       }
@@ -173,8 +184,13 @@ class Evaluator {
   Result<Json> Fields(const Operand& operand, const Json& start, const Json& dot) {
     const Json* at = &start;
     bool is_root = &start == &dot && &dot == &root_;
+    std::string_view before;
     for (const std::string& field : operand.fields) {
       const Json* next = at->Find(field);
+      if (next == nullptr && IsStringMap(before) && (at->is_object() || at->is_null())) {
+        missing_key_ = true;
+        return Json();
+      }
       if (next == nullptr) {
         if (is_root && !options_.root_type.empty()) {
           return Failure(operand, fmt::format("can't evaluate field {} in type {}", field,
@@ -190,6 +206,7 @@ class Evaluator {
         return Failure(operand, fmt::format("map has no entry for key \"{}\"", field));
       }
       at = next;
+      before = field;
       is_root = false;
     }
     return *at;
@@ -210,6 +227,7 @@ class Evaluator {
   std::vector<Variable> variables_;
   std::string out_;
   size_t steps_ = 0;
+  bool missing_key_ = false;  // the output under way has met one
 };
 
 }  // namespace

@@ -60,9 +60,10 @@ Result<Json> Not(const Args& args) { return Json(!IsGoTrue(args[0])); }
 
 Result<Json> Len(const Args& args) {
   const Json& value = args[0];
+  // What docker's documents have as null is a list or a map of nothing in Go.
+  if (value.is_null()) return Json(0);
   if (!value.is_array() && !value.is_object() && !value.is_string()) {
-    return Bad(fmt::format("error calling len: len of {}",
-                           value.is_null() ? "nil pointer" : "type " + FormatGoValue(value)));
+    return Bad(fmt::format("error calling len: len of type {}", FormatGoValue(value)));
   }
   return Json(static_cast<int64_t>(value.size()));
 }

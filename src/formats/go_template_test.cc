@@ -90,5 +90,20 @@ TEST(GoTemplate, RootTypeAndMethods) {
   EXPECT_FALSE(GoTemplate::Parse("{{.Id}}")->UsesField("Size"));
 }
 
+TEST(GoTemplateTest, KeysOfStringMapsMayBeMissing) {
+  Json root = Json::Parse(R"({"Config": {"Labels": {"a": "b"}, "Env": null}, "Labels": null})").value_or(Json());
+  auto render = [&](std::string_view text) {
+    Result<GoTemplate> view = GoTemplate::Parse(text);
+    if (!view.ok()) return view.error().message();
+    Result<std::string> out = view->Execute(root);
+    return out.ok() ? *out : out.error().message();
+  };
+  EXPECT_EQ(render("{{.Config.Labels.a}} {{.Config.Labels.x}} {{.Labels.y}}"),
+            "b <no value> <no value>");
+  EXPECT_EQ(render("{{if .Config.Labels.x}}yes{{else}}no{{end}}"), "no");
+  EXPECT_EQ(render("{{len .Config.Env}}"), "0");
+  EXPECT_NE(render("{{.Config.x}}").find("map has no entry"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace gantry::formats

@@ -64,10 +64,10 @@ int RunGroup(const Group& group, const std::vector<std::string>& args) {
     return 125;
   }
   PrintError(
-      "{}: unknown command: {} {} {}{}\n\nUsage:  {} {}\n\n"
+      "{}: unknown command: {} {} {}{}\n\nUsage:  {} {}{}\n\n"
       "Run '{} {} --help' for more information\n",
-      self, self, group.name, args[1], Hint(args[1], group.name), self, group.name, self,
-      group.name);
+      self, self, group.name, args[1], Hint(args[1], group.name), self, group.name,
+      group.name == "volume" ? " COMMAND" : "", self, group.name);
   return 1;
 }
 

@@ -44,6 +44,18 @@ Result<> Pull(Cli& cli, const formats::Reference& reference, const std::string& 
 
 }  // namespace
 
+Result<formats::Reference> ParseImageName(const std::string& text) {
+  Result<formats::Reference> parsed = formats::ParseReference(text);
+  if (parsed.ok()) return parsed;
+  if (parsed.error().message().find("must be lowercase") == std::string::npos) {
+    return InvalidArgument("invalid reference format");
+  }
+  // docker speaks of the whole name, which for one word is in "library".
+  std::string name = text.substr(0, text.find(':'));
+  return InvalidArgument("invalid reference format: repository name ({}{}) must be lowercase",
+                         name.find('/') == std::string::npos ? "library/" : "", name);
+}
+
 Result<> PullImage(Cli& cli, const std::string& text, const std::string& platform, bool quiet,
                    BorrowedFd out) {
   formats::Reference reference = formats::WithDefaultTag(TRY(formats::ParseReference(text)));

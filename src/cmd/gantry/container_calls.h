@@ -26,6 +26,9 @@ Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptio
 Result<> PullImage(Cli& cli, const std::string& reference, const std::string& platform, bool quiet,
                    BorrowedFd out);
 
+// An image's name as the user gave it. Errors are docker's: "invalid reference format".
+Result<formats::Reference> ParseImageName(const std::string& text);
+
 // Every tag of the repository.
 Result<> PullAllTags(Cli& cli, const formats::Reference& reference, const std::string& platform,
                      bool quiet, BorrowedFd out);

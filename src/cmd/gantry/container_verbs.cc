@@ -150,6 +150,12 @@ Result<int> PortCommand(Cli& cli, Invocation& call) {
   };
   if (call.args().size() > 1) {
     std::string port = call.args()[1];
+    std::string_view number = std::string_view(port).substr(0, port.find('/'));
+    if (number.find_first_not_of("0123456789") != std::string_view::npos) {
+      return InvalidArgument(
+          "Error: invalid port ({}): strconv.ParseUint: parsing \"{}\": invalid syntax", number,
+          number);
+    }
     if (port.find('/') == std::string::npos) port += "/tcp";
     const Json& bindings = ports[port];
     if (!bindings.is_array()) {

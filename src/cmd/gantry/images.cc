@@ -166,7 +166,7 @@ Result<int> RmiCommand(Cli& cli, Invocation& call) {
 Result<int> TagCommand(Cli& cli, Invocation& call) {
   if (auto code = call.Parse(ArgCount::Exactly(2))) return *code;
   formats::Reference target;
-  Result<formats::Reference> parsed = formats::ParseReference(call.args()[1]);
+  Result<formats::Reference> parsed = ParseImageName(call.args()[1]);
   if (!parsed.ok()) {
     return InvalidArgument("Error parsing reference: \"{}\" is not a valid repository/tag: {}",
                            call.args()[1], parsed.error().message());
@@ -190,7 +190,7 @@ Result<int> PullCommand(Cli& cli, Invocation& call) {
   call.flags.String("platform", 0, &platform, "Platform of the image, such as linux/amd64");
   if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
   const std::string& name = call.args()[0];
-  formats::Reference reference = TRY(formats::ParseReference(name));
+  formats::Reference reference = TRY(ParseImageName(name));
   if (all_tags) {
     if (!reference.tag.empty() || !reference.digest.empty()) {
       return InvalidArgument("tag can't be used with --all-tags/-a");

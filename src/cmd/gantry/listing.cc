@@ -97,13 +97,13 @@ Result<std::string> Listing::Format(const std::vector<Json>& rows) const {
       };
     }
     Result<std::string> line = template_.Execute(row, options);
-    if (!line.ok()) return std::move(line).error().AddContext("failed to execute template");
+    if (!line.ok()) return std::move(line).error().AddContext(spec_.failure);
     lines.push_back(std::move(*line));
   }
   if (table_) {
     options.method = HeaderOfMethod;
     Result<std::string> header = template_.Execute(spec_.headers, options);
-    if (!header.ok()) return std::move(header).error().AddContext("failed to execute template");
+    if (!header.ok()) return std::move(header).error().AddContext(spec_.failure);
     add(*header);
   }
   for (const std::string& line : lines) add(line);

@@ -21,6 +21,7 @@ struct ListingSpec {
   std::string default_quiet;  // "{{.ID}}"
   formats::Json headers;      // {"ID": "CONTAINER ID", …}: every field that there is
   std::string root_type;      // Go's name of a row, for messages
+  std::string failure = "template parsing error";  // in front of what a template does wrong
   // .Label "name" and the like, for one row.
   std::function<std::optional<formats::Json>(const formats::Json& row, std::string_view name,
                                              const std::vector<formats::Json>& args)>

@@ -171,6 +171,8 @@ Result<int> NetworkRmCommand(Cli& cli, Invocation& call) {
       code = 1;
     }
   }
+  // docker says this as well, and scripts may have come to expect it.
+  if (code != 0) PrintError("exit status {}\n", code);
   return code;
 }
 

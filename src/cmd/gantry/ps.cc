@@ -154,6 +154,7 @@ ListingSpec PsSpec(bool size) {
   if (size) spec.default_table += "\t{{.Size}}";
   spec.default_quiet = "{{.ID}}";
   spec.root_type = "*formatter.ContainerContext";
+  spec.failure = "failed to execute template";
   spec.headers = Json::MakeObject({{"Command", "COMMAND"},
                                    {"CreatedAt", "CREATED AT"},
                                    {"ID", "CONTAINER ID"},

@@ -6,6 +6,7 @@
 
 #include "base/io.h"
 #include "cmd/gantry/command_list.h"
+#include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/output.h"
 #include "cmd/gantry/progress.h"
 #include "formats/reference.h"
@@ -19,7 +20,7 @@ Result<int> PushCommand(Cli& cli, Invocation& call) {
   call.flags.Bool("quiet", 'q', &quiet, "Show no progress");
   call.flags.String("platform", 0, &platform, "Push only this platform of the image");
   if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
-  formats::Reference reference = TRY(formats::ParseReference(call.args()[0]));
+  formats::Reference reference = TRY(ParseImageName(call.args()[0]));
   bool named = !reference.tag.empty() || !reference.digest.empty();
   if (all_tags && named) {
     return InvalidArgument("tag can't be used with --all-tags/-a");

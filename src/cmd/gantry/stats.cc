@@ -99,7 +99,7 @@ struct Watched {
 Json StatsRow(const Watched& watched, bool truncate) {
   const Json& sample = watched.sample;
   std::string id = truncate ? ShortId(watched.id) : watched.id;
-  bool known = !sample.is_null() && sample["memory_stats"]["limit"].AsDouble() > 0;
+  bool known = !sample.is_null();
   double limit = sample["memory_stats"]["limit"].AsDouble();
   double used = MemoryInUse(sample["memory_stats"]);
   auto shown = [&](std::string text) { return known ? std::move(text) : std::string("--"); };

@@ -19,7 +19,12 @@ Result<int> HandOn(Cli& cli, Invocation& call, std::string_view method, std::str
   request.method = method;
   request.path = std::move(path);
   Api* api = TRY(cli.Connect());
-  TRY(api->Call(request));
+  Result<ApiAnswer> answer = api->Call(request);
+  if (!answer.ok()) {
+    bool inspect = call.Name().substr(call.Name().rfind(' ') + 1) == "inspect";
+    if (inspect) PrintText("[]\n");
+    return std::move(answer).error();
+  }
   return Unimplemented("'{}': this engine can, but only docker's own command line knows how to ask",
                        call.Name());
 }

@@ -121,12 +121,11 @@ Result<int> BuilderPruneCommand(Cli& cli, Invocation& call) {
   Api* api = TRY(cli.Connect());
   Json answer = TRY(api->Post("/build/prune", query));
   PrintPruned(kBuildStep.title, answer[kBuildStep.deleted]);
-  Print("Total:\t{}\n", formats::HumanSize(answer["SpaceReclaimed"].AsDouble()));
+  Print("Total reclaimed space: {}\n", formats::HumanSize(answer["SpaceReclaimed"].AsDouble()));
   return 0;
 }
 
-// Builds come with the engine's builder (docs/docker-compat.md); until then a user who has buildx
-// is sent there.
+// Builds come with the engine's builder. A user who has buildx does not get here.
 Result<int> BuildCommand(Cli&, Invocation& call) {
   call.flags.IgnoreUnknown();
   if (auto code = call.Parse(ArgCount::AtLeast(0))) return *code;

@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Types the commands of cli_script.txt into docker's command line and ours, against Debian's dockerd and against
+gantryd, and compares how each ends, what it prints and what is there afterwards. What docker does on dockerd is the
+measure. `python3 tests/interop/cli_script.py` runs all and writes docs/docker-compat.md; the tests run a sample."""
+import json
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from harness import places  # noqa: E402
+from harness.client import Client, programs  # noqa: E402
+from harness.engine import Peer, Stack  # noqa: E402
+
+SCRIPT = Path(__file__).with_suffix('.txt')
+REASONS = Path(__file__).with_name('cli_script_reasons.txt')
+
+
+def sections():
+    found = {}
+    for line in SCRIPT.read_text().splitlines():
+        if line.startswith('['):
+            current = found.setdefault(line.strip('[]'), [])
+        elif line and not line.startswith('#'):
+            current.append(line)
+    return found
+
+
+def reasons():
+    """[(pattern over "client on engine: command", why)], the first that fits counts."""
+    found = []
+    for line in REASONS.read_text().splitlines():
+        if line and not line.startswith('#'):
+            pattern, _, why = line.partition(' ── ')
+            found.append((re.compile(pattern), why))
+    return found
+
+
+REPLACED = [
+    (r'\b[0-9a-f]{64}\b', 'ID'), (r'\b[0-9a-f]{12}\b', 'ID'),
+    (r'\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?[+-]\d\d:?\d\d| UTC|Z)*', 'TIME'),
+    (r'(About an? \w+|Less than a second|\d+ (second|minute|hour|day|week|month)s?)( ago)?', 'AGE'),
+    (r'\b\d+(\.\d+)? ?[kMGT]?i?B\b', 'SIZE'), (r'\bpid \d+', 'pid N'), (r'endpoint \S+ \(', 'endpoint NAME ('), (r'SRun', 'Run'), (r'lookup \S+ on \S+: ', 'lookup: '),
+    (r'\b(dockerd?|Docker|gantryd?)\b', 'PROGRAM'), (r'Unix socket', 'socket'),
+    # Advice that docker gives at its own pages.
+    (r'\n+(For more help|See|Refer to) .*https?://\S+', ''), (r'\n\nDid you mean .*', ''),
+]
+
+
+def shape(text, folder):
+    text = text.replace(folder, 'TMP')
+    for pattern, word in REPLACED:
+        text = re.sub(pattern, word, text)
+    return '\n'.join(line.rstrip() for line in text.strip().split('\n'))
+
+
+def effects(engine):
+    """What there is, as everybody sees it."""
+    def ask(path):
+        return json.loads(engine.api('GET', path)[1] or b'null') or []
+    containers = sorted((c['Names'][0], c['State']) for c in ask('/containers/json?all=1') if c['Names'])
+    images = sorted(t for i in ask('/images/json') for t in i['RepoTags'] or [])
+    networks = sorted(n['Name'] for n in ask('/networks'))
+    volumes = sorted(v['Name'] if len(v['Name']) < 60 else 'ANONYMOUS' for v in (ask('/volumes') or {}).get('Volumes') or [])
+    return {'containers': containers, 'images': images, 'networks': networks, 'volumes': volumes}
+
+
+def clean(engine):
+    """Back to the image alone."""
+    for container in json.loads(engine.api('GET', '/containers/json?all=1')[1]):
+        engine.api('DELETE', f"/containers/{container['Id']}?force=1&v=1")
+    for network in json.loads(engine.api('GET', '/networks')[1]):
+        if network['Name'] not in ('bridge', 'host', 'none'):
+            engine.api('DELETE', f"/networks/{network['Id']}")
+    for volume in (json.loads(engine.api('GET', '/volumes')[1]) or {}).get('Volumes') or []:
+        engine.api('DELETE', f"/volumes/{volume['Name']}?force=1")
+    for image in json.loads(engine.api('GET', '/images/json')[1]):
+        for tag in image['RepoTags'] or []:
+            if tag != places.IMAGE:
+                engine.api('DELETE', f'/images/{tag}?force=1')
+
+
+MUTATES = re.compile(r'^(run|create|start|stop|restart|kill|pause|unpause|rm|rmi|tag|load|import|commit|rename|exec|cp|update|wait|'
+                     r'(container|image|network|volume|system|builder) (prune|rm|create|connect|disconnect))')
+
+
+def play(name, engine, lines):
+    """[(line, code, out, err, effects)] of one client on one engine."""
+    clean(engine)
+    folder = tempfile.mkdtemp(prefix='gt-script-')
+    home = Path(folder) / 'home'
+    home.mkdir()
+    client = Client(name, engine, home)
+    played = []
+    try:
+        for line in lines:
+            words = shlex.split(line.replace('IMAGE', places.IMAGE).replace('TMP', folder))
+            try:
+                done = client(*words, timeout=40)
+                code, out, err = done.code, shape(done.out, folder), shape(done.err, folder)
+            except AssertionError as error:
+                code, out, err = 'no end', '', str(error)[:80]
+            there = effects(engine) if MUTATES.match(line) else None
+            played.append((line, code, out, err, there))
+    finally:
+        clean(engine)
+        shutil.rmtree(folder, ignore_errors=True)
+    return played
+
+
+def compare(truth, played):
+    """[(line, what, theirs, ours)]"""
+    found = []
+    for theirs, ours in zip(truth, played, strict=True):
+        for what, a, b in zip(('code', 'output', 'errors', 'effects'), theirs[1:], ours[1:], strict=True):
+            if a != b:
+                found.append((ours[0], what, a, b))
+    return found
+
+
+def combinations():
+    docker = 'docker-new' if 'docker-new' in programs() else 'docker'
+    return docker, [(docker, 'stack'), ('gantry', 'stack'), ('gantry', 'peer'), ('docker', 'peer'), ('docker', 'stack')]
+
+
+def campaign(engines, chosen, pairs=None):
+    """Differences by section, client and engine."""
+    docker, every = combinations()
+    found = []
+    for name in chosen:
+        lines = sections()[name]
+        truth = play(docker, engines['peer'], lines)
+        for client, engine in pairs or every:
+            if (client, engine) == (docker, 'peer'):
+                continue
+            measure = truth
+            if client == 'docker' and engine == 'stack':
+                measure = play('docker', engines['peer'], lines)  # Debian's own words on its own engine
+            elif client == 'docker':
+                continue
+            for difference in compare(measure, play(client, engines[engine], lines)):
+                found.append((name, client, engine, *difference))
+    return found
+
+
+def explain(difference):
+    _, client, engine, line, what, *_ = difference
+    label = f"{client} on {'gantryd' if engine == 'stack' else 'dockerd'}: {line} [{what}]"
+    for pattern, why in reasons():
+        if pattern.search(label):
+            return why
+    return None
+
+
+def shown(value):
+    if isinstance(value, dict):
+        return json.dumps(value)
+    text = str(value).replace('|', '\\|').replace('\n', ' ⏎ ')
+    return text if len(text) < 160 else text[:157] + '…'
+
+
+def only_what_differs(what, theirs, ours):
+    if what != 'effects' or theirs is None or ours is None:
+        return shown(theirs), shown(ours)
+    keys = [k for k in theirs if theirs[k] != ours[k]]
+    return shown({k: theirs[k] for k in keys}), shown({k: ours[k] for k in keys})
+
+
+def page(found, counts):
+    out = ['# Where gantry differs from docker', '',
+           'Made by `python3 tests/interop/cli_script.py`; do not edit. It types the commands of `tests/interop/cli_script.txt` into docker\'s',
+           'command line and ours, against Debian\'s dockerd and against gantryd, and compares exit code, shape of the output and what is there',
+           'afterwards. IDs, times, sizes and the program\'s name count as equal.', '',
+           f'{counts["lines"]} commands, {counts["plays"]} plays of them, {len(found)} differences.', '']
+    explained, open_ones = {}, []
+    for difference in found:
+        why = explain(difference)
+        (explained.setdefault(why, []) if why else open_ones).append(difference)
+    out += ['## Meant', '', '| why | where |', '|---|---|']
+    for why, items in sorted(explained.items()):
+        where = sorted({f'`{i[3]}`' for i in items})
+        out.append(f"| {why} | {', '.join(where[:12])}{' …' if len(where) > 12 else ''} |")
+    out += ['', '## Not meant: to be done', '', '| command | who | what | docker on dockerd | here |', '|---|---|---|---|---|']
+    for _, client, engine, line, what, theirs, ours in open_ones:
+        theirs, ours = only_what_differs(what, theirs, ours)
+        who = f"{'docker 20.10' if client == 'docker' else client.replace('docker-new', 'docker 28')} on {'gantryd' if engine == 'stack' else 'dockerd'}"
+        out.append(f'| `{line}` | {who} | {what} | {theirs} | {ours} |')
+    return '\n'.join(out) + '\n'
+
+
+def main(chosen):
+    engines = {'peer': Peer(5), 'stack': Stack(5)}
+    try:
+        for engine in engines.values():
+            engine.start()
+        engines['peer'].load_image()
+        home = Path(tempfile.mkdtemp(prefix='gt-home-'))
+        Client('gantry', engines['stack'], home).ok('load', '-i', places.IMAGE_TAR)
+        shutil.rmtree(home)
+        found = campaign(engines, chosen or list(sections()))
+    finally:
+        for engine in engines.values():
+            engine.destroy()
+    counts = {'lines': sum(map(len, sections().values())), 'plays': sum(map(len, sections().values())) * 3}
+    text = page(found, counts)
+    if chosen:
+        print(text)
+    else:
+        (places.TREE / 'docs/docker-compat.md').write_text(text)
+    print(f'{len(found)} differences, {sum(1 for d in found if not explain(d))} of them not explained', file=sys.stderr)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])
