@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Making layers of images: differences between snapshots, layers unpacked into snapshots, blobs that
-// are written bit by bit, and leases that hold all of it until an image names it.
+// Making layers of images: differences between snapshots, layers unpacked into snapshots, blobs
+// that are written bit by bit, and leases that hold all of it until an image names it.
 #include <utility>
 
 #include "client/containerd.h"
@@ -101,8 +101,8 @@ Result<> Containerd::CommitSnapshot(const std::string& snapshotter, const std::s
 // Content.Write: pieces at their offsets, then a commit of what was hashed on the way.
 struct BlobWriter::Stream {
   grpc::ClientContext context;
-  std::unique_ptr<grpc::ClientReaderWriter<content::WriteContentRequest,
-                                           content::WriteContentResponse>>
+  std::unique_ptr<
+      grpc::ClientReaderWriter<content::WriteContentRequest, content::WriteContentResponse>>
       calls;
   std::string ref;
   formats::Hasher hash;
@@ -167,7 +167,8 @@ Result<Descriptor> BlobWriter::Commit(const Labels& labels) {
   while (stream_->calls->Read(&response)) {
   }
   Result<> done = stream_->Finish();
-  if (!done.ok() && done.error().kind() != ErrorKind::kAlreadyExists) return std::move(done).error();
+  if (!done.ok() && done.error().kind() != ErrorKind::kAlreadyExists)
+    return std::move(done).error();
   return blob;
 }
 

@@ -84,8 +84,8 @@ Result<ContainerFiles> Engine::OpenFiles(std::string_view reference) {
   });
   std::vector<kernel::PlacedMount> placed;
   for (const oci::Mount& one : TRY(SetUpMounts(record))) {
-    placed.push_back({TRY(kernel::MountDetached("bind", one.source, one.options)),
-                      one.destination});
+    placed.push_back(
+        {TRY(kernel::MountDetached("bind", one.source, one.options)), one.destination});
   }
   // Parents before children.
   auto depth = [](const kernel::PlacedMount& mount) {
@@ -107,8 +107,7 @@ Result<PathStat> Engine::StatPath(std::string_view reference, const std::string&
 }
 
 Result<> Engine::GetArchive(std::string_view reference, const std::string& path,
-                            const std::function<Result<>(const PathStat&)>& begin,
-                            ByteSink& sink) {
+                            const std::function<Result<>(const PathStat&)>& begin, ByteSink& sink) {
   ContainerFiles files = TRY(OpenFiles(reference));
   std::string clean = CleanPathOfCopy(path);
   Result<PathStat> stat = StatIn(files.root, clean);

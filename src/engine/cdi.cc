@@ -117,7 +117,9 @@ CdiEdits ReadEdits(JsonReader& parent) {
   return out;
 }
 
-std::string_view NameOf(std::string_view variable) { return variable.substr(0, variable.find('=')); }
+std::string_view NameOf(std::string_view variable) {
+  return variable.substr(0, variable.find('='));
+}
 
 // The container's process owns its devices unless the spec says who does.
 Result<oci::Device> MakeDevice(const CdiDeviceNode& node, const oci::Spec& spec) {
@@ -171,9 +173,8 @@ Result<> ApplyDevices(const CdiEdits& edits, oci::Spec* spec) {
 void ApplyMounts(const CdiEdits& edits, oci::Spec* spec) {
   if (edits.mounts.empty()) return;
   for (const oci::Mount& mount : edits.mounts) {
-    std::erase_if(spec->mounts, [&](const oci::Mount& other) {
-      return other.destination == mount.destination;
-    });
+    std::erase_if(spec->mounts,
+                  [&](const oci::Mount& other) { return other.destination == mount.destination; });
     spec->mounts.push_back(mount);
   }
   auto depth = [](const oci::Mount& mount) {

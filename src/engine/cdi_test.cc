@@ -44,8 +44,7 @@ TEST_F(CdiTest, Injects) {
   EXPECT_TRUE(registry.errors().empty());
   EXPECT_EQ(registry.DeviceNames(),
             (std::vector<std::string>{"vendor.com/thing=one", "vendor.com/thing=two"}));
-  Result<> injected =
-      registry.Inject({"vendor.com/thing=one", "vendor.com/thing=two"}, &spec_);
+  Result<> injected = registry.Inject({"vendor.com/thing=one", "vendor.com/thing=two"}, &spec_);
   ASSERT_TRUE(injected.ok()) << injected.error().message();
   EXPECT_EQ(spec_.process->env, (std::vector<std::string>{"ALL=1", "A=new", "B=2"}));
   ASSERT_EQ(spec_.platform.devices.size(), 1u);

@@ -38,8 +38,8 @@ CgroupFeatures FeaturesOf(bool unified, const std::vector<kernel::CgroupHierarch
 // This host's.
 Result<CgroupFeatures> ReadCgroupFeatures();
 
-// Whether every number of `wanted` ("0-2,5", cpuset(7)) is in `available`; "" is. An error: `wanted`
-// is no such list, or has numbers beyond 8192.
+// Whether every number of `wanted` ("0-2,5", cpuset(7)) is in `available`; "" is. An error:
+// `wanted` is no such list, or has numbers beyond 8192.
 Result<bool> IsInCpuset(std::string_view wanted, std::string_view available);
 
 }  // namespace gantry::engine

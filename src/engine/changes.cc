@@ -33,8 +33,8 @@ constexpr int kMaxDepth = 1000;  // each level holds two descriptors
 // Empty files and directories that the runtime makes to mount on. docker has them in a layer below.
 constexpr auto kMountTargets = std::to_array<std::string_view>(
     {"/.dockerenv", "/dev", "/dev/console", "/dev/mqueue", "/dev/pts", "/dev/shm", "/etc/hostname",
-     "/etc/hosts", "/etc/mtab", "/etc/resolv.conf", "/proc", "/sbin/docker-init", "/sys",
-     "/sys/fs", "/sys/fs/cgroup"});
+     "/etc/hosts", "/etc/mtab", "/etc/resolv.conf", "/proc", "/sbin/docker-init", "/sys", "/sys/fs",
+     "/sys/fs/cgroup"});
 
 using Names = std::set<std::string>;
 
@@ -67,8 +67,8 @@ std::optional<struct stat> StatOf(BorrowedFd directory, const std::string& name)
 
 UniqueFd OpenInner(BorrowedFd directory, const std::string& name) {
   if (!directory.valid()) return UniqueFd();
-  return UniqueFd(::openat(directory.get(), name.c_str(),
-                           O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  return UniqueFd(
+      ::openat(directory.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
 bool SameButTime(const struct stat& a, const struct stat& b) {
@@ -145,8 +145,8 @@ class Comparison {
 
   static bool IsMountTarget(const std::string& path, const struct stat& status) {
     bool empty = S_ISDIR(status.st_mode) || status.st_size == 0 || S_ISLNK(status.st_mode);
-    return empty && std::find(kMountTargets.begin(), kMountTargets.end(), path) !=
-                        kMountTargets.end();
+    return empty &&
+           std::find(kMountTargets.begin(), kMountTargets.end(), path) != kMountTargets.end();
   }
 
   size_t hidden_ = 0;
@@ -189,8 +189,8 @@ Result<std::vector<Engine::Change>> Engine::Changes(std::string_view reference) 
     std::string key = fmt::format("{}-changes-{}", id, RandomHex(4));
     auto view = TRY(containerd_->ViewSnapshot(options_.snapshotter, key,
                                               container->record()->parent_snapshot, {}));
-    Result<UniqueFd> opened = view.empty() ? Result<UniqueFd>(UniqueFd())
-                                           : OpenReadOnlyView(view.front());
+    Result<UniqueFd> opened =
+        view.empty() ? Result<UniqueFd>(UniqueFd()) : OpenReadOnlyView(view.front());
     TRY(containerd_->RemoveSnapshot(options_.snapshotter, key));
     image = TRY(std::move(opened));
   }

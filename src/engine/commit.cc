@@ -30,20 +30,21 @@ Result<std::optional<NewLayer>> DiffOf(Engine& engine, const Lease& lease,
   Undo undo;
   if (!record.parent_snapshot.empty()) {
     std::string key = fmt::format("{}-parent", lease.id());
-    left = TRY(containerd.ViewSnapshot(snapshotter, key, record.parent_snapshot,
-                                       {{"containerd.io/gc.root",
-                                         FormatRfc3339Nano(WallClock::now())}}));
+    left = TRY(
+        containerd.ViewSnapshot(snapshotter, key, record.parent_snapshot,
+                                {{"containerd.io/gc.root", FormatRfc3339Nano(WallClock::now())}}));
     undo.Push([&containerd, snapshotter, key] {
       Result<> removed = containerd.RemoveSnapshot(snapshotter, key);
       if (!removed.ok()) log::Warning("removing snapshot {}: {}", key, removed.error().message());
     });
   }
-  client::Descriptor blob = TRY_WITH(
-      containerd.DiffMounts(lease.id(), left, right, std::string(oci::kOciLayerGzip)),
-      "comparing the container with its image");
+  client::Descriptor blob =
+      TRY_WITH(containerd.DiffMounts(lease.id(), left, right, std::string(oci::kOciLayerGzip)),
+               "comparing the container with its image");
   client::Blob info = TRY(containerd.GetBlob(blob.digest));
   std::string diff_id = info.labels["containerd.io/uncompressed"];
-  if (diff_id.empty()) return Internal("the layer {} does not say what it is unpacked", blob.digest);
+  if (diff_id.empty())
+    return Internal("the layer {} does not say what it is unpacked", blob.digest);
   if (diff_id == kEmptyLayer) return std::optional<NewLayer>();
   return std::optional<NewLayer>(NewLayer{std::move(blob), std::move(diff_id)});
 }
@@ -55,8 +56,8 @@ Result<std::string> CommitContainer(Engine& engine, CommitRequest request) {
   Container::RecordPointer record = TRY(container->RecordAfterStart());
   if (record->state.phase == Phase::kRemoving || record->state.phase == Phase::kDead) {
     bool dead = record->state.phase == Phase::kDead;
-    return MakeError(ErrorKind::kAborted, "You cannot commit container {} which is {}",
-                     record->id, dead ? "Dead" : "being removed");
+    return MakeError(ErrorKind::kAborted, "You cannot commit container {} which is {}", record->id,
+                     dead ? "Dead" : "being removed");
   }
   NewImage image;
   image.name = TRY(NewImageName(request.repository, request.tag));

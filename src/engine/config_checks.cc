@@ -53,8 +53,8 @@ Result<> CheckNetworkMode(const ContainerConfig& config, const HostConfig& host)
     return InvalidArgument("conflicting options: hostname and the UTS mode");
   }
   if (host.network_mode == "host" && !host.links.empty()) {
-    return InvalidArgument(
-        "conflicting options: host type networking can't be used with links. {}", kUndefined);
+    return InvalidArgument("conflicting options: host type networking can't be used with links. {}",
+                           kUndefined);
   }
   return {};
 }

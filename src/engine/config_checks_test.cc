@@ -50,8 +50,7 @@ TEST(ConfigChecksTest, LimitsThatContradict) {
             "range of CPUs is from 0.01 to 4.00, as there are only 4 CPUs available");
   host = {};
   host.cpuset_cpus = "2-4";
-  EXPECT_EQ(ErrorOf(host),
-            "Requested CPUs are not available - requested 2-4, available: 0-3");
+  EXPECT_EQ(ErrorOf(host), "Requested CPUs are not available - requested 2-4, available: 0-3");
 }
 
 TEST(ConfigChecksTest, WhatTheKernelLacksIsTakenOut) {

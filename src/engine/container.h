@@ -93,11 +93,11 @@ struct ContainerRecord {
   ContainerConfig config;  // merged with the image's
   HostConfig host;         // with the defaults filled in
   NetworkingConfig networking;
-  std::string hostname;         // what the container sees
-  std::string image_id;         // digest of the image's configuration
-  std::string image_name;       // the image's name in the store, normalised; "" for an image by id
+  std::string hostname;    // what the container sees
+  std::string image_id;    // digest of the image's configuration
+  std::string image_name;  // the image's name in the store, normalised; "" for an image by id
   std::vector<MountPoint> mounts;  // in the order in which they were asked for
-  std::string parent_snapshot;  // chain id of the image's top layer, "" for an empty image
+  std::string parent_snapshot;     // chain id of the image's top layer, "" for an empty image
   ContainerState state;
 };
 

@@ -153,8 +153,8 @@ Result<PathStat> StatIn(BorrowedFd root, const std::string& path) {
   stat.name = BaseOf(path);
   stat.size = status.st_size;
   stat.mode = GoMode(status.st_mode);
-  stat.mtime = FromUnixNanos(int64_t{status.st_mtim.tv_sec} * 1'000'000'000 +
-                             status.st_mtim.tv_nsec);
+  stat.mtime =
+      FromUnixNanos(int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec);
   stat.is_directory = S_ISDIR(status.st_mode);
   if (S_ISLNK(status.st_mode)) stat.link_target = TRY(FollowLinks(root, path));
   return stat;

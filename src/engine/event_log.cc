@@ -41,7 +41,8 @@ std::optional<uint64_t> NumberOf(std::string_view line) {
   constexpr std::string_view kHead = "{\"number\":";
   if (!line.starts_with(kHead)) return std::nullopt;
   uint64_t number = 0;
-  auto [end, error] = std::from_chars(line.data() + kHead.size(), line.data() + line.size(), number);
+  auto [end, error] =
+      std::from_chars(line.data() + kHead.size(), line.data() + line.size(), number);
   if (error != std::errc()) return std::nullopt;
   return number;
 }
@@ -169,9 +170,9 @@ uint64_t EventLog::last_number() const {
 
 uint64_t EventLog::NumberBefore(WallTime time) const {
   MutexLock lock(mutex_);
-  auto first = std::partition_point(recent_.begin(), recent_.end(), [&](const NumberedEvent& entry) {
-    return entry.event.time < time;
-  });
+  auto first =
+      std::partition_point(recent_.begin(), recent_.end(),
+                           [&](const NumberedEvent& entry) { return entry.event.time < time; });
   return first == recent_.begin() ? 0 : std::prev(first)->number;
 }
 

@@ -70,10 +70,10 @@ Health HealthAfter(Health health, const Healthcheck& check, WallTime started_at,
 }
 
 Result<> CheckHealthcheck(const Healthcheck& check) {
-  for (auto [name, value] : {std::pair("Interval", check.interval),
-                             std::pair("Timeout", check.timeout),
-                             std::pair("StartPeriod", check.start_period),
-                             std::pair("StartInterval", check.start_interval)}) {
+  for (auto [name, value] :
+       {std::pair("Interval", check.interval), std::pair("Timeout", check.timeout),
+        std::pair("StartPeriod", check.start_period),
+        std::pair("StartInterval", check.start_interval)}) {
     if (value != 0 && value < kShortest) {
       return InvalidArgument("{} in Healthcheck cannot be less than 1ms", name);
     }
@@ -90,7 +90,7 @@ void MergeHealthcheck(const std::optional<Healthcheck>& image, std::optional<Hea
   }
   Healthcheck& check = **config;
   if (check.test.empty()) check.test = image->test;
-  for (int64_t Healthcheck::*field :
+  for (int64_t Healthcheck::* field :
        {&Healthcheck::interval, &Healthcheck::timeout, &Healthcheck::start_period,
         &Healthcheck::start_interval, &Healthcheck::retries}) {
     if (check.*field == 0) check.*field = (*image).*field;

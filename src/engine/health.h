@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Health checks: what a container's configuration asks for, what a probe's result means for its
-// state, and the monitor that runs the probes as execs. A waiting probe is one timer of the loop and
-// a running one one socket; no thread waits.
+// state, and the monitor that runs the probes as execs. A waiting probe is one timer of the loop
+// and a running one one socket; no thread waits.
 //
 //   starting ──success──▶ healthy ◀──success── unhealthy
 //      │                     │                     ▲

@@ -87,9 +87,8 @@ void HealthMonitor::Launch(const std::shared_ptr<Probe>& probe) {
   probe->start = WallClock::now();
   Result<> run = Run(probe);
   if (run.ok()) return;
-  loop_.Post([this, probe, message = run.error().message()] {
-    Finish(probe, kNoExitCode, message);
-  });
+  loop_.Post(
+      [this, probe, message = run.error().message()] { Finish(probe, kNoExitCode, message); });
 }
 
 Result<> HealthMonitor::Run(const std::shared_ptr<Probe>& probe) {
@@ -178,8 +177,8 @@ void Engine::TakeProbe(const std::string& id, const ProbeResult& result) {
     ContainerState& state = record.state;
     if (state.phase != Phase::kRunning || !state.health || !record.config.healthcheck) return;
     HealthStatus before = state.health->status;
-    state.health = HealthAfter(*std::move(state.health), *record.config.healthcheck,
-                               state.started_at, result);
+    state.health =
+        HealthAfter(*std::move(state.health), *record.config.healthcheck, state.started_at, result);
     changed = state.health->status != before;
   });
   // The results themselves are not worth a commit each: after a crash the log begins at the last

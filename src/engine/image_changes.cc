@@ -290,9 +290,9 @@ struct Instructions {
   }
 };
 
-constexpr auto kKnown = std::to_array<std::string_view>(
-    {"CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER",
-     "VOLUME", "WORKDIR"});
+constexpr auto kKnown =
+    std::to_array<std::string_view>({"CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL",
+                                     "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"});
 }  // namespace
 
 Result<> ApplyChanges(const std::vector<std::string>& lines, ContainerConfig* config) {

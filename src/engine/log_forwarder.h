@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sends the lines of containers with a log driver for a server (syslog, journald, fluentd, gelf):
-// from the file that the shim writes, with a cursor on disk beside it. A server that is slow or dead
-// delays nobody: the lines wait in the file, within its limits, and are sent when it is back.
+// from the file that the shim writes, with a cursor on disk beside it. A server that is slow or
+// dead delays nobody: the lines wait in the file, within its limits, and are sent when it is back.
 // After kill -9 the last batch may be sent twice, never not at all. No thread while there is
 // nothing to send; at most kThreads while there is. Any thread may call.
 #pragma once

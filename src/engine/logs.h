@@ -30,7 +30,7 @@ struct LogOptions {
   bool framed = true;  // false: a terminal's raw text
   WallTime since{};
   WallTime until = WallTime::max();
-  int64_t tail = -1;  // lines; -1: all
+  int64_t tail = -1;                       // lines; -1: all
   WallTime count_since = WallTime::max();  // see LogStreamer::counted
   std::string details;                     // before each line, see LogDetailsOf
 };

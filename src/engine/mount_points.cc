@@ -225,8 +225,7 @@ Result<MountPoint> ParseBind(const std::string& spec, const std::string& volume_
   if (!ParseMode(mode_text, &mode)) return InvalidArgument("invalid mode: {}", mode_text);
   config.type = config.source.starts_with('/') ? "bind" : "volume";
   config.read_only = !mode.writable;
-  MountPoint point =
-      TRY_WITH(ParseMount(config), "invalid volume specification: '{}'", spec);
+  MountPoint point = TRY_WITH(ParseMount(config), "invalid volume specification: '{}'", spec);
   point.mode = mode_text;
   if (point.type == "bind") {
     point.make_source = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The host's side of bind mounts: sources that have to be there or to be made, and to be shared. Any
-// thread.
+// The host's side of bind mounts: sources that have to be there or to be made, and to be shared.
+// Any thread.
 #pragma once
 
 #include "base/error.h"

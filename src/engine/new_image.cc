@@ -67,12 +67,11 @@ Result<> Unpack(Engine& engine, const Lease& lease, const std::string& parent,
   const std::string& snapshotter = engine.options().snapshotter;
   std::string key = fmt::format("{}-unpack", lease.id());
   auto mounts = TRY(containerd.PrepareSnapshot(
-      snapshotter, key, parent,
-      {{"containerd.io/gc.root", FormatRfc3339Nano(WallClock::now())}}));
+      snapshotter, key, parent, {{"containerd.io/gc.root", FormatRfc3339Nano(WallClock::now())}}));
   Result<> unpacked = containerd.ApplyLayer(lease.id(), layer.blob, mounts);
   if (unpacked.ok()) {
-    unpacked = containerd.CommitSnapshot(snapshotter, lease.id(), ChainId(parent, layer.diff_id),
-                                         key);
+    unpacked =
+        containerd.CommitSnapshot(snapshotter, lease.id(), ChainId(parent, layer.diff_id), key);
   }
   if (unpacked.ok()) return {};
   bool there = unpacked.error().kind() == ErrorKind::kAlreadyExists;
@@ -118,8 +117,8 @@ Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage
   if (!chain.empty()) {
     config_labels["containerd.io/gc.ref.snapshot." + engine.options().snapshotter] = chain;
   }
-  client::Descriptor config = TRY(WriteDocument(
-      containerd, lease, ConfigDocument(image, created), oci::kOciConfig, config_labels));
+  client::Descriptor config = TRY(WriteDocument(containerd, lease, ConfigDocument(image, created),
+                                                oci::kOciConfig, config_labels));
   Json layers = Json::MakeArray();
   client::Labels labels = {{"containerd.io/gc.ref.content.config", config.digest}};
   auto add = [&](const client::Descriptor& blob) {

@@ -21,8 +21,8 @@ namespace gantry::engine {
 class Lease {
  public:
   static Result<Lease> Take(client::Containerd& containerd);
-  Lease(Lease&& other) noexcept : containerd_(std::exchange(other.containerd_, nullptr)),
-                                  id_(std::move(other.id_)) {}
+  Lease(Lease&& other) noexcept
+      : containerd_(std::exchange(other.containerd_, nullptr)), id_(std::move(other.id_)) {}
   Lease& operator=(Lease&&) = delete;
   ~Lease();
   const std::string& id() const { return id_; }

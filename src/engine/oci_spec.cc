@@ -107,7 +107,8 @@ Result<oci::Process> MakeProcess(const SpecRequest& request, const SecurityOptio
   oci::Process process;
   process.terminal = config.tty;
   auto [rows, columns] = host.console_size;
-  if (config.tty && rows != 0 && columns != 0) process.console_size = oci::ConsoleSize{rows, columns};
+  if (config.tty && rows != 0 && columns != 0)
+    process.console_size = oci::ConsoleSize{rows, columns};
   process.args = config.entrypoint.words;
   process.args.insert(process.args.end(), config.cmd.words.begin(), config.cmd.words.end());
   if (process.args.empty()) return InvalidArgument("no command specified");

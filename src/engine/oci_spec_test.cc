@@ -99,8 +99,7 @@ TEST_F(OciSpecTest, CapabilitiesAreAddedAndDropped) {
   host_.cap_drop = {"ALL"};
   EXPECT_EQ(*MakeCapabilities(host_), std::vector<std::string>{"CAP_NET_ADMIN"});
   host_.cap_add = {"NOPE"};
-  EXPECT_EQ(MakeCapabilities(host_).error().message(),
-            "unknown capability: \"CAP_NOPE\"");
+  EXPECT_EQ(MakeCapabilities(host_).error().message(), "unknown capability: \"CAP_NOPE\"");
 }
 
 TEST_F(OciSpecTest, UserMountsReplaceDefaultsAndTmpfsOptionsOverride) {

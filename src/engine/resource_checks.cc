@@ -87,8 +87,7 @@ Result<> CheckMemory(const CgroupFeatures& features, HostConfig* host, ResourceC
   if (host->oom_kill_disable && !features.oom_kill_disable) {
     // No word to those who wanted it off anyway.
     if (*host->oom_kill_disable) {
-      out->emplace_back(
-          "Your kernel does not support OomKillDisable. OomKillDisable discarded.");
+      out->emplace_back("Your kernel does not support OomKillDisable. OomKillDisable discarded.");
     }
     host->oom_kill_disable.reset();
   }
@@ -225,8 +224,7 @@ Result<> CheckRealtime(const CgroupFeatures& features, const HostConfig& host) {
     return InvalidArgument("kernel does not support CPU real-time scheduler");
   }
   if (host.cpu_realtime_period != 0 && host.cpu_realtime_runtime > host.cpu_realtime_period) {
-    return InvalidArgument(
-        "cpu real-time runtime cannot be higher than cpu real-time period");
+    return InvalidArgument("cpu real-time runtime cannot be higher than cpu real-time period");
   }
   if (features.cpu_shares && host.cpu_shares < 0) {
     return InvalidArgument("invalid CPU shares ({}): value must be a positive integer",

@@ -79,8 +79,8 @@ Result<SecurityOptions> ParseSecurityOptions(const HostConfig& host) {
 
 Result<> CheckSecurityOptions(const HostConfig& host) {
   SecurityOptions options = TRY(ParseSecurityOptions(host));
-  bool profile = !options.seccomp.empty() && options.seccomp != "unconfined" &&
-                 options.seccomp != "builtin";
+  bool profile =
+      !options.seccomp.empty() && options.seccomp != "unconfined" && options.seccomp != "builtin";
   if (profile) TRY(ParseSeccompProfile(options.seccomp, {}));
   return {};
 }

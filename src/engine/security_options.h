@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// --security-opt: "no-new-privileges[=BOOL]", "seccomp=unconfined|builtin|JSON", "apparmor=PROFILE",
-// "label=…", "writable-cgroups[=BOOL]"; "KEY:VALUE" is docker's older form. Pure; any thread.
+// --security-opt: "no-new-privileges[=BOOL]", "seccomp=unconfined|builtin|JSON",
+// "apparmor=PROFILE", "label=…", "writable-cgroups[=BOOL]"; "KEY:VALUE" is docker's older form.
+// Pure; any thread.
 #pragma once
 
 #include <optional>

@@ -8,7 +8,6 @@
 
 #include "base/io.h"
 #include "kernel/mounts.h"
-#include "kernel/mounts.h"
 
 namespace gantry::engine {
 
@@ -16,9 +15,8 @@ Result<> MountSharedMemory(const std::string& path, int64_t size) {
   TRY(UnmountSharedMemory(path));
   TRY(MakeDirectories(path, 0700));
   UniqueFd place = TRY(OpenFile(path, O_PATH | O_DIRECTORY));
-  UniqueFd mount =
-      TRY(kernel::MountDetached("tmpfs", "shm", {"nosuid", "nodev", "noexec", "mode=1777",
-                                                 fmt::format("size={}", size)}));
+  UniqueFd mount = TRY(kernel::MountDetached(
+      "tmpfs", "shm", {"nosuid", "nodev", "noexec", "mode=1777", fmt::format("size={}", size)}));
   return kernel::AttachMount(mount, place);
 }
 

@@ -87,7 +87,8 @@ Result<std::vector<std::string>> Engine::Update(std::string_view reference,
     return Error(error).AddContext(fmt::format("Cannot update container {}", record->id));
   };
   if (record->state.phase == Phase::kRemoving || record->state.phase == Phase::kDead) {
-    return cannot(MakeError(ErrorKind::kAborted, "container is marked for removal and cannot be \"update\""));
+    return cannot(
+        MakeError(ErrorKind::kAborted, "container is marked for removal and cannot be \"update\""));
   }
   HostConfig host = record->host;
   Result<> merged = MergeUpdate(asked, &host);

@@ -35,16 +35,14 @@ constexpr size_t kVolumeNameBytes = 32;
 
 // A later one takes the place of an earlier one at the same destination.
 void Put(MountPoint point, std::vector<MountPoint>* points) {
-  std::erase_if(*points, [&](const MountPoint& old) {
-    return old.destination == point.destination;
-  });
+  std::erase_if(*points,
+                [&](const MountPoint& old) { return old.destination == point.destination; });
   points->push_back(std::move(point));
 }
 
 bool Has(const std::vector<MountPoint>& points, const std::string& destination) {
-  return std::any_of(points.begin(), points.end(), [&](const MountPoint& point) {
-    return point.destination == destination;
-  });
+  return std::any_of(points.begin(), points.end(),
+                     [&](const MountPoint& point) { return point.destination == destination; });
 }
 
 // --tmpfs hides a volume of the same destination.
@@ -53,8 +51,7 @@ bool IsHidden(const ContainerRecord& record, const MountPoint& point) {
 }
 
 Result<UniqueFd> OpenPart(BorrowedFd root, const MountPoint& point, const std::string& place) {
-  Result<UniqueFd> part =
-      kernel::OpenIn(root, point.subpath, O_PATH, 0, kernel::Links::kBeneath);
+  Result<UniqueFd> part = kernel::OpenIn(root, point.subpath, O_PATH, 0, kernel::Links::kBeneath);
   if (part.ok()) return part;
   if (part.error().error_number() == EXDEV) {
     return InvalidArgument("path concatenation escapes the base directory, base: {}, subpath: {}",

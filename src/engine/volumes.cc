@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Volumes as the API asks for them: made, removed, pruned, each with its event.
+#include "volumes/volumes.h"
+
 #include <utility>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "engine/engine.h"
-#include "volumes/volumes.h"
 
 namespace gantry::engine {
 namespace {

@@ -17,8 +17,8 @@ using Pipeline = GoTemplate::Pipeline;
 // Members of docker's documents that are maps of strings in Go: a key that is not there is no
 // error, and prints as "<no value>".
 bool IsStringMap(std::string_view name) {
-  for (std::string_view known : {"Annotations", "DriverOpts", "Labels", "Options", "StorageOpt",
-                                 "Sysctls", "Tmpfs"}) {
+  for (std::string_view known :
+       {"Annotations", "DriverOpts", "Labels", "Options", "StorageOpt", "Sysctls", "Tmpfs"}) {
     if (name == known) return true;
   }
   return false;

@@ -91,7 +91,8 @@ TEST(GoTemplate, RootTypeAndMethods) {
 }
 
 TEST(GoTemplateTest, KeysOfStringMapsMayBeMissing) {
-  Json root = Json::Parse(R"({"Config": {"Labels": {"a": "b"}, "Env": null}, "Labels": null})").value_or(Json());
+  Json root = Json::Parse(R"({"Config": {"Labels": {"a": "b"}, "Env": null}, "Labels": null})")
+                  .value_or(Json());
   auto render = [&](std::string_view text) {
     Result<GoTemplate> view = GoTemplate::Parse(text);
     if (!view.ok()) return view.error().message();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/json.h"
 
-#include <cctype>
-#include <algorithm>
 #include <fmt/format.h>
 #include <rapidjson/error/en.h>
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>

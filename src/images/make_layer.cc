@@ -92,7 +92,8 @@ Result<bool> Same(const TreeItem& a, const TreeItem& b) {
   }
   if (S_ISLNK(a.status.st_mode)) return TRY(ReadLinkOf(a)) == TRY(ReadLinkOf(b));
   if (!S_ISREG(a.status.st_mode)) return true;
-  if (TRY(ArchiveXattrs(TRY(OpenRegular(a)))) != TRY(ArchiveXattrs(TRY(OpenRegular(b))))) return false;
+  if (TRY(ArchiveXattrs(TRY(OpenRegular(a)))) != TRY(ArchiveXattrs(TRY(OpenRegular(b)))))
+    return false;
   // Whole seconds come from an archive: two versions of a file may well have the same.
   return first.tv_nsec != 0 || a.status.st_size == 0 || TRY(SameContents(a, b));
 }

@@ -25,7 +25,8 @@ constexpr std::chrono::milliseconds kSettleStep{1};
 
 Error TlsError(const std::string& what) {
   char text[256] = "the connection ended";
-  if (unsigned long code = ::ERR_get_error(); code != 0) ERR_error_string_n(code, text, sizeof text);
+  if (unsigned long code = ::ERR_get_error(); code != 0)
+    ERR_error_string_n(code, text, sizeof text);
   ::ERR_clear_error();
   return Unavailable("{}: {}", what, text);
 }

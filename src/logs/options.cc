@@ -63,8 +63,9 @@ const std::string* FirstUnknown(const Options& options, std::initializer_list<st
                                 bool takes_attributes) {
   for (const auto& [name, value] : options) {
     bool attribute = std::find(kAttributes.begin(), kAttributes.end(), name) != kAttributes.end();
-    bool common = IsAmong(name, {"mode", "max-buffer-size"}) ||
-                  std::find(kCacheOptions.begin(), kCacheOptions.end(), name) != kCacheOptions.end();
+    bool common =
+        IsAmong(name, {"mode", "max-buffer-size"}) ||
+        std::find(kCacheOptions.begin(), kCacheOptions.end(), name) != kCacheOptions.end();
     if (IsAmong(name, own) || common || (attribute && takes_attributes)) continue;
     return &name;
   }
@@ -87,8 +88,7 @@ Result<> CheckMode(const Options& options) {
 }
 
 Result<> CheckJsonFile(const Options& options) {
-  if (const std::string* name =
-          FirstUnknown(options, {"max-size", "max-file", "compress"}, true)) {
+  if (const std::string* name = FirstUnknown(options, {"max-size", "max-file", "compress"}, true)) {
     return InvalidArgument("unknown log opt '{}' for json-file log driver", *name);
   }
   std::string_view size = Get(options, "max-size");
@@ -147,11 +147,11 @@ Result<> CheckUnixSocket(const std::string& path) {
 }
 
 Result<> CheckSyslog(const Options& options) {
-  if (const std::string* name = FirstUnknown(
-          options,
-          {"syslog-address", "syslog-facility", "syslog-format", "syslog-tls-ca-cert",
-           "syslog-tls-cert", "syslog-tls-key", "syslog-tls-skip-verify"},
-          true)) {
+  if (const std::string* name =
+          FirstUnknown(options,
+                       {"syslog-address", "syslog-facility", "syslog-format", "syslog-tls-ca-cert",
+                        "syslog-tls-cert", "syslog-tls-key", "syslog-tls-skip-verify"},
+                       true)) {
     return InvalidArgument("unknown log opt '{}' for syslog log driver", *name);
   }
   ServerAddress address = TRY(ParseSyslogAddress(Get(options, "syslog-address")));
@@ -164,11 +164,11 @@ Result<> CheckSyslog(const Options& options) {
 }
 
 Result<> CheckGelf(const Options& options) {
-  if (const std::string* name = FirstUnknown(
-          options,
-          {"gelf-address", "gelf-compression-type", "gelf-compression-level",
-           "gelf-tcp-max-reconnect", "gelf-tcp-reconnect-delay"},
-          true)) {
+  if (const std::string* name =
+          FirstUnknown(options,
+                       {"gelf-address", "gelf-compression-type", "gelf-compression-level",
+                        "gelf-tcp-max-reconnect", "gelf-tcp-reconnect-delay"},
+                       true)) {
     return InvalidArgument("unknown log opt \"{}\" for gelf log driver", *name);
   }
   ServerAddress address = TRY(ParseGelfAddress(Get(options, "gelf-address")));
@@ -198,13 +198,13 @@ Result<> CheckGelf(const Options& options) {
 }
 
 Result<> CheckFluentd(const Options& options) {
-  if (const std::string* name = FirstUnknown(
-          options,
-          {"fluentd-address", "fluentd-async", "fluentd-async-connect",
-           "fluentd-async-reconnect-interval", "fluentd-buffer-limit", "fluentd-max-retries",
-           "fluentd-request-ack", "fluentd-retry-wait", "fluentd-sub-second-precision",
-           "fluentd-write-timeout"},
-          true)) {
+  if (const std::string* name =
+          FirstUnknown(options,
+                       {"fluentd-address", "fluentd-async", "fluentd-async-connect",
+                        "fluentd-async-reconnect-interval", "fluentd-buffer-limit",
+                        "fluentd-max-retries", "fluentd-request-ack", "fluentd-retry-wait",
+                        "fluentd-sub-second-precision", "fluentd-write-timeout"},
+                       true)) {
     return InvalidArgument("unknown log opt '{}' for fluentd log driver", *name);
   }
   TRY(ParseFluentdAddress(Get(options, "fluentd-address")));
@@ -247,9 +247,9 @@ Result<> CheckOptions(const std::string& driver, const Options& options) {
     std::string_view name;
     Result<> (*check)(const Options&);
   };
-  static constexpr Driver kDrivers[] = {{"", CheckJsonFile},       {"json-file", CheckJsonFile},
-                                        {"local", CheckLocal},     {"syslog", CheckSyslog},
-                                        {"gelf", CheckGelf},       {"fluentd", CheckFluentd},
+  static constexpr Driver kDrivers[] = {{"", CheckJsonFile},        {"json-file", CheckJsonFile},
+                                        {"local", CheckLocal},      {"syslog", CheckSyslog},
+                                        {"gelf", CheckGelf},        {"fluentd", CheckFluentd},
                                         {"journald", CheckJournald}};
   if (driver == "none") return {};  // whatever its options are
   for (const Driver& known : kDrivers) {
@@ -366,9 +366,9 @@ Result<ServerAddress> ParseFluentdAddress(std::string_view text) {
 
 Result<int> ParseSyslogFacility(std::string_view text) {
   static constexpr std::string_view kNames[] = {
-      "kern", "user",   "mail",   "daemon", "auth",   "syslog", "lpr",    "news",
-      "uucp", "cron",   "authpriv", "ftp",  "",       "",       "",       "",
-      "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"};
+      "kern",   "user",   "mail",     "daemon", "auth",   "syslog", "lpr",    "news",
+      "uucp",   "cron",   "authpriv", "ftp",    "",       "",       "",       "",
+      "local0", "local1", "local2",   "local3", "local4", "local5", "local6", "local7"};
   if (text.empty()) return 3;
   for (int i = 0; i < 24; ++i) {
     if (text == kNames[i]) return i;

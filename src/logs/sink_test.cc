@@ -85,7 +85,8 @@ TEST(JournaldTest, FieldsInADatagram) {
   EXPECT_NE(text.find("CONTAINER_ID=aaaaaaaaaaaa\n"), std::string::npos);
   EXPECT_NE(text.find("CONTAINER_NAME=web\n"), std::string::npos);
   EXPECT_NE(text.find("\nAPP_NAME=x\n"), std::string::npos);
-  EXPECT_NE(text.find(std::string("MESSAGE\n\x09\0\0\0\0\0\0\0two\nlines\n", 25)), std::string::npos);
+  EXPECT_NE(text.find(std::string("MESSAGE\n\x09\0\0\0\0\0\0\0two\nlines\n", 25)),
+            std::string::npos);
   EXPECT_NE(text.find("PRIORITY=3\n"), std::string::npos);
   EXPECT_NE(text.find("CONTAINER_PARTIAL_MESSAGE=true\n"), std::string::npos);
   ::unlink(path.c_str());

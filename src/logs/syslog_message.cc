@@ -22,9 +22,9 @@ tm LocalTime(WallTime time) {
 // RFC 3339 in local time; `micro`: with six digits of the second's fraction.
 std::string Timestamp(WallTime time, bool micro) {
   tm local = LocalTime(time);
-  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", local.tm_year + 1900,
-                                local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min,
-                                local.tm_sec);
+  std::string out =
+      fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", local.tm_year + 1900, local.tm_mon + 1,
+                  local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec);
   if (micro) out += fmt::format(".{:06}", UnixNanos(time) / 1000 % 1'000'000);
   long offset = local.tm_gmtoff / 60;
   if (offset == 0) return out + "Z";

@@ -131,9 +131,8 @@ Result<> EntryMaker::MakeHardLink(BorrowedFd parent, const std::string& name,
   std::string target = CleanName(entry.link_name);
   if (target.empty()) return InvalidArgument("a hard link to '{}'", entry.link_name);
   if (!options_.base.empty()) target = options_.base + "/" + target;
-  kernel::ParentAndName from =
-      TRY_WITH(kernel::OpenParentIn(options_.root, target, options_.links), "linking to '{}'",
-               entry.link_name);
+  kernel::ParentAndName from = TRY_WITH(kernel::OpenParentIn(options_.root, target, options_.links),
+                                        "linking to '{}'", entry.link_name);
   struct stat status;
   struct stat existing;
   if (::fstatat(from.parent.get(), from.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Makes on disk what the entries of an archive say, in a directory that is open already: layers of
-// images, docker cp. No link is followed but on the way to a hard link's target, below the root. One
-// thread.
+// images, docker cp. No link is followed but on the way to a hard link's target, below the root.
+// One thread.
 #pragma once
 
 #include <sys/types.h>

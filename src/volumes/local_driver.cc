@@ -16,7 +16,8 @@ namespace gantry::volumes {
 namespace {
 
 constexpr size_t kLongestName = 255;  // of a directory
-constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+constexpr std::string_view kLetters =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 std::string Get(const std::map<std::string, std::string>& options, const std::string& key) {
   auto found = options.find(key);
@@ -45,8 +46,7 @@ Result<std::string> Resolve(const std::string& host) {
                          NI_NUMERICHOST);
   ::freeaddrinfo(found);
   if (failed != 0) {
-    return Internal("error resolving passed in network volume address: {}",
-                    ::gai_strerror(failed));
+    return Internal("error resolving passed in network volume address: {}", ::gai_strerror(failed));
   }
   return std::string(text);
 }
@@ -79,11 +79,11 @@ Result<> CheckVolumeName(std::string_view name) {
     return InvalidArgument(
         "volume name is too short, names should be at least two alphanumeric characters");
   }
-  bool good = !name.empty() && kLetters.find(name[0]) != std::string_view::npos &&
-              std::all_of(name.begin(), name.end(), [](char c) {
-                return kLetters.find(c) != std::string_view::npos || c == '_' || c == '.' ||
-                       c == '-';
-              });
+  bool good =
+      !name.empty() && kLetters.find(name[0]) != std::string_view::npos &&
+      std::all_of(name.begin(), name.end(), [](char c) {
+        return kLetters.find(c) != std::string_view::npos || c == '_' || c == '.' || c == '-';
+      });
   if (!good) {
     return InvalidArgument(
         "\"{}\" includes invalid characters for a local volume name, only "
@@ -128,8 +128,9 @@ Result<UniqueFd> MountLocal(const std::map<std::string, std::string>& options,
   std::vector<std::string> words = SplitWords(text, ",");
   if (type == "nfs" || type == "cifs") words = TRY(NetworkOptions(std::move(words)));
   // mount(2) knows a bind by its flag, whatever the type says.
-  bool bind = std::any_of(words.begin(), words.end(),
-                          [](const std::string& word) { return word == "bind" || word == "rbind"; });
+  bool bind = std::any_of(words.begin(), words.end(), [](const std::string& word) {
+    return word == "bind" || word == "rbind";
+  });
   Result<UniqueFd> mount = kernel::MountDetached(bind ? "bind" : type, device, words);
   if (mount.ok()) return mount;
   std::string why = WithoutPassword(mount.error().message(), ValueOf(words, "password="));

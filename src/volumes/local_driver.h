@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// docker's "local" driver: which names and options there may be, and how a volume with mount options
-// is mounted. Any thread.
+// docker's "local" driver: which names and options there may be, and how a volume with mount
+// options is mounted. Any thread.
 #pragma once
 
 #include <map>
@@ -17,7 +17,8 @@ namespace gantry::volumes {
 Result<> CheckVolumeName(std::string_view name);
 Result<> CheckLocalOptions(const std::map<std::string, std::string>& options);
 
-// A detached mount of what the options say. `target` is only named in errors, which hide a password.
+// A detached mount of what the options say. `target` is only named in errors, which hide a
+// password.
 Result<UniqueFd> MountLocal(const std::map<std::string, std::string>& options,
                             const std::string& target);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is written down about a volume, and the store that keeps it: the engine's database, or memory
-// in tests. Plain data.
+// What is written down about a volume, and the store that keeps it: the engine's database, or
+// memory in tests. Plain data.
 #pragma once
 
 #include <map>

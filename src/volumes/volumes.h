@@ -31,8 +31,8 @@
 namespace gantry::volumes {
 
 struct Options {
-  std::string root;   // ROOT/volumes
-  std::string run;    // RUN/volumes
+  std::string root;  // ROOT/volumes
+  std::string run;   // RUN/volumes
   // Takes a directory out of the way at once, deletes it in time; none of that path is no error.
   std::function<Result<>(const std::string& path)> discard;
   RecordStore* records = nullptr;

@@ -72,7 +72,7 @@ TEST_F(VolumesTest, IsKeptWhileUsed) {
 
 TEST_F(VolumesTest, RepairsWhatACrashLeaves) {
   ASSERT_TRUE(volumes_->Create({.name = "gone"}).ok());
-  std::filesystem::remove_all(top_ + "/volumes/gone");         // killed within Remove
+  std::filesystem::remove_all(top_ + "/volumes/gone");                // killed within Remove
   std::filesystem::create_directories(top_ + "/volumes/mine/_data");  // put there by a person
   std::filesystem::create_directories(top_ + "/volumes/.new/half/_data");
   Open();

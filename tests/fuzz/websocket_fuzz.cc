@@ -14,7 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   gantry::engine::api::WebSocketDecoder pieces;
   bool whole_ok = whole.Take(text).ok();
   bool pieces_ok = true;
-  for (size_t at = 0; at < size && pieces_ok; ++at) pieces_ok = pieces.Take(text.substr(at, 1)).ok();
+  for (size_t at = 0; at < size && pieces_ok; ++at)
+    pieces_ok = pieces.Take(text.substr(at, 1)).ok();
   CHECK(whole_ok == pieces_ok);
   CHECK(whole.data == pieces.data && whole.replies == pieces.replies);
   CHECK(whole.closed() == pieces.closed());

@@ -66,7 +66,8 @@ Result<DaemonEndpoint> Cli::Endpoint() {
   }
   std::string host = options_.hosts.empty() ? Setting("HOST") : options_.hosts[0];
   TlsSettings tls;
-  tls.verify = options_.tls_verify || (!options_.tls_verify_given && !Setting("TLS_VERIFY").empty());
+  tls.verify =
+      options_.tls_verify || (!options_.tls_verify_given && !Setting("TLS_VERIFY").empty());
   tls.enabled = options_.tls || tls.verify || options_.tls_verify_given || !Setting("TLS").empty();
   std::string directory = Setting("CERT_PATH");
   if (directory.empty()) directory = ConfigDirectory();

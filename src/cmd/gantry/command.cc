@@ -138,8 +138,8 @@ std::optional<int> Invocation::Parse(ArgCount count, Flags::Order order) {
   args_ = std::move(*rest);
   if (args_.size() >= count.least && args_.size() <= count.most) return std::nullopt;
   PrintError("{}: '{}' {}\n\n{}\n\n{} '{} --help' for more information\n", ProgramName(), Name(),
-             CountMessage(count), UsageLine(command_, path_), count.most == SIZE_MAX ? "See" : "Run",
-             Name());
+             CountMessage(count), UsageLine(command_, path_),
+             count.most == SIZE_MAX ? "See" : "Run", Name());
   return 1;
 }
 
@@ -167,7 +167,8 @@ namespace {
 // `build` and its other names are buildx's where the user has that plugin, as with docker.
 std::optional<Plugin> BuilderFor(Cli& cli, const std::vector<std::string>& args, size_t* words) {
   bool build = args[0] == "build";
-  bool longer = args.size() > 1 && args[1] == "build" && (args[0] == "builder" || args[0] == "image");
+  bool longer =
+      args.size() > 1 && args[1] == "build" && (args[0] == "builder" || args[0] == "image");
   if (!build && !longer) return std::nullopt;
   std::string wanted = Setting("BUILDKIT");
   Result<bool> enabled = wanted.empty() ? Result<bool>(true) : ParseBoolean(wanted);

@@ -39,7 +39,7 @@ class Invocation;
 struct Command {
   // All the ways to call it, the first one is shown in lists: "ps|container ls|container list".
   std::string_view paths;
-  std::string_view usage;  // behind the path: "[OPTIONS] IMAGE [COMMAND] [ARG...]"
+  std::string_view usage;    // behind the path: "[OPTIONS] IMAGE [COMMAND] [ARG...]"
   std::string_view summary;  // empty: not shown in lists
   Result<int> (*run)(Cli& cli, Invocation& call);
 };

@@ -194,7 +194,8 @@ void AddArguments(Cli& cli, const Command& command, size_t position, Words* out)
 void AddFlags(const std::vector<Flags::Info>& shown, std::string_view typed, Words* out) {
   for (const Flags::Info& flag : shown) {
     out->Add("--" + flag.name, flag.help);
-    if (flag.shorthand != 0 && typed == "-") out->Add(fmt::format("-{}", flag.shorthand), flag.help);
+    if (flag.shorthand != 0 && typed == "-")
+      out->Add(fmt::format("-{}", flag.shorthand), flag.help);
   }
   out->Add("--help", "Show how to use it");
 }

@@ -10,7 +10,8 @@ namespace {
 
 // COMP_WORDBREAKS cuts words at ':' and '='; the line is cut at blanks anew, and what is already
 // in front of such a character is taken off the answers.
-constexpr std::string_view kBash = R"SCRIPT(# bash completion of PROGRAM; load it with: . <(PROGRAM completion bash)
+constexpr std::string_view kBash =
+    R"SCRIPT(# bash completion of PROGRAM; load it with: . <(PROGRAM completion bash)
 _PROGRAM_complete() {
   local line="${COMP_LINE:0:COMP_POINT}" words last answer flags word prefix
   read -r -a words <<<"$line"
@@ -55,7 +56,8 @@ _PROGRAM() {
 if [ "$funcstack[1]" = "_PROGRAM" ]; then _PROGRAM "$PROGRAM"; else compdef _PROGRAM PROGRAM; fi
 )SCRIPT";
 
-constexpr std::string_view kFish = R"SCRIPT(# fish completion of PROGRAM; load it with: PROGRAM completion fish | source
+constexpr std::string_view kFish =
+    R"SCRIPT(# fish completion of PROGRAM; load it with: PROGRAM completion fish | source
 function __PROGRAM_complete
     set -l words (commandline -opc)
     set -l last (commandline -ct)
@@ -76,8 +78,8 @@ complete -c PROGRAM -f -a '(__PROGRAM_complete)'
 Result<int> CompletionCommand(Cli&, Invocation& call) {
   if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
   const std::string& shell = call.args()[0];
-  std::string_view script = shell == "bash" ? kBash
-                            : shell == "zsh" ? kZsh
+  std::string_view script = shell == "bash"   ? kBash
+                            : shell == "zsh"  ? kZsh
                             : shell == "fish" ? kFish
                                               : "";
   if (script.empty()) {

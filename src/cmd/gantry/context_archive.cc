@@ -19,7 +19,7 @@ constexpr size_t kMaxArchiveBytes = size_t{10} << 20;
 
 constexpr struct {
   const char* name;
-  std::string TlsContents::*content;
+  std::string TlsContents::* content;
 } kFiles[] = {{"tls/docker/ca.pem", &TlsContents::ca},
               {"tls/docker/cert.pem", &TlsContents::certificate},
               {"tls/docker/key.pem", &TlsContents::key}};

@@ -19,8 +19,8 @@ using formats::Json;
 
 constexpr struct {
   const char* file;
-  std::string TlsContents::*content;
-  std::string TlsSettings::*path;
+  std::string TlsContents::* content;
+  std::string TlsSettings::* path;
 } kTlsFiles[] = {
     {"ca.pem", &TlsContents::ca, &TlsSettings::ca},
     {"cert.pem", &TlsContents::certificate, &TlsSettings::certificate},
@@ -43,10 +43,10 @@ Result<> ContextStore::CheckName(const std::string& name) {
   if (name.empty()) return InvalidArgument("context name cannot be empty");
   if (name == "default") return InvalidArgument("\"default\" is a reserved context name");
   auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
-  bool good = name.size() > 1 && plain(name[0]) &&
-              std::all_of(name.begin(), name.end(), [&](char c) {
-                return plain(c) || std::string_view("_.+-").find(c) != std::string_view::npos;
-              });
+  bool good =
+      name.size() > 1 && plain(name[0]) && std::all_of(name.begin(), name.end(), [&](char c) {
+        return plain(c) || std::string_view("_.+-").find(c) != std::string_view::npos;
+      });
   if (good) return {};
   return InvalidArgument(
       "context name \"{}\" is invalid, names are validated against regexp "

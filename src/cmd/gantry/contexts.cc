@@ -46,8 +46,8 @@ Result<EndpointSpec> ParseEndpointSpec(const std::vector<std::string>& texts) {
     for (const std::string& field : TRY(SplitCsv(text))) {
       size_t equals = field.find('=');
       std::string key = field.substr(0, equals);
-      static constexpr std::string_view kKeys[] = {"from", "host", "ca", "cert", "key",
-                                                   "skip-tls-verify"};
+      static constexpr std::string_view kKeys[] = {"from", "host", "ca",
+                                                   "cert", "key",  "skip-tls-verify"};
       if (std::find(std::begin(kKeys), std::end(kKeys), key) == std::end(kKeys)) {
         return InvalidArgument("unrecognized config key: {}", key);
       }
@@ -71,9 +71,9 @@ Result<> ApplyEndpoint(Cli& cli, const EndpointSpec& spec, Context* context, Tls
       return InvalidArgument(
           "unable to apply docker endpoint options: unable to parse docker host `{}`", host);
     }
-    for (auto [key, content] : {std::pair("ca", &TlsContents::ca),
-                                std::pair("cert", &TlsContents::certificate),
-                                std::pair("key", &TlsContents::key)}) {
+    for (auto [key, content] :
+         {std::pair("ca", &TlsContents::ca), std::pair("cert", &TlsContents::certificate),
+          std::pair("key", &TlsContents::key)}) {
       if (spec[key].empty()) continue;
       Result<std::string> text = ReadFile(spec[key]);
       if (!text.ok()) {
@@ -103,8 +103,8 @@ Result<> ApplyEndpoint(Cli& cli, const EndpointSpec& spec, Context* context, Tls
 Result<> EndpointOf(Cli& cli, const std::vector<std::string>& texts, Context* context,
                     TlsContents* tls) {
   Result<EndpointSpec> spec = ParseEndpointSpec(texts);
-  Result<> applied = spec.ok() ? ApplyEndpoint(cli, *spec, context, tls)
-                               : Result<>(std::move(spec).error());
+  Result<> applied =
+      spec.ok() ? ApplyEndpoint(cli, *spec, context, tls) : Result<>(std::move(spec).error());
   if (applied.ok()) return {};
   return std::move(applied).error().AddContext("unable to create docker endpoint config");
 }
@@ -154,7 +154,8 @@ Result<int> ContextCreateCommand(Cli& cli, Invocation& call) {
     Context other = TRY(FindContext(cli, from.empty() ? "default" : from));
     tls = TRY(store.ReadTls(other.name));
     context.meta.Set("Endpoints", other.meta["Endpoints"]);
-    std::string text = other.name == "default" ? std::string(kDefaultDescription) : other.description();
+    std::string text =
+        other.name == "default" ? std::string(kDefaultDescription) : other.description();
     if (description.empty()) description = std::move(text);
   } else {
     TRY(EndpointOf(cli, docker, &context, &tls));
@@ -241,10 +242,10 @@ Result<int> ContextInspectCommand(Cli& cli, Invocation& call) {
     }
     Json shown = std::move(context.meta);
     shown.Set("TLSMaterial", std::move(material));
-    shown.Set("Storage",
-              Json::MakeObject(
-                  {{"MetadataPath", in_memory ? "<IN MEMORY>" : store.MetaDirectory(name)},
-                   {"TLSPath", in_memory ? "<IN MEMORY>" : store.TlsDirectory(name)}}));
+    shown.Set(
+        "Storage",
+        Json::MakeObject({{"MetadataPath", in_memory ? "<IN MEMORY>" : store.MetaDirectory(name)},
+                          {"TLSPath", in_memory ? "<IN MEMORY>" : store.TlsDirectory(name)}}));
     return shown.Dump();
   });
 }
@@ -275,7 +276,8 @@ Result<int> ContextShowCommand(Cli& cli, Invocation& call) {
 
 Result<int> ContextRmCommand(Cli& cli, Invocation& call) {
   bool force = false;
-  call.flags.Bool("force", 'f', &force, "Also one that is in use; none that is missing is an error");
+  call.flags.Bool("force", 'f', &force,
+                  "Also one that is in use; none that is missing is an error");
   if (auto code = call.Parse(ArgCount::AtLeast(1))) return *code;
   std::string current = TRY(cli.CurrentContext());
   std::string errors;

@@ -142,8 +142,9 @@ Result<> CheckOutputPath(const std::string& path) {
   if (::stat(path.c_str(), &status) < 0) return {};
   if (S_ISDIR(status.st_mode) || S_ISREG(status.st_mode)) return {};
   bool device = S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode);
-  return InvalidArgument("invalid output path: \"{}\" must be a directory or a regular file: got {}",
-                         path, device ? "a device" : "an irregular file");
+  return InvalidArgument(
+      "invalid output path: \"{}\" must be a directory or a regular file: got {}", path,
+      device ? "a device" : "an irregular file");
 }
 
 Result<CopyPlan> PlanCopy(const CopyPlace& source, const CopyPlace& destination) {

@@ -81,8 +81,9 @@ TEST(CopyPathsTest, LooksAtTheHost) {
   EXPECT_FALSE(FindLocalDestination(path + "/no/such").ok());
   EXPECT_EQ(CheckOutputPath(path + "/no/such").error().message(),
             "invalid output path: directory \"" + path + "/no\" does not exist");
-  EXPECT_EQ(CheckOutputPath("/dev/null").error().message(),
-            "invalid output path: \"/dev/null\" must be a directory or a regular file: got a device");
+  EXPECT_EQ(
+      CheckOutputPath("/dev/null").error().message(),
+      "invalid output path: \"/dev/null\" must be a directory or a regular file: got a device");
   std::filesystem::remove_all(path);
 }
 

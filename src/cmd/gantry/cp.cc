@@ -45,9 +45,8 @@ struct RemoteStat {
 };
 
 Result<RemoteStat> ReadStat(const wire::HttpHeaders& headers) {
-  std::string text =
-      TRY_WITH(formats::DecodeBase64(headers.Get("X-Docker-Container-Path-Stat")),
-               "unable to decode container path stat header");
+  std::string text = TRY_WITH(formats::DecodeBase64(headers.Get("X-Docker-Container-Path-Stat")),
+                              "unable to decode container path stat header");
   Json json = TRY_WITH(Json::Parse(text), "unable to decode container path stat header");
   return RemoteStat{json["mode"].AsUint(), json["size"].AsInt(), json["linkTarget"].AsString()};
 }
@@ -157,9 +156,9 @@ Result<CopyPlace> FindRemoteDestination(Api* api, const Copy& copy) {
   }
   if (!stat.ok()) return place;
   if ((stat->mode & kModeOdd) != 0) {
-    return InvalidArgument(
-        "destination \"{}:{}\" must be a directory or a regular file: got {}", copy.container,
-        copy.destination, (stat->mode & kModeDevice) != 0 ? "a device" : "an irregular file");
+    return InvalidArgument("destination \"{}:{}\" must be a directory or a regular file: got {}",
+                           copy.container, copy.destination,
+                           (stat->mode & kModeDevice) != 0 ? "a device" : "an irregular file");
   }
   place.exists = true;
   place.is_directory = (stat->mode & kModeDirectory) != 0;

@@ -67,9 +67,9 @@ Result<HelperAnswer> RunHelper(const std::string& helper, const char* action,
     options.env.emplace_back(*variable);
   }
   options.fds = {{out.get(), 0}, {2, 2}};
-  kernel::ProgramOutput output = TRY_WITH(
-      kernel::SpawnAndRead(std::move(options), kernel::Captured::kOutput, kMaxAnswerBytes),
-      "running '{}'", name);
+  kernel::ProgramOutput output =
+      TRY_WITH(kernel::SpawnAndRead(std::move(options), kernel::Captured::kOutput, kMaxAnswerBytes),
+               "running '{}'", name);
   return HelperAnswer{output.status.ShellCode() == 0, std::string(Trimmed(output.text))};
 }
 
@@ -85,7 +85,8 @@ Result<Credential> FromHelper(const std::string& helper, const std::string& key)
     if (SaysNotFound(answer.text)) return credential;
     return Unavailable("error getting credentials - err: exit status 1, out: `{}`", answer.text);
   }
-  Json json = TRY_WITH(Json::Parse(answer.text), "reading what 'docker-credential-{}' says", helper);
+  Json json =
+      TRY_WITH(Json::Parse(answer.text), "reading what 'docker-credential-{}' says", helper);
   const std::string& user = json["Username"].AsString();
   if (user == kTokenUser) {
     credential.identity_token = json["Secret"].AsString();
@@ -176,10 +177,10 @@ Result<> Credentials::Store(const Credential& credential) {
   Json entry = Json::MakeObject();
   if (!helper.empty()) {
     bool token = !credential.identity_token.empty();
-    Json request = Json::MakeObject(
-        {{"ServerURL", credential.server},
-         {"Username", token ? std::string(kTokenUser) : credential.user},
-         {"Secret", token ? credential.identity_token : credential.password}});
+    Json request =
+        Json::MakeObject({{"ServerURL", credential.server},
+                          {"Username", token ? std::string(kTokenUser) : credential.user},
+                          {"Secret", token ? credential.identity_token : credential.password}});
     HelperAnswer answer = TRY(RunHelper(helper, "store", request.Dump()));
     if (!answer.ok) {
       return Unavailable("error storing credentials - err: exit status 1, out: `{}`", answer.text);

@@ -41,9 +41,8 @@ bool IsWord(std::string_view text, std::string_view also) {
 }
 
 bool IsNumber(std::string_view text) {
-  return text == "*" || (!text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-           return c >= '0' && c <= '9';
-         }));
+  return text == "*" || (!text.empty() && std::all_of(text.begin(), text.end(),
+                                                      [](char c) { return c >= '0' && c <= '9'; }));
 }
 
 Result<int64_t> ParseCount(const std::string& text) {

@@ -30,7 +30,8 @@ Result<bool> MovePiece(int from, int to, std::vector<char>* buffer) {
 Result<int> DialStdioCommand(Cli& cli, Invocation& call) {
   if (auto code = call.Parse(ArgCount::None())) return *code;
   DaemonEndpoint endpoint = TRY(cli.Endpoint());
-  UniqueFd socket = TRY_WITH(endpoint.Connect(), "connecting to '{}'", endpoint.url).Hijack().socket;
+  UniqueFd socket =
+      TRY_WITH(endpoint.Connect(), "connecting to '{}'", endpoint.url).Hijack().socket;
   std::vector<char> buffer(kPieceBytes);
   bool input = true;
   for (;;) {

@@ -78,10 +78,10 @@ std::vector<Json> VolumeRows(const Json& usage) {
   std::vector<Json> rows;
   for (const Json& volume : usage["Volumes"].items()) {
     double size = volume["UsageData"]["Size"].AsDouble(-1);
-    rows.push_back(Json::MakeObject(
-        {{"Name", volume["Name"]},
-         {"Links", fmt::format("{}", volume["UsageData"]["RefCount"].AsInt())},
-         {"Size", size == -1 ? "N/A" : HumanSize(size)}}));
+    rows.push_back(
+        Json::MakeObject({{"Name", volume["Name"]},
+                          {"Links", fmt::format("{}", volume["UsageData"]["RefCount"].AsInt())},
+                          {"Size", size == -1 ? "N/A" : HumanSize(size)}}));
   }
   return rows;
 }
@@ -106,8 +106,10 @@ Result<std::string> VerboseDiskUsage(const Json& usage, const std::string& forma
   std::vector<Json> images = ImageRows(usage), containers = ContainerRows(usage);
   std::vector<Json> volumes = VolumeRows(usage), cache = CacheRows(usage);
   if (!format.empty() && format != "table") {
-    Json all = Json::MakeObject(
-        {{"Images", images}, {"Containers", containers}, {"Volumes", volumes}, {"BuildCache", cache}});
+    Json all = Json::MakeObject({{"Images", images},
+                                 {"Containers", containers},
+                                 {"Volumes", volumes},
+                                 {"BuildCache", cache}});
     return TRY(TRY(ParseFormat(format)).Execute(all)) + "\n";
   }
   Section image_section = {
@@ -135,8 +137,7 @@ Result<std::string> VerboseDiskUsage(const Json& usage, const std::string& forma
                         {"Status", "STATUS"},
                         {"Names", "NAMES"}})};
   Section volume_section = {
-      "\nLocal Volumes space usage:",
-      "{{.Name}}\t{{.Links}}\t{{.Size}}",
+      "\nLocal Volumes space usage:", "{{.Name}}\t{{.Links}}\t{{.Size}}",
       Json::MakeObject({{"Name", "VOLUME NAME"}, {"Links", "LINKS"}, {"Size", "SIZE"}})};
   double cache_size = 0;
   for (const Json& item : usage["BuildCache"].items()) {

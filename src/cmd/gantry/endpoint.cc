@@ -8,7 +8,8 @@ namespace gantry::cli {
 namespace {
 
 Error BadHost(std::string_view host) {
-  return InvalidArgument("unable to resolve docker endpoint: invalid bind address format: {}", host);
+  return InvalidArgument("unable to resolve docker endpoint: invalid bind address format: {}",
+                         host);
 }
 
 // "host:port/path" with what may be missing filled in: localhost, and 2375, or 2376 with TLS.
@@ -32,7 +33,8 @@ Result<DaemonEndpoint> ParseEndpoint(std::string_view host, TlsSettings tls) {
   if (host.empty()) host = kDefaultHost;
   DaemonEndpoint result;
   size_t scheme_end = host.find("://");
-  std::string_view scheme = scheme_end == std::string_view::npos ? "tcp" : host.substr(0, scheme_end);
+  std::string_view scheme =
+      scheme_end == std::string_view::npos ? "tcp" : host.substr(0, scheme_end);
   std::string_view rest = scheme_end == std::string_view::npos ? host : host.substr(scheme_end + 3);
   if (scheme == "npipe") return InvalidArgument("protocol not available");
   if (scheme == "unix") {

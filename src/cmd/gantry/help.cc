@@ -11,7 +11,7 @@ namespace {
 using Lines = std::vector<std::pair<std::string, std::string>>;
 
 // What people use most, in the order of a first day.
-constexpr std::string_view kCommon[] = {"run",   "exec",   "ps",     "build", "pull",    "push",
+constexpr std::string_view kCommon[] = {"run",    "exec",  "ps",     "build",  "pull",    "push",
                                         "images", "login", "logout", "search", "version", "info"};
 
 bool IsCommon(std::string_view name) {
@@ -59,14 +59,12 @@ std::string GroupHelp(const Group& group) {
 }
 
 std::string MainHelp(const Flags& global_flags, const Lines& plugins) {
-  std::string out =
-      fmt::format("Usage:  {} [OPTIONS] COMMAND\n\nRuns containers\n", ProgramName());
+  std::string out = fmt::format("Usage:  {} [OPTIONS] COMMAND\n\nRuns containers\n", ProgramName());
   Lines common, others, management, swarm;
   Lines all = CommandsOf("");
   for (std::string_view name : kCommon) {
-    auto at = std::find_if(all.begin(), all.end(), [&](const auto& line) {
-      return line.first == name;
-    });
+    auto at =
+        std::find_if(all.begin(), all.end(), [&](const auto& line) { return line.first == name; });
     if (at != all.end()) common.push_back(*at);
   }
   for (const auto& line : all) {
@@ -84,8 +82,8 @@ std::string MainHelp(const Flags& global_flags, const Lines& plugins) {
   AppendList("Swarm Commands", swarm, &out);
   AppendList("Commands", others, &out);
   out += global_flags.HelpText("Global Options");
-  out += fmt::format("\nRun '{} COMMAND --help' for more information on a command.\n",
-                     ProgramName());
+  out +=
+      fmt::format("\nRun '{} COMMAND --help' for more information on a command.\n", ProgramName());
   return out;
 }
 

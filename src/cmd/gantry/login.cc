@@ -86,8 +86,8 @@ struct LoginFlags {
 };
 
 // What the flags say, or what is known from before (*known_before), or what the user types.
-Result<Credential> Gather(const Credentials& store, const std::string& key,
-                          const LoginFlags& flags, bool* known_before) {
+Result<Credential> Gather(const Credentials& store, const std::string& key, const LoginFlags& flags,
+                          bool* known_before) {
   Credential credential;
   credential.server = key;
   credential.user = flags.user;

@@ -31,8 +31,8 @@ std::vector<std::pair<std::string, std::string>> PluginLines(Cli& cli) {
   std::vector<std::pair<std::string, std::string>> lines;
   for (const Plugin& plugin : ListPlugins(cli)) {
     Result<PluginMetadata> metadata = ReadMetadata(plugin);
-    lines.emplace_back(plugin.name + "*", metadata.ok() ? metadata->summary
-                                                        : metadata.error().message());
+    lines.emplace_back(plugin.name + "*",
+                       metadata.ok() ? metadata->summary : metadata.error().message());
   }
   return lines;
 }

@@ -47,8 +47,8 @@ std::string Upper(std::string text) {
 
 // "gantry-container-ls"
 std::string PageName(std::string_view path) {
-  std::string name = path.empty() ? std::string(ProgramName())
-                                  : fmt::format("{}-{}", ProgramName(), path);
+  std::string name =
+      path.empty() ? std::string(ProgramName()) : fmt::format("{}-{}", ProgramName(), path);
   for (char& c : name) c = c == ' ' ? '-' : c;
   return name;
 }

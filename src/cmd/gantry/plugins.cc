@@ -84,9 +84,9 @@ Result<std::string> AskPlugin(const Plugin& plugin, std::vector<std::string> wor
   options.args = {plugin.path};
   options.args.insert(options.args.end(), words.begin(), words.end());
   options.env = std::move(environment);
-  kernel::ProgramOutput output = TRY_WITH(
-      kernel::SpawnAndRead(std::move(options), kernel::Captured::kOutput, kMaxAnswer),
-      "running '{}'", plugin.path);
+  kernel::ProgramOutput output =
+      TRY_WITH(kernel::SpawnAndRead(std::move(options), kernel::Captured::kOutput, kMaxAnswer),
+               "running '{}'", plugin.path);
   if (output.status.ShellCode() != 0) {
     return FailedPrecondition("'{}' ends with {}", plugin.path, output.status.ShellCode());
   }

@@ -19,9 +19,10 @@ void AddProxies(const Json& config, const std::string& host, Json* body) {
       return pair.substr(0, pair.find('=')) == name;
     });
   };
-  for (auto [key, name] : {std::pair("httpProxy", "HTTP_PROXY"), std::pair("httpsProxy", "HTTPS_PROXY"),
-                           std::pair("noProxy", "NO_PROXY"), std::pair("ftpProxy", "FTP_PROXY"),
-                           std::pair("allProxy", "ALL_PROXY")}) {
+  for (auto [key, name] :
+       {std::pair("httpProxy", "HTTP_PROXY"), std::pair("httpsProxy", "HTTPS_PROXY"),
+        std::pair("noProxy", "NO_PROXY"), std::pair("ftpProxy", "FTP_PROXY"),
+        std::pair("allProxy", "ALL_PROXY")}) {
     const std::string& value = (*proxies)[key].AsString();
     if (value.empty()) continue;
     std::string lower = name;

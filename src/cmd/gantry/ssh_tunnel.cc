@@ -44,7 +44,8 @@ Result<SshTarget> ParseSshTarget(const std::string& url) {
     target.user = rest.substr(0, at);
     rest.erase(0, at + 1);
     if (target.user.find(':') != std::string::npos) {
-      return InvalidArgument("ssh host connection is not valid: plain-text password is not supported");
+      return InvalidArgument(
+          "ssh host connection is not valid: plain-text password is not supported");
     }
   }
   size_t bracket = rest.rfind(']');

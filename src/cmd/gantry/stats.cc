@@ -55,8 +55,8 @@ double MemoryInUse(const Json& memory) {
 double CpuPercent(const Json& sample) {
   const Json& now = sample["cpu_stats"];
   const Json& before = sample["precpu_stats"];
-  double used = now["cpu_usage"]["total_usage"].AsDouble() -
-                before["cpu_usage"]["total_usage"].AsDouble();
+  double used =
+      now["cpu_usage"]["total_usage"].AsDouble() - before["cpu_usage"]["total_usage"].AsDouble();
   double system = now["system_cpu_usage"].AsDouble() - before["system_cpu_usage"].AsDouble();
   double cpus = now["online_cpus"].AsDouble();
   if (cpus == 0) cpus = static_cast<double>(now["cpu_usage"]["percpu_usage"].size());
@@ -166,9 +166,8 @@ class StatsView {
 
   std::vector<std::unique_ptr<Watched>>& watched() { return watched_; }
   bool Has(const std::string& id) const {
-    return std::any_of(watched_.begin(), watched_.end(), [&](const auto& each) {
-      return each->id == id || each->asked == id;
-    });
+    return std::any_of(watched_.begin(), watched_.end(),
+                       [&](const auto& each) { return each->id == id || each->asked == id; });
   }
 
  private:

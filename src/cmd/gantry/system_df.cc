@@ -24,7 +24,8 @@ std::string WithShare(double part, double whole) {
   return fmt::format("{} ({:.0f}%)", HumanSize(part), std::floor(part * 100 / whole));
 }
 
-Json DfRow(std::string_view type, size_t total, size_t active, double size, std::string reclaimable) {
+Json DfRow(std::string_view type, size_t total, size_t active, double size,
+           std::string reclaimable) {
   return Json::MakeObject({{"Active", fmt::format("{}", active)},
                            {"Reclaimable", std::move(reclaimable)},
                            {"Size", HumanSize(size)},

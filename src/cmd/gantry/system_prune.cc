@@ -112,8 +112,8 @@ Result<int> BuilderPruneCommand(Cli& cli, Invocation& call) {
   BindPruneFilter(&call.flags, &filters);
   call.flags.Bool("force", 'f', &force, "Do not ask");
   if (auto code = call.Parse(ArgCount::None())) return *code;
-  std::string warning = all ? "This will remove all build cache."
-                            : "This will remove all dangling build cache.";
+  std::string warning =
+      all ? "This will remove all build cache." : "This will remove all dangling build cache.";
   if (!force && !ConfirmPrune(warning)) return 0;
   wire::Query query;
   if (all) query.Add("all", "1");

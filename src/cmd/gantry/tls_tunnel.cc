@@ -206,7 +206,8 @@ Result<> Tunnel::Handshake(UniqueFd socket, const std::string& host, const TlsSe
 // Sends what is in up_. False: the connection is broken.
 bool Tunnel::PlainToTls() {
   while (up_sent_ < up_.size()) {
-    int done = library_.SSL_write(ssl_, up_.data() + up_sent_, static_cast<int>(up_.size() - up_sent_));
+    int done =
+        library_.SSL_write(ssl_, up_.data() + up_sent_, static_cast<int>(up_.size() - up_sent_));
     if (done <= 0) {
       int reason = library_.SSL_get_error(ssl_, done);
       if (reason == SSL_ERROR_WANT_WRITE) ssl_wants_ |= POLLOUT;

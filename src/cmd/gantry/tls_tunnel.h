@@ -18,7 +18,8 @@ namespace gantry::cli {
 
 // The handshake is over when it returns, so that its errors are told here. The thread lives until
 // both sides have ended; the process may end without it (_exit).
-Result<wire::HttpConnection> ConnectTls(const wire::Endpoint& endpoint, const TlsSettings& settings);
+Result<wire::HttpConnection> ConnectTls(const wire::Endpoint& endpoint,
+                                        const TlsSettings& settings);
 
 // Why a connection broke after its handshake, such as a server that wants a certificate (with TLS
 // 1.3 it says so only then); "" when none did. Any thread.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// /containers/{}/archive (docker cp), /changes and /export. Each function answers one route (routes.cc).
+// /containers/{}/archive (docker cp), /changes and /export. Each function answers one route
+// (routes.cc).
 #pragma once
 
 #include "engine/api/api.h"

@@ -73,8 +73,8 @@ Result<> SendLogAndJoin(Call& call, const Wanted& wanted, bool framed, AttachReq
       TRY(wire::SendAll(request->client, piece));
     }
     if (!joins) return {};
-    Result<UniqueFd> process = ConnectAttachSocket(
-        call.engine().AttachSocket(record.id, "init"), wanted.streams, log.counted());
+    Result<UniqueFd> process = ConnectAttachSocket(call.engine().AttachSocket(record.id, "init"),
+                                                   wanted.streams, log.counted());
     if (process.ok()) {
       request->process = *std::move(process);
       return {};

@@ -60,8 +60,8 @@ Result<> CreateContainer(Call& call) {
   Engine::Created created =
       TRY(call.engine().CreateContainer(std::string(call.query().Get("name")), std::move(request)));
   created.warnings.insert(created.warnings.end(), shaped.begin(), shaped.end());
-  return RespondJson(
-      call, 201, Json::MakeObject({{"Id", created.id}, {"Warnings", created.warnings}}));
+  return RespondJson(call, 201,
+                     Json::MakeObject({{"Id", created.id}, {"Warnings", created.warnings}}));
 }
 
 Result<> PruneContainers(Call& call) {

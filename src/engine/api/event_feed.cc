@@ -33,8 +33,8 @@ class Feed : public std::enable_shared_from_this<Feed> {
     auto self = shared_from_this();
     {
       MutexLock lock(mutex_);
-      cursor_ = range_.from_log ? parts_.events.NumberBefore(range_.since)
-                                : parts_.events.last_number();
+      cursor_ =
+          range_.from_log ? parts_.events.NumberBefore(range_.since) : parts_.events.last_number();
     }
     listener_ = parts_.events.Listen([self](const NumberedEvent& event) { self->OnEvent(event); });
     sink_->Watch(
@@ -141,8 +141,8 @@ std::string Attribute(const Event& event, const std::string& key) {
   return found == event.attributes.end() ? "" : found->second;
 }
 
-// docker compares every filter on a thing with the actor's id and name, whatever its type is, and is
-// content with their beginning.
+// docker compares every filter on a thing with the actor's id and name, whatever its type is, and
+// is content with their beginning.
 bool MatchesActor(const Event& event, const Filters& filters, std::string_view type) {
   return filters.MatchPrefix(type, event.actor_id) ||
          filters.MatchPrefix(type, Attribute(event, "name"));
@@ -168,9 +168,8 @@ bool MatchesImage(const Event& event, const Filters& filters) {
 
 bool MatchesFilters(const Event& event, const Filters& filters) {
   if (filters.empty()) return true;
-  static constexpr std::string_view kThings[] = {"container", "network", "volume", "daemon",
-                                                 "plugin",    "node",    "service", "secret",
-                                                 "config"};
+  static constexpr std::string_view kThings[] = {
+      "container", "network", "volume", "daemon", "plugin", "node", "service", "secret", "config"};
   return filters.MatchExact("type", event.type) && MatchesAction(event, filters) &&
          std::all_of(std::begin(kThings), std::end(kThings),
                      [&](std::string_view thing) { return MatchesActor(event, filters, thing); }) &&
@@ -184,7 +183,8 @@ EventForm EventForm::Choose(int minor, std::string_view accept) {
   // no client of docker's sends.
   EventForm best{"application/jsonl", false, false};
   size_t best_at = std::string_view::npos;
-  for (std::string_view type : {"application/jsonl", "application/x-ndjson", "application/json-seq"}) {
+  for (std::string_view type :
+       {"application/jsonl", "application/x-ndjson", "application/json-seq"}) {
     size_t at = accept.find(type);
     // "application/json" is a beginning of all of them, and of none a whole word.
     if (at >= best_at) continue;

@@ -109,8 +109,8 @@ void WebSocketDecoder::FinishFrame() {
     replies += EncodeWebSocketFrame(WebSocketOpcode::kPong, control_);
   } else if (opcode_ == WebSocketOpcode::kClose) {
     // The status comes back, without the reason.
-    replies += EncodeWebSocketFrame(WebSocketOpcode::kClose,
-                                    std::string_view(control_).substr(0, 2));
+    replies +=
+        EncodeWebSocketFrame(WebSocketOpcode::kClose, std::string_view(control_).substr(0, 2));
     closed_ = true;
   }
   control_.clear();

@@ -98,15 +98,15 @@ class Bridge : public std::enable_shared_from_this<Bridge> {
   void UpdateWatches() {
     bool reads_client = to_stream_.empty() && to_client_.empty() && !client_ended_;
     bool reads_stream = to_client_.empty() && !stream_ended_ && !client_ended_;
-    (void)loop_.SetEvents(client_, (reads_client ? EPOLLIN : 0U) |
-                                       (to_client_.empty() ? 0U : uint32_t{EPOLLOUT}));
+    (void)loop_.SetEvents(
+        client_, (reads_client ? EPOLLIN : 0U) | (to_client_.empty() ? 0U : uint32_t{EPOLLOUT}));
     if (stream_ended_) {
       // Its hang-up would be reported again and again.
       if (stream_watched_) loop_.Unwatch(stream_);
       stream_watched_ = false;
     } else {
-      (void)loop_.SetEvents(stream_, (reads_stream ? EPOLLIN : 0U) |
-                                         (to_stream_.empty() ? 0U : uint32_t{EPOLLOUT}));
+      (void)loop_.SetEvents(
+          stream_, (reads_stream ? EPOLLIN : 0U) | (to_stream_.empty() ? 0U : uint32_t{EPOLLOUT}));
     }
   }
 

@@ -37,7 +37,9 @@ TEST(WebSocketTest, Handshake) {
 }
 
 TEST(WebSocketTest, EncodesEachLength) {
-  EXPECT_EQ(EncodeWebSocketFrame(WebSocketOpcode::kBinary, "abc"), "\x82\x03" "abc");
+  EXPECT_EQ(EncodeWebSocketFrame(WebSocketOpcode::kBinary, "abc"),
+            "\x82\x03"
+            "abc");
   std::string middle = EncodeWebSocketFrame(WebSocketOpcode::kText, std::string(126, 'x'));
   EXPECT_EQ(middle.substr(0, 4), std::string("\x81\x7e\0\x7e", 4));
   std::string large = EncodeWebSocketFrame(WebSocketOpcode::kBinary, std::string(65536, 'x'));
@@ -62,9 +64,11 @@ TEST(WebSocketTest, DecodesInAnyPieces) {
 }
 
 TEST(WebSocketTest, RefusesWhatTheProtocolForbids) {
-  for (const std::string& bad :
-       {std::string("\x82\x03" "abc"), Masked(0xc2, "x"), Masked(0x80, "x"), Masked(0x09, "x"),
-        Masked(0x89, std::string(126, 'x')), Masked(0x83, "x"), Masked(0x02, "x") + Masked(0x82, "y")}) {
+  for (const std::string& bad : {std::string("\x82\x03"
+                                             "abc"),
+                                 Masked(0xc2, "x"), Masked(0x80, "x"), Masked(0x09, "x"),
+                                 Masked(0x89, std::string(126, 'x')), Masked(0x83, "x"),
+                                 Masked(0x02, "x") + Masked(0x82, "y")}) {
     WebSocketDecoder decoder;
     EXPECT_FALSE(decoder.Take(bad).ok());
   }
