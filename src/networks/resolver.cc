@@ -255,6 +255,7 @@ Result<> KernelController::ReconcileNames(ReconcileReport* report) {
   for (Endpoint& endpoint : ListEndpoints({})) {
     if (!endpoint.named) continue;
     containers.insert(endpoint.container_id);
+    if (endpoint.names.empty()) continue;  // the proxy keeps none without a name
     std::string id = endpoint.id;
     wanted.emplace(std::move(id), std::move(endpoint));
   }

@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 from harness import places
-from harness.bundle import CONFIG
+from harness.bare import CONFIG
 from harness.containerd import GantryContainerd, busybox_root
 from harness.engine import UnixConnection, until
 from harness.grpc_api import Api, any_of, message
