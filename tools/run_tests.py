@@ -20,7 +20,7 @@ RESULTS = TREE / 'build' / 'results'
 SUITES = ['unit', 'check', 'fuzz', 'e2e', 'interop', 'faults']
 SOAK_SUITES = [*SUITES, 'lab']
 # Seconds after which a suite is ended and counted as failed; soak gets more.
-LIMITS = {'unit': 180, 'check': 1200, 'fuzz': 420, 'e2e': 900, 'interop': 600, 'faults': 360, 'lab': 1200}
+LIMITS = {'unit': 180, 'check': 1500, 'fuzz': 420, 'e2e': 1200, 'interop': 900, 'faults': 600, 'lab': 1200}
 
 
 class Tally:
