@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "formats/digest.h"
 #include "formats/json.h"
+#include "oci/platform.h"
 
 namespace gantry::oci {
 
@@ -41,27 +42,6 @@ bool IsIndex(std::string_view media_type);
 bool IsConfig(std::string_view media_type);
 // Any tar layer, foreign ones too.
 bool IsLayer(std::string_view media_type);
-
-// Where an image runs, normalised as GOARCH: amd64, arm64 (variant v8 dropped), arm with variant.
-struct Platform {
-  std::string os;
-  std::string architecture;
-  std::string variant;
-  std::string os_version;
-  std::vector<std::string> os_features;
-
-  bool operator==(const Platform&) const = default;
-  // "linux/amd64", "linux/arm/v7".
-  std::string ToString() const;
-};
-// This machine.
-Platform HostPlatform();
-// "os[/arch[/variant]]"; what is missing is the host's.
-Result<Platform> ParsePlatform(std::string_view text);
-// x86_64 → amd64, aarch64 → arm64, …
-Platform Normalize(Platform platform);
-// Whether an image for `image` runs where `wanted` is asked for; higher is better, 0 is no.
-int MatchPlatform(const Platform& wanted, const Platform& image);
 
 struct Descriptor {
   std::string media_type;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "oci/platform.h"
+
 #include <sys/utsname.h>
 
 #include <algorithm>
 
 #include "base/text.h"
-#include "oci/image_spec.h"
 
 namespace gantry::oci {
 namespace {
