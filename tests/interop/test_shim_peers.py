@@ -179,6 +179,9 @@ def test_a_member_comes_while_the_last_one_goes(make):
         assert os.path.exists(new.path)
         old = new
     assert 0 < shared
+    old.call('Kill', field(3, 9))
+    assert old.wait() == 137
+    old.call('Delete')
 
 
 def test_a_member_that_never_comes_lets_the_shim_end(make):
