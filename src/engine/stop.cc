@@ -156,12 +156,15 @@ Result<> Engine::Kill(std::string_view reference, std::string_view signal) {
     if (!gone) return killed;
     return NotRunning(*container).AddContext(fmt::format("cannot kill container: {}", reference));
   }
+  // Somebody else may have resumed it, and it may have ended since: what counts is its end.
+  Result<> resumed;
   if (record->state.phase == Phase::kPaused && number == SIGKILL) {
-    TRY(containerd_->Resume(record->id));
+    resumed = containerd_->Resume(record->id);
   }
   Publish("kill", *record, {{"signal", std::to_string(number)}});
   // As docker does: after SIGKILL the container has ended when the answer comes.
   if (number == SIGKILL && !WaitForExit(*container, kKillBound)) {
+    TRY(std::move(resumed));
     return MakeError(ErrorKind::kDeadlineExceeded, "container {} did not end within {} s",
                      record->id, kKillBound.count());
   }

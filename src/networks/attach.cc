@@ -224,7 +224,7 @@ Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<
                                           std::shared_lock<std::shared_mutex>* publishing) {
   formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint->id,
                                 ListenersFor(ports, endpoint->address, HostHasIpv6())};
-  auto answered = CallOrStart({request}, {}, publishing);
+  auto answered = CallOrStart([&] { return proxy_.CallAll({request}, {}); }, publishing);
   formats::ProxyReply reply = TRY_WITH(std::move(answered), "publishing ports").front();
   if (reply.failure) return BindError(*reply.failure, request.listeners);
   if (reply.ports.size() != request.listeners.size()) {

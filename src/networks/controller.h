@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 
+#include <functional>
 #include <shared_mutex>
 #include <thread>
 
@@ -103,9 +104,9 @@ class KernelController : public Controller {
   };
   bool HasNames(const std::string& container_id) const;
   Result<formats::ProxyRequest> ResolverRequest(const std::string& container_id) const;
+  using ProxyCall = std::function<Result<std::vector<formats::ProxyReply>>()>;
   Result<std::vector<formats::ProxyReply>> CallOrStart(
-      const std::vector<formats::ProxyRequest>& requests,
-      const std::vector<BorrowedFd>& descriptors, std::shared_lock<std::shared_mutex>* publishing);
+      const ProxyCall& call, std::shared_lock<std::shared_mutex>* publishing);
   Result<> ReplaceProxy();
   static Result<ResolverSockets> OpenResolver(BorrowedFd netns);
   Result<> PublishNames(const Endpoint& endpoint, BorrowedFd netns,

@@ -133,22 +133,21 @@ Result<formats::ProxyRequest> KernelController::ResolverRequest(
 
 // A call to a proxy that may have to be started; `publishing` is held, but given back meanwhile.
 Result<std::vector<formats::ProxyReply>> KernelController::CallOrStart(
-    const std::vector<formats::ProxyRequest>& requests, const std::vector<BorrowedFd>& descriptors,
-    std::shared_lock<std::shared_mutex>* publishing) {
-  auto answered = proxy_.CallAll(requests, descriptors);
+    const ProxyCall& call, std::shared_lock<std::shared_mutex>* publishing) {
+  auto answered = call();
   if (answered.ok() || answered.error().kind() != ErrorKind::kUnavailable) return answered;
   publishing->unlock();
   auto ensured = EnsureProxy();
   publishing->lock();
   TRY(std::move(ensured));
-  answered = proxy_.CallAll(requests, descriptors);
+  answered = call();
   bool old = !answered.ok() && answered.error().kind() == ErrorKind::kUnavailable;
   if (!old || !proxy_.IsRunning()) return answered;
   publishing->unlock();
   auto replaced = ReplaceProxy();
   publishing->lock();
   TRY(std::move(replaced));
-  return proxy_.CallAll(requests, descriptors);
+  return call();
 }
 
 // One of an earlier version hangs up on what it does not know. Its connections are cut.
@@ -185,13 +184,14 @@ Result<> KernelController::PublishNames(const Endpoint& endpoint, BorrowedFd net
   });
   std::vector<formats::ProxyRequest> requests = {TRY(ResolverRequest(endpoint.container_id))};
   if (endpoint.named) requests.push_back(EndpointRequest(endpoint, true));
-  ResolverSockets sockets;
-  std::vector<BorrowedFd> descriptors;
-  if (first) {
-    sockets = TRY(OpenResolver(netns));
-    descriptors = {sockets.udp, sockets.tcp, netns};
-  }
-  for (const auto& reply : TRY(CallOrStart(requests, descriptors, publishing))) TRY(Refused(reply));
+  // Each time with new sockets: a proxy that is started meanwhile is told of this container too,
+  // and port 53 leads to the sockets that were opened last.
+  auto call = [&]() -> Result<std::vector<formats::ProxyReply>> {
+    if (!first) return proxy_.CallAll(requests, {});
+    ResolverSockets sockets = TRY(OpenResolver(netns));
+    return proxy_.CallAll(requests, {sockets.udp, sockets.tcp, netns});
+  };
+  for (const auto& reply : TRY(CallOrStart(call, publishing))) TRY(Refused(reply));
   return {};
 }
 
@@ -243,7 +243,8 @@ Result<> KernelController::Rename(const std::string& container_id, const std::st
     if (!endpoint.named || endpoint.names.empty()) continue;
     endpoint.names.front() = name;
     TRY(Remember(endpoint));
-    auto replies = CallOrStart({EndpointRequest(endpoint, true)}, {}, &publishing);
+    auto call = [&] { return proxy_.CallAll({EndpointRequest(endpoint, true)}, {}); };
+    auto replies = CallOrStart(call, &publishing);
     for (const auto& reply : TRY(std::move(replies))) TRY(Refused(reply));
   }
   return {};

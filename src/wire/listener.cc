@@ -18,7 +18,7 @@
 namespace gantry::wire {
 namespace {
 
-constexpr int kBacklog = 1024;
+constexpr int kBacklog = 4096;  // as Go's, and so docker's; net.core.somaxconn bounds it
 
 // The number of a group in /etc/group, or -1. Read here, since NSS would load libraries.
 gid_t FindGroup(const std::string& name) {
