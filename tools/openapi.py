@@ -31,9 +31,14 @@ def schema_of(kind):
         if kind.startswith(wrapper):
             inner = schema_of(kind[len(wrapper):-1])
             return {'type': 'array', 'items': inner} if 'vector' in wrapper else inner
+    match = re.fullmatch(r'std::array<(.*), (\d+)>', kind)
+    if match:
+        return {'type': 'array', 'items': schema_of(match.group(1)), 'maxItems': int(match.group(2))}
     match = re.fullmatch(r'std::map<std::string, (.*)>', kind)
     if match:
         return {'type': 'object', 'additionalProperties': schema_of(match.group(1))}
+    if not re.fullmatch(r'\w+', kind):
+        raise ValueError(f'no schema for the type {kind}')
     return {'$ref': f'#/components/schemas/{kind}'}
 
 
