@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 
 namespace gantry {
 
@@ -22,7 +23,9 @@ using DirectoryHandle = std::unique_ptr<DIR, DirectoryCloser>;
 
 // Sorted, without "." and "..".
 Result<std::vector<std::string>> ListDirectory(const std::string& path);
-// The same; a directory that is not there is empty.
+// From the beginning, wherever `directory` stands: it is opened anew.
+Result<std::vector<std::string>> ListDirectory(BorrowedFd directory);
+// The same as by path; a directory that is not there is empty.
 Result<std::vector<std::string>> ListDirectoryIfThere(const std::string& path);
 
 }  // namespace gantry

@@ -3,7 +3,6 @@
 // GET /containers/{}/changes: the container's files compared with its image's, name by name, as
 // docker lists them. Where the writable layer is an overlay's upper directory only what is in it is
 // compared.
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
@@ -39,21 +38,9 @@ constexpr auto kMountTargets = std::to_array<std::string_view>(
 using Names = std::set<std::string>;
 
 Result<Names> NamesIn(BorrowedFd directory) {
-  Names names;
-  if (!directory.valid()) return names;
-  UniqueFd own(::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!own.valid()) return ErrnoError("listing a directory");
-  DirectoryHandle listing(::fdopendir(own.get()));
-  if (!listing) return ErrnoError("listing a directory");
-  (void)own.Release();
-  for (;;) {
-    errno = 0;
-    const dirent* entry = ::readdir(listing.get());
-    if (entry == nullptr && errno != 0) return ErrnoError("listing a directory");
-    if (entry == nullptr) return names;
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace(name);
-  }
+  if (!directory.valid()) return Names();
+  std::vector<std::string> names = TRY(ListDirectory(directory));
+  return Names(names.begin(), names.end());
 }
 
 std::optional<struct stat> StatOf(BorrowedFd directory, const std::string& name) {

@@ -75,7 +75,7 @@ Result<bool> IsPlainUpperAt(BorrowedFd directory, const std::string& path, int d
     return false;
   }
   if (depth > kMaxTreeDepth) return MakeError(ErrorKind::kResourceExhausted, "too many levels");
-  for (std::string& name : TRY(ListNames(directory))) {
+  for (std::string& name : TRY(ListDirectory(directory))) {
     auto item = TRY(StatItem(directory, path, std::move(name)));
     if (!item) continue;
     if (IsSpecialUpperFile(*item)) return false;
@@ -128,25 +128,6 @@ Result<UniqueFd> OpenTree(const std::vector<snapshots::Mount>& mounts) {
     options.push_back(std::move(lower));
   }
   return Restrict(TRY(kernel::MountDetached(mount.type, mount.source, options)));
-}
-
-Result<std::vector<std::string>> ListNames(BorrowedFd directory) {
-  UniqueFd own(::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!own.valid()) return ErrnoError("listing a directory");
-  DirectoryHandle listing(::fdopendir(own.get()));
-  if (!listing) return ErrnoError("listing a directory");
-  (void)own.Release();
-  std::vector<std::string> names;
-  for (;;) {
-    errno = 0;
-    const dirent* item = ::readdir(listing.get());
-    if (item == nullptr) break;
-    std::string_view name = item->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  if (errno != 0) return ErrnoError("listing a directory");
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 Result<UniqueFd> OpenDirectory(const TreeItem& item) {

@@ -31,8 +31,6 @@ Result<UniqueFd> OpenTree(const std::vector<snapshots::Mount>& mounts);
 // The same for one directory.
 Result<UniqueFd> OpenTreeOfDirectory(const std::string& path);
 
-// Sorted names of what is in an open directory.
-Result<std::vector<std::string>> ListNames(BorrowedFd directory);
 Result<UniqueFd> OpenDirectory(const TreeItem& item);
 // The item of this name; nothing when it is gone, as in a tree that is in use.
 Result<std::optional<TreeItem>> StatItem(BorrowedFd parent, const std::string& parent_path,

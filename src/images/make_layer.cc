@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "base/directory.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "images/apply_layer.h"
@@ -107,8 +108,8 @@ class TreeComparison {
   Result<> Directory(BorrowedFd lower, BorrowedFd upper, const std::string& path, int depth) {
     TRY(CheckDepth(path, depth));
     std::vector<std::string> old_names;
-    if (lower.valid()) old_names = TRY(ListNames(lower));
-    std::vector<std::string> new_names = TRY(ListNames(upper));
+    if (lower.valid()) old_names = TRY(ListDirectory(lower));
+    std::vector<std::string> new_names = TRY(ListDirectory(upper));
     auto old_name = old_names.begin();
     auto new_name = new_names.begin();
     while (old_name != old_names.end() || new_name != new_names.end()) {
@@ -159,7 +160,7 @@ class TreeComparison {
 Result<> WriteUpper(TreeWriter& writer, BorrowedFd directory, const std::string& path, int depth) {
   TRY(CheckDepth(path, depth));
   if (IsOverlayOpaque(directory)) TRY(writer.WriteOpaque());
-  for (std::string& name : TRY(ListNames(directory))) {
+  for (std::string& name : TRY(ListDirectory(directory))) {
     auto found = TRY(StatItem(directory, path, std::move(name)));
     if (!found) continue;
     const TreeItem& item = *found;

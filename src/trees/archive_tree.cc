@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trees/archive_tree.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "base/directory.h"
@@ -16,25 +14,6 @@ namespace gantry::trees {
 namespace {
 
 constexpr int kMaxDepth = 1000;  // each level holds a descriptor
-
-Result<std::vector<std::string>> NamesIn(BorrowedFd directory) {
-  UniqueFd own(::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!own.valid()) return ErrnoError("listing a directory");
-  DirectoryHandle listing(::fdopendir(own.get()));
-  if (!listing) return ErrnoError("listing a directory");
-  (void)own.Release();
-  std::vector<std::string> names;
-  for (;;) {
-    errno = 0;
-    const dirent* entry = ::readdir(listing.get());
-    if (entry == nullptr && errno != 0) return ErrnoError("listing a directory");
-    if (entry == nullptr) break;
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 bool Vanished(const Error& error) {
   int number = error.error_number();
@@ -50,7 +29,7 @@ class Walk {
   // `path` is relative to where the walk began, "" there.
   Result<> Directory(BorrowedFd directory, const std::string& path, int depth) {
     if (depth > kMaxDepth) return MakeError(ErrorKind::kResourceExhausted, "too many levels");
-    for (const std::string& name : TRY(NamesIn(directory))) {
+    for (const std::string& name : TRY(ListDirectory(directory))) {
       if (request_.stop.stop_requested()) {
         return MakeError(ErrorKind::kCancelled, "making an archive: stopped");
       }

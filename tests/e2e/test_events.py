@@ -9,9 +9,9 @@ import urllib.parse
 
 import pytest
 
-from harness.client import Client
-from harness.engine import Stack, UnixConnection, until
-from harness.places import IMAGE, IMAGE_TAR
+from harness.client import own_stack
+from harness.engine import UnixConnection, until
+from harness.places import IMAGE
 
 pytestmark = pytest.mark.engine_alone
 PATIENT = ['sh', '-c', 'trap "exit 3" TERM; echo up; while :; do sleep 0.05; done']
@@ -180,14 +180,8 @@ def test_new_forms(client, names, begin, accept, kind):
 
 @pytest.fixture
 def own(home):
-    engine = Stack(number=15)
-    try:
-        engine.start()
-        client = Client('gantry', engine, home)
-        client.ok('load', '-i', IMAGE_TAR)
+    with own_stack(15, home) as client:
         yield client
-    finally:
-        engine.destroy()
 
 
 class Reader:

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from harness.client import Client
-from harness.engine import Stack, until
-from harness.places import IMAGE, IMAGE_TAR
+from harness.client import own_stack
+from harness.engine import until
+from harness.places import IMAGE
 
 pytestmark = pytest.mark.engine_alone
 
@@ -148,14 +148,8 @@ def test_none_and_flags(client, names):
 
 @pytest.fixture
 def own(home):
-    engine = Stack(number=14)
-    try:
-        engine.start()
-        client = Client('gantry', engine, home)
-        client.ok('load', '-i', IMAGE_TAR)
+    with own_stack(14, home) as client:
         yield client
-    finally:
-        engine.destroy()
 
 
 def test_probes_go_on_after_a_kill(own):

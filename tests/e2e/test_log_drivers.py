@@ -16,9 +16,9 @@ import zlib
 
 import pytest
 
-from harness.client import Client
-from harness.engine import Stack, until
-from harness.places import IMAGE, IMAGE_TAR
+from harness.client import own_stack
+from harness.engine import until
+from harness.places import IMAGE
 
 pytestmark = pytest.mark.engine_alone
 
@@ -274,14 +274,8 @@ def fluentd_stream(server, data, connection):
 
 @pytest.fixture(scope='module')
 def own(home):
-    engine = Stack(number=16)
-    try:
-        engine.start()
-        client = Client('gantry', engine, home)
-        client.ok('load', '-i', IMAGE_TAR)
+    with own_stack(16, home) as client:
         yield client
-    finally:
-        engine.destroy()
 
 
 @pytest.fixture(scope='module')

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from harness.client import Client
-from harness.engine import Stack, until
-from harness.places import IMAGE, IMAGE_TAR
+from harness.client import own_stack
+from harness.engine import until
+from harness.places import IMAGE
 from test_networks import address, message, nets, sleeper  # noqa: F401
 
 # A name server: A of every name is 192.0.2.53 (TTL 60), "big." a long TXT that is cut over udp,
@@ -124,17 +124,11 @@ def test_names_aliases_and_ids(client, nets, names, server):
 
 def test_the_first_of_all_has_a_resolver(home):
     """gantry-proxy is started for it, and is told of it twice."""
-    engine = Stack(number=19)
-    try:
-        engine.start()
-        client = Client('gantry', engine, home)
-        client.ok('load', '-i', IMAGE_TAR)
+    with own_stack(19, home) as client:
         client.ok('network', 'create', 'first')
         sleeper(client, 'one', '--network', 'first')
         assert ask(client, 'one', A, 'one') == (0, 0, [address(client, 'one', 'first')])
         assert ask(client, 'one', A, 'one', 'tcp')[0] == 0
-    finally:
-        engine.destroy()
 
 
 def test_resolv_conf(client, nets, names):

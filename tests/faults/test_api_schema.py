@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from harness import places
-from harness.client import Client
-from harness.engine import Stack, until
-from harness.places import IMAGE, IMAGE_TAR, TREE
+from harness.client import own_stack
+from harness.engine import until
+from harness.places import IMAGE, TREE
 
 sys.path.insert(0, str(TREE / 'tools'))
 import openapi  # noqa: E402
@@ -125,14 +125,8 @@ def held(pid):
 
 @pytest.fixture
 def own(home):
-    engine = Stack(number=13)
-    try:
-        engine.start()
-        client = Client('gantry', engine, home)
-        client.ok('load', '-i', IMAGE_TAR)
+    with own_stack(13, home) as client:
         yield client
-    finally:
-        engine.destroy()
 
 
 def test_every_operation(own):

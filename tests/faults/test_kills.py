@@ -16,8 +16,8 @@ import time
 import pytest
 
 from harness import fsck, places
-from harness.client import Client
-from harness.engine import Stack, until
+from harness.client import own_stack
+from harness.engine import until
 from harness.places import IMAGE, IMAGE_TAR
 
 POINTS = 120 if places.SOAK else 12
@@ -29,14 +29,8 @@ PRINTER = 'trap "echo end; exit 7" TERM; i=0; while :; do i=$((i+1)); echo $i; s
 
 @pytest.fixture
 def own(home):
-    engine = Stack(number=11)
-    try:
-        engine.start()
-        client = Client('gantry', engine, home)
-        client.ok('load', '-i', IMAGE_TAR)
+    with own_stack(11, home) as client:
         yield client
-    finally:
-        engine.destroy()
 
 
 class Work:

@@ -9,23 +9,16 @@ import threading
 import pytest
 
 from harness import fsck, places
-from harness.client import Client
-from harness.engine import Stack
-from harness.places import IMAGE, IMAGE_TAR
+from harness.client import own_stack
+from harness.places import IMAGE
 
 POINTS = 120 if places.SOAK else 8
 
 
 @pytest.fixture
 def own(home):
-    engine = Stack(number=17)
-    try:
-        engine.start()
-        client = Client('gantry', engine, home)
-        client.ok('load', '-i', IMAGE_TAR)
+    with own_stack(17, home) as client:
         yield client
-    finally:
-        engine.destroy()
 
 
 def ask(client, method, path, body=None):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command lines that drive an engine: our `gantry`, Debian's docker, another docker of the machine."""
+import contextlib
 import dataclasses
 import os
 import pty
@@ -11,7 +12,7 @@ import subprocess
 import time
 
 from . import places
-from .engine import until
+from .engine import Stack, until
 
 
 def programs():
@@ -136,3 +137,16 @@ def control(descriptor):
     import fcntl
     import termios
     fcntl.ioctl(descriptor, termios.TIOCSCTTY, 0)
+
+
+@contextlib.contextmanager
+def own_stack(number, home):
+    """A client of a stack that is nobody else's, with the image in it."""
+    engine = Stack(number=number)
+    try:
+        engine.start()
+        client = Client('gantry', engine, home)
+        client.ok('load', '-i', places.IMAGE_TAR)
+        yield client
+    finally:
+        engine.destroy()

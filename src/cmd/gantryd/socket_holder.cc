@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/pid_file.h"
 #include "base/stop_token.h"
+#include "kernel/pty.h"
 #include "kernel/spawn.h"
 #include "wire/listener.h"
 
@@ -40,25 +41,6 @@ std::string FileIdentity(const std::string& path) {
   struct stat status{};
   if (::lstat(path.c_str(), &status) < 0) return "";
   return fmt::format("{}:{} {}", status.st_dev, status.st_ino, path);
-}
-
-Result<> SendListener(BorrowedFd connection, BorrowedFd listener, const std::string& identity) {
-  char control[CMSG_SPACE(sizeof(int))] = {};
-  iovec text{const_cast<char*>(identity.data()), identity.size()};
-  msghdr message{};
-  message.msg_iov = &text;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  int fd = listener.get();
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  if (::sendmsg(connection.get(), &message, MSG_NOSIGNAL) < 0)
-    return ErrnoError("sending a socket");
-  return {};
 }
 
 struct Received {
@@ -164,7 +146,7 @@ Result<> Hold(const HeldSocket& held) {
     if (watched[1].revents != 0) break;
     UniqueFd connection(::accept4(control.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!connection.valid()) continue;
-    Result<> sent = SendListener(connection, listener, identity);
+    Result<> sent = kernel::SendDescriptor(connection, listener, identity);
     if (!sent.ok()) log::Warning("{}", sent.error().message());
   }
   if (FileIdentity(held.path) == identity) (void)::unlink(held.path.c_str());
