@@ -85,7 +85,9 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
     if (name.starts_with('/') && name.size() > 1) name.erase(0, 1);
     TRY(CheckContainerName(name));
   }
+  StartTrace trace("engine");
   ContainerRecord record = TRY(MakeRecord(std::move(request)));
+  trace.Lap("check the request");
   const std::string id = record.id;
   record.name = name.empty() ? MakeName() : name;
   TRY(ReserveName(record.name, id));
@@ -100,6 +102,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
       containerd_->PrepareSnapshot(options_.snapshotter, id, record.parent_snapshot,
                                    {{"containerd.io/gc.root", FormatRfc3339Nano(record.created)}}),
       "preparing the writable layer");
+  trace.Lap("record, writable layer");
   ContainerRecord whole = record;
   whole.state.phase = Phase::kCreated;
   TRY(store_->PutContainer(whole));
@@ -112,6 +115,8 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
     MutexLock lock(mutex_);
     fresh_mounts_.emplace(id, std::move(mounts));
   }
+  trace.Lap("second record");
+  start_traces_.Add(id, trace.TakeSteps());
   Publish("create", *container->record());
   return Created{id, {}};
 }

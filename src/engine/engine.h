@@ -21,6 +21,7 @@
 #include "engine/config.h"
 #include "engine/container.h"
 #include "engine/image_index.h"
+#include "engine/start_traces.h"
 #include "networks/networks.h"
 #include "oci/runtime_spec.h"
 #include "wire/loop_thread.h"
@@ -131,6 +132,7 @@ class Engine {
   client::Containerd& containerd() { return *containerd_; }
   networks::Controller& networks() { return *networks_; }
   ImageIndex& images() { return *images_; }
+  const StartTraces& start_traces() const { return start_traces_; }
   wire::WorkerPool& workers() { return workers_; }
   Store& store() { return *store_; }
   const EngineOptions& options() const { return options_; }
@@ -160,6 +162,8 @@ class Engine {
   // start.cc
   Result<> StartWithTurn(Container& container);
   Result<> RunTask(Container& container, const ContainerRecord& record);
+  // What the container daemon and its children have noted of the start.
+  void CollectTrace(const std::string& id);
   Result<oci::Spec> MakeContainerSpec(const ContainerRecord& record,
                                       const std::vector<client::Mount>& root_mounts);
   Result<std::vector<client::Mount>> RootMounts(const ContainerRecord& record);
@@ -215,6 +219,7 @@ class Engine {
   std::unique_ptr<networks::Controller> networks_;
   std::unique_ptr<ImageIndex> images_;
   bool unified_cgroups_ = false;
+  StartTraces start_traces_;
   // Timers of restart policies.
   std::unique_ptr<wire::LoopThread> timers_;
 

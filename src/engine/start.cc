@@ -131,7 +131,15 @@ Result<> Engine::StartWithTurn(Container& container) {
 Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   const std::string& id = record.id;
   Undo undo;
-  auto network = workers_.Async([&] { return AttachNetwork(record); });
+  start_traces_.Begin(id);
+  StartTrace trace("engine");
+  auto network = workers_.Async([&] {
+    StartTrace beside("engine");
+    Result<std::string> attached = AttachNetwork(record);
+    beside.Lap("network");
+    start_traces_.Add(id, beside.TakeSteps());
+    return attached;
+  });
   // The future refers to this frame: it is always awaited.
   auto prepare = [&]() -> Result<std::pair<std::vector<client::Mount>, std::string>> {
     auto mounts = TRY(RootMounts(record));
@@ -139,7 +147,9 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     return std::pair(std::move(mounts), oci::ToJson(spec).Dump());
   };
   auto prepared = prepare();
+  trace.Lap("root mounts, config.json");
   Result<std::string> address = network.get();
+  trace.Lap("wait for the network");
   undo.Push([this, id] {
     Result<> detached = networks_->Detach(id);
     if (!detached.ok()) log::Warning("container {}: {}", id, detached.error().message());
@@ -152,6 +162,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   files.hostname = record.hostname;
   files.address = TRY(std::move(address));
   TRY(WriteHostFiles(files));
+  trace.Lap("hosts, resolv.conf");
 
   client::Container created;
   created.id = id;
@@ -167,6 +178,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     made = containerd_->CreateContainer(created);
   }
   TRY(made);
+  trace.Lap("Containers.Create");
   undo.Push([this, id] { TryCleanTask(id); });
 
   client::CreateTask task;
@@ -176,12 +188,14 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   task.stdout_uri = TRY(StdoutUri(record));
   task.terminal = record.config.tty;
   uint32_t pid = TRY_WITH(containerd_->Create(task), "failed to create task for container");
+  trace.Lap("Tasks.Create");
   for (const auto& attach : container.TakeAttaches()) attach(AttachSocket(id, "init"));
   container.Update([&](ContainerRecord& changed) {
     changed.state.pid = pid;
     changed.state.started_at = WallClock::now();
   });
   TRY_WITH(containerd_->Start(id), "failed to start task for container");
+  trace.Lap("Tasks.Start");
   container.Update([&](ContainerRecord& changed) {
     changed.state.phase = Phase::kRunning;
     changed.state.has_been_started = true;
@@ -196,7 +210,19 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     }
   });
   undo.Commit();
-  return Save(container);
+  Result<> saved = Save(container);
+  trace.Lap("record");
+  start_traces_.Add(id, trace.TakeSteps());
+  CollectTrace(id);
+  return saved;
+}
+
+// Only of our own container daemon, whose state is under ours; another's has no such file.
+void Engine::CollectTrace(const std::string& id) {
+  std::string bundle = fmt::format("{}/containerd/io.containerd.runtime.v2.task/{}/{}",
+                                   options_.state, options_.containerd_namespace, id);
+  Result<std::string> text = ReadFile(bundle + "/trace");
+  if (text.ok()) start_traces_.Add(id, ParseTrace(*text));
 }
 
 Result<std::vector<client::Mount>> Engine::RootMounts(const ContainerRecord& record) {

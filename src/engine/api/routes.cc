@@ -27,6 +27,8 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"POST", "/containers/prune", PruneContainers},
     {"GET", "/containers/{}/json", InspectContainer},
     {"GET", "/containers/{}/top", TopContainer},
+    {"GET", "/containers/{}/explain", ExplainContainer},  // gantry's own
+    {"GET", "/containers/{}/trace", TraceContainer},      // gantry's own
     {"GET", "/containers/{}/logs", GetLogs},
     {"GET", "/containers/{}/stats", GetStats},
     {"POST", "/containers/{}/start", StartContainer},
