@@ -22,7 +22,8 @@ Result<> Append(const std::string& bundle, int flags, std::vector<TraceStep> ste
   }
   std::string text;
   for (const TraceStep& step : steps) {
-    text += fmt::format("{} {} {} {} {}\n", step.process, step.pid, step.begin, step.end, step.name);
+    text +=
+        fmt::format("{} {} {} {} {}\n", step.process, step.pid, step.begin, step.end, step.name);
   }
   return WriteAll(*file, text);
 }
@@ -49,9 +50,7 @@ void StartTrace::Lap(std::string_view step) {
   lap_ = steps_.back().end;
 }
 
-Result<> StartTrace::AppendTo(const std::string& bundle) {
-  return Append(bundle, 0, TakeSteps());
-}
+Result<> StartTrace::AppendTo(const std::string& bundle) { return Append(bundle, 0, TakeSteps()); }
 
 Result<> StartTrace::CreateIn(const std::string& bundle) {
   return Append(bundle, O_CREAT, TakeSteps());

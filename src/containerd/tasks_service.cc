@@ -68,7 +68,8 @@ class TasksService : public tasks_api::Tasks::CallbackService {
       auto& [shim, create] = *begun;
       CallShim<shim_api::CreateTaskResponse>(
           shim, "Create", create, std::chrono::nanoseconds(0),
-          [this, reactor, response, trace, shim = shim](Result<shim_api::CreateTaskResponse> answer) {
+          [this, reactor, response, trace,
+           shim = shim](Result<shim_api::CreateTaskResponse> answer) {
             trace->Lap("shim's Create");
             NoteTrace(*trace, shim->bundle().path());
             if (!answer.ok()) {

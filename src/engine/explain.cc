@@ -96,14 +96,14 @@ Json ProcessesOf(Engine& engine, const ContainerRecord& record) {
     std::vector<std::string> inside = SplitWords(status["NSpid"]);
     std::string command = CommandLine(pid);
     if (command.empty()) command = "[" + status["Name"] + "]";
-    processes.Append(Json::MakeObject(
-        {{"Pid", pid},
-         {"Parent", ParentOf(pid)},
-         {"PidInside", inside.empty() ? 0 : std::atoi(inside.back().c_str())},
-         {"Uid", std::atoi(status["Uid"].c_str())},
-         {"Threads", std::atoi(status["Threads"].c_str())},
-         {"Memory", std::atoll(status["VmRSS"].c_str()) * 1024},
-         {"Command", command}}));
+    processes.Append(
+        Json::MakeObject({{"Pid", pid},
+                          {"Parent", ParentOf(pid)},
+                          {"PidInside", inside.empty() ? 0 : std::atoi(inside.back().c_str())},
+                          {"Uid", std::atoi(status["Uid"].c_str())},
+                          {"Threads", std::atoi(status["Threads"].c_str())},
+                          {"Memory", std::atoll(status["VmRSS"].c_str()) * 1024},
+                          {"Command", command}}));
   }
   return processes;
 }
@@ -114,8 +114,7 @@ Json NamespacesOf(const ContainerRecord& record) {
     std::string id = LinkTarget(fmt::format("/proc/{}/ns/{}", record.state.pid, kind));
     if (id.empty()) continue;
     bool shared = id == LinkTarget(fmt::format("/proc/self/ns/{}", kind));
-    namespaces.Append(
-        Json::MakeObject({{"Type", kind}, {"Id", id}, {"SharedWithEngine", shared}}));
+    namespaces.Append(Json::MakeObject({{"Type", kind}, {"Id", id}, {"SharedWithEngine", shared}}));
   }
   return namespaces;
 }
@@ -128,17 +127,17 @@ Json CgroupOf(const ContainerRecord& record) {
     for (const std::string& line : Split(*text, '\n')) {
       std::vector<std::string> fields = Split(line, ':');
       if (fields.size() < 3) continue;
-      paths.Append(Json::MakeObject({{"Controllers", fields[1].empty() ? "unified" : fields[1]},
-                                     {"Path", fields[2]}}));
+      paths.Append(Json::MakeObject(
+          {{"Controllers", fields[1].empty() ? "unified" : fields[1]}, {"Path", fields[2]}}));
     }
   }
   Json cgroup = Json::MakeObject({{"Paths", std::move(paths)}});
   Result<Json> stats = SampleStats(record);
   if (!stats.ok()) return cgroup;
-  cgroup.Set("Use", Json::MakeObject({{"Memory", (*stats)["memory_stats"]["usage"]},
-                                      {"Pids", (*stats)["pids_stats"]["current"]},
-                                      {"CpuNanoseconds",
-                                       (*stats)["cpu_stats"]["cpu_usage"]["total_usage"]}}));
+  cgroup.Set("Use", Json::MakeObject(
+                        {{"Memory", (*stats)["memory_stats"]["usage"]},
+                         {"Pids", (*stats)["pids_stats"]["current"]},
+                         {"CpuNanoseconds", (*stats)["cpu_stats"]["cpu_usage"]["total_usage"]}}));
   return cgroup;
 }
 
@@ -153,12 +152,13 @@ Json LayersOf(Engine& engine, const ContainerRecord& record) {
   }
   std::vector<formats::Digest> chain = oci::ChainIds(documents.config.diff_ids);
   for (size_t i = 0; i < chain.size(); ++i) {
-    Json layer = Json::MakeObject({{"Digest", documents.config.diff_ids[i].text()},
-                                   {"Snapshot", chain[i].text()}});
+    Json layer = Json::MakeObject(
+        {{"Digest", documents.config.diff_ids[i].text()}, {"Snapshot", chain[i].text()}});
     if (i < documents.manifest.layers.size()) {
       layer.Set("CompressedSize", documents.manifest.layers[i].size);
     }
-    auto usage = engine.containerd().GetSnapshotUsage(engine.options().snapshotter, chain[i].text());
+    auto usage =
+        engine.containerd().GetSnapshotUsage(engine.options().snapshotter, chain[i].text());
     if (usage.ok()) layer.Set("Size", usage->size);
     if (i < steps.size()) layer.Set("CreatedBy", steps[i]->created_by);
     layers.Append(std::move(layer));
@@ -235,13 +235,13 @@ Json NetworkOf(Engine& engine, const ContainerRecord& record) {
     Json ports = Json::MakeArray();
     for (const networks::PublishedPort& port : endpoint.ports) {
       std::string_view protocol = networks::ProtocolName(port.protocol);
-      ports.Append(Json::MakeObject(
-          {{"HostIp", port.host_ip},
-           {"HostPort", int{port.host_port}},
-           {"ContainerPort", int{port.container_port}},
-           {"Protocol", protocol},
-           {"Rule", RuleOf("gantry-" + engine.options().bridge, endpoint, port)},
-           {"ExposedTo", ExposedTo(port.host_ip)}}));
+      ports.Append(
+          Json::MakeObject({{"HostIp", port.host_ip},
+                            {"HostPort", int{port.host_port}},
+                            {"ContainerPort", int{port.container_port}},
+                            {"Protocol", protocol},
+                            {"Rule", RuleOf("gantry-" + engine.options().bridge, endpoint, port)},
+                            {"ExposedTo", ExposedTo(port.host_ip)}}));
     }
     endpoints.Append(Json::MakeObject(
         {{"Network", endpoint.network_name},
@@ -254,7 +254,8 @@ Json NetworkOf(Engine& engine, const ContainerRecord& record) {
          {"Namespace", endpoint.netns_path},
          {"Ports", std::move(ports)}}));
   }
-  return Json::MakeObject({{"Mode", record.host.network_mode}, {"Endpoints", std::move(endpoints)}});
+  return Json::MakeObject(
+      {{"Mode", record.host.network_mode}, {"Endpoints", std::move(endpoints)}});
 }
 
 Json SecurityOf(const ContainerRecord& record) {
@@ -266,17 +267,19 @@ Json SecurityOf(const ContainerRecord& record) {
     if ((effective >> i & 1) != 0) capabilities.Append(names[i]);
   }
   int mode = std::atoi(status["Seccomp"].c_str());
-  Result<std::string> label = ReadFile(fmt::format("/proc/{}/attr/apparmor/current", record.state.pid));
+  Result<std::string> label =
+      ReadFile(fmt::format("/proc/{}/attr/apparmor/current", record.state.pid));
   std::string profile = label.ok() ? *label : "";
   while (!profile.empty() && (profile.back() == '\n' || profile.back() == '\0')) profile.pop_back();
-  return Json::MakeObject(
-      {{"Privileged", record.host.privileged},
-       {"Capabilities", std::move(capabilities)},
-       {"Seccomp", mode == 2 ? "filter" : mode == 1 ? "strict" : "off"},
-       {"SeccompFilters", std::atoi(status["Seccomp_filters"].c_str())},
-       {"NoNewPrivileges", status["NoNewPrivs"] == "1"},
-       {"AppArmor", profile},
-       {"ReadonlyRootfs", record.host.readonly_rootfs}});
+  return Json::MakeObject({{"Privileged", record.host.privileged},
+                           {"Capabilities", std::move(capabilities)},
+                           {"Seccomp", mode == 2   ? "filter"
+                                       : mode == 1 ? "strict"
+                                                   : "off"},
+                           {"SeccompFilters", std::atoi(status["Seccomp_filters"].c_str())},
+                           {"NoNewPrivileges", status["NoNewPrivs"] == "1"},
+                           {"AppArmor", profile},
+                           {"ReadonlyRootfs", record.host.readonly_rootfs}});
 }
 
 Json LogOf(Engine& engine, const ContainerRecord& record) {

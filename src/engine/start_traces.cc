@@ -41,9 +41,8 @@ std::vector<TraceStep> StartTraces::Of(const std::string& id) const {
   for (const Trace& trace : traces_) {
     if (trace.id != id) continue;
     std::vector<TraceStep> steps = trace.steps;
-    std::stable_sort(steps.begin(), steps.end(), [](const TraceStep& a, const TraceStep& b) {
-      return a.begin < b.begin;
-    });
+    std::stable_sort(steps.begin(), steps.end(),
+                     [](const TraceStep& a, const TraceStep& b) { return a.begin < b.begin; });
     return steps;
   }
   return {};

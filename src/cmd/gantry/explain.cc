@@ -77,12 +77,12 @@ void AddCgroup(const Json& page, std::string* out) {
   const Json& use = cgroup["Use"];
   double pids = limits["Pids"].AsDouble();
   double cpus = limits["NanoCpus"].AsDouble() / 1e9;
-  Rows rows = {{"memory", UseOf(use["Memory"].AsDouble(), limits["Memory"].AsDouble())},
-               {"cpu", fmt::format("{:.3f} s used, {}", use["CpuNanoseconds"].AsDouble() / 1e9,
-                                   cpus > 0 ? fmt::format("{:g} at most", cpus)
-                                            : std::string("no limit"))},
-               {"pids", pids > 0 ? fmt::format("{} of {:g}", use["Pids"].AsInt(), pids)
-                                 : fmt::format("{}, no limit", use["Pids"].AsInt())}};
+  Rows rows = {
+      {"memory", UseOf(use["Memory"].AsDouble(), limits["Memory"].AsDouble())},
+      {"cpu", fmt::format("{:.3f} s used, {}", use["CpuNanoseconds"].AsDouble() / 1e9,
+                          cpus > 0 ? fmt::format("{:g} at most", cpus) : std::string("no limit"))},
+      {"pids", pids > 0 ? fmt::format("{} of {:g}", use["Pids"].AsInt(), pids)
+                        : fmt::format("{}, no limit", use["Pids"].AsInt())}};
   std::string shown;
   for (const Json& path : cgroup["Paths"].items()) {
     if (path["Path"].AsString() == shown) continue;
@@ -121,11 +121,11 @@ void AddNetwork(const Json& page, std::string* out) {
   AddTitle("NETWORK", out);
   Rows rows = {{"mode", page["Network"]["Mode"].AsString()}};
   for (const Json& endpoint : page["Network"]["Endpoints"].items()) {
-    rows.push_back({endpoint["Network"].AsString(),
-                    fmt::format("{} {} ─ {} ─ bridge {} ─ gateway {}",
-                                endpoint["Interface"].AsString(), endpoint["Address"].AsString(),
-                                endpoint["Veth"].AsString(), endpoint["Bridge"].AsString(),
-                                endpoint["Gateway"].AsString())});
+    rows.push_back(
+        {endpoint["Network"].AsString(),
+         fmt::format("{} {} ─ {} ─ bridge {} ─ gateway {}", endpoint["Interface"].AsString(),
+                     endpoint["Address"].AsString(), endpoint["Veth"].AsString(),
+                     endpoint["Bridge"].AsString(), endpoint["Gateway"].AsString())});
     rows.push_back({"", "mac " + endpoint["Mac"].AsString()});
     for (const Json& port : endpoint["Ports"].items()) {
       rows.push_back({"", fmt::format("{}:{} ▶ {}/{}: {}", port["HostIp"].AsString(),

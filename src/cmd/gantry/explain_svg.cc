@@ -79,9 +79,9 @@ std::string ChainPicture(const Json& chain, size_t y) {
   size_t x = kMargin;
   for (const Json& link : chain.items()) {
     if (x > kMargin) {
-      out += fmt::format(
-          "<path d=\"M{} {} h{} m-6 -4 l6 4 l-6 4\" stroke=\"#456\" fill=\"none\"/>\n", x - kGap,
-          y + kHeight / 2, kGap - 2);
+      out +=
+          fmt::format("<path d=\"M{} {} h{} m-6 -4 l6 4 l-6 4\" stroke=\"#456\" fill=\"none\"/>\n",
+                      x - kGap, y + kHeight / 2, kGap - 2);
     }
     out += SvgBox(x, y, kWidth, kHeight, "#dbe9f6");
     out += SvgText(x + kMargin, y + 20, " font-weight=\"bold\"", link["Role"].AsString());

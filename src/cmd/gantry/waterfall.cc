@@ -29,9 +29,8 @@ std::string BarOf(const TraceStep& step, int64_t first, int64_t span, size_t col
 
 std::string Waterfall(std::vector<TraceStep> steps, size_t columns) {
   if (steps.empty()) return "";
-  std::stable_sort(steps.begin(), steps.end(), [](const TraceStep& a, const TraceStep& b) {
-    return a.begin < b.begin;
-  });
+  std::stable_sort(steps.begin(), steps.end(),
+                   [](const TraceStep& a, const TraceStep& b) { return a.begin < b.begin; });
   int64_t first = steps.front().begin;
   int64_t last = first + 1;
   for (const TraceStep& step : steps) last = std::max(last, step.end);
