@@ -124,6 +124,11 @@ Result<ShimEndpoint> ShimDirectory::RunStart(const StartRequest& request,
   return endpoint;
 }
 
+Result<std::string> ShimDirectory::RuntimeInfo(const std::string& runtime,
+                                               const std::string& options) const {
+  return RunShimInfo(settings_, TRY(ShimProgram(settings_, runtime)), options);
+}
+
 std::function<void()> ShimDirectory::CloseCallback(const Key& key) {
   return [weak = weak_from_this(), key] {
     if (auto self = weak.lock()) self->OnClosed(key);

@@ -49,6 +49,8 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
   // kAlreadyExists when the task is there. Waits for a task of the same name that is just ending.
   Result<std::shared_ptr<Shim>> Start(const StartRequest& request);
 
+  // What a runtime is: the serialised containerd.types.RuntimeInfo that its shim prints. Blocks.
+  Result<std::string> RuntimeInfo(const std::string& runtime, const std::string& options) const;
   // kNotFound: "task x: not found", or sandbox.
   Result<std::shared_ptr<Shim>> Find(const std::string& ns, const std::string& id);
   // Of one namespace, or of all.
