@@ -5,6 +5,7 @@
 #include "engine/api/archive_handlers.h"
 #include "engine/api/attach_handlers.h"
 #include "engine/api/container_handlers.h"
+#include "engine/api/container_list.h"
 #include "engine/api/exec_handlers.h"
 #include "engine/api/image_handlers.h"
 #include "engine/api/image_list.h"
@@ -13,6 +14,7 @@
 #include "engine/api/network_handlers.h"
 #include "engine/api/registry_handlers.h"
 #include "engine/api/router.h"
+#include "engine/api/stats_feed.h"
 #include "engine/api/stream_handlers.h"
 #include "engine/api/system_handlers.h"
 #include "engine/api/usage_handlers.h"
@@ -40,6 +42,8 @@ constexpr Route kRoutes[] = {
     {"GET", "/containers/{}/changes", ContainerChanges},
     {"GET", "/containers/{}/export", ExportContainer},
     {"GET", "/containers/{}/top", TopContainer},
+    {"GET", "/containers/{}/explain", ExplainContainer},  // gantry's own
+    {"GET", "/containers/{}/trace", TraceContainer},      // gantry's own
     {"GET", "/containers/{}/logs", GetLogs},
     {"GET", "/containers/{}/stats", GetStats},
     {"POST", "/containers/{}/start", StartContainer},
