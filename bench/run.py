@@ -4,7 +4,7 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-Figures: run exec runtime memory api many hundred crowd throughput containerd pull. Both engines are private (tests/harness), so what
+Figures: start run exec runtime memory api many hundred crowd throughput containerd pull. Both engines are private (tests/harness), so what
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -30,7 +30,7 @@ from harness.engine import Peer, Stack, UnixConnection, until  # noqa: E402
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-FIGURES = ['run', 'exec', 'runtime', 'memory', 'api', 'many', 'hundred', 'crowd', 'throughput', 'containerd', 'pull']
+FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'hundred', 'crowd', 'throughput', 'containerd', 'pull']
 
 
 class Results:
@@ -83,6 +83,28 @@ def rotated(clients, rounds, one):
             if turn >= WARM_UP:
                 values[name].append(taken)
     return {name: statistics.median(v) for name, v in values.items()}
+
+
+def start_time(command, environment):
+    """Milliseconds from before a program's start to its end, nothing read of what it prints."""
+    with open(os.devnull, 'w') as nowhere:
+        actions = [(os.POSIX_SPAWN_DUP2, nowhere.fileno(), 1)]
+        begin = time.perf_counter()
+        pid = os.posix_spawn(command[0], command, environment, file_actions=actions)
+        status = os.waitpid(pid, 0)[1]
+        taken = (time.perf_counter() - begin) * 1000
+    if status:
+        sys.exit(f'{command}: {status}')
+    return taken
+
+
+def bench_start(results, clients, rounds):
+    """The programs alone, and `ps` of an engine without containers; "static" does nothing at all, without a C library to load."""
+    nothing = [str(places.TREE / 'build/release/bench/nothing')]
+    for label, words in (('client, --version', ['--version']), ('client, ps', ['ps'])):
+        found = rotated({**clients, 'static': None}, max(rounds, 200),
+                        lambda c, i: start_time([*c.command, *words] if c else nothing, c.environment if c else {}))
+        results.add(label, 'ms', **found)
 
 
 def bench_run(results, clients, rounds):

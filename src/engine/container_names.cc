@@ -35,12 +35,16 @@ bool IsNameCharacter(char c) {
 
 }  // namespace
 
+std::string BadContainerName(std::string_view name) {
+  return fmt::format("Invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+                     name);
+}
+
 Result<> CheckContainerName(std::string_view name) {
   bool fits = name.size() >= 2 && std::isalnum(static_cast<unsigned char>(name[0])) != 0 &&
               std::all_of(name.begin(), name.end(), IsNameCharacter);
   if (fits) return {};
-  return InvalidArgument("Invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
-                         name);
+  return InvalidArgument("{}", BadContainerName(name));
 }
 
 std::string RandomContainerName(int attempt) {

@@ -103,6 +103,9 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warn
   record.image_name = image.image.name;
   record.parent_snapshot = image.documents->top_chain_id;
   TRY(MergeImageConfig(image.documents->config_json["config"], &record.config));
+  // How `--entrypoint ''` says that there shall be none, nor the image's.
+  std::vector<std::string>& entrypoint = record.config.entrypoint.words;
+  if (entrypoint.size() == 1 && entrypoint[0].empty()) entrypoint.clear();
   PinModes(&record.host);
   ApplySettings(*settings(), &record.host);
   ApplyHostDefaults(unified_cgroups_, &record.host);

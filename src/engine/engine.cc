@@ -294,8 +294,10 @@ void Engine::Publish(Event event) {
 Result<> Engine::Rename(std::string_view reference, std::string_view wanted) {
   if (wanted.empty()) return InvalidArgument("Neither old nor new names may be empty");
   std::string name(wanted.starts_with('/') ? wanted.substr(1) : wanted);
-  TRY_WITH(CheckContainerName(name), "Error when allocating new name");
   auto container = TRY(Find(reference));
+  if (!CheckContainerName(name).ok()) {
+    return InvalidArgument("Error when allocating new name: {}", BadContainerName("/" + name));
+  }
   auto turn = TRY(container->TakeTurn());
   std::string old = container->record()->name;
   if (old == name) {

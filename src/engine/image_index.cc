@@ -106,7 +106,11 @@ Result<NamedImage> ImageIndex::Resolve(std::string_view reference) {
   if (!name.ok() && digits.empty()) {
     return InvalidArgument("invalid reference format: {}", name.error().message());
   }
-  return NotFound("No such image: {}", reference);
+  Result<formats::Reference> asked = formats::ParseReference(reference);
+  if (!asked.ok() || reference.starts_with("sha256:")) {
+    return NotFound("No such image: {}", reference);
+  }
+  return NotFound("No such image: {}", formats::WithDefaultTag(*std::move(asked)).Familiar());
 }
 
 }  // namespace gantry::engine

@@ -154,7 +154,11 @@ Result<> SaveImages(Engine& engine, const std::vector<std::string>& references, 
                     const StopToken& stop) {
   std::vector<std::string> names;
   for (const std::string& reference : references) {
-    NamedImage image = TRY(engine.images().Resolve(reference));
+    Result<NamedImage> found = engine.images().Resolve(reference);
+    if (!found.ok() && found.error().kind() == ErrorKind::kNotFound) {
+      return NotFound("No such image: {}", reference);  // as docker, without a tag that nobody gave
+    }
+    NamedImage image = TRY(std::move(found));
     names.push_back(image.image.name);
     PublishImage(engine, "save", image.documents->id, image.documents->id);
   }

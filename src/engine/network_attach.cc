@@ -49,8 +49,9 @@ Error HostModeAndLinks() {
       "undefined behavior");
 }
 
-Error NotConnected(const std::string& id, const std::string& network) {
-  return Internal("container {} is not connected to the network {}", id, network);
+Error NotConnected(const std::string& id, const std::string& network, bool alive) {
+  return Internal("container {} is not connected to {}network {}", id, alive ? "" : "the ",
+                  network);
 }
 
 Result<> CheckAddress(const std::string& text, int family, std::string_view what) {
@@ -304,7 +305,7 @@ Result<> Engine::DisconnectNetwork(std::string_view network_reference, std::stri
   Container::RecordPointer before = container->record();
   bool alive = before->state.IsAlive();
   bool wanted = before->networking.endpoints_config.contains(network.name);
-  if (!wanted) return NotConnected(before->id, network.name);
+  if (!wanted) return NotConnected(before->id, network.name, alive);
   if (alive && network.name == "host") {
     return FailedPrecondition(
         "container cannot be disconnected from host network or connected to host network");

@@ -135,7 +135,7 @@ Result<> Engine::Restart(std::string_view reference, std::optional<int64_t> time
 }
 
 Result<> Engine::Kill(std::string_view reference, std::string_view signal) {
-  auto container = TRY(Find(reference));
+  auto container = TRY_WITH(Find(reference), "cannot kill container: {}", reference);
   int number = signal.empty() ? SIGKILL : TRY(ParseSignal(signal));
   Container::RecordPointer record = TRY(container->RecordAfterStart());
   if (record->state.phase == Phase::kRestarting) {

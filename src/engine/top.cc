@@ -108,7 +108,10 @@ Result<std::string> RunPs(std::string_view arguments) {
   options.env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
   kernel::ProgramOutput ps =
       TRY(kernel::SpawnAndRead(options, kernel::Captured::kOutputAndErrors, kMaxPsOutput));
-  if (ps.status.ShellCode() != 0) return InvalidArgument("ps: {}", ps.text);
+  if (ps.status.ShellCode() != 0) {
+    // How to use ps is of no help here.
+    return InvalidArgument("ps: {}", ps.text.substr(0, ps.text.find('\n')));
+  }
   return std::move(ps).text;
 }
 

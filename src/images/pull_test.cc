@@ -22,7 +22,6 @@
 #include "formats/compression/compression.h"
 #include "formats/tar.h"
 #include "images/memory_image_records.h"
-#include "registry/challenge.h"
 
 namespace gantry::images {
 namespace {

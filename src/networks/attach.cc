@@ -113,7 +113,9 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
     for (PortRequest& port : ports) {
       if (port.host_ip.empty() && binding != kAnyAddress) port.host_ip = binding;
     }
-    TRY(PublishOnProxy(&endpoint, ports, &publishing));
+    TRY_WITH(PublishOnProxy(&endpoint, ports, &publishing),
+             "driver failed programming external connectivity on endpoint {} ({})",
+             request.names.empty() ? request.container_id : request.names.front(), endpoint.id);
     undo.Push([&] {
       auto reply = proxy_.Call({formats::ProxyOperation::kSet, endpoint.id, {}});
       if (!reply.ok()) LogFailure(reply.error());

@@ -5,8 +5,9 @@
 #include <chrono>
 
 #include "base/text.h"
+#include "formats/base64.h"
 #include "formats/json.h"
-#include "registry/challenge.h"
+#include "wire/challenge.h"
 
 namespace gantry::registry {
 namespace {
@@ -33,7 +34,7 @@ ErrorKind KindOfStatus(int status) {
 }
 
 std::string BasicHeader(const Credentials& credentials) {
-  return "Basic " + Base64(credentials.username + ":" + credentials.password);
+  return "Basic " + formats::EncodeBase64(credentials.username + ":" + credentials.password);
 }
 
 std::string ScopeQuery(const std::vector<std::string>& scopes) {
@@ -95,7 +96,7 @@ Result<Grant> Authorizer::Ask(const RegistryHost& host, const HttpAnswer& refuse
   }
   auto [begin, end] = refused.headers.equal_range("www-authenticate");
   for (auto header = begin; header != end; ++header) {
-    auto challenge = ParseChallenge(header->second);
+    auto challenge = wire::ParseChallenge(header->second);
     if (!challenge) continue;
     if (challenge->scheme == "bearer") {
       return FetchToken(host, challenge->parameters, credentials, scopes, stop);

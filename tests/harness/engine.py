@@ -106,6 +106,31 @@ class Engine:
         head, _, rest = text.partition(b'\r\n\r\n')
         return stream, head.decode(), rest
 
+    def load_image(self):
+        """dockerd 20.10 reads no plain OCI archive, so the same root goes in through import."""
+        archive = io.BytesIO()
+        applets = subprocess.run(['/bin/busybox', '--list'], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+        with tarfile.open(fileobj=archive, mode='w') as tar:
+            for name, mode in (('bin', 0o755), ('etc', 0o755), ('tmp', 0o1777), ('root', 0o700), ('proc', 0o555), ('sys', 0o555),
+                               ('dev', 0o755), ('var', 0o755), ('usr', 0o755), ('home', 0o755)):
+                item = tarfile.TarInfo(name)
+                item.type, item.mode = tarfile.DIRTYPE, mode
+                tar.addfile(item)
+            tar.add('/bin/busybox', 'bin/busybox')
+            for applet in applets:
+                if applet != 'busybox':
+                    item = tarfile.TarInfo(f'bin/{applet}')
+                    item.type, item.linkname = tarfile.SYMTYPE, 'busybox'
+                    tar.addfile(item)
+            for name, text in (('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n'),
+                               ('etc/group', 'root:x:0:\nnogroup:x:65534:\n')):
+                item = tarfile.TarInfo(name)
+                item.size = len(text)
+                tar.addfile(item, io.BytesIO(text.encode()))
+        status, body, _ = self.api('POST', '/images/create?fromSrc=-&repo=gantry/busybox&tag=latest&changes=CMD%20%5B%22sh%22%5D',
+                                   body=archive.getvalue(), headers={'Content-Type': 'application/x-tar'})
+        assert status == 200, body
+
     def answers(self):
         try:
             return self.api('GET', '/_ping', timeout=5)[0] == 200
@@ -257,28 +282,3 @@ class Peer(Engine):
         with contextlib.suppress(OSError):
             self.log.unlink()
         return []
-
-    def load_image(self):
-        """dockerd 20.10 reads no plain OCI archive, so the same root goes in through import."""
-        archive = io.BytesIO()
-        applets = subprocess.run(['/bin/busybox', '--list'], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
-        with tarfile.open(fileobj=archive, mode='w') as tar:
-            for name, mode in (('bin', 0o755), ('etc', 0o755), ('tmp', 0o1777), ('root', 0o700), ('proc', 0o555), ('sys', 0o555),
-                               ('dev', 0o755), ('var', 0o755), ('usr', 0o755), ('home', 0o755)):
-                item = tarfile.TarInfo(name)
-                item.type, item.mode = tarfile.DIRTYPE, mode
-                tar.addfile(item)
-            tar.add('/bin/busybox', 'bin/busybox')
-            for applet in applets:
-                if applet != 'busybox':
-                    item = tarfile.TarInfo(f'bin/{applet}')
-                    item.type, item.linkname = tarfile.SYMTYPE, 'busybox'
-                    tar.addfile(item)
-            for name, text in (('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n'),
-                               ('etc/group', 'root:x:0:\nnogroup:x:65534:\n')):
-                item = tarfile.TarInfo(name)
-                item.size = len(text)
-                tar.addfile(item, io.BytesIO(text.encode()))
-        status, body, _ = self.api('POST', '/images/create?fromSrc=-&repo=gantry/busybox&tag=latest&changes=CMD%20%5B%22sh%22%5D',
-                                   body=archive.getvalue(), headers={'Content-Type': 'application/x-tar'})
-        assert status == 200, body

@@ -47,6 +47,19 @@ def ages(text):
 
 
 REFUSED = """
+history --platform linux/amd64 IMAGE
+image inspect --platform linux/amd64 IMAGE
+save --platform linux/amd64 -o /nonexistent/x IMAGE
+rmi --platform linux/amd64 IMAGE
+images --tree
+images --tree -q
+checkpoint ls nosuch
+checkpoint create nosuch x
+checkpoint rm nosuch x
+start --checkpoint x nosuch
+start --checkpoint x nosuch nosuch2
+commit nosuch 'Bad Name'
+update
 run --foo
 run
 run -x img

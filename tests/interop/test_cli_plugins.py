@@ -106,6 +106,22 @@ def test_build_is_buildx_where_that_is(both):
     assert 'builds are not there yet' in ours('build', '.', environment={'DOCKER_BUILDKIT': '0'}).err
 
 
+@pytest.mark.parametrize('aliases, lines', [
+    ({'builder': 'hello'}, ['build -t x .', 'image build .', 'builder build .', 'builder x', 'builder']),
+    ({'builder': 'ps'}, ['version', 'build .']),
+    ({'builder': 'container ls'}, ['version']),
+    ({'ps': 'hello'}, ['ps']),
+])
+def test_aliases(both, aliases, lines):
+    """Of config.json: docker allows one, for another builder."""
+    clients, folder = both
+    (folder / 'home/config.json').write_text(json.dumps({'aliases': aliases}))
+    for line in lines:
+        theirs, ours = (client(*line.split()) for client in clients)
+        assert (ours.code, ours.out) == (theirs.code, theirs.out), (line, theirs.err, ours.err)
+        assert ours.err == theirs.err
+
+
 def test_keys_reach_the_plugin(both):
     for client in both[0]:
         terminal = client.terminal('hello', 'wait')

@@ -56,6 +56,12 @@ Api::Api(DaemonEndpoint endpoint, std::string fixed_version,
       version_settled_(version_ != kOurVersion),
       headers_(std::move(headers)) {}
 
+std::string Api::socket_path() const {
+  bool local = endpoint_.kind == DaemonEndpoint::Kind::kSocket &&
+               endpoint_.endpoint.scheme == wire::Endpoint::Scheme::kUnix;
+  return local ? endpoint_.endpoint.address : "";
+}
+
 Result<wire::HttpConnection> Api::Connection() {
   if (kept_ && kept_->Reusable()) {
     wire::HttpConnection connection = std::move(*kept_);
@@ -64,6 +70,7 @@ Result<wire::HttpConnection> Api::Connection() {
   }
   kept_.reset();
   Result<wire::HttpConnection> connection = endpoint_.Connect();
+  unreachable_ = !connection.ok();
   if (connection.ok()) return connection;
   const Error& error = connection.error();
   if (error.error_number() == EACCES) {
@@ -191,6 +198,43 @@ void Api::CallEach(const std::vector<ApiRequest>& requests, size_t at_once,
     under_way.pop_front();
     tell(index, finish(std::move(sent), requests[index]));
   }
+}
+
+namespace {
+
+// "1.9" < "1.10".
+bool IsOlder(std::string_view a, std::string_view b) {
+  auto number = [](std::string_view text) {
+    size_t dot = text.find('.');
+    Result<int64_t> major = ParseInteger(text.substr(0, dot));
+    Result<int64_t> minor =
+        ParseInteger(dot == std::string_view::npos ? "0" : text.substr(dot + 1));
+    return std::pair(major.ok() ? *major : 0, minor.ok() ? *minor : 0);
+  };
+  return number(a) < number(b);
+}
+
+}  // namespace
+
+Result<> Api::Require(std::string_view version, std::string_view option) {
+  if (!IsOlder(version_, version)) return {};
+  if (!version_settled_) {
+    version_ = version;
+    ApiRequest ask;
+    ask.path = "/version";
+    TRY(Call(ask));
+    if (!IsOlder(version_, version)) return {};
+  }
+  return InvalidArgument(
+      "\"--{}\" requires API version {}, but the Docker daemon API version is {}", option, version,
+      version_);
+}
+
+Result<> Api::RequireExperimental(std::string_view what) {
+  Json version = TRY(Get("/version"));
+  if (version["Experimental"].AsBool()) return {};
+  return Unimplemented("{} is only supported on a Docker daemon with experimental features enabled",
+                       what);
 }
 
 Result<Json> Api::Get(std::string path, wire::Query query) {

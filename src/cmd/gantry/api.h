@@ -70,9 +70,19 @@ class Api {
   // `source` to its end is the request's body.
   Result<ApiStream> Upload(const ApiRequest& request, BorrowedFd source, std::string_view type);
 
+  // Speaks at least this version from now on, for an option that older ones don't have; an engine
+  // that can't is an error in docker's words.
+  Result<> Require(std::string_view version, std::string_view option);
+  // An engine without experimental features is an error that names `what`.
+  Result<> RequireExperimental(std::string_view what);
+
   // The version that is spoken: ours until a server has refused it.
   const std::string& version() const { return version_; }
   const std::string& url() const { return endpoint_.url; }
+  // The socket's path on this machine, or "".
+  std::string socket_path() const;
+  // Nobody has answered at the endpoint so far.
+  bool unreachable() const { return unreachable_; }
   static constexpr std::string_view kOurVersion = "1.43";
 
  private:
@@ -88,6 +98,7 @@ class Api {
   bool version_settled_;
   std::vector<wire::HttpHeaders::Field> headers_;
   std::optional<wire::HttpConnection> kept_;
+  bool unreachable_ = false;
 };
 
 // --filter, -f: each value must read "name=value".

@@ -97,9 +97,23 @@ Result<int> StartCommand(Cli& cli, Invocation& call) {
   join.start = true;
   call.flags.Bool("attach", 'a', &attach, "Attach the output and hand signals on");
   call.flags.Bool("interactive", 'i', &join.input, "Attach standard input");
+  std::string checkpoint, checkpoint_directory;
+  call.flags.String("checkpoint", 0, &checkpoint, "Go on from this checkpoint");
+  call.flags.String("checkpoint-dir", 0, &checkpoint_directory, "Where the checkpoint is");
   call.flags.String("detach-keys", 0, &join.detach_keys, "Keys that detach from the container");
   if (auto code = call.Parse(ArgCount::AtLeast(1))) return *code;
   Api* api = TRY(cli.Connect());
+  if (!checkpoint.empty()) {
+    TRY(api->RequireExperimental("\"--checkpoint\""));
+    if (call.args().size() > 1) {
+      return InvalidArgument("you cannot restore multiple containers at once");
+    }
+    wire::Query query;
+    query.Add("checkpoint", checkpoint);
+    if (!checkpoint_directory.empty()) query.Add("checkpoint-dir", checkpoint_directory);
+    TRY(api->Post(ContainerPath(call.args()[0], "/start"), query));
+    return 0;
+  }
   if (attach || join.input) {
     if (call.args().size() > 1) {
       return InvalidArgument("you cannot start and attach multiple containers at once");

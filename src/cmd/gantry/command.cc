@@ -13,6 +13,7 @@ namespace {
 
 constexpr Group kGroups[] = {
     {"builder", "Manage what builds have left"},
+    {"checkpoint", "Manage checkpoints of containers"},
     {"config", "Manage configs of a swarm", Group::Kind::kSwarm},
     {"container", "Manage containers"},
     {"context", "Manage contexts: which engine to speak to"},
@@ -164,8 +165,29 @@ void Invocation::PrintFailure(std::string_view message) const {
 
 namespace {
 
+// config.json's `aliases`. As with docker only "builder" may be one, for a plugin that builds.
+Result<std::string> BuilderAlias(Cli& cli) {
+  std::string builder;
+  for (const auto& [name, target] : (*TRY(cli.Config()))["aliases"].members()) {
+    if (name != "builder") {
+      return InvalidArgument(
+          "not allowed to alias \"{}\" (allowed: map[string]struct {{}}{{\"builder\":struct "
+          "{{}}{{}}}})",
+          name);
+    }
+    builder = target.AsString();
+    std::string first = builder.substr(0, builder.find(' '));
+    if (FindCommand(builder) != nullptr || FindCommand(first) != nullptr ||
+        FindGroup(first) != nullptr) {
+      return InvalidArgument("not allowed to alias with builtin \"{}\" as target", builder);
+    }
+  }
+  return builder;
+}
+
 // `build` and its other names are buildx's where the user has that plugin, as with docker.
-std::optional<Plugin> BuilderFor(Cli& cli, const std::vector<std::string>& args, size_t* words) {
+std::optional<Plugin> BuilderFor(Cli& cli, const std::string& alias,
+                                 const std::vector<std::string>& args, size_t* words) {
   bool build = args[0] == "build";
   bool longer =
       args.size() > 1 && args[1] == "build" && (args[0] == "builder" || args[0] == "image");
@@ -174,7 +196,7 @@ std::optional<Plugin> BuilderFor(Cli& cli, const std::vector<std::string>& args,
   Result<bool> enabled = wanted.empty() ? Result<bool>(true) : ParseBoolean(wanted);
   if (!enabled.ok() || !*enabled) return std::nullopt;
   *words = build ? 1 : 2;
-  return FindPlugin(cli, "buildx");
+  return FindPlugin(cli, alias.empty() ? "buildx" : alias);
 }
 
 int Finish(const Result<int>& code) {
@@ -198,15 +220,24 @@ int RunUnknown(Cli& cli, const std::vector<std::string>& args) {
 }  // namespace
 
 int Dispatch(Cli& cli, std::vector<std::string> args) {
+  // A broken config.json is told by the commands that need it.
+  Result<const Json*> config = cli.Config();
+  Result<std::string> alias = config.ok() ? BuilderAlias(cli) : std::string();
+  if (!alias.ok()) return Finish(std::move(alias).error());
+  // The global options stay in front: what is replaced stands behind them.
+  std::vector<std::string> all = cli.options().words;
+  auto behind = all.begin() + static_cast<ptrdiff_t>(all.size() - args.size());
   size_t words = 1;
-  if (std::optional<Plugin> builder = BuilderFor(cli, args, &words)) {
-    std::vector<std::string> all = cli.options().words;
-    // The global options stay in front: what is replaced is "build" or "image build" behind them.
-    size_t front = all.size() - args.size();
-    all.erase(all.begin() + static_cast<ptrdiff_t>(front),
-              all.begin() + static_cast<ptrdiff_t>(front + words));
-    all.insert(all.begin() + static_cast<ptrdiff_t>(front), {"buildx", "build"});
+  if (std::optional<Plugin> builder = BuilderFor(cli, *alias, args, &words)) {
+    behind = all.erase(behind, behind + static_cast<ptrdiff_t>(words));
+    all.insert(behind, {builder->name, "build"});
     return Finish(RunPlugin(cli, *builder, all));
+  }
+  if (args[0] == "builder" && !alias->empty()) {
+    if (std::optional<Plugin> builder = FindPlugin(cli, *alias)) {
+      *behind = *alias;
+      return Finish(RunPlugin(cli, *builder, all));
+    }
   }
   words = 1;
   const Command* command = FindCommand(args[0]);

@@ -11,6 +11,9 @@ namespace gantry::cli {
 Result<int> AttachCommand(Cli& cli, Invocation& call);
 Result<int> BuildCommand(Cli& cli, Invocation& call);
 Result<int> BuilderPruneCommand(Cli& cli, Invocation& call);
+Result<int> CheckpointCreateCommand(Cli& cli, Invocation& call);
+Result<int> CheckpointListCommand(Cli& cli, Invocation& call);
+Result<int> CheckpointRmCommand(Cli& cli, Invocation& call);
 Result<int> CompleteCommandLine(Cli& cli, Invocation& call);
 Result<int> CompleteWithoutDescriptions(Cli& cli, Invocation& call);
 Result<int> CompletionCommand(Cli& cli, Invocation& call);
@@ -38,6 +41,7 @@ Result<int> HistoryCommand(Cli& cli, Invocation& call);
 Result<int> ImagePruneCommand(Cli& cli, Invocation& call);
 Result<int> ImagesCommand(Cli& cli, Invocation& call);
 Result<int> ImportCommand(Cli& cli, Invocation& call);
+Result<int> ImportDockerCommand(Cli& cli, Invocation& call);
 Result<int> InfoCommand(Cli& cli, Invocation& call);
 Result<int> InspectCommand(Cli& cli, Invocation& call);
 Result<int> InspectContainerCommand(Cli& cli, Invocation& call);
@@ -50,6 +54,11 @@ Result<int> LoginCommand(Cli& cli, Invocation& call);
 Result<int> LogoutCommand(Cli& cli, Invocation& call);
 Result<int> LogsCommand(Cli& cli, Invocation& call);
 Result<int> ManCommand(Cli& cli, Invocation& call);
+Result<int> ManifestAnnotateCommand(Cli& cli, Invocation& call);
+Result<int> ManifestCreateCommand(Cli& cli, Invocation& call);
+Result<int> ManifestInspectCommand(Cli& cli, Invocation& call);
+Result<int> ManifestPushCommand(Cli& cli, Invocation& call);
+Result<int> ManifestRmCommand(Cli& cli, Invocation& call);
 Result<int> NetworkConnectCommand(Cli& cli, Invocation& call);
 Result<int> NetworkCreateCommand(Cli& cli, Invocation& call);
 Result<int> NetworkDisconnectCommand(Cli& cli, Invocation& call);
@@ -90,6 +99,7 @@ Result<int> VolumeCreateCommand(Cli& cli, Invocation& call);
 Result<int> VolumeListCommand(Cli& cli, Invocation& call);
 Result<int> VolumePruneCommand(Cli& cli, Invocation& call);
 Result<int> VolumeRmCommand(Cli& cli, Invocation& call);
+Result<int> VolumeUpdateCommand(Cli& cli, Invocation& call);
 Result<int> WaitCommand(Cli& cli, Invocation& call);
 
 }  // namespace gantry::cli

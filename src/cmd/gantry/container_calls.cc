@@ -6,15 +6,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/io.h"
 #include "base/undo.h"
+#include "cmd/gantry/api_socket.h"
 #include "cmd/gantry/output.h"
 #include "cmd/gantry/progress.h"
 #include "cmd/gantry/proxies.h"
 #include "formats/reference.h"
 #include "kernel/terminal.h"
+#include "oci/platform.h"
 
 namespace gantry::cli {
 
@@ -50,10 +53,15 @@ Result<formats::Reference> ParseImageName(const std::string& text) {
   if (parsed.error().message().find("must be lowercase") == std::string::npos) {
     return InvalidArgument("invalid reference format");
   }
-  // docker speaks of the whole name, which for one word is in "library".
-  std::string name = text.substr(0, text.find(':'));
+  // docker speaks of what is behind the registry, which for one word is in "library".
+  std::string first = text.substr(0, text.find('/'));
+  bool registry = first.size() < text.size() &&
+                  (first.find_first_of(".:") != std::string::npos || first == "localhost");
+  std::string name = registry ? text.substr(first.size() + 1) : text;
+  name.resize(std::min(name.size(), name.find(':')));
+  bool one_word = !registry && name.find('/') == std::string::npos;
   return InvalidArgument("invalid reference format: repository name ({}{}) must be lowercase",
-                         name.find('/') == std::string::npos ? "library/" : "", name);
+                         one_word ? "library/" : "", name);
 }
 
 Result<> PullImage(Cli& cli, const std::string& text, const std::string& platform, bool quiet,
@@ -61,6 +69,26 @@ Result<> PullImage(Cli& cli, const std::string& text, const std::string& platfor
   formats::Reference reference = formats::WithDefaultTag(TRY(formats::ParseReference(text)));
   std::string tag = reference.digest.empty() ? reference.tag : reference.digest.text();
   return Pull(cli, reference, tag, platform, quiet, out);
+}
+
+Result<> AddPlatforms(Api* api, std::string_view version, const std::vector<std::string>& platforms,
+                      std::string_view parameter, wire::Query* query) {
+  for (const std::string& text : platforms) {
+    Result<oci::Platform> platform = oci::ParsePlatform(text);
+    if (!platform.ok()) {
+      return InvalidArgument("invalid platform: {}", platform.error().message());
+    }
+    TRY(api->Require(version, "platform"));
+    Json json = Json::MakeObject({{"architecture", platform->architecture}, {"os", platform->os}});
+    if (!platform->variant.empty()) json.Set("variant", platform->variant);
+    query->Add(parameter, json.Dump());
+  }
+  return {};
+}
+
+void BindContentTrust(Flags* flags) {
+  static bool trust = true;
+  flags->Bool("disable-content-trust", 0, &trust, "Look for no signatures (default true)");
 }
 
 Result<> PullAllTags(Cli& cli, const formats::Reference& reference, const std::string& platform,
@@ -109,6 +137,8 @@ Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptio
   std::string platform = Cli::PlatformOr(options.platform);
   if (!platform.empty()) query.Add("platform", platform);
   AddProxies(*TRY(cli.Config()), api->url(), &request.body);
+  std::string credentials;
+  if (options.use_api_socket) credentials = TRY(AddApiSocket(cli, &request.body));
   Result<Json> created = api->Post("/containers/create", query, request.body);
   bool missing = !created.ok() && created.error().kind() == ErrorKind::kNotFound &&
                  created.error().message().find("No such image") != std::string::npos;
@@ -128,6 +158,10 @@ Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptio
   for (const ExtraNetwork& network : request.extra_networks) {
     TRY(api->Post("/networks/" + wire::PercentEncode(network.name) + "/connect", {},
                   Json::MakeObject({{"Container", id}, {"EndpointConfig", network.endpoint}})));
+  }
+  if (!credentials.empty()) {
+    TRY_WITH(PutCredentials(api, id, credentials),
+             "injecting docker config.json into container failed");
   }
   if (cid_file.valid()) TRY_WITH(WriteAll(cid_file, id), "writing '{}'", options.cidfile);
   undo.Commit();

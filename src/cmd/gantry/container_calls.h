@@ -33,6 +33,13 @@ Result<formats::Reference> ParseImageName(const std::string& text);
 Result<> PullAllTags(Cli& cli, const formats::Reference& reference, const std::string& platform,
                      bool quiet, BorrowedFd out);
 
+// --platform of commands that take an image apart: each "os[/arch[/variant]]" as the JSON that
+// `parameter` has since that version of the API. None: nothing.
+Result<> AddPlatforms(Api* api, std::string_view version, const std::vector<std::string>& platforms,
+                      std::string_view parameter, wire::Query* query);
+// --disable-content-trust, which is always so: the engine has no signatures to look for.
+void BindContentTrust(Flags* flags);
+
 struct AttachStreams {
   bool in = false;
   bool out = true;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/container_options.h"
 #include "cmd/gantry/device_spec.h"
 #include "cmd/gantry/value_spec.h"
@@ -50,8 +51,11 @@ void ContainerOptions::BindProcessFlags(Flags* flags) {
   flags->String(
       "pull", 0, &pull,
       "When to pull the image (\"always\", \"missing\", \"never\") (default \"missing\")");
+  BindContentTrust(flags);
   flags->Bool("quiet", 'q', &quiet, "Show no progress of a pull");
   flags->String("platform", 0, &platform, "Platform of the image, such as linux/amd64");
+  flags->Bool("use-api-socket", 0, &use_api_socket,
+              "Give the container the engine's socket and the user's credentials");
   flags->Bool("rm", 0, &remove, "Remove the container and its anonymous volumes when it exits");
   flags->String("entrypoint", 0, &entrypoint_, "Program to run instead of the image's ENTRYPOINT");
   CheckedList(flags, "env", 'e', &env_, ParseVariable, "Set environment variables");

@@ -43,6 +43,7 @@ class ContainerOptions {
   std::string pull = "missing";
   std::string platform;
   bool quiet = false;
+  bool use_api_socket = false;
 
  private:
   using Strings = std::vector<std::string>;

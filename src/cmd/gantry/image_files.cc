@@ -36,6 +36,7 @@ Result<int> CommitCommand(Cli& cli, Invocation& call) {
   call.flags.Bool("pause", 'p', &pause, "Freeze the container meanwhile (default true)");
   call.flags.Bool("no-pause", 0, &no_pause, "Let the container run on");
   if (auto code = call.Parse(ArgCount::Between(1, 2))) return *code;
+  if (call.args().size() > 1) TRY(ParseImageName(call.args()[1]));
   ApiRequest request;
   request.method = "POST";
   request.path = "/commit";

@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/container_calls.h"
+#include "cmd/gantry/image_tree.h"
 #include "cmd/gantry/listing.h"
 #include "cmd/gantry/output.h"
 #include "cmd/gantry/progress.h"
@@ -101,10 +102,20 @@ ListingSpec ImagesSpec(bool digests) {
   return spec;
 }
 
+Result<int> ShowTree(Cli& cli, bool all, const std::vector<std::string>& filters) {
+  wire::Query query;
+  query.Add("manifests", "1");
+  if (all) query.Add("all", "1");
+  if (!filters.empty()) query.Add("filters", FormatFilters(filters));
+  Api* api = TRY(cli.Connect());
+  PrintText(ImageTree(TRY(api->Get("/images/json", query))));
+  return 0;
+}
+
 }  // namespace
 
 Result<int> ImagesCommand(Cli& cli, Invocation& call) {
-  bool all = false, digests = false, no_truncate = false, quiet = false;
+  bool all = false, digests = false, no_truncate = false, quiet = false, tree = false;
   std::string format;
   std::vector<std::string> filters;
   call.flags.Bool("all", 'a', &all, "Show intermediate images too");
@@ -114,8 +125,18 @@ Result<int> ImagesCommand(Cli& cli, Invocation& call) {
                     "\"table\", \"table TEMPLATE\", \"json\" or a Go template");
   call.flags.Bool("no-trunc", 0, &no_truncate, "Show everything in full");
   call.flags.Bool("quiet", 'q', &quiet, "Show only IDs");
+  call.flags.Bool("tree", 0, &tree, "Show what there is for each platform");
   if (auto code = call.Parse(ArgCount::AtMost(1))) return *code;
   if (!call.args().empty()) filters.push_back("reference=" + call.args()[0]);
+  if (tree) {
+    TRY(TRY(cli.Connect())->Require("1.47", "tree"));
+    for (const char* other : {"quiet", "no-trunc", "digests", "format"}) {
+      if (call.flags.Changed(other)) {
+        return InvalidArgument("--{} is not yet supported with --tree", other);
+      }
+    }
+    return ShowTree(cli, all, filters);
+  }
   if (format.empty() && !quiet) format = (*TRY(cli.Config()))["imagesFormat"].AsString();
   Listing listing = TRY(Listing::Create(ImagesSpec(digests), format, quiet));
   wire::Query query;
@@ -136,7 +157,9 @@ Result<int> ImagesCommand(Cli& cli, Invocation& call) {
 
 Result<int> RmiCommand(Cli& cli, Invocation& call) {
   bool force = false, no_prune = false;
+  std::vector<std::string> platforms;
   call.flags.Bool("force", 'f', &force, "Remove it although containers use it");
+  call.flags.List("platform", 0, &platforms, "Remove only this platform of it");
   call.flags.Bool("no-prune", 0, &no_prune, "Keep parents without a name");
   if (auto code = call.Parse(ArgCount::AtLeast(1))) return *code;
   Api* api = TRY(cli.Connect());
@@ -147,6 +170,7 @@ Result<int> RmiCommand(Cli& cli, Invocation& call) {
     request.path = ImagePath(name);
     if (force) request.query.Add("force", "1");
     if (no_prune) request.query.Add("noprune", "1");
+    TRY(AddPlatforms(api, "1.50", platforms, "platforms", &request.query));
     Result<ApiAnswer> answer = api->Call(request);
     if (!answer.ok()) {
       PrintError("{}\n", answer.error().message());
@@ -186,6 +210,7 @@ Result<int> PullCommand(Cli& cli, Invocation& call) {
   bool quiet = false, all_tags = false;
   std::string platform;
   call.flags.Bool("all-tags", 'a', &all_tags, "Pull every tag of the repository");
+  BindContentTrust(&call.flags);
   call.flags.Bool("quiet", 'q', &quiet, "Show no progress");
   call.flags.String("platform", 0, &platform, "Platform of the image, such as linux/amd64");
   if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
@@ -211,6 +236,8 @@ Result<int> LoadCommand(Cli& cli, Invocation& call) {
   std::string input;
   bool quiet = false;
   call.flags.String("input", 'i', &input, "Read from a file instead of standard input");
+  std::vector<std::string> platforms;
+  call.flags.List("platform", 0, &platforms, "Load only this platform, \"os[/arch[/variant]]\"");
   call.flags.Bool("quiet", 'q', &quiet, "Show no progress");
   if (auto code = call.Parse(ArgCount::None())) return *code;
   UniqueFd file;
@@ -231,6 +258,7 @@ Result<int> LoadCommand(Cli& cli, Invocation& call) {
   request.path = "/images/load";
   request.query.Add("quiet", bars ? "0" : "1");
   Api* api = TRY(cli.Connect());
+  TRY(AddPlatforms(api, "1.48", platforms, "platform", &request.query));
   ApiStream stream = TRY(api->Upload(request, source, "application/x-tar"));
   TRY(ShowProgress(&stream.connection, BorrowedFd(STDOUT_FILENO)));
   return 0;
@@ -238,7 +266,9 @@ Result<int> LoadCommand(Cli& cli, Invocation& call) {
 
 Result<int> SaveCommand(Cli& cli, Invocation& call) {
   std::string output;
+  std::vector<std::string> platforms;
   call.flags.String("output", 'o', &output, "Write to a file instead of standard output");
+  call.flags.List("platform", 0, &platforms, "Save only this platform, \"os[/arch[/variant]]\"");
   if (auto code = call.Parse(ArgCount::AtLeast(1))) return *code;
   if (output.empty() && kernel::IsTerminal(BorrowedFd(STDOUT_FILENO))) {
     return InvalidArgument("cowardly refusing to save to a terminal. Use the -o flag or redirect");
@@ -247,6 +277,7 @@ Result<int> SaveCommand(Cli& cli, Invocation& call) {
   request.path = "/images/get";
   for (const std::string& name : call.args()) request.query.Add("names", name);
   Api* api = TRY(cli.Connect());
+  TRY(AddPlatforms(api, "1.48", platforms, "platform", &request.query));
   ApiStream stream = TRY(api->Open(request));
   return SaveStream(&stream.connection, output);
 }
@@ -257,7 +288,9 @@ Result<int> HistoryCommand(Cli& cli, Invocation& call) {
   call.flags.String("format", 0, &format,
                     "\"table\", \"table TEMPLATE\", \"json\" or a Go template");
   call.flags.Bool("human", 'H', &human, "Show sizes and times for people (default true)");
+  std::vector<std::string> platforms;
   call.flags.Bool("no-trunc", 0, &no_truncate, "Show everything in full");
+  call.flags.List("platform", 0, &platforms, "Of this platform, \"os[/arch[/variant]]\"");
   call.flags.Bool("quiet", 'q', &quiet, "Show only IDs");
   if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
   ListingSpec spec;
@@ -275,7 +308,9 @@ Result<int> HistoryCommand(Cli& cli, Invocation& call) {
                                    {"Size", "SIZE"}});
   Listing listing = TRY(Listing::Create(std::move(spec), format, quiet));
   Api* api = TRY(cli.Connect());
-  Json history = TRY(api->Get(ImagePath(call.args()[0], "/history")));
+  wire::Query query;
+  TRY(AddPlatforms(api, "1.48", platforms, "platform", &query));
+  Json history = TRY(api->Get(ImagePath(call.args()[0], "/history"), std::move(query)));
   std::vector<Json> rows;
   for (const Json& layer : history.items()) {
     std::string by = layer["CreatedBy"].AsString();

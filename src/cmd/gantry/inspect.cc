@@ -2,6 +2,7 @@
 //
 // gantry inspect and its forms for containers, images, networks and volumes.
 #include "cmd/gantry/command_list.h"
+#include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/documents.h"
 #include "cmd/gantry/output.h"
 
@@ -27,15 +28,26 @@ constexpr Kind kKinds[] = {
 };
 constexpr size_t kUsualKinds = 4;
 
+struct InspectFlags {
+  bool size = false;     // of containers
+  bool verbose = false;  // of networks
+  std::string platform;  // of images
+};
+
 // The document of `name`, of the first kind that has it.
-Result<std::string> Fetch(Api* api, const std::string& name, const std::string& type, bool size) {
+Result<std::string> Fetch(Api* api, const std::string& name, const std::string& type,
+                          const InspectFlags& flags) {
   for (const Kind& kind : kKinds) {
     if (type.empty() ? &kind >= kKinds + kUsualKinds : type != kind.name) continue;
     ApiRequest request;
     std::string encoded =
         kind.name == "image" ? wire::PercentEncodePath(name) : wire::PercentEncode(name);
     request.path = fmt::format(fmt::runtime(kind.path), encoded);
-    if (size && kind.name == "container") request.query.Add("size", "1");
+    if (flags.size && kind.name == "container") request.query.Add("size", "1");
+    if (flags.verbose) request.query.Add("verbose", "true");
+    if (!flags.platform.empty()) {
+      TRY(AddPlatforms(api, "1.49", {flags.platform}, "platform", &request.query));
+    }
     Result<ApiAnswer> answer = api->Call(request);
     if (answer.ok()) return std::move(answer->body);
     if (!type.empty() || answer.error().kind() != ErrorKind::kNotFound) {
@@ -47,12 +59,18 @@ Result<std::string> Fetch(Api* api, const std::string& name, const std::string& 
 
 Result<int> Inspect(Cli& cli, Invocation& call, std::string type) {
   std::string format;
-  bool size = false;
+  InspectFlags flags;
   bool any_type = type.empty();
   call.flags.String("format", 'f', &format, "\"json\" or a Go template");
   if (any_type) call.flags.String("type", 0, &type, "Kind of the object, such as container");
   if (type.empty() || type == "container") {
-    call.flags.Bool("size", 's', &size, "Add the sizes of containers");
+    call.flags.Bool("size", 's', &flags.size, "Add the sizes of containers");
+  }
+  if (type == "image") {
+    call.flags.String("platform", 0, &flags.platform, "Of this platform, \"os[/arch[/variant]]\"");
+  }
+  if (type == "network") {
+    call.flags.Bool("verbose", 'v', &flags.verbose, "Add what helps to find faults");
   }
   if (auto code = call.Parse(ArgCount::AtLeast(1))) return *code;
   if (call.flags.Changed("type")) {
@@ -65,9 +83,13 @@ Result<int> Inspect(Cli& cli, Invocation& call, std::string type) {
           type);
   }
   Api* api = nullptr;
+  if (!flags.platform.empty()) {
+    api = TRY(cli.Connect());
+    TRY(api->Require("1.49", "platform"));
+  }
   return ShowDocuments(call.args(), format, [&](const std::string& name) -> Result<std::string> {
     if (api == nullptr) api = TRY(cli.Connect());
-    return Fetch(api, name, type, size);
+    return Fetch(api, name, type, flags);
   });
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// gantry login and logout. The daemon asks the registry; what it agrees to is kept on this side.
+// gantry login and logout. The daemon asks the registry, or we do where no daemon answers; what it
+// agrees to is kept on this side.
 #include <termios.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/credentials.h"
 #include "cmd/gantry/output.h"
+#include "cmd/gantry/registry_session.h"
 #include "kernel/terminal.h"
 
 namespace gantry::cli {
@@ -114,6 +116,24 @@ Result<Credential> Gather(const Credentials& store, const std::string& key, cons
   return credential;
 }
 
+struct LoginAnswer {
+  std::string status;
+  std::string identity_token;  // "": none
+};
+
+// The daemon asks; where none answers we ask ourselves, as docker does.
+Result<LoginAnswer> AskRegistry(Cli& cli, const Credential& credential) {
+  Api* api = TRY(cli.Connect());
+  Result<Json> answer = api->Post("/auth", {}, credential.ToAuthConfig());
+  if (answer.ok()) {
+    return LoginAnswer{(*answer)["Status"].AsString(), (*answer)["IdentityToken"].AsString()};
+  }
+  if (!api->unreachable()) return std::move(answer).error();
+  bool hub = credential.server == kHubKey;
+  RegistrySession session(hub ? "registry-1.docker.io" : credential.server, credential, false);
+  return LoginAnswer{"Login Succeeded", TRY(session.CheckLogin())};
+}
+
 }  // namespace
 
 Result<int> LoginCommand(Cli& cli, Invocation& call) {
@@ -134,10 +154,9 @@ Result<int> LoginCommand(Cli& cli, Invocation& call) {
   Credentials store(config);
   bool known_before = false;
   Credential credential = TRY(Gather(store, key, flags, &known_before));
-  Api* api = TRY(cli.Connect());
   credential.server = key;
-  Json answer = TRY(api->Post("/auth", {}, credential.ToAuthConfig()));
-  const std::string& token = answer["IdentityToken"].AsString();
+  LoginAnswer answer = TRY(AskRegistry(cli, credential));
+  const std::string& token = answer.identity_token;
   if (!token.empty()) {
     credential.identity_token = token;
     credential.password.clear();
@@ -149,7 +168,7 @@ Result<int> LoginCommand(Cli& cli, Invocation& call) {
         "A helper keeps them safe: see \"credsStore\" in config.json.\n\n",
         config->path());
   }
-  Print("{}\n", answer["Status"].AsString());
+  Print("{}\n", answer.status);
   return 0;
 }
 

@@ -17,6 +17,7 @@ Result<int> PushCommand(Cli& cli, Invocation& call) {
   bool all_tags = false, quiet = false;
   std::string platform;
   call.flags.Bool("all-tags", 'a', &all_tags, "Push every tag of the repository");
+  BindContentTrust(&call.flags);
   call.flags.Bool("quiet", 'q', &quiet, "Show no progress");
   call.flags.String("platform", 0, &platform, "Push only this platform of the image");
   if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
@@ -34,19 +35,11 @@ Result<int> PushCommand(Cli& cli, Invocation& call) {
   request.path =
       fmt::format("/images/{}/push", wire::PercentEncodePath(reference.FamiliarRepository()));
   if (!all_tags) request.query.Add("tag", reference.tag);
+  Api* api = TRY(cli.Connect());
   if (!platform.empty()) {
-    size_t slash = platform.find('/');
-    Json wanted = Json::MakeObject({{"os", platform.substr(0, slash)}});
-    if (slash != std::string::npos) {
-      std::string rest = platform.substr(slash + 1);
-      size_t variant = rest.find('/');
-      wanted.Set("architecture", rest.substr(0, variant));
-      if (variant != std::string::npos) wanted.Set("variant", rest.substr(variant + 1));
-    }
-    request.query.Add("platform", wanted.Dump());
+    TRY(AddPlatforms(api, "1.46", {platform}, "platform", &request.query));
   }
   request.headers.push_back({"X-Registry-Auth", TRY(cli.RegistryAuth(reference.domain))});
-  Api* api = TRY(cli.Connect());
   ApiStream stream = TRY(api->Open(request));
   if (!quiet) {
     TRY(ShowProgress(&stream.connection, BorrowedFd(STDOUT_FILENO)));

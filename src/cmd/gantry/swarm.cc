@@ -58,6 +58,11 @@ Result<int> SwarmLeaveCommand(Cli& cli, Invocation& call) {
   return 0;
 }
 
+// Only cluster volumes, a swarm's, can be changed.
+Result<int> VolumeUpdateCommand(Cli& cli, Invocation& call) {
+  return HandOn(cli, call, "PUT", "/volumes/" + wire::PercentEncode(call.FirstWord()));
+}
+
 Result<int> PluginListCommand(Cli& cli, Invocation& call) {
   std::string format;
   bool no_truncate = false, quiet = false;

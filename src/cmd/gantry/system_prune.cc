@@ -107,16 +107,25 @@ Result<int> SystemPruneCommand(Cli& cli, Invocation& call) {
 
 Result<int> BuilderPruneCommand(Cli& cli, Invocation& call) {
   bool all = false, force = false;
+  int64_t keep = 0;
   std::vector<std::string> filters;
   call.flags.Bool("all", 'a', &all, "All of the cache, not only what dangles");
   BindPruneFilter(&call.flags, &filters);
   call.flags.Bool("force", 'f', &force, "Do not ask");
+  call.flags.Custom(
+      "keep-storage", 0, "bytes",
+      [&keep](const std::string& text) -> Result<> {
+        keep = TRY(formats::ParseBinarySize(text));
+        return {};
+      },
+      "How much of the cache to keep");
   if (auto code = call.Parse(ArgCount::None())) return *code;
   std::string warning =
       all ? "This will remove all build cache." : "This will remove all dangling build cache.";
   if (!force && !ConfirmPrune(warning)) return 0;
   wire::Query query;
   if (all) query.Add("all", "1");
+  if (keep > 0) query.Add("keep-storage", fmt::format("{}", keep));
   if (!filters.empty()) query.Add("filters", FormatFilters(filters));
   Api* api = TRY(cli.Connect());
   Json answer = TRY(api->Post("/build/prune", query));

@@ -64,7 +64,9 @@ class Selection {
   bool Matches(const ContainerRecord& record) const {
     const ContainerState& state = record.state;
     if (!all_ && !state.IsAlive() && state.phase != Phase::kRestarting) return false;
-    if (!filters_.MatchPrefix("id", record.id) || !filters_.MatchName("name", record.name) ||
+    // As the API shows it, and without its slash.
+    bool named = filters_.MatchName(record.name) || filters_.MatchName("/" + record.name);
+    if (!filters_.MatchPrefix("id", record.id) || !named ||
         !filters_.MatchLabels("label", record.config.labels) ||
         !filters_.MatchExact("status", PhaseName(state.phase))) {
       return false;

@@ -31,6 +31,7 @@ Result<Filters> Filters::Parse(std::string_view text) {
       return InvalidArgument("invalid filter '{}'", key);
     }
   }
+  for (const std::string& name : filters.Values("name")) filters.name_patterns_.emplace_back(name);
   return filters;
 }
 
@@ -61,19 +62,11 @@ bool Filters::MatchPrefix(std::string_view key, std::string_view value) const {
          });
 }
 
-bool Filters::MatchName(std::string_view key, std::string_view value) const {
-  const auto& wanted = Values(key);
-  return wanted.empty() || std::any_of(wanted.begin(), wanted.end(), [&](std::string_view name) {
-           bool from_start = name.starts_with('^');
-           if (from_start) name.remove_prefix(1);
-           if (from_start && name.starts_with('/')) name.remove_prefix(1);
-           bool to_end = name.ends_with('$');
-           if (to_end) name.remove_suffix(1);
-           if (from_start && to_end) return value == name;
-           if (from_start) return value.starts_with(name);
-           if (to_end) return value.ends_with(name);
-           return value.find(name) != std::string_view::npos;
-         });
+bool Filters::MatchName(std::string_view value) const {
+  const auto& wanted = Values("name");
+  return wanted.empty() || std::find(wanted.begin(), wanted.end(), value) != wanted.end() ||
+         std::any_of(name_patterns_.begin(), name_patterns_.end(),
+                     [&](const auto& pattern) { return pattern.IsFoundIn(value); });
 }
 
 bool Filters::MatchLabels(std::string_view key,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "formats/name_pattern.h"
 
 namespace gantry::engine::api {
 
@@ -27,9 +28,9 @@ class Filters {
 
   // All three: true when there is no filter of that key.
   bool MatchExact(std::string_view key, std::string_view value) const;
-  // The value contains one of the filter's values; a value that begins with '^' is a prefix, one
-  // that ends with '$' a suffix, both the whole, as in the regular expressions that people write.
-  bool MatchName(std::string_view key, std::string_view value) const;
+  // The value is one of the filter's values, or one of them is a regular expression that is found
+  // in it (formats/name_pattern.h).
+  bool MatchName(std::string_view value) const;
   // Every "name" or "name=value" of the filter is among the labels.
   bool MatchLabels(std::string_view key, const std::map<std::string, std::string>& labels) const;
   // The value begins with one of the filter's values.
@@ -37,6 +38,7 @@ class Filters {
 
  private:
   std::map<std::string, std::vector<std::string>, std::less<>> values_;
+  std::vector<formats::NamePattern> name_patterns_;  // of the values of "name"
 };
 
 }  // namespace gantry::engine::api

@@ -21,21 +21,24 @@ TEST(Filters, NothingMatchesEverything) {
   ASSERT_TRUE(filters.ok());
   EXPECT_TRUE(filters->empty());
   EXPECT_TRUE(filters->MatchExact("status", "running"));
-  EXPECT_TRUE(filters->MatchName("name", "x"));
+  EXPECT_TRUE(filters->MatchName("x"));
 }
 
 TEST(Filters, ValuesThatAreFalseDoNotCount) {
   EXPECT_FALSE(Filters::Parse(R"({"id":{"a":false}})")->Has("id"));
 }
 
-TEST(Filters, NamesByPartAndAnchors) {
+TEST(Filters, NamesByPattern) {
   auto match = [](const char* pattern, const char* name) {
-    return Filters::Parse(fmt::format(R"({{"name":["{}"]}})", pattern))->MatchName("name", name);
+    return Filters::Parse(fmt::format(R"({{"name":["{}"]}})", pattern))->MatchName(name);
   };
   EXPECT_TRUE(match("web", "my-web-1"));
   EXPECT_TRUE(match("^my", "my-web-1"));
   EXPECT_FALSE(match("^web", "my-web-1"));
-  EXPECT_TRUE(match("^/my-web-1$", "my-web-1"));
+  EXPECT_TRUE(match("^/my-web-1$", "/my-web-1"));
+  EXPECT_TRUE(match("web-[0-9]+$", "my-web-12"));
+  EXPECT_TRUE(match("a(b", "a(b"));  // no pattern, but the name itself
+  EXPECT_FALSE(match("a(b", "xa(b"));
   EXPECT_FALSE(match("^my$", "my-web-1"));
 }
 

@@ -24,18 +24,23 @@ std::string Listed(const std::vector<std::string>& values) {
   return out;
 }
 
-// A pattern of Go's path.Match against a name with its tag, or without.
-bool MatchesPattern(const std::string& pattern, const ImageUsage& image) {
-  auto matches = [&pattern](const std::string& text) {
-    return ::fnmatch(pattern.c_str(), text.c_str(), FNM_PATHNAME) == 0;
-  };
-  for (const std::string& tag : image.tags) {
-    if (matches(tag) || matches(tag.substr(0, tag.rfind(':')))) return true;
-  }
-  for (const std::string& digest : image.digests) {
-    if (matches(digest) || matches(digest.substr(0, digest.find('@')))) return true;
-  }
-  return false;
+// Patterns of Go's path.Match against a name with its tag or digest, or without.
+bool MatchesAny(const std::vector<std::string>& patterns, const std::string& name, char mark) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    auto matches = [&pattern](const std::string& text) {
+      return ::fnmatch(pattern.c_str(), text.c_str(), FNM_PATHNAME) == 0;
+    };
+    return matches(name) || matches(name.substr(0, name.rfind(mark)));
+  });
+}
+
+// With the names alone that match.
+ImageUsage OnlyMatching(const std::vector<std::string>& patterns, const ImageUsage& image) {
+  ImageUsage matching = image;
+  std::erase_if(matching.tags, [&](const auto& tag) { return !MatchesAny(patterns, tag, ':'); });
+  std::erase_if(matching.digests,
+                [&](const auto& digest) { return !MatchesAny(patterns, digest, '@'); });
+  return matching;
 }
 
 // What all of the filters say of an image.
@@ -54,9 +59,9 @@ struct Choice {
     if (!filters.MatchLabels("label", labels)) return false;
     if (filters.Has("label!") && filters.MatchLabels("label!", labels)) return false;
     const auto& patterns = filters.Values("reference");
-    return patterns.empty() ||
-           std::any_of(patterns.begin(), patterns.end(),
-                       [&](const std::string& pattern) { return MatchesPattern(pattern, image); });
+    if (patterns.empty()) return true;
+    ImageUsage matching = OnlyMatching(patterns, image);
+    return !matching.tags.empty() || !matching.digests.empty();
   }
 };
 
@@ -171,7 +176,9 @@ Result<> ListImages(Call& call) {
   bool manifests = call.query().GetBool("manifests");
   Json out = Json::MakeArray();
   for (const ImageUsage* image : found) {
-    Json entry = ImageSummary(*image, shared ? image->shared : -1);
+    const auto& patterns = filters.Values("reference");
+    const ImageUsage& shown = patterns.empty() ? *image : OnlyMatching(patterns, *image);
+    Json entry = ImageSummary(shown, shared ? image->shared : -1);
     if (manifests) entry.Set("Manifests", TRY(Manifests(call, *image)));
     out.Append(std::move(entry));
   }

@@ -140,7 +140,7 @@ Result<> ListNetworks(Call& call) {
   for (const networks::Network& network : AllNetworks(call.engine().networks())) {
     const char* type = IsUserDefined(network) ? "custom" : "builtin";
     if (filters.MatchExact("driver", network.driver) && filters.MatchPrefix("id", network.id) &&
-        filters.MatchName("name", network.name) && filters.MatchLabels("label", network.labels) &&
+        filters.MatchName(network.name) && filters.MatchLabels("label", network.labels) &&
         filters.MatchExact("scope", "local") && filters.MatchExact("type", type) &&
         MatchDangling(call, filters, network)) {
       out.Append(Document(network));

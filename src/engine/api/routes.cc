@@ -35,7 +35,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/containers/json", ListContainers, AnswerForm::kContainerList},
     {"POST", "/containers/create", CreateContainer},
     {"POST", "/containers/prune", PruneContainers},
-    {"GET", "/containers/{}/json", InspectContainer, AnswerForm::kContainer},
+    {"GET", "/containers/{*}/json", InspectContainer, AnswerForm::kContainer},
     {"GET", "/containers/{}/archive", GetArchive},
     {"HEAD", "/containers/{}/archive", StatArchivePath},
     {"PUT", "/containers/{}/archive", PutArchive},

@@ -66,7 +66,7 @@ Result<> ListVolumes(Call& call) {
   const volumes::Volumes& volumes = call.engine().volumes();
   Json list = Json::MakeArray();
   for (const volumes::Volume& volume : volumes.List()) {
-    if (!filters.MatchExact("driver", volume.driver) || !filters.MatchName("name", volume.name) ||
+    if (!filters.MatchExact("driver", volume.driver) || !filters.MatchName(volume.name) ||
         !LabelsFit(filters, volume) ||
         (dangling && *dangling != volumes.UsersOf(volume.name).empty())) {
       continue;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "registry/challenge.h"
+#include "wire/challenge.h"
 
 #include <gtest/gtest.h>
 
-namespace gantry::registry {
+namespace gantry::wire {
 namespace {
 
 TEST(Challenge, Parses) {
@@ -22,13 +22,5 @@ TEST(Challenge, Parses) {
   }
 }
 
-TEST(Challenge, Base64) {
-  EXPECT_EQ(Base64(""), "");
-  EXPECT_EQ(Base64("f"), "Zg==");
-  EXPECT_EQ(Base64("fo"), "Zm8=");
-  EXPECT_EQ(Base64("foo"), "Zm9v");
-  EXPECT_EQ(Base64("user:pass"), "dXNlcjpwYXNz");
-}
-
 }  // namespace
-}  // namespace gantry::registry
+}  // namespace gantry::wire

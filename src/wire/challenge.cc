@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "registry/challenge.h"
+#include "wire/challenge.h"
 
-#include <cstdint>
-
-namespace gantry::registry {
+namespace gantry::wire {
 namespace {
 
 bool IsTokenCharacter(char c) {
@@ -76,20 +74,4 @@ std::optional<Challenge> ParseChallenge(std::string_view header) {
   }
 }
 
-std::string Base64(std::string_view data) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < data.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t j = 0; j < 3; ++j) {
-      group = group << 8 | (i + j < data.size() ? static_cast<unsigned char>(data[i + j]) : 0u);
-    }
-    out.push_back(kDigits[group >> 18 & 63]);
-    out.push_back(kDigits[group >> 12 & 63]);
-    out.push_back(i + 1 < data.size() ? kDigits[group >> 6 & 63] : '=');
-    out.push_back(i + 2 < data.size() ? kDigits[group & 63] : '=');
-  }
-  return out;
-}
-
-}  // namespace gantry::registry
+}  // namespace gantry::wire

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace gantry::registry {
+namespace gantry::wire {
 
 struct Challenge {
   std::string scheme;                             // lower case
@@ -19,7 +19,4 @@ struct Challenge {
 // Nothing when it cannot be understood.
 std::optional<Challenge> ParseChallenge(std::string_view header);
 
-// Standard base64 with padding (RFC 4648 section 4), for Basic credentials.
-std::string Base64(std::string_view data);
-
-}  // namespace gantry::registry
+}  // namespace gantry::wire
