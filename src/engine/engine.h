@@ -208,6 +208,11 @@ class Engine {
   std::string AttachSocketPrefix(std::string_view id) const;
   std::string NetworkNamespacePath(std::string_view id) const;
 
+  // Renames a directory into the trash, which is emptied in the background.
+  Result<> Discard(const std::string& path);
+  // A step's container that its build leaves to the user.
+  Result<> KeepStepContainer(const std::string& id);
+
   client::Containerd& containerd() { return *containerd_; }
   networks::Controller& networks() { return *networks_; }
   volumes::Volumes& volumes() { return *volumes_; }
@@ -237,8 +242,6 @@ class Engine {
   std::vector<std::shared_ptr<Container>> All() const;
   std::shared_ptr<Container> FindById(const std::string& id) const;
   bool ShuttingDown() const;
-  // Renames a directory into the trash, which is emptied in the background.
-  Result<> Discard(const std::string& path);
 
   // create.cc
   HostFacts Facts() const;

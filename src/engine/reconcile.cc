@@ -223,7 +223,16 @@ void Engine::ReconcileWithTurn(Container& container, const client::TaskState* ta
   Phase phase = record->state.phase;
   // What a killed gantryd has not sent, also of one that has ended.
   if (first && phase != Phase::kRemoving) ForwardLog(*record, true);
-  if (phase == Phase::kRemoving) {
+  // Its build has ended with the engine that ran it.
+  if (first && record->for_build && phase != Phase::kRemoving) {
+    container.Update([](ContainerRecord& changed) {
+      changed.state.phase = Phase::kRemoving;
+      changed.state.removes_volumes = true;
+    });
+    ReleaseName(record->name, id);
+    record = container.record();
+  }
+  if (record->state.phase == Phase::kRemoving) {
     Result<> removed = FinishRemoval(*record);
     if (!removed.ok()) log::Failure("removing {}: {}", id, removed.error().message());
     return;
