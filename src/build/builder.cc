@@ -177,9 +177,9 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
                                               const std::string& platform) {
   if (!request_.pull) {
     Result<engine::NamedImage> here = engine_.images().Resolve(name);
-    bool fits = here.ok() && (platform.empty() ||
-                              oci::MatchPlatform(TRY(oci::ParsePlatform(platform)),
-                                                 here->documents->config.platform) != 0);
+    bool fits = here.ok() &&
+                (platform.empty() || oci::MatchPlatform(TRY(oci::ParsePlatform(platform)),
+                                                        here->documents->config.platform) != 0);
     if (fits) return here;
     if (!here.ok() && here.error().kind() != ErrorKind::kNotFound) return here;
   }

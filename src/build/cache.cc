@@ -101,11 +101,18 @@ bool Cache::IsWhole(const CachedStep& step) {
 }
 
 Cache::User::~User() {
-  MutexLock lock(cache_.mutex_);
-  for (const std::string& key : keys_) {
-    auto found = cache_.entries_.find(key);
-    if (found != cache_.entries_.end()) --found->second.users;
+  std::vector<std::string> leases;
+  {
+    MutexLock lock(cache_.mutex_);
+    for (const std::string& key : keys_) {
+      auto found = cache_.entries_.find(key);
+      if (found == cache_.entries_.end() || --found->second.users > 0) continue;
+      for (std::string& lease : std::exchange(found->second.old_leases, {})) {
+        leases.push_back(std::move(lease));
+      }
+    }
   }
+  for (const std::string& lease : leases) cache_.DropLease(lease);
 }
 
 std::optional<CachedStep> Cache::User::Find(const std::string& key) {
@@ -133,8 +140,9 @@ Result<> Cache::User::Put(const CachedStep& step) {
     MutexLock lock(cache_.mutex_);
     Entry& entry = cache_.entries_[step.key];
     if (entry.step.lease != step.lease) replaced = entry.step.lease;
-    // Another build may be using what is replaced: its layer stays until the next start.
-    if (entry.users > 0) replaced.clear();
+    if (entry.users > 0 && !replaced.empty()) {
+      entry.old_leases.push_back(std::exchange(replaced, {}));
+    }
     entry.step = step;
     ++entry.users;
     keys_.push_back(step.key);

@@ -72,6 +72,8 @@ class Cache {
   struct Entry {
     CachedStep step;
     int users = 0;
+    // Of what was made anew meanwhile, for the users there are.
+    std::vector<std::string> old_leases;
   };
   bool IsWhole(const CachedStep& step);
   void DropLease(const std::string& lease);

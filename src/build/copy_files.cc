@@ -57,7 +57,13 @@ Result<> Extract(const CopyRequest& request, const std::string& base,
 
 Result<> CopyDirectory(const CopyRequest& request, const CopySource& source,
                        const std::string& place) {
-  TRY(MakeDirectoriesIn(request.root, place, request.owner.value_or(OwnerIds(0, 0))));
+  // What is above it stays root's.
+  if (TRY(MakeDirectoriesIn(request.root, place, OwnerIds(0, 0))) && request.owner) {
+    UniqueFd top = TRY(kernel::OpenIn(request.root, place, O_RDONLY | O_DIRECTORY));
+    if (::fchown(top.get(), request.owner->first, request.owner->second) != 0) {
+      return ErrnoError("changing the owner of '{}'", place);
+    }
+  }
   return Extract(request, place, [&](ByteSink& sink) {
     trees::ArchiveRequest archive;
     archive.stop = request.stop;

@@ -23,7 +23,7 @@ using OwnerIds = std::pair<uid_t, gid_t>;
 
 struct CopyRequest {
   BorrowedFd root;
-  std::string destination;  // absolute; a "/" at its end makes it a directory
+  std::string destination;        // absolute; a "/" at its end makes it a directory
   std::optional<OwnerIds> owner;  // unset: as the source has it
   std::optional<mode_t> mode;
   StopToken stop;

@@ -37,9 +37,10 @@ Result<mode_t> ParseMode(std::string_view text) {
   mode_t mode = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
   if (error == std::errc() && end == text.data() + text.size() && mode <= 07777) return mode;
-  return InvalidArgument("invalid chmod parameter: '{}'. it should be octal string and between 0 "
-                         "and 07777",
-                         text);
+  return InvalidArgument(
+      "invalid chmod parameter: '{}'. it should be octal string and between 0 "
+      "and 07777",
+      text);
 }
 
 // Names are those of the root's own files, which are trusted with nothing but numbers.
@@ -140,9 +141,8 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
   find.stop = stop_;
   find.finds_archives = in.kind == Kind::kAdd;
   find.root = context_.files();
-  find.missing =
-      fmt::format("{} failed: file not found in build context or excluded by .dockerignore",
-                  in.keyword);
+  find.missing = fmt::format(
+      "{} failed: file not found in build context or excluded by .dockerignore", in.keyword);
   if (const dockerfile::Flag* from = in.FindFlag("from")) {
     find.root = TRY(RootOf(from->value));
     find.missing = fmt::format("{} failed", in.keyword);
@@ -166,7 +166,8 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
     }
     for (CopySource& source : TRY(FindSources(find, path))) sources.push_back(std::move(source));
   }
-  if (sources.empty()) return InvalidArgument("{} failed: no source files were specified", in.keyword);
+  if (sources.empty())
+    return InvalidArgument("{} failed: no source files were specified", in.keyword);
   return sources;
 }
 
@@ -177,13 +178,13 @@ Result<> Builder::Copy(const Instruction& in) {
     if (flag.name == "link") continue;  // it changes how a layer is made, not what is in it
     return InvalidArgument("the --{} option requires BuildKit", flag.name);
   }
-  std::string destination =
-      DestinationOf(state_->config, TRY(expander.Word(in.words.back())));
+  std::string destination = DestinationOf(state_->config, TRY(expander.Word(in.words.back())));
   std::vector<CopySource> sources = TRY(SourcesOf(in, expander));
   if (sources.size() > 1 && !destination.ends_with('/')) {
-    return InvalidArgument("When using {} with more than one source file, the destination must be "
-                           "a directory and end with a /",
-                           in.keyword);
+    return InvalidArgument(
+        "When using {} with more than one source file, the destination must be "
+        "a directory and end with a /",
+        in.keyword);
   }
   for (const CopySource& source : sources) {
     if (source.base.empty() && !source.is_directory && destination.ends_with('/')) {

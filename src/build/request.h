@@ -22,9 +22,9 @@ struct BuildRequest {
   std::string remote;  // a URL of the context; "": the request's body
   std::string target;  // a stage; "": the last one
   bool no_cache = false;
-  bool pull = false;                 // look for newer base images
-  bool keeps_containers = false;     // rm=0
-  bool keeps_failed = true;          // the container of a step that failed
+  bool pull = false;              // look for newer base images
+  bool keeps_containers = false;  // rm=0
+  bool keeps_failed = true;       // the container of a step that failed
   std::map<std::string, std::optional<std::string>> arguments;  // no value: as if not given
   std::map<std::string, std::string> labels;
   std::string platform;     // "os/arch", "" for the host's

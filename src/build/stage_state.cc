@@ -11,8 +11,7 @@ namespace {
 
 using formats::Json;
 
-constexpr const char* kDefaultPath =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 }  // namespace
 
@@ -23,8 +22,8 @@ std::string HexDigest(std::string_view text) {
 StageState StateOfScratch() {
   StageState state;
   state.platform = oci::HostPlatform();
-  state.document = Json::MakeObject(
-      {{"architecture", state.platform.architecture}, {"os", state.platform.os}});
+  state.document =
+      Json::MakeObject({{"architecture", state.platform.architecture}, {"os", state.platform.os}});
   if (!state.platform.variant.empty()) state.document.Set("variant", state.platform.variant);
   state.history = Json::MakeArray();
   state.cache_key = HexDigest("scratch");

@@ -142,6 +142,7 @@ Result<int> StepContainer::Run(const std::function<Result<>(std::string_view tex
     if (stop.stop_requested()) shown = MakeError(ErrorKind::kCancelled, "the build was cancelled");
   }
   if (shown.ok()) return end.get().exit_code;
+  if (stop.stop_requested()) shown = MakeError(ErrorKind::kCancelled, "the build was cancelled");
   Result<> killed = engine_->Kill(id_, "KILL");
   if (!killed.ok()) log::Debug("killing a build step: {}", killed.error().message());
   if (end.wait_for(kEndBound) != std::future_status::ready) container->CancelWait(wait);

@@ -34,8 +34,9 @@ Result<Instruction> WithHeredocs(Instruction in) {
   if (in.heredocs.empty()) return in;
   if (in.heredocs.size() == 1 && in.words[0] == in.heredocs[0].word) {
     if (in.heredocs[0].content.starts_with("#!")) {
-      return Unimplemented("a here-document of RUN with an interpreter of its own (#!) is not "
-                           "supported");
+      return Unimplemented(
+          "a here-document of RUN with an interpreter of its own (#!) is not "
+          "supported");
     }
     in.words[0] = in.heredocs[0].content;
     return in;
@@ -104,9 +105,9 @@ Result<> Builder::ChangeFiles(const std::string& key, const std::string& created
   const std::string& snapshotter = engine_.options().snapshotter;
   engine::Lease lease = TRY(engine::Lease::TakeLasting(containerd, kLeasePrefix));
   std::string snapshot = lease.id() + "-files";
-  auto mounts = TRY_WITH(
-      containerd.PrepareSnapshot(snapshotter, snapshot, state_->chain_id, {}, lease.id()),
-      "preparing the writable layer");
+  auto mounts =
+      TRY_WITH(containerd.PrepareSnapshot(snapshotter, snapshot, state_->chain_id, {}, lease.id()),
+               "preparing the writable layer");
   Undo drop;
   drop.Push([&] {
     Result<> removed = containerd.RemoveSnapshot(snapshotter, snapshot);
@@ -143,8 +144,8 @@ Result<> Builder::RunCommand(const Instruction& original) {
   Instruction in = TRY(WithHeredocs(original));
   engine::HostConfig host = request_.host;
   for (const dockerfile::Flag& flag : in.flags) {
-    bool network = flag.name == "network" && (flag.value == "default" || flag.value == "none" ||
-                                              flag.value == "host");
+    bool network = flag.name == "network" &&
+                   (flag.value == "default" || flag.value == "none" || flag.value == "host");
     if (!network) return InvalidArgument(fmt::runtime(kNeedsBuildKit), flag.name);
     if (flag.value != "default") host.network_mode = flag.value;
   }
@@ -163,8 +164,8 @@ Result<> Builder::RunCommand(const Instruction& original) {
   }
   std::string told;
   for (const std::string& word : config.cmd.words) told += fmt::format("{}\n", word.size()) + word;
-  std::string key = HexDigest(fmt::format("{}\nRUN {}\n{}\n{}", state_->cache_key,
-                                                    created_by, told, host.network_mode));
+  std::string key = HexDigest(
+      fmt::format("{}\nRUN {}\n{}\n{}", state_->cache_key, created_by, told, host.network_mode));
   if (TRY(TakeCached(key, created_by))) return {};
   for (const auto& [name, value] : arguments_.ForCommand(config)) {
     config.env.insert(config.env.begin(), name + "=" + value);
@@ -177,8 +178,7 @@ Result<> Builder::RunCommand(const Instruction& original) {
   int code = TRY(container.Run(output_.text, stop_));
   if (code != 0) {
     end_.exit_code = code;
-    end_.failure =
-        fmt::format("The command '{}' returned a non-zero code: {}", command, code);
+    end_.failure = fmt::format("The command '{}' returned a non-zero code: {}", command, code);
     if (request_.keeps_failed || request_.keeps_containers) TRY(container.Keep());
     return FailedPrecondition("{}", end_.failure);
   }

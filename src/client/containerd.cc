@@ -243,8 +243,7 @@ Result<std::vector<Mount>> Containerd::PrepareSnapshot(const std::string& snapsh
 
 Result<std::vector<Mount>> Containerd::ViewSnapshot(const std::string& snapshotter,
                                                     const std::string& key,
-                                                    const std::string& parent,
-                                                    const Labels& labels,
+                                                    const std::string& parent, const Labels& labels,
                                                     const std::string& lease) {
   snapshots::ViewSnapshotRequest request;
   request.set_snapshotter(snapshotter);

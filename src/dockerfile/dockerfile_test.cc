@@ -140,7 +140,10 @@ Expander With(const std::map<std::string, std::string>& variables) {
 std::string Expanded(std::string_view text) {
   Expander expander = With({{"a", "x y"}, {"e", ""}, {"p", "/usr/lib/a.b.c"}});
   Result<std::string> word = expander.Word(text);
-  return word.ok() ? *word : "error: " + word.error().message();
+  if (word.ok()) return *word;
+  std::string prefix = fmt::format("failed to process \"{}\": ", text);
+  std::string message = word.error().message();
+  return message.starts_with(prefix) ? "error: " + message.substr(prefix.size()) : message;
 }
 
 TEST(ExpandTest, Words) {
@@ -150,7 +153,8 @@ TEST(ExpandTest, Words) {
   EXPECT_EQ(Expanded("\"a\\nb\" a\\nb"), "a\\nb anb");
   EXPECT_EQ(Expanded("${n:-$a}|${e:-d}|${e-d}|${n-d}|${a:-d}"), "x y|d||d|x y");
   EXPECT_EQ(Expanded("${n:+s}|${e:+s}|${e+s}|${a:+s}"), "||s|s");
-  EXPECT_EQ(Expanded("${p#*/}|${p##*/}|${p%.*}|${p%%.*}"), "usr/lib/a.b.c|a.b.c|/usr/lib/a.b|/usr/lib/a");
+  EXPECT_EQ(Expanded("${p#*/}|${p##*/}|${p%.*}|${p%%.*}"),
+            "usr/lib/a.b.c|a.b.c|/usr/lib/a.b|/usr/lib/a");
   EXPECT_EQ(Expanded("${p/\\//-}|${p//./_}"), "-usr/lib/a.b.c|/usr/lib/a_b_c");
   EXPECT_EQ(Expanded("${n:?gone}"), "error: n: gone");
   EXPECT_EQ(Expanded("${a"), "error: syntax error: missing '}'");

@@ -9,6 +9,7 @@ namespace gantry::dockerfile {
 namespace {
 
 constexpr int kMaxDepth = 64;
+constexpr size_t kMaxMatched = 1024;
 
 bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 bool IsLetter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_'; }
@@ -164,8 +165,7 @@ class Lexer {
   Result<std::string> SingleQuoted() {
     size_t end = text_.find('\'', at_ + 1);
     if (end == std::string_view::npos) {
-      return InvalidArgument(
-          "unexpected end of statement while looking for matching single-quote");
+      return InvalidArgument("unexpected end of statement while looking for matching single-quote");
     }
     std::string out(text_.substr(at_ + 1, end - at_ - 1));
     at_ = end + 1;
@@ -247,7 +247,8 @@ class Lexer {
       case '?': {
         std::string word = TRY(UpTo('}', Escapes::kFollowed));
         if (set) return *value;
-        if (word.empty()) word = empty_is_unset ? "not allowed to be empty" : "is not allowed to be unset";
+        if (word.empty())
+          word = empty_is_unset ? "not allowed to be empty" : "is not allowed to be unset";
         return InvalidArgument("{}: {}", name, word);
       }
       case '#':
@@ -262,6 +263,11 @@ class Lexer {
   }
 
   Result<std::string> Cut(char modifier, const std::string& value) {
+    // Every part of the value is tried against the pattern.
+    if (value.size() > kMaxMatched) {
+      return InvalidArgument("a value of more than {} bytes in a substitution by pattern",
+                             kMaxMatched);
+    }
     bool twice = Peek() == modifier;
     if (twice) ++at_;
     if (modifier == '/') {
@@ -287,17 +293,18 @@ class Lexer {
 }  // namespace
 
 Result<std::string> Expander::Word(std::string_view text) const {
-  return Lexer(*this, text, Lexer::Quotes::kTakenOff).Run();
+  return TRY_WITH(Lexer(*this, text, Lexer::Quotes::kTakenOff).Run(), "failed to process \"{}\"",
+                  text);
 }
 
 Result<std::vector<std::string>> Expander::Words(std::string_view text) const {
   Lexer lexer(*this, text, Lexer::Quotes::kTakenOff);
-  TRY(lexer.Run());
+  TRY_WITH(lexer.Run(), "failed to process \"{}\"", text);
   return std::move(lexer).words();
 }
 
 Result<std::string> Expander::Text(std::string_view text) const {
-  return Lexer(*this, text, Lexer::Quotes::kKept).Run();
+  return TRY_WITH(Lexer(*this, text, Lexer::Quotes::kKept).Run(), "failed to process a text");
 }
 
 std::vector<std::string> CutWords(std::string_view text, char escape) {

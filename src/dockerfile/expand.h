@@ -25,7 +25,7 @@ struct Expander {
   Lookup lookup;
   char escape = '\\';
 
-  // One word, blanks in it too.
+  // One word, blanks in it too. Errors: kInvalidArgument, `failed to process "…": …`.
   Result<std::string> Word(std::string_view text) const;
   // Cut at blanks, also those of variables that stand outside of quotes.
   Result<std::vector<std::string>> Words(std::string_view text) const;

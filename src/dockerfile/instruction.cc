@@ -29,9 +29,7 @@ std::optional<std::vector<std::string>> JsonWords(std::string_view text) {
   return words;
 }
 
-std::vector<std::string> PlainWords(std::string_view text) {
-  return SplitWords(text, kBlanks);
-}
+std::vector<std::string> PlainWords(std::string_view text) { return SplitWords(text, kBlanks); }
 
 Error NeedsArgument(const Instruction& in) {
   return InvalidArgument("{} requires at least one argument", in.keyword);
@@ -106,9 +104,10 @@ Result<> ReadPaths(const Line& line, char escape, Instruction* in) {
     in->words = CutWords(line.rest, escape);
   }
   if (in->words.size() < 2) {
-    return InvalidArgument("{} requires at least two arguments, but only {} provided. Destination "
-                           "could not be determined",
-                           in->keyword, in->words.empty() ? "none was" : "one was");
+    return InvalidArgument(
+        "{} requires at least two arguments, but only {} provided. Destination "
+        "could not be determined",
+        in->keyword, in->words.empty() ? "none was" : "one was");
   }
   return {};
 }
@@ -236,7 +235,8 @@ Result<> CheckFlags(const Line& line, std::string_view known) {
     bool takes = std::find(names.begin(), names.end(), flag.name + "=") != names.end();
     bool alone = std::find(names.begin(), names.end(), flag.name) != names.end();
     if (!takes && !alone) return InvalidArgument("unknown flag: --{}", flag.name);
-    if (takes && !flag.has_value) return InvalidArgument("missing a value on flag: --{}", flag.name);
+    if (takes && !flag.has_value)
+      return InvalidArgument("missing a value on flag: --{}", flag.name);
     if (alone && flag.has_value && flag.value != "true" && flag.value != "false") {
       return InvalidArgument("expecting boolean value for flag --{}, not: {}", flag.name,
                              flag.value);
@@ -306,8 +306,8 @@ Result<Dockerfile> Parse(std::string_view text) {
     } else if (read->kind == Kind::kArg) {
       file.arguments.push_back(*std::move(read));
     } else {
-      return InvalidArgument(
-          "dockerfile parse error on line {}: no build stage in current context", number);
+      return InvalidArgument("dockerfile parse error on line {}: no build stage in current context",
+                             number);
     }
   }
   if (file.stages.empty()) return InvalidArgument("no build stage in current context");

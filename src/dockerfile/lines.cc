@@ -52,10 +52,10 @@ std::optional<std::pair<std::string, std::string>> Directive(std::string_view li
   if (equals == std::string_view::npos) return std::nullopt;
   std::string_view name = Trim(line.substr(0, equals), kBlanks);
   std::string_view value = Trim(line.substr(equals + 1), kBlanks);
-  bool plain = !name.empty() && !value.empty() &&
-               std::isalpha(static_cast<unsigned char>(name.front())) != 0 &&
-               std::all_of(name.begin(), name.end(),
-                           [](unsigned char c) { return std::isalnum(c) != 0; });
+  bool plain =
+      !name.empty() && !value.empty() &&
+      std::isalpha(static_cast<unsigned char>(name.front())) != 0 &&
+      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0; });
   if (!plain) return std::nullopt;
   return std::pair(Lower(name), std::string(value));
 }
@@ -221,7 +221,8 @@ class Cutter {
 
   Result<> TakeHeredocs(Line* line) {
     std::string keyword = line->keyword;
-    if (keyword == "ONBUILD") keyword = Upper(line->rest.substr(0, line->rest.find_first_of(" \t")));
+    if (keyword == "ONBUILD")
+      keyword = Upper(line->rest.substr(0, line->rest.find_first_of(" \t")));
     if (keyword != "RUN" && keyword != "COPY" && keyword != "ADD") return {};
     for (const std::string& word : CutWords(line->rest, source_.escape)) {
       auto start = StartOfHeredoc(word);

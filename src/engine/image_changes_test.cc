@@ -65,7 +65,9 @@ TEST(ImageChangesTest, Errors) {
   EXPECT_EQ(ErrorOf("EXPOSE x"), "invalid containerPort: x");
   EXPECT_EQ(ErrorOf("EXPOSE 80/foo"), "invalid proto: foo");
   EXPECT_EQ(ErrorOf("HEALTHCHECK FOO"), "Unknown type \"FOO\" in HEALTHCHECK (try CMD)");
-  EXPECT_EQ(ErrorOf("ENV A='x"), "unexpected end of statement while looking for matching single-quote");
+  EXPECT_EQ(ErrorOf("ENV A='x"),
+            "failed to process \"'x\": unexpected end of statement while looking for matching "
+            "single-quote");
 }
 
 }  // namespace

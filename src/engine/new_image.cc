@@ -144,7 +144,8 @@ Result<> UnpackLayer(Engine& engine, const Lease& lease, const std::string& pare
 Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage& image) {
   std::string parent = image.parent != nullptr ? image.parent->top_chain_id : "";
   std::string chain = image.layer ? ChainId(parent, image.layer->diff_id) : parent;
-  if (image.layer) TRY_WITH(UnpackLayer(engine, lease, parent, *image.layer), "unpacking the layer");
+  if (image.layer)
+    TRY_WITH(UnpackLayer(engine, lease, parent, *image.layer), "unpacking the layer");
 
   ImageParts parts;
   parts.config = ConfigDocument(image, FormatRfc3339Nano(WallClock::now()));
@@ -163,8 +164,7 @@ Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImagePa
   client::Containerd& containerd = engine.containerd();
   client::Labels config_labels;
   if (!parts.chain_id.empty()) {
-    config_labels["containerd.io/gc.ref.snapshot." + engine.options().snapshotter] =
-        parts.chain_id;
+    config_labels["containerd.io/gc.ref.snapshot." + engine.options().snapshotter] = parts.chain_id;
   }
   client::Descriptor config =
       TRY(WriteDocument(containerd, lease, parts.config, oci::kOciConfig, config_labels));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Images that the engine makes itself: commit, import, build. Everything is made under a lease of the
-// container daemon, so that its collector leaves it alone until the image's record names it, and
-// what a crash leaves is collected a day later. Any thread.
+// Images that the engine makes itself: commit, import, build. Everything is made under a lease of
+// the container daemon, so that its collector leaves it alone until the image's record names it,
+// and what a crash leaves is collected a day later. Any thread.
 #pragma once
 
 #include <optional>

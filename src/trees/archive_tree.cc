@@ -93,9 +93,9 @@ class Walk {
     }
     TreeItem opened = item;
     if (::fstat(inner.get(), &opened.status) != 0) return ErrnoError("reading '{}'", item.path);
-    TRY(writer_.EnterDirectory(opened, inner,
-                               take == Take::kYes ? TreeWriter::When::kNow
-                                                  : TreeWriter::When::kWithContents));
+    TRY(writer_.EnterDirectory(
+        opened, inner,
+        take == Take::kYes ? TreeWriter::When::kNow : TreeWriter::When::kWithContents));
     if (TRY(Enters(inner, "", below))) TRY(Directory(inner, below, depth + 1));
     writer_.LeaveDirectory();
     return {};

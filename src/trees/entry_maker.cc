@@ -179,7 +179,8 @@ Result<> EntryMaker::SetOwnerAndXattrs(BorrowedFd file, const TarEntry& entry) c
 
 Result<> EntryMaker::SetAttributesOf(BorrowedFd file, const TarEntry& entry, Times when) const {
   TRY(SetOwnerAndXattrs(file, entry));
-  if (::fchmod(file.get(), options_.mode.value_or(entry.mode)) != 0) return ErrnoError("changing its mode");
+  if (::fchmod(file.get(), options_.mode.value_or(entry.mode)) != 0)
+    return ErrnoError("changing its mode");
   if (when == Times::kLater) return {};
   timespec times[2] = {TimeOf(entry), TimeOf(entry)};
   if (::futimens(file.get(), times) != 0) return ErrnoError("setting its times");

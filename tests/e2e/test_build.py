@@ -81,12 +81,12 @@ def test_output(client, folder, image):
     name = image()
     path = folder({'Dockerfile': f'FROM {IMAGE}\nRUN echo out; echo err >&2\nENV A=1\n'})
     done = good(client, '--no-cache', '-t', name, '--build-arg', 'NOPE=1', path)
-    text = re.sub(r'\b[0-9a-f]{12}\b', 'ID', done.out)
+    assert '\x1b[91merr\n\x1b[0m' in done.out
+    text = re.sub(r'\b[0-9a-f]{12}\b', 'ID', re.sub('\x1b\\[[0-9]*m', '', done.out))
     for line in (f'Step 1/3 : FROM {IMAGE}', ' ---> ID', 'Step 2/3 : RUN echo out; echo err >&2', ' ---> Running in ID', 'out',
                  'Removing intermediate container ID', 'Step 3/3 : ENV A=1', '[Warning] One or more build-args [NOPE] were not consumed',
                  'Successfully built ID', f'Successfully tagged {name}'):
         assert line in text.splitlines(), (line, text)
-    assert '\x1b[91merr\n\x1b[0m' in done.out
     assert ' ---> Using cache' not in text
     again = good(client, '-t', name, path)
     assert again.out.count(' ---> Using cache') == 2
@@ -158,7 +158,7 @@ def test_failing_command(client, folder):
     ('FROM @\nRUN --mount=type=secret,id=x true\n', 'requires BuildKit'),
     ('FROM @\nCOPY --chown=nosuch Dockerfile /x\n', 'nosuch'),
     ('FROM @\nCOPY --from=7 /x /y\n', '7'),
-    ('FROM @\nENV A=${B\n', "missing '}'"),
+    ('FROM @\nENV A=${B\n', 'failed to process "${B"'),
     ('FROM @\nSTOPSIGNAL NONE\n', 'NONE'),
     ('', 'the Dockerfile (Dockerfile) cannot be empty'),
     ('RUN true\n', 'no build stage in current context'),
@@ -319,7 +319,7 @@ def running_build(engine, query=''):
     stream.connect(engine.socket)
     stream.sendall(f'POST /build?{query} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: {len(body)}\r\n\r\n'.encode() + body)
     text = b''
-    while b'started' not in text:
+    while b'"started\\n' not in text:
         piece = stream.recv(65536)
         assert piece, text
         text += piece
@@ -387,7 +387,7 @@ def test_prune(client, folder, image):
     name = image()
     path = folder({'Dockerfile': f'FROM {IMAGE}\nRUN dd if=/dev/zero of=/big bs=1M count=2 2>/dev/null\n'})
     first = good(client, '-q', '-t', name, path).text
-    usage = json.loads(client.engine.api('GET', '/system/df?type=build-cache')[1])
+    usage = json.loads(client.engine.api('GET', '/v1.43/system/df?type=build-cache')[1])
     assert any('of=/big' in step['Description'] and step['Size'] >= 2 << 20 for step in usage['BuildCache'])
     status, body, _ = client.engine.api('POST', '/build/prune?all=1')
     pruned = json.loads(body)

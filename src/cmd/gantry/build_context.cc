@@ -25,7 +25,8 @@ constexpr size_t kTarBlock = 512;
 constexpr size_t kTarMagicAt = 257;
 
 bool IsUrl(std::string_view text) {
-  for (std::string_view prefix : {"http://", "https://", "git://", "git@", "ssh://", "github.com/"}) {
+  for (std::string_view prefix :
+       {"http://", "https://", "git://", "git@", "ssh://", "github.com/"}) {
     if (text.starts_with(prefix)) return true;
   }
   return false;
@@ -33,9 +34,9 @@ bool IsUrl(std::string_view text) {
 
 // A tar archive, or one that was compressed with gzip, bzip2, xz or zstd.
 bool IsArchive(std::string_view begin) {
-  for (std::string_view magic : {std::string_view("\x1f\x8b\x08", 3), std::string_view("BZh", 3),
-                                 std::string_view("\xfd\x37zXZ\0", 6),
-                                 std::string_view("\x28\xb5\x2f\xfd", 4)}) {
+  for (std::string_view magic :
+       {std::string_view("\x1f\x8b\x08", 3), std::string_view("BZh", 3),
+        std::string_view("\xfd\x37zXZ\0", 6), std::string_view("\x28\xb5\x2f\xfd", 4)}) {
     if (begin.starts_with(magic)) return true;
   }
   return begin.size() >= kTarBlock && begin.substr(kTarMagicAt).starts_with("ustar");
@@ -64,8 +65,9 @@ Result<std::string> ReadBegin(BorrowedFd input) {
 
 Result<BuildContext> FromInput(const std::string& dockerfile) {
   if (dockerfile == "-") {
-    return InvalidArgument("invalid argument: can't use stdin for both build context and "
-                           "dockerfile");
+    return InvalidArgument(
+        "invalid argument: can't use stdin for both build context and "
+        "dockerfile");
   }
   BorrowedFd input(STDIN_FILENO);
   BuildContext context;
@@ -77,8 +79,9 @@ Result<BuildContext> FromInput(const std::string& dockerfile) {
     return context;
   }
   if (!dockerfile.empty()) {
-    return InvalidArgument("ambiguous Dockerfile source: both stdin and flag correspond to "
-                           "Dockerfiles");
+    return InvalidArgument(
+        "ambiguous Dockerfile source: both stdin and flag correspond to "
+        "Dockerfiles");
   }
   context.dockerfile_text = begin + TRY(ReadToEnd(input, dockerfile::kMaxBytes));
   return context;
@@ -98,7 +101,8 @@ Result<> FindDockerfile(const std::string& directory, const std::string& asked,
   std::string path = asked;
   if (path.empty()) {
     path = directory + "/Dockerfile";
-    if (!PathExists(path) && PathExists(directory + "/dockerfile")) path = directory + "/dockerfile";
+    if (!PathExists(path) && PathExists(directory + "/dockerfile"))
+      path = directory + "/dockerfile";
   }
   std::string real = TRY(RealPath(path, "Dockerfile"));
   std::string prefix = directory == "/" ? "/" : directory + "/";
@@ -125,8 +129,8 @@ Result<BuildContext> FromDirectory(const std::string& path, const std::string& d
   std::string ignore_file = directory + "/.dockerignore";
   if (PathExists(ignore_file)) {
     std::string text = TRY(ReadFile(ignore_file, dockerfile::kMaxBytes));
-    context.ignored = TRY_WITH(dockerfile::IgnoreList::Parse(text), "error reading '{}'",
-                               ignore_file);
+    context.ignored =
+        TRY_WITH(dockerfile::IgnoreList::Parse(text), "error reading '{}'", ignore_file);
   }
   return context;
 }
@@ -158,6 +162,8 @@ Result<> WriteBuildContext(const BuildContext& context, BorrowedFd input, ByteSi
     TRY(tar.WriteFile(std::move(entry), *context.dockerfile_text));
     // The directory's files are written behind it: only they end the archive.
     if (!context.directory.valid()) return tar.Finish();
+    // The root's own entry changes nothing and brings the Dockerfile's to its end.
+    TRY(tar.WriteHeader({.type = formats::TarType::kDirectory, .name = "./", .mode = 0755}));
   }
   trees::ArchiveRequest request;
   request.takes = [&](const std::string& below) {

@@ -184,16 +184,11 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(builds.Open());
 
   Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd"));
-  engine::api::ApiParts parts{*engine,
-                              *events,
-                              *execs,
-                              *log_watcher,
-                              builds,
-                              workers,
-                              parked->loop(),
-                              TRY(EngineId(options.root + "/engine")),
-                              options.root,
-                              listeners.open_hosts};
+  engine::api::ApiParts parts{*engine,        *events,
+                              *execs,         *log_watcher,
+                              builds,         workers,
+                              parked->loop(), TRY(EngineId(options.root + "/engine")),
+                              options.root,   listeners.open_hosts};
   auto server =
       TRY(wire::HttpServer::Create(workers, parked->loop(), [&parts](wire::Exchange& exchange) {
         engine::api::Serve(parts, exchange);

@@ -61,7 +61,8 @@ Json StreamLine(std::string_view text) { return Json::MakeObject({{"stream", tex
 Result<> BuildImage(Call& call) {
   build::BuildRequest request = TRY(ReadBuildRequest(call));
   bool quiet = call.query().GetBool("q");
-  ProgressStream stream(call, quiet ? ProgressStream::Detail::kNone : ProgressStream::Detail::kBars);
+  ProgressStream stream(call,
+                        quiet ? ProgressStream::Detail::kNone : ProgressStream::Detail::kBars);
   StopSource stop = TRY(StopSource::Create());
   auto watch = TRY(ClientWatch::Start(call, stop));
   // Of a quiet build, told when it fails.

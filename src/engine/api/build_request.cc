@@ -26,8 +26,7 @@ Result<Json> JsonParameter(const Call& call, std::string_view name, std::string_
 Result<> ReadNames(const Call& call, build::BuildRequest* request) {
   for (const std::string& text : call.query().GetAll("t")) {
     if (text.empty()) continue;
-    formats::Reference name =
-        TRY_WITH(formats::ParseReference(text), "invalid reference format");
+    formats::Reference name = TRY_WITH(formats::ParseReference(text), "invalid reference format");
     if (!name.digest.empty()) {
       return InvalidArgument("build tag cannot contain a digest");
     }
@@ -134,7 +133,8 @@ Result<build::BuildRequest> ReadBuildRequest(Call& call) {
   request.no_cache = query.GetBool("nocache");
   request.pull = query.GetBool("pull");
   request.keeps_failed = !query.GetBool("forcerm");
-  request.keeps_containers = request.keeps_failed && !query.Get("rm").empty() && !query.GetBool("rm");
+  request.keeps_containers =
+      request.keeps_failed && !query.Get("rm").empty() && !query.GetBool("rm");
   request.platform = query.Get("platform");
   if (!request.platform.empty()) TRY(oci::ParsePlatform(request.platform));
   ReadLogins(call, &request);
