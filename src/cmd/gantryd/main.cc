@@ -25,6 +25,7 @@
 #include "cmd/gantryd/options.h"
 #include "cmd/gantryd/reload.h"
 #include "cmd/gantryd/socket_holder.h"
+#include "engine/api/list_rows.h"
 #include "engine/api/router.h"
 #include "engine/health.h"
 #include "engine/log_forwarder.h"
@@ -163,6 +164,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   }
   auto events = TRY(engine::EventLog::Open(options.root + "/engine"));
   wanted.publish = [&events](const engine::Event& event) { events->Append(event); };
+  wanted.told = [&events](const engine::Event& event) { return events->HasRecent(event); };
   std::unique_ptr<engine::Execs> execs;
   wanted.exec_event = [&execs](const client::TaskEvent& event) { execs->OnTaskEvent(event); };
   std::unique_ptr<engine::HealthMonitor> health;
@@ -184,11 +186,17 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(builds.Open());
 
   Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd"));
-  engine::api::ApiParts parts{*engine,        *events,
-                              *execs,         *log_watcher,
-                              builds,         workers,
-                              parked->loop(), TRY(EngineId(options.root + "/engine")),
-                              options.root,   listeners.open_hosts};
+  engine::api::ApiParts parts{*engine,
+                              *events,
+                              *execs,
+                              *log_watcher,
+                              builds,
+                              workers,
+                              parked->loop(),
+                              TRY(EngineId(options.root + "/engine")),
+                              options.root,
+                              listeners.open_hosts,
+                              std::make_shared<engine::api::ListRows>()};
   auto server =
       TRY(wire::HttpServer::Create(workers, parked->loop(), [&parts](wire::Exchange& exchange) {
         engine::api::Serve(parts, exchange);

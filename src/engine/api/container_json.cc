@@ -243,23 +243,32 @@ std::string StatusText(const ContainerState& state, WallTime now) {
   return "";
 }
 
-Json ListEntry(Engine& engine, const ContainerRecord& record, WallTime now) {
-  std::vector<networks::Endpoint> endpoints = engine.networks().EndpointsOf(record.id);
-  return Json::MakeObject(
-      {{"Id", record.id},
-       {"Names", Json::MakeArray({"/" + record.name})},
-       {"Image", record.config.image},
-       {"ImageID", record.image_id},
-       {"Command", CommandText(record.config)},
-       {"Created", UnixNanos(record.created) / 1'000'000'000},
-       {"Ports", PortsList(record, endpoints)},
-       {"Labels", record.config.labels},
-       {"State", PhaseName(record.state.phase)},
-       {"Status", StatusText(record.state, now)},
-       {"HostConfig", Json::MakeObject({{"NetworkMode", record.host.network_mode}})},
+ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record,
+                      const std::vector<networks::Endpoint>& endpoints) {
+  ListEntry entry;
+  entry.before = Json::MakeObject({{"Id", record.id},
+                                   {"Names", Json::MakeArray({"/" + record.name})},
+                                   {"Image", record.config.image},
+                                   {"ImageID", record.image_id},
+                                   {"Command", CommandText(record.config)},
+                                   {"Created", UnixNanos(record.created) / 1'000'000'000},
+                                   {"Ports", PortsList(record, endpoints)},
+                                   {"Labels", record.config.labels},
+                                   {"State", PhaseName(record.state.phase)}});
+  entry.after = Json::MakeObject(
+      {{"HostConfig", Json::MakeObject({{"NetworkMode", record.host.network_mode}})},
        {"NetworkSettings",
         Json::MakeObject({{"Networks", NetworksObject(engine, record, endpoints)}})},
        {"Mounts", MountsList(record)}});
+  return entry;
+}
+
+Json ListObject(Engine& engine, const ContainerRecord& record, WallTime now) {
+  ListEntry entry = ListEntryOf(engine, record, engine.networks().EndpointsOf(record.id));
+  Json out = std::move(entry.before);
+  out.Set("Status", StatusText(record.state, now));
+  for (auto& [name, value] : entry.after.mutable_members()) out.Set(name, std::move(value));
+  return out;
 }
 
 Json InspectDocument(Engine& engine, const ContainerRecord& record,

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "client/containerd.h"
 #include "engine/container.h"
@@ -21,7 +22,16 @@ std::string TimeText(WallTime time);
 // What is run: the entry point and the command as one list.
 std::vector<std::string> FullCommand(const ContainerConfig& config);
 
-formats::Json ListEntry(Engine& engine, const ContainerRecord& record, WallTime now);
+// One container of the list: its members before and after "Status", which alone changes with the
+// time.
+struct ListEntry {
+  formats::Json before;
+  formats::Json after;
+};
+ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record,
+                      const std::vector<networks::Endpoint>& endpoints);
+// All of it.
+formats::Json ListObject(Engine& engine, const ContainerRecord& record, WallTime now);
 formats::Json InspectDocument(Engine& engine, const ContainerRecord& record,
                               const std::vector<std::string>& exec_ids);
 

@@ -7,6 +7,7 @@
 
 #include "engine/api/container_json.h"
 #include "engine/api/filters.h"
+#include "engine/api/list_rows.h"
 #include "engine/network_list.h"
 
 namespace gantry::engine::api {
@@ -137,26 +138,34 @@ class Selection {
   WallTime since_ = WallTime::min();
 };
 
-}  // namespace
-
-Result<Json> ListMatching(Call& call) {
-  Selection selection = TRY(Selection::Make(call));
-  int64_t limit = TRY(IntParameter(call, "limit", -1));
-  bool sizes = call.query().GetBool("size");
-  WallTime now = WallClock::now();
+Result<> RespondWithSizes(Call& call, const std::vector<Container::RecordPointer>& records,
+                          WallTime now) {
   Json out = Json::MakeArray();
-  for (const auto& record : call.engine().List()) {
-    if (limit > 0 && static_cast<int64_t>(out.size()) >= limit) break;
-    if (!selection.Matches(*record)) continue;
-    Json entry = ListEntry(call.engine(), *record, now);
-    if (sizes) {
-      Result<client::SnapshotUsage> usage = call.engine().containerd().GetSnapshotUsage(
-          call.engine().options().snapshotter, record->id);
-      entry.Set("SizeRw", usage.ok() ? usage->size : 0);
-    }
+  for (const Container::RecordPointer& record : records) {
+    Json entry = ListObject(call.engine(), *record, now);
+    Result<client::SnapshotUsage> usage = call.engine().containerd().GetSnapshotUsage(
+        call.engine().options().snapshotter, record->id);
+    entry.Set("SizeRw", usage.ok() ? usage->size : 0);
     out.Append(std::move(entry));
   }
-  return out;
+  return RespondJson(call, 200, std::move(out));
+}
+
+}  // namespace
+
+Result<> ListContainers(Call& call) {
+  Selection selection = TRY(Selection::Make(call));
+  int64_t limit = TRY(IntParameter(call, "limit", -1));
+  WallTime now = WallClock::now();
+  std::vector<Container::RecordPointer> records;
+  for (auto& record : call.engine().List()) {
+    if (limit > 0 && static_cast<int64_t>(records.size()) >= limit) break;
+    if (selection.Matches(*record)) records.push_back(std::move(record));
+  }
+  if (call.query().GetBool("size")) return RespondWithSizes(call, records, now);
+  call.exchange.headers().Set("Content-Type", "application/json");
+  return call.exchange.Respond(200,
+                               call.parts.list_rows->Dump(call.engine(), call.minor, records, now));
 }
 
 }  // namespace gantry::engine::api

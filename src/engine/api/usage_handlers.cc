@@ -54,7 +54,7 @@ Kind Containers(Call& call) {
   WallTime now = WallClock::now();
   Kind out;
   for (const auto& record : call.engine().List()) {
-    Json entry = ListEntry(call.engine(), *record, now);
+    Json entry = ListObject(call.engine(), *record, now);
     Result<client::SnapshotUsage> usage =
         call.engine().containerd().GetSnapshotUsage(snapshotter, record->id);
     int64_t size = usage.ok() ? usage->size : 0;
