@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/attach.h"
+#include "wire/worker_pool.h"
 
 namespace gantry::build {
 namespace {
@@ -105,6 +106,7 @@ Result<> StepContainer::ShowOutput(BorrowedFd socket,
     } else if (size == 0) {
       return {};
     } else if (errno == EAGAIN) {
+      wire::WorkerPool::Blocked blocked;
       TRY(WaitFor(socket, POLLIN, std::chrono::hours(24 * 365), stop));
     } else if (errno != EINTR) {
       // The shim was killed; the end of the container tells.

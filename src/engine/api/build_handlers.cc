@@ -42,6 +42,7 @@ class ClientWatch {
 
   void Watch() {
     StopToken ended = end_.token();
+    wire::WorkerPool::Blocked blocked;
     pollfd fds[] = {{socket_.get(), POLLRDHUP, 0}, {ended.fd().get(), POLLIN, 0}};
     while (::poll(fds, 2, -1) < 0 && errno == EINTR) {
     }
