@@ -259,8 +259,9 @@ Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
   source.set_stream(data->id());
   transfer::ImageStore destination;
   SetUnpack(&destination, snapshotter, kHostOs, kHostArchitecture);
-  // Names of the archive are stored as they are.
+  // Names of the archive are stored as they are; a tag alone becomes one of this repository.
   auto* reference = destination.add_extra_references();
+  reference->set_name("docker.io/library/loaded");
   reference->set_is_prefix(true);
   reference->set_allow_overwrite(true);
   containerd::services::transfer::v1::TransferRequest request;
