@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/new_image.h"
 #include "formats/reference.h"
 
 namespace gantry::engine {
@@ -137,11 +138,13 @@ Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
     rest.remove_prefix(count);
     return count;
   };
-  std::vector<std::string> names =
-      TRY(engine.containerd().Import(read, engine.options().snapshotter, progress, stop));
+  std::vector<std::string> names = TRY(engine.containerd().Import(
+      read, std::string(kDanglingRepository), engine.options().snapshotter, progress, stop));
   for (std::string& name : names) {
-    Result<NamedImage> image = engine.images().Resolve(name);
-    name = FamiliarName(name);
+    bool dangling = name.starts_with(kDanglingName);
+    Result<NamedImage> image =
+        engine.images().Resolve(dangling ? name.substr(kDanglingName.size()) : name);
+    name = dangling && image.ok() ? image->documents->id : FamiliarName(name);
     if (image.ok()) PublishImage(engine, "load", image->documents->id, name);
   }
   return names;

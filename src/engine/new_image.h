@@ -103,6 +103,7 @@ Result<std::string> ImportRoot(Engine& engine, const ImportRequest& request, Byt
 Result<std::string> NewImageName(const std::string& repository, const std::string& tag);
 
 // What records of images without a name begin with; the digest of their manifest follows.
+inline constexpr std::string_view kDanglingRepository = "moby-dangling";
 inline constexpr std::string_view kDanglingName = "moby-dangling@";
 
 }  // namespace gantry::engine

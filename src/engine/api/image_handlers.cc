@@ -151,7 +151,8 @@ Result<> LoadImages(Call& call) {
       engine::LoadImages(call.engine(), call.exchange.body(), stream.callback(), StopToken());
   if (!names.ok()) return stream.Fail(std::move(names).error());
   for (const std::string& name : *names) {
-    TRY(stream.Send(Json::MakeObject({{"stream", "Loaded image: " + name + "\n"}})));
+    const char* what = name.starts_with("sha256:") ? "Loaded image ID: " : "Loaded image: ";
+    TRY(stream.Send(Json::MakeObject({{"stream", what + name + "\n"}})));
   }
   return stream.Finish();
 }
