@@ -27,7 +27,7 @@ bool IsMode(std::string_view mode) {
   return true;
 }
 
-std::string Clean(const std::string& path) {
+std::string Normalised(const std::string& path) {
   return std::filesystem::path(path).lexically_normal().string();
 }
 
@@ -85,8 +85,8 @@ Result<Json> ParseDevice(const std::string& text) {
     return InvalidArgument("{} is not an absolute path", inside);
   }
   if (parts.size() < 3) {
-    if (inside == host) host = Clean(host);
-    inside = Clean(inside);
+    if (inside == host) host = Normalised(host);
+    inside = Normalised(inside);
   }
   return Json::MakeObject(
       {{"PathOnHost", host}, {"PathInContainer", inside}, {"CgroupPermissions", mode}});

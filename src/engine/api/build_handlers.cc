@@ -131,7 +131,7 @@ Result<> PruneBuildCache(Call& call) {
     return (!before || step.used_at < *before) && !kept[step.key] &&
            filters.MatchPrefix("id", step.key) && filters.MatchExact("parent", step.parent) &&
            filters.MatchExact("type", "regular") &&
-           filters.MatchName("description", step.description);
+           filters.MatchExact("description", step.description);
   };
   build::Cache::Pruned pruned = TRY(call.parts.builds.cache().Prune(wanted));
   return RespondJson(
