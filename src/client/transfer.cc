@@ -263,6 +263,13 @@ Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
   auto* reference = destination.add_extra_references();
   reference->set_is_prefix(true);
   reference->set_allow_overwrite(true);
+  // Those without one are kept as docker's nameless images are.
+  auto* nameless = destination.add_extra_references();
+  nameless->set_name("moby-dangling");
+  nameless->set_is_prefix(true);
+  nameless->set_allow_overwrite(true);
+  nameless->set_add_digest(true);
+  nameless->set_skip_named_digest(true);
   containerd::services::transfer::v1::TransferRequest request;
   *request.mutable_source() = Pack(source);
   *request.mutable_destination() = Pack(destination);

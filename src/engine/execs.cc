@@ -51,9 +51,9 @@ std::string Command(const std::vector<std::string>& words) {
   return out;
 }
 
-std::string ErrorFrame(const std::string& text, bool tty) {
+std::string ErrorFrame(const std::string& text, bool raw) {
   std::string line = text + "\r\n";
-  if (tty) return line;
+  if (raw) return line;
   std::string frame = {1, 0, 0, 0, 0, 0, 0, 0};
   for (int i = 0; i < 4; ++i) frame[4 + i] = static_cast<char>(line.size() >> (24 - 8 * i));
   return frame + line;
@@ -140,7 +140,8 @@ Result<Execs::Started> Execs::Start(std::string_view id, const TakeClient& take,
   }
   AttachRequest client = TRY(take());
   if (!ran.ok()) {
-    (void)wire::SendAll(client.client, ErrorFrame(ran.error().message(), config.tty));
+    bool raw = client.form == wire::RelayForm::kRaw;
+    (void)wire::SendAll(client.client, ErrorFrame(ran.error().message(), raw));
     return Started{std::move(ran).error()};
   }
   Relay(exec.id, std::move(client), std::move(process), config.tty);
@@ -195,7 +196,7 @@ void Execs::Relay(const std::string& id, AttachRequest client, UniqueFd process,
   wire::RelayOptions options;
   options.client = std::move(client.client);
   options.received = std::move(client.received);
-  options.form = tty ? wire::RelayForm::kRaw : wire::RelayForm::kFrames;
+  options.form = client.form.value_or(tty ? wire::RelayForm::kRaw : wire::RelayForm::kFrames);
   options.wants_stdin = (client.streams & kAttachStdin) != 0;
   options.detach_keys = tty ? client.detach_keys : std::string();
   options.ended = [this, id](wire::RelayEnd how, UniqueFd socket) {

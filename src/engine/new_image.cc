@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "engine/dangling.h"
 #include "formats/digest.h"
 #include "formats/reference.h"
 
@@ -138,7 +139,9 @@ Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage
   client::Image record;
   record.target = TRY(WriteDocument(containerd, lease, manifest, oci::kOciManifest, labels));
   record.name = image.name.empty() ? std::string(kDanglingName) + record.target.digest : image.name;
+  ReplacedImages replaced = TRY(ReplacedImages::Note(containerd));
   TRY(containerd.PutImage(record));
+  TRY(replaced.Keep());
   return config.digest;
 }
 

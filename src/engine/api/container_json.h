@@ -21,6 +21,9 @@ std::string TimeText(WallTime time);
 // What is run: the entry point and the command as one list.
 std::vector<std::string> FullCommand(const ContainerConfig& config);
 
+// SizeRw and SizeRootFs; returns the first, the bytes that the container itself has written.
+int64_t AddSizes(Engine& engine, const ContainerRecord& record, formats::Json* entry);
+
 formats::Json ListEntry(Engine& engine, const ContainerRecord& record, WallTime now);
 formats::Json InspectDocument(Engine& engine, const ContainerRecord& record,
                               const std::vector<std::string>& exec_ids);

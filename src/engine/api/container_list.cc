@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <utility>
 
 #include "engine/api/container_json.h"
 #include "engine/api/filters.h"
+#include "engine/links.h"
 #include "engine/network_list.h"
 
 namespace gantry::engine::api {
@@ -137,6 +139,25 @@ class Selection {
   WallTime since_ = WallTime::min();
 };
 
+// The names that containers are known by as the end of somebody's link: "/PARENT/ALIAS", by id.
+std::map<std::string, std::vector<std::string>> LinkNames(Engine& engine) {
+  std::map<std::string, std::vector<std::string>> out;
+  for (const auto& record : engine.List()) {
+    for (const std::string& link : record->host.links) {
+      auto [name, alias] = ParseLink(link);
+      auto child = engine.Find(name);
+      if (child.ok()) out[(*child)->id()].push_back(fmt::format("/{}/{}", record->name, alias));
+    }
+  }
+  return out;
+}
+
+Json AllNames(const ContainerRecord& record, std::vector<std::string> names) {
+  names.push_back("/" + record.name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 }  // namespace
 
 Result<Json> ListMatching(Call& call) {
@@ -144,16 +165,15 @@ Result<Json> ListMatching(Call& call) {
   int64_t limit = TRY(IntParameter(call, "limit", -1));
   bool sizes = call.query().GetBool("size");
   WallTime now = WallClock::now();
+  std::map<std::string, std::vector<std::string>> link_names = LinkNames(call.engine());
   Json out = Json::MakeArray();
   for (const auto& record : call.engine().List()) {
     if (limit > 0 && static_cast<int64_t>(out.size()) >= limit) break;
     if (!selection.Matches(*record)) continue;
     Json entry = ListEntry(call.engine(), *record, now);
-    if (sizes) {
-      Result<client::SnapshotUsage> usage = call.engine().containerd().GetSnapshotUsage(
-          call.engine().options().snapshotter, record->id);
-      entry.Set("SizeRw", usage.ok() ? usage->size : 0);
-    }
+    auto links = link_names.find(record->id);
+    if (links != link_names.end()) entry.Set("Names", AllNames(*record, links->second));
+    if (sizes) AddSizes(call.engine(), *record, &entry);
     out.Append(std::move(entry));
   }
   return out;
