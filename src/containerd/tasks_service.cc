@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/log.h"
+#include "base/start_trace.h"
 #include "containerd/filters.h"
 #include "containerd/names.h"
 #include "containerd/parts.h"
@@ -61,12 +62,16 @@ class TasksService : public tasks_api::Tasks::CallbackService {
       return reactor;
     }
     parts_->workers->Run([this, reactor, request, response, ns = caller->ns] {
-      auto begun = BeginCreate(ns, *request);
+      auto trace = std::make_shared<StartTrace>("containerd");
+      auto begun = BeginCreate(ns, *request, *trace);
       if (!begun.ok()) return reactor->Finish(ToStatus(begun.error()));
       auto& [shim, create] = *begun;
       CallShim<shim_api::CreateTaskResponse>(
           shim, "Create", create, std::chrono::nanoseconds(0),
-          [this, reactor, response, shim = shim](Result<shim_api::CreateTaskResponse> answer) {
+          [this, reactor, response, trace,
+           shim = shim](Result<shim_api::CreateTaskResponse> answer) {
+            trace->Lap("shim's Create");
+            NoteTrace(*trace, shim->bundle().path());
             if (!answer.ok()) {
               GiveUp(shim);
               return reactor->Finish(
@@ -98,8 +103,15 @@ class TasksService : public tasks_api::Tasks::CallbackService {
                     "can't find shim for sandbox {}", container.sandbox());
   }
 
+  // A trace that can't be written is no reason to fail a start.
+  static void NoteTrace(StartTrace& trace, const std::string& bundle) {
+    Result<> noted = trace.CreateIn(bundle);
+    if (!noted.ok()) log::Warning("noting the trace of a start: {}", noted.error().message());
+  }
+
   using Begun = std::pair<std::shared_ptr<Shim>, shim_api::CreateTaskRequest>;
-  Result<Begun> BeginCreate(const std::string& ns, const tasks_api::CreateTaskRequest& request) {
+  Result<Begun> BeginCreate(const std::string& ns, const tasks_api::CreateTaskRequest& request,
+                            StartTrace& trace) {
     if (request.has_checkpoint()) {
       return Unimplemented("creating task {} from a checkpoint: that needs criu, which isn't used",
                            request.container_id());
@@ -127,6 +139,8 @@ class TasksService : public tasks_api::Tasks::CallbackService {
       return std::move(started).error().AddContext("failed to start shim");
     }
     auto shim = TRY(std::move(started));
+    trace.Lap("start the shim");
+    NoteTrace(trace, shim->bundle().path());
     shim_api::CreateTaskRequest create;
     create.set_id(shim->id());
     create.set_bundle(shim->bundle().path());

@@ -133,8 +133,10 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
     if (name.starts_with('/') && name.size() > 1) name.erase(0, 1);
     TRY(CheckContainerName(name));
   }
+  StartTrace trace("engine");
   Warnings warnings;
   ContainerRecord record = TRY(MakeRecord(std::move(request), &warnings));
+  trace.Lap("check the request");
   const std::string id = record.id;
   record.name = name.empty() ? MakeName() : name;
   TRY(ReserveName(record.name, id));
@@ -152,6 +154,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
       "preparing the writable layer");
   TRY(CreateVolumesOf(&record));
   TRY(PopulateVolumes(record, mounts));
+  trace.Lap("record, writable layer");
   ContainerRecord whole = record;
   whole.state.phase = Phase::kCreated;
   whole.state.removes_volumes = false;
@@ -166,6 +169,8 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
     MutexLock lock(mutex_);
     fresh_mounts_.emplace(id, std::move(mounts));
   }
+  trace.Lap("second record");
+  start_traces_.Add(id, trace.TakeSteps());
   Publish("create", *container->record());
   return Created{id, std::move(warnings)};
 }

@@ -26,6 +26,7 @@
 #include "engine/host_files.h"
 #include "engine/image_index.h"
 #include "engine/settings.h"
+#include "engine/start_traces.h"
 #include "networks/networks.h"
 #include "oci/runtime_spec.h"
 #include "volumes/volumes.h"
@@ -214,6 +215,7 @@ class Engine {
   networks::Controller& networks() { return *networks_; }
   volumes::Volumes& volumes() { return *volumes_; }
   ImageIndex& images() { return *images_; }
+  const StartTraces& start_traces() const { return start_traces_; }
   wire::WorkerPool& workers() { return workers_; }
   Store& store() { return *store_; }
   const EngineOptions& options() const { return options_; }
@@ -252,6 +254,8 @@ class Engine {
   // start.cc
   Result<> StartWithTurn(Container& container);
   Result<> RunTask(Container& container, const ContainerRecord& record);
+  // What the container daemon and its children have noted of the start.
+  void CollectTrace(const std::string& id);
   Result<oci::Spec> MakeContainerSpec(const ContainerRecord& record,
                                       const std::vector<client::Mount>& root_mounts);
   Result<std::vector<client::Mount>> RootMounts(const ContainerRecord& record);
@@ -375,6 +379,7 @@ class Engine {
   HostFacts facts_;  // without what Facts() asks the kernel each time
   // Some container has had links since the start.
   std::atomic<bool> any_links_ = false;
+  StartTraces start_traces_;
   // Timers of restart policies.
   std::unique_ptr<wire::LoopThread> timers_;
 

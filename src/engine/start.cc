@@ -114,12 +114,20 @@ Result<> Engine::StartWithTurn(Container& container) {
 Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   const std::string& id = record.id;
   Undo undo;
+  start_traces_.Begin(id);
+  StartTrace trace("engine");
   RuntimeChoice runtime = TRY(RuntimeOf(record.host));
   if (record.host.ipc_mode == kShareable) {
     TRY(MountSharedMemory(SharedMemoryPath(id), record.host.shm_size));
     undo.Push([this, &record] { DropSharedMemory(record); });
   }
-  auto network = workers_.Async([&] { return AttachNetworks(record); });
+  auto network = workers_.Async([&] {
+    StartTrace beside("engine");
+    Result<Attached> attached = AttachNetworks(record);
+    beside.Lap("network");
+    start_traces_.Add(id, beside.TakeSteps());
+    return attached;
+  });
   undo.Push([this, &record] {
     DropTransientMounts(record.id);
     ReleaseMounts(record);
@@ -131,7 +139,9 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     return std::pair(std::move(mounts), oci::ToJson(spec).Dump());
   };
   auto prepared = prepare();
+  trace.Lap("root mounts, config.json");
   Result<Attached> attached = network.get();
+  trace.Lap("wait for the network");
   undo.Push([this, &record] {
     for (const auto& left : DetachNetworks(record)) PublishNetwork("disconnect", left, record.id);
   });
@@ -139,6 +149,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   Attached networks = TRY(std::move(attached));
   // One that shares another's network shares its files.
   if (!JoinsContainer(record.host)) TRY(WriteHostFiles(TRY(HostFilesOf(record))));
+  trace.Lap("hosts, resolv.conf");
 
   client::Container created;
   created.id = id;
@@ -155,6 +166,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     made = containerd_->CreateContainer(created);
   }
   TRY(made);
+  trace.Lap("Containers.Create");
   undo.Push([this, id] { TryCleanTask(id); });
 
   client::CreateTask task;
@@ -167,12 +179,14 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   // The runtime has its own mounts by now.
   DropTransientMounts(id);
   uint32_t pid = TRY_WITH(std::move(task_made), "failed to create task for container");
+  trace.Lap("Tasks.Create");
   for (const auto& attach : container.TakeAttaches()) attach(AttachSocket(id, "init"));
   container.Update([&](ContainerRecord& changed) {
     changed.state.pid = pid;
     changed.state.started_at = WallClock::now();
   });
   TRY_WITH(containerd_->Start(id), "failed to start task for container");
+  trace.Lap("Tasks.Start");
   container.Update([&](ContainerRecord& changed) {
     for (const auto& [name, network_id] : networks.network_ids) {
       changed.networking.endpoints_config[name].network_id = network_id;
@@ -191,7 +205,19 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   });
   undo.Commit();
   TellLinkedFrom(record);
-  return Save(container);
+  Result<> saved = Save(container);
+  trace.Lap("record");
+  start_traces_.Add(id, trace.TakeSteps());
+  CollectTrace(id);
+  return saved;
+}
+
+// Only of our own container daemon, whose state is under ours; another's has no such file.
+void Engine::CollectTrace(const std::string& id) {
+  std::string bundle = fmt::format("{}/containerd/io.containerd.runtime.v2.task/{}/{}",
+                                   options_.state, options_.containerd_namespace, id);
+  Result<std::string> text = ReadFile(bundle + "/trace");
+  if (text.ok()) start_traces_.Add(id, ParseTrace(*text));
 }
 
 Result<std::vector<client::Mount>> Engine::RootMounts(const ContainerRecord& record) {

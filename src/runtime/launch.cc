@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "base/io.h"
+#include "base/start_trace.h"
 #include "base/undo.h"
 #include "kernel/clone.h"
 #include "kernel/pidfd.h"
@@ -276,6 +277,7 @@ namespace {
 
 Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd console_socket) {
   Launched& launched = *out;
+  StartTrace trace("runtime");
   ContainerState& state = launched.state;
   launched.spec = options.bundle.spec;
   oci::Spec& spec = launched.spec;
@@ -299,7 +301,9 @@ Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd co
   TRY(CreateFile(directory.ConfigPath(), options.bundle.config, 0600));
 
   undo.Push([&] { (void)kernel::RemoveCgroup(state.cgroups, kCleanUpTime); });
+  trace.Lap("plan, state directory");
   TRY(MakeContainerCgroups(options, spec, &state));
+  trace.Lap("cgroups");
   plan.cgroups = state.cgroups.directories;
   plan.cgroup_unified = state.cgroups.unified;
   plan.wait_for_scope = !state.scope.empty();
@@ -319,6 +323,7 @@ Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd co
   UniqueFd channel(ends[0]);
   plan.process.channel = UniqueFd(ends[1]);
   launched.pidfd = TRY(Fork(&plan, namespaces, &channel, &lock, &state));
+  trace.Lap("namespaces, fork");
   undo.Push([&] {
     (void)kernel::SendSignal(launched.pidfd, SIGKILL);
     (void)kernel::WaitExit(launched.pidfd);
@@ -335,8 +340,11 @@ Result<> LaunchInto(Launched* out, CreateOptions options, Gate gate, UniqueFd co
                   EncodePrepared(options.bundle.spec, plan.process.seccomp, state), 0600));
   TRY_WITH(Converse(launched, channel, plan, namespaces, gate),
            "unable to start container process");
+  trace.Lap("mounts, security, in the child");
   TRY(WritePidFile(options.pid_file, state.pid));
   undo.Commit();
+  // Where somebody asked for it; that it can't be written is no reason to fail a start.
+  (void)trace.AppendTo(options.bundle.path);
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "base/io.h"
+#include "base/start_trace.h"
 #include "formats/json.h"
 #include "kernel/memory_file.h"
 #include "kernel/protected_program.h"
@@ -89,6 +90,7 @@ struct RuntimeCommand::Running {
   size_t log_start = 0;
   UniqueFd output;  // what the runtime says on stderr, when that is not the container's
   kernel::SpawnedProcess process;
+  StartTrace trace{"shim"};
 };
 
 Result<std::shared_ptr<RuntimeCommand::Running>> RuntimeCommand::Start(const RuntimeCall& call) {
@@ -162,6 +164,11 @@ void RuntimeCommand::Run(RuntimeCall call, Callback done) {
   if (!running.ok()) return done(std::move(running).error());
   pid_t pid = (*running)->process.pid;
   reaper_->OnExit(pid, [this, running = *running, done = std::move(done)](const ProcessExit& exit) {
+    if (running->verb == "create" || running->verb == "start") {
+      running->trace.Lap("runtime " + running->verb);
+      // A trace that can't be written is no reason to fail a start.
+      (void)running->trace.AppendTo(bundle_);
+    }
     done(Finish(*running, exit.status));
   });
 }

@@ -32,6 +32,7 @@ Result<int> DialStdioCommand(Cli& cli, Invocation& call);
 Result<int> DiffCommand(Cli& cli, Invocation& call);
 Result<int> EventsCommand(Cli& cli, Invocation& call);
 Result<int> ExecCommand(Cli& cli, Invocation& call);
+Result<int> ExplainCommand(Cli& cli, Invocation& call);
 Result<int> ExportCommand(Cli& cli, Invocation& call);
 Result<int> HistoryCommand(Cli& cli, Invocation& call);
 Result<int> ImagePruneCommand(Cli& cli, Invocation& call);

@@ -52,6 +52,8 @@ constexpr Command kCommands[] = {
     {"context update", "[OPTIONS] CONTEXT", "Change a context", ContextUpdateCommand},
     {"context use", "CONTEXT", "Use a context from now on", ContextUseCommand},
     {"events|system events", "[OPTIONS]", "Show what happens, as it happens", EventsCommand},
+    {"explain", "[OPTIONS] CONTAINER", "Show everything that a container is made of",
+     ExplainCommand},
     {"history|image history", "[OPTIONS] IMAGE", "Show how an image was made", HistoryCommand},
     {"images|image ls|image list", "[OPTIONS] [REPOSITORY[:TAG]]", "List images", ImagesCommand},
     {"info|system info", "[OPTIONS]", "Show the state of the engine", InfoCommand},

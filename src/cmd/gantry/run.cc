@@ -9,6 +9,7 @@
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/output.h"
+#include "cmd/gantry/waterfall.h"
 #include "kernel/terminal.h"
 
 namespace gantry::cli {
@@ -17,12 +18,26 @@ namespace {
 struct RunFlags {
   bool detach = false;
   bool proxy_signals = true;
+  bool trace = false;
   std::string detach_keys;
 };
 
+// What the daemons have noted of this start, with our own steps, on standard error.
+Result<> ShowTrace(Cli& cli, const std::string& id, StartTrace own) {
+  std::vector<TraceStep> steps = own.TakeSteps();
+  Api* api = TRY(cli.Connect());
+  Json trace = TRY(api->Get(ContainerPath(id, "/trace")));
+  for (const Json& step : trace["Steps"].items()) {
+    steps.push_back({step["Process"].AsString(), step["Pid"].AsInt(), step["Begin"].AsInt(),
+                     step["End"].AsInt(), step["Step"].AsString()});
+  }
+  PrintErrorText(Waterfall(std::move(steps)));
+  return {};
+}
+
 // Starts it, relays until its end and returns its exit code.
 Result<int> RunAttached(Cli& cli, const std::string& id, const Json& config, bool remove,
-                        const RunFlags& run) {
+                        const RunFlags& run, StartTrace* trace) {
   Api* api = TRY(cli.Connect());
   bool tty = config["Tty"].AsBool();
   AttachStreams streams;
@@ -51,7 +66,9 @@ Result<int> RunAttached(Cli& cli, const std::string& id, const Json& config, boo
   ApiStream attach = TRY(api->Receive(std::move(attach_connection), attach_request));
   ApiStream wait = TRY(api->Receive(std::move(wait_connection), wait_request));
 
+  trace->Lap("attach, wait");
   Result<Json> started = api->Post(ContainerPath(id, "/start"));
+  trace->Lap("start");
   if (!started.ok()) {
     // A container that can't start is removed by the daemon; users expect it gone when we return.
     if (remove) (void)ReadExitCode(wait);
@@ -67,6 +84,7 @@ Result<int> RunAttached(Cli& cli, const std::string& id, const Json& config, boo
 
 Result<int> RunContainer(Cli& cli, Invocation& call, ContainerOptions& options,
                          const RunFlags& run) {
+  StartTrace trace("gantry");
   ContainerRequest request = TRY(options.Build(call.flags, call.args()));
   Json& body = request.body;
   if (run.detach) {
@@ -83,10 +101,17 @@ Result<int> RunContainer(Cli& cli, Invocation& call, ContainerOptions& options,
                                   {"AttachStdout", body["AttachStdout"]},
                                   {"AttachStderr", body["AttachStderr"]}});
   std::string id = TRY(CreateContainer(cli, call.flags, options, std::move(request)));
-  if (!run.detach) return RunAttached(cli, id, config, options.remove, run);
+  trace.Lap("create");
+  if (!run.detach) {
+    int code = TRY(RunAttached(cli, id, config, options.remove, run, &trace));
+    if (run.trace) TRY(ShowTrace(cli, id, std::move(trace)));
+    return code;
+  }
   Api* api = TRY(cli.Connect());
   TRY(api->Post(ContainerPath(id, "/start")));
+  trace.Lap("start");
   Print("{}\n", id);
+  if (run.trace) TRY(ShowTrace(cli, id, std::move(trace)));
   return 0;
 }
 
@@ -100,6 +125,7 @@ Result<int> RunCommand(Cli& cli, Invocation& call) {
   call.flags.Bool("sig-proxy", 0, &run.proxy_signals,
                   "Hand signals on to the process (default true)");
   call.flags.String("detach-keys", 0, &run.detach_keys, "Keys that detach from the container");
+  call.flags.Bool("trace", 0, &run.trace, "Show what each step of the start took");
   if (auto code = call.Parse(ArgCount::AtLeast(1), Flags::Order::kBeforeArgs)) return *code;
   if (run.detach && !options.attach.empty()) {
     return InvalidArgument("conflicting options: cannot specify both --attach and --detach");

@@ -12,6 +12,7 @@
 #include "engine/api/create_shaping.h"
 #include "engine/api/filters.h"
 #include "engine/api/image_list.h"
+#include "engine/explain.h"
 #include "engine/stats.h"
 #include "engine/top.h"
 
@@ -122,6 +123,29 @@ Result<> RefuseCheckpoint(Call&) {
   return Unimplemented(
       "This experimental feature is disabled by default. Start the Docker daemon in experimental "
       "mode in order to enable it.");
+}
+
+Result<> ExplainContainer(Call& call) {
+  auto container = TRY(call.engine().Find(call.arg()));
+  return RespondJson(call, 200, TRY(engine::ExplainContainer(call.engine(), *container->record())));
+}
+
+// By the whole id: the container may be gone already.
+Result<> TraceContainer(Call& call) {
+  std::string id(call.arg());
+  auto container = call.engine().Find(id);
+  if (container.ok()) id = (*container)->id();
+  std::vector<TraceStep> trace = call.engine().start_traces().Of(id);
+  if (trace.empty() && !container.ok()) return std::move(container).error();
+  Json steps = Json::MakeArray();
+  for (const TraceStep& step : trace) {
+    steps.Append(Json::MakeObject({{"Process", step.process},
+                                   {"Pid", step.pid},
+                                   {"Begin", step.begin},
+                                   {"End", step.end},
+                                   {"Step", step.name}}));
+  }
+  return RespondJson(call, 200, Json::MakeObject({{"Id", id}, {"Steps", std::move(steps)}}));
 }
 
 Result<> StartContainer(Call& call) {

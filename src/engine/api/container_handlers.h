@@ -12,6 +12,8 @@ Result<> CreateContainer(Call& call);
 Result<> PruneContainers(Call& call);
 Result<> InspectContainer(Call& call);
 Result<> TopContainer(Call& call);
+Result<> ExplainContainer(Call& call);
+Result<> TraceContainer(Call& call);
 Result<> StartContainer(Call& call);
 Result<> StopContainer(Call& call);
 Result<> RestartContainer(Call& call);

@@ -40,6 +40,8 @@ constexpr Route kRoutes[] = {
     {"GET", "/containers/{}/changes", ContainerChanges},
     {"GET", "/containers/{}/export", ExportContainer},
     {"GET", "/containers/{}/top", TopContainer},
+    {"GET", "/containers/{}/explain", ExplainContainer},  // gantry's own
+    {"GET", "/containers/{}/trace", TraceContainer},      // gantry's own
     {"GET", "/containers/{}/logs", GetLogs},
     {"GET", "/containers/{}/stats", GetStats},
     {"POST", "/containers/{}/start", StartContainer},
