@@ -17,7 +17,10 @@ namespace gantry::engine {
 // What records of images without a name begin with; the digest of their target follows.
 inline constexpr std::string_view kDanglingName = "moby-dangling@";
 
+// Also of one that came back with an archive, whose names are made whole.
 inline bool IsDangling(std::string_view store_name) {
+  std::string_view whole = "docker.io/library/";
+  if (store_name.starts_with(whole)) store_name.remove_prefix(whole.size());
   return store_name.starts_with(kDanglingName);
 }
 

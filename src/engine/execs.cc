@@ -108,6 +108,10 @@ std::vector<std::string> Execs::IdsOf(std::string_view container_id) const {
 Result<Execs::Started> Execs::Start(std::string_view id, const TakeClient& take, uint32_t width,
                                     uint32_t height) {
   Exec exec = TRY(Find(id));
+  if (width > 0 && height > 0) {
+    exec.options.width = width;
+    exec.options.height = height;
+  }
   auto container = TRY(engine_.Find(exec.container_id));
   Container::RecordPointer record = container->record();
   {
@@ -130,10 +134,6 @@ Result<Execs::Started> Execs::Start(std::string_view id, const TakeClient& take,
   UniqueFd process;
   Result<> ran = Run(exec, *record, take ? &process : nullptr);
   if (!ran.ok()) Fail(exec.id, ran.error());
-  if (ran.ok() && config.tty && width > 0 && height > 0) {
-    Result<> resized = engine_.containerd().Resize(record->id, exec.id, width, height);
-    if (!resized.ok()) log::Debug("sizing a new terminal: {}", resized.error().message());
-  }
   if (!take) {
     if (!ran.ok()) return std::move(ran).error();
     return Started{};
@@ -153,6 +153,9 @@ Result<> Execs::Run(const Exec& exec, const ContainerRecord& record, UniqueFd* p
   Engine::ExecBasis basis = TRY(engine_.BasisForExec(record));
   oci::Process wanted = TRY(
       MakeExecProcess(options.config, record.config, record.host, basis.process, basis.accounts));
+  if (options.config.tty && options.width > 0 && options.height > 0) {
+    wanted.console_size = oci::ConsoleSize{options.height, options.width};
+  }
   std::string socket = engine_.AttachSocket(record.id, exec.id);
   StdioUri uri;
   uri.socket = socket;

@@ -150,7 +150,7 @@ Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
   TRY(replaced.Keep());
   for (std::string& name : names) {
     // A nameless one is told by its id.
-    std::string digest = IsDangling(name) ? name.substr(kDanglingName.size()) : "";
+    std::string digest = IsDangling(name) ? name.substr(name.find('@') + 1) : "";
     Result<NamedImage> image = engine.images().Resolve(digest.empty() ? name : digest);
     name = FamiliarName(name);
     if (!image.ok()) continue;

@@ -20,6 +20,7 @@ struct YamlLine {
   std::string text;  // without indentation, comment and blanks at the end
   std::string raw;
   bool blank = false;
+  bool tab = false;  // within the indentation
 };
 
 bool StartsToken(char before) {
@@ -82,7 +83,7 @@ size_t KeyEnd(std::string_view text) {
 
 bool IsItem(std::string_view text) { return text == "-" || text.starts_with("- "); }
 
-void AppendUtf8(uint32_t code, std::string* out) {
+void AppendCodePoint(uint32_t code, std::string* out) {
   auto put = [out](uint32_t byte) { out->push_back(static_cast<char>(byte)); };
   if (code < 0x80) {
     put(code);
@@ -100,7 +101,7 @@ bool Among(std::string_view word, std::initializer_list<std::string_view> words)
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-Json ParseNumber(std::string_view text) {
+Json PlainNumber(std::string_view text) {
   std::string_view digits = text;
   bool negative = digits.starts_with('-');
   if (negative || digits.starts_with('+')) digits.remove_prefix(1);
@@ -138,7 +139,7 @@ Json PlainScalar(std::string_view text) {
   if (Among(text, {"", "~", "null", "Null", "NULL"})) return Json();
   if (Among(text, {"true", "True", "TRUE"})) return true;
   if (Among(text, {"false", "False", "FALSE"})) return false;
-  return ParseNumber(text);
+  return PlainNumber(text);
 }
 
 class YamlParser {
@@ -153,6 +154,7 @@ class YamlParser {
       std::string_view seen = WithoutComment(line.raw);
       line.indent = std::min(seen.find_first_not_of(' '), seen.size());
       line.text = Trim(seen.substr(line.indent));
+      line.tab = line.indent < seen.size() && seen[line.indent] == '\t';
       line.blank = line.text.empty();
       lines_.push_back(std::move(line));
     }
@@ -186,7 +188,7 @@ class YamlParser {
   Result<Json> ParseBlock(size_t indent, int depth) {
     if (depth > kMaxYamlDepth) return Wrong("nested too deeply");
     const std::string& text = lines_[at_].text;
-    if (text[0] == '\t') return Wrong("a tab as indentation");
+    if (lines_[at_].tab) return Wrong("a tab as indentation");
     if (IsItem(text)) return ParseSequence(indent, depth);
     if (text[0] != '[' && text[0] != '{' && KeyEnd(text) != std::string::npos) {
       return ParseMapping(indent, depth);
@@ -206,6 +208,11 @@ class YamlParser {
         out.Append(nested ? TRY(ParseBlock(lines_[at_].indent, depth + 1)) : Json());
         continue;
       }
+      if (line.text[skip] == '|' || line.text[skip] == '>') {
+        std::string head = line.text.substr(skip);
+        out.Append(TRY(ParseBlockScalar(head, indent)));
+        continue;
+      }
       // "- key: value" is a block of its own, that begins behind the dash.
       line.indent += skip;
       line.text.erase(0, skip);
@@ -218,6 +225,8 @@ class YamlParser {
     Json out = Json::MakeObject();
     while (!AtEnd() && lines_[at_].indent == indent && !IsItem(lines_[at_].text)) {
       std::string text = lines_[at_].text;
+      if (lines_[at_].tab) return Wrong("a tab as indentation");
+      if (text == "---" || text == "...") break;
       size_t colon = KeyEnd(text);
       if (colon == std::string::npos) return Wrong("expected 'key: value'");
       std::string_view name = Trim(std::string_view(text).substr(0, colon));
@@ -408,7 +417,7 @@ class YamlParser {
         surrogate) {
       return Wrong(fmt::format("unknown escape '\\{}'", kind));
     }
-    AppendUtf8(code, out);
+    AppendCodePoint(code, out);
     *at += digits;
     return {};
   }
@@ -442,8 +451,10 @@ class YamlParser {
     for (size_t i = 0; i < rows.size(); ++i) {
       out += rows[i];
       bool last = i + 1 == rows.size();
-      bool joins = folded && !last && !rows[i].empty() && !rows[i + 1].empty();
-      if (!last) out += joins ? " " : "\n";
+      if (last) continue;
+      // Folded, a line's end becomes a blank, or nothing before an empty line.
+      bool folds = folded && !rows[i].empty();
+      out += !folds ? "\n" : rows[i + 1].empty() ? "" : " ";
     }
     if (chomp != '-' && !rows.empty()) out += "\n";
     if (chomp == '+') out.append(blanks, '\n');

@@ -78,6 +78,15 @@ def test_the_start_of_an_exec_says_the_form_of_its_stream(engine, made, made_wit
     assert text == (line if started_with else struct.pack('>BxxxL', 1, len(line)) + line), (head, text)
 
 
+def test_a_new_terminal_has_its_size(newer, made):
+    container = made(['sleep', '60'])
+    body = {'Cmd': ['stty', 'size'], 'AttachStdout': True, 'Tty': True, 'ConsoleSize': [57, 123]}
+    for start, size in ({'Tty': True}, b'57 123'), ({'Tty': True, 'ConsoleSize': [20, 30]}, b'20 30'):
+        ident = ask(newer, 'POST', f'/containers/{container}/exec', body, status=201)['Id']
+        stream, _, rest = newer.hijack(f'/exec/{ident}/start', start)
+        assert read_all(stream, rest) == size + b'\r\n'
+
+
 def test_sizes_and_prune(engine, made):
     container = made(['sh', '-c', 'head -c 300000 /dev/zero >/grown'])
     ask(engine, 'POST', f'/containers/{container}/wait')
@@ -145,7 +154,12 @@ def test_privileged_ones_mask_nothing(engine, made):
 def test_bad_detach_keys(engine, made):
     container = made(['sleep', '60'], Tty=True)
     stream, head, rest = engine.hijack(f'/containers/{container}/attach?stream=1&stdout=1&detachKeys=ctrl-A,a')
-    assert ' 400 ' in head.splitlines()[0] and b'Invalid detach keys (ctrl-A,a) provided' in read_all(stream, rest)
+    with stream:
+        while b'provided' not in rest:
+            piece = stream.recv(65536)
+            assert piece, (head, rest)
+            rest += piece
+    assert ' 400 ' in head.splitlines()[0] and b'Invalid detach keys (ctrl-A,a) provided' in rest
 
 
 def archive_of(members):
@@ -360,4 +374,5 @@ def test_refusals_of_newer_versions(newer):
     assert 'identity requires manifests=1' in ask(newer, 'GET', '/images/json?identity=1', status=400)['message']
     answer = ask(newer, 'POST', '/images/create?fromImage=x&platform=foobar', status=400)
     assert 'unknown operating system or architecture' in answer['message']
+    assert 'invalid JSON: EOF' in ask(newer, 'POST', '/containers/create', status=400)['message']
     assert ask(newer, 'GET', '/info')['Plugins']['Log'] == ['fluentd', 'gelf', 'journald', 'json-file', 'local', 'syslog']

@@ -59,6 +59,7 @@ Result<> ListContainers(Call& call) {
 
 Result<> CreateContainer(Call& call) {
   Json body = TRY(ReadJsonBody(call));
+  if (body.is_null()) return InvalidArgument("invalid JSON: EOF");
   if (!body.is_object()) return InvalidArgument("the body of the request is no JSON object");
   CreateRequest request = TRY(ParseCreateRequest(body));
   request.read_only_non_recursive = call.minor < 44;

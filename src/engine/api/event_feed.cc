@@ -185,9 +185,10 @@ bool MatchesFilters(const Event& event, const Filters& filters) {
 }
 
 EventForm EventForm::Choose(int minor, std::string_view accept) {
+  if (minor < kJsonLinesMinor) return {"application/json", minor, false};
   // The first of ours that the client names; order among its own is by its quality values, which
   // no client of docker's sends.
-  EventForm best{minor < kJsonLinesMinor ? "application/json" : "application/jsonl", minor, false};
+  EventForm best{"application/jsonl", minor, false};
   size_t best_at = std::string_view::npos;
   for (std::string_view type :
        {"application/jsonl", "application/x-ndjson", "application/json-seq"}) {

@@ -39,6 +39,7 @@ Result<> CreateExec(Call& call) {
   reader.Field("User", &options.config.user);
   reader.Field("WorkingDir", &options.config.working_dir);
   TRY(reader.Finish());
+  if (call.minor >= kConsoleSizeMinor) ReadConsoleSize(body, &options.width, &options.height);
   std::string id = TRY(call.parts.execs.Create(call.arg(), std::move(options)));
   return RespondJson(call, 201, Json::MakeObject({{"Id", id}}));
 }
