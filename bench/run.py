@@ -4,7 +4,7 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-Figures: run exec runtime memory api throughput containerd pull. Both engines are private (tests/harness), so what
+Figures: run exec runtime memory api many hundred crowd throughput containerd pull. Both engines are private (tests/harness), so what
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -20,6 +20,7 @@ from pathlib import Path
 TREE = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TREE / 'tests'), str(TREE / 'bench')]
 import container_daemons  # noqa: E402
+import many  # noqa: E402
 import pulls  # noqa: E402
 import runtimes  # noqa: E402
 from harness import places  # noqa: E402
@@ -29,7 +30,7 @@ from harness.engine import Peer, Stack, UnixConnection, until  # noqa: E402
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-FIGURES = ['run', 'exec', 'runtime', 'memory', 'api', 'throughput', 'containerd', 'pull']
+FIGURES = ['run', 'exec', 'runtime', 'memory', 'api', 'many', 'hundred', 'crowd', 'throughput', 'containerd', 'pull']
 
 
 class Results:
@@ -192,6 +193,18 @@ def bench_api(results, clients, rounds):
     latencies(results, clients, '/containers/looked-at/json', 'inspect')
     for client in clients.values():
         client.ok('rm', '-f', 'looked-at')
+
+
+def bench_many(results, clients, rounds):
+    many.life_of_many(results, clients, latencies)
+
+
+def bench_hundred(results, clients, rounds):
+    many.hundred_runs(results, clients)
+
+
+def bench_crowd(results, clients, rounds):
+    many.many_clients(results, clients)
 
 
 def drained(client, *arguments):

@@ -44,6 +44,7 @@ struct Waiting {
   std::atomic<bool> joined{false};
   std::shared_ptr<wire::Relay> relay;
   std::atomic<uint64_t> number{0};
+  std::atomic<uint64_t> removal{0};  // the wait for the container's removal
 };
 
 void Join(Waiting& waiting, Result<std::string> socket, uint8_t streams, uint64_t offset) {
@@ -105,6 +106,7 @@ Result<> AttachToContainer(Engine& engine, EventLoop& loop, std::shared_ptr<Cont
   options.detach_keys = record->config.tty ? request.detach_keys : std::string();
   options.ended = [&engine, waiting, container](wire::RelayEnd how, UniqueFd) {
     container->CancelAttach(waiting->number);
+    container->CancelWait(waiting->removal);
     waiting->joined = true;
     if (how != wire::RelayEnd::kDetached) return;
     engine.workers().Run([&engine, container] { engine.Publish("detach", *container->record()); });
@@ -125,9 +127,11 @@ Result<> AttachToContainer(Engine& engine, EventLoop& loop, std::shared_ptr<Cont
   waiting->number = container->AddAttach([waiting, streams](Result<std::string> socket) {
     Join(*waiting, std::move(socket), streams, 0);
   });
-  container->Wait(WaitCondition::kRemoved, [waiting](const WaitResult&) {
+  waiting->removal = container->Wait(WaitCondition::kRemoved, [waiting](const WaitResult&) {
     if (!waiting->joined) waiting->relay->Close();
   });
+  // It may have ended before there was a number to cancel.
+  if (waiting->joined) container->CancelWait(waiting->removal);
   return {};
 }
 

@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "wire/worker_pool.h"
+
 namespace gantry::engine {
 
 using formats::Json;
@@ -194,21 +196,41 @@ Container::Turn::~Turn() {
   if (container_ == nullptr) return;
   MutexLock lock(container_->mutex_);
   container_->turn_taken_ = false;
-  container_->turn_free_.NotifyOne();
+  // All: one that gives up on a removed container would pass the word on to nobody.
+  container_->turn_free_.NotifyAll();
+}
+
+bool Container::AwaitTurn(std::chrono::milliseconds bound, bool unless_removed) {
+  auto deadline = SteadyClock::now() + bound;
+  std::optional<wire::WorkerPool::Blocked> blocked;
+  if (turn_taken_ && bound.count() > 0) blocked.emplace();
+  bool in_time = true;
+  while (turn_taken_ && !(unless_removed && removed_)) {
+    if (!in_time) return false;
+    auto left = deadline - SteadyClock::now();
+    in_time = left.count() > 0 && turn_free_.WaitFor(mutex_, left);
+  }
+  return true;
+}
+
+Error Container::Busy(std::chrono::milliseconds bound) const {
+  return Unavailable("container {} is busy: another request holds it for {} s", id_,
+                     std::chrono::duration_cast<std::chrono::seconds>(bound).count());
 }
 
 Result<Container::Turn> Container::TakeTurn(std::chrono::milliseconds bound) {
-  auto deadline = SteadyClock::now() + bound;
   MutexLock lock(mutex_);
-  while (turn_taken_) {
-    auto left = deadline - SteadyClock::now();
-    if (left.count() <= 0 || (!turn_free_.WaitFor(mutex_, left) && turn_taken_)) {
-      return Unavailable("container {} is busy: another request holds it for {} s", id_,
-                         std::chrono::duration_cast<std::chrono::seconds>(bound).count());
-    }
-  }
+  if (!AwaitTurn(bound, /*unless_removed=*/false)) return Busy(bound);
   turn_taken_ = true;
   return Turn(this);
+}
+
+Result<std::optional<Container::Turn>> Container::TakeTurnUnlessRemoved() {
+  MutexLock lock(mutex_);
+  if (!AwaitTurn(kTurnBound, /*unless_removed=*/true)) return Busy(kTurnBound);
+  if (removed_) return std::optional<Turn>();
+  turn_taken_ = true;
+  return std::optional<Turn>(Turn(this));
 }
 
 Result<Container::RecordPointer> Container::RecordAfterStart() {
@@ -267,12 +289,18 @@ void Container::NotifyExit() {
   Notify([](WaitCondition condition) { return condition != WaitCondition::kRemoved; });
 }
 
+bool Container::removed() const {
+  MutexLock lock(mutex_);
+  return removed_;
+}
+
 void Container::NotifyRemoved() {
   std::map<uint64_t, AttachCallback> attaches;
   {
     MutexLock lock(mutex_);
     removed_ = true;
     attaches.swap(attaches_);
+    turn_free_.NotifyAll();
   }
   Notify([](WaitCondition) { return true; });
   for (auto& [number, callback] : attaches) {

@@ -73,6 +73,7 @@ struct ContainerState {
   bool oom_killed = false;
   bool has_been_started = false;
   bool removes_volumes = false;  // its anonymous ones go with it
+  bool removed_at_end = false;   // not in the record on disk: its end removes it, as with --rm
   bool stopped_by_user = false;  // no restart policy brings it back
   int restart_count = 0;
   int restart_doublings = 0;  // of the delay before the next restart
@@ -138,7 +139,10 @@ class Container {
     explicit Turn(Container* container) : container_(container) {}
     Container* container_;
   };
-  Result<Turn> TakeTurn(std::chrono::milliseconds bound = std::chrono::seconds(120));
+  static constexpr std::chrono::seconds kTurnBound{120};
+  Result<Turn> TakeTurn(std::chrono::milliseconds bound = kTurnBound);
+  // Nothing once somebody else has removed the container, whose tidying up may still hold the turn.
+  Result<std::optional<Turn>> TakeTurnUnlessRemoved();
 
   // The record once a start that is under way has ended: the program may have said already that it
   // runs, so what is done to a running container waits for that.
@@ -151,6 +155,8 @@ class Container {
   // The engine: the container ended, or is gone.
   void NotifyExit();
   void NotifyRemoved();
+  // What is left of it is being tidied up; nobody finds it any more.
+  bool removed() const;
 
   // Attach clients that came before the start.
   uint64_t AddAttach(AttachCallback callback);
@@ -163,6 +169,9 @@ class Container {
     WaitCallback callback;
   };
   void Notify(const std::function<bool(WaitCondition)>& which);
+  // False after the bound.
+  bool AwaitTurn(std::chrono::milliseconds bound, bool unless_removed) REQUIRES(mutex_);
+  Error Busy(std::chrono::milliseconds bound) const;
 
   const std::string id_;
   mutable Mutex mutex_;

@@ -55,6 +55,19 @@ TEST(ContainerTest, WaitsEndAtExitOrRemoval) {
   EXPECT_EQ(order, "exit removed late");
 }
 
+TEST(ContainerTest, NobodyWaitsForTheTurnOfOneThatIsRemoved) {
+  Container container(Record());
+  EXPECT_TRUE(container.TakeTurnUnlessRemoved()->has_value());
+  auto tidying_up = container.TakeTurn();
+  ASSERT_TRUE(tidying_up.ok());
+  EXPECT_FALSE(container.removed());
+  std::thread waiter([&] { EXPECT_FALSE(container.TakeTurnUnlessRemoved()->has_value()); });
+  container.NotifyRemoved();
+  waiter.join();
+  EXPECT_TRUE(container.removed());
+  EXPECT_FALSE(container.TakeTurn(std::chrono::milliseconds(1)).ok());
+}
+
 TEST(ContainerTest, OneTurnAtATime) {
   Container container(Record());
   {

@@ -174,6 +174,12 @@ std::shared_ptr<Container> Engine::FindById(const std::string& id) const {
 }
 
 Result<std::shared_ptr<Container>> Engine::Find(std::string_view reference) const {
+  auto found = TRY(FindAny(reference));
+  if (found->removed()) return NotFound("No such container: {}", reference);
+  return found;
+}
+
+Result<std::shared_ptr<Container>> Engine::FindAny(std::string_view reference) const {
   auto missing = [&] { return NotFound("No such container: {}", reference); };
   if (reference.empty()) return missing();
   MutexLock lock(mutex_);
@@ -253,6 +259,17 @@ void Engine::Publish(std::string_view action, const ContainerRecord& record,
   event.attributes.emplace("name", record.name);
   event.attributes.insert(record.config.labels.begin(), record.config.labels.end());
   Publish(std::move(event));
+}
+
+void Engine::PublishOnce(std::string_view action, const ContainerRecord& record,
+                         std::map<std::string, std::string> attributes, WallTime since) {
+  Event looked_for;
+  looked_for.type = "container";
+  looked_for.action = action;
+  looked_for.actor_id = record.id;
+  looked_for.time = since;
+  if (options_.told && options_.told(looked_for)) return;
+  Publish(action, record, std::move(attributes));
 }
 
 void Engine::ForwardLog(const ContainerRecord& record, bool exists) {

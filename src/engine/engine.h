@@ -69,6 +69,9 @@ struct EngineOptions {
   Settings settings;
   // Called for each event, in order for each container; must not call the engine.
   std::function<void(const Event&)> publish;
+  // Whether an event of this type, action and actor was published at its time or later: what a
+  // killed gantryd has still told is not told again.
+  std::function<bool(const Event&)> told;
   // Task events of exec'ed processes (exec_id is not empty) go here.
   std::function<void(const client::TaskEvent&)> exec_event;
   // A container with a health check has begun to run, or does not run (or is paused). Must not
@@ -226,6 +229,9 @@ class Engine {
   void Publish(std::string_view action, const ContainerRecord& record,
                std::map<std::string, std::string> attributes = {});
   void Publish(Event event);
+  // Unless that was told since then.
+  void PublishOnce(std::string_view action, const ContainerRecord& record,
+                   std::map<std::string, std::string> attributes, WallTime since);
 
  private:
   Engine(EngineOptions options, wire::WorkerPool& workers);
@@ -240,6 +246,8 @@ class Engine {
   Result<> Save(const Container& container);
   std::vector<std::shared_ptr<Container>> All() const;
   std::shared_ptr<Container> FindById(const std::string& id) const;
+  // As Find, and one that was removed while it is being tidied up.
+  Result<std::shared_ptr<Container>> FindAny(std::string_view reference) const;
   bool ShuttingDown() const;
   // Renames a directory into the trash, which is emptied in the background.
   Result<> Discard(const std::string& path);
@@ -335,7 +343,9 @@ class Engine {
   // exit.cc
   void OnTaskEvent(const client::TaskEvent& event);
   void HandleExit(const std::string& id, const client::Exit& exit);
-  void FinishExit(Container& container, const client::Exit& exit);
+  // What came to an end under a gantryd that was killed may have been told by it.
+  enum class Teller { kThis, kMaybeEarlier };
+  void FinishExit(Container& container, const client::Exit& exit, Teller teller);
   bool ShouldRestart(const ContainerRecord& record) const;
   // The container is in the phase "restarting"; its turn is held.
   void ScheduleRestart(Container& planned);
@@ -347,6 +357,8 @@ class Engine {
 
   // remove.cc
   Result<> RemoveWithTurn(Container& container);
+  Result<> BeginRemoval(Container& container);
+  void FinishLater(std::shared_ptr<Container> container, Container::Turn turn);
   Result<> FinishRemoval(const ContainerRecord& record);
 
   // stop.cc

@@ -147,6 +147,14 @@ void EventLog::Append(const Event& event) {
   if (recent_.size() > kRecent) recent_.pop_front();
 }
 
+bool EventLog::HasRecent(const Event& event) const {
+  MutexLock lock(mutex_);
+  return std::any_of(recent_.begin(), recent_.end(), [&](const NumberedEvent& entry) {
+    return entry.event.time >= event.time && entry.event.type == event.type &&
+           entry.event.action == event.action && entry.event.actor_id == event.actor_id;
+  });
+}
+
 uint64_t EventLog::Listen(Listener listener) {
   MutexLock lock(mutex_);
   listeners_[next_listener_] = std::move(listener);

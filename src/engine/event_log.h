@@ -47,6 +47,8 @@ class EventLog {
   // Events with a greater number, oldest first, at most `limit`.
   Result<std::vector<NumberedEvent>> After(uint64_t number, size_t limit) const;
   uint64_t last_number() const;
+  // Whether one of this type, action and actor is among the last events, at its time or later.
+  bool HasRecent(const Event& event) const;
   int64_t listeners() const;
   // A number that all events since `time` are greater than; near it when `time` is not long ago.
   uint64_t NumberBefore(WallTime time) const;

@@ -30,6 +30,19 @@ class EventLogTest : public testing::Test {
   const std::string directory_ = testing::TempDir() + "gantry-event-log-" + RandomHex(8);
 };
 
+TEST_F(EventLogTest, KnowsWhatWasToldBeforeARestart) {
+  (*EventLog::Open(directory_))->Append(Named("die"));
+  auto log = *EventLog::Open(directory_);
+  EXPECT_TRUE(log->HasRecent(Named("die")));
+  EXPECT_FALSE(log->HasRecent(Named("start")));
+  Event other = Named("die");
+  other.actor_id = "other";
+  EXPECT_FALSE(log->HasRecent(other));
+  Event later = Named("die");
+  later.time = FromUnixNanos(6);
+  EXPECT_FALSE(log->HasRecent(later));
+}
+
 TEST_F(EventLogTest, SurvivesItsProcess) {
   const std::string& directory = directory_;
   {

@@ -56,10 +56,10 @@ void Engine::HandleExit(const std::string& id, const client::Exit& exit) {
   const ContainerState state = container->record()->state;
   // An event of an earlier run, or one that a comparison has dealt with.
   bool current = state.IsAlive() && (exit.pid == 0 || state.pid == exit.pid);
-  if (current) FinishExit(*container, exit);
+  if (current) FinishExit(*container, exit, Teller::kThis);
 }
 
-void Engine::FinishExit(Container& container, const client::Exit& exit) {
+void Engine::FinishExit(Container& container, const client::Exit& exit, Teller teller) {
   const std::string& id = container.id();
   Container::RecordPointer before = container.record();
   std::vector<networks::Network> left = DetachNetworks(*before);
@@ -74,12 +74,18 @@ void Engine::FinishExit(Container& container, const client::Exit& exit) {
     if (record.state.health) record.state.health->status = HealthStatus::kUnhealthy;
   });
   TellProbes(*container.record());
-  Publish("die", *container.record(),
-          {{"exitCode", std::to_string(exit.exit_status)},
-           {"execDuration",
-            std::to_string(std::chrono::duration_cast<std::chrono::seconds>(ran).count())}});
+  std::map<std::string, std::string> attributes = {
+      {"exitCode", std::to_string(exit.exit_status)},
+      {"execDuration",
+       std::to_string(std::chrono::duration_cast<std::chrono::seconds>(ran).count())}};
+  if (teller == Teller::kThis) {
+    Publish("die", *container.record(), std::move(attributes));
+  } else {
+    PublishOnce("die", *container.record(), std::move(attributes), before->state.started_at);
+  }
   for (const networks::Network& network : left) PublishNetwork("disconnect", network, id);
-  if (before->host.auto_remove && !before->state.restarting_by_user) {
+  bool for_good = before->host.auto_remove && !before->state.restarting_by_user;
+  if (for_good || container.record()->state.removed_at_end) {
     container.NotifyExit();
     Result<> removed = RemoveWithTurn(container);
     if (!removed.ok()) log::Failure("removing {}: {}", id, removed.error().message());

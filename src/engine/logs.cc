@@ -17,9 +17,9 @@ namespace gantry::engine {
 namespace {
 
 constexpr uint32_t kLogChanges = IN_MODIFY | IN_CREATE | IN_MOVED_TO;
-constexpr size_t kPiece = size_t{64} << 10;
+constexpr size_t kPiece = size_t{16} << 10;
 // A follower whose client has this much waiting reads on when the client has taken it.
-constexpr size_t kMaxQueued = size_t{1} << 20;
+constexpr size_t kMaxQueued = size_t{16} << 10;
 
 void AppendRecord(const formats::LogRecord& record, const LogOptions& options, std::string* out) {
   size_t head = out->size();

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/network_list.h"
 
+#include <array>
+
 #include "formats/digest.h"
 
 namespace gantry::engine {
 namespace {
 
 // Their ids need only never change.
-networks::Network Special(std::string_view name) {
+networks::Network MakeSpecial(std::string_view name) {
   networks::Network network;
   network.id = formats::Digest::Of(fmt::format("gantry network {}", name)).hex();
   network.name = std::string(name);
@@ -15,20 +17,24 @@ networks::Network Special(std::string_view name) {
   return network;
 }
 
+// Every look-up asks, and a digest costs more than the rest of it.
+const std::array<networks::Network, 2>& Specials() {
+  static const std::array<networks::Network, 2> both = {MakeSpecial("host"), MakeSpecial("none")};
+  return both;
+}
+
 }  // namespace
 
 std::vector<networks::Network> AllNetworks(const networks::Controller& controller) {
   std::vector<networks::Network> all = controller.ListNetworks();
-  all.push_back(Special("host"));
-  all.push_back(Special("none"));
+  all.insert(all.end(), Specials().begin(), Specials().end());
   return all;
 }
 
 Result<networks::Network> FindNetwork(const networks::Controller& controller,
                                       std::string_view reference) {
   if (reference == "default") reference = "bridge";
-  for (const char* name : {"host", "none"}) {
-    networks::Network special = Special(name);
+  for (const networks::Network& special : Specials()) {
     bool prefix = reference.size() >= 12 && special.id.starts_with(reference);
     if (reference == special.name || prefix) return special;
   }

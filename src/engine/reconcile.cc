@@ -224,6 +224,7 @@ void Engine::ReconcileWithTurn(Container& container, const client::TaskState* ta
   // What a killed gantryd has not sent, also of one that has ended.
   if (first && phase != Phase::kRemoving) ForwardLog(*record, true);
   if (phase == Phase::kRemoving) {
+    if (first) PublishOnce("destroy", *record, {}, record->created);
     Result<> removed = FinishRemoval(*record);
     if (!removed.ok()) log::Failure("removing {}: {}", id, removed.error().message());
     return;
@@ -246,7 +247,7 @@ void Engine::ReconcileWithTurn(Container& container, const client::TaskState* ta
         return;
       }
     }
-    FinishExit(container, exit);
+    FinishExit(container, exit, first ? Teller::kMaybeEarlier : Teller::kThis);
     return;
   }
   // One that was made and never started, that belongs to a start that failed, or that ended and was
@@ -267,7 +268,14 @@ void Engine::ReconcileWithTurn(Container& container, const client::TaskState* ta
 }
 
 void Engine::AdoptTask(Container& container, const client::TaskState& task, bool first) {
-  bool paused = task.status != client::TaskStatus::kRunning;
+  Phase phase = task.status == client::TaskStatus::kRunning ? Phase::kRunning : Phase::kPaused;
+  const ContainerState state = container.record()->state;
+  bool unrecorded = !state.IsAlive();
+  if (state.phase == phase && state.pid == task.pid) {
+    // After a break of the connection alone its probes have never stopped.
+    if (first) TellProbes(*container.record());
+    return;
+  }
   container.Update([&](ContainerRecord& changed) {
     // Killed between the start of the task and the record of it.
     if (!changed.state.IsAlive()) {
@@ -279,9 +287,10 @@ void Engine::AdoptTask(Container& container, const client::TaskState& task, bool
       if (ProbeCommand(changed.config)) changed.state.health.emplace();
     }
     changed.state.pid = task.pid;
-    changed.state.phase = paused ? Phase::kPaused : Phase::kRunning;
+    changed.state.phase = phase;
   });
-  // After a break of the connection alone its probes have never stopped.
+  // The event comes after the record, so it was not told.
+  if (unrecorded) Publish("start", *container.record());
   if (first) TellProbes(*container.record());
   Result<> saved = Save(container);
   if (!saved.ok()) log::Failure("container {}: {}", container.id(), saved.error().message());

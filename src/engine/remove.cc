@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // DELETE /containers/{id}, and the end of --rm. The record says "removing" before anything is
-// deleted; the name is free and waiters are answered at once, the rest follows.
+// deleted; name and volumes are free, nobody finds it any more and waiters are answered at once,
+// the rest follows: the task, the writable layer, the directories. What a crash cuts off there, or
+// an error, the next comparison takes up (reconcile.cc), or another DELETE by its id.
+#include <memory>
+#include <optional>
+#include <utility>
+
 #include "base/log.h"
 #include "engine/engine.h"
 #include "engine/links.h"
@@ -10,12 +16,13 @@
 namespace gantry::engine {
 
 Result<> Engine::Remove(std::string_view reference, RemoveOptions options) {
-  auto container = TRY(Find(reference));
+  auto container = TRY(FindAny(reference));
   Container::RecordPointer record = container->record();
   if (record->state.phase == Phase::kRemoving) {
     auto idle = container->TakeTurn(std::chrono::milliseconds(0));
     // An earlier removal that failed half way is taken up again.
     if (idle.ok()) return FinishRemoval(*record);
+    if (container->removed()) return NotFound("No such container: {}", reference);
     return MakeError(ErrorKind::kAborted, "removal of container {} is already in progress",
                      reference);
   }
@@ -27,16 +34,25 @@ Result<> Engine::Remove(std::string_view reference, RemoveOptions options) {
                      record->name, PhaseName(record->state.phase));
   }
   if (alive) {
-    container->Update([](ContainerRecord& changed) { changed.state.stopped_by_user = true; });
-    TRY(StopAlive(*container, 0, "KILL"));
+    container->Update([&](ContainerRecord& changed) {
+      changed.state.stopped_by_user = true;
+      changed.state.removed_at_end = true;
+      changed.state.removes_volumes = options.volumes || changed.host.auto_remove;
+    });
+    Result<> stopped = StopAlive(*container, 0, "KILL");
+    if (!stopped.ok()) {
+      container->Update([](ContainerRecord& changed) { changed.state.removed_at_end = false; });
+      return stopped;
+    }
   }
-  auto turn = TRY(container->TakeTurn());
-  // --rm may have been faster.
-  if (container->record()->state.phase == Phase::kRemoving) return {};
+  std::optional<Container::Turn> turn = TRY(container->TakeTurnUnlessRemoved());
+  if (!turn) return {};  // its end has done it
   container->Update([&](ContainerRecord& changed) {
     changed.state.removes_volumes = options.volumes || changed.host.auto_remove;
   });
-  return RemoveWithTurn(*container);
+  TRY(BeginRemoval(*container));
+  FinishLater(std::move(container), *std::move(turn));
+  return {};
 }
 
 Result<> Engine::RemoveLink(std::string_view link) {
@@ -65,6 +81,24 @@ Result<> Engine::RemoveLink(std::string_view link) {
 }
 
 Result<> Engine::RemoveWithTurn(Container& container) {
+  TRY(BeginRemoval(container));
+  return FinishRemoval(*container.record());
+}
+
+// What is left after the answer needs the turn and no client.
+void Engine::FinishLater(std::shared_ptr<Container> container, Container::Turn turn) {
+  // The turn is given back before the container goes.
+  auto held = std::make_shared<std::pair<std::shared_ptr<Container>, Container::Turn>>(
+      std::move(container), std::move(turn));
+  workers_.Run([this, held] {
+    Container::RecordPointer record = held->first->record();
+    Result<> finished = FinishRemoval(*record);
+    if (!finished.ok()) log::Failure("removing {}: {}", record->id, finished.error().message());
+  });
+}
+
+// The whole removal as a client sees it: the record says so, its name and volumes are free.
+Result<> Engine::BeginRemoval(Container& container) {
   container.Update([](ContainerRecord& record) {
     record.state.phase = Phase::kRemoving;
     record.state.removes_volumes = record.state.removes_volumes || record.host.auto_remove;
@@ -77,7 +111,7 @@ Result<> Engine::RemoveWithTurn(Container& container) {
   if (!released.ok()) log::Debug("removing {}: {}", record->id, released.error().message());
   Publish("destroy", *record);
   container.NotifyRemoved();
-  return FinishRemoval(*record);
+  return {};
 }
 
 Result<> Engine::FinishRemoval(const ContainerRecord& record) {

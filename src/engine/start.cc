@@ -68,6 +68,7 @@ Result<Engine::Outcome> Engine::Start(std::string_view reference) {
   }
   container->Update([](ContainerRecord& record) {
     record.state.stopped_by_user = false;
+    record.state.removed_at_end = false;
     record.state.restart_count = 0;
     record.state.restart_doublings = 0;
   });

@@ -10,6 +10,7 @@
 #include "engine/oci_spec.h"
 #include "engine/signals.h"
 #include "engine/store.h"
+#include "wire/worker_pool.h"
 
 namespace gantry::engine {
 namespace {
@@ -20,6 +21,7 @@ constexpr int kKillRetries = 5;
 bool WaitForExit(Container& container, std::optional<std::chrono::seconds> bound) {
   auto ended = std::make_shared<std::promise<void>>();
   std::future<void> future = ended->get_future();
+  wire::WorkerPool::Blocked blocked;
   uint64_t wait = container.Wait(WaitCondition::kNotRunning,
                                  [ended](const WaitResult&) { ended->set_value(); });
   if (!bound) {

@@ -66,6 +66,7 @@ struct Network {
   std::map<std::string, std::string> options;
   std::map<std::string, std::string> labels;
   WallTime created{};
+  bool operator==(const Network&) const = default;
 };
 
 struct Endpoint {
@@ -89,6 +90,7 @@ struct Endpoint {
   std::map<std::string, std::string> links;  // of this container alone: alias → container
   std::vector<std::string> dns;              // servers that its resolver asks; empty: the host's
   std::vector<PublishedPort> ports;
+  bool operator==(const Endpoint&) const = default;
 };
 
 // The forms in which the engine may store them. Decoding checks every field.

@@ -5,10 +5,11 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <utility>
 
-#include "base/stop_token.h"
 #include "wire/http_server.h"
 #include "wire/socket_io.h"
 
@@ -19,6 +20,12 @@ constexpr std::chrono::seconds kBodyTimeout{60};
 constexpr size_t kBodyChunk = size_t{64} << 10;
 // A body that nobody read is skipped up to here; beyond, the connection is closed.
 constexpr size_t kMaxSkippedBody = size_t{256} << 10;
+// Of all requests together, as far as bodies are kept whole: clients that send half of one each
+// hold no more than this.
+constexpr size_t kMaxBodiesHeld = size_t{256} << 20;
+// So much of each is free, so that who fills the budget keeps nobody from what is usual.
+constexpr size_t kFreeBody = size_t{64} << 10;
+std::atomic<size_t> g_bodies_held = 0;
 
 }  // namespace
 
@@ -79,7 +86,8 @@ class RequestBody : public ByteSource {
       if (count == 0) return Unavailable("reading the request's body: the client has hung up");
       if (errno == EINTR) continue;
       if (errno != EAGAIN) return ErrnoError("reading the request's body");
-      TRY_WITH(WaitFor(connection_.socket, POLLIN, kBodyTimeout), "reading the request's body");
+      TRY_WITH(WaitForClient(connection_.socket, POLLIN, kBodyTimeout),
+               "reading the request's body");
     }
   }
 
@@ -100,14 +108,35 @@ Exchange::Exchange(std::shared_ptr<HttpServer> server, std::unique_ptr<ServerCon
       body_(std::make_unique<RequestBody>(*connection_, request_)),
       keep_alive_(request_.KeepAlive()) {}
 
-Exchange::~Exchange() = default;
+Exchange::~Exchange() { g_bodies_held.fetch_sub(charged_); }
 
 ByteSource& Exchange::body() { return *body_; }
 
 Result<std::string> Exchange::ReadBody(size_t limit) {
-  std::string text = TRY(ReadAll(*body_, limit));
+  std::string text;
+  // Only what comes is touched.
+  text.reserve(std::min<uint64_t>(limit, request_.content_length));
+  for (;;) {
+    std::string_view piece = TRY(body_->Next());
+    if (piece.empty()) break;
+    if (piece.size() > limit - text.size()) {
+      return MakeError(ErrorKind::kResourceExhausted,
+                       "the body of the request is longer than {} bytes", limit);
+    }
+    TRY(TakeBudget(piece.size()));
+    text.append(piece);
+  }
   body_->Settle();
   return text;
+}
+
+Result<> Exchange::TakeBudget(size_t bytes) {
+  size_t before = charged_;
+  body_size_ += bytes;
+  charged_ = body_size_ > kFreeBody ? body_size_ - kFreeBody : 0;
+  size_t more = charged_ - before;
+  if (g_bodies_held.fetch_add(more) + more <= kMaxBodiesHeld || more == 0) return {};
+  return Unavailable("the bodies of the requests that are being read are too long together");
 }
 
 bool Exchange::SkipBody() {

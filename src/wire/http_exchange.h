@@ -88,7 +88,7 @@ class Exchange {
 
   // The body as a stream; the first read answers "Expect: 100-continue".
   ByteSource& body();
-  // More than `limit` bytes: kResourceExhausted.
+  // More than `limit` bytes: kResourceExhausted. Too much by all requests together: kUnavailable.
   Result<std::string> ReadBody(size_t limit = size_t{16} << 20);
 
   // Fields of the answer; set them before it begins.
@@ -119,6 +119,8 @@ class Exchange {
   friend class HttpServer;
   enum class State { kOpen, kStreaming, kDone, kTaken };
 
+  // Given back with the exchange.
+  Result<> TakeBudget(size_t bytes);
   Result<std::string> FormatAnswer(int status, bool with_body);
   // What is left of the body is read and dropped; false when it is too much.
   bool SkipBody();
@@ -132,6 +134,8 @@ class Exchange {
   State state_ = State::kOpen;
   bool keep_alive_ = true;
   bool chunked_ = false;
+  size_t body_size_ = 0;  // read by ReadBody
+  size_t charged_ = 0;    // of that, to the budget of all bodies
 };
 
 }  // namespace gantry::wire

@@ -5,17 +5,21 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 
 #include "base/clock.h"
 #include "base/stop_token.h"
+#include "wire/worker_pool.h"
 
 namespace gantry::wire {
 namespace {
 
 constexpr std::chrono::minutes kSendTimeout{10};
+// Where too many clients are slow.
+constexpr std::chrono::milliseconds kCrowdedTimeout{50};
 constexpr std::chrono::seconds kLingerTotal{30};
 constexpr std::chrono::seconds kLingerSilence{2};
 
@@ -33,7 +37,7 @@ Result<> SendVector(BorrowedFd socket, iovec* pieces, size_t count) {
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN) {
-        TRY_WITH(WaitFor(socket, POLLOUT, kSendTimeout), "sending to a client");
+        TRY_WITH(WaitForClient(socket, POLLOUT, kSendTimeout), "sending to a client");
         continue;
       }
       return Unavailable("sending to a client: it has hung up");
@@ -53,6 +57,11 @@ Result<> SendVector(BorrowedFd socket, iovec* pieces, size_t count) {
 }
 
 }  // namespace
+
+Result<> WaitForClient(BorrowedFd socket, short events, std::chrono::milliseconds bound) {
+  WorkerPool::Blocked blocked;
+  return WaitFor(socket, events, blocked.crowded() ? std::min(bound, kCrowdedTimeout) : bound);
+}
 
 Result<> SendAll(BorrowedFd socket, std::string_view data) {
   iovec piece{const_cast<char*>(data.data()), data.size()};
@@ -74,7 +83,7 @@ void LingerBeforeClose(BorrowedFd socket) {
   auto deadline = SteadyClock::now() + kLingerTotal;
   std::array<char, 65536> dropped;
   while (SteadyClock::now() < deadline) {
-    if (!WaitFor(socket, POLLIN, kLingerSilence).ok()) return;
+    if (!WaitForClient(socket, POLLIN, kLingerSilence).ok()) return;
     ssize_t got = ::recv(socket.get(), dropped.data(), dropped.size(), MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return;
   }

@@ -3,6 +3,7 @@
 // Blocking writes on sockets that are non-blocking: poll(2) in between. Any thread, one a socket.
 #pragma once
 
+#include <chrono>
 #include <initializer_list>
 #include <string_view>
 
@@ -11,6 +12,10 @@
 
 namespace gantry::wire {
 
+// poll(2) for a client, which may take its time: the worker does not count meanwhile, unless too
+// many wait (WorkerPool::Blocked); then the client gets a moment only. kDeadlineExceeded after
+// that.
+Result<> WaitForClient(BorrowedFd socket, short events, std::chrono::milliseconds bound);
 // All of it; kUnavailable when the peer is gone or takes nothing for ten minutes.
 Result<> SendAll(BorrowedFd socket, std::string_view data);
 // Ends an answer that the client may not have read yet while it is still sending: closing now would

@@ -12,6 +12,11 @@ namespace {
 constexpr std::chrono::seconds kIdleLife{10};
 constexpr size_t kKeptThreads = 4;
 
+// Whose thread this is.
+thread_local WorkerPool* t_pool = nullptr;
+// It is counted as waiting already: a Blocked inside of another adds nothing.
+thread_local bool t_blocked = false;
+
 }  // namespace
 
 WorkerPool::WorkerPool(size_t limit) : limit_(limit) {}
@@ -30,9 +35,30 @@ void WorkerPool::Run(std::function<void()> work) {
     wake_.NotifyOne();
     return;
   }
-  if (threads_ >= limit_) return;
+  StartThread();
+}
+
+void WorkerPool::StartThread() {
+  if (threads_ - blocked_ >= limit_) return;
   ++threads_;
   std::thread([this] { Loop(); }).detach();
+}
+
+WorkerPool::Blocked::Blocked() : pool_(t_blocked ? nullptr : t_pool) {
+  if (pool_ == nullptr) return;
+  MutexLock lock(pool_->mutex_);
+  crowded_ = pool_->blocked_ >= kMaxBlocked;
+  if (crowded_) return;
+  t_blocked = true;
+  ++pool_->blocked_;
+  if (pool_->queue_.size() > pool_->idle_) pool_->StartThread();
+}
+
+WorkerPool::Blocked::~Blocked() {
+  if (pool_ == nullptr || crowded_) return;
+  MutexLock lock(pool_->mutex_);
+  t_blocked = false;
+  --pool_->blocked_;
 }
 
 bool WorkerPool::Drain(std::chrono::milliseconds bound) {
@@ -52,6 +78,7 @@ bool WorkerPool::HasIdle() {
 }
 
 void WorkerPool::Loop() {
+  t_pool = this;
   mutex_.Lock();
   for (;;) {
     bool waited_in_vain = false;

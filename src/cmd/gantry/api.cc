@@ -2,6 +2,7 @@
 #include "cmd/gantry/api.h"
 
 #include <cerrno>
+#include <deque>
 
 #include "cmd/gantry/program.h"
 #include "cmd/gantry/tls_tunnel.h"
@@ -163,14 +164,35 @@ Result<ApiStream> Api::Upload(const ApiRequest& request, BorrowedFd source, std:
   return Receive(std::move(connection), request);
 }
 
-Result<ApiAnswer> Api::Call(const ApiRequest& request) {
-  ApiStream stream = TRY(Open(request));
+Result<ApiAnswer> Api::ReadAnswer(ApiStream stream) {
   ApiAnswer answer;
   answer.body = TRY(stream.connection.ReadWholeBody(kMaxAnswerBytes));
   answer.status = stream.head.status;
   answer.headers = std::move(stream.head.headers);
   if (stream.connection.Reusable()) kept_ = std::move(stream.connection);
   return answer;
+}
+
+Result<ApiAnswer> Api::Call(const ApiRequest& request) { return ReadAnswer(TRY(Open(request))); }
+
+void Api::CallEach(const std::vector<ApiRequest>& requests, size_t at_once,
+                   const std::function<void(size_t index, Result<ApiAnswer>)>& tell) {
+  auto finish = [&](Result<wire::HttpConnection> sent,
+                    const ApiRequest& request) -> Result<ApiAnswer> {
+    return ReadAnswer(TRY(Receive(TRY(std::move(sent)), request)));
+  };
+  std::deque<Result<wire::HttpConnection>> under_way;
+  size_t next = 0;
+  for (size_t index = 0; index < requests.size(); ++index) {
+    // Until the first answer it is not sure that the server speaks our version.
+    size_t ahead = index == 0 ? 1 : at_once;
+    while (next < requests.size() && next < index + ahead) {
+      under_way.push_back(Start(requests[next++]));
+    }
+    Result<wire::HttpConnection> sent = std::move(under_way.front());
+    under_way.pop_front();
+    tell(index, finish(std::move(sent), requests[index]));
+  }
 }
 
 Result<Json> Api::CallForJson(const ApiRequest& request) {

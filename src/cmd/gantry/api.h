@@ -8,6 +8,7 @@
 // A status of 400 or more is an Error "Error response from daemon: MESSAGE" of a fitting kind.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -55,6 +56,10 @@ class Api {
       std::vector<wire::HttpHeaders::Field> headers);
 
   Result<ApiAnswer> Call(const ApiRequest& request);
+  // As Call for each, up to `at_once` of them under way at the same time; what came of them is told
+  // in their order.
+  void CallEach(const std::vector<ApiRequest>& requests, size_t at_once,
+                const std::function<void(size_t index, Result<ApiAnswer>)>& tell);
   // Call, then the body as JSON; null for an empty one.
   Result<Json> CallForJson(const ApiRequest& request);
   Result<Json> Get(std::string path, wire::Query query = {});
@@ -75,6 +80,7 @@ class Api {
 
  private:
   Result<wire::HttpConnection> Connection();
+  Result<ApiAnswer> ReadAnswer(ApiStream stream);
   wire::HttpRequest Head(const ApiRequest& request) const;
   bool Renegotiate(const wire::HttpResponse& head, std::string_view body);
   Error Failure(const wire::HttpResponse& head, std::string_view body,

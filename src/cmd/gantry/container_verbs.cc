@@ -12,30 +12,27 @@
 namespace gantry::cli {
 namespace {
 
-// Calls `act` for each name, prints the name or the error; 1 if any failed.
-template <typename Act>
-Result<int> ForEach(const std::vector<std::string>& names, Act act) {
-  int code = 0;
-  for (const std::string& name : names) {
-    Result<> done = act(name);
-    if (done.ok()) {
-      Print("{}\n", name);
-    } else {
-      PrintError("{}\n", done.error().message());
-      code = 1;
-    }
-  }
-  return code;
-}
+// As docker's client has it, but for restart, which it does one by one.
+constexpr size_t kAtOnce = 50;
 
-// POST /containers/NAME/verb for each.
+// POST /containers/NAME/verb for each; prints the name or the error. 1 if any failed.
 Result<int> PostEach(Cli& cli, const std::vector<std::string>& names, std::string_view verb,
-                     const wire::Query& query = {}) {
+                     const wire::Query& query = {}, size_t at_once = kAtOnce) {
   Api* api = TRY(cli.Connect());
-  return ForEach(names, [&](const std::string& name) -> Result<> {
-    TRY(api->Post(ContainerPath(name, fmt::format("/{}", verb)), query));
-    return {};
+  std::vector<ApiRequest> requests;
+  for (const std::string& name : names) {
+    ApiRequest& request = requests.emplace_back();
+    request.method = "POST";
+    request.path = ContainerPath(name, fmt::format("/{}", verb));
+    request.query = query;
+  }
+  int code = 0;
+  api->CallEach(requests, at_once, [&](size_t index, const Result<ApiAnswer>& answer) {
+    if (answer.ok()) return Print("{}\n", names[index]);
+    PrintError("{}\n", answer.error().message());
+    code = 1;
   });
+  return code;
 }
 
 Result<int> StopOrRestart(Cli& cli, Invocation& call, std::string_view verb) {
@@ -48,7 +45,7 @@ Result<int> StopOrRestart(Cli& cli, Invocation& call, std::string_view verb) {
   wire::Query query;
   if (!signal.empty()) query.Add("signal", signal);
   if (call.flags.Changed("timeout")) query.Add("t", fmt::format("{}", timeout));
-  return PostEach(cli, call.args(), verb, query);
+  return PostEach(cli, call.args(), verb, query, verb == "restart" ? 1 : kAtOnce);
 }
 
 }  // namespace
@@ -86,23 +83,22 @@ Result<int> RmCommand(Cli& cli, Invocation& call) {
   call.flags.Bool("link", 'l', &link, "Remove the link");
   if (auto code = call.Parse(ArgCount::AtLeast(1))) return *code;
   Api* api = TRY(cli.Connect());
-  int code = 0;
+  std::vector<ApiRequest> requests;
   for (const std::string& name : call.args()) {
-    ApiRequest request;
+    ApiRequest& request = requests.emplace_back();
     request.method = "DELETE";
     request.path = ContainerPath(name.substr(name.substr(0, 1) == "/" ? 1 : 0));
     if (volumes) request.query.Add("v", "1");
     if (link) request.query.Add("link", "1");
     if (force) request.query.Add("force", "1");
-    Result<ApiAnswer> answer = api->Call(request);
-    if (answer.ok()) {
-      Print("{}\n", name);
-      continue;
-    }
+  }
+  int code = 0;
+  api->CallEach(requests, kAtOnce, [&](size_t index, const Result<ApiAnswer>& answer) {
+    if (answer.ok()) return Print("{}\n", call.args()[index]);
     PrintError("{}\n", answer.error().message());
     // With --force what is gone already is as wanted.
     if (!force || answer.error().kind() != ErrorKind::kNotFound) code = 1;
-  }
+  });
   return code;
 }
 

@@ -24,6 +24,7 @@
 #include "cmd/gantryd/options.h"
 #include "cmd/gantryd/reload.h"
 #include "cmd/gantryd/socket_holder.h"
+#include "engine/api/list_rows.h"
 #include "engine/api/router.h"
 #include "engine/health.h"
 #include "engine/log_forwarder.h"
@@ -162,6 +163,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   }
   auto events = TRY(engine::EventLog::Open(options.root + "/engine"));
   wanted.publish = [&events](const engine::Event& event) { events->Append(event); };
+  wanted.told = [&events](const engine::Event& event) { return events->HasRecent(event); };
   std::unique_ptr<engine::Execs> execs;
   wanted.exec_event = [&execs](const client::TaskEvent& event) { execs->OnTaskEvent(event); };
   std::unique_ptr<engine::HealthMonitor> health;
@@ -189,7 +191,8 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
                               parked->loop(),
                               TRY(EngineId(options.root + "/engine")),
                               options.root,
-                              listeners.open_hosts};
+                              listeners.open_hosts,
+                              std::make_shared<engine::api::ListRows>()};
   auto server =
       TRY(wire::HttpServer::Create(workers, parked->loop(), [&parts](wire::Exchange& exchange) {
         engine::api::Serve(parts, exchange);

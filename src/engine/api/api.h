@@ -5,6 +5,7 @@
 // {"message": …} with the status of its kind (docs/errors.md). Handlers run on workers.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,8 @@ namespace gantry::engine::api {
 inline constexpr int kMinMinor = 24;
 inline constexpr int kMaxMinor = 55;
 
+class ListRows;
+
 struct ApiParts {
   Engine& engine;
   EventLog& events;
@@ -38,6 +41,7 @@ struct ApiParts {
   std::string data_root;
   // tcp listeners without TLS, each with docker's warning in GET /info.
   std::vector<std::string> open_hosts;
+  std::shared_ptr<ListRows> list_rows;
 };
 
 struct Call {

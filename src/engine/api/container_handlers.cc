@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/api/container_handlers.h"
 
-#include <poll.h>
-
-#include <algorithm>
 #include <utility>
 
-#include "base/stop_token.h"
 #include "engine/api/container_json.h"
-#include "engine/api/container_list.h"
 #include "engine/api/create_shaping.h"
 #include "engine/api/filters.h"
 #include "engine/api/image_list.h"
 #include "engine/explain.h"
-#include "engine/stats.h"
 #include "engine/top.h"
 
 namespace gantry::engine::api {
@@ -36,9 +30,6 @@ Result<> RespondOutcome(Call& call, Engine::Outcome outcome) {
   return RespondEmpty(call, outcome == Engine::Outcome::kAlreadySo ? 304 : 204);
 }
 
-// docker tells the system with each sample since then.
-constexpr int kOsTypeMinor = 52;
-
 // A command that is missing or can't be executed is the client's mistake: 400, as dockerd has it;
 // the clients read the exit code (127, 126) from the text.
 Error BlameCommand(Error error) {
@@ -51,11 +42,6 @@ Error BlameCommand(Error error) {
 }
 
 }  // namespace
-
-Result<> ListContainers(Call& call) {
-  Json out = TRY(ListMatching(call));
-  return RespondJson(call, 200, out);
-}
 
 Result<> CreateContainer(Call& call) {
   Json body = TRY(ReadJsonBody(call));
@@ -226,37 +212,6 @@ Result<> RemoveContainer(Call& call) {
   options.volumes = call.query().GetBool("v");
   TRY(call.engine().Remove(call.arg(), options));
   return RespondEmpty(call);
-}
-
-Result<> GetStats(Call& call) {
-  auto container = TRY(call.engine().Find(call.arg()));
-  bool stream = call.query().GetBool("stream", true);
-  bool one_shot = call.minor >= 41 && call.query().GetBool("one-shot");
-  if (one_shot && stream) {
-    return InvalidArgument("cannot have stream=true and one-shot=true");
-  }
-  wire::Exchange& exchange = call.exchange;
-  exchange.headers().Set("Content-Type", "application/json");
-  // Without a stream the first sample is only what the second is compared with.
-  bool silent = !stream && !one_shot && container->record()->state.IsAlive();
-  Json before = EmptyStats(*container->record());
-  for (;;) {
-    Json now = TRY(SampleStats(*container->record()));
-    now.Set("precpu_stats", before["cpu_stats"]);
-    now.Set("preread", before["read"]);
-    if (call.minor >= kOsTypeMinor) now.Set("os_type", "linux");
-    if (!std::exchange(silent, false)) {
-      if (!exchange.begun()) TRY(exchange.Begin(200));
-      TRY(exchange.Write(now.Dump() + "\n"));
-      if (!stream) return exchange.Finish();
-    }
-    before = std::move(now);
-    // The client's end, or a second.
-    Result<> gone = WaitFor(exchange.socket(), POLLRDHUP, std::chrono::seconds(1));
-    if (gone.ok()) return Unavailable("the client has hung up");
-    // Of one that has ended there are only zeros to tell, but it may be started again.
-    if (container->record()->state.phase == Phase::kRemoving) return exchange.Finish();
-  }
 }
 
 }  // namespace gantry::engine::api

@@ -7,7 +7,6 @@
 
 namespace gantry::engine::api {
 
-Result<> ListContainers(Call& call);
 Result<> CreateContainer(Call& call);
 Result<> PruneContainers(Call& call);
 Result<> InspectContainer(Call& call);
@@ -26,6 +25,5 @@ Result<> UpdateContainer(Call& call);
 Result<> RemoveContainer(Call& call);
 // Checkpoints belong to docker's experimental mode, which there is none of here.
 Result<> RefuseCheckpoint(Call& call);
-Result<> GetStats(Call& call);
 
 }  // namespace gantry::engine::api

@@ -282,24 +282,33 @@ int64_t AddSizes(Engine& engine, const ContainerRecord& record, Json* entry) {
   return own;
 }
 
-Json ListEntry(Engine& engine, const ContainerRecord& record, WallTime now) {
-  std::vector<networks::Endpoint> endpoints = engine.networks().EndpointsOf(record.id);
-  return Json::MakeObject(
-      {{"Id", record.id},
-       {"Names", Json::MakeArray({"/" + record.name})},
-       {"Image", record.config.image},
-       {"ImageID", record.image_id},
-       {"Command", CommandText(record.config)},
-       {"Created", UnixNanos(record.created) / 1'000'000'000},
-       {"Ports", PortsList(record, endpoints)},
-       {"Labels", record.config.labels},
-       {"State", PhaseName(record.state.phase)},
-       {"Status", StatusText(record.state, now)},
-       {"Health", HealthSummary(record.state)},
+ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record,
+                      const std::vector<networks::Endpoint>& endpoints) {
+  ListEntry entry;
+  entry.before = Json::MakeObject({{"Id", record.id},
+                                   {"Names", Json::MakeArray({"/" + record.name})},
+                                   {"Image", record.config.image},
+                                   {"ImageID", record.image_id},
+                                   {"Command", CommandText(record.config)},
+                                   {"Created", UnixNanos(record.created) / 1'000'000'000},
+                                   {"Ports", PortsList(record, endpoints)},
+                                   {"Labels", record.config.labels},
+                                   {"State", PhaseName(record.state.phase)}});
+  entry.after = Json::MakeObject(
+      {{"Health", HealthSummary(record.state)},
        {"HostConfig", HostSummary(record.host)},
        {"NetworkSettings",
         Json::MakeObject({{"Networks", NetworksObject(engine, record, endpoints)}})},
        {"Mounts", MountsList(record)}});
+  return entry;
+}
+
+Json ListObject(Engine& engine, const ContainerRecord& record, WallTime now) {
+  ListEntry entry = ListEntryOf(engine, record, engine.networks().EndpointsOf(record.id));
+  Json out = std::move(entry.before);
+  out.Set("Status", StatusText(record.state, now));
+  for (auto& [name, value] : entry.after.mutable_members()) out.Set(name, std::move(value));
+  return out;
 }
 
 Json InspectDocument(Engine& engine, const ContainerRecord& record,

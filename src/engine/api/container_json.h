@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "client/containerd.h"
 #include "engine/container.h"
@@ -24,7 +25,16 @@ std::vector<std::string> FullCommand(const ContainerConfig& config);
 // SizeRw and SizeRootFs; returns the first, the bytes that the container itself has written.
 int64_t AddSizes(Engine& engine, const ContainerRecord& record, formats::Json* entry);
 
-formats::Json ListEntry(Engine& engine, const ContainerRecord& record, WallTime now);
+// One container of the list: its members before and after "Status", which alone changes with the
+// time.
+struct ListEntry {
+  formats::Json before;
+  formats::Json after;
+};
+ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record,
+                      const std::vector<networks::Endpoint>& endpoints);
+// All of it.
+formats::Json ListObject(Engine& engine, const ContainerRecord& record, WallTime now);
 formats::Json InspectDocument(Engine& engine, const ContainerRecord& record,
                               const std::vector<std::string>& exec_ids);
 

@@ -8,6 +8,7 @@
 
 #include "engine/api/container_json.h"
 #include "engine/api/filters.h"
+#include "engine/api/list_rows.h"
 #include "engine/links.h"
 #include "engine/network_list.h"
 
@@ -140,9 +141,11 @@ class Selection {
 };
 
 // The names that containers are known by as the end of somebody's link: "/PARENT/ALIAS", by id.
-std::map<std::string, std::vector<std::string>> LinkNames(Engine& engine) {
-  std::map<std::string, std::vector<std::string>> out;
-  for (const auto& record : engine.List()) {
+using LinkNames = std::map<std::string, std::vector<std::string>>;
+
+LinkNames NamesByLinks(Engine& engine, const std::vector<Container::RecordPointer>& all) {
+  LinkNames out;
+  for (const auto& record : all) {
     for (const std::string& link : record->host.links) {
       auto [name, alias] = ParseLink(link);
       auto child = engine.Find(name);
@@ -158,25 +161,40 @@ Json AllNames(const ContainerRecord& record, std::vector<std::string> names) {
   return names;
 }
 
-}  // namespace
-
-Result<Json> ListMatching(Call& call) {
-  Selection selection = TRY(Selection::Make(call));
-  int64_t limit = TRY(IntParameter(call, "limit", -1));
+// What the rows that are kept as text have not got.
+Result<> RespondWithMore(Call& call, const std::vector<Container::RecordPointer>& records,
+                         const LinkNames& link_names, WallTime now) {
   bool sizes = call.query().GetBool("size");
-  WallTime now = WallClock::now();
-  std::map<std::string, std::vector<std::string>> link_names = LinkNames(call.engine());
   Json out = Json::MakeArray();
-  for (const auto& record : call.engine().List()) {
-    if (limit > 0 && static_cast<int64_t>(out.size()) >= limit) break;
-    if (!selection.Matches(*record)) continue;
-    Json entry = ListEntry(call.engine(), *record, now);
+  for (const Container::RecordPointer& record : records) {
+    Json entry = ListObject(call.engine(), *record, now);
     auto links = link_names.find(record->id);
     if (links != link_names.end()) entry.Set("Names", AllNames(*record, links->second));
     if (sizes) AddSizes(call.engine(), *record, &entry);
     out.Append(std::move(entry));
   }
-  return out;
+  return RespondJson(call, 200, std::move(out));
+}
+
+}  // namespace
+
+Result<> ListContainers(Call& call) {
+  Selection selection = TRY(Selection::Make(call));
+  int64_t limit = TRY(IntParameter(call, "limit", -1));
+  WallTime now = WallClock::now();
+  std::vector<Container::RecordPointer> records;
+  std::vector<Container::RecordPointer> all = call.engine().List();
+  for (const auto& record : all) {
+    if (limit > 0 && static_cast<int64_t>(records.size()) >= limit) break;
+    if (selection.Matches(*record)) records.push_back(record);
+  }
+  LinkNames link_names = NamesByLinks(call.engine(), all);
+  if (call.query().GetBool("size") || !link_names.empty()) {
+    return RespondWithMore(call, records, link_names, now);
+  }
+  call.exchange.headers().Set("Content-Type", "application/json");
+  return call.exchange.Respond(200,
+                               call.parts.list_rows->Dump(call.engine(), call.minor, records, now));
 }
 
 }  // namespace gantry::engine::api

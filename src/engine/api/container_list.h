@@ -8,6 +8,6 @@
 
 namespace gantry::engine::api {
 
-Result<formats::Json> ListMatching(Call& call);
+Result<> ListContainers(Call& call);
 
 }  // namespace gantry::engine::api

@@ -52,6 +52,8 @@ class ExchangeSink : public ByteSink {
   wire::Exchange& exchange_;
 };
 
+constexpr int kLastMinorOfContainerConfig = 44;
+
 }  // namespace
 
 Result<> InspectImage(Call& call) {
@@ -59,6 +61,11 @@ Result<> InspectImage(Call& call) {
   const ImageDocuments& documents = *image.documents;
   ImageUsage group = TRY(UsageOf(call.engine(), documents.id));
   Json config_json = ToJson(TRY(ParseContainerConfig(documents.config_json["config"])));
+  // docker-compose 1.x speaks the newest version and can't do without a member that ended
+  // with 1.44.
+  std::string_view agent = call.exchange.request().headers.Get("User-Agent");
+  bool old_compose = agent.starts_with("docker-compose/1.");
+  if (old_compose) call.minor = std::min(call.minor, kLastMinorOfContainerConfig);
   Json layers = Json::MakeArray();
   for (const formats::Digest& layer : documents.config.diff_ids) layers.Append(layer.text());
   return RespondJson(
@@ -72,7 +79,7 @@ Result<> InspectImage(Call& call) {
             documents.config.history.empty() ? "" : documents.config.history.back().comment},
            {"Created", documents.config.created},
            {"Container", ""},
-           {"ContainerConfig", Json()},
+           {"ContainerConfig", old_compose ? config_json : Json()},
            {"DockerVersion", ""},
            {"Author", documents.config.author},
            {"Config", config_json},

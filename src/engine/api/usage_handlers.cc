@@ -54,7 +54,7 @@ Kind Containers(Call& call) {
   WallTime now = WallClock::now();
   Kind out;
   for (const auto& record : call.engine().List()) {
-    Json entry = ListEntry(call.engine(), *record, now);
+    Json entry = ListObject(call.engine(), *record, now);
     int64_t size = AddSizes(call.engine(), *record, &entry);
     out.total_size += size;
     if (record->state.IsAlive()) {
