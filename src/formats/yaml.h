@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The part of YAML 1.2 that programs write into configuration files, as JSON values: block and flow
-// mappings and sequences, plain and quoted scalars on one line, literal and folded blocks, comments,
-// one document. Anchors, aliases, tags, complex keys, directives and scalars over several lines are
-// errors that say so; so are tabs as indentation and a key that comes twice. For CDI
+// mappings and sequences, plain and quoted scalars on one line, literal and folded blocks,
+// comments, one document. Anchors, aliases, tags, complex keys, directives and scalars over several
+// lines are errors that say so; so are tabs as indentation and a key that comes twice. For CDI
 // specifications, which vendors' tools write this way. Pure.
 #pragma once
 
