@@ -258,8 +258,10 @@ class Containerd {
   // Reads up to `size` bytes into the buffer; 0 at the end.
   using ReadFunction = std::function<Result<size_t>(char* buffer, size_t size)>;
   using WriteFunction = std::function<Result<>(std::string_view data)>;
-  // Image archives (Transfer service). Import returns the names that were stored, sorted.
-  Result<std::vector<std::string>> Import(const ReadFunction& read, const std::string& snapshotter,
+  // Image archives (Transfer service). Import returns the names that were stored, sorted; an image
+  // without one is stored as `unnamed`@DIGEST.
+  Result<std::vector<std::string>> Import(const ReadFunction& read, const std::string& unnamed,
+                                          const std::string& snapshotter,
                                           const ProgressCallback& progress, const StopToken& stop);
   Result<> Export(const std::vector<std::string>& names, const WriteFunction& write,
                   const StopToken& stop);
@@ -270,6 +272,10 @@ class Containerd {
                 const StopToken& stop);
 
  private:
+  using SavedImages = std::map<std::string, Descriptor>;  // by name
+  // The list of an archive's images is stored like an image without a name.
+  Result<> RemoveArchiveIndex(const std::string& unnamed, SavedImages* saved);
+
   explicit Containerd(std::unique_ptr<Stubs> stubs);
   std::unique_ptr<Stubs> stubs_;
 };

@@ -15,6 +15,7 @@
 #include "containerd/types/transfer/progress.pb.h"
 #include "containerd/types/transfer/registry.pb.h"
 #include "containerd/types/transfer/streaming.pb.h"
+#include "oci/image_spec.h"
 
 namespace gantry::client {
 
@@ -249,7 +250,25 @@ class RegistryCall {
 
 }  // namespace
 
+Result<> Containerd::RemoveArchiveIndex(const std::string& unnamed, SavedImages* saved) {
+  for (auto image = saved->begin(); image != saved->end(); ++image) {
+    if (!image->first.starts_with(unnamed + "@") || !oci::IsIndex(image->second.media_type))
+      continue;
+    std::string text = TRY(ReadBlob(image->second.digest));
+    // An index that is itself an image of the archive lists none of the others.
+    bool lists = std::any_of(saved->begin(), saved->end(), [&](const auto& other) {
+      return text.find(other.second.digest) != std::string::npos;
+    });
+    if (!lists) continue;
+    TRY(DeleteImage(image->first, false));
+    saved->erase(image);
+    return {};
+  }
+  return {};
+}
+
 Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
+                                                    const std::string& unnamed,
                                                     const std::string& snapshotter,
                                                     const ProgressCallback& progress,
                                                     const StopToken& stop) {
@@ -261,21 +280,17 @@ Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
   SetUnpack(&destination, snapshotter, kHostOs, kHostArchitecture);
   // Names of the archive are stored as they are.
   auto* reference = destination.add_extra_references();
+  reference->set_name(unnamed);
   reference->set_is_prefix(true);
   reference->set_allow_overwrite(true);
-  // Those without one are kept as docker's nameless images are.
-  auto* nameless = destination.add_extra_references();
-  nameless->set_name("moby-dangling");
-  nameless->set_is_prefix(true);
-  nameless->set_allow_overwrite(true);
-  nameless->set_add_digest(true);
-  nameless->set_skip_named_digest(true);
+  reference->set_add_digest(true);
+  reference->set_skip_named_digest(true);
   containerd::services::transfer::v1::TransferRequest request;
   *request.mutable_source() = Pack(source);
   *request.mutable_destination() = Pack(destination);
   request.mutable_options()->set_progress_stream(reports->id());
 
-  std::vector<std::string> names;
+  SavedImages saved;
   Result<> sent;
   Worker sender;
   Worker follower;
@@ -286,7 +301,7 @@ Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
   });
   follower.Run([&] {
     FollowProgress(reports.get(), [&](const Progress& report) {
-      if (report.event == "saved" && !report.name.empty()) names.push_back(report.name);
+      if (report.event == "saved" && !report.name.empty()) saved[report.name] = report.descriptor;
       if (progress) progress(report);
     });
   });
@@ -297,8 +312,9 @@ Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
   follower.Join();
   if (!sent.ok()) return std::move(sent).error();
   if (!done.ok()) return std::move(done).error();
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
+  TRY(RemoveArchiveIndex(unnamed, &saved));
+  std::vector<std::string> names;
+  for (const auto& [name, descriptor] : saved) names.push_back(name);
   return names;
 }
 

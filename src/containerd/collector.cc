@@ -421,7 +421,7 @@ Result<> Collector::DeleteContent(const Graph& graph, Collected* collected) {
       TRY(tx.Execute("DELETE FROM content WHERE ns = ? AND digest = ?", node.ns, node.key));
       ++collected->blobs;
       auto rows = TRY(tx.Query("SELECT 1 FROM content WHERE digest = ? LIMIT 1", node.key));
-      if (!TRY(rows.Next())) unlinked.push_back(node);
+      if (!TRY(rows.Next()) && !IsBorrowed(node.key)) unlinked.push_back(node);
     }
     TRY(tx.Commit());
   }
@@ -486,7 +486,7 @@ void Collector::DeleteOldIngests() {
   for (const auto& ingest : *ingests) {
     if (Now() - ingest.updated_at < kIngestLifetime) continue;
     // One that is open right now is refused, and is in use after all.
-    auto aborted = blobs_->Abort(ingest.ns, ingest.ref);
+    auto aborted = blobs_->AbortUnlessOpen(ingest.ns, ingest.ref);
     if (!aborted.ok() && aborted.error().kind() != ErrorKind::kUnavailable) {
       log::Warning("collecting garbage: {}", aborted.error().message());
     }
@@ -498,9 +498,37 @@ Result<> Collector::DeleteBlobUnlessNamed(const formats::Digest& digest) {
   {
     auto tx = TRY(database_->Read());
     auto rows = TRY(tx.Query("SELECT 1 FROM content WHERE digest = ? LIMIT 1", digest.text()));
-    if (TRY(rows.Next())) return {};
+    if (TRY(rows.Next()) || IsBorrowed(digest.text())) return {};
   }
   return blobs_->Delete(digest);
+}
+
+Result<std::shared_ptr<Collector::BorrowedBlob>> Collector::Borrow(const formats::Digest& digest) {
+  auto guard = Hold();
+  auto found = blobs_->Stat(digest);
+  if (!found.ok() && found.error().kind() == ErrorKind::kNotFound) {
+    return std::shared_ptr<BorrowedBlob>();
+  }
+  content::BlobInfo info = TRY(std::move(found));
+  MutexLock lock(mutex_);
+  borrowed_.insert(digest.text());
+  return std::make_shared<BorrowedBlob>(this, std::move(info));
+}
+
+Collector::BorrowedBlob::~BorrowedBlob() {
+  {
+    MutexLock lock(collector_->mutex_);
+    collector_->borrowed_.erase(collector_->borrowed_.find(info_.digest.text()));
+  }
+  auto deleted = collector_->DeleteBlobUnlessNamed(info_.digest);
+  if (!deleted.ok() && deleted.error().kind() != ErrorKind::kNotFound) {
+    log::Warning("giving a borrowed blob back: {}", deleted.error().message());
+  }
+}
+
+bool Collector::IsBorrowed(const std::string& digest) {
+  MutexLock lock(mutex_);
+  return borrowed_.contains(digest);
 }
 
 Result<> Collector::RemoveOrphans() {

@@ -71,8 +71,27 @@ class Collector {
   Result<Collected> Collect();
   // `hook` runs after each collection, with nothing held. Set once, before the first one.
   void AfterEach(std::function<void()> hook) { hook_ = std::move(hook); }
-  // Deletes the blob's file unless a record names it. Blocks.
+  // Deletes the blob's file unless a record names it or it is borrowed. Blocks.
   Result<> DeleteBlobUnlessNamed(const formats::Digest& digest);
+
+  // A blob that somebody is going to record, and that is therefore not deleted though the last
+  // record of another goes meanwhile. Its end deletes it when no record came after all; blocks.
+  class BorrowedBlob {
+   public:
+    BorrowedBlob(Collector* collector, content::BlobInfo info)
+        : collector_(collector), info_(std::move(info)) {}
+    ~BorrowedBlob();
+    BorrowedBlob(const BorrowedBlob&) = delete;
+    BorrowedBlob& operator=(const BorrowedBlob&) = delete;
+    const content::BlobInfo& info() const { return info_; }
+
+   private:
+    Collector* const collector_;
+    const content::BlobInfo info_;
+  };
+  // Null when there is no such blob on disk.
+  Result<std::shared_ptr<BorrowedBlob>> Borrow(const formats::Digest& digest);
+
   // Once at start: removes blobs that no record names, left by a crash.
   Result<> RemoveOrphans();
 
@@ -86,6 +105,7 @@ class Collector {
   Result<> DeleteSnapshots(const Graph& graph, Collected* collected);
   Result<Collected> CollectLocked();
   void DeleteOldIngests();
+  bool IsBorrowed(const std::string& digest);
   void OnCommit();
   void Loop();
 
@@ -98,6 +118,7 @@ class Collector {
   std::shared_mutex lock_;
 
   Mutex mutex_;
+  std::multiset<std::string> borrowed_ GUARDED_BY(mutex_);
   CondVar wanted_;
   CollectionSchedule schedule_ GUARDED_BY(mutex_);
   bool stop_ GUARDED_BY(mutex_) = false;

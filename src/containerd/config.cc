@@ -225,6 +225,7 @@ const std::map<std::string, Reader>& Readers() {
         {"root", Path(&Options::root)},
         {"state", Path(&Options::state)},
         {"oom_score", Integer(&Options::oom_score, -1000, 1000)},
+        {"cgroup/path", Text(&Options::cgroup)},
         {"disabled_plugins", List(&Options::disabled_plugins)},
         {"required_plugins", List(&Options::required_plugins)},
         {"grpc/address", Path(&Options::address)},
@@ -257,8 +258,8 @@ const std::map<std::string, Reader>& Readers() {
 // containerd's tables and keys that say nothing to this daemon.
 bool IsContainerdsOwn(const std::string& path) {
   static const std::vector<std::string> kKnown = {
-      "temp",     "plugin_dir", "cgroup/", "timeouts/", "stream_processors/",
-      "plugins/", "grpc/",      "ttrpc/",  "debug/",    "metrics/"};
+      "temp",   "plugin_dir", "timeouts/", "stream_processors/", "plugins/", "grpc/",
+      "ttrpc/", "debug/",     "metrics/"};
   return std::any_of(kKnown.begin(), kKnown.end(), [&](const std::string& known) {
     return known.back() == '/' ? path.starts_with(known) : path == known;
   });
@@ -473,6 +474,9 @@ std::string DumpConfig(const Options& options) {
   out += fmt::format("oom_score = {}\n", options.oom_score);
   DumpList("disabled_plugins", options.disabled_plugins, &out);
   DumpList("required_plugins", options.required_plugins, &out);
+  if (!options.cgroup.empty()) {
+    out += fmt::format("\n[cgroup]\npath = {}\n", TomlString(options.cgroup));
+  }
   out +=
       fmt::format("\n[debug]\nlevel = {}\nformat = {}\n", TomlString(LevelText(options.log_level)),
                   TomlString(options.log_format == log::Format::kJson ? "json" : "text"));
@@ -487,8 +491,11 @@ std::string DumpConfig(const Options& options) {
                      TomlString(options.debug_address));
   out += fmt::format("\n[plugins.'io.containerd.server.v1.metrics']\naddress = {}\n",
                      TomlString(options.metrics_address));
-  out += fmt::format("\n[gantry]\npid_file = {}\nruntime_dir = {}\n", TomlString(options.pid_file),
-                     TomlString(options.runtime_dir));
+  out += fmt::format("\n[gantry]\nruntime_dir = {}\n", TomlString(options.runtime_dir));
+  // The usual one follows `state`, also when a flag changes that.
+  if (options.pid_file != options.DefaultPidFile()) {
+    out += fmt::format("pid_file = {}\n", TomlString(options.pid_file));
+  }
   if (!options.runtimes.empty()) out += "\n[gantry.runtimes]\n";
   for (const auto& [name, program] : options.runtimes) {
     out += fmt::format("{} = {}\n", TomlKey(name), TomlString(program));

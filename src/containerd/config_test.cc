@@ -32,6 +32,7 @@ TEST_F(ConfigTest, WhatIsDumpedIsReadBack) {
   options.grpc_gid = 7;
   options.max_receive_bytes = 1234;
   options.oom_score = -5;
+  options.cgroup = "/daemons/ours";
   options.metrics_address = "127.0.0.1:1";
   options.debug_address = "/d";
   options.log_level = log::Level::kWarning;
@@ -77,12 +78,12 @@ TEST_F(ConfigTest, TheCollectorsScheduleAsContainerdHasIt) {
 }
 
 TEST_F(ConfigTest, WarnsOfWhatIsNotUsed) {
-  ASSERT_TRUE(Load("version = 2\ntemp = '/t'\n[cgroup]\npath = 'x'\n[nosuch]\na = 1\n"
+  ASSERT_TRUE(Load("version = 2\ntemp = '/t'\n[timeouts]\npath = 'x'\n[nosuch]\na = 1\n"
                    "[plugins.'a.b.c']\nx = 1\ny = 2\n[plugins.'empty.x']\n")
                   .ok());
   EXPECT_EQ(warnings_, (std::vector<std::string>{
                            "configuration: 'temp' is not used by this daemon",
-                           "configuration: 'cgroup.path' is not used by this daemon",
+                           "configuration: 'timeouts.path' is not used by this daemon",
                            "configuration: 'nosuch.a' is unknown",
                            "configuration: 'plugins.a.b.c' is not used by this daemon"}));
 }

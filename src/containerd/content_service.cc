@@ -193,16 +193,13 @@ class ContentService : public content_api::Content::CallbackService {
         size = TRY(GetContent(tx, caller.ns, request->digest())).size;
       }
       auto offset = static_cast<uint64_t>(request->offset());
-      auto count = static_cast<uint64_t>(request->size());
       if (request->offset() < 0 || offset > size) {
         return MakeError(ErrorKind::kOutOfRange, "read past object length {} bytes: offset is {}",
                          size, request->offset());
       }
-      if (request->size() < 0 || count > size - offset) {
-        return MakeError(ErrorKind::kOutOfRange, "read past object length {} bytes: {} bytes at {}",
-                         size, request->size(), offset);
-      }
-      uint64_t end = count == 0 ? size : offset + count;
+      // A client may ask for more than there is, since it need not know the size.
+      bool bounded = request->size() > 0 && static_cast<uint64_t>(request->size()) < size - offset;
+      uint64_t end = bounded ? offset + static_cast<uint64_t>(request->size()) : size;
       return new ReadReactor(parts_->workers, TRY(parts_->blobs->OpenBlob(digest)), offset, end);
     }();
     if (!reactor.ok()) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "containerd/content_write.h"
 
-#include <optional>
+#include <memory>
 
 #include "containerd/collector.h"
 #include "containerd/event_exchange.h"
@@ -40,11 +40,15 @@ class ContentWrite : public ContentWriteReactor {
     if (!ok) return Finish(grpc::Status(grpc::StatusCode::CANCELLED, "client is gone"));
     StartRead(&request_);
   }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    // Giving it back may wait for a collection.
+    if (adopted_ != nullptr) parts_->workers->Run([blob = std::move(adopted_)] {});
+    delete this;
+  }
 
  private:
   Result<> Process() {
-    bool first = writer_ == nullptr && !adopted_.has_value();
+    bool first = writer_ == nullptr && adopted_ == nullptr;
     if (first) TRY(Open());
     if (!request_.expected().empty()) {
       expected_ = TRY(formats::Digest::Parse(request_.expected()));
@@ -69,7 +73,7 @@ class ContentWrite : public ContentWriteReactor {
     } else {
       *response_.mutable_started_at() = ToProto(Now());
       *response_.mutable_updated_at() = response_.started_at();
-      response_.set_digest(adopted_->digest.text());
+      response_.set_digest(adopted_->info().digest.text());
     }
     return {};
   }
@@ -83,11 +87,8 @@ class ContentWrite : public ContentWriteReactor {
     if (!request_.expected().empty()) {
       expected_ = TRY(formats::Digest::Parse(request_.expected()));
       TRY(RefuseExisting());
-      auto stat = parts_->blobs->Stat(expected_);
-      if (stat.ok()) {
-        adopted_ = *stat;
-        return {};
-      }
+      adopted_ = TRY(parts_->collector->Borrow(expected_));
+      if (adopted_ != nullptr) return {};
     }
     if (!caller_.lease.empty()) {
       auto tx = TRY(parts_->database->Begin());
@@ -117,10 +118,10 @@ class ContentWrite : public ContentWriteReactor {
     return AlreadyExists("content {}: already exists", expected_.text());
   }
 
-  uint64_t Offset() const { return writer_ != nullptr ? writer_->offset() : adopted_->size; }
+  uint64_t Offset() const { return writer_ != nullptr ? writer_->offset() : adopted_->info().size; }
 
   Result<> Write() {
-    if (adopted_.has_value()) {
+    if (adopted_ != nullptr) {
       // A client that sends the bytes all the same needs not: they are there.
       return {};
     }
@@ -138,14 +139,12 @@ class ContentWrite : public ContentWriteReactor {
   Result<std::string> Commit() {
     auto guard = parts_->collector->Hold();
     content::BlobInfo blob;
-    if (adopted_.has_value()) {
-      blob = *adopted_;
+    if (adopted_ != nullptr) {
+      blob = adopted_->info();
       if (total_ != 0 && total_ != blob.size) {
         return FailedPrecondition("committing content '{}': size is {}, expected {}",
                                   request_.ref(), blob.size, total_);
       }
-      // It may have been collected since the first message.
-      TRY(parts_->blobs->Stat(blob.digest));
     } else {
       formats::Digest written = writer_->Current();
       auto committed = writer_->Commit(total_, expected_);
@@ -173,7 +172,7 @@ class ContentWrite : public ContentWriteReactor {
   content_api::WriteContentRequest request_;
   content_api::WriteContentResponse response_;
   std::unique_ptr<content::BlobWriter> writer_;
-  std::optional<content::BlobInfo> adopted_;
+  std::shared_ptr<Collector::BorrowedBlob> adopted_;  // what is on disk already
   uint64_t total_ = 0;
   formats::Digest expected_;
 };

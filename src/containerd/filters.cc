@@ -15,9 +15,8 @@ bool IsWordStart(char c) {
 }
 // What may be in an unquoted path component or value.
 bool IsFieldByte(char c) { return IsWordStart(c) || IsDigit(c); }
-bool IsValueByte(char c) {
-  return static_cast<unsigned char>(c) > ' ' && c != ',' && c != '"' && c != 0x7f;
-}
+bool IsOperatorByte(char c) { return c == '=' || c == '!' || c == '~'; }
+bool IsValueByte(char c) { return static_cast<unsigned char>(c) > ' ' && c != ',' && c != 0x7f; }
 
 }  // namespace
 
@@ -53,6 +52,12 @@ class Filters::Parser {
     return InvalidArgument("parsing filter '{}': {} at character {}", text_, what, at_ + 1);
   }
 
+  // Space may stand before a field, an operator and a value; nothing else may have it around.
+  void SkipSpace() {
+    while (!AtEnd() && std::string_view(" \t\n\v\f\r").find(text_[at_]) != std::string_view::npos)
+      ++at_;
+  }
+
   Result<Selector> ParseSelector() {
     Selector selector;
     selector.path.push_back(TRY(ParseField()));
@@ -61,7 +66,10 @@ class Filters::Parser {
       selector.path.push_back(TRY(ParseField()));
     }
     if (AtEnd() || text_[at_] == ',') return selector;
-    std::string_view op = text_.substr(at_, 2);
+    SkipSpace();
+    size_t begin = at_;
+    while (!AtEnd() && IsOperatorByte(text_[at_])) ++at_;
+    std::string_view op = text_.substr(begin, at_ - begin);
     if (op == "==") {
       selector.op = Operator::kEqual;
     } else if (op == "!=") {
@@ -69,9 +77,9 @@ class Filters::Parser {
     } else if (op == "~=") {
       selector.op = Operator::kMatches;
     } else {
+      at_ = begin;
       return Fail("expected '==', '!=' or '~='");
     }
-    at_ += 2;
     selector.value = TRY(ParseValue(selector.op == Operator::kMatches));
     if (selector.op == Operator::kMatches) {
       auto pattern = std::make_shared<Pattern>(selector.value);
@@ -84,6 +92,7 @@ class Filters::Parser {
   }
 
   Result<std::string> ParseField() {
+    SkipSpace();
     if (AtEnd()) return Fail("expected a field name");
     if (text_[at_] == '"') return ParseQuoted();
     size_t begin = at_;
@@ -93,6 +102,7 @@ class Filters::Parser {
   }
 
   Result<std::string> ParseValue(bool is_pattern) {
+    SkipSpace();
     if (AtEnd()) return Fail("expected a value");
     char first = text_[at_];
     if (first == '|' || first == '/') {

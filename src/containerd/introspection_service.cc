@@ -8,12 +8,17 @@
 #include "containerd/parts.h"
 #include "containerd/rpc.h"
 #include "containerd/services/introspection/v1/introspection.grpc.pb.h"
+#include "containerd/shim_directory.h"
+#include "containerd/types/introspection.pb.h"
 #include "oci/image_spec.h"
 
 namespace gantry::containerd {
 namespace {
 
 namespace introspection_api = ::containerd::services::introspection::v1;
+
+constexpr const char* kTaskPluginType = "io.containerd.runtime.v2";
+constexpr const char* kTaskPluginId = "task";
 
 // The parts of this daemon under containerd's names of plugins, so that clients find what they look
 // for: snapshotters by "io.containerd.snapshotter.v1", services by "io.containerd.grpc.v1".
@@ -39,7 +44,7 @@ std::vector<introspection_api::Plugin> AllPlugins(const Parts& parts) {
   add("io.containerd.differ.v1", "walking", true);
   add("io.containerd.gc.v1", "scheduler", false);
   add("io.containerd.event.v1", "exchange", false);
-  add("io.containerd.runtime.v2", "task", true);
+  add(kTaskPluginType, kTaskPluginId, true);
   add("io.containerd.transfer.v1", "local", false);
   add("io.containerd.mount-manager.v1", "sqlite", false);
   add("io.containerd.sandbox.controller.v1", "shim", true);
@@ -103,14 +108,41 @@ class IntrospectionService : public introspection_api::Introspection::CallbackSe
   grpc::ServerUnaryReactor* PluginInfo(Context* context,
                                        const introspection_api::PluginInfoRequest* request,
                                        introspection_api::PluginInfoResponse* response) override {
-    return Answer(context, [&]() -> Result<> {
+    return AnswerOn(*parts_->workers, context, [this, request, response]() -> Result<> {
       for (auto& plugin : AllPlugins(*parts_)) {
         if (plugin.type() != request->type() || plugin.id() != request->id()) continue;
         *response->mutable_plugin() = std::move(plugin);
-        return {};
+        if (!request->has_options()) return {};
+        return DescribeRuntime(*request, response->mutable_extra());
       }
       return NotFound("plugin {}.{}: not found", request->type(), request->id());
     });
+  }
+
+  // The plugin of tasks is the only one that can be asked more: what a runtime is, as its shim
+  // says.
+  Result<> DescribeRuntime(const introspection_api::PluginInfoRequest& request,
+                           google::protobuf::Any* extra) {
+    ::containerd::types::RuntimeRequest runtime;
+    bool known = request.type() == kTaskPluginType && request.id() == kTaskPluginId;
+    if (!known || request.options().type_url() != runtime.GetTypeName()) {
+      return Unimplemented("plugin {}.{}: takes no request of type '{}'", request.type(),
+                           request.id(), request.options().type_url());
+    }
+    if (!runtime.ParseFromString(request.options().value())) {
+      return InvalidArgument("reading options: not a {}", runtime.GetTypeName());
+    }
+    std::string options = runtime.has_options() ? runtime.options().SerializeAsString() : "";
+    std::string answer = TRY(parts_->shims->RuntimeInfo(runtime.runtime_path(), options));
+    ::containerd::types::RuntimeInfo info;
+    if (!info.ParseFromString(answer)) {
+      return Internal("describing runtime '{}': its shim answers something else",
+                      runtime.runtime_path());
+    }
+    // containerd's clients know types by their bare name.
+    extra->set_type_url(info.GetTypeName());
+    extra->set_value(std::move(answer));
+    return {};
   }
 
   Parts* parts_;

@@ -156,7 +156,7 @@ const std::map<std::string, Setter>& Setters() {
 }  // namespace
 
 const char* const kUsage =
-    "usage: gantry-containerd [options] [config default | config dump]\n"
+    "usage: gantry-containerd [options] [config default | config dump | config migrate]\n"
     "       gantry-containerd fsck [--repair] [--quick] [--root DIR]\n"
     "  --config, -c FILE   configuration, version 2, 3 or 4 (default\n"
     "                      /etc/gantry/containerd.toml where it exists); flags win over it\n"
@@ -165,8 +165,8 @@ const char* const kUsage =
     "  --address, -a SOCKET  API socket (default /run/gantry/containerd.sock)\n"
     "  --debug-address SOCKET  HTTP with the daemon's state\n"
     "  --metrics-address HOST:PORT  metrics for Prometheus\n"
-    "  --pid-file FILE     locked while the daemon lives (default\n"
-    "                      /run/gantry/gantry-containerd.pid)\n"
+    "  --pid-file FILE     locked while the daemon lives (default gantry-containerd.pid in the\n"
+    "                      state directory)\n"
     "  --runtime-dir DIR   where the shim and the runtime are (default: beside this program)\n"
     "  --runtime NAME=PATH the shim for a runtime name; may be repeated\n"
     "  --registry-hosts-dir DIR[:DIR…]  HOST/hosts.toml or certificates of registries (default\n"
@@ -184,7 +184,8 @@ const char* const kUsage =
     "  --log-format F      text, json (default text)\n"
     "  --debug             as --log-level debug\n"
     "  --version, --help\n"
-    "config default prints the built-in configuration, config dump the one in force.\n"
+    "config default prints the built-in configuration, config dump the one in force, as does\n"
+    "config migrate: in the newest version, whichever the file has.\n"
     "fsck compares the files below --root with the records while no daemon runs, --quick without\n"
     "digests; 0: they are one, or were made so by --repair.\n";
 
@@ -259,7 +260,8 @@ Result<> ReadCommand(const std::vector<std::string>& words, Options* options) {
   if (words.empty()) return {};
   if (words == std::vector<std::string>{"config", "default"}) {
     options->command = Command::kConfigDefault;
-  } else if (words == std::vector<std::string>{"config", "dump"}) {
+  } else if (words == std::vector<std::string>{"config", "dump"} ||
+             words == std::vector<std::string>{"config", "migrate"}) {
     options->command = Command::kConfigDump;
   } else if (words == std::vector<std::string>{"fsck"}) {
     options->command = Command::kFsck;
@@ -312,6 +314,7 @@ Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
     for (const Flag& flag : line.flags) TRY(ApplyFlag(flag, &options));
     TRY(CheckPlugins(options));
   }
+  if (options.pid_file.empty()) options.pid_file = options.DefaultPidFile();
   if (options.collection.low_bytes > options.collection.high_bytes) {
     return InvalidArgument("flag '--gc-low-bytes' must not be above '--gc-high-bytes'");
   }

@@ -24,7 +24,8 @@ struct Options {
   std::string root = "/var/lib/gantry/containerd";
   std::string state = "/run/gantry/containerd";
   std::string address = "/run/gantry/containerd.sock";
-  std::string pid_file = "/run/gantry/gantry-containerd.pid";
+  std::string cgroup;    // of the daemon itself, below each hierarchy's root; empty: where it is
+  std::string pid_file;  // set by ParseOptions: in `state` unless another is named
   // Of the shims' events; "": the address with ".ttrpc" behind it.
   std::string ttrpc_address;
   // HTTP with the daemon's state, on a unix socket; "": none.
@@ -54,6 +55,7 @@ struct Options {
   bool version = false;
   bool help = false;
 
+  std::string DefaultPidFile() const { return state + "/gantry-containerd.pid"; }
   std::string TtrpcAddress() const {
     return ttrpc_address.empty() ? address + ".ttrpc" : ttrpc_address;
   }

@@ -5,12 +5,21 @@
 
 namespace gantry::containerd {
 
+namespace {
+
+// Of a header that comes twice the first value counts: a client's context that is made from another
+// one sends both, its own before the other's.
+std::string FirstHeader(const Context& context, grpc::string_ref key) {
+  auto found = context.client_metadata().lower_bound(key);
+  if (found == context.client_metadata().end() || found->first != key) return "";
+  return std::string(found->second.data(), found->second.size());
+}
+
+}  // namespace
+
 Result<Caller> CallerOf(const Context& context) {
-  Caller caller;
-  for (const auto& [key, value] : context.client_metadata()) {
-    if (key == "containerd-namespace") caller.ns.assign(value.data(), value.size());
-    if (key == "containerd-lease") caller.lease.assign(value.data(), value.size());
-  }
+  Caller caller{.ns = FirstHeader(context, "containerd-namespace"),
+                .lease = FirstHeader(context, "containerd-lease")};
   if (caller.ns.empty()) return FailedPrecondition("namespace is required");
   TRY_WITH(CheckIdentifier(caller.ns), "namespace");
   return caller;

@@ -69,19 +69,23 @@ grpc::ServerUnaryReactor* AnswerCaller(Context* context, Work&& work) {
   return Answer(context, [&]() -> Result<> { return work(TRY(CallerOf(*context))); });
 }
 
-// The same on a worker; request and response live until the call is finished.
+// `work` is Result<>() and runs on a worker; request and response live until the call is finished.
+template <typename Work>
+grpc::ServerUnaryReactor* AnswerOn(wire::WorkerPool& workers, Context* context, Work work) {
+  auto* reactor = context->DefaultReactor();
+  workers.Run([reactor, work = std::move(work)]() mutable { reactor->Finish(ToStatus(work())); });
+  return reactor;
+}
+
+// `work` is Result<>(const Caller&) and runs on a worker.
 template <typename Work>
 grpc::ServerUnaryReactor* AnswerCallerOn(wire::WorkerPool& workers, Context* context, Work work) {
-  auto* reactor = context->DefaultReactor();
   auto caller = CallerOf(*context);
-  if (!caller.ok()) {
-    reactor->Finish(ToStatus(caller.error()));
-    return reactor;
-  }
-  workers.Run([reactor, caller = *std::move(caller), work = std::move(work)]() mutable {
-    reactor->Finish(ToStatus(work(std::as_const(caller))));
-  });
-  return reactor;
+  if (!caller.ok()) return Answer(context, [&]() -> Result<> { return caller.error(); });
+  return AnswerOn(workers, context,
+                  [caller = *std::move(caller), work = std::move(work)]() mutable {
+                    return work(std::as_const(caller));
+                  });
 }
 
 // Writes messages that are all there already, then ends with `status`.

@@ -124,6 +124,11 @@ Result<ShimEndpoint> ShimDirectory::RunStart(const StartRequest& request,
   return endpoint;
 }
 
+Result<std::string> ShimDirectory::RuntimeInfo(const std::string& runtime,
+                                               const std::string& options) const {
+  return RunShimInfo(settings_, TRY(ShimProgram(settings_, runtime)), options);
+}
+
 std::function<void()> ShimDirectory::CloseCallback(const Key& key) {
   return [weak = weak_from_this(), key] {
     if (auto self = weak.lock()) self->OnClosed(key);
@@ -227,7 +232,10 @@ void ShimDirectory::OnClosed(const Key& key) {
   Entry& entry = found->second;
   auto shim = entry.shim;
   if (entry.phase == Phase::kRetiring) {
-    workers_->Run([self = shared_from_this(), key, shim] { self->CleanUpRetired(key, shim); });
+    auto clean_up =
+        entry.inherited ? &ShimDirectory::CleanUpInherited : &ShimDirectory::CleanUpRetired;
+    workers_->Run(
+        [self = shared_from_this(), clean_up, key, shim] { (self.get()->*clean_up)(key, shim); });
     return;
   }
   entry.phase = Phase::kDead;
@@ -246,6 +254,14 @@ void ShimDirectory::CleanUpRetired(const Key& key, const std::shared_ptr<Shim>& 
   Forget(key);
   // Whoever still waits would do so for ever.
   shim->Bury({.pid = 0, .status = kUnknownExitStatus, .at = Now()});
+}
+
+void ShimDirectory::CleanUpInherited(const Key& key, const std::shared_ptr<Shim>& shim) {
+  TaskEnd end = DeleteDead(key, shim->bundle());
+  Forget(key);
+  // Without a process nothing was ever created, and nobody waits for its end.
+  if (end.pid != 0) PublishEnd(key, end);
+  shim->Bury(end);
 }
 
 void ShimDirectory::CleanUpDead(const Key& key, const std::shared_ptr<Shim>& shim) {
@@ -350,7 +366,13 @@ void ShimDirectory::Adopt(const Key& key) {
   }
   if (dead) return CleanUpDead(key, *shim);
   // The daemon before us may have died between a shim's start and Create, or after Delete.
-  if (!HasSubject(**shim)) return Retire(*shim);
+  if (!HasSubject(**shim)) {
+    {
+      MutexLock lock(mutex_);
+      entries_[key].inherited = true;
+    }
+    return Retire(*shim);
+  }
   log::Info("adopted {} {} in namespace {}", Noun(), key.second, key.first);
 }
 

@@ -49,6 +49,8 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
   // kAlreadyExists when the task is there. Waits for a task of the same name that is just ending.
   Result<std::shared_ptr<Shim>> Start(const StartRequest& request);
 
+  // What a runtime is: the serialised containerd.types.RuntimeInfo that its shim prints. Blocks.
+  Result<std::string> RuntimeInfo(const std::string& runtime, const std::string& options) const;
   // kNotFound: "task x: not found", or sandbox.
   Result<std::shared_ptr<Shim>> Find(const std::string& ns, const std::string& id);
   // Of one namespace, or of all.
@@ -66,6 +68,7 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
   struct Entry {
     Phase phase = Phase::kStarting;
     std::shared_ptr<Shim> shim;  // null while starting
+    bool inherited = false;      // deleted under an earlier daemon, perhaps not told
   };
 
   ShimDirectory(ShimUse use, BundleRoots roots, ShimSettings settings, EventLoop* loop,
@@ -92,6 +95,9 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
   // Loop's thread.
   void OnClosed(const Key& key);
   void CleanUpRetired(const Key& key, const std::shared_ptr<Shim>& shim);
+  // Of a task that an earlier daemon deleted: its shim may have ended before anybody was there to
+  // take its last events.
+  void CleanUpInherited(const Key& key, const std::shared_ptr<Shim>& shim);
   void CleanUpDead(const Key& key, const std::shared_ptr<Shim>& shim);
   // Runs the shim's `delete`, removes the bundle.
   TaskEnd DeleteDead(const Key& key, const Bundle& bundle);

@@ -18,8 +18,10 @@ namespace gantry::containerd {
 namespace {
 
 constexpr auto kStartTime = std::chrono::seconds(30);
+constexpr auto kInfoTime = std::chrono::seconds(30);
 constexpr auto kDeleteTime = std::chrono::seconds(30);
 constexpr size_t kMaxOutput = 64 << 10;
+constexpr const char* kInfo = "-info";
 constexpr std::string_view kOurShim = "containerd-shim-gantry-v1";
 
 struct Output {
@@ -80,6 +82,18 @@ Result<> Collect(BorrowedFd pidfd, Pipe* out, Pipe* err, SteadyClock::time_point
   }
 }
 
+std::vector<std::string> Arguments(const ShimSettings& settings, const ShimCall& call,
+                                   std::string_view action) {
+  if (action == kInfo) return {call.program, kInfo};
+  std::vector<std::string> arguments = {
+      call.program,      "-namespace",  call.ns, "-address", settings.address,
+      "-publish-binary", settings.self, "-id",   call.id};
+  if (settings.debug) arguments.push_back("-debug");
+  if (action == "delete") arguments.insert(arguments.end(), {"-bundle", call.bundle});
+  arguments.emplace_back(action);
+  return arguments;
+}
+
 Result<Output> Run(const ShimSettings& settings, const ShimCall& call, const char* action,
                    std::chrono::seconds time) {
   Output output;
@@ -88,13 +102,7 @@ Result<Output> Run(const ShimSettings& settings, const ShimCall& call, const cha
   UniqueFd input;
   kernel::SpawnOptions options;
   options.program = call.program;
-  options.args = {call.program,      "-namespace",  call.ns, "-address", settings.address,
-                  "-publish-binary", settings.self, "-id",   call.id};
-  if (settings.debug) options.args.push_back("-debug");
-  if (std::string_view(action) == "delete") {
-    options.args.insert(options.args.end(), {"-bundle", call.bundle});
-  }
-  options.args.push_back(action);
+  options.args = Arguments(settings, call, action);
   options.env = Environment(settings, call);
   options.cwd = call.bundle;
   options.group = kernel::ProcessGroup::kNewGroup;
@@ -164,6 +172,12 @@ Result<ShimEndpoint> RunShimStart(const ShimSettings& settings, const ShimCall& 
 
 Result<std::string> RunShimDelete(const ShimSettings& settings, const ShimCall& call) {
   return TRY(RunChecked(settings, call, "delete", kDeleteTime)).out;
+}
+
+Result<std::string> RunShimInfo(const ShimSettings& settings, const std::string& program,
+                                const std::string& options) {
+  ShimCall call{.program = program, .ns = "", .id = "", .bundle = "", .input = options};
+  return TRY(RunChecked(settings, call, kInfo, kInfoTime)).out;
 }
 
 }  // namespace gantry::containerd

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Running a shim's program: `start`, which leaves a server behind, and `delete`, which cleans up
-// after one that died. Blocks, with a bound; for workers.
+// Running a shim's program: `start`, which leaves a server behind, `delete`, which cleans up after
+// one that died, and `-info`, which tells what it is. Blocks, with a bound; for workers.
 #pragma once
 
 #include <chrono>
@@ -37,5 +37,8 @@ struct ShimCall {
 Result<ShimEndpoint> RunShimStart(const ShimSettings& settings, const ShimCall& call);
 // The serialised containerd.task.v3.DeleteResponse.
 Result<std::string> RunShimDelete(const ShimSettings& settings, const ShimCall& call);
+// The serialised containerd.types.RuntimeInfo; `options` is a serialised Any, or empty.
+Result<std::string> RunShimInfo(const ShimSettings& settings, const std::string& program,
+                                const std::string& options);
 
 }  // namespace gantry::containerd

@@ -121,9 +121,12 @@ class TasksService : public tasks_api::Tasks::CallbackService {
       auto tx = TRY(parts_->database->Read());
       container = TRY(GetContainer(tx, ns, request.container_id()));
     }
-    std::string options;
-    if (container.runtime().has_options()) {
-      options = container.runtime().options().SerializeAsString();
+    // A task's own options replace those of its container, for the shim's start too.
+    google::protobuf::Any options;
+    if (request.has_options() && !request.options().value().empty()) {
+      options = request.options();
+    } else if (container.runtime().has_options()) {
+      options = container.runtime().options();
     }
     const std::string& runtime =
         request.runtime_path().empty() ? container.runtime().name() : request.runtime_path();
@@ -133,7 +136,7 @@ class TasksService : public tasks_api::Tasks::CallbackService {
                                          .id = request.container_id(),
                                          .runtime = runtime,
                                          .spec = container.spec().value(),
-                                         .options = std::move(options),
+                                         .options = options.SerializeAsString(),
                                          .sandbox = *sandbox});
     if (!started.ok() && started.error().kind() != ErrorKind::kAlreadyExists) {
       return std::move(started).error().AddContext("failed to start shim");
@@ -149,11 +152,7 @@ class TasksService : public tasks_api::Tasks::CallbackService {
     create.set_stdin(request.stdin());
     create.set_stdout(request.stdout());
     create.set_stderr(request.stderr());
-    if (request.has_options() && !request.options().value().empty()) {
-      *create.mutable_options() = request.options();
-    } else if (container.runtime().has_options()) {
-      *create.mutable_options() = container.runtime().options();
-    }
+    if (!options.type_url().empty()) *create.mutable_options() = std::move(options);
     return Begun(std::move(shim), std::move(create));
   }
 

@@ -7,6 +7,7 @@
 //   ImageStore        -> OCIRegistry        push
 //   ImageStore        -> ImageExportStream  export
 //   ImageStore        -> ImageStore         tag
+//   ImageImportStream -> ImageExportStream  an echo, by which clients try their streams
 #include <algorithm>
 
 #include "base/log.h"
@@ -65,6 +66,10 @@ class TransferCall {
     if (into_store && UnpackAny(request_.source(), &registry)) {
       return PullImage(parts_, caller, library, registry, to);
     }
+    if (UnpackAny(request_.source(), &import) &&
+        UnpackAny(request_.destination(), &export_stream)) {
+      return Echo(caller, import, export_stream);
+    }
     if (UnpackAny(request_.source(), &from)) {
       if (UnpackAny(request_.destination(), &registry)) {
         return PushImage(parts_, caller, library, from, registry);
@@ -83,19 +88,15 @@ class TransferCall {
     StreamUse stream(TRY(parts_->streams->Take(caller.ns, from.stream())));
     StreamSource archive(stream.get());
     images::ImportOptions options;
-    options.name = to.name();
-    std::vector<std::string> prefixes;
+    options.index_name = to.name();
     for (const auto& reference : to.extra_references()) {
-      if (!reference.is_prefix()) continue;
-      if (reference.add_digest()) options.digest_prefix = reference.name();
-      if (!reference.allow_overwrite()) prefixes.push_back(reference.name());
+      options.rules.push_back({.name = reference.name(),
+                               .is_prefix = reference.is_prefix(),
+                               .allow_overwrite = reference.allow_overwrite(),
+                               .add_digest = reference.add_digest(),
+                               .skip_named_digest = reference.skip_named_digest()});
     }
-    if (!prefixes.empty()) {
-      options.accept_name = [&](const std::string& name) {
-        return std::any_of(prefixes.begin(), prefixes.end(),
-                           [&](const std::string& prefix) { return name.starts_with(prefix); });
-      };
-    }
+    options.labels = ToLabels(to.labels());
     options.before_record = [&](const oci::Descriptor& target) {
       return UnpackWhatFits(library, target, to);
     };
@@ -144,6 +145,19 @@ class TransferCall {
     StreamSink archive(stream.get());
     TRY_WITH(images::Export(library, images, options, archive), "exporting images");
     return {};
+  }
+
+  Result<> Echo(const Caller& caller, const transfer::ImageImportStream& from,
+                const transfer::ImageExportStream& to) {
+    StreamUse in(TRY(parts_->streams->Take(caller.ns, from.stream())));
+    StreamUse out(TRY(parts_->streams->Take(caller.ns, to.stream())));
+    StreamSource source(in.get());
+    StreamSink sink(out.get());
+    while (true) {
+      std::string_view data = TRY(source.Next());
+      if (data.empty()) return {};
+      TRY(sink.Write(data));
+    }
   }
 
   Result<> Tag(const images::Library& library, const transfer::ImageStore& from,

@@ -73,7 +73,14 @@ BlobWriter::BlobWriter(BlobStore* store, std::string directory, std::string key,
                                        : status_.expected.algorithm()) {}
 
 BlobWriter::~BlobWriter() {
-  if (store_ != nullptr) store_->Release(key_);
+  if (store_ == nullptr) return;
+  // The file system's clock ticks in milliseconds; who resumes the write sees the time that its
+  // writer saw. Where it can't be set the coarse one stays.
+  int64_t nanos = UnixNanos(status_.updated_at);
+  timespec time{.tv_sec = nanos / 1'000'000'000, .tv_nsec = nanos % 1'000'000'000};
+  timespec times[] = {time, time};
+  (void)::futimens(data_.get(), times);
+  store_->Release(key_);
 }
 
 Result<> BlobWriter::Write(std::string_view data) {
@@ -306,12 +313,21 @@ Result<std::vector<IngestStatus>> BlobStore::Ingests(const std::string& ns) cons
 }
 
 Result<> BlobStore::Abort(const std::string& ns, const std::string& ref) {
-  std::string directory = IngestDirectory(ns, ref);
-  std::string key = directory.substr(directory.rfind('/') + 1);
   MutexLock lock(mutex_);
-  if (open_writers_.count(key) != 0) {
+  return RemoveWrite(ns, ref);
+}
+
+Result<> BlobStore::AbortUnlessOpen(const std::string& ns, const std::string& ref) {
+  std::string directory = IngestDirectory(ns, ref);
+  MutexLock lock(mutex_);
+  if (open_writers_.contains(directory.substr(directory.rfind('/') + 1))) {
     return Unavailable("aborting content write '{}': a writer has it open", ref);
   }
+  return RemoveWrite(ns, ref);
+}
+
+Result<> BlobStore::RemoveWrite(const std::string& ns, const std::string& ref) {
+  std::string directory = IngestDirectory(ns, ref);
   if (!PathExists(directory)) return NotFound("content write '{}': not found", ref);
   RemoveIngest(directory);
   return {};

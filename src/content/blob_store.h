@@ -114,8 +114,11 @@ class BlobStore {
   Result<IngestStatus> Status(const std::string& ns, const std::string& ref) const;
   // Every write of a namespace; of all when `ns` is empty.
   Result<std::vector<IngestStatus>> Ingests(const std::string& ns) const;
-  // Removes a write that nobody has open; kNotFound, kUnavailable.
+  // Removes a write; kNotFound. A writer that has it open keeps the ref until it is destroyed, and
+  // fails at Commit.
   Result<> Abort(const std::string& ns, const std::string& ref);
+  // The same, of a write that nobody has open; kUnavailable.
+  Result<> AbortUnlessOpen(const std::string& ns, const std::string& ref);
 
   const std::string& root() const { return root_; }
   std::string BlobPath(const formats::Digest& digest) const;
@@ -124,6 +127,7 @@ class BlobStore {
   friend class BlobWriter;
   explicit BlobStore(std::string root) : root_(std::move(root)) {}
   std::string IngestDirectory(const std::string& ns, const std::string& ref) const;
+  Result<> RemoveWrite(const std::string& ns, const std::string& ref) REQUIRES(mutex_);
   Result<IngestStatus> ReadIngest(const std::string& directory) const;
   void Release(const std::string& key);
 

@@ -102,10 +102,28 @@ TEST_F(BlobStoreTest, RefusesWrongSizeAndDigestAndKeepsTheWrite) {
   EXPECT_TRUE(writer->Commit(5, Digest::Of("other")).ok());
 }
 
+TEST_F(BlobStoreTest, AbortTakesAnOpenWriteAway) {
+  auto writer = Writer("a");
+  ASSERT_TRUE(writer->Write("data").ok());
+  EXPECT_TRUE(store_->Abort("n", "a").ok());
+  EXPECT_EQ(store_->OpenWriter({.ns = "n", .ref = "a"}).error().kind(), ErrorKind::kUnavailable);
+  EXPECT_FALSE(writer->Commit(4, {}).ok());
+  writer.reset();
+  EXPECT_EQ(Writer("a")->offset(), 0u);
+}
+
+TEST_F(BlobStoreTest, AResumedWriteHasItsWritersTime) {
+  auto writer = Writer("a");
+  ASSERT_TRUE(writer->Write("data").ok());
+  WallTime updated = writer->status().updated_at;
+  writer.reset();
+  EXPECT_EQ(Writer("a")->status().updated_at, updated);
+}
+
 TEST_F(BlobStoreTest, OneWriterForEachRefAndNamespace) {
   auto writer = Writer("a");
   EXPECT_EQ(store_->OpenWriter({.ns = "n", .ref = "a"}).error().kind(), ErrorKind::kUnavailable);
-  EXPECT_EQ(store_->Abort("n", "a").error().kind(), ErrorKind::kUnavailable);
+  EXPECT_EQ(store_->AbortUnlessOpen("n", "a").error().kind(), ErrorKind::kUnavailable);
   EXPECT_TRUE(store_->OpenWriter({.ns = "m", .ref = "a"}).ok());
   writer.reset();
   EXPECT_TRUE(store_->Abort("n", "a").ok());

@@ -15,6 +15,7 @@
 namespace gantry::engine {
 
 // What records of images without a name begin with; the digest of their target follows.
+inline constexpr std::string_view kDanglingRepository = "moby-dangling";
 inline constexpr std::string_view kDanglingName = "moby-dangling@";
 
 // Also of one that came back with an archive, whose names are made whole.

@@ -175,7 +175,10 @@ std::shared_ptr<Container> Engine::FindById(const std::string& id) const {
 
 Result<std::shared_ptr<Container>> Engine::Find(std::string_view reference) const {
   auto found = TRY(FindAny(reference));
-  if (found->removed()) return NotFound("No such container: {}", reference);
+  // One with --rm is there until it is tidied up: some clients ask for its exit only after the
+  // start, when a short one may be over.
+  bool hidden = found->removed() && !found->record()->host.auto_remove;
+  if (hidden) return NotFound("No such container: {}", reference);
   return found;
 }
 

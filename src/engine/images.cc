@@ -145,8 +145,8 @@ Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
     return count;
   };
   ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd()));
-  std::vector<std::string> names =
-      TRY(engine.containerd().Import(read, engine.options().snapshotter, progress, stop));
+  std::vector<std::string> names = TRY(engine.containerd().Import(
+      read, std::string(kDanglingRepository), engine.options().snapshotter, progress, stop));
   TRY(replaced.Keep());
   for (std::string& name : names) {
     // A nameless one is told by its id.

@@ -32,7 +32,8 @@ struct RemovedImage {
 Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view reference,
                                               bool force);
 
-// A docker or OCI archive, compressed or not. Returns the names, as users see them, that now exist.
+// A docker or OCI archive, compressed or not. Returns the names, as users see them, that now exist;
+// of images without a name their ids.
 Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
                                             const client::ProgressCallback& progress,
                                             const StopToken& stop);

@@ -83,4 +83,5 @@ Result<UniqueFd> DownloadRoot(Engine& engine, const std::string& source, std::st
 
 // The name in the store of "repository" and "tag"; "" for no repository. kInvalidArgument.
 Result<std::string> NewImageName(const std::string& repository, const std::string& tag);
+
 }  // namespace gantry::engine

@@ -53,6 +53,9 @@ bool Installed(const std::string& program) {
   return ::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0;
 }
 
+const ImportOptions kAnyName = {
+    .rules = {{.name = "imported", .is_prefix = true, .allow_overwrite = true}}};
+
 class ArchiveTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -64,12 +67,12 @@ class ArchiveTest : public testing::Test {
   void TearDown() override { fs::remove_all(top_); }
 
   Result<std::vector<ImageRecord>> ImportBytes(const std::string& bytes,
-                                               const ImportOptions& options = {}) {
+                                               const ImportOptions& options = kAnyName) {
     StringSource source(bytes, 5000);
     return Import(library_, source, options);
   }
   Result<std::vector<ImageRecord>> ImportFile(const std::string& path,
-                                              const ImportOptions& options = {}) {
+                                              const ImportOptions& options = kAnyName) {
     FdSource source(TRY(OpenFile(path, O_RDONLY)));
     return Import(library_, source, options);
   }
@@ -283,7 +286,8 @@ TEST_F(ArchiveTest, SpeaksSkopeo) {
                   "&& echo hi > in/f && umoci insert --image layout:t1 in /in && "
                   "tar -C layout -cf umoci.tar .",
                   top_));
-  auto images = ImportFile(top_ + "/umoci.tar", {.name = "umoci/made"});
+  auto images = ImportFile(top_ + "/umoci.tar",
+                           {.rules = {{.name = "docker.io/umoci/made", .is_prefix = true}}});
   ASSERT_TRUE(images.ok()) << images.error().message();
   EXPECT_EQ((*images)[0].name, "docker.io/umoci/made:t1");
 }

@@ -156,7 +156,9 @@ TEST(ContainerdCompare, UnpacksTheSame) {
   auto overlay = std::move(
       *snapshots::MakeOverlayfsSnapshotter(top + "/ours", snapshot_records.get(), trash.get()));
   StringSource source(archive.text);
-  auto images = Import(library, source, {});
+  auto images =
+      Import(library, source,
+             {.rules = {{.name = "imported", .is_prefix = true, .allow_overwrite = true}}});
   ASSERT_TRUE(images.ok()) << images.error().message();
   auto unpacked = Unpack(library, *overlay, (*images)[0].target, oci::HostPlatform());
   ASSERT_TRUE(unpacked.ok()) << unpacked.error().message();

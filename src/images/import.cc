@@ -61,7 +61,6 @@ class Importer {
       return InvalidArgument(
           "it holds no image: there is neither index.json nor manifest.json in it");
     }
-    if (images_.empty()) return InvalidArgument("it holds no image with a name or digest");
     if (options_.before_record) {
       std::set<Digest> seen;
       for (const ImageRecord& image : images_) {
@@ -193,17 +192,19 @@ class Importer {
     // images that have several.
     std::map<std::string, std::vector<std::string>> docker_names;
     if (!docker_text_.empty()) docker_names = TRY(DockerNames());
+    size_t manifests = 0;
     for (const oci::Descriptor& descriptor : index.manifests) {
       if (!oci::IsManifest(descriptor.media_type) && !oci::IsIndex(descriptor.media_type)) continue;
+      ++manifests;
       TRY_WITH(RecordTree(descriptor, 0), "importing {}", descriptor.digest.text());
-      oci::Descriptor target = descriptor;
-      target.annotations.clear();
-      for (const std::string& name : TRY(NamesOf(descriptor, docker_names))) AddImage(name, target);
+      AddManifest(descriptor, TRY(NamesOf(descriptor, docker_names)));
     }
-    return {};
+    if (manifests == 0) return InvalidArgument("it holds no image: its index is empty");
+    return AddIndex(index, index_text_);
   }
 
-  Result<std::vector<std::string>> NamesOf(
+  // Several when docker's manifest.json has more tags for one image.
+  Result<std::vector<NamesInArchive>> NamesOf(
       const oci::Descriptor& descriptor,
       const std::map<std::string, std::vector<std::string>>& docker_names) {
     auto annotation = [&](const char* key) {
@@ -212,37 +213,45 @@ class Importer {
     };
     std::string full = annotation("io.containerd.image.name");
     std::string ref = annotation("org.opencontainers.image.ref.name");
-    if (!full.empty()) return std::vector<std::string>{TRY(Normalised(full))};
-    if (!options_.name.empty()) {
-      // A ref that is only a tag belongs to the name that was given.
-      if (!ref.empty() && formats::IsValidTag(ref) && HasNoTag(options_.name)) {
-        return std::vector<std::string>{TRY(Normalised(options_.name + ":" + ref))};
-      }
-      return std::vector<std::string>{TRY(Normalised(options_.name))};
-    }
+    if (!full.empty()) return std::vector<NamesInArchive>{{.full = TRY(Normalised(full))}};
+    std::vector<NamesInArchive> names;
     if (oci::IsManifest(descriptor.media_type)) {
       std::string text = TRY(library_.blobs->ReadBlob(descriptor.digest, oci::kMaxDocumentBytes));
       oci::Manifest manifest = TRY(oci::ParseManifest(text, descriptor.media_type));
       auto found = docker_names.find(manifest.config.digest.text());
-      if (found != docker_names.end() && !found->second.empty()) return found->second;
+      if (found != docker_names.end()) {
+        for (const std::string& name : found->second) names.push_back({.full = name});
+      }
     }
+    if (!names.empty()) return names;
     // skopeo and umoci write a whole name or a tag; a tag alone names no image.
-    if (ref.find_first_of("/:") != std::string::npos) {
-      return std::vector<std::string>{TRY(Normalised(ref))};
-    }
-    if (!options_.digest_prefix.empty()) {
-      return std::vector<std::string>{options_.digest_prefix + "@" + descriptor.digest.text()};
-    }
-    if (!ref.empty()) {
-      auto name = Normalised(ref);
-      if (name.ok()) return std::vector<std::string>{*name};
-    }
-    return std::vector<std::string>{};
+    bool whole = ref.find_first_of("/:") != std::string::npos;
+    return std::vector<NamesInArchive>{{.ref = whole ? TRY(Normalised(ref)) : ref}};
   }
 
-  static bool HasNoTag(const std::string& name) {
-    auto reference = formats::ParseReference(name);
-    return reference.ok() && reference->tag.empty() && reference->digest.empty();
+  void AddManifest(oci::Descriptor target, const std::vector<NamesInArchive>& names) {
+    target.annotations.clear();
+    for (const NamesInArchive& one : names) {
+      for (const std::string& name : ManifestNames(options_.rules, one, target.digest)) {
+        AddImage(name, target);
+      }
+    }
+  }
+
+  // `text` becomes a blob when the index is to have a name.
+  Result<> AddIndex(const oci::Index& index, const std::string& text) {
+    oci::Descriptor target{.media_type = index.media_type,
+                           .digest = Digest::Of(text),
+                           .size = static_cast<int64_t>(text.size())};
+    std::vector<std::string> names = IndexNames(options_.index_name, options_.rules, target.digest);
+    if (names.empty()) return {};
+    auto put = [&]() -> Result<> {
+      TRY(content::PutBlob(*library_.blobs, library_.ns, text));
+      return {};
+    };
+    TRY(library_.records->CommitBlob(put, {target.digest, text.size(), ReferenceLabels(index)}));
+    for (const std::string& name : names) AddImage(name, target);
+    return {};
   }
 
   static Result<std::string> Normalised(const std::string& name) {
@@ -329,17 +338,23 @@ class Importer {
   }
 
   Result<> ImportDocker() {
+    oci::Index index{.media_type = std::string(oci::kOciIndex)};
     for (const DockerImage& entry : TRY(ParseDocker())) {
       oci::Descriptor target =
           TRY_WITH(MakeManifest(entry), "importing image with configuration '{}'", entry.config);
-      std::vector<std::string> tags = entry.repo_tags;
-      if (tags.empty() && !options_.name.empty()) tags.push_back(options_.name);
-      for (const std::string& tag : tags) AddImage(TRY(Normalised(tag)), target);
-      if (tags.empty() && !options_.digest_prefix.empty()) {
-        AddImage(options_.digest_prefix + "@" + target.digest.text(), target);
+      std::vector<NamesInArchive> names;
+      for (const std::string& tag : entry.repo_tags)
+        names.push_back({.full = TRY(Normalised(tag))});
+      if (names.empty()) names.emplace_back();
+      AddManifest(target, names);
+      for (const NamesInArchive& one : names) {
+        index.manifests.push_back(target);
+        if (one.full.empty()) continue;
+        index.manifests.back().annotations["io.containerd.image.name"] = one.full;
       }
     }
-    return {};
+    if (index.manifests.empty()) return InvalidArgument("it holds no image: its list is empty");
+    return AddIndex(index, oci::ToJson(index).Dump());
   }
 
   // Docker's archive has no manifests: writes the one that its files amount to.
@@ -419,11 +434,16 @@ class Importer {
   }
 
   void AddImage(const std::string& name, const oci::Descriptor& target) {
-    if (options_.accept_name && !options_.accept_name(name)) return;
     for (const ImageRecord& image : images_) {
       if (image.name == name && image.target.digest == target.digest) return;
     }
-    images_.push_back({.name = name, .target = target});
+    ImageRecord image{.name = name, .target = target, .labels = options_.labels};
+    if (!options_.index_name.empty() && name != options_.index_name) {
+      // It goes with the index, and is kept by nothing else.
+      image.labels["containerd.io/gc.bref.image"] = options_.index_name;
+      image.labels["containerd.io/gc.expire"] = FormatRfc3339Nano(WallClock::now());
+    }
+    images_.push_back(std::move(image));
   }
 
   const Library& library_;

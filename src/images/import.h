@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/byte_stream.h"
+#include "images/import_names.h"
 #include "images/library.h"
 
 namespace gantry::images {
@@ -18,18 +19,16 @@ namespace gantry::images {
 inline constexpr std::string_view kImportRefPrefix = "gantry import ";
 
 struct ImportOptions {
-  // A name for an OCI archive that has none (the name of the index's annotation wins unless
-  // `overwrite_name`).
-  std::string name;
-  // Names are images' own references, normalised ("busybox" → "docker.io/library/busybox:latest").
-  // Manifests without a name are recorded as "PREFIX@sha256:…" when this is not empty.
-  std::string digest_prefix;
-  // Names that this refuses are not recorded; empty: all are.
-  std::function<bool(const std::string& name)> accept_name;
+  // For the archive's index, which is recorded only when it gets a name: by this or by a rule.
+  std::string index_name;
+  // Names in the archive are normalised before ("busybox" → "docker.io/library/busybox:latest").
+  std::vector<NameRule> rules;
+  Labels labels;               // of every image that is recorded
   BeforeRecord before_record;  // may be empty
 };
 
-// The images that were recorded. An archive without any image is kInvalidArgument.
+// The images that were recorded, none when no name fits. An archive that holds no image is
+// kInvalidArgument.
 Result<std::vector<ImageRecord>> Import(const Library& library, ByteSource& archive,
                                         const ImportOptions& options);
 

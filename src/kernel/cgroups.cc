@@ -241,4 +241,21 @@ Result<> RemoveCgroup(const CgroupPaths& paths, milliseconds limit) {
   return {};
 }
 
+Result<> JoinCgroup(const std::string& path, MissingCgroup missing) {
+  bool joined = false;
+  for (const CgroupHierarchy& one : TRY(CgroupHierarchies(::getpid()))) {
+    std::string directory = one.mount_point + "/" + path;
+    bool cpuset = std::find(one.controllers.begin(), one.controllers.end(), "cpuset") !=
+                  one.controllers.end();
+    if (!PathExists(directory)) {
+      if (missing == MissingCgroup::kRefuse || cpuset) continue;
+      TRY_WITH(MakeDirectories(directory, 0755), "joining cgroup '{}'", path);
+    }
+    TRY_WITH(WriteFile(directory + "/cgroup.procs", "0"), "joining cgroup '{}'", path);
+    joined = true;
+  }
+  if (!joined) return NotFound("joining cgroup '{}': there is none", path);
+  return {};
+}
+
 }  // namespace gantry::kernel

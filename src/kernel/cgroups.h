@@ -94,6 +94,11 @@ Result<> KillCgroup(const CgroupPaths& paths, std::chrono::milliseconds limit);
 // Sends `signal` once to each process found.
 Result<> SignalCgroup(const CgroupPaths& paths, int signal);
 
+enum class MissingCgroup : uint8_t { kRefuse, kMake };
+// Moves the caller to `path` ("/a/b") in each hierarchy, or in each that has it; kNotFound when
+// none has. kMake leaves v1's cpusets alone: a new one takes no process before it has processors.
+Result<> JoinCgroup(const std::string& path, MissingCgroup missing);
+
 enum class Freeze : uint8_t { kFreeze, kThaw };
 // Waits until the kernel says that it is done.
 Result<> FreezeCgroup(const CgroupPaths& paths, Freeze what, std::chrono::milliseconds limit);

@@ -233,7 +233,7 @@ Result<std::string> FindInPath(std::string_view name) {
     std::string file = fmt::format("{}/{}", directory, name);
     if (directory.starts_with('/') && ::access(file.c_str(), X_OK) == 0) return file;
   }
-  return NotFound("'{}' is not in PATH", name);
+  return NotFound("exec: \"{}\": executable file not found in $PATH", name);
 }
 
 }  // namespace gantry::kernel

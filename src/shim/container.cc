@@ -259,6 +259,19 @@ void Container::OnStarted(const ProcessPtr& init, Result<> result,
   if (init->exit.has_value()) TellExit(init);
 }
 
+namespace {
+
+// Whether there is a terminal is the request's to say, not the specification's, as in containerd's
+// shim.
+Result<std::string> ProcessSpec(const formats::ProtoAny& spec, bool terminal) {
+  formats::Json process = TRY_WITH(formats::Json::Parse(spec.value), "reading the process");
+  if (process["terminal"].AsBool() == terminal) return spec.value;
+  process.Set("terminal", terminal);
+  return process.Dump();
+}
+
+}  // namespace
+
 Result<> Container::Exec(const task::ExecProcessRequest& request) {
   ProcessPtr init = TRY(RunningInit("cannot exec in a {} state"));
   if (init->state == ProcessState::kPaused) return WrongState("cannot exec in a {} state");
@@ -267,7 +280,7 @@ Result<> Container::Exec(const task::ExecProcessRequest& request) {
   if (!request.spec.has_value()) return InvalidArgument("exec without a process");
   auto process = std::make_shared<Process>();
   process->exec_id = request.exec_id;
-  process->spec = request.spec->value;
+  process->spec = TRY(ProcessSpec(*request.spec, request.terminal));
   // As in containerd's shim, a log program of an exec is told the exec's id.
   process->io_request =
       IoRequest{arguments_.name_space, request.exec_id,  request.stdin,   request.stdout,

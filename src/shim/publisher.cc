@@ -41,7 +41,7 @@ void Publisher::Publish(std::string_view topic, std::string_view type, std::stri
 }
 
 void Publisher::SendFront() {
-  if (in_flight_ || retrying_) return;
+  if (in_flight_ || retry_ != 0) return;
   if (queue_.empty()) return CheckFlushed();
   if (client_ == nullptr) {
     auto client = wire::TtrpcClient::Connect(loop_, address_, [this, alive = alive_] {
@@ -79,22 +79,23 @@ void Publisher::OnAnswer(Result<std::string> result) {
 
 // The daemon is away or in trouble: again after 20 ms, doubling up to 1 s.
 void Publisher::Retry() {
-  retrying_ = true;
   auto delay = std::min<std::chrono::milliseconds>(20ms * (1 << std::min(failures_, 6)), 1000ms);
   ++failures_;
-  loop_->After(delay, [this, alive = alive_] {
+  retry_ = loop_->After(delay, [this, alive = alive_] {
     if (!*alive) return;
-    retrying_ = false;
+    retry_ = 0;
     SendFront();
   });
 }
 
 void Publisher::WhenFlushed(std::chrono::milliseconds limit, std::function<void()> done) {
   flushed_ = std::move(done);
-  loop_->After(limit, [this, alive = alive_] {
+  if (flush_limit_ != 0) loop_->CancelTimer(flush_limit_);
+  flush_limit_ = loop_->After(limit, [this, alive = alive_] {
     if (*alive && flushed_) std::exchange(flushed_, nullptr)();
   });
-  if (!in_flight_ && queue_.empty()) CheckFlushed();
+  if (retry_ != 0) loop_->CancelTimer(std::exchange(retry_, 0));
+  SendFront();
 }
 
 void Publisher::CheckFlushed() {

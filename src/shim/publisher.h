@@ -23,7 +23,8 @@ class Publisher {
 
   // `type`: the event's full protobuf name; `event`: encoded.
   void Publish(std::string_view topic, std::string_view type, std::string event);
-  // Runs `done` when nothing is waiting, or when `limit` is over.
+  // Runs `done` when nothing is waiting, or when `limit` is over. Called again it replaces both,
+  // and what waits to be sent again is sent now.
   void WhenFlushed(std::chrono::milliseconds limit, std::function<void()> done);
 
  private:
@@ -40,7 +41,8 @@ class Publisher {
   int refusals_ = 0;               // of the front event, by a daemon that is there
   int failures_ = 0;               // connections that failed, one after the other
   bool in_flight_ = false;
-  bool retrying_ = false;
+  EventLoop::TimerId retry_ = 0;  // 0: none is set
+  EventLoop::TimerId flush_limit_ = 0;
   std::function<void()> flushed_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

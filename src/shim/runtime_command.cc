@@ -75,8 +75,9 @@ Result<std::string> FindRuntime(const std::string& name) {
     if (length < 0) return ErrnoError("finding our own program");
     self.resize(static_cast<size_t>(length));
     std::string path = self.substr(0, self.rfind('/') + 1) + "gantry-runtime";
-    if (::access(path.c_str(), X_OK) < 0) return ErrnoError("finding runtime '{}'", path);
-    return path;
+    if (::access(path.c_str(), X_OK) == 0) return path;
+    // A shim that was copied somewhere else.
+    return TRY_WITH(kernel::FindInPath("gantry-runtime"), "finding the runtime");
   }
   if (name.find('/') != std::string::npos) {
     if (::access(name.c_str(), X_OK) < 0) return ErrnoError("finding runtime '{}'", name);

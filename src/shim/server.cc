@@ -132,8 +132,8 @@ class Server {
 
   void Handle(wire::TtrpcCall call) {
     const std::string& method = call.method();
-    // Nothing may begin here any more; whoever comes by the socket's path finds none.
-    if (ending_ && (method == "Create" || method == "CreateSandbox" || method == "Join")) {
+    // Nothing may begin here any more.
+    if (ending_ && (method == "Create" || method == "CreateSandbox")) {
       return call.Reply(Unavailable("this shim is ending"));
     }
     if (call.service() == kGroupService) return Join(call);
@@ -142,19 +142,25 @@ class Server {
     sandbox_.Handle(call);
   }
 
+  // Refused at the end of an ending shim, when whoever tries again finds no socket.
   void Join(const wire::TtrpcCall& call) {
+    if (ending_) {
+      return answers_.push_back([call] { call.Reply(Unavailable("this shim has ended")); });
+    }
     Result<task::ConnectRequest> request = task::ConnectRequest::Decode(call.payload());
     if (!request.ok()) return call.Reply(std::move(request).error());
     awaited_.Add(request->id);
     call.Reply(std::string());
   }
 
-  // `answer` runs when the daemon has the events.
+  // `answer` runs when the daemon has the events. Until then the shim can be reached: a new daemon
+  // that found no socket would take it for dead, and tell its tasks' ends beside the shim itself.
+  // Each call gives the daemon that made it the whole time.
   void End(std::function<void()> answer) {
+    ending_ = true;
     answers_.push_back(std::move(answer));
-    if (std::exchange(ending_, true)) return;
-    socket_.Remove();
     publisher_.WhenFlushed(kFlushLimit, [this] {
+      socket_.Remove();
       for (const auto& one : std::exchange(answers_, {})) one();
       StopWhenSent(loop_, server_.get(), SteadyClock::now() + kAnswerLimit);
     });
@@ -200,7 +206,7 @@ Result<UniqueFd> ListenAt(const std::string& path, const std::string& id) {
     if (id.empty() || JoinGroup(path, id).ok()) {
       return AlreadyExists("a shim answers on '{}' already", path);
     }
-    // It has removed its socket before it refused.
+    // It removes its socket before it refuses.
   }
   return Unavailable("the shim on '{}' takes nobody in and does not end", path);
 }

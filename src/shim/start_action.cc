@@ -77,19 +77,6 @@ std::string GroupOf(const std::string& id) {
   return id;
 }
 
-// Options.shim_cgroup: the server is born there.
-Result<> JoinCgroup(const std::string& path) {
-  bool joined = false;
-  for (const kernel::CgroupHierarchy& one : TRY(kernel::CgroupHierarchies(::getpid()))) {
-    std::string directory = one.mount_point + "/" + path;
-    if (!PathExists(directory)) continue;
-    TRY_WITH(WriteFile(directory + "/cgroup.procs", "0"), "joining the shim's cgroup '{}'", path);
-    joined = true;
-  }
-  if (!joined) return NotFound("joining the shim's cgroup '{}': there is none", path);
-  return {};
-}
-
 // The server must not be killed before its daemon, nor long after: its score plus one.
 void AdjustOomScore() {
   Result<std::string> parent = ReadFile(fmt::format("/proc/{}/oom_score_adj", ::getppid()), 32);
@@ -176,7 +163,11 @@ Result<> RunStart(const Arguments& given, char** argv) {
   const char* environment = std::getenv("GANTRY_SHIM_SOCKET_DIR");
   arguments.debug = arguments.debug || params.log_level <= LogLevel::kLogLevelDebug;
   std::string directory = params.socket_dir.value_or(environment != nullptr ? environment : "");
-  if (!wanted.options.shim_cgroup.empty()) TRY(JoinCgroup(wanted.options.shim_cgroup));
+  if (!wanted.options.shim_cgroup.empty()) {
+    // The server is born there.
+    TRY_WITH(kernel::JoinCgroup(wanted.options.shim_cgroup, kernel::MissingCgroup::kRefuse),
+             "starting the shim");
+  }
   Arguments group = arguments;
   group.id = GroupOf(arguments.id);
   std::string path = SocketPath(group, directory);

@@ -118,6 +118,18 @@ def test_save_to_stdout_and_load_from_stdin(client):
     assert f'Loaded image: {IMAGE}' in client('load', stdin=data).out
 
 
+def test_load_without_a_name(client, tmp_path):
+    """What `docker save` writes of an image that has no name, or was given by its id."""
+    made(tmp_path / 'layout')
+    subprocess.run(['skopeo', 'copy', '--insecure-policy', '-q', f'oci:{tmp_path}/layout:one', f'docker-archive:{tmp_path}/a.tar'], check=True)
+    out = client.ok('load', '-i', tmp_path / 'a.tar')
+    ident = re.fullmatch(r'Loaded image ID: (sha256:[0-9a-f]{64})', out)[1]
+    assert client.ok('images', '-q', '--no-trunc', '-f', 'dangling=true').split().count(ident) == 1
+    assert json.loads(client.ok('inspect', '-f', '{{json .RepoTags}}', ident)) == []
+    client.ok('rmi', ident)
+    assert ident not in client.ok('images', '-a', '-q', '--no-trunc')
+
+
 @pytest.mark.parametrize('form', ['docker-archive', 'oci-archive'])
 def test_load_from_skopeo(client, tmp_path, form):
     if form == 'oci-archive' and client.engine.kind == 'p':

@@ -8,6 +8,7 @@ import tarfile
 
 import pytest
 
+from harness.engine import until
 from harness.places import IMAGE
 
 ALONE = ('--network', 'none')
@@ -66,6 +67,7 @@ def test_commit(client, names, image):
 def test_commit_of_a_running_one_without_a_name(client, names):
     name = names()
     client.ok('run', '-d', '--name', name, *ALONE, IMAGE, 'sh', '-c', 'echo x >/x; exec sleep 1000')
+    until(lambda: client('exec', name, 'cat', '/x').text == 'x', 20)
     ident = client.ok('commit', name)
     try:
         assert client.run(*ALONE, ident, 'cat', '/x').text == 'x'

@@ -93,6 +93,8 @@ class Api:
         limit = 16 << 20
         self.channel = grpc.insecure_channel(f'unix:{socket}', options=[
             ('grpc.max_receive_message_length', limit), ('grpc.max_send_message_length', limit),
+            # A call is made once: who is cut off asks what happened.
+            ('grpc.enable_retries', 0),
             # A new client connects at once, also where another one was refused a moment ago.
             ('grpc.use_local_subchannel_pool', 1)])
 

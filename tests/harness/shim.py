@@ -301,7 +301,8 @@ class Shim:
         return self.rpc.call(method, field(1, self.id) + extra)
 
     def exec(self, exec_id, args, stdout, terminal=False, stdin='', stderr=''):
-        process = dict(self.process, args=list(args), terminal=terminal)
+        # The request alone decides whether there is a terminal.
+        process = dict(self.process, args=list(args), terminal=not terminal)
         spec = field(1, 'types.containerd.io/opencontainers/runtime-spec/1/Process') + \
             field(2, json.dumps(process))
         self.call('Exec', field(2, exec_id) + field(3, int(terminal)) + field(4, stdin) + field(5, stdout) +

@@ -141,9 +141,51 @@ def test_version_health_introspection(world):
     assert {'io.containerd.snapshotter.v1', 'io.containerd.content.v1', 'io.containerd.grpc.v1'} <= {p.type for p in plugins}
     few = world.api('Introspection/Plugins', filters=['type==io.containerd.snapshotter.v1,id~=^over']).plugins
     assert [p.id for p in few] == ['overlayfs']
+    few = world.api('Introspection/Plugins', filters=['type==io.containerd.snapshotter.v1, id == overlayfs']).plugins
+    assert [p.id for p in few] == ['overlayfs']
     world.bad('Introspection/Plugins', 'INVALID_ARGUMENT', filters=['type=='])
     world.good('Introspection/PluginInfo', type='io.containerd.snapshotter.v1', id='overlayfs')
     world.missing('Introspection/PluginInfo', 'NOT_FOUND', type='io.containerd.snapshotter.v1', id='nosuch')
+    if world.peer:
+        return
+    request = message('containerd.types.RuntimeRequest', runtime_path='io.containerd.runc.v2')
+    about = {'type': 'io.containerd.runtime.v2', 'id': 'task', 'options': any_of('containerd.types.RuntimeRequest', request)}
+    extra = world.good('Introspection/PluginInfo', **about).extra
+    info = message('containerd.types.RuntimeInfo')
+    assert extra.type_url == 'containerd.types.RuntimeInfo'
+    info.ParseFromString(extra.value)
+    assert info.name and '"rro"' in info.features.value.decode()
+    world.bad('Introspection/PluginInfo', 'UNIMPLEMENTED', **{**about, 'type': 'io.containerd.snapshotter.v1', 'id': 'overlayfs'})
+
+
+def test_the_first_namespace_counts(world):
+    """A context that was made from another one sends its own namespace before the other's."""
+    world.api('Namespaces/Create', namespace={'name': 'first'})
+    world.api('Leases/Create', id='l1', space='first', metadata=[('containerd-namespace', 'second')])
+    assert [lease.id for lease in world.api('Leases/List', space='first').leases] == ['l1']
+    world.api('Leases/Delete', id='l1', space='first')
+    world.api('Namespaces/Delete', name='first')
+
+
+def test_a_blob_that_is_taken_over_stays(world):
+    """A namespace that writes what another one has needs not send it, and has it though the other deletes it meanwhile."""
+    digest = world.blob(b'shared by two')
+    deleted = threading.Event()
+
+    def takes_over():
+        kind = 'containerd.services.content.v1.WriteContentRequest'
+        yield message(kind, action=0, ref='over', total=13, expected=digest)
+        assert deleted.wait(20)
+        yield message(kind, action=2, ref='over', offset=13, total=13, expected=digest, labels={ROOT: 'x'})
+    world.api('Namespaces/Create', namespace={'name': 'heir'})
+    stream = world.api.open('Content/Write', takes_over(), space='heir')
+    assert next(stream).offset == 13
+    world.api('Content/Delete', digest=digest)
+    deleted.set()
+    assert next(stream).digest == digest
+    assert b''.join(m.data for m in world.api('Content/Read', digest=digest, space='heir')) == b'shared by two'
+    world.api('Content/Delete', digest=digest, space='heir')
+    world.api('Namespaces/Delete', name='heir')
 
 
 def test_namespaces(world):
@@ -213,6 +255,7 @@ def test_content(world):
     assert [i.digest for m in world.good('Content/List', filters=['labels.a==b']) for i in m.info] == [digest]
     world.bad('Content/List', 'INVALID_ARGUMENT', filters=['labels.a=='])
     assert b''.join(m.data for m in world.good('Content/Read', digest=digest, offset=3, size=5)) == data[3:8]
+    assert b''.join(m.data for m in world.good('Content/Read', digest=digest, offset=3, size=10**6)) == data[3:]
     world.bad('Content/Read', 'OUT_OF_RANGE', digest=digest, offset=len(data) + 1)
     world.missing('Content/Read', 'NOT_FOUND', digest=ABSENT)
     world.api('Content/Write', [{'action': 1, 'ref': 'open', 'data': b'half'}])

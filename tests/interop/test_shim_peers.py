@@ -507,7 +507,7 @@ def test_forms_of_start(rootfs, form):
         if form == 'options in params':
             with pytest.raises(subprocess.CalledProcessError) as failed:
                 make()
-            assert b"joining the shim's cgroup '/no/such/cgroup'" in failed.value.output
+            assert b"joining cgroup '/no/such/cgroup'" in failed.value.output
             return
         shim = make()
         address = f'unix://{shim.path}'
@@ -547,7 +547,7 @@ def test_a_missing_shim_cgroup_is_refused(rootfs):
     try:
         with pytest.raises(subprocess.CalledProcessError) as failed:
             Shim(OURS, top / 'c0', rootfs, ('true',), name='c0', start_input=options)
-        assert b"joining the shim's cgroup '/no/such/group'" in failed.value.output
+        assert b"joining cgroup '/no/such/group'" in failed.value.output
         assert not list(top.glob('c0/s/*'))
     finally:
         shutil.rmtree(top)

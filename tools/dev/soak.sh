@@ -9,4 +9,5 @@ if [ "${1:-}" = skew ]; then
   exit
 fi
 build_tests
+ensure_clients
 exec /usr/bin/python3 tools/run_tests.py --soak "$@"

@@ -17,6 +17,7 @@
 #include "containerd/config.h"
 #include "containerd/daemon.h"
 #include "containerd/options.h"
+#include "kernel/cgroups.h"
 
 namespace gantry::containerd {
 namespace {
@@ -61,6 +62,9 @@ Result<> SetOomScore(int score) {
 Result<> Run(const Options& options) {
   for (const std::string& warning : options.warnings) log::Warning("{}", warning);
   TRY_WITH(SetOomScore(options.oom_score), "setting oom_score {}", options.oom_score);
+  if (!options.cgroup.empty()) {
+    TRY(kernel::JoinCgroup(options.cgroup, kernel::MissingCgroup::kMake));
+  }
   auto daemon = TRY(Daemon::Start(options));
   log::Info("serving on '{}'", options.address);
   Notify("READY=1\nSTATUS=serving");
