@@ -69,6 +69,7 @@ def not_leaking(engine, client):
         client('rm', '-f', name)
     for name in set(client.ok('images', '-q').split()):
         client('rmi', '-f', name)
+    client('builder', 'prune', '-af')
     return [str(t) for t in engine.settled(removed_all=True)]
 
 

@@ -226,30 +226,35 @@ Result<> Containerd::WriteBlob(const std::string& digest, const std::string& dat
 Result<std::vector<Mount>> Containerd::PrepareSnapshot(const std::string& snapshotter,
                                                        const std::string& key,
                                                        const std::string& parent,
-                                                       const Labels& labels) {
+                                                       const Labels& labels,
+                                                       const std::string& lease) {
   snapshots::PrepareSnapshotRequest request;
   request.set_snapshotter(snapshotter);
   request.set_key(key);
   request.set_parent(parent);
   ToProto(labels, request.mutable_labels());
   snapshots::PrepareSnapshotResponse response;
-  TRY(Call(*stubs_, kQuick, stubs_->snapshots.get(), &snapshots::Snapshots::Stub::Prepare, request,
-           &response));
+  grpc::ClientContext context;
+  stubs_->Prepare(&context, kQuick);
+  if (!lease.empty()) context.AddMetadata("containerd-lease", lease);
+  TRY(ToResult(stubs_->snapshots->Prepare(&context, request, &response)));
   return FromProto(response.mounts());
 }
 
 Result<std::vector<Mount>> Containerd::ViewSnapshot(const std::string& snapshotter,
                                                     const std::string& key,
-                                                    const std::string& parent,
-                                                    const Labels& labels) {
+                                                    const std::string& parent, const Labels& labels,
+                                                    const std::string& lease) {
   snapshots::ViewSnapshotRequest request;
   request.set_snapshotter(snapshotter);
   request.set_key(key);
   request.set_parent(parent);
   ToProto(labels, request.mutable_labels());
   snapshots::ViewSnapshotResponse response;
-  TRY(Call(*stubs_, kQuick, stubs_->snapshots.get(), &snapshots::Snapshots::Stub::View, request,
-           &response));
+  grpc::ClientContext context;
+  stubs_->Prepare(&context, kQuick);
+  if (!lease.empty()) context.AddMetadata("containerd-lease", lease);
+  TRY(ToResult(stubs_->snapshots->View(&context, request, &response)));
   return FromProto(response.mounts());
 }
 

@@ -202,18 +202,27 @@ class Containerd {
   // Writes a small blob; a blob that is there already is success.
   Result<> WriteBlob(const std::string& digest, const std::string& data, const Labels& labels);
 
+  // `lease`: what holds it; "": its labels, such as "containerd.io/gc.root".
   Result<std::vector<Mount>> PrepareSnapshot(const std::string& snapshotter, const std::string& key,
-                                             const std::string& parent, const Labels& labels);
+                                             const std::string& parent, const Labels& labels,
+                                             const std::string& lease = "");
   // A read-only one.
   Result<std::vector<Mount>> ViewSnapshot(const std::string& snapshotter, const std::string& key,
-                                          const std::string& parent, const Labels& labels);
+                                          const std::string& parent, const Labels& labels,
+                                          const std::string& lease = "");
   Result<std::vector<Mount>> SnapshotMounts(const std::string& snapshotter, const std::string& key);
   Result<SnapshotUsage> GetSnapshotUsage(const std::string& snapshotter, const std::string& key);
   Result<> RemoveSnapshot(const std::string& snapshotter, const std::string& key);
 
-  // layers.cc. A lease holds what is made under it; it ends by itself after a day.
-  Result<> CreateLease(const std::string& id);
+  // layers.cc. A lease holds what is made under it.
+  enum class LeaseLife { kDay, kUntilDeleted };
+  Result<> CreateLease(const std::string& id, LeaseLife life = LeaseLife::kDay);
+  // What is gone already is no error.
   Result<> DeleteLease(const std::string& id);
+  Result<std::vector<std::string>> ListLeases();
+  // Holds something that is there already: type "content" and a digest, or "snapshots/NAME" and a
+  // key.
+  Result<> AddToLease(const std::string& lease, const std::string& type, const std::string& id);
   // A blob of unknown size.
   Result<std::unique_ptr<BlobWriter>> OpenBlob(const std::string& lease);
   // The layer that makes `right` out of `left`, as a blob of that type.

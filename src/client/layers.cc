@@ -35,11 +35,13 @@ void AddMounts(const std::vector<Mount>& mounts,
 
 }  // namespace
 
-Result<> Containerd::CreateLease(const std::string& id) {
+Result<> Containerd::CreateLease(const std::string& id, LeaseLife life) {
   leases::CreateRequest request;
   request.set_id(id);
-  (*request.mutable_labels())["containerd.io/gc.expire"] =
-      FormatRfc3339Nano(WallClock::now() + kLeaseLife);
+  if (life == LeaseLife::kDay) {
+    (*request.mutable_labels())["containerd.io/gc.expire"] =
+        FormatRfc3339Nano(WallClock::now() + kLeaseLife);
+  }
   leases::CreateResponse response;
   auto stub = leases::Leases::NewStub(stubs_->channel);
   return Call(*stubs_, kQuick, stub.get(), &leases::Leases::Stub::Create, request, &response);
@@ -50,7 +52,31 @@ Result<> Containerd::DeleteLease(const std::string& id) {
   request.set_id(id);
   google::protobuf::Empty response;
   auto stub = leases::Leases::NewStub(stubs_->channel);
-  return Call(*stubs_, kQuick, stub.get(), &leases::Leases::Stub::Delete, request, &response);
+  Result<> deleted =
+      Call(*stubs_, kQuick, stub.get(), &leases::Leases::Stub::Delete, request, &response);
+  if (!deleted.ok() && deleted.error().kind() == ErrorKind::kNotFound) return {};
+  return deleted;
+}
+
+Result<std::vector<std::string>> Containerd::ListLeases() {
+  leases::ListRequest request;
+  leases::ListResponse response;
+  auto stub = leases::Leases::NewStub(stubs_->channel);
+  TRY(Call(*stubs_, kQuick, stub.get(), &leases::Leases::Stub::List, request, &response));
+  std::vector<std::string> ids;
+  for (const auto& lease : response.leases()) ids.push_back(lease.id());
+  return ids;
+}
+
+Result<> Containerd::AddToLease(const std::string& lease, const std::string& type,
+                                const std::string& id) {
+  leases::AddResourceRequest request;
+  request.set_id(lease);
+  request.mutable_resource()->set_type(type);
+  request.mutable_resource()->set_id(id);
+  google::protobuf::Empty response;
+  auto stub = leases::Leases::NewStub(stubs_->channel);
+  return Call(*stubs_, kQuick, stub.get(), &leases::Leases::Stub::AddResource, request, &response);
 }
 
 Result<Descriptor> Containerd::DiffMounts(const std::string& lease, const std::vector<Mount>& left,

@@ -11,42 +11,10 @@
 namespace gantry::engine {
 namespace {
 
-// Two blocks of zeros: a tar without an entry.
-constexpr std::string_view kEmptyLayer =
-    "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
-
 std::string Joined(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
   return out;
-}
-
-Result<std::optional<NewLayer>> DiffOf(Engine& engine, const Lease& lease,
-                                       const ContainerRecord& record) {
-  client::Containerd& containerd = engine.containerd();
-  const std::string& snapshotter = engine.options().snapshotter;
-  auto right = TRY(containerd.SnapshotMounts(snapshotter, record.id));
-  std::vector<client::Mount> left;
-  Undo undo;
-  if (!record.parent_snapshot.empty()) {
-    std::string key = fmt::format("{}-parent", lease.id());
-    left = TRY(
-        containerd.ViewSnapshot(snapshotter, key, record.parent_snapshot,
-                                {{"containerd.io/gc.root", FormatRfc3339Nano(WallClock::now())}}));
-    undo.Push([&containerd, snapshotter, key] {
-      Result<> removed = containerd.RemoveSnapshot(snapshotter, key);
-      if (!removed.ok()) log::Warning("removing snapshot {}: {}", key, removed.error().message());
-    });
-  }
-  client::Descriptor blob =
-      TRY_WITH(containerd.DiffMounts(lease.id(), left, right, std::string(oci::kOciLayerGzip)),
-               "comparing the container with its image");
-  client::Blob info = TRY(containerd.GetBlob(blob.digest));
-  std::string diff_id = info.labels["containerd.io/uncompressed"];
-  if (diff_id.empty())
-    return Internal("the layer {} does not say what it is unpacked", blob.digest);
-  if (diff_id == kEmptyLayer) return std::optional<NewLayer>();
-  return std::optional<NewLayer>(NewLayer{std::move(blob), std::move(diff_id)});
 }
 
 }  // namespace
@@ -81,7 +49,8 @@ Result<std::string> CommitContainer(Engine& engine, CommitRequest request) {
     });
   }
   Lease lease = TRY(Lease::Take(engine.containerd()));
-  image.layer = TRY(DiffOf(engine, lease, *record));
+  image.layer = TRY_WITH(DiffSnapshot(engine, lease, record->id, record->parent_snapshot),
+                         "comparing the container with its image");
   resume.Run();
   std::string id = TRY(MakeImage(engine, lease, image));
   engine.Publish("commit", *record, {{"comment", request.comment}, {"imageID", id}});

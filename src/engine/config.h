@@ -237,6 +237,12 @@ struct NetworkingConfig {
   bool settled = false;
 };
 
+// What a step of a build runs on, instead of an image: nothing is merged into its configuration.
+struct BuildParent {
+  std::string snapshot;  // a chain id, "" for nothing
+  std::string image_id;  // of the stage's base; "" for scratch
+};
+
 struct CreateRequest {
   ContainerConfig config;
   HostConfig host_config;
@@ -244,6 +250,7 @@ struct CreateRequest {
   // Clients before API 1.44 know of no read-only mounts below a read-only bind.
   bool read_only_non_recursive = false;
   std::string platform;  // ?platform=linux/arm64; "": the host's, or what the image has
+  std::optional<BuildParent> build_parent;
 };
 
 // Reads the body of POST /containers/create; what its values mean is checked by CheckCreate

@@ -143,6 +143,7 @@ Json ToJson(const ContainerRecord& record) {
       {"imageName", record.image_name},
       {"mounts", std::move(mounts)},
       {"parentSnapshot", record.parent_snapshot},
+      {"forBuild", record.for_build},
       {"state", ToJson(record.state)},
   });
 }
@@ -157,6 +158,7 @@ Result<ContainerRecord> ParseContainerRecord(const Json& json) {
   reader.Field("imageId", &record.image_id);
   reader.Field("imageName", &record.image_name);
   reader.Field("parentSnapshot", &record.parent_snapshot);
+  reader.Field("forBuild", &record.for_build);
   reader.Object("state", [&](JsonReader& state) { ReadState(state, &record.state); });
   TRY(reader.Finish());
   record.config = TRY(ParseContainerConfig(json["config"]));

@@ -99,6 +99,7 @@ struct ContainerRecord {
   std::string image_name;  // the image's name in the store, normalised; "" for an image by id
   std::vector<MountPoint> mounts;  // in the order in which they were asked for
   std::string parent_snapshot;     // chain id of the image's top layer, "" for an empty image
+  bool for_build = false;          // a step of a build: no start of the engine keeps it
   ContainerState state;
 };
 

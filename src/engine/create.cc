@@ -88,21 +88,28 @@ Result<NamedImage> Engine::ImageFor(const CreateRequest& request, Warnings* warn
 
 Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warnings) {
   ContainerRecord record;
-  if (request.config.image.empty()) {
+  if (request.config.image.empty() && !request.build_parent) {
     return InvalidArgument("config cannot be empty in order to create a container");
   }
   if (request.host_config.pids_limit.value_or(0) <= 0) request.host_config.pids_limit.reset();
   *warnings = TRY(CheckCreate(Facts(), &request.config, &request.host_config));
-  NamedImage image = TRY(ImageFor(request, warnings));
+  NamedImage image;
+  if (!request.build_parent) image = TRY(ImageFor(request, warnings));
   record.id = NewContainerId();
   record.created = WallClock::now();
   record.config = std::move(request.config);
   record.host = std::move(request.host_config);
   record.networking = std::move(request.networking_config);
-  record.image_id = image.documents->id;
-  record.image_name = image.image.name;
-  record.parent_snapshot = image.documents->top_chain_id;
-  TRY(MergeImageConfig(image.documents->config_json["config"], &record.config));
+  if (request.build_parent) {
+    record.for_build = true;
+    record.image_id = request.build_parent->image_id;
+    record.parent_snapshot = request.build_parent->snapshot;
+  } else {
+    record.image_id = image.documents->id;
+    record.image_name = image.image.name;
+    record.parent_snapshot = image.documents->top_chain_id;
+    TRY(MergeImageConfig(image.documents->config_json["config"], &record.config));
+  }
   PinModes(&record.host);
   ApplySettings(*settings(), &record.host);
   ApplyHostDefaults(unified_cgroups_, &record.host);
@@ -173,6 +180,12 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   start_traces_.Add(id, trace.TakeSteps());
   Publish("create", *container->record());
   return Created{id, std::move(warnings)};
+}
+
+Result<> Engine::KeepStepContainer(const std::string& id) {
+  auto container = TRY(Find(id));
+  container->Update([](ContainerRecord& record) { record.for_build = false; });
+  return Save(*container);
 }
 
 // A snapshot may be there although the call for it failed, so a removal that fails as well is left

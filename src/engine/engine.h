@@ -214,6 +214,11 @@ class Engine {
   std::string AttachSocketPrefix(std::string_view id) const;
   std::string NetworkNamespacePath(std::string_view id) const;
 
+  // Renames a directory into the trash, which is emptied in the background.
+  Result<> Discard(const std::string& path);
+  // A step's container that its build leaves to the user.
+  Result<> KeepStepContainer(const std::string& id);
+
   client::Containerd& containerd() { return *containerd_; }
   networks::Controller& networks() { return *networks_; }
   volumes::Volumes& volumes() { return *volumes_; }
@@ -249,8 +254,6 @@ class Engine {
   // As Find, and one that was removed while it is being tidied up.
   Result<std::shared_ptr<Container>> FindAny(std::string_view reference) const;
   bool ShuttingDown() const;
-  // Renames a directory into the trash, which is emptied in the background.
-  Result<> Discard(const std::string& path);
 
   // create.cc
   HostFacts Facts() const;

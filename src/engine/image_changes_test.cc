@@ -31,8 +31,8 @@ TEST(ImageChangesTest, Commands) {
 }
 
 TEST(ImageChangesTest, Variables) {
-  EXPECT_EQ(Apply({"ENV A=1 B='x y' C=\"$A-${A}\" D=\\$A"}).env,
-            (Words{"A=1", "B=x y", "C=1-1", "D=$A"}));
+  EXPECT_EQ(Apply({"ENV A=1 B='x y'", "ENV A=2 C=\"$A-${A}\" D=\\$A"}).env,
+            (Words{"A=2", "B=x y", "C=1-1", "D=$A"}));
   EXPECT_EQ(Apply({"ENV A one two"}).env, (Words{"A=one two"}));
   EXPECT_EQ(Apply({"ENV A=1\nENV A=2"}).env, (Words{"A=2"}));
   EXPECT_EQ(Apply({"LABEL a=b c=\"d e\""}).labels,
@@ -65,7 +65,9 @@ TEST(ImageChangesTest, Errors) {
   EXPECT_EQ(ErrorOf("EXPOSE x"), "invalid containerPort: x");
   EXPECT_EQ(ErrorOf("EXPOSE 80/foo"), "invalid proto: foo");
   EXPECT_EQ(ErrorOf("HEALTHCHECK FOO"), "Unknown type \"FOO\" in HEALTHCHECK (try CMD)");
-  EXPECT_EQ(ErrorOf("ENV A='x"), "unexpected end of statement while looking for matching quote");
+  EXPECT_EQ(ErrorOf("ENV A='x"),
+            "failed to process \"'x\": unexpected end of statement while looking for matching "
+            "single-quote");
 }
 
 }  // namespace

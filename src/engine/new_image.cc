@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/undo.h"
 #include "engine/dangling.h"
 #include "formats/digest.h"
 #include "formats/reference.h"
@@ -14,6 +15,10 @@ namespace gantry::engine {
 namespace {
 
 using formats::Json;
+
+// Two blocks of zeros: a tar without an entry.
+constexpr std::string_view kEmptyLayer =
+    "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
 
 Json ConfigDocument(const NewImage& image, const std::string& created) {
   Json json = image.parent != nullptr ? image.parent->config_json : Json::MakeObject();
@@ -47,11 +52,6 @@ Json ToJson(const client::Descriptor& blob) {
       {{"mediaType", blob.media_type}, {"digest", blob.digest}, {"size", blob.size}});
 }
 
-// The name of the snapshot after `layer` is on top of `parent` (image-spec, "Layer ChainID").
-std::string ChainId(const std::string& parent, const std::string& layer) {
-  return parent.empty() ? layer : formats::Digest::Of(parent + " " + layer).text();
-}
-
 Result<client::Descriptor> WriteDocument(client::Containerd& containerd, const Lease& lease,
                                          const Json& json, std::string_view type,
                                          const client::Labels& labels) {
@@ -62,30 +62,17 @@ Result<client::Descriptor> WriteDocument(client::Containerd& containerd, const L
   return blob;
 }
 
-Result<> Unpack(Engine& engine, const Lease& lease, const std::string& parent,
-                const NewLayer& layer) {
-  client::Containerd& containerd = engine.containerd();
-  const std::string& snapshotter = engine.options().snapshotter;
-  std::string key = fmt::format("{}-unpack", lease.id());
-  auto mounts = TRY(containerd.PrepareSnapshot(
-      snapshotter, key, parent, {{"containerd.io/gc.root", FormatRfc3339Nano(WallClock::now())}}));
-  Result<> unpacked = containerd.ApplyLayer(lease.id(), layer.blob, mounts);
-  if (unpacked.ok()) {
-    unpacked =
-        containerd.CommitSnapshot(snapshotter, lease.id(), ChainId(parent, layer.diff_id), key);
-  }
-  if (unpacked.ok()) return {};
-  bool there = unpacked.error().kind() == ErrorKind::kAlreadyExists;
-  Result<> removed = containerd.RemoveSnapshot(snapshotter, key);
-  if (!removed.ok()) log::Warning("removing snapshot {}: {}", key, removed.error().message());
-  return there ? Result<>() : unpacked;
-}
-
 }  // namespace
 
 Result<Lease> Lease::Take(client::Containerd& containerd) {
   std::string id = "engine-" + RandomHex(8);
   TRY(containerd.CreateLease(id));
+  return Lease(&containerd, std::move(id));
+}
+
+Result<Lease> Lease::TakeLasting(client::Containerd& containerd, std::string_view prefix) {
+  std::string id = std::string(prefix) + RandomHex(8);
+  TRY(containerd.CreateLease(id, client::Containerd::LeaseLife::kUntilDeleted));
   return Lease(&containerd, std::move(id));
 }
 
@@ -107,40 +94,100 @@ Result<std::string> NewImageName(const std::string& repository, const std::strin
   return StoreName(name.Familiar());
 }
 
-Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage& image) {
+std::string ChainId(const std::string& parent, const std::string& layer) {
+  return parent.empty() ? layer : formats::Digest::Of(parent + " " + layer).text();
+}
+
+Result<std::optional<NewLayer>> DiffSnapshot(Engine& engine, const Lease& lease,
+                                             const std::string& key, const std::string& parent) {
   client::Containerd& containerd = engine.containerd();
+  const std::string& snapshotter = engine.options().snapshotter;
+  auto right = TRY(containerd.SnapshotMounts(snapshotter, key));
+  std::vector<client::Mount> left;
+  Undo undo;
+  if (!parent.empty()) {
+    std::string view = fmt::format("{}-parent", lease.id());
+    left = TRY(containerd.ViewSnapshot(snapshotter, view, parent, {}, lease.id()));
+    undo.Push([&containerd, snapshotter, view] {
+      Result<> removed = containerd.RemoveSnapshot(snapshotter, view);
+      if (!removed.ok()) log::Warning("removing snapshot {}: {}", view, removed.error().message());
+    });
+  }
+  client::Descriptor blob =
+      TRY(containerd.DiffMounts(lease.id(), left, right, std::string(oci::kOciLayerGzip)));
+  client::Blob info = TRY(containerd.GetBlob(blob.digest));
+  std::string diff_id = info.labels["containerd.io/uncompressed"];
+  if (diff_id.empty())
+    return Internal("the layer {} does not say what it is unpacked", blob.digest);
+  if (diff_id == kEmptyLayer) return std::optional<NewLayer>();
+  return std::optional<NewLayer>(NewLayer{std::move(blob), std::move(diff_id)});
+}
+
+Result<> UnpackLayer(Engine& engine, const Lease& lease, const std::string& parent,
+                     const NewLayer& layer) {
+  client::Containerd& containerd = engine.containerd();
+  const std::string& snapshotter = engine.options().snapshotter;
+  std::string key = fmt::format("{}-unpack", lease.id());
+  auto mounts = TRY(containerd.PrepareSnapshot(
+      snapshotter, key, parent, {{"containerd.io/gc.root", FormatRfc3339Nano(WallClock::now())}}));
+  Result<> unpacked = containerd.ApplyLayer(lease.id(), layer.blob, mounts);
+  if (unpacked.ok()) {
+    unpacked =
+        containerd.CommitSnapshot(snapshotter, lease.id(), ChainId(parent, layer.diff_id), key);
+  }
+  if (unpacked.ok()) return {};
+  bool there = unpacked.error().kind() == ErrorKind::kAlreadyExists;
+  Result<> removed = containerd.RemoveSnapshot(snapshotter, key);
+  if (!removed.ok()) log::Warning("removing snapshot {}: {}", key, removed.error().message());
+  return there ? Result<>() : unpacked;
+}
+
+Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage& image) {
   std::string parent = image.parent != nullptr ? image.parent->top_chain_id : "";
   std::string chain = image.layer ? ChainId(parent, image.layer->diff_id) : parent;
-  if (image.layer) TRY_WITH(Unpack(engine, lease, parent, *image.layer), "unpacking the layer");
+  if (image.layer)
+    TRY_WITH(UnpackLayer(engine, lease, parent, *image.layer), "unpacking the layer");
 
-  std::string created = FormatRfc3339Nano(WallClock::now());
-  client::Labels config_labels;
-  if (!chain.empty()) {
-    config_labels["containerd.io/gc.ref.snapshot." + engine.options().snapshotter] = chain;
-  }
-  client::Descriptor config = TRY(WriteDocument(containerd, lease, ConfigDocument(image, created),
-                                                oci::kOciConfig, config_labels));
-  Json layers = Json::MakeArray();
-  client::Labels labels = {{"containerd.io/gc.ref.content.config", config.digest}};
-  auto add = [&](const client::Descriptor& blob) {
-    labels[fmt::format("containerd.io/gc.ref.content.l.{}", layers.size())] = blob.digest;
-    layers.Append(ToJson(blob));
-  };
+  ImageParts parts;
+  parts.config = ConfigDocument(image, FormatRfc3339Nano(WallClock::now()));
   if (image.parent != nullptr) {
     for (const oci::Descriptor& layer : image.parent->manifest.layers) {
-      add({layer.media_type, layer.digest.text(), layer.size});
+      parts.layers.push_back({layer.media_type, layer.digest.text(), layer.size});
     }
   }
-  if (image.layer) add(image.layer->blob);
+  if (image.layer) parts.layers.push_back(image.layer->blob);
+  parts.chain_id = std::move(chain);
+  if (!image.name.empty()) parts.names.push_back(image.name);
+  return StoreImage(engine, lease, parts);
+}
+
+Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImageParts& parts) {
+  client::Containerd& containerd = engine.containerd();
+  client::Labels config_labels;
+  if (!parts.chain_id.empty()) {
+    config_labels["containerd.io/gc.ref.snapshot." + engine.options().snapshotter] = parts.chain_id;
+  }
+  client::Descriptor config =
+      TRY(WriteDocument(containerd, lease, parts.config, oci::kOciConfig, config_labels));
+  Json layers = Json::MakeArray();
+  client::Labels labels = {{"containerd.io/gc.ref.content.config", config.digest}};
+  for (const client::Descriptor& blob : parts.layers) {
+    labels[fmt::format("containerd.io/gc.ref.content.l.{}", layers.size())] = blob.digest;
+    layers.Append(ToJson(blob));
+  }
   Json manifest = Json::MakeObject({{"schemaVersion", 2},
                                     {"mediaType", oci::kOciManifest},
                                     {"config", ToJson(config)},
                                     {"layers", std::move(layers)}});
   client::Image record;
   record.target = TRY(WriteDocument(containerd, lease, manifest, oci::kOciManifest, labels));
-  record.name = image.name.empty() ? std::string(kDanglingName) + record.target.digest : image.name;
+  std::vector<std::string> names = parts.names;
+  if (names.empty()) names.push_back(std::string(kDanglingName) + record.target.digest);
   ReplacedImages replaced = TRY(ReplacedImages::Note(containerd));
-  TRY(containerd.PutImage(record));
+  for (const std::string& name : names) {
+    record.name = name;
+    TRY(containerd.PutImage(record));
+  }
   TRY(replaced.Keep());
   return config.digest;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Images that the engine makes itself: commit and import. Everything is made under a lease of the
-// container daemon, so that its collector leaves it alone until the image's record names it, and
-// what a crash leaves is collected a day later. Any thread.
+// Images that the engine makes itself: commit, import, build. Everything is made under a lease of
+// the container daemon, so that its collector leaves it alone until the image's record names it,
+// and what a crash leaves is collected a day later. Any thread.
 #pragma once
 
 #include <optional>
@@ -19,15 +19,19 @@
 
 namespace gantry::engine {
 
-// Ends with the object; a daemon that is gone lets it expire.
+// Ends with the object; one of a daemon that is gone expires.
 class Lease {
  public:
   static Result<Lease> Take(client::Containerd& containerd);
+  // One that does not expire: whoever takes it finds it again by the beginning of its id.
+  static Result<Lease> TakeLasting(client::Containerd& containerd, std::string_view prefix);
   Lease(Lease&& other) noexcept
       : containerd_(std::exchange(other.containerd_, nullptr)), id_(std::move(other.id_)) {}
   Lease& operator=(Lease&&) = delete;
   ~Lease();
   const std::string& id() const { return id_; }
+  // It lives on without the object.
+  void Keep() { containerd_ = nullptr; }
 
  private:
   Lease(client::Containerd* containerd, std::string id)
@@ -40,6 +44,27 @@ struct NewLayer {
   client::Descriptor blob;
   std::string diff_id;  // of the uncompressed tar
 };
+
+// What the writable snapshot `key` has that its parent has not; nothing when that is nothing.
+Result<std::optional<NewLayer>> DiffSnapshot(Engine& engine, const Lease& lease,
+                                             const std::string& key, const std::string& parent);
+
+// The name of the snapshot after `layer` is on top of `parent` (image-spec, "Layer ChainID").
+std::string ChainId(const std::string& parent, const std::string& layer);
+
+// Makes the snapshot of a layer on top of the one of `parent`, a chain id.
+Result<> UnpackLayer(Engine& engine, const Lease& lease, const std::string& parent,
+                     const NewLayer& layer);
+
+// An image whose layers are in the store, unpacked.
+struct ImageParts {
+  formats::Json config;                    // the whole document
+  std::vector<client::Descriptor> layers;  // the base's first
+  std::string chain_id;                    // of the last layer's snapshot; "" without layers
+  std::vector<std::string> names;          // in the store; none: an image without a name
+};
+// Writes configuration, manifest and records. Returns the image's id.
+Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImageParts& parts);
 
 struct NewImage {
   const ImageDocuments* parent = nullptr;  // whose layers come first

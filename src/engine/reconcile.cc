@@ -223,6 +223,14 @@ void Engine::ReconcileWithTurn(Container& container, const client::TaskState* ta
   Phase phase = record->state.phase;
   // What a killed gantryd has not sent, also of one that has ended.
   if (first && phase != Phase::kRemoving) ForwardLog(*record, true);
+  // Its build has ended with the engine that ran it.
+  if (first && record->for_build && phase != Phase::kRemoving) {
+    container.Update([](ContainerRecord& changed) { changed.state.removes_volumes = true; });
+    Result<> begun = BeginRemoval(container);
+    if (!begun.ok()) log::Failure("removing {}: {}", id, begun.error().message());
+    record = container.record();
+    phase = record->state.phase;
+  }
   if (phase == Phase::kRemoving) {
     if (first) PublishOnce("destroy", *record, {}, record->created);
     Result<> removed = FinishRemoval(*record);

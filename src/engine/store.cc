@@ -18,6 +18,9 @@ const std::vector<std::string_view> kSchema = {
     R"(
       CREATE TABLE volumes (name TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
     )",
+    R"(
+      CREATE TABLE build_steps (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+    )",
 };
 
 }  // namespace
@@ -65,6 +68,32 @@ Result<> Store::PutSetting(const std::string& name, const std::string& value) {
   TRY(transaction.Execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", name,
                           value));
   return transaction.Commit();
+}
+
+Result<> Store::PutBuildStep(const std::string& key, const std::string& record) {
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute("INSERT OR REPLACE INTO build_steps (key, record) VALUES (?, ?)", key,
+                          record));
+  return transaction.Commit();
+}
+
+Result<> Store::EraseBuildSteps(const std::vector<std::string>& keys) {
+  auto transaction = TRY(database_->Begin());
+  for (const std::string& key : keys) {
+    TRY(transaction.Execute("DELETE FROM build_steps WHERE key = ?", key));
+  }
+  return transaction.Commit();
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> Store::ListBuildSteps() {
+  auto transaction = TRY(database_->Read());
+  auto rows = TRY(transaction.Query("SELECT key, record FROM build_steps"));
+  std::vector<std::pair<std::string, std::string>> out;
+  while (TRY(rows.Next())) {
+    std::string key = rows.Text(0);
+    out.emplace_back(std::move(key), std::string(rows.Bytes(1)));
+  }
+  return out;
 }
 
 Result<> Store::PutEndpoint(const networks::Endpoint& endpoint) {

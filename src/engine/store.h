@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -30,6 +31,11 @@ class Store : public networks::RecordStore, public volumes::RecordStore {
   // A value by name, such as the engine's own id; "" when it is not there.
   Result<std::string> GetSetting(const std::string& name);
   Result<> PutSetting(const std::string& name, const std::string& value);
+
+  // What builds have made, by the digest of how (docs/build.md).
+  Result<> PutBuildStep(const std::string& key, const std::string& record);
+  Result<> EraseBuildSteps(const std::vector<std::string>& keys);
+  Result<std::vector<std::pair<std::string, std::string>>> ListBuildSteps();
 
   Result<> PutEndpoint(const networks::Endpoint& endpoint) override;
   Result<> EraseEndpoint(const std::string& container_id, const std::string& network_id) override;

@@ -24,7 +24,7 @@ bool Vanished(const Error& error) {
 class Walk {
  public:
   Walk(const ArchiveRequest& request, ByteSink& sink)
-      : request_(request), writer_(sink, std::nullopt, request.stop) {}
+      : request_(request), writer_(sink, request.newest_seconds, request.stop) {}
 
   // `path` is relative to where the walk began, "" there.
   Result<> Directory(BorrowedFd directory, const std::string& path, int depth) {
@@ -39,10 +39,13 @@ class Walk {
         return ErrnoError("reading '{}'", item.path);
       }
       std::string below = path.empty() ? name : path + "/" + name;
+      Take take = request_.takes ? request_.takes(below) : Take::kYes;
+      if (take == Take::kNo) continue;
       if (S_ISDIR(item.status.st_mode)) {
-        TRY(Inner(item, below, depth));
+        TRY(Inner(item, below, depth, take));
         continue;
       }
+      if (take == Take::kContents) continue;
       if (!TRY(Enters(directory, name, below))) continue;
       Result<> written = writer_.WriteChanged(item);
       if (!written.ok() && !Vanished(written.error())) return written;
@@ -81,7 +84,7 @@ class Walk {
     return out;
   }
 
-  Result<> Inner(const TreeItem& item, const std::string& below, int depth) {
+  Result<> Inner(const TreeItem& item, const std::string& below, int depth, Take take) {
     UniqueFd inner(::openat(item.parent.get(), item.name.c_str(),
                             O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!inner.valid()) {
@@ -90,7 +93,9 @@ class Walk {
     }
     TreeItem opened = item;
     if (::fstat(inner.get(), &opened.status) != 0) return ErrnoError("reading '{}'", item.path);
-    TRY(writer_.EnterDirectory(opened, inner, TreeWriter::When::kNow));
+    TRY(writer_.EnterDirectory(
+        opened, inner,
+        take == Take::kYes ? TreeWriter::When::kNow : TreeWriter::When::kWithContents));
     if (TRY(Enters(inner, "", below))) TRY(Directory(inner, below, depth + 1));
     writer_.LeaveDirectory();
     return {};

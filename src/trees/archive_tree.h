@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "base/byte_stream.h"
@@ -15,11 +16,21 @@
 
 namespace gantry::trees {
 
+enum class Take : uint8_t {
+  kYes,
+  kNo,
+  kContents,  // of a directory: what is taken in it, and itself only with that
+};
+
 struct ArchiveRequest {
   // What the directory or file is called in the archive; "" for what is in a directory alone.
   std::string name;
   // Whether the walk goes into a mount at this path below the directory ("a/b"); unset: always.
   std::function<bool(const std::string& path)> enters_mount;
+  // Whether what is at this path below the directory is taken; unset: everything.
+  std::function<Take(const std::string& path)> takes;
+  // No time in the archive is later than this one: with 0 the bytes say nothing of times.
+  std::optional<int64_t> newest_seconds;
   StopToken stop;
 };
 

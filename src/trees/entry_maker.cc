@@ -179,7 +179,8 @@ Result<> EntryMaker::SetOwnerAndXattrs(BorrowedFd file, const TarEntry& entry) c
 
 Result<> EntryMaker::SetAttributesOf(BorrowedFd file, const TarEntry& entry, Times when) const {
   TRY(SetOwnerAndXattrs(file, entry));
-  if (::fchmod(file.get(), entry.mode) != 0) return ErrnoError("changing its mode");
+  if (::fchmod(file.get(), options_.mode.value_or(entry.mode)) != 0)
+    return ErrnoError("changing its mode");
   if (when == Times::kLater) return {};
   timespec times[2] = {TimeOf(entry), TimeOf(entry)};
   if (::futimens(file.get(), times) != 0) return ErrnoError("setting its times");
@@ -195,7 +196,9 @@ Result<> EntryMaker::SetAttributes(BorrowedFd parent, const std::string& name,
   TRY(SetOwnerAndXattrs(file, entry));
   if (!S_ISLNK(status.st_mode)) {
     std::string path = fmt::format("/proc/self/fd/{}", file.get());
-    if (::chmod(path.c_str(), entry.mode) != 0) return ErrnoError("changing its mode");
+    if (::chmod(path.c_str(), options_.mode.value_or(entry.mode)) != 0) {
+      return ErrnoError("changing its mode");
+    }
   }
   timespec times[2] = {TimeOf(entry), TimeOf(entry)};
   if (::utimensat(parent.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {

@@ -50,6 +50,8 @@ class EntryMaker {
     std::function<std::string(std::string name)> rename;
     // Everything belongs to these.
     std::optional<std::pair<uid_t, gid_t>> owner;
+    // Everything but symbolic links has these permissions.
+    std::optional<mode_t> mode;
   };
   explicit EntryMaker(Options options) : options_(std::move(options)) {}
 

@@ -98,12 +98,14 @@ def test_help_lists_them(both):
 
 def test_build_is_buildx_where_that_is(both):
     (_, ours), folder = both
-    assert 'builds are not there yet' in ours('build', '.').err
+    nothing = folder / 'nothing'
+    nothing.mkdir()
+    assert 'Dockerfile' in ours('build', nothing).err
     put(folder / 'home/cli-plugins/docker-buildx', PLUGIN)
     for line in ('build -t x .', 'image build -t x .', 'builder build -t x .', 'buildx build -t x .'):
         words = json.loads(ours(*line.split()).out.rsplit(' ', 1)[0].split(' NUMBER')[0].split('\n')[0])
         assert words[-4:] == ['build', '-t', 'x', '.'] and 'buildx' in words, words
-    assert 'builds are not there yet' in ours('build', '.', environment={'DOCKER_BUILDKIT': '0'}).err
+    assert 'Dockerfile' in ours('build', nothing, environment={'DOCKER_BUILDKIT': '0'}).err
 
 
 def test_keys_reach_the_plugin(both):

@@ -174,7 +174,16 @@ std::optional<Plugin> BuilderFor(Cli& cli, const std::vector<std::string>& args,
   Result<bool> enabled = wanted.empty() ? Result<bool>(true) : ParseBoolean(wanted);
   if (!enabled.ok() || !*enabled) return std::nullopt;
   *words = build ? 1 : 2;
-  return FindPlugin(cli, "buildx");
+  std::optional<Plugin> buildx = FindPlugin(cli, "buildx");
+  if (!buildx || !wanted.empty()) return buildx;
+  // Nobody has asked for BuildKit, and an engine may say that it has none.
+  ApiRequest ping;
+  ping.path = "/_ping";
+  Result<Api*> api = cli.Connect();
+  if (!api.ok()) return buildx;
+  Result<ApiAnswer> answer = (*api)->Call(ping);
+  bool has_none = answer.ok() && answer->headers.Get("Builder-Version") == "1";
+  return has_none ? std::nullopt : buildx;
 }
 
 int Finish(const Result<int>& code) {

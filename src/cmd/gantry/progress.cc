@@ -114,7 +114,8 @@ Result<Json> JsonStream::Next() {
   }
 }
 
-Result<> ShowProgress(wire::HttpConnection* connection, BorrowedFd out, std::vector<Json>* aux) {
+Result<> ShowProgress(wire::HttpConnection* connection, BorrowedFd out, std::vector<Json>* aux,
+                      int* code) {
   FlushOutput();
   JsonStream stream(connection);
   Screen screen(out);
@@ -122,6 +123,7 @@ Result<> ShowProgress(wire::HttpConnection* connection, BorrowedFd out, std::vec
     Json message = TRY(stream.Next());
     if (message.is_null()) return {};
     if (const Json* detail = message.Find("errorDetail")) {
+      if (code != nullptr) *code = static_cast<int>((*detail)["code"].AsInt());
       return Internal("{}", (*detail)["message"].AsString());
     }
     if (const Json* old = message.Find("error")) return Internal("{}", old->AsString());

@@ -30,9 +30,9 @@ class JsonStream {
 };
 
 // Shows the stream on `out` to its end. An error within the stream is returned. `aux`, when given,
-// receives the objects' "aux" members.
+// receives the objects' "aux" members, `code` the number that the error comes with.
 Result<> ShowProgress(wire::HttpConnection* connection, BorrowedFd out,
-                      std::vector<Json>* aux = nullptr);
+                      std::vector<Json>* aux = nullptr, int* code = nullptr);
 
 // The body of an answer into a file, which appears whole, or to standard output for "".
 Result<int> SaveStream(wire::HttpConnection* connection, const std::string& output);

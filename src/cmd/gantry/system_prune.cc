@@ -125,12 +125,4 @@ Result<int> BuilderPruneCommand(Cli& cli, Invocation& call) {
   return 0;
 }
 
-// Builds come with the engine's builder. A user who has buildx does not get here.
-Result<int> BuildCommand(Cli&, Invocation& call) {
-  call.flags.IgnoreUnknown();
-  if (auto code = call.Parse(ArgCount::AtLeast(0))) return *code;
-  return Unimplemented(
-      "builds are not there yet: make the image elsewhere and use 'pull', 'load' or 'import'");
-}
-
 }  // namespace gantry::cli

@@ -18,6 +18,7 @@
 #include "base/notify.h"
 #include "base/pid_file.h"
 #include "base/random.h"
+#include "build/builds.h"
 #include "cmd/gantryd/keeper.h"
 #include "cmd/gantryd/listeners.h"
 #include "cmd/gantryd/metrics.h"
@@ -181,12 +182,15 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   auto log_watcher = TRY(engine::LogWatcher::Create(parked->loop()));
   forwarder = std::make_unique<engine::LogForwarder>(*engine, *log_watcher, parked->loop());
   TRY(engine->Connect(kConnectBound));
+  build::Builds builds(*engine);
+  TRY(builds.Open());
 
   Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd"));
   engine::api::ApiParts parts{*engine,
                               *events,
                               *execs,
                               *log_watcher,
+                              builds,
                               workers,
                               parked->loop(),
                               TRY(EngineId(options.root + "/engine")),

@@ -31,18 +31,11 @@ Result<> NoSuchPlugin(Call& call) { return NotFound("plugin \"{}\" not found", c
 
 Result<> NoPlugins(Call&) { return Unimplemented("this engine has no plugins"); }
 
-Result<> NoBuilder(Call&) { return Unimplemented("this engine does not build images"); }
-
-Result<> PruneBuildCache(Call& call) {
-  return RespondJson(call, 200,
-                     Json::MakeObject({{"CachesDeleted", Json()}, {"SpaceReclaimed", 0}}));
-}
-
 Result<> NoBuildSession(Call& call) {
   if (call.exchange.request().headers.Get("Upgrade").empty()) {
     return InvalidArgument("no upgrade proto in request");
   }
-  return NoBuilder(call);
+  return Unimplemented("this engine has no BuildKit: build with DOCKER_BUILDKIT=0");
 }
 
 Result<> AnswerOptions(Call& call) { return RespondEmpty(call, 200); }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What docker's API has and this engine is not: a swarm node, a host of engine plugins, a builder.
+// What docker's API has and this engine is not: a swarm node, a host of engine plugins, BuildKit.
 // The answers are those of a docker engine that has none either, so that clients go on.
 #pragma once
 
@@ -24,10 +24,7 @@ Result<> NoSuchPlugin(Call& call);
 // 501: pull, create, upgrade.
 Result<> NoPlugins(Call& call);
 
-// 501.
-Result<> NoBuilder(Call& call);
-Result<> PruneBuildCache(Call& call);
-// POST /session, POST /grpc.
+// 501, BuildKit: POST /session, POST /grpc.
 Result<> NoBuildSession(Call& call);
 
 // OPTIONS of any path.

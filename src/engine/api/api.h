@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/event_loop.h"
+#include "build/builds.h"
 #include "engine/api/version_shape.h"
 #include "engine/engine.h"
 #include "engine/event_log.h"
@@ -35,6 +36,7 @@ struct ApiParts {
   EventLog& events;
   Execs& execs;
   LogWatcher& log_watcher;
+  build::Builds& builds;
   wire::WorkerPool& workers;
   EventLoop& parked;
   std::string engine_id;

@@ -102,12 +102,14 @@ Result<> ProgressStream::SendLocked(const Json& line) {
   return exchange.Write(line.Dump() + "\r\n");
 }
 
-Result<> ProgressStream::Fail(Error error) {
+Result<> ProgressStream::Fail(Error error, int code) {
   MutexLock lock(mutex_);
   if (!call_.exchange.begun()) return error;
+  Json detail = Json::MakeObject();
+  if (code != 0) detail.Set("code", code);
+  detail.Set("message", error.message());
   TRY(SendLocked(
-      Json::MakeObject({{"errorDetail", Json::MakeObject({{"message", error.message()}})},
-                        {"error", error.message()}})));
+      Json::MakeObject({{"errorDetail", std::move(detail)}, {"error", error.message()}})));
   return call_.exchange.Finish();
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// docker's progress streams (load, pull): a JSON object a line, 200 with the first of them; an
-// error after that is told in the stream. Called by one handler; the callback by the same thread or
-// by one at a time of the client's.
+// docker's progress streams (load, pull, build): a JSON object a line, 200 with the first of them;
+// an error after that is told in the stream. Called by one handler; the callback by the same thread
+// or by one at a time of the client's.
 #pragma once
 
 #include <map>
@@ -29,7 +29,8 @@ class ProgressStream {
 
   Result<> Send(const formats::Json& line);
   // Before anything was sent the error is the answer, else it goes into the stream.
-  Result<> Fail(Error error);
+  // `code`: the exit code of a build's command.
+  Result<> Fail(Error error, int code = 0);
   Result<> Finish();
 
  private:

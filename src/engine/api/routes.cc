@@ -4,6 +4,7 @@
 #include "engine/api/absent_handlers.h"
 #include "engine/api/archive_handlers.h"
 #include "engine/api/attach_handlers.h"
+#include "engine/api/build_handlers.h"
 #include "engine/api/container_handlers.h"
 #include "engine/api/container_list.h"
 #include "engine/api/exec_handlers.h"
@@ -84,9 +85,9 @@ constexpr Route kRoutes[] = {
     {"DELETE", "/images/{*}", RemoveImage},
 
     {"GET", "/distribution/{*}/json", GetDistribution},
-    {"POST", "/build", NoBuilder},
+    {"POST", "/build", BuildImage},
     {"POST", "/build/prune", PruneBuildCache},
-    {"POST", "/build/cancel", NoBuilder},
+    {"POST", "/build/cancel", CancelBuild},
     {"POST", "/session", NoBuildSession},
     {"POST", "/grpc", NoBuildSession},
 

@@ -86,6 +86,29 @@ Kind AllVolumes(Call& call) {
   return out;
 }
 
+Kind BuildCache(Call& call) {
+  Kind out;
+  for (const build::CachedStep& step : call.parts.builds.cache().List()) {
+    out.total_size += step.size;
+    if (step.in_use) {
+      ++out.active;
+    } else {
+      out.reclaimable += step.size;
+    }
+    out.items.Append(Json::MakeObject({{"ID", step.key},
+                                       {"Parents", Json(std::vector<std::string>{step.parent})},
+                                       {"Type", "regular"},
+                                       {"Description", step.description},
+                                       {"InUse", step.in_use},
+                                       {"Shared", false},
+                                       {"Size", step.size},
+                                       {"CreatedAt", FormatRfc3339Nano(step.created_at)},
+                                       {"LastUsedAt", FormatRfc3339Nano(step.used_at)},
+                                       {"UsageCount", step.uses}}));
+  }
+  return out;
+}
+
 // Which kinds the client asks for: all without "type".
 Result<std::set<std::string>> WantedKinds(Call& call) {
   std::set<std::string> wanted;
@@ -117,8 +140,9 @@ Result<> GetDiskUsage(Call& call) {
   if (wanted.contains("container")) add("Containers", "ContainerUsage", Containers(call));
   if (wanted.contains("volume")) add("Volumes", "VolumeUsage", AllVolumes(call));
   if (wanted.contains("build-cache")) {
-    add("BuildCache", "BuildCacheUsage", Kind());
-    out.Set("BuilderSize", 0);
+    Kind cache = BuildCache(call);
+    add("BuildCache", "BuildCacheUsage", cache);
+    out.Set("BuilderSize", cache.total_size);
   }
   return RespondJson(call, 200, std::move(out));
 }

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "build/arguments.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "engine/image_instructions.h"
+
+namespace gantry::build {
+namespace {
+
+constexpr auto kUndeclared = std::to_array<std::string_view>(
+    {"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY",
+     "no_proxy", "ALL_PROXY", "all_proxy"});
+
+bool NeedsNoDeclaration(const std::string& name) {
+  return std::find(kUndeclared.begin(), kUndeclared.end(), name) != kUndeclared.end();
+}
+
+}  // namespace
+
+Arguments::Arguments(std::map<std::string, Value> given, const oci::Platform& platform)
+    : given_(std::move(given)) {
+  for (const char* side : {"TARGET", "BUILD"}) {
+    std::string prefix = side;
+    global_[prefix + "PLATFORM"] = platform.ToString();
+    global_[prefix + "OS"] = platform.os;
+    global_[prefix + "ARCH"] = platform.architecture;
+    global_[prefix + "VARIANT"] = platform.variant;
+  }
+}
+
+Arguments::Value Arguments::Given(const std::string& name) const {
+  auto found = given_.find(name);
+  return found == given_.end() ? std::nullopt : found->second;
+}
+
+void Arguments::DeclareGlobal(const std::string& name, const Value& fallback) {
+  declared_.insert(name);
+  Value given = Given(name);
+  global_[name] = given ? given : fallback;
+}
+
+Arguments::Value Arguments::Global(const std::string& name) const {
+  auto found = global_.find(name);
+  return found == global_.end() ? std::nullopt : found->second;
+}
+
+void Arguments::Declare(const std::string& name, const Value& fallback) {
+  declared_.insert(name);
+  Value value = Given(name);
+  if (!value) value = fallback;
+  if (!value) value = Global(name);
+  stage_[name] = value;
+}
+
+Arguments::Value Arguments::Get(const std::string& name) const {
+  auto found = stage_.find(name);
+  if (found != stage_.end()) return found->second;
+  return NeedsNoDeclaration(name) ? Given(name) : std::nullopt;
+}
+
+std::map<std::string, std::string> Arguments::ForHistory(
+    const engine::ContainerConfig& config) const {
+  std::map<std::string, std::string> out;
+  for (const auto& [name, value] : stage_) {
+    if (value && !engine::VariableOf(config, name)) out[name] = *value;
+  }
+  return out;
+}
+
+std::map<std::string, std::string> Arguments::ForCommand(
+    const engine::ContainerConfig& config) const {
+  std::map<std::string, std::string> out = ForHistory(config);
+  for (const auto& [name, value] : given_) {
+    if (value && NeedsNoDeclaration(name) && !engine::VariableOf(config, name)) {
+      out.try_emplace(name, *value);
+    }
+  }
+  return out;
+}
+
+std::vector<std::string> Arguments::Unused() const {
+  std::vector<std::string> out;
+  for (const auto& [name, value] : given_) {
+    if (!declared_.contains(name) && !NeedsNoDeclaration(name)) out.push_back(name);
+  }
+  return out;
+}
+
+}  // namespace gantry::build

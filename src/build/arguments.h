@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The variables that ARG declares: which values they have where (docker's scopes). An ARG before
+// the first FROM is seen by FROM alone, and gives its value to an ARG of that name in a stage. One
+// thread.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/config.h"
+#include "oci/platform.h"
+
+namespace gantry::build {
+
+class Arguments {
+ public:
+  using Value = std::optional<std::string>;
+
+  // `given`: --build-arg.
+  Arguments(std::map<std::string, Value> given, const oci::Platform& platform);
+
+  void DeclareGlobal(const std::string& name, const Value& fallback);
+  Value Global(const std::string& name) const;
+
+  void BeginStage() { stage_.clear(); }
+  void Declare(const std::string& name, const Value& fallback);
+  Value Get(const std::string& name) const;
+
+  // What a command's environment gets: not what the stage's own ENV has set.
+  std::map<std::string, std::string> ForCommand(const engine::ContainerConfig& config) const;
+  // The same without those that users need not declare (proxies), which no cache and no history
+  // depends on.
+  std::map<std::string, std::string> ForHistory(const engine::ContainerConfig& config) const;
+
+  // Given and declared nowhere.
+  std::vector<std::string> Unused() const;
+
+ private:
+  Value Given(const std::string& name) const;
+
+  const std::map<std::string, Value> given_;
+  std::map<std::string, Value> global_;
+  std::map<std::string, Value> stage_;
+  std::set<std::string> declared_;
+};
+
+}  // namespace gantry::build

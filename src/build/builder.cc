@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "build/builder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/text.h"
+#include "build/finish.h"
+#include "engine/image_index.h"
+#include "engine/images.h"
+#include "formats/digest.h"
+#include "formats/reference.h"
+
+namespace gantry::build {
+
+using dockerfile::Instruction;
+using dockerfile::Kind;
+
+namespace {
+
+constexpr std::string_view kScratch = "scratch";
+
+std::string ShortId(std::string_view id) {
+  if (id.starts_with("sha256:")) id.remove_prefix(7);
+  return std::string(id.substr(0, 12));
+}
+
+oci::Platform WantedPlatform(const BuildRequest& request) {
+  auto parsed = oci::ParsePlatform(request.platform);
+  return request.platform.empty() || !parsed.ok() ? oci::HostPlatform() : *parsed;
+}
+
+}  // namespace
+
+Builder::Builder(engine::Engine& engine, Cache& cache, BuildRequest request, Context context,
+                 const BuildOutput& output, StopToken stop)
+    : engine_(engine),
+      request_(std::move(request)),
+      context_(std::move(context)),
+      output_(output),
+      stop_(std::move(stop)),
+      cache_(cache),
+      arguments_(request_.arguments, WantedPlatform(request_)) {}
+
+Result<> Builder::Plan(const std::string& text) {
+  file_ = TRY(dockerfile::Parse(text));
+  target_ = file_.stages.size() - 1;
+  if (!request_.target.empty()) {
+    int found = file_.FindStage(request_.target, file_.stages.size());
+    if (found < 0) {
+      return InvalidArgument("failed to reach build target {} in Dockerfile", request_.target);
+    }
+    target_ = static_cast<size_t>(found);
+  }
+  if (!request_.labels.empty()) {
+    Instruction label;
+    label.kind = Kind::kLabel;
+    label.keyword = "LABEL";
+    label.text = "LABEL";
+    for (const auto& [name, value] : request_.labels) {
+      label.text += fmt::format(" {}={}", name, value);
+      // Nothing in them is a variable.
+      auto quoted = [](std::string text) {
+        for (size_t at = 0; (at = text.find('\'', at)) != std::string::npos; at += 5) {
+          text.replace(at, 1, "'\"'\"'");
+        }
+        return "'" + text + "'";
+      };
+      label.pairs.push_back({quoted(name), quoted(value), true});
+    }
+    file_.stages[target_].instructions.push_back(std::move(label));
+  }
+  for (const Instruction& in : file_.arguments) {
+    for (const dockerfile::Pair& pair : in.pairs) {
+      Arguments::Value fallback;
+      dockerfile::Expander expander{[&](const auto& name) { return arguments_.Global(name); },
+                                    file_.escape};
+      if (pair.has_value) fallback = TRY(expander.Word(pair.value));
+      arguments_.DeclareGlobal(pair.name, fallback);
+    }
+  }
+  // Stages refer to earlier ones only: one pass from the target backwards finds all.
+  needed_.assign(file_.stages.size(), false);
+  needed_[target_] = true;
+  for (size_t i = target_ + 1; i-- > 0;) {
+    if (!needed_[i]) continue;
+    const dockerfile::Stage& stage = file_.stages[i];
+    steps_ += 1 + stage.instructions.size();
+    auto need = [&](const std::string& name) {
+      int found = file_.FindStage(name, i);
+      if (found >= 0) needed_[static_cast<size_t>(found)] = true;
+    };
+    need(stage.from.words[0]);
+    for (const Instruction& in : stage.instructions) {
+      if (const dockerfile::Flag* from = in.FindFlag("from")) need(from->value);
+    }
+  }
+  steps_ += file_.arguments.size();
+  states_.resize(file_.stages.size());
+  return {};
+}
+
+Result<BuildEnd> Builder::Run() {
+  for (const Instruction& in : file_.arguments) {
+    TRY(Say(fmt::format("Step {}/{} : {}\n", ++step_, steps_, in.text)));
+  }
+  for (size_t i = 0; i <= target_; ++i) {
+    if (!needed_[i]) continue;
+    Result<> run = RunStage(i);
+    // A command's own failure has been noted.
+    if (!run.ok() && end_.failure.empty()) return std::move(run).error();
+    if (!run.ok()) return end_;
+  }
+  std::vector<std::string> unused = arguments_.Unused();
+  if (!unused.empty()) {
+    std::string names;
+    for (const std::string& name : unused) names += (names.empty() ? "" : " ") + name;
+    TRY(Say(fmt::format("[Warning] One or more build-args [{}] were not consumed\n", names)));
+  }
+  end_.image_id = TRY(StoreResult(engine_, states_[target_], request_.names));
+  return end_;
+}
+
+dockerfile::Expander Builder::ExpanderOfStage() const {
+  dockerfile::Expander expander;
+  expander.escape = file_.escape;
+  expander.lookup = [this](const std::string& name) {
+    auto value = engine::VariableOf(state_->config, name);
+    return value ? value : arguments_.Get(name);
+  };
+  return expander;
+}
+
+Result<> Builder::RunStage(size_t number) {
+  const dockerfile::Stage& stage = file_.stages[number];
+  arguments_.BeginStage();
+  TRY(Say(fmt::format("Step {}/{} : {}\n", ++step_, steps_, stage.from.text)));
+  states_[number] = TRY(Base(number));
+  state_ = &states_[number];
+  editor_.emplace(&state_->config);
+  if (state_->config.on_build.empty()) {
+    TRY(Say(fmt::format(" ---> {}\n", ShortId(state_->image_id))));
+  } else {
+    TRY(RunTriggers());
+  }
+  for (const Instruction& in : stage.instructions) {
+    TRY(Say(fmt::format("Step {}/{} : {}\n", ++step_, steps_, in.text)));
+    TRY(Step(in));
+  }
+  return {};
+}
+
+Result<StageState> Builder::Base(size_t number) {
+  const Instruction& from = file_.stages[number].from;
+  dockerfile::Expander expander{[&](const auto& name) { return arguments_.Global(name); },
+                                file_.escape};
+  std::string name = TRY(expander.Word(from.words[0]));
+  if (name.empty()) {
+    return InvalidArgument("base name ({}) should not be blank", from.words[0]);
+  }
+  int earlier = file_.FindStage(name, number);
+  if (earlier >= 0) {
+    if (!needed_[static_cast<size_t>(earlier)]) {
+      return InvalidArgument("stage {} is named by a variable: it is not built", name);
+    }
+    return states_[static_cast<size_t>(earlier)];
+  }
+  if (name == kScratch) return StateOfScratch();
+  std::string platform = request_.platform;
+  if (const dockerfile::Flag* flag = from.FindFlag("platform")) {
+    platform = TRY(expander.Word(flag->value));
+  }
+  return StateOfImage(TRY(BaseImage(name, platform)));
+}
+
+Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
+                                              const std::string& platform) {
+  if (!request_.pull) {
+    Result<engine::NamedImage> here = engine_.images().Resolve(name);
+    bool fits = here.ok() &&
+                (platform.empty() || oci::MatchPlatform(TRY(oci::ParsePlatform(platform)),
+                                                        here->documents->config.platform) != 0);
+    if (fits) return here;
+    if (!here.ok() && here.error().kind() != ErrorKind::kNotFound) return here;
+  }
+  formats::Reference reference = TRY(formats::ParseReference(name));
+  engine::PullImageRequest pull;
+  pull.repository = name;
+  pull.platform = platform;
+  auto login = request_.credentials.find(reference.domain);
+  if (login != request_.credentials.end()) pull.credentials = login->second;
+  TRY(engine::PullImage(engine_, pull, output_.pull(name), stop_));
+  return engine_.images().Resolve(name);
+}
+
+Result<> Builder::RunTriggers() {
+  std::vector<std::string> triggers = std::exchange(state_->config.on_build, {});
+  TRY(Say(fmt::format("# Executing {} build trigger{}\n", triggers.size(),
+                      triggers.size() == 1 ? "" : "s")));
+  for (const std::string& trigger : triggers) {
+    TRY(Step(TRY(dockerfile::ParseInstruction(trigger, file_.escape))));
+  }
+  return {};
+}
+
+Result<> Builder::Step(const Instruction& in) {
+  if (stop_.stop_requested()) return MakeError(ErrorKind::kCancelled, "the build was cancelled");
+  switch (in.kind) {
+    case Kind::kArg:
+      TRY(Declare(in));
+      break;
+    case Kind::kAdd:
+    case Kind::kCopy:
+      TRY(Copy(in));
+      break;
+    case Kind::kRun:
+      TRY(RunCommand(in));
+      break;
+    case Kind::kWorkdir:
+      TRY(MakeWorkingDirectory(in));
+      break;
+    default:
+      TRY(Configure(in));
+  }
+  return Say(fmt::format(" ---> {}\n", ShortId(state_->image_id)));
+}
+
+Result<> Builder::Declare(const Instruction& in) {
+  std::string text = "ARG";
+  for (const dockerfile::Pair& pair : in.pairs) {
+    dockerfile::Expander expander = ExpanderOfStage();
+    std::string name = TRY(expander.Word(pair.name));
+    Arguments::Value fallback;
+    if (pair.has_value) fallback = TRY(expander.Word(pair.value));
+    arguments_.Declare(name, fallback);
+    text += " " + name + (fallback ? "=" + *fallback : "");
+  }
+  std::string created_by = "/bin/sh -c #(nop)  " + text;
+  std::string key = HexDigest(state_->cache_key + "\n" + text);
+  if (TRY(TakeCached(key, created_by))) return {};
+  return Remember(key, created_by, std::nullopt, std::nullopt, state_->chain_id);
+}
+
+Result<> Builder::Configure(const Instruction& in) {
+  std::string text;
+  if (in.kind == Kind::kMaintainer) {
+    state_->author = TRY(ExpanderOfStage().Word(in.argument));
+    text = "MAINTAINER " + state_->author;
+  } else {
+    text = TRY(editor_->Apply(in, ExpanderOfStage()));
+  }
+  std::string created_by = "/bin/sh -c #(nop)  " + text;
+  // Flags of HEALTHCHECK are not in the text.
+  std::string key = HexDigest(fmt::format("{}\n{}\n{}", state_->cache_key, in.text, text));
+  if (TRY(TakeCached(key, created_by))) return {};
+  return Remember(key, created_by, std::nullopt, std::nullopt, state_->chain_id);
+}
+
+Result<BuildEnd> Build(engine::Engine& engine, Cache& cache, BuildRequest request, ByteSource& body,
+                       const BuildOutput& output, const StopToken& stop) {
+  Context context = TRY(Context::Create(engine));
+  TRY(context.Receive(body, stop));
+  std::string text = TRY(context.ReadDockerfile(request.dockerfile));
+  TRY(context.DropIgnored(request.dockerfile));
+  Builder builder(engine, cache, std::move(request), std::move(context), output, stop);
+  TRY(builder.Plan(text));
+  return builder.Run();
+}
+
+}  // namespace gantry::build

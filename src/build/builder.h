@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A build: the stages of a Dockerfile one after the other, each instruction a step, each step from
+// the cache or made (docs/build.md). One thread a build.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/byte_stream.h"
+#include "base/error.h"
+#include "base/stop_token.h"
+#include "build/arguments.h"
+#include "build/cache.h"
+#include "build/context.h"
+#include "build/copy_files.h"
+#include "build/copy_source.h"
+#include "build/request.h"
+#include "build/stage_state.h"
+#include "dockerfile/expand.h"
+#include "dockerfile/instruction.h"
+#include "engine/engine.h"
+#include "engine/image_instructions.h"
+#include "engine/new_image.h"
+
+namespace gantry::build {
+
+// The whole of POST /build: `body` is the context. A command's failure is no error but an end.
+Result<BuildEnd> Build(engine::Engine& engine, Cache& cache, BuildRequest request, ByteSource& body,
+                       const BuildOutput& output, const StopToken& stop);
+
+class Builder {
+ public:
+  Builder(engine::Engine& engine, Cache& cache, BuildRequest request, Context context,
+          const BuildOutput& output, StopToken stop);
+  ~Builder();
+  Builder(const Builder&) = delete;
+  Builder& operator=(const Builder&) = delete;
+
+  // Checks what can be checked without doing anything.
+  Result<> Plan(const std::string& text);
+  Result<BuildEnd> Run();
+
+ private:
+  // A snapshot's files, read only, while the build runs.
+  struct View {
+    std::optional<engine::Lease> lease;
+    std::string snapshot;
+    UniqueFd root;
+  };
+
+  // builder.cc
+  Result<> RunStage(size_t number);
+  Result<StageState> Base(size_t number);
+  Result<engine::NamedImage> BaseImage(const std::string& name, const std::string& platform);
+  Result<> RunTriggers();
+  Result<> Step(const dockerfile::Instruction& in);
+  Result<> Declare(const dockerfile::Instruction& in);
+  Result<> Configure(const dockerfile::Instruction& in);
+  Result<> Say(const std::string& text) { return output_.text(text); }
+  dockerfile::Expander ExpanderOfStage() const;
+
+  // steps.cc
+  // Takes the step from the cache when it is there.
+  Result<bool> TakeCached(const std::string& key, const std::string& created_by);
+  Result<> Remember(const std::string& key, const std::string& created_by,
+                    std::optional<engine::NewLayer> layer, std::optional<engine::Lease> lease,
+                    const std::string& parent_chain);
+  // What has become of the writable snapshot `key` as the next layer.
+  Result<std::optional<engine::NewLayer>> TakeLayer(const engine::Lease& lease,
+                                                    const std::string& snapshot);
+  // A step whose files `change` makes in a writable snapshot.
+  Result<> ChangeFiles(const std::string& key, const std::string& created_by,
+                       const std::function<Result<>(BorrowedFd root)>& change);
+  Result<> MakeWorkingDirectory(const dockerfile::Instruction& in);
+  Result<> RunCommand(const dockerfile::Instruction& in);
+
+  // copy_step.cc
+  Result<> Copy(const dockerfile::Instruction& in);
+  Result<std::vector<CopySource>> SourcesOf(const dockerfile::Instruction& in,
+                                            const dockerfile::Expander& expander);
+  Result<BorrowedFd> RootOf(const std::string& from);
+  Result<BorrowedFd> ViewOf(const std::string& chain_id);
+  Result<CopySource> Download(const std::string& url);
+  Result<CopySource> FromHeredoc(const dockerfile::Heredoc& doc,
+                                 const dockerfile::Expander& expander);
+
+  engine::Engine& engine_;
+  BuildRequest request_;
+  Context context_;
+  const BuildOutput& output_;
+  const StopToken stop_;
+  Cache::User cache_;
+  Arguments arguments_;
+
+  dockerfile::Dockerfile file_;
+  std::vector<bool> needed_;
+  size_t target_ = 0;
+  size_t step_ = 0;
+  size_t steps_ = 0;
+  std::vector<StageState> states_;  // of the stages that are done, by number
+  StageState* state_ = nullptr;     // of the one that is being made
+  std::optional<engine::ConfigEditor> editor_;
+  BuildEnd end_;
+  std::map<std::string, View> views_;  // by chain id
+  size_t beside_ = 0;                  // directories beside the context
+};
+
+}  // namespace gantry::build

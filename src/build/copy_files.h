@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Puts the files of COPY and ADD into a root directory that an image has filled: resolved by the
+// kernel below its descriptor, with links followed inside of it. One thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/stop_token.h"
+#include "base/unique_fd.h"
+#include "build/copy_source.h"
+#include "wire/worker_pool.h"
+
+namespace gantry::build {
+
+using OwnerIds = std::pair<uid_t, gid_t>;
+
+struct CopyRequest {
+  BorrowedFd root;
+  std::string destination;        // absolute; a "/" at its end makes it a directory
+  std::optional<OwnerIds> owner;  // unset: as the source has it
+  std::optional<mode_t> mode;
+  StopToken stop;
+  wire::WorkerPool* workers = nullptr;  // reads sources beside the caller, who writes
+};
+Result<> CopyInto(const CopyRequest& request, const std::vector<CopySource>& sources);
+
+// mkdir -p below a root, 0755, with that owner for what is made. Returns whether anything was.
+Result<bool> MakeDirectoriesIn(BorrowedFd root, const std::string& path, OwnerIds owner);
+
+}  // namespace gantry::build

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What COPY and ADD take: files and directories below a root that somebody else has filled. Names
+// are resolved by the kernel below that root; symbolic links on the way and at the end of a named
+// source are followed inside of it. One thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/stop_token.h"
+#include "base/unique_fd.h"
+
+namespace gantry::build {
+
+struct CopySource {
+  UniqueFd parent;   // of a file: the directory that has it; of a directory: itself
+  std::string name;  // the entry in `parent`; "" for a directory
+  std::string base;  // what the copy is called in a directory
+  bool is_directory = false;
+  bool is_archive = false;  // ADD: it is unpacked instead
+  std::string hash;         // of all that a copy shows, times apart
+};
+
+struct FindRequest {
+  BorrowedFd root;
+  // What errors call it: "file not found in build context or excluded by .dockerignore".
+  std::string missing;
+  bool finds_archives = false;
+  StopToken stop;
+};
+
+// The sources that `pattern` names: one, or with wildcards any number, sorted. kNotFound.
+Result<std::vector<CopySource>> FindSources(const FindRequest& request, const std::string& pattern);
+
+// Whether a file is a tar archive that ADD unpacks, compressed or not.
+Result<bool> IsArchive(BorrowedFd parent, const std::string& name);
+
+}  // namespace gantry::build

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// COPY and ADD: where their sources are, and the step that they make.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "build/builder.h"
+#include "build/download.h"
+#include "engine/accounts.h"
+#include "engine/root_view.h"
+#include "formats/digest.h"
+#include "kernel/paths.h"
+
+namespace gantry::build {
+
+using dockerfile::Instruction;
+using dockerfile::Kind;
+
+namespace {
+
+bool IsUrl(std::string_view text) {
+  return text.starts_with("http://") || text.starts_with("https://");
+}
+bool IsGit(std::string_view text) {
+  return text.starts_with("git://") || text.starts_with("git@") || text.starts_with("ssh://");
+}
+
+// "755": bits of permissions in octal.
+Result<mode_t> ParseMode(std::string_view text) {
+  mode_t mode = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  if (error == std::errc() && end == text.data() + text.size() && mode <= 07777) return mode;
+  return InvalidArgument(
+      "invalid chmod parameter: '{}'. it should be octal string and between 0 "
+      "and 07777",
+      text);
+}
+
+// Names are those of the root's own files, which are trusted with nothing but numbers.
+Result<OwnerIds> ParseOwner(BorrowedFd root, const std::string& text) {
+  size_t colon = text.find(':');
+  std::string user = text.substr(0, colon);
+  std::string group = colon == std::string::npos ? user : text.substr(colon + 1);
+  engine::Accounts accounts = TRY(engine::ReadAccounts(root));
+  auto resolved = TRY_WITH(engine::ResolveUser(user + ":" + group, {}, accounts),
+                           "can't resolve the owner '{}'", text);
+  return OwnerIds(resolved.uid, resolved.gid);
+}
+
+// As docker keeps it in the history: one source's hash, or the hash of all.
+std::string HashText(const std::vector<CopySource>& sources) {
+  if (sources.size() == 1) {
+    return (sources[0].is_directory ? "dir:" : "file:") + sources[0].hash;
+  }
+  std::string all;
+  for (const CopySource& source : sources) all += source.base + "\n" + source.hash + "\n";
+  return "multi:" + HexDigest(all);
+}
+
+std::string DestinationOf(const engine::ContainerConfig& config, const std::string& text) {
+  bool directory = text.ends_with('/') || text == "." || text.ends_with("/.");
+  std::string path = engine::FromWorkingDirectory(config, text);
+  return directory && path != "/" ? path + "/" : path;
+}
+
+}  // namespace
+
+Builder::~Builder() {
+  for (auto& [chain_id, view] : views_) {
+    view.root.Reset();
+    if (view.snapshot.empty()) continue;
+    Result<> removed =
+        engine_.containerd().RemoveSnapshot(engine_.options().snapshotter, view.snapshot);
+    if (removed.ok() || removed.error().kind() == ErrorKind::kNotFound) continue;
+    log::Warning("removing snapshot {}: {}", view.snapshot, removed.error().message());
+  }
+}
+
+Result<BorrowedFd> Builder::ViewOf(const std::string& chain_id) {
+  View& view = views_[chain_id];
+  if (view.root.valid()) return BorrowedFd(view.root);
+  if (chain_id.empty()) return InvalidArgument("an image without files has none to copy");
+  client::Containerd& containerd = engine_.containerd();
+  view.lease.emplace(TRY(engine::Lease::TakeLasting(containerd, kLeasePrefix)));
+  view.snapshot = view.lease->id() + "-view";
+  auto mounts = TRY(containerd.ViewSnapshot(engine_.options().snapshotter, view.snapshot, chain_id,
+                                            {}, view.lease->id()));
+  if (mounts.empty()) return Internal("snapshot {} has no files", chain_id);
+  view.root = TRY(engine::OpenReadOnlyView(mounts[0]));
+  return BorrowedFd(view.root);
+}
+
+Result<BorrowedFd> Builder::RootOf(const std::string& from) {
+  size_t current = static_cast<size_t>(state_ - states_.data());
+  int stage = file_.FindStage(from, current);
+  if (stage >= 0) return ViewOf(states_[static_cast<size_t>(stage)].chain_id);
+  bool number = !from.empty() && from.find_first_not_of("0123456789") == std::string::npos;
+  if (number) {
+    return InvalidArgument(
+        "invalid from flag value {}: refers to current build block or a later one", from);
+  }
+  engine::NamedImage image = TRY_WITH(BaseImage(from, ""), "invalid from flag value {}", from);
+  return ViewOf(image.documents->top_chain_id);
+}
+
+Result<CopySource> Builder::FromHeredoc(const dockerfile::Heredoc& doc,
+                                        const dockerfile::Expander& expander) {
+  std::string content = doc.expands ? TRY(expander.Text(doc.content)) : doc.content;
+  UniqueFd directory = TRY(context_.MakeDirectory(fmt::format("beside-{}", ++beside_)));
+  std::string name = doc.name;
+  std::replace(name.begin(), name.end(), '/', '_');
+  UniqueFd file = TRY(kernel::OpenIn(directory, "file", O_WRONLY | O_CREAT | O_EXCL, 0644));
+  TRY(WriteAll(file, content));
+  CopySource source;
+  source.hash = HexDigest(name + "\n" + content);
+  source.parent = std::move(directory);
+  source.name = "file";
+  source.base = std::move(name);
+  return source;
+}
+
+Result<CopySource> Builder::Download(const std::string& url) {
+  CopySource source;
+  source.parent = TRY(context_.MakeDirectory(fmt::format("beside-{}", ++beside_)));
+  source.name = "file";
+  source.base = NameOfUrl(url);
+  source.hash = TRY(DownloadFile(url, source.parent, source.name, stop_));
+  return source;
+}
+
+Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
+                                                   const dockerfile::Expander& expander) {
+  FindRequest find;
+  find.stop = stop_;
+  find.finds_archives = in.kind == Kind::kAdd;
+  find.root = context_.files();
+  find.missing = fmt::format(
+      "{} failed: file not found in build context or excluded by .dockerignore", in.keyword);
+  if (const dockerfile::Flag* from = in.FindFlag("from")) {
+    find.root = TRY(RootOf(from->value));
+    find.missing = fmt::format("{} failed", in.keyword);
+  }
+  std::vector<CopySource> sources;
+  for (size_t i = 0; i + 1 < in.words.size(); ++i) {
+    auto doc = std::find_if(in.heredocs.begin(), in.heredocs.end(),
+                            [&](const auto& one) { return one.word == in.words[i]; });
+    if (doc != in.heredocs.end()) {
+      sources.push_back(TRY(FromHeredoc(*doc, expander)));
+      continue;
+    }
+    std::string path = TRY(expander.Word(in.words[i]));
+    if (in.kind == Kind::kAdd && IsGit(path)) {
+      return Unimplemented("ADD of a git repository is not supported: {}", path);
+    }
+    if (in.kind == Kind::kAdd && IsUrl(path)) {
+      TRY(Say(fmt::format("Downloading {}\n", path)));
+      sources.push_back(TRY_WITH(Download(path), "ADD failed"));
+      continue;
+    }
+    for (CopySource& source : TRY(FindSources(find, path))) sources.push_back(std::move(source));
+  }
+  if (sources.empty())
+    return InvalidArgument("{} failed: no source files were specified", in.keyword);
+  return sources;
+}
+
+Result<> Builder::Copy(const Instruction& in) {
+  dockerfile::Expander expander = ExpanderOfStage();
+  for (const dockerfile::Flag& flag : in.flags) {
+    if (flag.name == "from" || flag.name == "chown" || flag.name == "chmod") continue;
+    if (flag.name == "link") continue;  // it changes how a layer is made, not what is in it
+    return InvalidArgument("the --{} option requires BuildKit", flag.name);
+  }
+  std::string destination = DestinationOf(state_->config, TRY(expander.Word(in.words.back())));
+  std::vector<CopySource> sources = TRY(SourcesOf(in, expander));
+  if (sources.size() > 1 && !destination.ends_with('/')) {
+    return InvalidArgument(
+        "When using {} with more than one source file, the destination must be "
+        "a directory and end with a /",
+        in.keyword);
+  }
+  for (const CopySource& source : sources) {
+    if (source.base.empty() && !source.is_directory && destination.ends_with('/')) {
+      return InvalidArgument("cannot determine filename for the source of ADD");
+    }
+  }
+  const dockerfile::Flag* chown = in.FindFlag("chown");
+  std::string owner = chown != nullptr ? TRY(expander.Word(chown->value)) : "";
+  CopyRequest request;
+  request.destination = destination;
+  request.stop = stop_;
+  request.workers = &engine_.workers();
+  if (const dockerfile::Flag* chmod = in.FindFlag("chmod")) {
+    request.mode = TRY(ParseMode(TRY(expander.Word(chmod->value))));
+  }
+  std::string flags = owner.empty() ? "" : "--chown=" + owner + " ";
+  if (request.mode) flags += fmt::format("--chmod={:o} ", *request.mode);
+  std::string text =
+      fmt::format("{} {}{} in {} ", in.keyword, flags, HashText(sources), destination);
+  std::string created_by = "/bin/sh -c #(nop) " + text;
+  // A file's own name decides where it goes, and ADD unpacks what COPY does not.
+  std::string key = state_->cache_key + "\n" + text;
+  for (const CopySource& source : sources) {
+    key += fmt::format("\n{}{}", source.base, source.is_archive ? " unpacked" : "");
+  }
+  key = HexDigest(key);
+  if (TRY(TakeCached(key, created_by))) return {};
+  return ChangeFiles(key, created_by, [&](BorrowedFd root) -> Result<> {
+    request.root = root;
+    if (!owner.empty()) {
+      request.owner = TRY(ParseOwner(root, owner));
+    } else if (in.FindFlag("from") == nullptr) {
+      request.owner = OwnerIds(0, 0);
+    }
+    return CopyInto(request, sources);
+  });
+}
+
+}  // namespace gantry::build

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "build/download.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/io.h"
+#include "formats/digest.h"
+#include "kernel/paths.h"
+#include "registry/http_transfer.h"
+
+namespace gantry::build {
+namespace {
+
+// RFC 9110, 5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT".
+time_t ParseHttpDate(const std::string& text) {
+  struct tm parts = {};
+  const char* end = ::strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  return end != nullptr && *end == '\0' ? ::timegm(&parts) : 0;
+}
+
+}  // namespace
+
+std::string NameOfUrl(std::string_view url) {
+  size_t scheme = url.find("://");
+  std::string_view rest = scheme == std::string_view::npos ? url : url.substr(scheme + 3);
+  rest = rest.substr(0, rest.find_first_of("?#"));
+  size_t slash = rest.rfind('/');
+  if (slash == std::string_view::npos) return "";
+  std::string name(rest.substr(slash + 1));
+  return name == "." || name == ".." ? "" : name;
+}
+
+Result<std::string> DownloadFile(const std::string& url, BorrowedFd directory,
+                                 const std::string& name, const StopToken& stop) {
+  UniqueFd file = TRY(kernel::OpenIn(directory, name, O_WRONLY | O_CREAT | O_EXCL, 0600));
+  formats::Hasher hash;
+  registry::HttpTransfer transfer;
+  registry::HttpRequest request;
+  request.url = url;
+  request.user_agent = "gantry";
+  request.write = [&](int, std::string_view data) -> Result<> {
+    hash.Update(data);
+    return WriteAll(file, data);
+  };
+  registry::HttpAnswer answer = TRY_WITH(transfer.Run(request, stop), "downloading {}", url);
+  if (answer.status < 200 || answer.status > 299) {
+    return MakeError(ErrorKind::kUnknown, "failed to GET {} with status {}", url, answer.status);
+  }
+  time_t modified = ParseHttpDate(answer.Header("last-modified"));
+  timespec times[2] = {{modified, 0}, {modified, 0}};
+  if (::futimens(file.get(), times) != 0) return ErrnoError("setting the time of '{}'", name);
+  return std::string(hash.Current().hex());
+}
+
+}  // namespace gantry::build

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "build/finish.h"
+
+#include "engine/images.h"
+#include "engine/new_image.h"
+
+namespace gantry::build {
+namespace {
+
+void Publish(engine::Engine& engine, const std::string& id, const std::string& name) {
+  engine::Event event;
+  event.type = "image";
+  event.action = "tag";
+  event.actor_id = id;
+  event.attributes["name"] = engine::FamiliarName(name);
+  event.time = WallClock::now();
+  engine.Publish(std::move(event));
+}
+
+}  // namespace
+
+Result<std::string> StoreResult(engine::Engine& engine, const StageState& state,
+                                const std::vector<std::string>& names) {
+  std::string id = state.image_id;
+  if (!state.changed) {
+    if (!state.base) return InvalidArgument("No image was generated. Is your Dockerfile empty?");
+    for (const std::string& name : names) {
+      client::Image image = state.base->image;
+      image.name = name;
+      TRY(engine.containerd().PutImage(image));
+    }
+  } else {
+    engine::Lease lease = TRY(engine::Lease::Take(engine.containerd()));
+    engine::ImageParts parts;
+    parts.config = DocumentOf(state);
+    parts.layers = state.layers;
+    parts.chain_id = state.chain_id;
+    parts.names = names;
+    id = TRY(engine::StoreImage(engine, lease, parts));
+  }
+  for (const std::string& name : names) Publish(engine, id, name);
+  return id;
+}
+
+}  // namespace gantry::build

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a client asks of a build, and how it hears of it. Plain data.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "client/containerd.h"
+#include "engine/config.h"
+
+namespace gantry::build {
+
+struct BuildRequest {
+  std::vector<std::string> names;  // of the image, in the store
+  std::string dockerfile = "Dockerfile";
+  std::string remote;  // a URL of the context; "": the request's body
+  std::string target;  // a stage; "": the last one
+  bool no_cache = false;
+  bool pull = false;              // look for newer base images
+  bool keeps_containers = false;  // rm=0
+  bool keeps_failed = true;       // the container of a step that failed
+  std::map<std::string, std::optional<std::string>> arguments;  // no value: as if not given
+  std::map<std::string, std::string> labels;
+  std::string platform;     // "os/arch", "" for the host's
+  engine::HostConfig host;  // of the containers that run the steps
+  // By registry ("docker.io", "localhost:5000").
+  std::map<std::string, client::Credentials> credentials;
+};
+
+struct BuildOutput {
+  // What users read; a piece may be anything from a byte to many lines.
+  std::function<Result<>(std::string_view text)> text;
+  // Of the pull of an image, whose name is told before.
+  std::function<client::ProgressCallback(const std::string& name)> pull;
+};
+
+struct BuildEnd {
+  std::string image_id;
+  // A step's command ended with this; image_id is empty then.
+  int exit_code = 0;
+  std::string failure;
+};
+
+}  // namespace gantry::build

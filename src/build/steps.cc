@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Steps that come from the cache or make a layer: RUN, WORKDIR, and what COPY needs of both.
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "base/log.h"
+#include "base/undo.h"
+#include "build/builder.h"
+#include "build/step_container.h"
+#include "formats/digest.h"
+#include "kernel/mounts.h"
+#include "kernel/paths.h"
+
+namespace gantry::build {
+
+using dockerfile::Instruction;
+
+namespace {
+
+constexpr std::string_view kNeedsBuildKit =
+    "the --{} option requires BuildKit. Refer to https://docs.docker.com/go/buildkit/ to learn how "
+    "to build images with BuildKit enabled";
+
+std::string Joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
+  return out;
+}
+
+// The command with its here-documents: a lone one is the whole script, any other is the shell's.
+Result<Instruction> WithHeredocs(Instruction in) {
+  if (in.heredocs.empty()) return in;
+  if (in.heredocs.size() == 1 && in.words[0] == in.heredocs[0].word) {
+    if (in.heredocs[0].content.starts_with("#!")) {
+      return Unimplemented(
+          "a here-document of RUN with an interpreter of its own (#!) is not "
+          "supported");
+    }
+    in.words[0] = in.heredocs[0].content;
+    return in;
+  }
+  for (const dockerfile::Heredoc& doc : in.heredocs) {
+    in.words[0] += "\n" + doc.content + doc.name;
+  }
+  return in;
+}
+
+}  // namespace
+
+Result<bool> Builder::TakeCached(const std::string& key, const std::string& created_by) {
+  if (request_.no_cache) return false;
+  std::optional<CachedStep> step = cache_.Find(key);
+  if (!step) return false;
+  AddStep(created_by, step->created, step->layer, state_);
+  state_->cache_key = key;
+  TRY(Say(" ---> Using cache\n"));
+  return true;
+}
+
+Result<> Builder::Remember(const std::string& key, const std::string& created_by,
+                           std::optional<engine::NewLayer> layer,
+                           std::optional<engine::Lease> lease, const std::string& parent_chain) {
+  CachedStep step;
+  step.key = key;
+  step.parent = state_->cache_key;
+  step.description = created_by;
+  step.created_at = step.used_at = WallClock::now();
+  step.created = FormatRfc3339Nano(step.created_at);
+  step.layer = layer;
+  if (layer && lease) {
+    step.lease = lease->id();
+    auto usage = TRY(engine_.containerd().GetSnapshotUsage(
+        engine_.options().snapshotter, engine::ChainId(parent_chain, layer->diff_id)));
+    step.size = usage.size;
+  }
+  TRY(cache_.Put(step));
+  // From here on the record holds it.
+  if (layer && lease) lease->Keep();
+  AddStep(created_by, step.created, layer, state_);
+  state_->cache_key = key;
+  return {};
+}
+
+Result<std::optional<engine::NewLayer>> Builder::TakeLayer(const engine::Lease& lease,
+                                                           const std::string& snapshot) {
+  client::Containerd& containerd = engine_.containerd();
+  const std::string& snapshotter = engine_.options().snapshotter;
+  auto layer = TRY(engine::DiffSnapshot(engine_, lease, snapshot, state_->chain_id));
+  if (!layer) return layer;
+  std::string name = engine::ChainId(state_->chain_id, layer->diff_id);
+  Result<> committed = containerd.CommitSnapshot(snapshotter, lease.id(), name, snapshot);
+  if (!committed.ok() && committed.error().kind() == ErrorKind::kAlreadyExists) {
+    // The very same files were made before.
+    committed = containerd.AddToLease(lease.id(), "snapshots/" + snapshotter, name);
+  }
+  TRY(committed);
+  return layer;
+}
+
+Result<> Builder::ChangeFiles(const std::string& key, const std::string& created_by,
+                              const std::function<Result<>(BorrowedFd root)>& change) {
+  client::Containerd& containerd = engine_.containerd();
+  const std::string& snapshotter = engine_.options().snapshotter;
+  engine::Lease lease = TRY(engine::Lease::TakeLasting(containerd, kLeasePrefix));
+  std::string snapshot = lease.id() + "-files";
+  auto mounts =
+      TRY_WITH(containerd.PrepareSnapshot(snapshotter, snapshot, state_->chain_id, {}, lease.id()),
+               "preparing the writable layer");
+  Undo drop;
+  drop.Push([&] {
+    Result<> removed = containerd.RemoveSnapshot(snapshotter, snapshot);
+    // It has become the layer.
+    if (removed.ok() || removed.error().kind() == ErrorKind::kNotFound) return;
+    log::Warning("removing snapshot {}: {}", snapshot, removed.error().message());
+  });
+  if (mounts.empty()) return Internal("snapshot {} has no files", snapshot);
+  {
+    UniqueFd root =
+        TRY_WITH(kernel::MountDetached(mounts[0].type, mounts[0].source, mounts[0].options),
+                 "mounting the writable layer");
+    TRY(change(root));
+  }
+  std::string parent = state_->chain_id;
+  auto layer = TRY_WITH(TakeLayer(lease, snapshot), "making the layer");
+  return Remember(key, created_by, std::move(layer), std::move(lease), parent);
+}
+
+Result<> Builder::MakeWorkingDirectory(const Instruction& in) {
+  std::string text = TRY(editor_->Apply(in, ExpanderOfStage()));
+  std::string created_by = "/bin/sh -c #(nop) " + text;
+  std::string key = HexDigest(state_->cache_key + "\n" + text);
+  if (TRY(TakeCached(key, created_by))) return {};
+  std::string path = state_->config.working_dir;
+  if (path == "/") return Remember(key, created_by, std::nullopt, std::nullopt, "");
+  return ChangeFiles(key, created_by, [&](BorrowedFd root) -> Result<> {
+    TRY(MakeDirectoriesIn(root, path, OwnerIds(0, 0)));
+    return {};
+  });
+}
+
+Result<> Builder::RunCommand(const Instruction& original) {
+  Instruction in = TRY(WithHeredocs(original));
+  engine::HostConfig host = request_.host;
+  for (const dockerfile::Flag& flag : in.flags) {
+    bool network = flag.name == "network" &&
+                   (flag.value == "default" || flag.value == "none" || flag.value == "host");
+    if (!network) return InvalidArgument(fmt::runtime(kNeedsBuildKit), flag.name);
+    if (flag.value != "default") host.network_mode = flag.value;
+  }
+  engine::ContainerConfig config = state_->config;
+  config.cmd = {.set = true, .words = engine::CommandWords(in, config)};
+  config.entrypoint = {.set = true, .words = {}};
+  config.healthcheck = engine::Healthcheck{.test = {"NONE"}};
+  config.image = state_->base ? state_->base->documents->id : "";
+  std::string command = Joined(config.cmd.words);
+  auto arguments = arguments_.ForHistory(config);
+  std::string created_by = command;
+  if (!arguments.empty()) {
+    std::string given;
+    for (const auto& [name, value] : arguments) given += fmt::format(" {}={}", name, value);
+    created_by = fmt::format("|{}{} {}", arguments.size(), given, command);
+  }
+  std::string told;
+  for (const std::string& word : config.cmd.words) told += fmt::format("{}\n", word.size()) + word;
+  std::string key = HexDigest(
+      fmt::format("{}\nRUN {}\n{}\n{}", state_->cache_key, created_by, told, host.network_mode));
+  if (TRY(TakeCached(key, created_by))) return {};
+  for (const auto& [name, value] : arguments_.ForCommand(config)) {
+    config.env.insert(config.env.begin(), name + "=" + value);
+  }
+  std::string image_id = state_->base ? state_->base->documents->id : "";
+  StepContainer container = TRY(StepContainer::Create(engine_, std::move(config), std::move(host),
+                                                      {state_->chain_id, image_id}));
+  std::string id = container.id().substr(0, 12);
+  TRY(Say(fmt::format(" ---> Running in {}\n", id)));
+  int code = TRY(container.Run(output_.text, stop_));
+  if (code != 0) {
+    end_.exit_code = code;
+    end_.failure = fmt::format("The command '{}' returned a non-zero code: {}", command, code);
+    if (request_.keeps_failed || request_.keeps_containers) TRY(container.Keep());
+    return FailedPrecondition("{}", end_.failure);
+  }
+  std::string parent = state_->chain_id;
+  engine::Lease lease = TRY(engine::Lease::TakeLasting(engine_.containerd(), kLeasePrefix));
+  std::optional<engine::NewLayer> layer;
+  if (request_.keeps_containers) {
+    layer = TRY(engine::DiffSnapshot(engine_, lease, container.id(), parent));
+    if (layer) TRY(engine::UnpackLayer(engine_, lease, parent, *layer));
+    TRY(container.Keep());
+  } else {
+    TRY(Say(fmt::format("Removing intermediate container {}\n", id)));
+    layer = TRY_WITH(TakeLayer(lease, container.id()), "making the layer");
+    container.RemoveLater();
+  }
+  return Remember(key, created_by, std::move(layer), std::move(lease), parent);
+}
+
+}  // namespace gantry::build

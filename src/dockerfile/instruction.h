@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The instructions of a Dockerfile, checked as far as they can be without knowing any variable, and
+// the stages that they make. Words still have their quotes and variables (expand.h). Pure; any
+// thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "dockerfile/lines.h"
+
+namespace gantry::dockerfile {
+
+enum class Kind : uint8_t {
+  kAdd,
+  kArg,
+  kCmd,
+  kCopy,
+  kEntrypoint,
+  kEnv,
+  kExpose,
+  kFrom,
+  kHealthcheck,
+  kLabel,
+  kMaintainer,
+  kOnBuild,
+  kRun,
+  kShell,
+  kStopSignal,
+  kUser,
+  kVolume,
+  kWorkdir,
+};
+
+struct Pair {
+  std::string name;
+  std::string value;
+  bool has_value = true;  // false: "ARG name"
+};
+
+struct Instruction {
+  Kind kind = Kind::kRun;
+  std::string keyword;
+  std::string text;  // as progress shows it
+  int line = 0;
+  std::vector<Flag> flags;
+  std::vector<Heredoc> heredocs;
+  // RUN, CMD, ENTRYPOINT, HEALTHCHECK CMD, SHELL: the words of the JSON form, or one word for a
+  // shell. ADD, COPY: sources, then the destination. EXPOSE, VOLUME; FROM: the image.
+  std::vector<std::string> words;
+  bool json_form = false;
+  std::vector<Pair> pairs;  // ARG, ENV, LABEL
+  // The rest of the line: MAINTAINER, USER, WORKDIR, STOPSIGNAL, the trigger of ONBUILD.
+  // FROM: the stage's name, lower case. HEALTHCHECK: "NONE" or "CMD".
+  std::string argument;
+
+  // The last flag of that name; nullptr without it.
+  const Flag* FindFlag(std::string_view name) const;
+};
+
+struct Stage {
+  Instruction from;
+  std::vector<Instruction> instructions;
+};
+
+struct Dockerfile {
+  char escape = '\\';
+  std::string syntax;
+  std::vector<Instruction> arguments;  // ARG before the first FROM
+  std::vector<Stage> stages;           // at least one
+
+  // By name or number; -1 when there is none. Stages at `before` and later are not looked at.
+  int FindStage(std::string_view name, size_t before) const;
+};
+
+// kInvalidArgument with the line's number.
+Result<Dockerfile> Parse(std::string_view text);
+
+// One instruction: a trigger of ONBUILD, a --change of commit.
+Result<Instruction> ParseInstruction(std::string_view text, char escape = '\\');
+
+}  // namespace gantry::dockerfile

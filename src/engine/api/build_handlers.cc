@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/api/build_handlers.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <future>
+#include <utility>
+
+#include "base/log.h"
+#include "base/stop_token.h"
+#include "engine/api/build_request.h"
+#include "engine/api/filters.h"
+#include "engine/api/progress_stream.h"
+#include "engine/images.h"
+#include "formats/human_units.h"
+#include "formats/reference.h"
+
+namespace gantry::engine::api {
+namespace {
+
+using formats::Json;
+
+// Stops a build whose client has hung up.
+class ClientWatch {
+ public:
+  static Result<std::unique_ptr<ClientWatch>> Start(Call& call, StopSource& build) {
+    StopSource end = TRY(StopSource::Create());
+    return std::unique_ptr<ClientWatch>(new ClientWatch(call, build, std::move(end)));
+  }
+  ~ClientWatch() {
+    end_.RequestStop();
+    watching_.get();
+  }
+
+ private:
+  ClientWatch(Call& call, StopSource& build, StopSource end)
+      : socket_(call.exchange.socket()), build_(build), end_(std::move(end)) {
+    watching_ = call.parts.workers.Async([this] { Watch(); });
+  }
+
+  void Watch() {
+    StopToken ended = end_.token();
+    wire::WorkerPool::Blocked blocked;
+    pollfd fds[] = {{socket_.get(), POLLRDHUP, 0}, {ended.fd().get(), POLLIN, 0}};
+    while (::poll(fds, 2, -1) < 0 && errno == EINTR) {
+    }
+    if (fds[0].revents != 0) build_.RequestStop();
+  }
+
+  BorrowedFd socket_;
+  StopSource& build_;
+  StopSource end_;
+  std::future<void> watching_;
+};
+
+Json StreamLine(std::string_view text) { return Json::MakeObject({{"stream", text}}); }
+
+}  // namespace
+
+Result<> BuildImage(Call& call) {
+  build::BuildRequest request = TRY(ReadBuildRequest(call));
+  bool quiet = call.query().GetBool("q");
+  ProgressStream stream(call,
+                        quiet ? ProgressStream::Detail::kNone : ProgressStream::Detail::kBars);
+  StopSource stop = TRY(StopSource::Create());
+  auto watch = TRY(ClientWatch::Start(call, stop));
+  // Of a quiet build, told when it fails.
+  std::string untold;
+  build::BuildOutput output;
+  output.text = [&](std::string_view text) -> Result<> {
+    if (!quiet) return stream.Send(StreamLine(text));
+    untold += text;
+    return {};
+  };
+  output.pull = [&](const std::string& name) {
+    Result<formats::Reference> reference = formats::ParseReference(name);
+    if (!quiet && reference.ok()) {
+      std::string tag = formats::WithDefaultTag(*reference).tag;
+      Result<> sent = stream.Send(
+          Json::MakeObject({{"status", "Pulling from " + reference->path}, {"id", tag}}));
+      if (!sent.ok()) log::Debug("telling progress: {}", sent.error().message());
+    }
+    return stream.callback();
+  };
+  std::vector<std::string> names = request.names;
+  Result<build::BuildEnd> built =
+      call.parts.builds.Run(std::string(call.query().Get("buildid")), std::move(request),
+                            call.exchange.body(), output, stop);
+  bool failed = !built.ok() || !built->failure.empty();
+  if (failed && !untold.empty()) TRY(stream.Send(StreamLine(untold)));
+  if (!built.ok()) return stream.Fail(std::move(built).error());
+  if (failed) return stream.Fail(FailedPrecondition("{}", built->failure), built->exit_code);
+  const std::string& id = built->image_id;
+  if (quiet) {
+    TRY(stream.Send(StreamLine(id + "\n")));
+    return stream.Finish();
+  }
+  TRY(stream.Send(Json::MakeObject({{"aux", Json::MakeObject({{"ID", id}})}})));
+  std::string digits = id.substr(id.find(':') + 1, 12);
+  TRY(stream.Send(StreamLine(fmt::format("Successfully built {}\n", digits))));
+  for (const std::string& name : names) {
+    TRY(stream.Send(StreamLine(fmt::format("Successfully tagged {}\n", FamiliarName(name)))));
+  }
+  return stream.Finish();
+}
+
+Result<> PruneBuildCache(Call& call) {
+  Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
+  TRY(filters.CheckKeys({"until", "unused-for", "id", "parent", "type", "description", "inuse",
+                         "shared", "private"}));
+  std::optional<WallTime> before;
+  for (const char* key : {"until", "unused-for"}) {
+    for (const std::string& text : filters.Values(key)) {
+      before = WallClock::now() - TRY_WITH(formats::ParseGoDuration(text), "filter '{}'", key);
+    }
+  }
+  // The newest that fit into the space that is to be kept.
+  int64_t keep = TRY(IntParameter(call, "keep-storage", 0));
+  if (keep == 0) keep = TRY(IntParameter(call, "reserved-space", 0));
+  std::vector<build::CachedStep> steps = call.parts.builds.cache().List();
+  std::sort(steps.begin(), steps.end(),
+            [](const auto& a, const auto& b) { return a.used_at > b.used_at; });
+  std::map<std::string, bool> kept;
+  for (const build::CachedStep& step : steps) {
+    keep -= step.size;
+    kept[step.key] = keep >= 0 && step.size > 0;
+  }
+  auto wanted = [&](const build::CachedStep& step) {
+    return (!before || step.used_at < *before) && !kept[step.key] &&
+           filters.MatchPrefix("id", step.key) && filters.MatchExact("parent", step.parent) &&
+           filters.MatchExact("type", "regular") &&
+           filters.MatchName("description", step.description);
+  };
+  build::Cache::Pruned pruned = TRY(call.parts.builds.cache().Prune(wanted));
+  return RespondJson(
+      call, 200,
+      Json::MakeObject({{"CachesDeleted", pruned.keys.empty() ? Json() : Json(pruned.keys)},
+                        {"SpaceReclaimed", pruned.bytes}}));
+}
+
+Result<> CancelBuild(Call& call) {
+  std::string id(call.query().Get("id"));
+  if (id.empty()) return InvalidArgument("build ID not provided");
+  call.parts.builds.Cancel(id);
+  return RespondEmpty(call, 200);
+}
+
+}  // namespace gantry::engine::api
