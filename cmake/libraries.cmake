@@ -25,7 +25,8 @@ target_link_libraries(gantry_grpc INTERFACE
 
 # What a folder links beside the folders that layers.txt names.
 set(GANTRY_LIBS_formats crypto)
-set(GANTRY_LIBS_formats_compression isal zstd z)
+# Two that are hardly ever used cost no start of a daemon.
+set(GANTRY_LIBS_formats_compression isal zstd z -l:liblzma.a -l:libbz2.a)
 set(GANTRY_LIBS_kernel)
 set(GANTRY_LIBS_logs ssl crypto)
 set(GANTRY_LIBS_wire ssl crypto)

@@ -84,6 +84,17 @@ def peer():
         engine.destroy()
 
 
+def engines():
+    chosen = {pair.split(':')[1] for pair in os.environ.get('GANTRY_E2E', '').split(',') if pair}
+    return sorted(chosen) or (['gantry', 'peer'] if places.SOAK else ['gantry'])
+
+
+@pytest.fixture(params=engines())
+def engine(request):
+    """The engine alone, for tests that speak the API by themselves."""
+    return request.getfixturevalue({'gantry': 'stack', 'peer': 'peer'}[request.param])
+
+
 @pytest.fixture(scope='session')
 def client(pair, request, home):
     program, kind = pair.split(':')

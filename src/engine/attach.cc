@@ -147,7 +147,8 @@ Result<std::string> ParseDetachKeys(std::string_view text) {
     }
     if (key.size() == 6 && key.starts_with("ctrl-")) {
       char letter = key[5];
-      if ((letter >= 'a' && letter <= 'z') || (letter >= '@' && letter <= '_')) {
+      bool capital = letter >= 'A' && letter <= 'Z';
+      if ((letter >= 'a' && letter <= 'z') || (letter >= '@' && letter <= '_' && !capital)) {
         out.push_back(static_cast<char>(letter & 0x1f));
         continue;
       }

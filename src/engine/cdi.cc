@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/io.h"
+#include "formats/yaml.h"
 
 namespace gantry::engine {
 namespace {
@@ -244,7 +245,9 @@ CdiRegistry CdiRegistry::Read(const std::vector<std::string>& directories) {
     std::vector<std::string> paths;
     for (std::filesystem::directory_iterator entry(directories[i], error), end;
          !error && entry != end; entry.increment(error)) {
-      if (entry->path().extension() == ".json") paths.push_back(entry->path());
+      std::string extension = entry->path().extension();
+      bool known = extension == ".json" || extension == ".yaml" || extension == ".yml";
+      if (known) paths.push_back(entry->path());
     }
     if (error && error != std::errc::no_such_file_or_directory) {
       out.errors_.push_back(fmt::format("{}: {}", directories[i], error.message()));
@@ -252,7 +255,9 @@ CdiRegistry CdiRegistry::Read(const std::vector<std::string>& directories) {
     std::sort(paths.begin(), paths.end());
     for (const std::string& path : paths) {
       auto read = [&]() -> Result<CdiSpec> {
-        return ParseCdiSpec(TRY(Json::Parse(TRY(ReadFile(path, kMaxSpecBytes)))));
+        std::string text = TRY(ReadFile(path, kMaxSpecBytes));
+        bool json = path.ends_with(".json");
+        return ParseCdiSpec(json ? TRY(Json::Parse(text)) : TRY(formats::ParseYaml(text)));
       };
       Result<CdiSpec> spec = read();
       if (spec.ok()) {

@@ -53,9 +53,9 @@ Result<CdiSpec> ParseCdiSpec(const formats::Json& json);
 
 class CdiRegistry {
  public:
-  // Reads the "*.json" of the directories; a later directory's device stands for one of the same
-  // name before it, two of one directory exclude each other. A missing directory is empty; what is
-  // wrong with a file is in errors() and its devices are missing.
+  // Reads the "*.json", "*.yaml" and "*.yml" of the directories; a later directory's device stands
+  // for one of the same name before it, two of one directory exclude each other. A missing
+  // directory is empty; what is wrong with a file is in errors() and its devices are missing.
   static CdiRegistry Read(const std::vector<std::string>& directories);
 
   // Changes the spec for these devices, or not at all. kInvalidArgument: "unresolvable CDI devices

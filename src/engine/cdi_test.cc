@@ -55,6 +55,22 @@ TEST_F(CdiTest, Injects) {
   EXPECT_EQ(spec_.process->user.additional_gids, std::vector<uint32_t>{7});
 }
 
+TEST_F(CdiTest, ReadsYaml) {
+  CdiRegistry registry = CdiRegistry::Read({Put("etc", "x.yaml", R"(cdiVersion: "0.5.0"
+kind: vendor.com/gpu
+devices:
+- name: "0"
+  containerEdits:
+    env: [GPU=0]
+containerEdits:
+  env:
+  - ALL=1
+)")});
+  EXPECT_EQ(registry.errors(), std::vector<std::string>{});
+  ASSERT_TRUE(registry.Inject({"vendor.com/gpu=0"}, &spec_).ok());
+  EXPECT_EQ(spec_.process->env, (std::vector<std::string>{"A=old", "ALL=1", "GPU=0"}));
+}
+
 TEST_F(CdiTest, UnknownDevicesChangeNothing) {
   CdiRegistry registry = CdiRegistry::Read({Put("etc", "x.json", kSpec)});
   Result<> injected = registry.Inject({"vendor.com/thing=one", "a/b=c", "d"}, &spec_);

@@ -9,6 +9,7 @@
 
 #include "engine/capabilities.h"
 #include "engine/health.h"
+#include "engine/mount_points.h"
 #include "engine/namespace_modes.h"
 #include "engine/resource_checks.h"
 #include "engine/signals.h"
@@ -224,11 +225,11 @@ Result<> CheckPlaces(const HostFacts& facts, const HostConfig& host) {
         "--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
   }
   for (const auto& [target, options] : host.tmpfs) {
-    if (target == "/" || target.empty()) {
-      return InvalidArgument("destination can't be '/'");
+    if (target.empty() || (target[0] == '/' && CleanPath(target) == "/")) {
+      return InvalidArgument("invalid mount path: '{}' destination can't be '/'", target);
     }
     if (target[0] != '/') {
-      return InvalidArgument("mount path must be absolute: '{}'", target);
+      return InvalidArgument("invalid mount path: '{}' mount path must be absolute", target);
     }
   }
   if (!host.cgroupns_mode.empty() && host.cgroupns_mode != "private" &&

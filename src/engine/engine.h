@@ -122,6 +122,8 @@ class Engine {
     bool volumes = false;
   };
   Result<> Remove(std::string_view reference, RemoveOptions options);
+  // The link "PARENT/ALIAS"; both containers stay.
+  Result<> RemoveLink(std::string_view link);
   Result<> Rename(std::string_view reference, std::string_view name);
   Result<> Pause(std::string_view reference);
   Result<> Unpause(std::string_view reference);

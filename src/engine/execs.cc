@@ -51,9 +51,9 @@ std::string Command(const std::vector<std::string>& words) {
   return out;
 }
 
-std::string ErrorFrame(const std::string& text, bool tty) {
+std::string ErrorFrame(const std::string& text, bool raw) {
   std::string line = text + "\r\n";
-  if (tty) return line;
+  if (raw) return line;
   std::string frame = {1, 0, 0, 0, 0, 0, 0, 0};
   for (int i = 0; i < 4; ++i) frame[4 + i] = static_cast<char>(line.size() >> (24 - 8 * i));
   return frame + line;
@@ -108,6 +108,10 @@ std::vector<std::string> Execs::IdsOf(std::string_view container_id) const {
 Result<Execs::Started> Execs::Start(std::string_view id, const TakeClient& take, uint32_t width,
                                     uint32_t height) {
   Exec exec = TRY(Find(id));
+  if (width > 0 && height > 0) {
+    exec.options.width = width;
+    exec.options.height = height;
+  }
   auto container = TRY(engine_.Find(exec.container_id));
   Container::RecordPointer record = container->record();
   {
@@ -130,17 +134,14 @@ Result<Execs::Started> Execs::Start(std::string_view id, const TakeClient& take,
   UniqueFd process;
   Result<> ran = Run(exec, *record, take ? &process : nullptr);
   if (!ran.ok()) Fail(exec.id, ran.error());
-  if (ran.ok() && config.tty && width > 0 && height > 0) {
-    Result<> resized = engine_.containerd().Resize(record->id, exec.id, width, height);
-    if (!resized.ok()) log::Debug("sizing a new terminal: {}", resized.error().message());
-  }
   if (!take) {
     if (!ran.ok()) return std::move(ran).error();
     return Started{};
   }
   AttachRequest client = TRY(take());
   if (!ran.ok()) {
-    (void)wire::SendAll(client.client, ErrorFrame(ran.error().message(), config.tty));
+    bool raw = client.form == wire::RelayForm::kRaw;
+    (void)wire::SendAll(client.client, ErrorFrame(ran.error().message(), raw));
     return Started{std::move(ran).error()};
   }
   Relay(exec.id, std::move(client), std::move(process), config.tty);
@@ -152,6 +153,9 @@ Result<> Execs::Run(const Exec& exec, const ContainerRecord& record, UniqueFd* p
   Engine::ExecBasis basis = TRY(engine_.BasisForExec(record));
   oci::Process wanted = TRY(
       MakeExecProcess(options.config, record.config, record.host, basis.process, basis.accounts));
+  if (options.config.tty && options.width > 0 && options.height > 0) {
+    wanted.console_size = oci::ConsoleSize{options.height, options.width};
+  }
   std::string socket = engine_.AttachSocket(record.id, exec.id);
   StdioUri uri;
   uri.socket = socket;
@@ -195,7 +199,7 @@ void Execs::Relay(const std::string& id, AttachRequest client, UniqueFd process,
   wire::RelayOptions options;
   options.client = std::move(client.client);
   options.received = std::move(client.received);
-  options.form = tty ? wire::RelayForm::kRaw : wire::RelayForm::kFrames;
+  options.form = client.form.value_or(tty ? wire::RelayForm::kRaw : wire::RelayForm::kFrames);
   options.wants_stdin = (client.streams & kAttachStdin) != 0;
   options.detach_keys = tty ? client.detach_keys : std::string();
   options.ended = [this, id](wire::RelayEnd how, UniqueFd socket) {

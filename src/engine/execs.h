@@ -29,6 +29,9 @@ struct ExecOptions {
   bool attach_stdout = false;
   bool attach_stderr = false;
   std::string detach_keys;  // as the user wrote them
+  // Of a new terminal, in characters; 0: its own default.
+  uint32_t width = 0;
+  uint32_t height = 0;
   // Called once with the exit code of a process that was started; must not block.
   std::function<void(int64_t)> ended;
 };
@@ -61,6 +64,7 @@ class Execs {
   struct Started {
     std::optional<Error> failed;  // told to the attached client already
   };
+  // `width` and `height` take the place of those that it was made with.
   Result<Started> Start(std::string_view id, const TakeClient& take, uint32_t width,
                         uint32_t height);
   Result<> Resize(std::string_view id, uint32_t width, uint32_t height);

@@ -87,6 +87,15 @@ Result<NamedImage> ImageIndex::Resolve(std::string_view reference) {
     }
     if (image.error().kind() != ErrorKind::kNotFound) return std::move(image).error();
   }
+  Result<formats::Reference> parsed = formats::ParseReference(reference);
+  if (parsed.ok() && !parsed->digest.empty()) {
+    // A tag of that repository which stands for that digest.
+    for (NamedImage& candidate : TRY(List())) {
+      if (candidate.image.target.digest != parsed->digest.text()) continue;
+      Result<formats::Reference> known = formats::ParseReference(candidate.image.name);
+      if (known.ok() && known->Repository() == parsed->Repository()) return std::move(candidate);
+    }
+  }
   std::string_view digits = IdPrefix(reference);
   if (!digits.empty()) {
     std::optional<NamedImage> match;
@@ -104,7 +113,7 @@ Result<NamedImage> ImageIndex::Resolve(std::string_view reference) {
     if (match) return *std::move(match);
   }
   if (!name.ok() && digits.empty()) {
-    return InvalidArgument("invalid reference format: {}", name.error().message());
+    return InvalidArgument("invalid reference format");
   }
   Result<formats::Reference> asked = formats::ParseReference(reference);
   if (!asked.ok() || reference.starts_with("sha256:")) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "engine/dangling.h"
 #include "formats/reference.h"
 
 namespace gantry::engine {
@@ -13,6 +14,7 @@ namespace {
 void AddName(const client::Image& image, ImageUsage* usage) {
   usage->names.push_back(image.name);
   usage->tagged_at = std::max(usage->tagged_at, image.updated_at);
+  if (IsDangling(image.name)) return;
   Result<formats::Reference> name = formats::ParseReference(image.name);
   if (!name.ok()) return;  // a nameless image: its store name is no reference
   if (!name->tag.empty()) {

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "engine/new_image.h"
+#include "engine/dangling.h"
 #include "formats/reference.h"
 
 namespace gantry::engine {
@@ -96,15 +96,20 @@ Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view r
   const std::string id = target.documents->id;
   bool by_id = IsIdOf(reference, id);
   std::vector<std::string> names;
+  std::vector<std::string> nameless;
   size_t others = 0;
   for (const NamedImage& image : TRY(engine.images().List())) {
     if (image.documents->id != id) continue;
     if (by_id || image.image.name == target.image.name) {
       names.push_back(image.image.name);
+    } else if (IsDangling(image.image.name)) {
+      nameless.push_back(image.image.name);
     } else {
       ++others;
     }
   }
+  // Nobody knows an image by that; it goes with its last name.
+  if (others == 0) names.insert(names.end(), nameless.begin(), nameless.end());
   if (by_id && names.size() > 1 && !force) {
     return Error(ErrorKind::kAborted,
                  fmt::format("conflict: unable to delete {} (must be forced) - image is referenced "
@@ -117,6 +122,7 @@ Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view r
   for (size_t i = 0; i < names.size(); ++i) {
     bool last = others == 0 && i + 1 == names.size();
     TRY(engine.containerd().DeleteImage(names[i], last));
+    if (IsDangling(names[i])) continue;
     removed.push_back({false, FamiliarName(names[i])});
     PublishImage(engine, "untag", id, id);
   }
@@ -138,14 +144,18 @@ Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
     rest.remove_prefix(count);
     return count;
   };
+  ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd()));
   std::vector<std::string> names = TRY(engine.containerd().Import(
       read, std::string(kDanglingRepository), engine.options().snapshotter, progress, stop));
+  TRY(replaced.Keep());
   for (std::string& name : names) {
-    bool dangling = name.starts_with(kDanglingName);
-    Result<NamedImage> image =
-        engine.images().Resolve(dangling ? name.substr(kDanglingName.size()) : name);
-    name = dangling && image.ok() ? image->documents->id : FamiliarName(name);
-    if (image.ok()) PublishImage(engine, "load", image->documents->id, name);
+    // A nameless one is told by its id.
+    std::string digest = IsDangling(name) ? name.substr(name.find('@') + 1) : "";
+    Result<NamedImage> image = engine.images().Resolve(digest.empty() ? name : digest);
+    name = FamiliarName(name);
+    if (!image.ok()) continue;
+    if (!digest.empty()) name = image->documents->id;
+    PublishImage(engine, "load", image->documents->id, name);
   }
   return names;
 }
@@ -154,6 +164,17 @@ Result<> SaveImages(Engine& engine, const std::vector<std::string>& references, 
                     const StopToken& stop) {
   std::vector<std::string> names;
   for (const std::string& reference : references) {
+    // A repository's name means all of its tags.
+    Result<formats::Reference> name = formats::ParseReference(reference);
+    if (name.ok() && name->tag.empty() && name->digest.empty()) {
+      std::vector<formats::Reference> tags = TRY(TagsOfRepository(engine, *name));
+      for (const formats::Reference& tagged : tags) {
+        NamedImage image = TRY(engine.images().Resolve(tagged.ToString()));
+        names.push_back(image.image.name);
+        PublishImage(engine, "save", image.documents->id, image.documents->id);
+      }
+      if (!tags.empty()) continue;
+    }
     Result<NamedImage> found = engine.images().Resolve(reference);
     if (!found.ok() && found.error().kind() == ErrorKind::kNotFound) {
       return NotFound("No such image: {}", reference);  // as docker, without a tag that nobody gave
@@ -186,7 +207,9 @@ Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
   pull.platform_architecture = platform.architecture;
   pull.credentials = request.credentials;
   pull.hosts_directory = engine.settings()->registry_hosts_directory;
+  ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd()));
   TRY(engine.containerd().Pull(pull, progress, stop));
+  TRY(replaced.Keep());
   NamedImage image = TRY(engine.images().Resolve(pull.store_name));
   std::string familiar = name.Familiar();
   PublishImage(engine, "pull", image.documents->id, familiar);

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// POST /images/create?fromSrc=: an image of one layer from a tar of a root directory.
+// POST /images/create?fromSrc=: an image of one layer from a tar of a root directory, which comes
+// with the request or from a web server.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <utility>
 
+#include "base/text.h"
 #include "engine/image_changes.h"
 #include "engine/new_image.h"
 #include "formats/compression/compression.h"
 #include "formats/digest.h"
+#include "registry/http_transfer.h"
 
 namespace gantry::engine {
 namespace {
@@ -36,7 +42,55 @@ Result<NewLayer> StoreLayer(Engine& engine, const Lease& lease, ByteSource& arch
   return layer;
 }
 
+// "example.com/root.tar" is "http://example.com/root.tar". Only a host's name can stand first.
+Result<std::string> ImportUrl(const std::string& source) {
+  std::string url = source.find("://") == std::string::npos ? "http://" + source : source;
+  std::string_view authority = std::string_view(url).substr(url.find("://") + 3);
+  authority = authority.substr(0, authority.find_first_of("/?#"));
+  bool web = url.starts_with("http://") || url.starts_with("https://");
+  if (!web || authority.empty() || authority.find('%') != std::string_view::npos) {
+    return InvalidArgument("invalid URL to import from: '{}'", source);
+  }
+  return url;
+}
+
+ErrorKind KindOfStatus(int status) {
+  switch (status) {
+    case 400:
+      return ErrorKind::kInvalidArgument;
+    case 401:
+      return ErrorKind::kUnauthenticated;
+    case 403:
+      return ErrorKind::kPermissionDenied;
+    case 404:
+      return ErrorKind::kNotFound;
+    default:
+      return ErrorKind::kUnknown;
+  }
+}
+
 }  // namespace
+
+Result<UniqueFd> DownloadRoot(Engine& engine, const std::string& source, std::string* url,
+                              const StopToken& stop) {
+  *url = TRY(ImportUrl(source));
+  const std::string& root = engine.options().root;
+  UniqueFd file(::open(root.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (!file.valid()) return ErrnoError("making a file in '{}'", root);
+  FdSink sink(file);
+  registry::HttpTransfer transfer;
+  registry::HttpRequest request;
+  request.url = *url;
+  request.user_agent = fmt::format("gantry/{}", GANTRY_VERSION);
+  request.write = [&](int, std::string_view data) { return sink.Write(data); };
+  registry::HttpAnswer answer = TRY(transfer.Run(request, stop));
+  if (answer.status >= 400) {
+    return MakeError(KindOfStatus(answer.status), "failed to GET {} with status {}: {}", *url,
+                     answer.status, Trim(answer.body));
+  }
+  if (::lseek(file.get(), 0, SEEK_SET) < 0) return ErrnoError("rewinding a download");
+  return file;
+}
 
 Result<std::string> ImportRoot(Engine& engine, const ImportRequest& request, ByteSource& archive) {
   NewImage image;

@@ -434,6 +434,10 @@ std::vector<std::string> Engine::AliasesOf(const ContainerRecord& record,
                                            const EndpointConfig& config) {
   std::vector<std::string> out = config.aliases;
   out.push_back(record.id.substr(0, kShortId));
+  const std::string& hostname = record.config.hostname;
+  bool known = hostname.empty() || hostname == record.name ||
+               std::find(out.begin(), out.end(), hostname) != out.end();
+  if (!known) out.push_back(hostname);
   return out;
 }
 

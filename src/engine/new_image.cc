@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/undo.h"
+#include "engine/dangling.h"
 #include "formats/digest.h"
 #include "formats/reference.h"
 
@@ -182,10 +183,12 @@ Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImagePa
   record.target = TRY(WriteDocument(containerd, lease, manifest, oci::kOciManifest, labels));
   std::vector<std::string> names = parts.names;
   if (names.empty()) names.push_back(std::string(kDanglingName) + record.target.digest);
+  ReplacedImages replaced = TRY(ReplacedImages::Note(containerd));
   for (const std::string& name : names) {
     record.name = name;
     TRY(containerd.PutImage(record));
   }
+  TRY(replaced.Keep());
   return config.digest;
 }
 

@@ -10,6 +10,8 @@
 
 #include "base/byte_stream.h"
 #include "base/error.h"
+#include "base/stop_token.h"
+#include "base/unique_fd.h"
 #include "client/containerd.h"
 #include "engine/config.h"
 #include "engine/engine.h"
@@ -99,11 +101,12 @@ struct ImportRequest {
 // `archive` is a tar of a root directory, compressed or not.
 Result<std::string> ImportRoot(Engine& engine, const ImportRequest& request, ByteSource& archive);
 
+// Fetches such a tar into a file without a name; `url` is the whole URL of `source`. Errors have
+// the kind of the server's answer.
+Result<UniqueFd> DownloadRoot(Engine& engine, const std::string& source, std::string* url,
+                              const StopToken& stop);
+
 // The name in the store of "repository" and "tag"; "" for no repository. kInvalidArgument.
 Result<std::string> NewImageName(const std::string& repository, const std::string& tag);
-
-// What records of images without a name begin with; the digest of their manifest follows.
-inline constexpr std::string_view kDanglingRepository = "moby-dangling";
-inline constexpr std::string_view kDanglingName = "moby-dangling@";
 
 }  // namespace gantry::engine

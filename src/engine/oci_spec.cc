@@ -189,14 +189,16 @@ void ApplyHostDefaults(bool unified_cgroups, HostConfig* host) {
   }
   if (host->log_config.type.empty()) host->log_config.type = "json-file";
   if (host->restart_policy.name.empty()) host->restart_policy.name = "no";
-  if (host->privileged) {
-    host->masked_paths = std::vector<std::string>();
-    host->readonly_paths = std::vector<std::string>();
-  }
   auto defaults = [](const auto& paths) {
     return std::vector<std::string>(paths.begin(), paths.end());
   };
   if (!host->oom_kill_disable) host->oom_kill_disable = false;
+  if (host->privileged) {
+    // None of them; inspect shows null.
+    host->masked_paths.reset();
+    host->readonly_paths.reset();
+    return;
+  }
   if (!host->masked_paths) host->masked_paths = defaults(kMaskedPaths);
   if (!host->readonly_paths) host->readonly_paths = defaults(kReadonlyPaths);
 }

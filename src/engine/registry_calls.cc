@@ -17,12 +17,15 @@ using formats::Json;
 
 constexpr char kDockerDomain[] = "docker.io";
 constexpr char kDockerIndex[] = "index.docker.io";
-constexpr char kCertificates[] = "/etc/containerd/certs.d";
 
 registry::HostsOptions HostsOf(const Settings& settings) {
   registry::HostsOptions hosts;
-  hosts.directory =
-      settings.registry_hosts_directory.empty() ? kCertificates : settings.registry_hosts_directory;
+  hosts.directory = settings.registry_hosts_directory;
+  if (hosts.directory.empty()) {
+    for (std::string_view directory : registry::kHostsDirectories) {
+      hosts.directory += fmt::format("{}:", directory);
+    }
+  }
   hosts.insecure = {settings.insecure_registries.begin(), settings.insecure_registries.end()};
   return hosts;
 }

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "engine/engine.h"
+#include "engine/links.h"
 #include "engine/store.h"
 
 namespace gantry::engine {
@@ -52,6 +53,31 @@ Result<> Engine::Remove(std::string_view reference, RemoveOptions options) {
   TRY(BeginRemoval(*container));
   FinishLater(std::move(container), *std::move(turn));
   return {};
+}
+
+Result<> Engine::RemoveLink(std::string_view link) {
+  std::string_view name = link.starts_with('/') ? link.substr(1) : link;
+  size_t slash = name.rfind('/');
+  if (slash == std::string_view::npos) {
+    return MakeError(ErrorKind::kAborted,
+                     "Conflict, cannot remove the default link name of the container");
+  }
+  auto parent = Find(name.substr(0, slash));
+  if (!parent.ok()) {
+    return MakeError(ErrorKind::kInternal, "Cannot get parent /{} for link name /{}",
+                     name.substr(0, slash), name);
+  }
+  auto turn = TRY((*parent)->TakeTurn());
+  bool found = false;
+  (*parent)->Update([&](ContainerRecord& record) {
+    found = std::erase_if(record.host.links, [&](const std::string& text) {
+              return ParseLink(text).second == name.substr(slash + 1);
+            }) > 0;
+  });
+  if (!found) return NotFound("No such container: {}", link);
+  TRY(Save(**parent));
+  Container::RecordPointer record = (*parent)->record();
+  return record->state.IsAlive() ? UpdateHostFiles(*record) : Result<>();
 }
 
 Result<> Engine::RemoveWithTurn(Container& container) {

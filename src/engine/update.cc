@@ -2,6 +2,7 @@
 //
 // POST /containers/{id}/update: limits and restart policy of a container, running or not. The
 // kernel is asked first, so that the record never promises what was refused.
+#include <algorithm>
 #include <type_traits>
 
 #include "engine/config_checks.h"
@@ -10,6 +11,8 @@
 
 namespace gantry::engine {
 namespace {
+
+constexpr int64_t kUnlimitedPids = -1;
 
 Error Conflicting(std::string_view what) {
   return MakeError(ErrorKind::kAborted, "Conflicting options: {}", what);
@@ -71,7 +74,8 @@ Result<> MergeUpdate(const HostConfig& asked, HostConfig* host) {
   take(&host->cpuset_mems, asked.cpuset_mems);
   take(&host->memory_reservation, asked.memory_reservation);
   take(&host->memory_swap, asked.memory_swap);
-  take(&host->pids_limit, asked.pids_limit);
+  // Zero and less take a limit away.
+  if (asked.pids_limit) host->pids_limit = std::max<int64_t>(*asked.pids_limit, 0);
   if (!policy.empty()) host->restart_policy = asked.restart_policy;
   return {};
 }
@@ -79,6 +83,7 @@ Result<> MergeUpdate(const HostConfig& asked, HostConfig* host) {
 Result<std::vector<std::string>> Engine::Update(std::string_view reference,
                                                 const formats::Json& body) {
   HostConfig asked = TRY(ParseUpdate(body));
+  if (asked.pids_limit && *asked.pids_limit <= 0) asked.pids_limit = kUnlimitedPids;
   Warnings warnings = TRY(CheckUpdate(Facts(), &asked));
   auto container = TRY(Find(reference));
   auto turn = TRY(container->TakeTurn());

@@ -106,7 +106,9 @@ Result<> Engine::MakeMountPoints(bool read_only_non_recursive, ContainerRecord* 
   }
   for (const std::string& volume : record->config.volumes.names) {
     MountPoint point = TRY(ParseBind(volume, record->host.volume_driver));
-    if (!Has(points, point.destination)) points.push_back(std::move(point));
+    // --tmpfs takes the place of a volume without a name.
+    bool hidden = point.name.empty() && record->host.tmpfs.contains(point.destination);
+    if (!hidden && !Has(points, point.destination)) points.push_back(std::move(point));
   }
   for (MountPoint& point : points) {
     if (point.type != "volume" || !point.name.empty()) continue;

@@ -193,6 +193,45 @@ Json Json::MakeObject(std::initializer_list<Member> members) {
   return json;
 }
 
+namespace {
+
+// In the words of Go's decoder, which docker's clients know.
+std::string ParseErrorText(const rapidjson::ParseResult& result, std::string_view text) {
+  size_t at = result.Offset();
+  if (result.Code() == rapidjson::kParseErrorDocumentRootNotSingular) {
+    return "unexpected content after JSON";
+  }
+  if (result.Code() == rapidjson::kParseErrorDocumentEmpty) return "EOF";
+  bool cut = text.find_first_not_of(" \t\r\n", std::min(at, text.size())) == text.npos;
+  std::string_view where;
+  switch (result.Code()) {
+    case rapidjson::kParseErrorValueInvalid:
+      where = "looking for beginning of value";
+      break;
+    case rapidjson::kParseErrorObjectMissName:
+      where = "looking for beginning of object key string";
+      break;
+    case rapidjson::kParseErrorObjectMissColon:
+      where = "after object key";
+      break;
+    case rapidjson::kParseErrorObjectMissCommaOrCurlyBracket:
+      where = "after object key:value pair";
+      break;
+    case rapidjson::kParseErrorArrayMissCommaOrSquareBracket:
+      where = "after array element";
+      break;
+    default:
+      break;
+  }
+  if (cut) return "unexpected EOF";
+  if (where.empty() || text[at] < ' ' || text[at] > '~') {
+    return fmt::format("{} at byte {}", rapidjson::GetParseError_En(result.Code()), at);
+  }
+  return fmt::format("invalid character '{}' {} at byte {}", text[at], where, at);
+}
+
+}  // namespace
+
 Result<Json> Json::Parse(std::string_view text) {
   Builder builder;
   rapidjson::Reader reader;
@@ -205,8 +244,7 @@ Result<Json> Json::Parse(std::string_view text) {
     return InvalidArgument("parsing JSON: nested deeper than {} levels", kMaxJsonDepth);
   }
   if (result.IsError()) {
-    return InvalidArgument("parsing JSON: {} at byte {}",
-                           rapidjson::GetParseError_En(result.Code()), result.Offset());
+    return InvalidArgument("parsing JSON: {}", ParseErrorText(result, text));
   }
   return builder.Take();
 }

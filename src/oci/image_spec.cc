@@ -61,7 +61,8 @@ Result<> CheckHead(const Json& json, std::string_view what, std::string_view dec
     return Unimplemented("reading {}: docker's schema 1 is not supported, push the image again",
                          what);
   }
-  if (version != 2) return InvalidArgument("{}.schemaVersion: expected 2", what);
+  // None is what tools write that fill Go's structs by hand; containerd takes it.
+  if (version != 2 && version != 0) return InvalidArgument("{}.schemaVersion: expected 2", what);
   if (!media_type->empty() && !declared.empty() && *media_type != declared) {
     return InvalidArgument("reading {}: it says it is '{}' but came as '{}'", what, *media_type,
                            declared);

@@ -67,6 +67,19 @@ Platform HostPlatform() {
   return Normalize({.os = "linux", .architecture = names.machine});
 }
 
+namespace {
+
+// Go's names, and the usual other ones that Normalize knows.
+bool IsArchitecture(std::string_view name) {
+  static constexpr std::string_view kNames[] = {
+      "386",     "aarch64", "amd64", "arm",    "arm64",    "armel",  "armhf",
+      "i386",    "loong64", "mips",  "mips64", "mips64le", "mipsle", "ppc64",
+      "ppc64le", "riscv64", "s390x", "wasm",   "x86-64",   "x86_64"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+}  // namespace
+
 Result<Platform> ParsePlatform(std::string_view text) {
   std::vector<std::string> parts;
   for (std::string_view rest = text;;) {
@@ -85,8 +98,10 @@ Result<Platform> ParsePlatform(std::string_view text) {
     std::string one = Lower(parts[0]);
     if (one == "linux" || one == "windows" || one == "darwin" || one == "freebsd") {
       platform.os = one;
-    } else {
+    } else if (IsArchitecture(one)) {
       platform = {.os = "linux", .architecture = one};
+    } else {
+      return InvalidArgument("\"{}\": unknown operating system or architecture", one);
     }
   } else {
     platform = {.os = parts[0], .architecture = parts[1]};

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -37,6 +38,10 @@ struct RegistryHost {
   std::vector<std::string> headers;  // "Name: value"
   std::chrono::milliseconds connect_timeout{30'000};
 };
+
+// Where containerd's and docker's users put their files.
+inline constexpr std::string_view kHostsDirectories[] = {"/etc/containerd/certs.d",
+                                                         "/etc/docker/certs.d"};
 
 struct HostsOptions {
   // "DIR[:DIR…]": the first one that has anything for the host counts. "", and those that are not

@@ -11,28 +11,11 @@ import urllib.parse
 
 import pytest
 
-from harness import places
+from harness.engine import ask
 from harness.places import IMAGE
 from harness.registry import Registry
 
 NOT_MANAGER = 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
-TO = {'gantry': 'stack', 'peer': 'peer'}
-
-
-def engines():
-    chosen = {pair.split(':')[1] for pair in os.environ.get('GANTRY_E2E', '').split(',') if pair}
-    return sorted(chosen) or (['gantry', 'peer'] if places.SOAK else ['gantry'])
-
-
-@pytest.fixture(params=engines())
-def engine(request):
-    return request.getfixturevalue(TO[request.param])
-
-
-def ask(engine, method, path, body=None, headers=None, status=200):
-    got, text, _ = engine.api(method, path, body, headers)
-    assert got == status, (method, path, got, text)
-    return json.loads(text) if text.strip() else None
 
 
 def filtered(**filters):

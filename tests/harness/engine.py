@@ -32,6 +32,13 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+def ask(engine, method, path, body=None, headers=None, status=200):
+    """A request whose answer has that status: its JSON, or None."""
+    got, text, _ = engine.api(method, path, json.dumps(body) if isinstance(body, dict) else body, headers)
+    assert got == status, (method, path, got, text)
+    return json.loads(text) if text.strip() else None
+
+
 def until(condition, seconds=60, what=None):
     """Polls until the condition is true and returns its value; a TimeoutError after the bound."""
     deadline = time.monotonic() + seconds

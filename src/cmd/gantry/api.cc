@@ -92,7 +92,9 @@ Result<wire::HttpConnection> Api::Connection() {
 wire::HttpRequest Api::Head(const ApiRequest& request) const {
   wire::HttpRequest head;
   head.method = request.method;
-  head.target = fmt::format("{}/v{}{}", endpoint_.endpoint.base_path, version_, request.path);
+  bool later = !request.version.empty() && version_ == kOurVersion;
+  head.target = fmt::format("{}/v{}{}", endpoint_.endpoint.base_path,
+                            later ? request.version : version_, request.path);
   std::string query = request.query.Format();
   if (!query.empty()) head.target.append("?").append(query);
   head.headers.Add("Host", endpoint_.endpoint.HostHeader());
@@ -118,7 +120,7 @@ bool Api::Renegotiate(const wire::HttpResponse& head, std::string_view body) {
   if (version_settled_ || head.status != 400) return false;
   if (body.find("client version") == std::string_view::npos) return false;
   std::string_view theirs = head.headers.Get("Api-Version");
-  if (theirs.empty() || theirs == version_) return false;
+  if (theirs.empty()) return false;
   version_ = theirs;
   version_settled_ = true;
   return true;
@@ -237,13 +239,17 @@ Result<> Api::RequireExperimental(std::string_view what) {
                        what);
 }
 
+Result<Json> Api::CallForJson(const ApiRequest& request) {
+  ApiAnswer answer = TRY(Call(request));
+  if (answer.body.empty()) return Json();
+  return TRY_WITH(Json::Parse(answer.body), "reading the daemon's answer");
+}
+
 Result<Json> Api::Get(std::string path, wire::Query query) {
   ApiRequest request;
   request.path = std::move(path);
   request.query = std::move(query);
-  ApiAnswer answer = TRY(Call(request));
-  if (answer.body.empty()) return Json();
-  return TRY_WITH(Json::Parse(answer.body), "reading the daemon's answer");
+  return CallForJson(request);
 }
 
 Result<Json> Api::Post(std::string path, wire::Query query, std::optional<Json> body) {
@@ -252,9 +258,7 @@ Result<Json> Api::Post(std::string path, wire::Query query, std::optional<Json> 
   request.path = std::move(path);
   request.query = std::move(query);
   request.body = std::move(body);
-  ApiAnswer answer = TRY(Call(request));
-  if (answer.body.empty()) return Json();
-  return TRY_WITH(Json::Parse(answer.body), "reading the daemon's answer");
+  return CallForJson(request);
 }
 
 void BindFilters(Flags* flags, std::vector<std::string>* filters, std::string_view help) {

@@ -33,6 +33,8 @@ struct ApiRequest {
   std::optional<Json> body;
   std::vector<wire::HttpHeaders::Field> headers;
   bool upgrade = false;  // asks for the raw connection
+  // Asked for in this version instead of kOurVersion, for what came after it; "" for most.
+  std::string_view version;
 };
 
 struct ApiAnswer {
@@ -59,6 +61,7 @@ class Api {
   void CallEach(const std::vector<ApiRequest>& requests, size_t at_once,
                 const std::function<void(size_t index, Result<ApiAnswer>)>& tell);
   // Call, then the body as JSON; null for an empty one.
+  Result<Json> CallForJson(const ApiRequest& request);
   Result<Json> Get(std::string path, wire::Query query = {});
   Result<Json> Post(std::string path, wire::Query query = {}, std::optional<Json> body = {});
 

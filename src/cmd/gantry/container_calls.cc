@@ -45,6 +45,23 @@ Result<> Pull(Cli& cli, const formats::Reference& reference, const std::string& 
   return ShowProgress(&stream.connection, nowhere);
 }
 
+// What a body has that older versions of the API refuse or leave out; "" for nothing of the kind.
+std::string_view CreateVersion(const Json& body) {
+  constexpr std::string_view kVersion = "1.48";
+  const Json& host = body["HostConfig"];
+  for (const Json& mount : host["Mounts"].items()) {
+    bool part = !mount["VolumeOptions"]["Subpath"].AsString().empty();
+    bool forced = mount["BindOptions"]["ReadOnlyForceRecursive"].AsBool();
+    if (part || forced || mount["Type"].AsString() == "image") return kVersion;
+  }
+  if (body["Healthcheck"]["StartInterval"].AsInt() != 0) return kVersion;
+  for (const auto& [name, endpoint] : body["NetworkingConfig"]["EndpointsConfig"].members()) {
+    bool own_address = endpoint["MacAddress"].is_string() && body["MacAddress"].is_null();
+    if (own_address || endpoint["GwPriority"].AsInt() != 0) return kVersion;
+  }
+  return "";
+}
+
 }  // namespace
 
 Result<formats::Reference> ParseImageName(const std::string& text) {
@@ -139,7 +156,13 @@ Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptio
   AddProxies(*TRY(cli.Config()), api->url(), &request.body);
   std::string credentials;
   if (options.use_api_socket) credentials = TRY(AddApiSocket(cli, &request.body));
-  Result<Json> created = api->Post("/containers/create", query, request.body);
+  ApiRequest create;
+  create.method = "POST";
+  create.path = "/containers/create";
+  create.query = query;
+  create.body = request.body;
+  create.version = CreateVersion(request.body);
+  Result<Json> created = api->CallForJson(create);
   bool missing = !created.ok() && created.error().kind() == ErrorKind::kNotFound &&
                  created.error().message().find("No such image") != std::string::npos;
   if (missing && options.pull == "missing") {
@@ -148,7 +171,7 @@ Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptio
       PrintError("Unable to find image '{}' locally\n", reference.Familiar());
     }
     TRY(PullImage(cli, image, options.platform, options.quiet, progress));
-    created = api->Post("/containers/create", query, request.body);
+    created = api->CallForJson(create);
   }
   Json answer = TRY(std::move(created));
   for (const Json& warning : answer["Warnings"].items()) {

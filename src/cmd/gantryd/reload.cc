@@ -9,13 +9,12 @@
 #include "base/notify.h"
 #include "cmd/gantryd/settings_files.h"
 #include "formats/json.h"
+#include "registry/hosts.h"
 
 namespace gantry::gantryd {
 namespace {
 
 using formats::Json;
-
-constexpr char kCertificates[] = "/etc/containerd/certs.d";
 
 void Notify(const std::string& state) {
   Result<> told = NotifyServiceManager(state);
@@ -41,7 +40,7 @@ Json RuntimesJson(const engine::Settings& settings) {
 }  // namespace
 
 Result<> PrepareSettings(Options* options) {
-  TRY(WriteRegistryHosts(options->state, kCertificates, &options->settings));
+  TRY(WriteRegistryHosts(options->state, registry::kHostsDirectories, &options->settings));
   return WriteRuntimeScripts(options->root, &options->settings);
 }
 

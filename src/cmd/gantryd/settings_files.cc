@@ -7,6 +7,7 @@
 #include <map>
 #include <system_error>
 
+#include "base/directory.h"
 #include "base/io.h"
 #include "base/random.h"
 
@@ -22,12 +23,36 @@ std::string InsecureHost(const std::string& host) {
       host);
 }
 
-std::string Mirrors(const engine::Settings& settings) {
+// docker's files in certs.d/HOST: every *.crt is a CA, NAME.cert with NAME.key the client's.
+Result<std::string> Certificates(std::span<const std::string_view> bases, const std::string& host) {
+  for (std::string_view base : bases) {
+    std::string directory = fmt::format("{}/{}", base, host);
+    if (!PathExists(directory)) continue;
+    std::string authorities;
+    std::string client;
+    for (const std::string& name : TRY(ListDirectory(directory))) {
+      std::string path = directory + "/" + name;
+      if (name.ends_with(".crt")) {
+        authorities += fmt::format("{}\"{}\"", authorities.empty() ? "" : ", ", path);
+      }
+      if (!name.ends_with(".cert")) continue;
+      std::string key = path.substr(0, path.size() - 4) + "key";
+      client = fmt::format("client = [[\"{}\", \"{}\"]]\n", path, key);
+    }
+    return (authorities.empty() ? "" : "ca = [" + authorities + "]\n") + client;
+  }
+  return std::string();
+}
+
+Result<std::string> Mirrors(std::span<const std::string_view> bases,
+                            const engine::Settings& settings) {
   std::string out;
   for (std::string mirror : settings.registry_mirrors) {
     while (mirror.ends_with('/')) mirror.pop_back();
     out += fmt::format("[host.\"{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n", mirror);
     std::string authority = mirror.substr(mirror.find("://") + 3);
+    authority = authority.substr(0, authority.find('/'));
+    out += TRY(Certificates(bases, authority));
     for (const std::string& insecure : settings.insecure_registries) {
       if (authority == insecure) out += "skip_verify = true\n";
     }
@@ -72,21 +97,22 @@ std::string ShellQuoted(const std::string& text) {
 
 }  // namespace
 
-Result<> WriteRegistryHosts(const std::string& run_directory, const std::string& base,
-                            engine::Settings* settings) {
+Result<> WriteRegistryHosts(const std::string& run_directory,
+                            std::span<const std::string_view> bases, engine::Settings* settings) {
   settings->registry_hosts_directory.clear();
   if (settings->registry_mirrors.empty() && settings->insecure_registries.empty()) return {};
   std::string directory = fmt::format("{}/{}{}", run_directory, kPrefix, RandomHex(4));
   std::map<std::string, std::string> files;
   for (const std::string& host : settings->insecure_registries) files[host] = InsecureHost(host);
   if (!settings->registry_mirrors.empty()) {
-    files["docker.io"] = "server = \"https://registry-1.docker.io\"\n\n" + Mirrors(*settings);
+    files["docker.io"] =
+        "server = \"https://registry-1.docker.io\"\n\n" + TRY(Mirrors(bases, *settings));
   }
   for (const auto& [host, text] : files) {
     TRY(MakeDirectories(directory + "/" + host, 0755));
     TRY(CreateFile(directory + "/" + host + "/hosts.toml", text, 0644));
   }
-  TRY(LinkOthers(base, directory));
+  for (std::string_view base : bases) TRY(LinkOthers(std::string(base), directory));
   TRY(RemoveOld(run_directory, directory));
   settings->registry_hosts_directory = std::move(directory);
   return {};

@@ -21,6 +21,10 @@ Result<> LeaveSwarm(Call&) { return Unavailable("This node is not part of a swar
 
 Result<> NoSwarmMode(Call&) { return Unimplemented("this engine has no swarm mode"); }
 
+Result<> NoClusterVolume(Call&) {
+  return Unavailable("volume update only valid for cluster volumes, but swarm is unavailable");
+}
+
 Result<> ListPlugins(Call& call) { return RespondJson(call, 200, Json::MakeArray()); }
 
 Result<> NoSuchPlugin(Call& call) { return NotFound("plugin \"{}\" not found", call.arg()); }

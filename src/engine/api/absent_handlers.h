@@ -16,6 +16,9 @@ Result<> LeaveSwarm(Call& call);
 // 501: init and join would make one.
 Result<> NoSwarmMode(Call& call);
 
+// PUT /volumes/{}: only volumes of a swarm can be changed.
+Result<> NoClusterVolume(Call& call);
+
 Result<> ListPlugins(Call& call);
 Result<> NoSuchPlugin(Call& call);
 // 501: pull, create, upgrade.

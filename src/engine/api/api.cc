@@ -24,7 +24,12 @@ Result<Json> ReadJsonBody(Call& call) {
     return InvalidArgument("unsupported Content-Type header ({}): must be 'application/json'",
                            type);
   }
-  return TRY_WITH(Json::Parse(text), "invalid JSON");
+  Result<Json> json = Json::Parse(text);
+  if (json.ok()) return json;
+  std::string_view why = json.error().message();
+  std::string_view parsing = "parsing JSON: ";
+  if (why.starts_with(parsing)) why.remove_prefix(parsing.size());
+  return InvalidArgument("invalid JSON: {}", why);
 }
 
 Result<int64_t> IntParameter(const Call& call, std::string_view name, int64_t fallback) {
@@ -39,14 +44,23 @@ Result<int64_t> IntParameter(const Call& call, std::string_view name, int64_t fa
   return value;
 }
 
+namespace {
+
+bool IsNegativeNumber(std::string_view text) {
+  return text.size() > 1 && text[0] == '-' &&
+         text.find_first_not_of("0123456789", 1) == std::string_view::npos;
+}
+
+}  // namespace
+
 Result<uint32_t> SizeParameter(const Call& call, std::string_view name, std::string_view what) {
   std::string_view text = call.query().Get(name);
   uint32_t value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   std::string_view wrong;
   if (text.empty()) {
-    wrong = "value is empty";
-  } else if (error == std::errc::result_out_of_range) {
+    wrong = "invalid syntax";
+  } else if (error == std::errc::result_out_of_range || IsNegativeNumber(text)) {
     wrong = "value out of range";
   } else if (error != std::errc() || end != text.data() + text.size()) {
     wrong = "invalid syntax";

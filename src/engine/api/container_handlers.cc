@@ -6,6 +6,7 @@
 #include "engine/api/container_json.h"
 #include "engine/api/create_shaping.h"
 #include "engine/api/filters.h"
+#include "engine/api/image_list.h"
 #include "engine/explain.h"
 #include "engine/top.h"
 
@@ -18,6 +19,11 @@ using formats::Json;
 Result<std::optional<int64_t>> StopTimeout(Call& call) {
   if (call.query().Get("t").empty()) return std::optional<int64_t>();
   return std::optional<int64_t>(TRY(IntParameter(call, "t", 0)));
+}
+
+// How stop and restart end the process: with the container's own signal before API 1.42.
+std::string_view StopSignal(const Call& call) {
+  return call.minor < 42 ? std::string_view() : call.query().Get("signal");
 }
 
 Result<> RespondOutcome(Call& call, Engine::Outcome outcome) {
@@ -39,6 +45,7 @@ Error BlameCommand(Error error) {
 
 Result<> CreateContainer(Call& call) {
   Json body = TRY(ReadJsonBody(call));
+  if (body.is_null()) return InvalidArgument("invalid JSON: EOF");
   if (!body.is_object()) return InvalidArgument("the body of the request is no JSON object");
   CreateRequest request = TRY(ParseCreateRequest(body));
   request.read_only_non_recursive = call.minor < 44;
@@ -54,33 +61,35 @@ Result<> CreateContainer(Call& call) {
 Result<> PruneContainers(Call& call) {
   Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
   TRY(filters.CheckKeys({"label", "label!", "until"}));
-  if (filters.Has("until")) return Unimplemented("pruning by age is not implemented");
+  std::optional<WallTime> until = TRY(UntilFilter(filters));
+  int64_t reclaimed = 0;
   Json deleted;
   for (const auto& record : call.engine().List()) {
     Phase phase = record->state.phase;
     if (phase != Phase::kCreated && phase != Phase::kExited && phase != Phase::kDead) continue;
     if (!filters.MatchLabels("label", record->config.labels)) continue;
     if (filters.Has("label!") && filters.MatchLabels("label!", record->config.labels)) continue;
-    if (call.engine().Remove(record->id, {}).ok()) deleted.Append(record->id);
+    if (until && record->created > *until) continue;
+    Result<client::SnapshotUsage> usage = call.engine().containerd().GetSnapshotUsage(
+        call.engine().options().snapshotter, record->id);
+    if (!call.engine().Remove(record->id, {}).ok()) continue;
+    deleted.Append(record->id);
+    reclaimed += usage.ok() ? usage->size : 0;
   }
   Event pruned;
   pruned.type = "container";
   pruned.action = "prune";
-  pruned.attributes = {{"reclaimed", "0"}};
+  pruned.attributes = {{"reclaimed", std::to_string(reclaimed)}};
   call.engine().Publish(std::move(pruned));
-  return RespondJson(call, 200,
-                     Json::MakeObject({{"ContainersDeleted", deleted}, {"SpaceReclaimed", 0}}));
+  return RespondJson(
+      call, 200, Json::MakeObject({{"ContainersDeleted", deleted}, {"SpaceReclaimed", reclaimed}}));
 }
 
 Result<> InspectContainer(Call& call) {
   auto container = TRY(call.engine().Find(call.arg()));
   Container::RecordPointer record = container->record();
   Json out = InspectDocument(call.engine(), *record, call.parts.execs.IdsOf(record->id));
-  if (call.query().GetBool("size")) {
-    Result<client::SnapshotUsage> usage = call.engine().containerd().GetSnapshotUsage(
-        call.engine().options().snapshotter, record->id);
-    out.Set("SizeRw", usage.ok() ? usage->size : 0);
-  }
+  if (call.query().GetBool("size")) AddSizes(call.engine(), *record, &out);
   return RespondJson(call, 200, out);
 }
 
@@ -127,6 +136,13 @@ Result<> TraceContainer(Call& call) {
 }
 
 Result<> StartContainer(Call& call) {
+  // "{}" and the like have always been let through.
+  constexpr uint64_t kEmptyBody = 7;
+  if (call.exchange.request().content_length > kEmptyBody) {
+    return InvalidArgument(
+        "starting container with non-empty request body was deprecated since API v1.22 and removed "
+        "in v1.24");
+  }
   if (!call.query().Get("checkpoint").empty()) {
     return InvalidArgument("checkpoint is only supported in experimental mode");
   }
@@ -137,13 +153,12 @@ Result<> StartContainer(Call& call) {
 
 Result<> StopContainer(Call& call) {
   auto timeout = TRY(StopTimeout(call));
-  return RespondOutcome(call,
-                        TRY(call.engine().Stop(call.arg(), timeout, call.query().Get("signal"))));
+  return RespondOutcome(call, TRY(call.engine().Stop(call.arg(), timeout, StopSignal(call))));
 }
 
 Result<> RestartContainer(Call& call) {
   auto timeout = TRY(StopTimeout(call));
-  TRY(call.engine().Restart(call.arg(), timeout, call.query().Get("signal")));
+  TRY(call.engine().Restart(call.arg(), timeout, StopSignal(call)));
   return RespondEmpty(call);
 }
 
@@ -176,12 +191,22 @@ Result<> RenameContainer(Call& call) {
 
 Result<> UpdateContainer(Call& call) {
   Json body = TRY(ReadJsonBody(call));
+  if (call.minor < 40) body.Erase("PidsLimit");
+  if (call.minor < 55) {
+    for (const char* devices : {"BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps",
+                                "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps"}) {
+      body.Erase(devices);
+    }
+  }
   std::vector<std::string> warnings = TRY(call.engine().Update(call.arg(), body));
   return RespondJson(call, 200, Json::MakeObject({{"Warnings", warnings}}));
 }
 
 Result<> RemoveContainer(Call& call) {
-  if (call.query().GetBool("link")) return Unimplemented("links are not implemented");
+  if (call.query().GetBool("link")) {
+    TRY(call.engine().RemoveLink(call.arg()));
+    return RespondEmpty(call);
+  }
   Engine::RemoveOptions options;
   options.force = call.query().GetBool("force");
   options.volumes = call.query().GetBool("v");

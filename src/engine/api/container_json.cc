@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/apparmor.h"
+#include "engine/links.h"
 #include "engine/mount_points.h"
 #include "engine/network_list.h"
 #include "formats/human_units.h"
@@ -60,13 +61,11 @@ Json NetworkEntryOf(Engine& engine, const ContainerRecord& record, const std::st
   }
   bool user_defined = network.ok() && IsUserDefined(*network);
   bool been_there = found != endpoints.end() || !wanted.aliases.empty();
+  if (!wanted.aliases.empty()) entry.Set("Aliases", wanted.aliases);
   if (user_defined && been_there) {
-    entry.Set("Aliases", Engine::AliasesOf(record, wanted));
     std::vector<std::string> names = Engine::AliasesOf(record, wanted);
     names.insert(names.begin(), record.name);
     entry.Set("DNSNames", names);
-  } else if (!wanted.aliases.empty()) {
-    entry.Set("Aliases", wanted.aliases);
   }
   return entry;
 }
@@ -193,6 +192,36 @@ Json NetworkSettings(Engine& engine, const ContainerRecord& record) {
   return out;
 }
 
+// Links are told as the names that they are known by: "/CHILD:/PARENT/ALIAS".
+Json HostObject(const ContainerRecord& record) {
+  Json out = ToJson(record.host);
+  if (record.host.links.empty()) return out;
+  Json links = Json::MakeArray();
+  for (const std::string& link : record.host.links) {
+    auto [name, alias] = ParseLink(link);
+    links.Append(fmt::format("/{}:/{}/{}", name, record.name, alias));
+  }
+  out.Set("Links", std::move(links));
+  return out;
+}
+
+Json StorageObject(const std::string& snapshotter) {
+  Json snapshot = Json::MakeObject({{"Name", snapshotter}});
+  return Json::MakeObject({{"RootFS", Json::MakeObject({{"Snapshot", std::move(snapshot)}})}});
+}
+
+Json HealthSummary(const ContainerState& state) {
+  std::string_view status = state.health ? HealthStatusName(state.health->status) : "none";
+  return Json::MakeObject(
+      {{"Status", status}, {"FailingStreak", state.health ? state.health->failing_streak : 0}});
+}
+
+Json HostSummary(const HostConfig& host) {
+  Json out = Json::MakeObject({{"NetworkMode", host.network_mode}});
+  if (!host.annotations.empty()) out.Set("Annotations", host.annotations);
+  return out;
+}
+
 std::string CommandText(const ContainerConfig& config) {
   std::string out;
   for (const std::string& word : FullCommand(config)) {
@@ -243,6 +272,16 @@ std::string StatusText(const ContainerState& state, WallTime now) {
   return "";
 }
 
+int64_t AddSizes(Engine& engine, const ContainerRecord& record, Json* entry) {
+  Result<client::SnapshotUsage> usage =
+      engine.containerd().GetSnapshotUsage(engine.options().snapshotter, record.id);
+  int64_t own = usage.ok() ? usage->size : 0;
+  Result<NamedImage> image = engine.images().Resolve(record.image_id);
+  entry->Set("SizeRw", own);
+  entry->Set("SizeRootFs", own + (image.ok() ? image->documents->size : 0));
+  return own;
+}
+
 ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record,
                       const std::vector<networks::Endpoint>& endpoints) {
   ListEntry entry;
@@ -256,7 +295,8 @@ ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record,
                                    {"Labels", record.config.labels},
                                    {"State", PhaseName(record.state.phase)}});
   entry.after = Json::MakeObject(
-      {{"HostConfig", Json::MakeObject({{"NetworkMode", record.host.network_mode}})},
+      {{"Health", HealthSummary(record.state)},
+       {"HostConfig", HostSummary(record.host)},
        {"NetworkSettings",
         Json::MakeObject({{"Networks", NetworksObject(engine, record, endpoints)}})},
        {"Mounts", MountsList(record)}});
@@ -296,9 +336,10 @@ Json InspectDocument(Engine& engine, const ContainerRecord& record,
        {"ProcessLabel", ""},
        {"AppArmorProfile", AppArmorProfileOf(record.host)},
        {"ExecIDs", exec_ids.empty() ? Json() : Json(exec_ids)},
-       {"HostConfig", ToJson(record.host)},
+       {"HostConfig", HostObject(record)},
        {"GraphDriver",
         Json::MakeObject({{"Data", Json()}, {"Name", engine.options().snapshotter}})},
+       {"Storage", StorageObject(engine.options().snapshotter)},
        {"Mounts", MountsList(record)},
        {"Config", ToJson(record.config)},
        {"NetworkSettings", NetworkSettings(engine, record)}});

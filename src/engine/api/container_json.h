@@ -22,6 +22,9 @@ std::string TimeText(WallTime time);
 // What is run: the entry point and the command as one list.
 std::vector<std::string> FullCommand(const ContainerConfig& config);
 
+// SizeRw and SizeRootFs; returns the first, the bytes that the container itself has written.
+int64_t AddSizes(Engine& engine, const ContainerRecord& record, formats::Json* entry);
+
 // One container of the list: its members before and after "Status", which alone changes with the
 // time.
 struct ListEntry {

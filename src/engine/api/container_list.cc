@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <utility>
 
 #include "engine/api/container_json.h"
 #include "engine/api/filters.h"
 #include "engine/api/list_rows.h"
+#include "engine/links.h"
 #include "engine/network_list.h"
 
 namespace gantry::engine::api {
@@ -140,14 +142,37 @@ class Selection {
   WallTime since_ = WallTime::min();
 };
 
-Result<> RespondWithSizes(Call& call, const std::vector<Container::RecordPointer>& records,
-                          WallTime now) {
+// The names that containers are known by as the end of somebody's link: "/PARENT/ALIAS", by id.
+using LinkNames = std::map<std::string, std::vector<std::string>>;
+
+LinkNames NamesByLinks(Engine& engine, const std::vector<Container::RecordPointer>& all) {
+  LinkNames out;
+  for (const auto& record : all) {
+    for (const std::string& link : record->host.links) {
+      auto [name, alias] = ParseLink(link);
+      auto child = engine.Find(name);
+      if (child.ok()) out[(*child)->id()].push_back(fmt::format("/{}/{}", record->name, alias));
+    }
+  }
+  return out;
+}
+
+Json AllNames(const ContainerRecord& record, std::vector<std::string> names) {
+  names.push_back("/" + record.name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// What the rows that are kept as text have not got.
+Result<> RespondWithMore(Call& call, const std::vector<Container::RecordPointer>& records,
+                         const LinkNames& link_names, WallTime now) {
+  bool sizes = call.query().GetBool("size");
   Json out = Json::MakeArray();
   for (const Container::RecordPointer& record : records) {
     Json entry = ListObject(call.engine(), *record, now);
-    Result<client::SnapshotUsage> usage = call.engine().containerd().GetSnapshotUsage(
-        call.engine().options().snapshotter, record->id);
-    entry.Set("SizeRw", usage.ok() ? usage->size : 0);
+    auto links = link_names.find(record->id);
+    if (links != link_names.end()) entry.Set("Names", AllNames(*record, links->second));
+    if (sizes) AddSizes(call.engine(), *record, &entry);
     out.Append(std::move(entry));
   }
   return RespondJson(call, 200, std::move(out));
@@ -160,11 +185,15 @@ Result<> ListContainers(Call& call) {
   int64_t limit = TRY(IntParameter(call, "limit", -1));
   WallTime now = WallClock::now();
   std::vector<Container::RecordPointer> records;
-  for (auto& record : call.engine().List()) {
+  std::vector<Container::RecordPointer> all = call.engine().List();
+  for (const auto& record : all) {
     if (limit > 0 && static_cast<int64_t>(records.size()) >= limit) break;
-    if (selection.Matches(*record)) records.push_back(std::move(record));
+    if (selection.Matches(*record)) records.push_back(record);
   }
-  if (call.query().GetBool("size")) return RespondWithSizes(call, records, now);
+  LinkNames link_names = NamesByLinks(call.engine(), all);
+  if (call.query().GetBool("size") || !link_names.empty()) {
+    return RespondWithMore(call, records, link_names, now);
+  }
   call.exchange.headers().Set("Content-Type", "application/json");
   return call.exchange.Respond(200,
                                call.parts.list_rows->Dump(call.engine(), call.minor, records, now));

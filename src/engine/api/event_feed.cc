@@ -18,6 +18,8 @@ constexpr size_t kMaxQueued = 4096;
 constexpr size_t kBatch = 1024;
 // From this API version on events come as lines of JSON by name.
 constexpr int kJsonLinesMinor = 52;
+// From this one on images tell of their creation.
+constexpr int kImageCreateMinor = 46;
 
 class Feed : public std::enable_shared_from_this<Feed> {
  public:
@@ -71,6 +73,7 @@ class Feed : public std::enable_shared_from_this<Feed> {
     if (entry.number <= cursor_) return;
     cursor_ = entry.number;
     if (entry.event.time < range_.since || entry.event.time > range_.until) return;
+    if (!IsKnown(entry.event, form_.minor)) return;
     if (MatchesFilters(entry.event, filters_)) sink_->Write(EventLine(entry.event, form_));
   }
 
@@ -166,6 +169,10 @@ bool MatchesImage(const Event& event, const Filters& filters) {
 
 }  // namespace
 
+bool IsKnown(const Event& event, int minor) {
+  return minor >= kImageCreateMinor || event.type != "image" || event.action != "create";
+}
+
 bool MatchesFilters(const Event& event, const Filters& filters) {
   if (filters.empty()) return true;
   static constexpr std::string_view kThings[] = {
@@ -178,17 +185,17 @@ bool MatchesFilters(const Event& event, const Filters& filters) {
 }
 
 EventForm EventForm::Choose(int minor, std::string_view accept) {
-  if (minor < kJsonLinesMinor) return {"application/json", true, false};
+  if (minor < kJsonLinesMinor) return {"application/json", minor, false};
   // The first of ours that the client names; order among its own is by its quality values, which
   // no client of docker's sends.
-  EventForm best{"application/jsonl", false, false};
+  EventForm best{"application/jsonl", minor, false};
   size_t best_at = std::string_view::npos;
   for (std::string_view type :
        {"application/jsonl", "application/x-ndjson", "application/json-seq"}) {
     size_t at = accept.find(type);
     // "application/json" is a beginning of all of them, and of none a whole word.
     if (at >= best_at) continue;
-    best = {type, false, type == "application/json-seq"};
+    best = {type, minor, type == "application/json-seq"};
     best_at = at;
   }
   return best;
@@ -196,7 +203,7 @@ EventForm EventForm::Choose(int minor, std::string_view accept) {
 
 std::string EventLine(const Event& event, const EventForm& form) {
   Json out = Json::MakeObject();
-  if (form.old_members && (event.type == "container" || event.type == "image")) {
+  if (event.type == "container" || event.type == "image") {
     out.Set("status", event.action);
     out.Set("id", event.actor_id);
     if (event.type == "container") out.Set("from", Attribute(event, "image"));
@@ -208,6 +215,7 @@ std::string EventLine(const Event& event, const EventForm& form) {
   out.Set("scope", "local");
   out.Set("time", UnixNanos(event.time) / 1'000'000'000);
   out.Set("timeNano", UnixNanos(event.time));
+  Shape(AnswerForm::kEvent, form.minor, &out);
   return (form.record_separator ? "\x1e" : "") + out.Dump() + "\n";
 }
 

@@ -20,14 +20,15 @@ struct EventRange {
   WallTime until = WallTime::max();
 };
 
+// Whether API 1.MINOR has such events.
+bool IsKnown(const Event& event, int minor);
 // Whether an event passes `docker events --filter`.
 bool MatchesFilters(const Event& event, const Filters& filters);
 
-// The form of the stream: one object a line, since API 1.52 in one of three media types and without
-// the old members status, id and from.
+// The form of the stream: one object a line. What each API version has of it is in version_shape.h.
 struct EventForm {
   std::string_view media_type;
-  bool old_members = false;
+  int minor = kMaxMinor;
   bool record_separator = false;  // RFC 7464
 
   // By the API version and what the client accepts.

@@ -12,6 +12,8 @@ namespace {
 using formats::Json;
 using formats::JsonReader;
 
+constexpr int kConsoleSizeMinor = 42;
+
 // "ConsoleSize": [height, width].
 void ReadConsoleSize(const Json& body, uint32_t* width, uint32_t* height) {
   const Json& size = body["ConsoleSize"];
@@ -37,6 +39,7 @@ Result<> CreateExec(Call& call) {
   reader.Field("User", &options.config.user);
   reader.Field("WorkingDir", &options.config.working_dir);
   TRY(reader.Finish());
+  if (call.minor >= kConsoleSizeMinor) ReadConsoleSize(body, &options.width, &options.height);
   std::string id = TRY(call.parts.execs.Create(call.arg(), std::move(options)));
   return RespondJson(call, 201, Json::MakeObject({{"Id", id}}));
 }
@@ -52,7 +55,7 @@ Result<> StartExec(Call& call) {
   TRY(reader.Finish());
   uint32_t width = 0;
   uint32_t height = 0;
-  ReadConsoleSize(body, &width, &height);
+  if (tty && call.minor >= kConsoleSizeMinor) ReadConsoleSize(body, &width, &height);
   if (detach) {
     TRY(call.parts.execs.Start(call.arg(), nullptr, width, height));
     return RespondEmpty(call, 200);
@@ -63,9 +66,11 @@ Result<> StartExec(Call& call) {
                     (options.attach_stdout ? kAttachStdout : 0) |
                     (options.attach_stderr ? kAttachStderr : 0);
   std::string keys = TRY(ParseDetachKeys(options.detach_keys));
+  // The form of the stream is what this request says, whatever the exec was made with.
+  wire::RelayForm form = tty ? wire::RelayForm::kRaw : wire::RelayForm::kFrames;
   auto take = [&]() -> Result<AttachRequest> {
-    wire::Exchange::Raw raw = TRY(TakeConnection(call, options.config.tty));
-    return AttachRequest{std::move(raw.socket), std::move(raw.received), streams, keys};
+    wire::Exchange::Raw raw = TRY(TakeConnection(call, tty));
+    return AttachRequest{std::move(raw.socket), std::move(raw.received), streams, keys, form};
   };
   Execs::Started started = TRY(call.parts.execs.Start(exec.id, take, width, height));
   if (started.failed) log::Debug("exec: {}", started.failed->message());

@@ -130,6 +130,9 @@ Result<> TagImage(Call& call) {
   std::string_view repository = call.query().Get("repo");
   if (repository.empty())
     return InvalidArgument("repository name must have at least one component");
+  if (repository == "sha256") {
+    return InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name");
+  }
   TRY(engine::TagImage(call.engine(), call.arg(), repository, call.query().Get("tag")));
   return RespondEmpty(call, 201);
 }
@@ -145,8 +148,8 @@ Result<> RemoveImage(Call& call) {
 }
 
 Result<> LoadImages(Call& call) {
-  ProgressStream stream(call, call.query().GetBool("quiet") ? ProgressStream::Detail::kNone
-                                                            : ProgressStream::Detail::kBars);
+  ProgressStream stream(call, call.query().GetBool("quiet", true) ? ProgressStream::Detail::kNone
+                                                                  : ProgressStream::Detail::kBars);
   Result<std::vector<std::string>> names =
       engine::LoadImages(call.engine(), call.exchange.body(), stream.callback(), StopToken());
   if (!names.ok()) return stream.Fail(std::move(names).error());
@@ -179,11 +182,20 @@ Result<> ImportRootImage(Call& call) {
   request.message = std::string(query.Get("message"));
   request.platform = std::string(query.Get("platform"));
   request.changes = query.GetAll("changes");
-  if (source != "-") return Unimplemented("importing from a URL is not supported; pipe it in");
-  if (request.message.empty()) request.message = "Imported from -";
-  std::string id = TRY(ImportRoot(call.engine(), request, call.exchange.body()));
+  TRY(NewImageName(request.repository, request.tag));
+  if (request.message.empty()) request.message = "Imported from " + source;
   ProgressStream stream(call, ProgressStream::Detail::kNone);
-  TRY(stream.Send(Json::MakeObject({{"status", id}})));
+  Result<std::string> id("");
+  if (source == "-") {
+    id = ImportRoot(call.engine(), request, call.exchange.body());
+  } else {
+    std::string url;
+    FdSource archive(TRY(DownloadRoot(call.engine(), source, &url, StopToken())));
+    TRY(stream.Send(Json::MakeObject({{"status", "Downloading from " + url}})));
+    id = ImportRoot(call.engine(), request, archive);
+  }
+  if (!id.ok()) return stream.Fail(std::move(id).error());
+  TRY(stream.Send(Json::MakeObject({{"status", *id}})));
   return stream.Finish();
 }
 

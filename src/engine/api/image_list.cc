@@ -11,6 +11,7 @@
 #include "engine/api/image_json.h"
 #include "engine/image_usage.h"
 #include "formats/human_units.h"
+#include "formats/reference.h"
 #include "oci/image_spec.h"
 
 namespace gantry::engine::api {
@@ -18,29 +19,38 @@ namespace {
 
 using formats::Json;
 
+constexpr int kIdentityMinor = 54;
+
 std::string Listed(const std::vector<std::string>& values) {
   std::string out;
   for (const std::string& value : values) out += (out.empty() ? "" : " ") + value;
   return out;
 }
 
-// Patterns of Go's path.Match against a name with its tag or digest, or without.
-bool MatchesAny(const std::vector<std::string>& patterns, const std::string& name, char mark) {
+// One of the patterns, as Go's path.Match has them, fits the name as users see it or the whole one,
+// with tag or digest or without.
+bool MatchesPatterns(const std::vector<std::string>& patterns, const std::string& name) {
+  std::vector<std::string> forms = {name};
+  Result<formats::Reference> reference = formats::ParseReference(name);
+  if (reference.ok()) {
+    forms.push_back(reference->FamiliarRepository());
+    forms.push_back(reference->ToString());
+    forms.push_back(reference->Repository());
+  }
   return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
-    auto matches = [&pattern](const std::string& text) {
-      return ::fnmatch(pattern.c_str(), text.c_str(), FNM_PATHNAME) == 0;
-    };
-    return matches(name) || matches(name.substr(0, name.rfind(mark)));
+    return std::any_of(forms.begin(), forms.end(), [&](const std::string& form) {
+      return ::fnmatch(pattern.c_str(), form.c_str(), FNM_PATHNAME) == 0;
+    });
   });
 }
 
-// With the names alone that match.
-ImageUsage OnlyMatching(const std::vector<std::string>& patterns, const ImageUsage& image) {
-  ImageUsage matching = image;
-  std::erase_if(matching.tags, [&](const auto& tag) { return !MatchesAny(patterns, tag, ':'); });
-  std::erase_if(matching.digests,
-                [&](const auto& digest) { return !MatchesAny(patterns, digest, '@'); });
-  return matching;
+// Leaves the names that a filter by reference asks for; false: none.
+bool KeepMatching(const std::vector<std::string>& patterns, ImageUsage* image) {
+  if (patterns.empty()) return true;
+  auto other = [&](const std::string& name) { return !MatchesPatterns(patterns, name); };
+  std::erase_if(image->tags, other);
+  std::erase_if(image->digests, other);
+  return !image->tags.empty() || !image->digests.empty();
 }
 
 // What all of the filters say of an image.
@@ -57,11 +67,7 @@ struct Choice {
     if (dangling && *dangling != image.dangling()) return false;
     const auto& labels = image.documents->config.config.labels;
     if (!filters.MatchLabels("label", labels)) return false;
-    if (filters.Has("label!") && filters.MatchLabels("label!", labels)) return false;
-    const auto& patterns = filters.Values("reference");
-    if (patterns.empty()) return true;
-    ImageUsage matching = OnlyMatching(patterns, image);
-    return !matching.tags.empty() || !matching.digests.empty();
+    return !filters.Has("label!") || !filters.MatchLabels("label!", labels);
   }
 };
 
@@ -132,15 +138,18 @@ Result<std::optional<WallTime>> UntilFilter(const Filters& filters) {
   const std::vector<std::string>& values = filters.Values("until");
   if (values.empty()) return std::optional<WallTime>();
   if (values.size() > 1) return InvalidArgument("more than one until filter specified");
-  const std::string& text = values.front();
+  return std::optional(TRY(ParseUntil(values.front())));
+}
+
+Result<WallTime> ParseUntil(const std::string& text) {
   Result<std::chrono::nanoseconds> ago = formats::ParseGoDuration(text);
-  if (ago.ok()) return std::optional(WallTime(WallClock::now() - *ago));
+  if (ago.ok()) return WallTime(WallClock::now() - *ago);
   Result<WallTime> moment = ParseRfc3339(text);
-  if (moment.ok()) return std::optional(*moment);
+  if (moment.ok()) return moment;
   // "2026-11-29", "2026-11-29T10:00:00": of the engine's time zone in docker, UTC here.
   for (const char* rest : {"T00:00:00Z", "Z", ":00Z"}) {
     moment = ParseRfc3339(text + rest);
-    if (moment.ok()) return std::optional(*moment);
+    if (moment.ok()) return moment;
   }
   int64_t seconds = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
@@ -149,15 +158,17 @@ Result<std::optional<WallTime>> UntilFilter(const Filters& filters) {
   if (!whole || seconds > kMaxSeconds || seconds < -kMaxSeconds) {
     return InvalidArgument("failed to parse value as time or duration: \"{}\"", text);
   }
-  return std::optional(FromUnixNanos(seconds * 1'000'000'000));
+  return FromUnixNanos(seconds * 1'000'000'000);
 }
 
 Result<> ListImages(Call& call) {
   Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
   TRY(filters.CheckKeys({"before", "dangling", "label", "label!", "reference", "since", "until"}));
-  Choice choice{filters, TRY(DanglingFilter(filters)), {}, {}, TRY(UntilFilter(filters))};
-  choice.before = WallTime::max();
-  choice.since = WallTime::min();
+  Choice choice{filters, TRY(DanglingFilter(filters)), WallTime::max(), WallTime::min(), {}};
+  for (const std::string& text : filters.Values("until")) {
+    WallTime until = TRY(ParseUntil(text));
+    choice.until = std::min(choice.until.value_or(until), until);
+  }
   for (const std::string& other : filters.Values("before")) {
     choice.before = std::min(choice.before, TRY(CreationOf(call, other)));
   }
@@ -165,20 +176,25 @@ Result<> ListImages(Call& call) {
     choice.since = std::max(choice.since, TRY(CreationOf(call, other)));
   }
   ImageUsages usages = TRY(ListImageUsage(call.engine()));
+  std::vector<std::string> patterns = filters.Values("reference");
+  // Before API 1.25 the pattern was a parameter of its own.
+  std::string_view filter = call.query().Get("filter");
+  if (call.minor < 25 && patterns.empty() && !filter.empty()) patterns.emplace_back(filter);
   std::vector<const ImageUsage*> found;
-  for (const ImageUsage& image : usages.images) {
-    if (choice.Takes(image)) found.push_back(&image);
+  for (ImageUsage& image : usages.images) {
+    if (choice.Takes(image) && KeepMatching(patterns, &image)) found.push_back(&image);
   }
   std::stable_sort(found.begin(), found.end(), [](const ImageUsage* a, const ImageUsage* b) {
     return a->created() > b->created();
   });
   bool shared = call.query().GetBool("shared-size");
   bool manifests = call.query().GetBool("manifests");
+  if (call.query().GetBool("identity") && !manifests && call.minor >= kIdentityMinor) {
+    return InvalidArgument("conflicting options: identity requires manifests=1");
+  }
   Json out = Json::MakeArray();
   for (const ImageUsage* image : found) {
-    const auto& patterns = filters.Values("reference");
-    const ImageUsage& shown = patterns.empty() ? *image : OnlyMatching(patterns, *image);
-    Json entry = ImageSummary(shown, shared ? image->shared : -1);
+    Json entry = ImageSummary(*image, shared ? image->shared : -1);
     if (manifests) entry.Set("Manifests", TRY(Manifests(call, *image)));
     out.Append(std::move(entry));
   }

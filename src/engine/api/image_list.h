@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "engine/api/api.h"
@@ -16,6 +17,8 @@ Result<> ListImages(Call& call);
 // The filter "dangling": nothing when it is not given. kInvalidArgument: "Invalid filter
 // 'dangling=[x]'".
 Result<std::optional<bool>> DanglingFilter(const Filters& filters);
+// A time, or a Go duration before now. kInvalidArgument.
+Result<WallTime> ParseUntil(const std::string& text);
 // The filter "until": a time, or a Go duration before now. Nothing when it is not given.
 Result<std::optional<WallTime>> UntilFilter(const Filters& filters);
 

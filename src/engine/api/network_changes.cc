@@ -4,14 +4,16 @@
 #include <utility>
 
 #include "engine/api/filters.h"
+#include "engine/api/image_list.h"
 #include "engine/api/network_handlers.h"
-#include "formats/human_units.h"
 
 namespace gantry::engine::api {
 namespace {
 
 using formats::Json;
 using formats::JsonReader;
+
+constexpr int kIpv4Minor = 48;  // IPv4 can be left out since then
 
 Result<Engine::NetworkCreate> ReadCreate(const Json& body) {
   Engine::NetworkCreate wanted;
@@ -45,20 +47,12 @@ Result<Engine::NetworkCreate> ReadCreate(const Json& body) {
   return wanted;
 }
 
-// "24h" ago, a unix time, or RFC 3339.
-Result<WallTime> ParseUntil(const std::string& text) {
-  auto ago = formats::ParseGoDuration(text);
-  if (ago.ok()) return WallTime(WallClock::now()) - *ago;
-  auto time = ParseTime(text);
-  if (time.ok()) return time;
-  return InvalidArgument("failed to parse value as time or duration: \"{}\"", text);
-}
-
 }  // namespace
 
 Result<> CreateNetwork(Call& call) {
   Json body = TRY(ReadJsonBody(call));
   if (!body.is_object()) return InvalidArgument("the body of the request is no JSON object");
+  if (call.minor < kIpv4Minor) body.Erase("EnableIPv4");
   networks::Network network = TRY(call.engine().CreateNetwork(TRY(ReadCreate(body))));
   return RespondJson(call, 201, Json::MakeObject({{"Id", network.id}, {"Warning", ""}}));
 }

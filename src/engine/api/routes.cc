@@ -62,7 +62,8 @@ constexpr Route kRoutes[] = {
     {"GET", "/containers/{}/checkpoints", RefuseCheckpoint},
     {"POST", "/containers/{}/checkpoints", RefuseCheckpoint},
     {"DELETE", "/containers/{}/checkpoints/{}", RefuseCheckpoint},
-    {"DELETE", "/containers/{}", RemoveContainer},
+    // A link is PARENT/ALIAS.
+    {"DELETE", "/containers/{*}", RemoveContainer},
 
     {"POST", "/containers/{}/exec", CreateExec},
     {"POST", "/exec/{}/start", StartExec},
@@ -102,6 +103,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/volumes/{}", InspectVolume},
     {"POST", "/volumes/create", CreateVolume},
     {"POST", "/volumes/prune", PruneVolumes},
+    {"PUT", "/volumes/{}", NoClusterVolume},
     {"DELETE", "/volumes/{}", RemoveVolume},
 
     {"GET", "/plugins", ListPlugins},

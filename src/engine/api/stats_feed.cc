@@ -83,7 +83,7 @@ class StatsFeed : public std::enable_shared_from_this<StatsFeed> {
 Result<> GetStats(Call& call) {
   auto container = TRY(call.engine().Find(call.arg()));
   bool stream = call.query().GetBool("stream", true);
-  bool one_shot = call.query().GetBool("one-shot");
+  bool one_shot = call.minor >= 41 && call.query().GetBool("one-shot");
   if (one_shot && stream) {
     return InvalidArgument("cannot have stream=true and one-shot=true");
   }

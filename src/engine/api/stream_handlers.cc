@@ -17,6 +17,7 @@ namespace {
 using formats::Json;
 
 constexpr size_t kPiece = size_t{64} << 10;
+constexpr int kConditionMinor = 30;  // of wait
 
 Result<LogOptions> ReadLogOptions(Call& call, bool terminal) {
   LogOptions options;
@@ -78,7 +79,8 @@ Result<> GetLogs(Call& call) {
 
 Result<> WaitContainer(Call& call) {
   auto container = TRY(call.engine().Find(call.arg()));
-  WaitCondition condition = TRY(ReadCondition(call.query().Get("condition")));
+  WaitCondition condition = WaitCondition::kNotRunning;
+  if (call.minor >= kConditionMinor) condition = TRY(ReadCondition(call.query().Get("condition")));
   call.exchange.headers().Set("Content-Type", "application/json");
   std::shared_ptr<wire::ResponseSink> sink = TRY(call.exchange.Park(200));
   uint64_t number = container->Wait(condition, [sink, condition](const WaitResult& result) {

@@ -7,6 +7,7 @@
 
 #include "engine/api/container_json.h"
 #include "engine/api/image_json.h"
+#include "engine/api/volume_handlers.h"
 #include "engine/image_usage.h"
 
 namespace gantry::engine::api {
@@ -50,24 +51,35 @@ Result<Kind> Images(Call& call) {
 }
 
 Kind Containers(Call& call) {
-  const std::string& snapshotter = call.engine().options().snapshotter;
   WallTime now = WallClock::now();
   Kind out;
   for (const auto& record : call.engine().List()) {
     Json entry = ListObject(call.engine(), *record, now);
-    Result<client::SnapshotUsage> usage =
-        call.engine().containerd().GetSnapshotUsage(snapshotter, record->id);
-    int64_t size = usage.ok() ? usage->size : 0;
-    int64_t below = 0;
-    Result<NamedImage> image = call.engine().images().Resolve(record->image_id);
-    if (image.ok()) below = image->documents->size;
-    entry.Set("SizeRw", size);
-    entry.Set("SizeRootFs", size + below);
+    int64_t size = AddSizes(call.engine(), *record, &entry);
     out.total_size += size;
     if (record->state.IsAlive()) {
       ++out.active;
     } else {
       out.reclaimable += size;
+    }
+    out.items.Append(std::move(entry));
+  }
+  return out;
+}
+
+Kind AllVolumes(Call& call) {
+  const volumes::Volumes& volumes = call.engine().volumes();
+  Kind out;
+  for (const volumes::Volume& volume : volumes.List()) {
+    int64_t users = static_cast<int64_t>(volumes.UsersOf(volume.name).size());
+    // Of one that is not mounted now nobody knows.
+    int64_t size = volumes.SizeOf(volume.name).value_or(-1);
+    Json entry = VolumeDocument(volumes, volume);
+    entry.Set("UsageData", Json::MakeObject({{"RefCount", users}, {"Size", size}}));
+    if (users > 0) ++out.active;
+    if (size > 0) {
+      out.total_size += size;
+      if (users == 0) out.reclaimable += size;
     }
     out.items.Append(std::move(entry));
   }
@@ -126,7 +138,7 @@ Result<> GetDiskUsage(Call& call) {
     add("Images", "ImageUsage", images);
   }
   if (wanted.contains("container")) add("Containers", "ContainerUsage", Containers(call));
-  if (wanted.contains("volume")) add("Volumes", "VolumeUsage", Kind());
+  if (wanted.contains("volume")) add("Volumes", "VolumeUsage", AllVolumes(call));
   if (wanted.contains("build-cache")) {
     Kind cache = BuildCache(call);
     add("BuildCache", "BuildCacheUsage", cache);

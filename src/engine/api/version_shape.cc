@@ -71,11 +71,14 @@ constexpr FieldRow kFields[] = {
     {AnswerForm::kContainer, "NetworkSettings.MacAddress", kAlways, 51},
     {AnswerForm::kContainer, "Config.MacAddress", kAlways, 51},
     {AnswerForm::kContainer, "Config.OnBuild", kAlways, 51, true},
+    {AnswerForm::kContainer, "GraphDriver", kAlways, 51},
+    {AnswerForm::kContainer, "Storage", 52},
 
     {AnswerForm::kContainerList, "*.HostConfig.Annotations", 46},
     {AnswerForm::kContainerList, "*.NetworkSettings.Networks.*.DNSNames", 44},
     {AnswerForm::kContainerList, "*.NetworkSettings.Networks.*.GwPriority", 48},
     {AnswerForm::kContainerList, "*.ImageManifestDescriptor", 48},
+    {AnswerForm::kContainerList, "*.Health", 52},
 
     {AnswerForm::kImage, "Descriptor", 48},
     {AnswerForm::kImage, "Manifests", 48},
@@ -94,6 +97,7 @@ constexpr FieldRow kFields[] = {
     {AnswerForm::kImage, "Config.NetworkDisabled", kAlways, 49},
     {AnswerForm::kImage, "Config.MacAddress", kAlways, 49},
     {AnswerForm::kImage, "Config.StopTimeout", kAlways, 49},
+    {AnswerForm::kImage, "GraphDriver", kAlways, 51},
     {AnswerForm::kImage, "Parent", kAlways, 51, true},
     {AnswerForm::kImage, "Comment", kAlways, 51, true},
     {AnswerForm::kImage, "DockerVersion", kAlways, 51, true},
@@ -178,6 +182,20 @@ void MakeOldInfo(Json* info) {
   info->Set("ExecutionDriver", "<not supported>");
 }
 
+// Before 1.45 the names that a user's network gives, but for the container's own, were its aliases.
+void MixAliases(Json* container) {
+  Json* settings = container->Find("NetworkSettings");
+  Json* networks = settings == nullptr ? nullptr : settings->Find("Networks");
+  if (networks == nullptr || !networks->is_object()) return;
+  for (auto& [name, endpoint] : networks->mutable_members()) {
+    const Json& known_names = endpoint["DNSNames"];
+    if (known_names.size() == 0) continue;
+    Json aliases = Json::MakeArray();
+    for (size_t i = 1; i < known_names.size(); ++i) aliases.Append(known_names.at(i));
+    endpoint.Set("Aliases", std::move(aliases));
+  }
+}
+
 // Before 1.43: an image without a name has this one.
 void NameUntagged(Json* images) {
   if (!images->is_array()) return;
@@ -199,6 +217,7 @@ void HideContainerCounts(Json* images) {
 }  // namespace
 
 void Shape(AnswerForm form, int minor, Json* json) {
+  if (form == AnswerForm::kContainer && minor < 45) MixAliases(json);
   for (const FieldRow& row : kFields) {
     bool out = row.form == form && (minor < row.since || minor > row.last);
     if (out) Erase(json, row.path, row.only_empty);

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <string>
 
+#include "formats/compression/foreign.h"
+
 namespace gantry::formats::compression {
 namespace {
 
@@ -207,16 +209,19 @@ Result<std::unique_ptr<ByteSource>> Decompress(ByteSource& source) {
     prefix.append(chunk.substr(0, take));
     rest = chunk.substr(take);
   }
-  if (StartsWith(prefix, "BZh") || StartsWith(prefix, std::string_view("\xfd"
-                                                                       "7zXZ\0",
-                                                                       6))) {
-    return Unimplemented("decompressing: {} is not supported, use gzip or zstd",
-                         prefix[0] == 'B' ? "bzip2" : "xz");
-  }
+  bool bzip2 = StartsWith(prefix, "BZh");
+  bool xz = StartsWith(prefix, std::string_view("\xfd"
+                                                "7zXZ\0",
+                                                6));
   Kind kind = Detect(prefix);
   auto whole = std::make_unique<PrefixedSource>(std::move(prefix), rest, source);
-  if (kind == Kind::kNone) return std::unique_ptr<ByteSource>(std::move(whole));
-  auto decompressed = TRY(Decompress(*whole, kind));
+  if (kind == Kind::kNone && !bzip2 && !xz) return std::unique_ptr<ByteSource>(std::move(whole));
+  std::unique_ptr<ByteSource> decompressed;
+  if (kind != Kind::kNone) {
+    decompressed = TRY(Decompress(*whole, kind));
+  } else {
+    decompressed = bzip2 ? MakeBzip2Source(*whole) : MakeXzSource(*whole);
+  }
   return std::unique_ptr<ByteSource>(
       std::make_unique<OwningSource>(std::move(whole), std::move(decompressed)));
 }

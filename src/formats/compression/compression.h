@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // gzip (RFC 1952) and zstd (RFC 8878) as streams: a source that decompresses another source, sinks
-// that compress into another. Output comes in pieces of at most 256 KiB however well it was
-// compressed. The one wrapper of ISA-L and libzstd. One thread at a time.
+// that compress into another; bzip2 and xz are only read. Output comes in pieces of at most 256 KiB
+// however well it was compressed. The one wrapper of ISA-L and libzstd. One thread at a time.
 #pragma once
 
 #include <memory>
@@ -16,11 +16,12 @@ namespace gantry::formats::compression {
 enum class Kind { kNone, kGzip, kZstd };
 std::string_view KindName(Kind kind);  // "none", "gzip", "zstd"
 
-// What the first bytes of a stream say; 4 bytes are enough. bzip2 and xz are kNone here.
+// What the first bytes of a stream say; 4 bytes are enough. bzip2 and xz, which no layer may have,
+// are kNone here.
 Kind Detect(std::string_view first_bytes);
 
 // Looks at the first bytes of `source`, which outlives the result, and decompresses. What is not
-// compressed passes through; bzip2 and xz are kUnimplemented.
+// compressed passes through.
 Result<std::unique_ptr<ByteSource>> Decompress(ByteSource& source);
 // The same for a kind that is known.
 Result<std::unique_ptr<ByteSource>> Decompress(ByteSource& source, Kind kind);

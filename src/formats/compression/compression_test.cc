@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/compression/compression.h"
 
+#include <bzlib.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <lzma.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -103,15 +105,52 @@ TEST(Compression, NoticesDamage) {
   EXPECT_THAT(Unpack(packed, 1000).error().message(), testing::HasSubstr("checksum"));
 }
 
-TEST(Compression, RefusesOtherKinds) {
-  EXPECT_EQ(Unpack("BZh91AY", 100).error().kind(), ErrorKind::kUnimplemented);
-  EXPECT_EQ(Unpack(std::string("\xfd"
-                               "7zXZ\0x",
-                               7),
-                   1)
-                .error()
-                .kind(),
-            ErrorKind::kUnimplemented);
+std::string Bzip2(std::string text) {
+  std::string out(text.size() * 2 + 600, '\0');
+  auto size = static_cast<unsigned>(out.size());
+  EXPECT_EQ(BZ2_bzBuffToBuffCompress(out.data(), &size, text.data(),
+                                     static_cast<unsigned>(text.size()), 9, 0, 0),
+            BZ_OK);
+  out.resize(size);
+  return out;
+}
+
+std::string Xz(std::string_view text, uint32_t preset = 6) {
+  std::string out(text.size() * 2 + 600, '\0');
+  size_t size = 0;
+  EXPECT_EQ(lzma_easy_buffer_encode(preset, LZMA_CHECK_CRC64, nullptr,
+                                    reinterpret_cast<const uint8_t*>(text.data()), text.size(),
+                                    reinterpret_cast<uint8_t*>(out.data()), &size, out.size()),
+            LZMA_OK);
+  out.resize(size);
+  return out;
+}
+
+TEST(Compression, ReadsBzip2AndXz) {
+  std::string sample = Sample();
+  for (size_t chunk : {size_t{1}, size_t{777}, size_t{1} << 20}) {
+    for (const std::string& packed : {Bzip2(sample), Xz(sample)}) {
+      EXPECT_TRUE(Unpack(packed, chunk).value() == sample) << chunk;
+      EXPECT_TRUE(Unpack(packed + packed, chunk).value() == sample + sample) << chunk;
+    }
+  }
+  EXPECT_EQ(*Unpack(Bzip2(""), 100), "");
+  EXPECT_EQ(*Unpack(Xz(""), 100), "");
+  std::string zeros(size_t{30} << 20, '\0');
+  EXPECT_TRUE(Unpack(Bzip2(zeros), 1000).value() == zeros);
+  EXPECT_TRUE(Unpack(Xz(zeros, 9), 1000).value() == zeros);
+}
+
+TEST(Compression, NoticesDamageOfBzip2AndXz) {
+  std::string sample = Sample();
+  for (std::string packed : {Bzip2(sample), Xz(sample)}) {
+    EXPECT_THAT(Unpack(packed.substr(0, packed.size() - 1), 1000).error().message(),
+                testing::HasSubstr("unexpected end"));
+    EXPECT_FALSE(Unpack(packed.substr(0, packed.size() / 2), 1000).ok());
+    EXPECT_FALSE(Unpack(packed + "rubbish", 1000).ok());
+    packed[packed.size() / 2] ^= 1;
+    EXPECT_THAT(Unpack(packed, 1000).error().message(), testing::HasSubstr("damaged"));
+  }
 }
 
 template <typename Sink>

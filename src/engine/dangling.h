@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Images without a name, "<none>" to users: what a pull, load, commit or import leaves of an image
+// whose name it takes, and what an archive without names brings. In the store such an image is
+// called "moby-dangling@sha256:…", as docker's own records are. Any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "client/containerd.h"
+
+namespace gantry::engine {
+
+// What records of images without a name begin with; the digest of their target follows.
+inline constexpr std::string_view kDanglingRepository = "moby-dangling";
+inline constexpr std::string_view kDanglingName = "moby-dangling@";
+
+// Also of one that came back with an archive, whose names are made whole.
+inline bool IsDangling(std::string_view store_name) {
+  std::string_view whole = "docker.io/library/";
+  if (store_name.starts_with(whole)) store_name.remove_prefix(whole.size());
+  return store_name.starts_with(kDanglingName);
+}
+
+// Made before names are given to other images, kept afterwards.
+class ReplacedImages {
+ public:
+  static Result<ReplacedImages> Note(client::Containerd& containerd);
+  // Each image that lost its last name since then becomes a nameless one. Between the change and
+  // this nobody owns its content; the collector is not started by a change of a name
+  // (docs/garbage-collection.md).
+  Result<> Keep();
+
+ private:
+  ReplacedImages(client::Containerd& containerd, std::vector<client::Image> images)
+      : containerd_(&containerd), before_(std::move(images)) {}
+  client::Containerd* containerd_;
+  std::vector<client::Image> before_;
+};
+
+}  // namespace gantry::engine
