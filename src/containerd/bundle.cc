@@ -150,6 +150,8 @@ Result<std::string> Bundle::LoadRuntime() const { return ReadFile(path_ + "/runt
 
 bool Bundle::InSandbox() const { return PathExists(path_ + "/sandbox"); }
 
+bool Bundle::HasExitRecord() const { return PathExists(path_ + "/exits/init"); }
+
 Result<> Bundle::Remove() const {
   std::string rootfs = path_ + "/rootfs";
   while (::umount2(rootfs.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {

@@ -67,6 +67,8 @@ class Bundle {
   Result<std::string> LoadRuntime() const;
   // The task lives in a sandbox's shim, which does not end with it.
   bool InSandbox() const;
+  // The task's process has ended, says its shim; ours alone writes that there.
+  bool HasExitRecord() const;
   // Detaches what may still be mounted on rootfs, then throws both directories away.
   Result<> Remove() const;
 

@@ -257,10 +257,11 @@ void ShimDirectory::CleanUpRetired(const Key& key, const std::shared_ptr<Shim>& 
 }
 
 void ShimDirectory::CleanUpInherited(const Key& key, const std::shared_ptr<Shim>& shim) {
+  // One that has not ended was never created for anybody: its Create was cut off.
+  bool owed = shim->bundle().HasExitRecord();
   TaskEnd end = DeleteDead(key, shim->bundle());
   Forget(key);
-  // Without a process nothing was ever created, and nobody waits for its end.
-  if (end.pid != 0) PublishEnd(key, end);
+  if (owed) PublishEnd(key, end);
   shim->Bury(end);
 }
 
@@ -291,6 +292,13 @@ TaskEnd ShimDirectory::DeleteDead(const Key& key, const Bundle& bundle) {
   auto removed = bundle.Remove();
   if (!removed.ok()) log::Warning("removing a bundle: {}", removed.error().message());
   return end;
+}
+
+bool ShimDirectory::OwesEnd(const Key& key, const Bundle& bundle) {
+  // Before it had an address it held nothing.
+  if (!bundle.LoadEndpoint().ok()) return false;
+  if (use_ == ShimUse::kSandbox || events_->log() == nullptr || bundle.HasExitRecord()) return true;
+  return ReadToldEnds(*events_->log())[key].created;
 }
 
 void ShimDirectory::PublishEnd(const Key& key, const TaskEnd& end) {
@@ -349,8 +357,8 @@ void ShimDirectory::Adopt(const Key& key) {
   if (!shim.ok()) {
     log::Warning("adopting {} {} in namespace {}: {}", Noun(), key.second, key.first,
                  shim.error().message());
-    // Before it had an address it held nothing. Read before the bundle is gone.
-    bool owed = bundle.LoadEndpoint().ok();
+    // Read before the bundle is gone.
+    bool owed = OwesEnd(key, bundle);
     TaskEnd end = DeleteDead(key, bundle);
     Forget(key);
     if (owed) PublishEnd(key, end);

@@ -31,7 +31,7 @@ std::map<std::pair<std::string, std::string>, ToldEnd> ReadToldEnds(const EventL
       ::containerd::events::TaskCreate create;
       ::containerd::events::TaskDelete deleted;
       if (envelope.topic() == "/tasks/create" && create.ParseFromString(bytes)) {
-        told[{envelope.namespace_(), create.container_id()}] = {};
+        told[{envelope.namespace_(), create.container_id()}] = {.created = true};
       } else if (envelope.topic() == "/tasks/exit" && exit.ParseFromString(bytes)) {
         // An exec's exit has another id.
         if (exit.id() == exit.container_id()) {

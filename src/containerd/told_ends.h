@@ -14,6 +14,7 @@
 namespace gantry::containerd {
 
 struct ToldEnd {
+  bool created = false;
   bool exit = false;
   bool deleted = false;
 };

@@ -48,6 +48,8 @@ TEST(ToldEnds, SinceTheLastCreation) {
   EXPECT_FALSE(told[exec].exit);
   std::pair<std::string, std::string> again{"ns", "again"};
   EXPECT_FALSE(told[again].exit) << "that was the one before";
+  EXPECT_TRUE(told[again].created);
+  EXPECT_FALSE(told[whole].created);
   std::filesystem::remove_all(directory);
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <tuple>
 
 #include "base/directory.h"
 #include "base/io.h"
@@ -309,6 +310,9 @@ Result<std::vector<IngestStatus>> BlobStore::Ingests(const std::string& ns) cons
     if (!status.ok()) continue;
     if (ns.empty() || status->ns == ns) all.push_back(std::move(*status));
   }
+  std::sort(all.begin(), all.end(), [](const IngestStatus& a, const IngestStatus& b) {
+    return std::tie(a.ns, a.ref) < std::tie(b.ns, b.ref);
+  });
   return all;
 }
 

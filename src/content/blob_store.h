@@ -112,7 +112,7 @@ class BlobStore {
   bool WaitForWriter(const std::string& ns, const std::string& ref,
                      std::chrono::milliseconds limit);
   Result<IngestStatus> Status(const std::string& ns, const std::string& ref) const;
-  // Every write of a namespace; of all when `ns` is empty.
+  // Every write of a namespace by its ref; of all when `ns` is empty.
   Result<std::vector<IngestStatus>> Ingests(const std::string& ns) const;
   // Removes a write; kNotFound. A writer that has it open keeps the ref until it is destroyed, and
   // fails at Commit.

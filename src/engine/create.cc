@@ -112,7 +112,8 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warn
   }
   // How `--entrypoint ''` says that there shall be none, nor the image's.
   std::vector<std::string>& entrypoint = record.config.entrypoint.words;
-  if (entrypoint.size() == 1 && entrypoint[0].empty()) entrypoint.clear();
+  bool has_command = !record.config.cmd.words.empty();
+  if (has_command && entrypoint.size() == 1 && entrypoint[0].empty()) entrypoint.clear();
   PinModes(&record.host);
   ApplySettings(*settings(), &record.host);
   ApplyHostDefaults(unified_cgroups_, &record.host);

@@ -9,6 +9,7 @@ import pytest
 from conftest import pairs
 
 from harness.created import create, running, shell
+from harness.engine import until
 
 V2 = os.path.exists('/sys/fs/cgroup/cgroup.controllers')
 MIB = 1 << 20
@@ -70,6 +71,8 @@ def test_cgroup_parent(engine):
     for controller in os.listdir('/sys/fs/cgroup'):
         path = f'/sys/fs/cgroup/{controller}{parent}'
         if os.path.isdir(path) and not os.path.islink(f'/sys/fs/cgroup/{controller}'):
+            # The container's own is tidied up after its removal was answered.
+            until(lambda: not any(e.is_dir() for e in os.scandir(path)), 10)
             os.rmdir(path)
 
 

@@ -78,7 +78,7 @@ def test_what_the_list_says_is_always_new(own):
         return next(c for c in found if c['Image'] == IMAGE)
     own.ok('create', '--name', 'first', '--label', 'Status=x', IMAGE, 'sleep', '1000')
     assert (row()['State'], row()['Status'], row()['Names'], row()['Labels']) == ('created', 'Created', ['/first'], {'Status': 'x'})
-    assert list(row()) == [*list(row())[:9], 'Status', 'HostConfig', 'NetworkSettings', 'Mounts']
+    assert list(row()) == [*list(row())[:9], 'Status', 'Health', 'HostConfig', 'NetworkSettings', 'Mounts']
     assert 'DNSNames' in row('/v1.44')['NetworkSettings']['Networks']['bridge']
     assert 'DNSNames' not in row('/v1.43')['NetworkSettings']['Networks']['bridge']
     own.ok('start', 'first')

@@ -120,7 +120,8 @@ def test_refused(client, fields, words):
     if client.engine.kind == 's':
         assert status in (400, 403, 404)
     assert {n['Id'] for n in api(client, 'GET', '/networks')[1]} == before
-    assert links(client) == interfaces
+    # Those of containers that were just removed may still go.
+    assert set(links(client)) <= set(interfaces)
 
 
 def test_names_are_taken_once(client, nets):
