@@ -294,14 +294,7 @@ TaskEnd ShimDirectory::DeleteDead(const Key& key, const Bundle& bundle) {
   return end;
 }
 
-bool ShimDirectory::OwesEnd(const Key& key, const Bundle& bundle) {
-  // Before it had an address it held nothing.
-  if (!bundle.LoadEndpoint().ok()) return false;
-  if (use_ == ShimUse::kSandbox || events_->log() == nullptr || bundle.HasExitRecord()) return true;
-  return ReadToldEnds(*events_->log())[key].created;
-}
-
-void ShimDirectory::PublishEnd(const Key& key, const TaskEnd& end) {
+void ShimDirectory::PublishEnd(const Key& key, const TaskEnd& end, Tell tell) {
   if (use_ == ShimUse::kSandbox) {
     ::containerd::events::SandboxExit exit;
     exit.set_sandbox_id(key.second);
@@ -309,14 +302,17 @@ void ShimDirectory::PublishEnd(const Key& key, const TaskEnd& end) {
     *exit.mutable_exited_at() = ToProto(end.at);
     return events_->Publish(key.first, "/sandboxes/exit", exit);
   }
+  ToldEnd told;
+  if (events_->log() != nullptr) {
+    told = ReadToldEnds(*events_->log())[key];
+    if (tell == Tell::kIfCreated && !told.created) return;
+  }
   ::containerd::events::TaskExit exit;
   exit.set_container_id(key.second);
   exit.set_id(key.second);
   exit.set_pid(end.pid);
   exit.set_exit_status(end.status);
   *exit.mutable_exited_at() = ToProto(end.at);
-  ToldEnd told;
-  if (events_->log() != nullptr) told = ReadToldEnds(*events_->log())[key];
   if (!told.exit) events_->Publish(key.first, "/tasks/exit", exit);
   ::containerd::events::TaskDelete deleted;
   deleted.set_container_id(key.second);
@@ -357,11 +353,12 @@ void ShimDirectory::Adopt(const Key& key) {
   if (!shim.ok()) {
     log::Warning("adopting {} {} in namespace {}: {}", Noun(), key.second, key.first,
                  shim.error().message());
-    // Read before the bundle is gone.
-    bool owed = OwesEnd(key, bundle);
+    // Read before the bundle is gone. Before it had an address it held nothing.
+    bool held = bundle.LoadEndpoint().ok();
+    Tell tell = bundle.HasExitRecord() ? Tell::kAlways : Tell::kIfCreated;
     TaskEnd end = DeleteDead(key, bundle);
     Forget(key);
-    if (owed) PublishEnd(key, end);
+    if (held) PublishEnd(key, end, tell);
     return;
   }
   bool dead = false;

@@ -101,10 +101,9 @@ class ShimDirectory : public std::enable_shared_from_this<ShimDirectory> {
   void CleanUpDead(const Key& key, const std::shared_ptr<Shim>& shim);
   // Runs the shim's `delete`, removes the bundle.
   TaskEnd DeleteDead(const Key& key, const Bundle& bundle);
-  void PublishEnd(const Key& key, const TaskEnd& end);
-  // Whether anybody knows of the subject of a shim that is gone: a task whose Create was cut off
-  // has neither ended by itself nor been told.
-  bool OwesEnd(const Key& key, const Bundle& bundle);
+  // A task whose Create was cut off has neither ended by itself nor been told: nobody knows of it.
+  enum class Tell : uint8_t { kAlways, kIfCreated };
+  void PublishEnd(const Key& key, const TaskEnd& end, Tell tell = Tell::kAlways);
 
   // "task" or "sandbox".
   std::string_view Noun() const { return use_ == ShimUse::kSandbox ? "sandbox" : "task"; }
