@@ -26,15 +26,24 @@ std::string Joined(const std::string& base, const std::string& path) {
   return out;
 }
 
+Result<std::string> ReadLine(const std::string& directory, const char* file) {
+  std::string text = TRY(ReadFile(fmt::format("{}/{}", directory, file)));
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
 // A new v1 cpuset has no processors and no memory nodes, and takes no process then; each level
-// inherits from the one above.
+// inherits from the one above, which another runtime may have made a moment ago and not filled yet
+// (or for good, if it was killed there).
 Result<> InheritCpuset(const std::string& directory) {
   std::string parent = directory.substr(0, directory.rfind('/'));
   for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
-    std::string own = TRY(ReadFile(directory + "/" + file));
-    if (!own.empty() && own != "\n") continue;
-    std::string above = TRY(ReadFile(parent + "/" + file));
-    if (above.ends_with('\n')) above.pop_back();
+    if (!TRY(ReadLine(directory, file)).empty()) continue;
+    std::string above = TRY(ReadLine(parent, file));
+    if (above.empty()) {
+      TRY(InheritCpuset(parent));
+      above = TRY(ReadLine(parent, file));
+    }
     TRY(WriteCgroup(directory, file, above));
   }
   return {};

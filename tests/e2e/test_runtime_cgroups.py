@@ -53,6 +53,24 @@ def test_a_frozen_cgroup_is_refused(bundle):
 
 
 @version_1
+def test_a_cpuset_that_another_left_empty_is_filled(bundle):
+    """As it is for a moment when two runtimes start under one new parent."""
+    path = f'gt-{os.getpid()}-empty'
+    parent = CGROUPS / 'cpuset' / path
+    parent.mkdir()
+    try:
+        bundle.config['linux']['cgroupsPath'] = f'/{path}/upper/leaf'
+        done = bundle.run('true')
+        assert done.returncode == 0, done.stderr
+        assert (parent / 'cpuset.cpus').read_text() == (CGROUPS / 'cpuset/cpuset.cpus').read_text()
+    finally:
+        for controller in CGROUPS.iterdir():
+            for place in (controller / path / 'upper', controller / path):
+                if place.exists():
+                    place.rmdir()
+
+
+@version_1
 def test_burst_follows_its_quota(bundle, started):
     place = directory(bundle, started, 'cpu')
     values = lambda: tuple(int((place / f'cpu.cfs_{n}_us').read_text()) for n in ('quota', 'burst'))  # noqa: E731
