@@ -296,9 +296,11 @@ Result<> Containerd::CreateContainer(const Container& container) {
   target->set_image(container.image);
   ToProto(container.labels, target->mutable_labels());
   target->mutable_runtime()->set_name(container.runtime);
-  if (!container.runtime_binary.empty()) {
+  if (!container.runtime_binary.empty() || container.io_uid != 0 || container.io_gid != 0) {
     ::containerd::runc::v1::Options options;
     options.set_binary_name(container.runtime_binary);
+    options.set_io_uid(container.io_uid);
+    options.set_io_gid(container.io_gid);
     target->mutable_runtime()->mutable_options()->set_type_url(options.GetTypeName());
     target->mutable_runtime()->mutable_options()->set_value(options.SerializeAsString());
   }

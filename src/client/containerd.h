@@ -61,6 +61,9 @@ struct Container {
   Labels labels;
   std::string runtime;         // "io.containerd.runc.v2", or the absolute path of a shim
   std::string runtime_binary;  // for runc.v1.Options.binary_name; "" for the shim's default
+  // Who owns the pipes of its processes' output, by the host's ids.
+  uint32_t io_uid = 0;
+  uint32_t io_gid = 0;
   std::string snapshotter;
   std::string snapshot_key;
   std::string spec;  // config.json

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <functional>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -15,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/root_view.h"
 #include "formats/compression/compression.h"
+#include "kernel/filesystem_user.h"
 #include "kernel/mount_view.h"
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
@@ -47,6 +50,18 @@ bool IsAtOrBelow(const std::string& path, const std::set<std::string>& places) {
   return false;
 }
 
+// Whom the kernel names for an id without a mapping.
+constexpr uint32_t kNobody = 65534;
+
+std::function<Result<std::pair<uid_t, gid_t>>(uid_t, gid_t)> OwnersOf(const UserRemap& remap) {
+  return [&remap](uid_t uid, gid_t gid) -> Result<std::pair<uid_t, gid_t>> {
+    std::optional<uint32_t> mapped_uid = ToHost(remap.uids, uid);
+    std::optional<uint32_t> mapped_gid = ToHost(remap.gids, gid);
+    if (mapped_uid && mapped_gid) return std::pair(uid_t{*mapped_uid}, gid_t{*mapped_gid});
+    return InvalidArgument("Container ID {} cannot be mapped to a host ID", mapped_uid ? gid : uid);
+  };
+}
+
 }  // namespace
 
 Result<ContainerFiles> Engine::OpenFiles(std::string_view reference) {
@@ -57,6 +72,7 @@ Result<ContainerFiles> Engine::OpenFiles(std::string_view reference) {
     Result<UniqueFd> root = OpenRootOfProcess(*files.record);
     if (root.ok()) {
       files.root = std::move(*root);
+      if (IsRemapped(*files.record)) files.remap = &*options_.remap;
       return files;
     }
     // It has ended just now: its end has the turn, and is waited for.
@@ -68,6 +84,7 @@ Result<ContainerFiles> Engine::OpenFiles(std::string_view reference) {
   if (record.state.IsAlive()) {
     files.turn.reset();
     files.root = TRY(OpenRootOfProcess(record));
+    if (IsRemapped(record)) files.remap = &*options_.remap;
     return files;
   }
   if (record.state.phase == Phase::kRemoving || record.state.phase == Phase::kDead) {
@@ -115,6 +132,12 @@ Result<> Engine::GetArchive(std::string_view reference, const std::string& path,
   std::set<std::string> places = PlacesOf(*files.record);
   trees::ArchiveRequest request;
   request.name = stat->name;
+  if (files.remap != nullptr) {
+    request.map_owner = [remap = files.remap](uid_t uid, gid_t gid) {
+      return std::pair(ToContainer(remap->uids, uid).value_or(kNobody),
+                       ToContainer(remap->gids, gid).value_or(kNobody));
+    };
+  }
   if (!stat->is_directory) {
     kernel::ParentAndName place = TRY(kernel::OpenParentIn(files.root, clean));
     TRY(begin(*stat));
@@ -154,6 +177,11 @@ Result<> Engine::PutArchive(std::string_view reference, const std::string& path,
     ResolvedUser user = TRY(ResolveUser(files.record->config.user, {}, accounts));
     extract.owner = std::pair(uid_t{user.uid}, gid_t{user.gid});
   }
+  kernel::FilesystemUser user;
+  if (files.remap != nullptr) {
+    TRY(user.Become(files.remap->root_uid(), files.remap->root_gid()));
+    extract.map_owner = OwnersOf(*files.remap);
+  }
   TRY(trees::ExtractTree(std::move(extract), *plain));
   Publish("extract-to-dir", *files.record);
   return {};
@@ -174,7 +202,7 @@ Result<> Engine::Export(std::string_view reference, const std::function<Result<>
 
 Result<UniqueFd> Engine::OpenRootAlone(Container& container) {
   Container::RecordPointer record = TRY(container.RecordAfterStart());
-  if (record->state.IsAlive()) {
+  if (record->state.IsAlive() && !IsRemapped(*record)) {
     Result<UniqueFd> root = CloneRootOfProcess(*record);
     if (root.ok()) return root;
     log::Debug("container {}: {}", container.id(), root.error().message());

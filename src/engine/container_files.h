@@ -16,6 +16,7 @@
 #include "base/undo.h"
 #include "base/unique_fd.h"
 #include "engine/container.h"
+#include "engine/user_remap.h"
 
 namespace gantry::engine {
 
@@ -37,6 +38,8 @@ struct ContainerFiles {
   Undo cleanup;
   UniqueFd name_space;
   UniqueFd root;
+  // Set when owners below `root` are those of the host, and not the container's.
+  const UserRemap* remap = nullptr;
 };
 
 // The root of a running container. kAborted: it has ended meanwhile.

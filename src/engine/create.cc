@@ -49,6 +49,7 @@ HostFacts Engine::Facts() const {
   Result<std::string> forwards = ReadFile("/proc/sys/net/ipv4/ip_forward");
   facts.forwards_ipv4 = !forwards.ok() || forwards->starts_with('1');
   facts.runtimes = RuntimeNames(*settings());
+  facts.remaps_users = options_.remap.has_value();
   return facts;
 }
 

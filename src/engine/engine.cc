@@ -14,6 +14,7 @@
 #include "base/random.h"
 #include "engine/container_names.h"
 #include "engine/store.h"
+#include "kernel/mapped_mount.h"
 #include "logs/options.h"
 
 namespace gantry::engine {
@@ -39,6 +40,16 @@ Result<HostFacts> ReadHostFacts() {
   return facts;
 }
 
+// Roots and volumes are shown with other owners than they have on disk.
+Result<> CheckRemap(const UserRemap& remap, const std::string& root) {
+  Result<> mapped = kernel::CheckMapping(root, {MapLines(remap.uids), MapLines(remap.gids)});
+  if (mapped.ok()) return {};
+  return FailedPrecondition(
+      "userns-remap: the file system of '{}' can't be shown with other ids (hint: ext4, xfs, btrfs "
+      "and tmpfs can, from Linux 5.19 on): {}",
+      root, mapped.error().message());
+}
+
 }  // namespace
 
 Engine::Engine(EngineOptions options, wire::WorkerPool& workers)
@@ -54,6 +65,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
   TRY(MakeStateDirectories(set));
   engine->unified_cgroups_ = PathExists("/sys/fs/cgroup/cgroup.controllers");
   engine->facts_ = TRY(ReadHostFacts());
+  if (set.remap) TRY(CheckRemap(*set.remap, set.root));
   engine->store_ = TRY(Store::Open(set.root + "/engine/engine.db"));
   engine->timers_ = TRY(wire::LoopThread::Start());
   engine->containerd_ =

@@ -27,6 +27,7 @@
 #include "engine/image_index.h"
 #include "engine/settings.h"
 #include "engine/start_traces.h"
+#include "engine/user_remap.h"
 #include "networks/networks.h"
 #include "oci/runtime_spec.h"
 #include "volumes/volumes.h"
@@ -65,6 +66,7 @@ struct EngineOptions {
   std::string bridge = "gantry0";
   std::optional<formats::Ipv4Prefix> subnet;
   uint32_t mtu = 1500;
+  std::optional<UserRemap> remap;  // --userns-remap
   // What holds until SetSettings.
   Settings settings;
   // Called for each event, in order for each container; must not call the engine.
@@ -213,6 +215,9 @@ class Engine {
   // What the paths of all attach sockets of a container begin with.
   std::string AttachSocketPrefix(std::string_view id) const;
   std::string NetworkNamespacePath(std::string_view id) const;
+  // Whether the ids of its processes are others on the host (--userns-remap): by its own mode, or
+  // by that of the container whose namespaces it joins.
+  bool IsRemapped(const ContainerRecord& record) const;
 
   // Renames a directory into the trash, which is emptied in the background.
   Result<> Discard(const std::string& path);
@@ -268,7 +273,8 @@ class Engine {
   // What the container daemon and its children have noted of the start.
   void CollectTrace(const std::string& id);
   Result<oci::Spec> MakeContainerSpec(const ContainerRecord& record,
-                                      const std::vector<client::Mount>& root_mounts);
+                                      const std::vector<client::Mount>& root_mounts,
+                                      BorrowedFd user_namespace);
   Result<std::vector<client::Mount>> RootMounts(const ContainerRecord& record);
   Result<Accounts> AccountsOf(const ContainerRecord& record,
                               const std::vector<client::Mount>& root_mounts);
@@ -285,7 +291,8 @@ class Engine {
   Result<networks::AttachRequest> MakeAttachRequest(const ContainerRecord& record,
                                                     const networks::Network& network,
                                                     const EndpointConfig& config) const;
-  Result<Attached> AttachNetworks(const ContainerRecord& record);
+  // Into `netns`, or without one into a namespace that is made.
+  Result<Attached> AttachNetworks(const ContainerRecord& record, UniqueFd netns);
   // Those that it was on.
   std::vector<networks::Network> DetachNetworks(const ContainerRecord& record);
   std::vector<networks::Network> ConnectedNetworks(const ContainerRecord& record) const;
@@ -333,6 +340,14 @@ class Engine {
   // `what` is the kind of namespace for the message: the other container must run.
   Result<Container::RecordPointer> Donor(const std::string& mode, std::string_view what) const;
   Result<> JoinNamespaces(const ContainerRecord& record, SpecRequest* request) const;
+  // The path of the user namespace of the container whose namespaces it joins; "": it joins none.
+  Result<std::string> UserNamespaceOfDonor(const ContainerRecord& record) const;
+  // Of a remapped container: its user namespace, and the network namespace that belongs to it.
+  struct OwnNamespaces {
+    UniqueFd user;
+    UniqueFd network;
+  };
+  Result<OwnNamespaces> MakeNamespaces(const ContainerRecord& record) const;
   // What is to be bound on /dev/shm; "" for a tmpfs of its own.
   Result<std::string> SharedMemoryOf(const ContainerRecord& record) const;
   std::string SharedMemoryPath(std::string_view id) const;

@@ -2,7 +2,10 @@
 //
 // What a container shares with another one or with the host: namespaces, /dev/shm. And which OCI
 // runtime it gets.
+#include <fcntl.h>
+
 #include <map>
+#include <utility>
 
 #include "base/io.h"
 #include "base/log.h"
@@ -10,6 +13,8 @@
 #include "engine/namespace_modes.h"
 #include "engine/oci_spec.h"
 #include "engine/shared_memory.h"
+#include "kernel/net_namespace.h"
+#include "kernel/user_namespace.h"
 
 namespace gantry::engine {
 namespace {
@@ -36,6 +41,41 @@ Result<Container::RecordPointer> Engine::Donor(const std::string& mode,
                      what, reference);
   }
   return record;
+}
+
+// Whoever joins what another has must be in the user namespace that it belongs to.
+bool Engine::IsRemapped(const ContainerRecord& record) const {
+  if (!options_.remap || record.host.userns_mode == "host") return false;
+  for (const std::string& mode :
+       {record.host.network_mode, record.host.ipc_mode, record.host.pid_mode}) {
+    if (!IsContainerMode(mode)) continue;
+    auto donor = Find(ContainerOfMode(mode));
+    if (donor.ok()) return IsRemapped(*(*donor)->record());
+  }
+  return true;
+}
+
+Result<std::string> Engine::UserNamespaceOfDonor(const ContainerRecord& record) const {
+  const HostConfig& host = record.host;
+  for (const auto& [mode, what] :
+       {std::pair(host.network_mode, "network"), std::pair(host.ipc_mode, "IPC"),
+        std::pair(host.pid_mode, "PID")}) {
+    if (IsContainerMode(mode)) return NamespacePath(*TRY(Donor(mode, what)), "user");
+  }
+  return std::string();
+}
+
+Result<Engine::OwnNamespaces> Engine::MakeNamespaces(const ContainerRecord& record) const {
+  OwnNamespaces made;
+  std::string donors = TRY(UserNamespaceOfDonor(record));
+  made.user = donors.empty() ? TRY(kernel::MakeUserNamespace(MapLines(options_.remap->uids),
+                                                             MapLines(options_.remap->gids)))
+                             : TRY(OpenFile(donors, O_RDONLY));
+  if (WantsNetworks(record)) {
+    made.network = TRY(kernel::MakeNetworkNamespaceIn(made.user));
+    TRY(kernel::FurnishNetNamespace(made.network));
+  }
+  return made;
 }
 
 Result<> Engine::JoinNamespaces(const ContainerRecord& record, SpecRequest* request) const {

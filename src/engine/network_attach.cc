@@ -171,14 +171,13 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
   return request;
 }
 
-Result<Engine::Attached> Engine::AttachNetworks(const ContainerRecord& record) {
+Result<Engine::Attached> Engine::AttachNetworks(const ContainerRecord& record, UniqueFd netns) {
   std::vector<const std::pair<const std::string, EndpointConfig>*> order;
   for (const auto& entry : record.networking.endpoints_config) order.push_back(&entry);
   std::string first = NetworkName(record.host);
   std::stable_partition(order.begin(), order.end(),
                         [&](const auto* entry) { return entry->first == first; });
   Attached attached;
-  UniqueFd netns;
   for (const auto* entry : order) {
     const auto& [name, config] = *entry;
     networks::Network network = TRY(FindNetwork(*networks_, ReferenceOf(name, config)));

@@ -26,7 +26,9 @@ std::vector<oci::Mount> DefaultMounts(const SpecRequest& request) {
       {"/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}, {}, {}},
   };
   if (!request.shm_source.empty()) {
-    mounts.push_back({"/dev/shm", "bind", request.shm_source, {"rbind", "rprivate"}, {}, {}});
+    std::vector<std::string> options = {"rbind", "rprivate"};
+    if (request.remap != nullptr && host.ipc_mode != "host") options.emplace_back(kMapped);
+    mounts.push_back({"/dev/shm", "bind", request.shm_source, options, {}, {}});
   } else if (host.ipc_mode != "none") {
     mounts.push_back(
         {"/dev/shm",

@@ -93,6 +93,7 @@ Result<std::vector<oci::Rlimit>> MakeRlimits(const HostConfig& host) {
 
 void AddNamespaces(const SpecRequest& request, std::vector<oci::Namespace>* namespaces) {
   const HostConfig& host = *request.host;
+  if (!request.user_namespace.empty()) namespaces->push_back({"user", request.user_namespace});
   namespaces->push_back({"mount", ""});
   if (!SharesHostNetwork(host)) namespaces->push_back({"network", request.network_namespace});
   if (host.uts_mode != "host") namespaces->push_back({"uts", ""});
@@ -149,11 +150,14 @@ Result<std::optional<oci::Seccomp>> MakeSeccomp(const HostConfig& host,
 }
 
 // The engine's own defaults lie under the user's.
-Result<> MakeSysctls(const HostConfig& host, std::map<std::string, std::string>* sysctls) {
+Result<> MakeSysctls(const SpecRequest& request, std::map<std::string, std::string>* sysctls) {
+  const HostConfig& host = *request.host;
+  bool remapped = request.remap != nullptr;
   bool own_network = !SharesHostNetwork(host) && !IsContainerMode(host.network_mode);
   if (own_network) {
-    // Ping without CAP_NET_RAW, ports below 1024 without CAP_NET_BIND_SERVICE.
-    (*sysctls)["net.ipv4.ping_group_range"] = "0 2147483647";
+    // Ping without CAP_NET_RAW, ports below 1024 without CAP_NET_BIND_SERVICE. Of a range of ids
+    // not all groups are there.
+    if (!remapped) (*sysctls)["net.ipv4.ping_group_range"] = "0 2147483647";
     (*sysctls)["net.ipv4.ip_unprivileged_port_start"] = "0";
   }
   for (const auto& [name, value] : host.sysctls) {
@@ -222,7 +226,11 @@ Result<oci::Spec> MakeSpec(const SpecRequest& request) {
 
   oci::LinuxPlatform& platform = spec.platform;
   AddNamespaces(request, &platform.namespaces);
-  TRY(MakeSysctls(host, &platform.sysctl));
+  if (request.remap != nullptr) {
+    platform.uid_mappings = request.remap->uids;
+    platform.gid_mappings = request.remap->gids;
+  }
+  TRY(MakeSysctls(request, &platform.sysctl));
   platform.resources = TRY(MakeResources(host));
   DeviceSet devices = TRY(MakeDevices(host));
   platform.devices = std::move(devices.devices);

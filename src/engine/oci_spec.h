@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "engine/accounts.h"
 #include "engine/config.h"
+#include "engine/user_remap.h"
 #include "oci/runtime_spec.h"
 
 namespace gantry::engine {
@@ -19,6 +20,9 @@ namespace gantry::engine {
 // Fills what a request leaves open, as dockerd does at create: network mode, memory and swap, size
 // of /dev/shm, ipc and cgroup namespace modes, log driver, restart policy, runtime.
 void ApplyHostDefaults(bool unified_cgroups, HostConfig* host);
+
+// A mount's option: its files have the container's ids, whatever they are on the host.
+inline constexpr const char* kMapped = "idmap";
 
 struct SpecRequest {
   std::string id;
@@ -33,6 +37,9 @@ struct SpecRequest {
   std::string network_namespace;
   std::string ipc_namespace;
   std::string pid_namespace;
+  // With --userns-remap: the namespace that its root belongs to, and what ids in it are outside.
+  std::string user_namespace;
+  const UserRemap* remap = nullptr;
   std::vector<std::string> link_environment;  // links.h
   std::string shm_source;  // bound on /dev/shm; "": a tmpfs of the container's own
   std::vector<std::string> cdi_directories = {};

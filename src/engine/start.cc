@@ -4,6 +4,8 @@
 //
 //   network (own thread) ┐
 //   root mounts, accounts┴▶ config.json ▶ Containers.Create ▶ Tasks.Create ▶ attach ▶ Tasks.Start
+#include <unistd.h>
+
 #include <utility>
 
 #include "base/io.h"
@@ -46,6 +48,14 @@ int ExitCodeOf(const std::string& message) {
 void MakeVolatile(std::vector<client::Mount>* mounts) {
   for (client::Mount& mount : *mounts) {
     if (mount.type == "overlay") mount.options.emplace_back("volatile");
+  }
+}
+
+// On disk files have the container's ids; the shim makes the root show those of the host.
+void MapIds(const UserRemap& remap, std::vector<client::Mount>* mounts) {
+  for (client::Mount& mount : *mounts) {
+    mount.options.push_back("uidmap=" + MapOption(remap.uids));
+    mount.options.push_back("gidmap=" + MapOption(remap.gids));
   }
 }
 
@@ -122,9 +132,12 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     TRY(MountSharedMemory(SharedMemoryPath(id), record.host.shm_size));
     undo.Push([this, &record] { DropSharedMemory(record); });
   }
+  bool remapped = IsRemapped(record);
+  OwnNamespaces namespaces;
+  if (remapped) namespaces = TRY(MakeNamespaces(record));
   auto network = workers_.Async([&] {
     StartTrace beside("engine");
-    Result<Attached> attached = AttachNetworks(record);
+    Result<Attached> attached = AttachNetworks(record, std::move(namespaces.network));
     beside.Lap("network");
     start_traces_.Add(id, beside.TakeSteps());
     return attached;
@@ -136,7 +149,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   // The future refers to this frame: it is always awaited.
   auto prepare = [&]() -> Result<std::pair<std::vector<client::Mount>, std::string>> {
     auto mounts = TRY(RootMounts(record));
-    oci::Spec spec = TRY(MakeContainerSpec(record, mounts));
+    oci::Spec spec = TRY(MakeContainerSpec(record, mounts, namespaces.user));
     return std::pair(std::move(mounts), oci::ToJson(spec).Dump());
   };
   auto prepared = prepare();
@@ -160,6 +173,10 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   created.snapshotter = options_.snapshotter;
   created.snapshot_key = id;
   created.spec = std::move(spec);
+  if (remapped) {
+    created.io_uid = options_.remap->root_uid();
+    created.io_gid = options_.remap->root_gid();
+  }
   Result<> made = containerd_->CreateContainer(created);
   if (!made.ok() && made.error().kind() == ErrorKind::kAlreadyExists) {
     // What a crash left of the last run.
@@ -174,6 +191,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   task.container_id = id;
   task.rootfs = std::move(mounts);
   if (record.host.auto_remove) MakeVolatile(&task.rootfs);
+  if (remapped) MapIds(*options_.remap, &task.rootfs);
   task.stdout_uri = TRY(StdoutUri(record));
   task.terminal = record.config.tty;
   Result<uint32_t> task_made = containerd_->Create(task);
@@ -249,7 +267,8 @@ Result<Accounts> Engine::AccountsOf(const ContainerRecord& record,
 }
 
 Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
-                                            const std::vector<client::Mount>& root_mounts) {
+                                            const std::vector<client::Mount>& root_mounts,
+                                            BorrowedFd user_namespace) {
   SpecRequest request;
   request.id = record.id;
   request.config = &record.config;
@@ -265,6 +284,8 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
   }
   std::vector<std::string> options = {"rbind", "rprivate"};
   if (record.host.readonly_rootfs) options.emplace_back("ro");
+  bool remapped = IsRemapped(record);
+  if (remapped) options.emplace_back(kMapped);
   for (const char* name : {"resolv.conf", "hostname", "hosts"}) {
     request.mounts.push_back({std::string("/etc/") + name,
                               "bind",
@@ -276,7 +297,15 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
   for (oci::Mount& mount : TRY(SetUpMounts(record))) {
     std::erase_if(request.mounts,
                   [&](const oci::Mount& own) { return own.destination == mount.destination; });
+    // What is the user's has the host's ids; volumes have the container's.
+    if (remapped && mount.source.starts_with(options_.root + "/volumes/")) {
+      mount.options.emplace_back(kMapped);
+    }
     request.mounts.push_back(std::move(mount));
+  }
+  if (remapped) request.remap = &*options_.remap;
+  if (user_namespace.valid()) {
+    request.user_namespace = fmt::format("/proc/{}/fd/{}", ::getpid(), user_namespace.get());
   }
   TRY(JoinNamespaces(record, &request));
   request.link_environment = LinkEnvironment(record.name, TRY(LinksOf(record)));

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <future>
@@ -13,6 +14,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "kernel/spawn.h"
 
 namespace gantry::engine {
@@ -26,6 +28,25 @@ std::vector<std::string> Environment() {
   std::vector<std::string> out;
   for (char** entry = environ; *entry != nullptr; ++entry) out.emplace_back(*entry);
   return out;
+}
+
+std::string RootIn(const std::vector<std::string>& arguments) {
+  auto flag = std::find(arguments.begin(), arguments.end(), "--root");
+  return flag == arguments.end() || flag + 1 == arguments.end() ? "" : flag[1];
+}
+
+// One that outlived a gantryd with another data-root or userns-remap has other images, and runs
+// containers that this one does not know.
+Result<> CheckRoot(int pid, const SupervisedDaemon& daemon) {
+  std::string words = TRY(ReadFile(fmt::format("/proc/{}/cmdline", pid)));
+  std::string root = RootIn(Split(words, '\0'));
+  std::string wanted = RootIn(daemon.arguments);
+  if (root.empty() || root == wanted) return {};
+  return FailedPrecondition(
+      "{} runs as process {} with the data of '{}', not '{}' (hint: end it, and the containers "
+      "that "
+      "it has, before data-root or userns-remap change)",
+      daemon.program, pid, root, wanted);
 }
 
 }  // namespace
@@ -63,6 +84,7 @@ Result<bool> Supervisor::Adopt() {
     if (errno == ESRCH) return false;
     return ErrnoError("opening process {}", pid);
   }
+  TRY(CheckRoot(pid, daemon_));
   pidfd_ = std::move(pidfd);
   is_child_ = false;
   started_ = SteadyClock::now();

@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <thread>
 #include <utility>
 
 #include "base/io.h"
 #include "kernel/mounts.h"
+#include "kernel/own_thread.h"
 #include "kernel/paths.h"
 
 namespace gantry::kernel {
@@ -56,16 +56,6 @@ Result<UniqueFd> PutTogether(BorrowedFd root, const std::vector<PlacedMount>& mo
     TRY_WITH(Place(root, placed), "mounting '{}'", placed.place);
   }
   return OpenFile("/proc/thread-self/ns/mnt", O_RDONLY);
-}
-
-// Namespaces are changed by a thread that ends afterwards; it must share neither root directory nor
-// working directory with the others.
-template <typename F>
-auto InThreadOfItsOwn(F work) -> decltype(work()) {
-  decltype(work()) result = Internal("the thread did not run");
-  std::thread thread([&] { result = work(); });
-  thread.join();
-  return result;
 }
 
 }  // namespace

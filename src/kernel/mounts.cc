@@ -47,36 +47,11 @@ Result<> SetParameter(BorrowedFd context, const std::string& name, const std::st
   return {};
 }
 
-// Splits "a:b\:c" at colons without a backslash before them; the escapes stay.
-std::vector<std::string> SplitLayers(std::string_view text) {
-  std::vector<std::string> layers(1);
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 1 < text.size()) {
-      layers.back().append(text.substr(i++, 2));
-    } else if (text[i] == ':') {
-      layers.emplace_back();
-    } else {
-      layers.back().push_back(text[i]);
-    }
-  }
-  return layers;
-}
-
-std::string Unescaped(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 1 < text.size()) ++i;
-    out.push_back(text[i]);
-  }
-  return out;
-}
-
 // "lowerdir+" (6.5) takes one layer a call, unescaped.
 Result<> SetOverlayLayers(BorrowedFd context, const std::string& value) {
-  std::vector<std::string> layers = SplitLayers(value);
+  std::vector<std::string> layers = OverlayLayers(value);
   for (size_t i = 0; i < layers.size(); ++i) {
-    std::string layer = Unescaped(layers[i]);
-    Result<> set = SetParameter(context, "lowerdir+", &layer);
+    Result<> set = SetParameter(context, "lowerdir+", &layers[i]);
     if (set.ok()) continue;
     if (i == 0 && value.size() <= kMaxParameterBytes) {
       return SetParameter(context, "lowerdir", &value);
@@ -204,6 +179,20 @@ Result<UniqueFd> NewMount(const std::string& type, const std::string& source,
     return ContextError(context, errno, fmt::format("mounting a file system of type '{}'", type));
   }
   return mount;
+}
+
+std::vector<std::string> OverlayLayers(std::string_view lowerdir) {
+  std::vector<std::string> layers(1);
+  for (size_t i = 0; i < lowerdir.size(); ++i) {
+    if (lowerdir[i] == '\\' && i + 1 < lowerdir.size()) {
+      layers.back().push_back(lowerdir[++i]);
+    } else if (lowerdir[i] == ':') {
+      layers.emplace_back();
+    } else {
+      layers.back().push_back(lowerdir[i]);
+    }
+  }
+  return layers;
 }
 
 Result<UniqueFd> CloneMount(BorrowedFd directory, const std::string& path, BindKind kind) {

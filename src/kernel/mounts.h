@@ -21,6 +21,9 @@ namespace gantry::kernel {
 Result<UniqueFd> NewMount(const std::string& type, const std::string& source,
                           const std::vector<std::string>& parameters, uint64_t attributes);
 
+// The layers of an overlay's lowerdir: "a:b\\:c" are "a" and "b:c".
+std::vector<std::string> OverlayLayers(std::string_view lowerdir);
+
 // A private copy of the mount at `path` (relative to `directory`; empty: the descriptor itself).
 Result<UniqueFd> CloneMount(BorrowedFd directory, const std::string& path, BindKind kind);
 

@@ -33,17 +33,22 @@ Result<> RunInOwnThread(const std::function<Result<>()>& step) {
   return result;
 }
 
-Result<> FillNewNamespace(NetNamespace* out) {
-  if (::unshare(CLONE_NEWNET) < 0) return ErrnoError("making a network namespace");
-  out->fd = TRY(OpenFile("/proc/thread-self/ns/net", O_RDONLY));
-  out->route = TRY(NetlinkSocket::Open(NETLINK_ROUTE));
+// What this thread's namespace, which is new, begins with.
+Result<> Furnish(NetlinkSocket* route) {
   NetlinkBatch batch;
   AppendLinkUp(&batch, kLoopbackIndex);
-  TRY_WITH(out->route.Transact(&batch), "bringing up loopback");
+  TRY_WITH(route->Transact(&batch), "bringing up loopback");
   // A kernel without IPv6 has no such file.
   const char* ipv6 = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
   if (PathExists(ipv6)) TRY(WriteFile(ipv6, "1"));
   return {};
+}
+
+Result<> FillNewNamespace(NetNamespace* out) {
+  if (::unshare(CLONE_NEWNET) < 0) return ErrnoError("making a network namespace");
+  out->fd = TRY(OpenFile("/proc/thread-self/ns/net", O_RDONLY));
+  out->route = TRY(NetlinkSocket::Open(NETLINK_ROUTE));
+  return Furnish(&out->route);
 }
 
 bool IsNamespace(BorrowedFd fd) {
@@ -57,6 +62,13 @@ Result<NetNamespace> MakeNetNamespace() {
   NetNamespace made;
   TRY(RunInOwnThread([&] { return FillNewNamespace(&made); }));
   return made;
+}
+
+Result<> FurnishNetNamespace(BorrowedFd netns) {
+  return RunInNetNamespace(netns, [&]() -> Result<> {
+    NetlinkSocket route = TRY(NetlinkSocket::Open(NETLINK_ROUTE));
+    return Furnish(&route);
+  });
 }
 
 Result<NetNamespace> OpenNetNamespace(BorrowedFd netns) {

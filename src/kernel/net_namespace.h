@@ -24,6 +24,8 @@ struct NetNamespace {
 // A new namespace, its loopback up, IPv6 off for interfaces that come later (a network with IPv6
 // turns it on for its own). About 0.5 ms.
 Result<NetNamespace> MakeNetNamespace();
+// The same beginning for one that somebody else has made just now.
+Result<> FurnishNetNamespace(BorrowedFd netns);
 // The same view of one that exists; its descriptor is duplicated.
 Result<NetNamespace> OpenNetNamespace(BorrowedFd netns);
 

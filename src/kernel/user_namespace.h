@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// User namespaces that only carry a mapping of ids, for idmapped mounts (mount_setattr(2)). Called
-// by programs of one thread.
+// User namespaces that are made before anybody is in them: to carry a mapping of ids for idmapped
+// mounts (mount_setattr(2)), and for a container to join. Any thread.
 #pragma once
 
 #include <string>
@@ -13,5 +13,8 @@ namespace gantry::kernel {
 
 // A new user namespace that nobody is in; the maps are lines as in /proc/PID/uid_map.
 Result<UniqueFd> MakeUserNamespace(const std::string& uid_map, const std::string& gid_map);
+
+// A network namespace that belongs to a user namespace.
+Result<UniqueFd> MakeNetworkNamespaceIn(BorrowedFd user_namespace);
 
 }  // namespace gantry::kernel

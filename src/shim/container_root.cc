@@ -10,10 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/io.h"
 #include "base/log.h"
+#include "kernel/mapped_mount.h"
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
 
@@ -99,9 +101,29 @@ Result<> EnterPrivateMounts(const std::string& bundle) {
   return {};
 }
 
+// "0:100000:65536,…" as lines of /proc/PID/uid_map.
+std::string MapLines(std::string text) {
+  std::replace(text.begin(), text.end(), ':', ' ');
+  std::replace(text.begin(), text.end(), ',', '\n');
+  return text + "\n";
+}
+
+// containerd's options uidmap= and gidmap= are no file system's: its files are to be seen with
+// other owners than they have.
 Result<UniqueFd> MountOne(const Mount& mount) {
-  return TRY_WITH(kernel::MountDetached(mount.type, mount.source, mount.options),
-                  "mounting the root");
+  std::string uids = OptionValue(mount, "uidmap");
+  std::string gids = OptionValue(mount, "gidmap");
+  if (uids.empty() || gids.empty()) {
+    return TRY_WITH(kernel::MountDetached(mount.type, mount.source, mount.options),
+                    "mounting the root");
+  }
+  std::vector<std::string> options = mount.options;
+  std::erase_if(options, [](const std::string& option) {
+    return option.starts_with("uidmap=") || option.starts_with("gidmap=");
+  });
+  return TRY_WITH(
+      kernel::MountMapped(mount.type, mount.source, options, {MapLines(uids), MapLines(gids)}),
+      "mounting the root with mapped ids");
 }
 
 Result<> MountAtPath(const std::vector<Mount>& mounts, const std::string& path) {

@@ -24,7 +24,9 @@ bool Vanished(const Error& error) {
 class Walk {
  public:
   Walk(const ArchiveRequest& request, ByteSink& sink)
-      : request_(request), writer_(sink, request.newest_seconds, request.stop) {}
+      : request_(request), writer_(sink, request.newest_seconds, request.stop) {
+    writer_.SetMapOwner(request.map_owner);
+  }
 
   // `path` is relative to where the walk began, "" there.
   Result<> Directory(BorrowedFd directory, const std::string& path, int depth) {

@@ -5,9 +5,12 @@
 // out. Sockets are left out. One thread.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/byte_stream.h"
 #include "base/error.h"
@@ -31,6 +34,8 @@ struct ArchiveRequest {
   std::function<Take(const std::string& path)> takes;
   // No time in the archive is later than this one: with 0 the bytes say nothing of times.
   std::optional<int64_t> newest_seconds;
+  // Whom the archive names for an owner on disk; unset: the same.
+  std::function<std::pair<uid_t, gid_t>(uid_t uid, gid_t gid)> map_owner;
   StopToken stop;
 };
 

@@ -169,6 +169,7 @@ Result<> EntryMaker::SetOwnerAndXattrs(BorrowedFd file, const TarEntry& entry) c
     std::erase_if(xattrs, [](const auto& xattr) { return !xattr.first.starts_with("user."); });
   } else {
     auto [uid, gid] = options_.owner.value_or(std::pair(uid_t{entry.uid}, gid_t{entry.gid}));
+    if (options_.map_owner) std::tie(uid, gid) = TRY(options_.map_owner(uid, gid));
     if (::fchownat(file.get(), "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0) {
       return ErrnoError("changing its owner");
     }

@@ -50,6 +50,8 @@ class EntryMaker {
     std::function<std::string(std::string name)> rename;
     // Everything belongs to these.
     std::optional<std::pair<uid_t, gid_t>> owner;
+    // What owners become when they are set; kInvalidArgument for one that can't be.
+    std::function<Result<std::pair<uid_t, gid_t>>(uid_t uid, gid_t gid)> map_owner;
     // Everything but symbolic links has these permissions.
     std::optional<mode_t> mode;
   };

@@ -94,6 +94,7 @@ TarEntry TreeWriter::EntryOf(const std::string& path, const struct stat& status)
   entry.mode = status.st_mode & 07777;
   entry.uid = status.st_uid;
   entry.gid = status.st_gid;
+  if (map_owner_) std::tie(entry.uid, entry.gid) = map_owner_(status.st_uid, status.st_gid);
   entry.mtime_seconds = status.st_mtim.tv_sec;
   if (newest_seconds_) entry.mtime_seconds = std::min(entry.mtime_seconds, *newest_seconds_);
   if (S_ISDIR(status.st_mode) && !path.ends_with('/')) entry.name += '/';

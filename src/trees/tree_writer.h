@@ -9,6 +9,7 @@
 
 #include <sys/stat.h>
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -44,6 +45,10 @@ class TreeWriter {
   TreeWriter(ByteSink& sink, std::optional<int64_t> newest_seconds, StopToken stop)
       : tar_(sink), newest_seconds_(newest_seconds), stop_(std::move(stop)) {}
 
+  // Whom the archive names for an owner on disk.
+  using MapOwner = std::function<std::pair<uid_t, gid_t>(uid_t uid, gid_t gid)>;
+  void SetMapOwner(MapOwner map_owner) { map_owner_ = std::move(map_owner); }
+
   // A directory, open as `directory` until it is left; its entry is written at once, or with the
   // first one in it.
   enum class When { kNow, kWithContents };
@@ -77,6 +82,7 @@ class TreeWriter {
   formats::TarWriter tar_;
   const std::optional<int64_t> newest_seconds_;
   const StopToken stop_;
+  MapOwner map_owner_;
   std::vector<Parent> parents_;
   std::map<FileId, std::string> linked_;               // name that was written first
   std::map<FileId, std::vector<TreeItem>> unchanged_;  // other names that came before it

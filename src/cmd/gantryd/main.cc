@@ -135,6 +135,7 @@ Result<std::unique_ptr<engine::Supervisor>> RunContainerd(const Options& options
 }
 
 Result<> Run(Options options, const std::vector<std::string>& arguments) {
+  TRY(RemapUsers(&options));
   for (const std::string& warning : options.warnings) log::Warning("{}", warning);
   TRY(MakeDirectories(options.state, 0711));
   TRY(MakeDirectories(options.root + "/engine", 0700));
@@ -152,6 +153,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   wanted.bridge = options.bridge;
   wanted.subnet = options.subnet;
   wanted.mtu = static_cast<uint32_t>(options.mtu);
+  wanted.remap = options.remap;
   wanted.settings = options.settings;
   wanted.containerd_namespace = options.containerd_namespace;
   wanted.containerd_address = options.containerd;

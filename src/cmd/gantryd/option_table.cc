@@ -337,6 +337,9 @@ std::vector<OptionRow> PlaceRows() {
           Number([](Options& o) -> auto& { return o.mtu; }, 68, "invalid default MTU")),
       Row("cgroup-parent", 0, "cgroup-parent", Kind::kText, "PATH", "(/gantry)",
           Text([](Options& o) -> auto& { return o.cgroup_parent; })),
+      Row("userns-remap", 0, "userns-remap", Kind::kText, "USER[:GROUP]",
+          "whose subordinate ids the ids in containers are on the host; \"default\" is dockremap",
+          Text([](Options& o) -> auto& { return o.userns_remap; })),
       Row("metrics-addr", 0, "metrics-addr", Kind::kText, "HOST:PORT", "/metrics for Prometheus",
           Text([](Options& o) -> auto& { return o.metrics_address; })),
   };
@@ -521,8 +524,6 @@ std::vector<OptionRow> FixedRows() {
       Usual("experimental", "experimental", "false", "there are no experimental features"),
       Fixed("selinux-enabled", "selinux-enabled", Kind::kSwitch, {"false"},
             "containers get no SELinux labels"),
-      Fixed("userns-remap", "userns-remap", Kind::kText, {""},
-            "user namespaces are a matter of each container"),
       Fixed("rootless", "rootless", Kind::kSwitch, {"false"}, "gantryd needs root"),
       Idle("network-control-plane-mtu", "network-control-plane-mtu", Kind::kNumber, kSwarm),
       Fixed("network-diagnostic-port", "network-diagnostic-port", Kind::kNumber, {"0"}, kSwarm),

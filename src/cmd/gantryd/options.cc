@@ -232,6 +232,17 @@ std::string Usage() {
   return out;
 }
 
+Result<> RemapUsers(Options* options) {
+  if (options->userns_remap.empty()) return {};
+  options->remap = TRY(engine::ReadUserRemap(options->userns_remap));
+  if (!options->remap) {
+    options->warnings.emplace_back("userns-remap: root can't be remapped to itself; it is off");
+    return {};
+  }
+  options->root += fmt::format("/{}.{}", options->remap->root_uid(), options->remap->root_gid());
+  return {};
+}
+
 std::vector<std::string> NeedRestart(const Options& present, const Options& wanted) {
   std::vector<std::string> out;
   auto compare = [&](bool same, const char* key) {
@@ -240,6 +251,7 @@ std::vector<std::string> NeedRestart(const Options& present, const Options& want
   compare(present.hosts == wanted.hosts, "hosts");
   compare(present.docker_socket == wanted.docker_socket, "docker-socket");
   compare(present.root == wanted.root, "data-root");
+  compare(present.userns_remap == wanted.userns_remap, "userns-remap");
   compare(present.state == wanted.state, "exec-root");
   compare(present.pid_file == wanted.pid_file, "pidfile");
   compare(present.group == wanted.group, "group");

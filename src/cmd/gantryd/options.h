@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "engine/settings.h"
+#include "engine/user_remap.h"
 #include "formats/ip_address.h"
 
 namespace gantry::gantryd {
@@ -40,6 +41,8 @@ struct Options {
   std::string log_level = "info";
   std::string log_format = "text";
   std::string metrics_address;  // HOST:PORT
+  std::string userns_remap;     // USER[:GROUP]; "": ids in containers are those of the host
+  std::optional<engine::UserRemap> remap;  // what RemapUsers has found for it
   TlsFiles tls;
   engine::Settings settings;
 
@@ -59,6 +62,10 @@ struct Options {
 // kInvalidArgument names the flag or key that is wrong.
 Result<Options> ParseOptions(const std::vector<std::string>& arguments);
 std::string Usage();
+
+// Reads the ranges that `userns_remap` names, and moves the root into a directory of its own for
+// them, ROOT/UID.GID as with dockerd: files of another mapping are never mixed in.
+Result<> RemapUsers(Options* options);
 
 // What of `wanted` a running daemon that has `present` can't take over: the keys that wait for the
 // next start.

@@ -56,6 +56,7 @@ void Reloader::Reload() {
 
 Result<> Reloader::Apply() {
   Options wanted = TRY(ParseOptions(arguments_));
+  TRY(RemapUsers(&wanted));
   TRY(PrepareSettings(&wanted));
   for (const std::string& warning : wanted.warnings) log::Warning("{}", warning);
   for (const std::string& key : NeedRestart(present_, wanted)) {

@@ -118,17 +118,18 @@ Json RuntimesOf(const Settings& settings) {
   return runtimes;
 }
 
-Json SecurityOptionsOf(const Settings& settings, const HostLimits& limits) {
+Json SecurityOptionsOf(const Settings& settings, const HostLimits& limits, bool remaps_users) {
   Json out = Json::MakeArray();
   if (HostUsesAppArmor()) out.Append("name=apparmor");
   const std::string& profile = settings.seccomp_path;
   out.Append("name=seccomp,profile=" + (profile.empty() ? "builtin" : profile));
+  if (remaps_users) out.Append("name=userns");
   if (limits.unified) out.Append("name=cgroupns");
   if (settings.no_new_privileges) out.Append("name=no-new-privileges");
   return out;
 }
 
-Json SettingsOf(const Settings& settings, const HostLimits& limits) {
+Json SettingsOf(const Settings& settings, const HostLimits& limits, bool remaps_users) {
   return Json::MakeObject({{"Debug", settings.debug},
                            {"LoggingDriver", settings.log.type},
                            {"IndexServerAddress", kIndexServer},
@@ -141,7 +142,7 @@ Json SettingsOf(const Settings& settings, const HostLimits& limits) {
                            {"DefaultRuntime", settings.default_runtime},
                            {"CDISpecDirs", Json(settings.cdi_spec_directories)},
                            {"DiscoveredDevices", Json::MakeArray()},
-                           {"SecurityOptions", SecurityOptionsOf(settings, limits)}});
+                           {"SecurityOptions", SecurityOptionsOf(settings, limits, remaps_users)}});
 }
 
 Json Commit(const std::string& version) {
@@ -211,8 +212,9 @@ Result<> GetInfo(Call& call) {
   std::shared_ptr<const Settings> settings = call.engine().settings();
   HostLimits limits = ReadHostLimits();
   Json out = Json::MakeObject();
-  for (Json part : {PartsOf(call), CountsOf(call), LimitsOf(limits), HostOf(ReadHostInfo()),
-                    SettingsOf(*settings, limits), FixedMembers()}) {
+  for (Json part :
+       {PartsOf(call), CountsOf(call), LimitsOf(limits), HostOf(ReadHostInfo()),
+        SettingsOf(*settings, limits, call.engine().options().remap.has_value()), FixedMembers()}) {
     AddMembers(&out, std::move(part));
   }
   out.Set("NEventsListener", call.parts.events.listeners());
