@@ -8,10 +8,10 @@
 //   4 the namespace, bound at RUN/netns/ID
 //   5 the veth in its bridge, its other end born inside: one message
 //   6 inside: up, address and default route, one batch
-//   7 nft: the ports' elements, one transaction
+//   7 the firewall: the ports, one transaction
 //   8 on users' networks: names and the container's resolver (docs/resolver.md)
 //
-// Detaching: nft, proxy, the namespace's entry, the record, the address. The interfaces die with
+// Detaching: firewall, proxy, the namespace's entry, the record, the address. The interfaces die with
 // the namespace, in the kernel's own time: deleting one would wait 15 ms for a grace period.
 #include <arpa/inet.h>
 
@@ -138,12 +138,7 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   undo.Push([&] { LogFailure(DeleteLink(endpoint.host_link)); });
   TRY(CreateLink(endpoint, bridge_index, &netns, existing.valid() ? Port::kLast : Port::kFirst));
 
-  FirewallElements elements;
-  AddPortElements(endpoint, &elements);
-  if (!elements.empty()) {
-    auto socket = TRY(netfilter_sockets_.Take());
-    TRY_WITH(firewall_.Add(socket.get(), elements), "publishing ports");
-  }
+  TRY_WITH(firewall_->Publish({endpoint}), "publishing ports");
   if (leads && publisher) TRY(MovePorts(*publisher, endpoint));
   // What the container may ask outside may be another matter now.
   if (HasNames(endpoint.container_id)) {
@@ -300,13 +295,8 @@ Result<> KernelController::Unpublish(const std::vector<Endpoint>& endpoints) {
   auto note = [&](Result<> result) {
     if (!result.ok() && !failure) failure = std::move(result).error();
   };
-  FirewallElements elements;
-  for (const Endpoint& endpoint : endpoints) AddPortElements(endpoint, &elements);
-  if (!elements.empty()) {
-    auto socket = TRY(netfilter_sockets_.Take());
-    note(firewall_.Remove(socket.get(), elements));
-    ForgetUdpLater(endpoints);
-  }
+  note(firewall_->Unpublish(endpoints));
+  ForgetUdpLater(endpoints);
   for (const Endpoint& endpoint : endpoints) {
     if (endpoint.ports.empty()) continue;
     auto reply = proxy_.Call({formats::ProxyOperation::kSet, endpoint.id, {}});

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "formats/ip_address.h"
+#include "networks/firewall.h"
 #include "networks/records.h"
 
 namespace gantry::networks {
@@ -35,6 +36,7 @@ struct Options {
   std::string proxy_binary;                   // path of gantry-proxy
   RecordStore* records = nullptr;             // outlives the controller
   size_t pool_size = 2;                       // namespaces kept ready
+  FirewallBackend firewall = FirewallBackend::kNftables;
 };
 
 // `-p [host_ip:][host_port[-last]:]container_port[/protocol]`.
@@ -136,6 +138,8 @@ class Controller {
   // Compares the records with RUN/netns, the bridges' ports, the nft table and the proxy; adopts
   // what fits, repairs what is missing, removes what is ours and no record names. Never flushes.
   virtual Result<ReconcileReport> Reconcile() = 0;
+  // The firewall's part of it.
+  virtual Result<> RepairFirewall() = 0;
 
   virtual std::vector<Network> ListNetworks() const = 0;
   // By id, unique prefix of an id, or name. kNotFound: "network NAME not found".

@@ -36,11 +36,7 @@ Result<ReconcileReport> KernelController::Reconcile() {
   TRY(ReconcileProxy(&report));
   TRY(ReconcileNames(&report));
 
-  FirewallElements elements = NetworkElements();
-  elements.merge(EmptyPortSets());
-  for (const Endpoint& endpoint : ListEndpoints({})) AddPortElements(endpoint, &elements);
-  auto socket = TRY(netfilter_sockets_.Take());
-  for (std::string& change : TRY(firewall_.Repair(socket.get(), elements))) {
+  for (std::string& change : TRY(firewall_->Repair(ListNetworks(), ListEndpoints({})))) {
     report.changes.push_back(std::move(change));
   }
   return report;

@@ -11,8 +11,9 @@ import pytest
 from conftest import engines
 from harness import packets
 from harness.client import Client
-from harness.engine import Peer, Stack
+from harness.engine import Peer, Stack, until
 from harness.places import IMAGE
+from traces import end
 
 HOST, OTHER = '192.0.2.1', '192.0.2.2'
 NETWORKS = {'red': [], 'blue': [], 'inner': ['--internal'], 'apart': ['-o', 'com.docker.network.bridge.enable_icc=false']}
@@ -240,3 +241,92 @@ def test_who_reaches_whom(world):
     rest = [row for row in MATRIX if not {row[0], row[2].split(':')[0]} & gone and row[2] != 'host:8090']
     assert len(rest) > 60 and world.wrong(rest) == [], 'after a network was removed'
     assert world.wrong([('other', 'tcp', 'host:8090', 'refused'), ('b1', 'tcp', 'host:8090', 'refused')]) == []
+
+
+FORWARDED = [row for row in MATRIX if row[0] != 'host' and row[3] not in ('no', 'refused') and '7000' not in row[2]]
+
+
+def chains(space, variant):
+    return packets.run(f'iptables-{variant}-save', '-t', 'filter', space=space)
+
+
+@pytest.mark.parametrize('variant', ['legacy', 'nft'])
+def test_a_host_that_drops_what_it_forwards(world, variant):
+    """The policy that dockerd and ufw set: what our table accepts passes all the same."""
+    if world.client.engine.kind == 'p':
+        pytest.skip('dockerd sets it itself')
+    engine, host = world.client.engine, world.spaces['host']
+    iptables = lambda *words: packets.run(f'iptables-{variant}', *words, space=host)
+    assert 'GANTRY' not in chains(host, variant)
+    iptables('-P', 'FORWARD', 'DROP')
+    assert len(world.wrong(FORWARDED)) >= 10  # so it is that policy which decides
+    os.kill(engine.pid('gantryd'), signal.SIGHUP)
+    until(lambda: f'-A FORWARD -j GANTRY-{engine.names.bridge}' in chains(host, variant), 10)
+    assert '\n'.join(world.wrong()) == ''
+    there = chains(host, variant)
+    engine.restart()
+    assert chains(host, variant).splitlines()[1:-1] == there.splitlines()[1:-1]
+    # A network comes and goes, its rules with it.
+    world.client.ok('network', 'create', '-o', 'com.docker.network.bridge.name=gtpasses', 'passes')
+    assert chains(host, variant).count('gtpasses') == 2
+    world.client.ok('network', 'rm', 'passes')
+    assert 'gtpasses' not in chains(host, variant)
+    # Rules of users come first.
+    iptables('-N', 'DOCKER-USER')
+    iptables('-A', 'DOCKER-USER', '-s', OTHER, '-j', 'DROP')
+    engine.kill('gantryd')
+    engine.start()
+    assert '\n'.join(world.wrong([('other', 'tcp', 'host:8080', 'no'), ('other', 'udp', 'host:8053', 'no'), ('host', 'tcp', 'host:8080', 'r1 host'),
+                                  ('r2', 'tcp', 'r1:80', 'r1 r2'), ('b1', 'tcp', 'host:8080', 'r1 gw.red')])) == ''
+    iptables('-F', 'DOCKER-USER')
+    assert '\n'.join(world.wrong()) == ''
+    # Nothing of ours stays where it is not needed any more.
+    iptables('-D', f'GANTRY-{engine.names.bridge}', '-j', 'DOCKER-USER')
+    iptables('-X', 'DOCKER-USER')
+    iptables('-P', 'FORWARD', 'ACCEPT')
+    engine.restart()
+    assert 'GANTRY' not in chains(host, variant)
+    assert '\n'.join(world.wrong()) == ''
+
+
+def test_beside_dockerd(world):
+    """Both engines on one host: each reaches what it may, whoever was first."""
+    if world.client.engine.kind == 'p':
+        pytest.skip('it is dockerd')
+    engine, host = world.client.engine, world.spaces['host']
+    other = Peer(number=19)
+    other.names.netns = host
+    try:
+        other.start()
+        other.load_image()
+        docker = Client('docker', other, world.client.environment['HOME'])
+        docker.ok('network', 'create', '--subnet', '10.82.1.0/24', 'theirs')
+        docker.ok('run', '-d', '--name', 'd1', '--network', 'theirs', '--ip', '10.82.1.11', '-p', '9080:80', IMAGE, 'sleep', '100000')
+        world.spaces['d1'], world.addresses['d1'] = f"/proc/{docker.inspect('d1', '{{.State.Pid}}')}/ns/net", '10.82.1.11'
+        world.addresses['gw.theirs'] = '10.82.1.1'
+        world.servers.listen(world.spaces['d1'], 'd1', TCP, UDP)
+        assert 'FORWARD DROP' in chains(host, 'nft')
+        os.kill(engine.pid('gantryd'), signal.SIGHUP)
+        until(lambda: f'-A FORWARD -j GANTRY-{engine.names.bridge}' in chains(host, 'nft'), 10)
+        between = [
+            ('d1', 'tcp', 'other:80', 'other host'),
+            ('other', 'tcp', 'host:9080', 'd1 other'),
+            ('d1', 'tcp', 'r1:80', 'no'), ('d1', 'tcp', 'r1:81', 'no'), ('d1', 'icmp', 'r1', 'no'),
+            ('r1', 'tcp', 'd1:81', 'no'), ('r1', 'icmp', 'd1', 'no'),
+            ('d1', 'tcp', 'host:8080', 'r1 d1'),
+            ('r1', 'tcp', 'host:9080', 'd1 r1'),
+        ]
+        assert '\n'.join(world.wrong(MATRIX + between)) == ''
+        end(other.process.pid, signal.SIGTERM, 20)
+        other.process.wait(10)
+        other.start()
+        docker.ok('start', 'd1')
+        engine.restart()
+        assert '\n'.join(world.wrong()) == ''
+    finally:
+        if other.process:
+            docker('rm', '-f', 'd1')
+            end(other.process.pid, signal.SIGTERM, 20)
+            other.process.wait(10)
+            other.names.netns = '/run/netns/none'
+            other.destroy()
