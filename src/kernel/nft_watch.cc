@@ -33,8 +33,7 @@ bool IsAboutRules(uint16_t type) {
 }  // namespace
 
 Result<NftWatch> NftWatch::Open() {
-  UniqueFd fd(
-      ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER));
+  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER));
   if (!fd.valid()) return ErrnoError("opening a netlink socket");
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
@@ -47,8 +46,9 @@ Result<NftWatch> NftWatch::Open() {
 
 Result<bool> NftWatch::Changed(const std::function<bool(std::string_view table)>& wanted) {
   // The name of the table is attribute 1 of all these messages.
-  static_assert(NFTA_TABLE_NAME == NFTA_CHAIN_TABLE && NFTA_CHAIN_TABLE == NFTA_RULE_TABLE &&
-                NFTA_RULE_TABLE == NFTA_SET_TABLE);
+  static_assert(int{NFTA_TABLE_NAME} == int{NFTA_CHAIN_TABLE} &&
+                int{NFTA_CHAIN_TABLE} == int{NFTA_RULE_TABLE} &&
+                int{NFTA_RULE_TABLE} == int{NFTA_SET_TABLE});
   bool changed = false;
   std::array<char, 65536> buffer;
   for (;;) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tells when somebody changes the host's nft tables, iptables-nft's among them: the kernel announces
-// every change to the group NFNLGRP_NFTABLES. Legacy iptables tables announce nothing.
+// Tells when somebody changes the host's nft tables, iptables-nft's among them: the kernel
+// announces every change to the group NFNLGRP_NFTABLES. Legacy iptables tables announce nothing.
 // One thread at a time.
 #pragma once
 

@@ -209,7 +209,7 @@ Result<> KernelController::EnsureProxy() {
 Result<> KernelController::TellProxy(const Endpoint& endpoint) {
   if (endpoint.ports.empty()) return {};
   formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint.id,
-                                ListenersFor(endpoint.ports, endpoint.address)};
+                                ListenersFor(endpoint.ports, ProxyTarget(endpoint))};
   formats::ProxyReply reply = TRY(proxy_.Call(request));
   if (reply.failure) {
     return BindError(*reply.failure, request.listeners)

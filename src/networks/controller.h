@@ -42,6 +42,8 @@ class KernelController : public Controller {
   Result<Endpoint> AttachToExisting(const AttachRequest& request, BorrowedFd netns) override;
   Result<> Detach(const std::string& container_id) override;
   Result<> Disconnect(const std::string& container_id, std::string_view network) override;
+  Result<Endpoint> SetPorts(const std::string& container_id, const std::vector<PortRequest>& ports,
+                            const std::string& default_ip) override;
   Result<> Rename(const std::string& container_id, const std::string& name) override;
   Result<Network> CreateNetwork(const NetworkRequest& request) override;
   Result<> RemoveNetwork(std::string_view id_or_name) override;
@@ -78,6 +80,16 @@ class KernelController : public Controller {
   Result<> Unpublish(const std::vector<Endpoint>& endpoints);
   Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports,
                           std::shared_lock<std::shared_mutex>* publishing);
+  static Result<> CheckPorts(const std::vector<PortRequest>& ports);
+  static bool HostHasIpv6();
+  // Which ports of an endpoint the proxy binds, and which are reached at its own addresses.
+  struct PublishPlan {
+    BoundFamilies bound;
+    BoundFamilies routed;
+  };
+  Result<PublishPlan> PlanOf(const Endpoint& endpoint) const;
+  Error NameHolder(const formats::ProxyFailure& failure,
+                   const std::vector<formats::ProxyListener>& listeners) const;
   Result<Endpoint> Connect(const AttachRequest& request, BorrowedFd existing);
   Result<Endpoint> FindEndpoint(const std::string& container_id,
                                 const std::string& network_id) const;

@@ -15,6 +15,7 @@ class NoFirewall : public Firewall {
   Result<> RemoveNetwork(const Network&, const std::vector<Network>&) override { return {}; }
   Result<> Publish(const std::vector<Endpoint>&) override { return {}; }
   Result<> Unpublish(const std::vector<Endpoint>&) override { return {}; }
+  Result<> Change(const Endpoint&, const Endpoint&) override { return {}; }
   Result<> RemoveEverything() override { return {}; }
   bool forwards() const override { return false; }
 };
@@ -40,6 +41,7 @@ std::unique_ptr<Firewall> MakeFirewall(FirewallBackend backend, const std::strin
     case FirewallBackend::kNftables:
       return MakeNftFirewall(stack, netfilter);
     case FirewallBackend::kIptables:
+      return MakeIptablesFirewall(stack);
     case FirewallBackend::kNone:
       return std::make_unique<NoFirewall>();
   }

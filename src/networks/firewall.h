@@ -3,7 +3,8 @@
 // The host's packet rules: which packets the bridges let in and out, and where published ports
 // lead (docs/firewall.md). Three of them, chosen by `--firewall-backend`:
 //
-//   nftables   a table of our own for each family (nft_firewall.cc), and a jump in iptables' FORWARD
+//   nftables   a table of our own for each family (nft_firewall.cc), and a jump in iptables'
+//   FORWARD
 //              where that decides, too (forward_gate.h)
 //   iptables   chains of our own in iptables' tables (iptables_firewall.cc), for hosts without nft
 //   none       no rule at all: published ports are carried by gantry-proxy alone
@@ -13,19 +14,14 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "networks/firewall_backend.h"
 #include "networks/kernel_sockets.h"
 #include "networks/records.h"
 
 namespace gantry::networks {
-
-enum class FirewallBackend : uint8_t { kNftables, kIptables, kNone };
-// "nftables", "iptables" or "none"; kInvalidArgument for anything else.
-Result<FirewallBackend> ParseFirewallBackend(std::string_view name);
-std::string_view FirewallBackendName(FirewallBackend backend);
 
 class Firewall {
  public:
@@ -43,10 +39,14 @@ class Firewall {
   // `rest`: the networks that stay. Rules that are gone already are no error.
   virtual Result<> RemoveNetwork(const Network& network, const std::vector<Network>& rest) = 0;
 
-  // The ports of these endpoints, all or none of them; nothing to publish is no error.
+  // The ports of these endpoints; nothing to publish is no error. After a failure some may be
+  // published: Unpublish takes them back.
   virtual Result<> Publish(const std::vector<Endpoint>& endpoints) = 0;
   // Rules that are gone already are no error.
   virtual Result<> Unpublish(const std::vector<Endpoint>& endpoints) = 0;
+
+  // An endpoint's ports become others; those that stay are not touched.
+  virtual Result<> Change(const Endpoint& before, const Endpoint& after) = 0;
 
   // Everything of this stack. Nothing there: no error.
   virtual Result<> RemoveEverything() = 0;
@@ -59,5 +59,6 @@ class Firewall {
 std::unique_ptr<Firewall> MakeFirewall(FirewallBackend backend, const std::string& stack,
                                        KernelSockets* netfilter);
 std::unique_ptr<Firewall> MakeNftFirewall(const std::string& stack, KernelSockets* netfilter);
+std::unique_ptr<Firewall> MakeIptablesFirewall(const std::string& stack);
 
 }  // namespace gantry::networks

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Somebody else changes the host's rules: dockerd starts and sets a policy, ufw is enabled, nftables
-// is restarted and flushes everything. The background thread hears of it and makes our rules right.
+// Somebody else changes the host's rules: dockerd starts and sets a policy, ufw is enabled,
+// nftables is restarted and flushes everything. The background thread hears of it and makes our
+// rules right.
 #include "base/log.h"
 #include "networks/controller.h"
 
@@ -15,8 +16,7 @@ constexpr auto kFirewallPause = std::chrono::milliseconds(200);
 
 Result<> KernelController::RepairFirewall() {
   std::unique_lock<std::shared_mutex> alone(operations_);
-  for (const std::string& change :
-       TRY(firewall_->Repair(ListNetworks(), ListEndpoints({})))) {
+  for (const std::string& change : TRY(firewall_->Repair(ListNetworks(), ListEndpoints({})))) {
     log::Info("networks: {}", change);
   }
   return {};

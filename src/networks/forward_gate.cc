@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "kernel/nftables.h"
+#include "networks/firewall_view.h"
 
 namespace gantry::networks {
 namespace {
@@ -15,7 +16,7 @@ constexpr const char* kForward = "FORWARD";
 constexpr const char* kUserChain = "DOCKER-USER";
 
 // How other engines name their bridges.
-constexpr const char* kForeignBridges[] = {"docker+", "br-+",  "podman+", "cni+",
+constexpr const char* kForeignBridges[] = {"docker+", "br-+",   "podman+", "cni+",
                                            "virbr+",  "lxcbr+", "lxdbr+"};
 
 // Asking with its program would make the table.
@@ -38,6 +39,16 @@ Result<bool> IsInUse(IptablesVariant variant, bool ipv6) {
 
 }  // namespace
 
+std::vector<std::string> RulesOut(const std::vector<Network>& networks) {
+  std::vector<std::string> rules;
+  for (const char* bridge : kForeignBridges)
+    rules.push_back(fmt::format("-o {} -j RETURN", bridge));
+  for (const Network& network : networks) {
+    rules.push_back(fmt::format("-i {} -j ACCEPT", network.bridge));
+  }
+  return rules;
+}
+
 std::vector<std::string> ForwardGate::RulesFor(const IptablesTable& filter,
                                                const std::vector<Network>& networks) const {
   auto forward = filter.find(kForward);
@@ -53,23 +64,28 @@ std::vector<std::string> ForwardGate::RulesFor(const IptablesTable& filter,
   };
   if (has_user_chain) add(fmt::format("-j {}", kUserChain));
   for (const Network& network : networks) add(fmt::format("-o {} -j ACCEPT", network.bridge));
-  for (const char* bridge : kForeignBridges) add(fmt::format("-o {} -j RETURN", bridge));
-  for (const Network& network : networks) add(fmt::format("-i {} -j ACCEPT", network.bridge));
+  for (const std::string& rule : RulesOut(networks)) add(rule);
   return rules;
 }
 
 Result<std::vector<std::string>> ForwardGate::Repair(const std::vector<Network>& networks) const {
   std::vector<std::string> changes;
-  for (IptablesVariant variant : {IptablesVariant::kLegacy, IptablesVariant::kNft}) {
-    if (!TRY(IsInUse(variant, /*ipv6=*/false))) continue;
-    Iptables iptables = TRY_WITH(Iptables::Find(variant, /*ipv6=*/false),
-                                 "letting packets of bridges through iptables");
-    IptablesTable filter = TRY(iptables.Save(kTable));
-    std::vector<std::string> lines;
-    RepairChain(filter, chain_, kForward, RulesFor(filter, networks), &lines);
-    if (lines.empty()) continue;
-    TRY(iptables.Change(kTable, lines));
-    changes.push_back(fmt::format("chain '{}' of {} made right", chain_, iptables.name()));
+  for (bool ipv6 : {false, true}) {
+    std::vector<Network> of_family;
+    for (const Network& network : networks) {
+      if (ViewOf(network, ipv6)) of_family.push_back(network);
+    }
+    for (IptablesVariant variant : {IptablesVariant::kLegacy, IptablesVariant::kNft}) {
+      if (!TRY(IsInUse(variant, ipv6))) continue;
+      Iptables iptables =
+          TRY_WITH(Iptables::Find(variant, ipv6), "letting packets of bridges through iptables");
+      IptablesTable filter = TRY(iptables.Save(kTable));
+      std::vector<std::string> lines;
+      RepairChain(filter, {chain_, {kForward}}, RulesFor(filter, of_family), &lines);
+      if (lines.empty()) continue;
+      TRY(iptables.Change(kTable, lines));
+      changes.push_back(fmt::format("chain '{}' of {} made right", chain_, iptables.name()));
+    }
   }
   return changes;
 }

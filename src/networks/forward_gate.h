@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A packet passes only when every table of the host lets it: what our own nft table accepts may
-// still be dropped by the policy of iptables' FORWARD chain (dockerd, ufw). So where iptables filters
-// what is forwarded, its FORWARD gets a jump to a chain of ours, GANTRY-BRIDGE, that accepts what
-// comes from and goes to our bridges; what may not has been dropped by our nft table.
+// still be dropped by the policy of iptables' FORWARD chain (dockerd, ufw). So where iptables
+// filters what is forwarded, its FORWARD gets a jump to a chain of ours, GANTRY-BRIDGE, that
+// accepts what comes from and goes to our bridges; what may not has been dropped by our nft table.
 //
 // Rules of users in DOCKER-USER, where there is such a chain, come first. Packets into the bridges
 // of other engines go on through FORWARD: these engines decide. Nothing is made in tables that
@@ -18,6 +18,10 @@
 #include "networks/records.h"
 
 namespace gantry::networks {
+
+// What comes from the bridges, to anywhere but other engines' bridges, is let through: rules
+// without their "-A CHAIN".
+std::vector<std::string> RulesOut(const std::vector<Network>& networks);
 
 class ForwardGate {
  public:

@@ -66,13 +66,22 @@ Result<Iptables> Iptables::Find(IptablesVariant variant, bool ipv6) {
   Iptables found;
   found.save_ = TRY(FindProgram(family, variant, "save"));
   found.restore_ = TRY(FindProgram(family, variant, "restore"));
-  found.name_ = fmt::format("{}-{}", family, variant == IptablesVariant::kLegacy ? "legacy" : "nft");
+  found.name_ =
+      fmt::format("{}-{}", family, variant == IptablesVariant::kLegacy ? "legacy" : "nft");
+  return found;
+}
+
+Result<Iptables> Iptables::Default(bool ipv6) {
+  Iptables found;
+  found.name_ = ipv6 ? "ip6tables" : "iptables";
+  found.save_ = TRY(kernel::FindInPath(found.name_ + "-save"));
+  found.restore_ = TRY(kernel::FindInPath(found.name_ + "-restore"));
   return found;
 }
 
 Result<IptablesTable> Iptables::Save(std::string_view table) const {
-  std::string text = TRY_WITH(
-      Run(save_, {"-t", std::string(table)}, "", kernel::Captured::kOutput), "reading {}", name_);
+  std::string text = TRY_WITH(Run(save_, {"-t", std::string(table)}, "", kernel::Captured::kOutput),
+                              "reading {}", name_);
   return TRY_WITH(ParseIptablesSave(text), "reading {}", name_);
 }
 
@@ -87,27 +96,45 @@ Result<> Iptables::Change(std::string_view table, const std::vector<std::string>
   return {};
 }
 
-void RepairChain(const IptablesTable& table, const std::string& chain, const std::string& from,
+namespace {
+
+size_t CountJumps(const IptablesTable& table, const OwnChain& chain, const std::string& jump) {
+  auto from = table.find(jump.substr(0, jump.find(' ')));
+  if (from == table.end()) return 0;
+  const std::vector<std::string>& rules = from->second.rules;
+  std::string rule = fmt::format("-A {} -j {}", jump, chain.name);
+  return static_cast<size_t>(std::count(rules.begin(), rules.end(), rule));
+}
+
+}  // namespace
+
+void RepairChain(const IptablesTable& table, const OwnChain& chain,
                  const std::vector<std::string>& rules, std::vector<std::string>* lines) {
-  auto there = table.find(chain);
-  auto origin = table.find(from);
-  std::string jump = fmt::format("-A {} -j {}", from, chain);
-  size_t jumps = origin == table.end() ? 0 : static_cast<size_t>(std::count(
-                                                 origin->second.rules.begin(),
-                                                 origin->second.rules.end(), jump));
-  if (rules.empty()) {
-    for (size_t i = 0; i < jumps; ++i) lines->push_back(fmt::format("-D {} -j {}", from, chain));
-    if (there == table.end()) return;
-    lines->push_back(fmt::format("-F {}", chain));
-    lines->push_back(fmt::format("-X {}", chain));
-    return;
-  }
+  if (rules.empty()) return RemoveChain(table, chain, lines);
+  auto there = table.find(chain.name);
   if (there == table.end() || there->second.rules != rules) {
     // Makes the chain, or empties it.
-    lines->push_back(fmt::format(":{} - [0:0]", chain));
+    lines->push_back(fmt::format(":{} - [0:0]", chain.name));
     lines->insert(lines->end(), rules.begin(), rules.end());
   }
-  if (jumps == 0) lines->push_back(fmt::format("-I {} 1 -j {}", from, chain));
+  for (const std::string& jump : chain.jumps) {
+    if (CountJumps(table, chain, jump) > 0) continue;
+    // -I without a number: in front.
+    lines->push_back(fmt::format("-I {} -j {}", jump, chain.name));
+  }
+}
+
+void RemoveChain(const IptablesTable& table, const OwnChain& chain,
+                 std::vector<std::string>* lines) {
+  for (const std::string& jump : chain.jumps) {
+    size_t jumps = CountJumps(table, chain, jump);
+    for (size_t i = 0; i < jumps; ++i) {
+      lines->push_back(fmt::format("-D {} -j {}", jump, chain.name));
+    }
+  }
+  if (!table.contains(chain.name)) return;
+  lines->push_back(fmt::format("-F {}", chain.name));
+  lines->push_back(fmt::format("-X {}", chain.name));
 }
 
 }  // namespace gantry::networks

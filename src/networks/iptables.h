@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // iptables' tables, read and changed by its own programs: `iptables-save` prints a table, one
-// `iptables-restore --noflush` changes it as a whole. Two kernels' worth of tables live side by side
-// on a host, legacy (x_tables) and nft, each with programs of its own; a packet has to pass both.
+// `iptables-restore --noflush` changes it as a whole. Two kernels' worth of tables live side by
+// side on a host, legacy (x_tables) and nft, each with programs of its own; a packet has to pass
+// both.
 //
 // A rule is its line as `iptables-save` prints it ("-A FORWARD -i br0 -j ACCEPT"); the lines we
 // write are in that form, so that what is there is told by comparing text. Any thread.
@@ -32,6 +33,8 @@ class Iptables {
  public:
   // The programs of one variant, for IPv4 or IPv6. kNotFound without them.
   static Result<Iptables> Find(IptablesVariant variant, bool ipv6);
+  // The host's choice: `iptables`.
+  static Result<Iptables> Default(bool ipv6);
 
   // Of a table that is not there yet: no chains, or only the built-in ones, with policy ACCEPT.
   Result<IptablesTable> Save(std::string_view table) const;
@@ -46,10 +49,20 @@ class Iptables {
   std::string restore_;
 };
 
-// The chain is to have exactly these rules, and to be jumped to from `from`, ahead of what is there;
-// without rules it and the jump are to be gone. Appends the lines for Iptables::Change; nothing when
-// all is so.
-void RepairChain(const IptablesTable& table, const std::string& chain, const std::string& from,
+// A chain of ours, and from where it is jumped to: "FORWARD", "OUTPUT -m addrtype --dst-type
+// LOCAL".
+struct OwnChain {
+  std::string name;
+  std::vector<std::string> jumps;  // empty: other chains of ours name it
+};
+
+// The chain is to have exactly these rules ("-A NAME …"), and to be jumped to ahead of what is
+// there. Appends the lines for Iptables::Change; nothing when all is so. Without rules: the same as
+// RemoveChain.
+void RepairChain(const IptablesTable& table, const OwnChain& chain,
                  const std::vector<std::string>& rules, std::vector<std::string>* lines);
+// It and the jump are to be gone. Whoever else names the chain goes before.
+void RemoveChain(const IptablesTable& table, const OwnChain& chain,
+                 std::vector<std::string>* lines);
 
 }  // namespace gantry::networks

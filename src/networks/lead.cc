@@ -72,8 +72,7 @@ Result<> KernelController::PublishAgain(Endpoint endpoint, std::vector<Published
   endpoint.ports = std::move(ports);
   TRY(Remember(endpoint));
   TRY(TellProxy(endpoint));
-  TRY_WITH(firewall_->Publish({endpoint}), "publishing ports on network {}",
-           endpoint.network_name);
+  TRY_WITH(firewall_->Publish({endpoint}), "publishing ports on network {}", endpoint.network_name);
   return {};
 }
 

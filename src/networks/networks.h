@@ -21,7 +21,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "formats/ip_address.h"
-#include "networks/firewall.h"
+#include "networks/firewall_backend.h"
 #include "networks/records.h"
 
 namespace gantry::networks {
@@ -125,6 +125,14 @@ class Controller {
   // stays, its entry goes with the last network. Default route and published ports move to another
   // of its networks. Not attached to it: kNotFound.
   virtual Result<> Disconnect(const std::string& container_id, std::string_view network) = 0;
+
+  // From now on the running container publishes exactly these ports: what is published and fits
+  // stays, with its connections; the rest goes, what is missing comes, at `default_ip` where no
+  // address is said. All of it or nothing. kFailedPrecondition: it is on no network that ports are
+  // published on.
+  virtual Result<Endpoint> SetPorts(const std::string& container_id,
+                                    const std::vector<PortRequest>& ports,
+                                    const std::string& default_ip) = 0;
 
   // The container is called so from now on.
   virtual Result<> Rename(const std::string& container_id, const std::string& name) = 0;

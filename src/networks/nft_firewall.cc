@@ -3,11 +3,13 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 
 #include "kernel/nftables.h"
 #include "networks/firewall.h"
+#include "networks/firewall_view.h"
 #include "networks/forward_gate.h"
 #include "networks/nft_rules.h"
 
@@ -21,9 +23,34 @@ using kernel::NftFamily;
 // Set name → its elements.
 using Elements = std::map<std::string, std::set<NftElement>>;
 
-std::string Bytes(formats::Ipv4Address address) {
-  uint32_t network = htonl(address.value);
-  return {reinterpret_cast<const char*>(&network), sizeof network};
+bool IsIpv6(NftFamily family) { return family == NftFamily::kIpv6; }
+
+// Of an address that was printed from one.
+std::string AddressBytes(const std::string& text, NftFamily family) {
+  std::array<char, 16> bytes{};
+  CHECK(::inet_pton(IsIpv6(family) ? AF_INET6 : AF_INET, text.c_str(), bytes.data()) == 1);
+  return {bytes.data(), IsIpv6(family) ? size_t{16} : size_t{4}};
+}
+
+// The subnet's first address, and the first one after it: "" where there is none.
+struct Interval {
+  std::string first;
+  std::string end;
+};
+Interval IntervalOf(const std::string& subnet, NftFamily family) {
+  size_t slash = subnet.find('/');
+  Interval interval;
+  interval.first = interval.end = AddressBytes(subnet.substr(0, slash), family);
+  size_t bits = std::stoul(subnet.substr(slash + 1));
+  // One more in the prefix's last bit.
+  for (size_t bit = bits; bit > 0; --bit) {
+    auto mask = static_cast<uint8_t>(0x80 >> ((bit - 1) % 8));
+    auto byte = static_cast<uint8_t>(interval.end[(bit - 1) / 8]);
+    interval.end[(bit - 1) / 8] = static_cast<char>(byte ^ mask);
+    if ((byte & mask) == 0) return interval;
+  }
+  interval.end.clear();
+  return interval;
 }
 
 std::string Bytes(uint16_t port) {
@@ -41,36 +68,47 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
 // All sets of networks, or of endpoints, so that a caller who knows every element can say so: each
 // empty.
 Elements EmptyNetworkSets() {
-  return {{kSetBridges, {}},     {kSetInternal, {}}, {kSetIcc, {}},        {kSetUnprotected, {}},
-          {kSetRouted, {}},      {kSetTrusted, {}},  {kSetMasquerade, {}}, {kSetSource, {}}};
+  return {{kSetBridges, {}}, {kSetInternal, {}}, {kSetIcc, {}},        {kSetUnprotected, {}},
+          {kSetRouted, {}},  {kSetTrusted, {}},  {kSetMasquerade, {}}, {kSetSource, {}}};
 }
 Elements EmptyPortSets() { return {{kSetPorts, {}}, {kSetPortsAt, {}}, {kSetExposed, {}}}; }
 
-void AddNetworkElements(const Network& network, Elements* elements) {
+void AddNetworkElements(const Network& network, NftFamily family, Elements* elements) {
+  std::optional<NetworkView> view = ViewOf(network, IsIpv6(family));
+  if (!view) return;
   std::string interface = kernel::NftInterfaceKey(network.bridge);
   (*elements)[kSetBridges].insert({interface, ""});
   if (network.icc) (*elements)[kSetIcc].insert({interface + interface, ""});
   if (network.internal) (*elements)[kSetInternal].insert({interface, ""});
-  if (network.masquerade && !network.internal) {
-    (*elements)[kSetMasquerade].insert({Bytes(network.subnet.network), ""});
-    formats::Ipv4Address end{network.subnet.Last().value + 1};
-    if (end.value != 0) (*elements)[kSetMasquerade].insert({Bytes(end), "", true});
+  if (view->mode == GatewayMode::kNatUnprotected) {
+    (*elements)[kSetUnprotected].insert({interface, ""});
   }
+  if (view->mode == GatewayMode::kRouted) (*elements)[kSetRouted].insert({interface, ""});
+  for (const std::string& trusted : network.trusted_interfaces) {
+    (*elements)[kSetTrusted].insert({kernel::NftInterfaceKey(trusted) + interface, ""});
+  }
+  if (!view->masquerade) return;
+  Interval interval = IntervalOf(view->subnet, family);
+  auto& set = (*elements)[view->source.empty() ? kSetMasquerade : kSetSource];
+  set.insert(
+      {interval.first, view->source.empty() ? std::string() : AddressBytes(view->source, family)});
+  if (!interval.end.empty()) set.insert({interval.end, "", true});
 }
 
-// Published on loopback or IPv6 addresses alone: nothing, gantry-proxy does it all.
-void AddPortElements(const Endpoint& endpoint, Elements* elements) {
-  for (const PublishedPort& port : endpoint.ports) {
-    auto address = formats::Ipv4Address::Parse(port.host_ip);
-    if (!address.ok() || address->IsLoopback()) continue;
+void AddPortElements(const Endpoint& endpoint, NftFamily family, Elements* elements) {
+  for (const PortView& port : PortsOf(endpoint, IsIpv6(family))) {
     std::string protocol = Bytes(port.protocol);
-    std::string target = kernel::NftKey({Bytes(endpoint.address), Bytes(port.container_port)});
+    std::string address = AddressBytes(port.address, family);
+    std::string container_port = Bytes(port.container_port);
+    (*elements)[kSetExposed].insert({kernel::NftKey({address, protocol, container_port}), ""});
+    if (port.host_port == 0) continue;
+    std::string target = kernel::NftKey({address, container_port});
     std::string host_port = Bytes(port.host_port);
-    if (address->IsUnspecified()) {
+    if (port.host_ip.empty()) {
       (*elements)[kSetPorts].insert({kernel::NftKey({protocol, host_port}), target});
     } else {
-      (*elements)[kSetPortsAt].insert(
-          {kernel::NftKey({Bytes(*address), protocol, host_port}), target});
+      std::string host_ip = AddressBytes(port.host_ip, family);
+      (*elements)[kSetPortsAt].insert({kernel::NftKey({host_ip, protocol, host_port}), target});
     }
   }
 }
@@ -87,6 +125,7 @@ class NftTable {
   Result<> Add(kernel::NetlinkSocket* socket, const Elements& elements) const;
   Result<> Remove(kernel::NetlinkSocket* socket, const Elements& elements) const;
   Result<> RemoveTable(kernel::NetlinkSocket* socket) const;
+  NftFamily family() const { return family_; }
 
  private:
   struct Existing {
@@ -217,51 +256,73 @@ Result<> NftTable::RemoveTable(kernel::NetlinkSocket* socket) const {
 class NftFirewall : public Firewall {
  public:
   NftFirewall(const std::string& stack, KernelSockets* sockets)
-      : ipv4_(NftFamily::kIpv4, "gantry-" + stack), gate_(stack), sockets_(*sockets) {}
+      : tables_{NftTable(NftFamily::kIpv4, "gantry-" + stack),
+                NftTable(NftFamily::kIpv6, "gantry-" + stack)},
+        gate_(stack),
+        sockets_(*sockets) {}
 
   Result<Changes> RepairNetworks(const std::vector<Network>& networks) override {
-    return RepairTables(networks, EmptyNetworkSets());
+    return RepairTables(networks, nullptr);
   }
 
   Result<Changes> Repair(const std::vector<Network>& networks,
                          const std::vector<Endpoint>& endpoints) override {
-    Elements elements = EmptyNetworkSets();
-    elements.merge(EmptyPortSets());
-    for (const Endpoint& endpoint : endpoints) AddPortElements(endpoint, &elements);
-    return RepairTables(networks, std::move(elements));
+    return RepairTables(networks, &endpoints);
   }
 
   Result<> RemoveNetwork(const Network& network, const std::vector<Network>& rest) override {
-    Elements elements;
-    AddNetworkElements(network, &elements);
     {
       auto socket = TRY(sockets_.Take());
-      TRY(ipv4_.Remove(socket.get(), elements));
+      for (const NftTable& table : tables_) {
+        Elements elements;
+        AddNetworkElements(network, table.family(), &elements);
+        TRY(table.Remove(socket.get(), elements));
+      }
     }
     TRY(gate_.Repair(rest));
     return {};
   }
 
   Result<> Publish(const std::vector<Endpoint>& endpoints) override {
-    Elements elements;
-    for (const Endpoint& endpoint : endpoints) AddPortElements(endpoint, &elements);
-    if (elements.empty()) return {};
-    auto socket = TRY(sockets_.Take());
-    return ipv4_.Add(socket.get(), elements);
+    for (const NftTable& table : tables_) {
+      Elements elements = ElementsOf(endpoints, table.family());
+      if (elements.empty()) continue;
+      auto socket = TRY(sockets_.Take());
+      TRY(table.Add(socket.get(), elements));
+    }
+    return {};
   }
 
+  // Goes on with the second family after a failure.
   Result<> Unpublish(const std::vector<Endpoint>& endpoints) override {
-    Elements elements;
-    for (const Endpoint& endpoint : endpoints) AddPortElements(endpoint, &elements);
-    if (elements.empty()) return {};
-    auto socket = TRY(sockets_.Take());
-    return ipv4_.Remove(socket.get(), elements);
+    Result<> first;
+    for (const NftTable& table : tables_) {
+      Elements elements = ElementsOf(endpoints, table.family());
+      if (elements.empty()) continue;
+      auto socket = TRY(sockets_.Take());
+      auto removed = table.Remove(socket.get(), elements);
+      if (!removed.ok() && first.ok()) first = std::move(removed);
+    }
+    return first;
+  }
+
+  Result<> Change(const Endpoint& before, const Endpoint& after) override {
+    for (const NftTable& table : tables_) {
+      Elements old = ElementsOf({before}, table.family());
+      Elements now = ElementsOf({after}, table.family());
+      Elements gone = Difference(old, now);
+      Elements added = Difference(now, old);
+      auto socket = TRY(sockets_.Take());
+      if (!gone.empty()) TRY(table.Remove(socket.get(), gone));
+      if (!added.empty()) TRY(table.Add(socket.get(), added));
+    }
+    return {};
   }
 
   Result<> RemoveEverything() override {
     {
       auto socket = TRY(sockets_.Take());
-      TRY(ipv4_.RemoveTable(socket.get()));
+      for (const NftTable& table : tables_) TRY(table.RemoveTable(socket.get()));
     }
     TRY(gate_.Repair({}));
     return {};
@@ -270,18 +331,53 @@ class NftFirewall : public Firewall {
   bool forwards() const override { return true; }
 
  private:
-  Result<Changes> RepairTables(const std::vector<Network>& networks, Elements elements) {
-    for (const Network& network : networks) AddNetworkElements(network, &elements);
+  static Elements ElementsOf(const std::vector<Endpoint>& endpoints, NftFamily family) {
+    Elements elements;
+    for (const Endpoint& endpoint : endpoints) AddPortElements(endpoint, family, &elements);
+    return elements;
+  }
+
+  // What is in `all` and not in `without`.
+  static Elements Difference(const Elements& all, const Elements& without) {
+    Elements rest;
+    for (const auto& [set, items] : all) {
+      auto other = without.find(set);
+      for (const NftElement& item : items) {
+        if (other == without.end() || !other->second.contains(item)) rest[set].insert(item);
+      }
+    }
+    return rest;
+  }
+
+  // Without endpoints: ports are left as they are.
+  Result<Changes> RepairTables(const std::vector<Network>& networks,
+                               const std::vector<Endpoint>* endpoints) {
     Changes changes;
-    {
+    for (const NftTable& table : tables_) {
+      Elements elements = EmptyNetworkSets();
+      for (const Network& network : networks) {
+        AddNetworkElements(network, table.family(), &elements);
+      }
       auto socket = TRY(sockets_.Take());
-      TRY_WITH(ipv4_.Repair(socket.get(), elements, &changes), "setting up the nft table");
+      // A host may have no IPv6 at all: its table is there with the first network that needs it.
+      if (IsIpv6(table.family()) && elements[kSetBridges].empty()) {
+        TRY(table.RemoveTable(socket.get()));
+        continue;
+      }
+      if (endpoints != nullptr) {
+        Elements ports = EmptyPortSets();
+        for (const Endpoint& endpoint : *endpoints) {
+          AddPortElements(endpoint, table.family(), &ports);
+        }
+        elements.merge(ports);
+      }
+      TRY_WITH(table.Repair(socket.get(), elements, &changes), "setting up the nft table");
     }
     for (std::string& change : TRY(gate_.Repair(networks))) changes.push_back(std::move(change));
     return changes;
   }
 
-  const NftTable ipv4_;
+  const std::array<NftTable, 2> tables_;
   const ForwardGate gate_;
   KernelSockets& sockets_;
 };

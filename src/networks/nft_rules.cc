@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "networks/nft_rules.h"
 
+// Before the kernel's headers, which define the same otherwise.
+#include <arpa/inet.h>
 #include <linux/netfilter.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
@@ -17,26 +19,26 @@ using kernel::NftType;
 constexpr uint32_t kEstablishedOrRelated = 2 | 4;
 constexpr uint32_t kDestinationNat = 1 << 5;
 
-constexpr int32_t kPriorityDestinationNat = -100;
-constexpr int32_t kPrioritySourceNat = 100;
-constexpr int32_t kPriorityFilter = 0;
+constexpr int32_t kDnatPriority = -100;
+constexpr int32_t kSnatPriority = 100;
+constexpr int32_t kFilterPriority = 0;
 
 // Registers: an interface's name and an IPv6 address take four of them.
 constexpr int kFirst = 0;
 constexpr int kSecondInterface = 4;
 
-bool IsIpv6(NftFamily family) { return family == NftFamily::kIpv6; }
+bool Is6(NftFamily family) { return family == NftFamily::kIpv6; }
 NftType AddressType(NftFamily family) {
-  return IsIpv6(family) ? NftType::kIpv6Address : NftType::kIpv4Address;
+  return Is6(family) ? NftType::kIpv6Address : NftType::kIpv4Address;
 }
-uint32_t AddressSize(NftFamily family) { return IsIpv6(family) ? 16 : 4; }
+uint32_t AddressSize(NftFamily family) { return Is6(family) ? 16 : 4; }
 // The register after an address at kFirst.
 int AfterAddress(NftFamily family) { return static_cast<int>(AddressSize(family) / 4); }
 
 // Beyond these only gantry-proxy can lead: packets to and from them never leave the host or its
 // link.
 void AddUnroutableRules(NftFamily family, std::vector<NftFixedRule>* rules) {
-  if (!IsIpv6(family)) {
+  if (!Is6(family)) {
     rules->push_back({NftRule()
                           .LoadDestination(family, kFirst)
                           .MaskNetwork(kFirst, 0xff000000)
@@ -98,7 +100,7 @@ NftRule& Exposed(NftFamily family, NftRule* rule) {
 std::vector<NftFixedRule> ForwardRules(NftFamily family) {
   NftRule routed = ToBridges(kSetRouted);
   NftRule trusted = BetweenInterfaces(kSetTrusted);
-  uint32_t icmp = IsIpv6(family) ? uint32_t{IPPROTO_ICMPV6} : uint32_t{IPPROTO_ICMP};
+  uint32_t icmp = Is6(family) ? uint32_t{IPPROTO_ICMPV6} : uint32_t{IPPROTO_ICMP};
   return {
       {ToBridges(kSetBridges)
            .LoadConntrackState(kFirst)
@@ -116,7 +118,8 @@ std::vector<NftFixedRule> ForwardRules(NftFamily family) {
            .NotEqual(kFirst, 0)
            .Accept(),
        "published ports"},
-      {ToBridges(kSetUnprotected).Accept(), "unprotected networks"},
+      {ToBridges(kSetUnprotected).LoadInputInterface(kFirst).NotInSet(kFirst, kSetBridges).Accept(),
+       "unprotected networks, but not between bridges"},
       {Exposed(family, &routed).Accept(), "published ports of routed networks"},
       {ToBridges(kSetRouted).LoadProtocol(kFirst).EqualByte(kFirst, icmp).Accept(),
        "icmp of routed networks"},
@@ -151,22 +154,24 @@ std::vector<kernel::NftSet> NftSets(NftFamily family) {
 }
 
 std::vector<NftFixedChain> NftChains(NftFamily family) {
-  NftFixedChain prerouting{{"prerouting", "nat", NF_INET_PRE_ROUTING, kPriorityDestinationNat}, {}};
+  NftFixedChain prerouting{{"prerouting", "nat", NF_INET_PRE_ROUTING, kDnatPriority}, {}};
   prerouting.rules.push_back(
       {NftRule().LoadInputInterface(kFirst).InSet(kFirst, kSetBridges).Return(),
        "neighbours of a container use the proxy"});
   AddUnroutableRules(family, &prerouting.rules);
   AddPortRules(family, &prerouting.rules);
 
-  NftFixedChain output{{"output", "nat", NF_INET_LOCAL_OUT, kPriorityDestinationNat}, {}};
+  NftFixedChain output{{"output", "nat", NF_INET_LOCAL_OUT, kDnatPriority}, {}};
   AddUnroutableRules(family, &output.rules);
   AddPortRules(family, &output.rules);
 
-  NftFixedChain forward{{"forward", "filter", NF_INET_FORWARD, kPriorityFilter},
+  NftFixedChain forward{{"forward", "filter", NF_INET_FORWARD, kFilterPriority},
                         ForwardRules(family)};
 
-  NftFixedChain postrouting{{"postrouting", "nat", NF_INET_POST_ROUTING, kPrioritySourceNat}, {}};
-  auto leaving = [&] { return NftRule().LoadOutputInterface(kFirst).NotInSet(kFirst, kSetBridges); };
+  NftFixedChain postrouting{{"postrouting", "nat", NF_INET_POST_ROUTING, kSnatPriority}, {}};
+  auto leaving = [&] {
+    return NftRule().LoadOutputInterface(kFirst).NotInSet(kFirst, kSetBridges);
+  };
   postrouting.rules.push_back({leaving()
                                    .LoadSource(family, kFirst)
                                    .LookUp(kFirst, kSetSource, kFirst)

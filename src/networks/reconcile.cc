@@ -159,7 +159,7 @@ Result<> KernelController::ReconcileProxy(ReconcileReport* report) {
       TRY(proxy_.Call({formats::ProxyOperation::kSet, owner.owner, {}}));
       report->changes.push_back(
           fmt::format("published ports of endpoint '{}' closed: no record", owner.owner));
-    } else if (owner.listeners == ListenersFor(known->second.ports, known->second.address)) {
+    } else if (owner.listeners == ListenersFor(known->second.ports, ProxyTarget(known->second))) {
       publishing.erase(known);
     }
   }

@@ -3,6 +3,7 @@
 
 The table was proven on Debian's dockerd (GANTRY_E2E=docker:peer); where gantry differs on purpose the
 row says so. The same must hold before and after everything that touches the firewall."""
+import contextlib
 import os
 import signal
 
@@ -201,9 +202,8 @@ class World:
         return wrong
 
 
-@pytest.fixture(params=engines())
-def world(request, home):
-    engine = Stack(number=18) if request.param == 'gantry' else Peer(number=18)
+@contextlib.contextmanager
+def whole_world(engine, home):
     world = None
     try:
         engine.make_places()
@@ -211,13 +211,19 @@ def world(request, home):
         engine.inside('sysctl', '-qw', 'net.ipv4.ip_forward=0')
         engine.start()
         engine.load_image()
-        world = World(Client('gantry' if request.param == 'gantry' else 'docker', engine, home))
+        world = World(Client('gantry' if engine.kind == 's' else 'docker', engine, home))
         world.build()
         yield world
     finally:
         if world:
             world.close()
         engine.destroy()
+
+
+@pytest.fixture(params=engines())
+def world(request, home):
+    with whole_world(Stack(number=18) if request.param == 'gantry' else Peer(number=18), home) as made:
+        yield made
 
 
 def test_who_reaches_whom(world):
@@ -258,14 +264,24 @@ def test_a_host_that_drops_what_it_forwards(world, variant):
     engine, host = world.client.engine, world.spaces['host']
     iptables = lambda *words: packets.run(f'iptables-{variant}', *words, space=host)
     assert 'GANTRY' not in chains(host, variant)
+    there = lambda: f'-A FORWARD -j GANTRY-{engine.names.bridge}' in chains(host, variant)
+    # Of changes of nft the daemon hears by itself.
+    tell = lambda: variant == 'nft' or os.kill(engine.pid('gantryd'), signal.SIGHUP)
+    engine.stop()
     iptables('-P', 'FORWARD', 'DROP')
     assert len(world.wrong(FORWARDED)) >= 10  # so it is that policy which decides
-    os.kill(engine.pid('gantryd'), signal.SIGHUP)
-    until(lambda: f'-A FORWARD -j GANTRY-{engine.names.bridge}' in chains(host, variant), 10)
+    engine.start()
     assert '\n'.join(world.wrong()) == ''
-    there = chains(host, variant)
+    iptables('-P', 'FORWARD', 'ACCEPT')
+    tell()
+    until(lambda: not there(), 10)
+    iptables('-P', 'FORWARD', 'DROP')
+    tell()
+    until(there, 10)
+    assert '\n'.join(world.wrong()) == ''
+    before = chains(host, variant)
     engine.restart()
-    assert chains(host, variant).splitlines()[1:-1] == there.splitlines()[1:-1]
+    assert chains(host, variant).splitlines()[1:-1] == before.splitlines()[1:-1]
     # A network comes and goes, its rules with it.
     world.client.ok('network', 'create', '-o', 'com.docker.network.bridge.name=gtpasses', 'passes')
     assert chains(host, variant).count('gtpasses') == 2
@@ -296,7 +312,9 @@ def test_beside_dockerd(world):
     engine, host = world.client.engine, world.spaces['host']
     other = Peer(number=19)
     other.names.netns = host
+    docker = None
     try:
+        engine.inside('sysctl', '-qw', 'net.ipv4.ip_forward=0')
         other.start()
         other.load_image()
         docker = Client('docker', other, world.client.environment['HOME'])
@@ -324,9 +342,77 @@ def test_beside_dockerd(world):
         engine.restart()
         assert '\n'.join(world.wrong()) == ''
     finally:
-        if other.process:
+        if docker:
             docker('rm', '-f', 'd1')
+        if other.process:
             end(other.process.pid, signal.SIGTERM, 20)
             other.process.wait(10)
             other.names.netns = '/run/netns/none'
             other.destroy()
+
+
+def test_rules_in_iptables(home):
+    """A host whose rules are all in iptables' tables: the same packets pass."""
+    engine = Stack(number=18, arguments=['--firewall-backend', 'iptables'])
+    with whole_world(engine, home) as world:
+        host, bridge = world.spaces['host'], engine.names.bridge
+        assert '\n'.join(world.wrong()) == ''
+        assert packets.run('nft', 'list', 'tables', space=host).count('gantry') == 0
+        before = [packets.run('iptables-save', '-t', table, space=host).splitlines()[1:-1] for table in ('filter', 'nat')]
+        assert any(f'GANTRYD-{bridge}' in line for line in before[1])
+        engine.kill('gantryd')
+        engine.start()
+        assert [packets.run('iptables-save', '-t', table, space=host).splitlines()[1:-1] for table in ('filter', 'nat')] == before
+        packets.run('iptables', '-P', 'FORWARD', 'DROP', space=host)
+        packets.run('iptables', '-t', 'nat', '-F', f'GANTRYD-{bridge}', space=host)
+        packets.run('iptables', '-F', f'GANTRY-{bridge}', space=host)
+        os.kill(engine.pid('gantryd'), signal.SIGHUP)
+        until(lambda: 'DNAT' in packets.run('iptables-save', '-t', 'nat', space=host), 10)
+        assert '\n'.join(world.wrong()) == ''
+        # Ports go with their container, also when somebody took a part of the rules.
+        packets.run('iptables', '-t', 'nat', '-D', f'GANTRYD-{bridge}', '-p', 'tcp', '-m', 'tcp', '--dport', '8080', '-j', 'DNAT',
+                    '--to-destination', '10.81.1.11:80', space=host)
+        world.client.ok('rm', '-f', 'r1')
+        assert '10.81.1.11' not in packets.run('iptables-save', space=host)
+        assert '\n'.join(world.wrong([('other', 'tcp', 'host:8084', 'b1 other'), ('other', 'tcp', 'host:8080', 'refused')])) == ''
+
+
+# From, protocol, to, answer: without any rule of ours.
+WITHOUT_RULES = [
+    ('r2', 'tcp', 'r1:80', 'r1 r2'),
+    ('host', 'tcp', 'r1:81', 'r1 gw.red'),
+    ('host', 'tcp', 'loop:8080', 'r1 gw.red'),
+    ('host', 'tcp', 'host:8080', 'r1 gw.red'),
+    ('r2', 'tcp', 'host:8080', 'r1 gw.red'),
+    ('b1', 'udp', 'host:8053', 'r1 gw.red'),
+    ('other', 'tcp', 'host:8080', 'r1 gw.red'),
+    ('other', 'udp', 'host:8053', 'r1 gw.red'),
+    ('other', 'tcp', 'host:8081', 'r1 gw.red'),
+    ('other', 'tcp', 'host:8082', 'refused'),
+    ('other', 'tcp', 'host:8103', 'r1 gw.red'),
+    ('other', 'tcp', 'r1:80', 'no'),
+    ('b1', 'tcp', 'r1:80', 'no'),
+    ('r1', 'tcp', 'other:80', 'no'),
+]
+
+
+def test_no_rules_at_all(home):
+    engine = Stack(number=18, arguments=['--firewall-backend', 'none'])
+    with whole_world(engine, home) as world:
+        host = world.spaces['host']
+        assert '\n'.join(world.wrong(WITHOUT_RULES)) == ''
+        assert packets.run('nft', 'list', 'ruleset', space=host).strip() == ''
+        assert packets.run('cat', '/proc/sys/net/ipv4/ip_forward', space=host).strip() == '0'
+        engine.kill('gantryd')
+        engine.start()
+        assert '\n'.join(world.wrong(WITHOUT_RULES)) == ''
+
+
+def test_somebody_flushes_everything(world):
+    """`nft flush ruleset`, as a restart of the host's nftables does: the rules come back by themselves."""
+    if world.client.engine.kind == 'p':
+        pytest.skip('dockerd needs a restart')
+    table = f'gantry-{world.client.engine.names.bridge}'
+    packets.run('nft', 'flush', 'ruleset', space=world.spaces['host'])
+    until(lambda: table in packets.run('nft', 'list', 'tables', space=world.spaces['host']), 10)
+    assert '\n'.join(world.wrong()) == ''
