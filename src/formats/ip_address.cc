@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/ip_address.h"
 
+#include <arpa/inet.h>
+
+#include <algorithm>
 #include <charconv>
 
 namespace gantry::formats {
@@ -73,6 +76,89 @@ Ipv4Prefix Ipv4Prefix::Of(Ipv4Address address, uint8_t length) {
 
 std::string Ipv4Prefix::ToString() const {
   return fmt::format("{}/{}", network.ToString(), length);
+}
+
+Result<Ipv6Address> Ipv6Address::Parse(std::string_view text) {
+  Ipv6Address address;
+  // A null character would hide what is behind it.
+  bool whole = text.find('\0') == std::string_view::npos;
+  if (!whole || ::inet_pton(AF_INET6, std::string(text).c_str(), address.bytes.data()) != 1) {
+    return InvalidArgument("invalid IPv6 address '{}'", text);
+  }
+  return address;
+}
+
+std::string Ipv6Address::ToString() const {
+  char text[INET6_ADDRSTRLEN];
+  CHECK(::inet_ntop(AF_INET6, bytes.data(), text, sizeof text) != nullptr);
+  return text;
+}
+
+Ipv6Address Ipv6Address::Plus(uint64_t offset) const {
+  Ipv6Address sum = *this;
+  uint32_t carry = 0;
+  for (size_t i = bytes.size(); i-- > 0; offset >>= 8) {
+    carry += sum.bytes[i] + static_cast<uint32_t>(offset & 0xff);
+    sum.bytes[i] = static_cast<uint8_t>(carry);
+    carry >>= 8;
+  }
+  return sum;
+}
+
+uint32_t Ipv6Address::LowBits() const {
+  uint32_t low = 0;
+  for (size_t i = 12; i < bytes.size(); ++i) low = low << 8 | bytes[i];
+  return low;
+}
+
+bool Ipv6Address::IsMapped() const {
+  bool zeros = std::all_of(bytes.begin(), bytes.begin() + 10, [](uint8_t b) { return b == 0; });
+  return zeros && bytes[10] == 0xff && bytes[11] == 0xff;
+}
+
+Result<Ipv6Prefix> Ipv6Prefix::ParseLoosely(std::string_view text, Ipv6Address* address) {
+  size_t slash = text.find('/');
+  if (slash == std::string_view::npos) {
+    return InvalidArgument("invalid subnet '{}': expected ADDRESS/LENGTH", text);
+  }
+  auto parsed = TRY_WITH(Ipv6Address::Parse(text.substr(0, slash)), "parsing subnet '{}'", text);
+  std::string_view rest = text.substr(slash + 1);
+  uint32_t length = 0;
+  if (!TakeNumber(&rest, 128, &length) || !rest.empty()) {
+    return InvalidArgument("invalid subnet '{}': the length must be 0 to 128", text);
+  }
+  if (address != nullptr) *address = parsed;
+  return Of(parsed, static_cast<uint8_t>(length));
+}
+
+Result<Ipv6Prefix> Ipv6Prefix::Parse(std::string_view text) {
+  Ipv6Address address;
+  Ipv6Prefix prefix = TRY(ParseLoosely(text, &address));
+  if (address != prefix.network) {
+    return InvalidArgument("invalid subnet '{}': it should be '{}'", text, prefix.ToString());
+  }
+  return prefix;
+}
+
+Ipv6Prefix Ipv6Prefix::Of(Ipv6Address address, uint8_t length) {
+  for (size_t i = 0; i < address.bytes.size(); ++i) {
+    int kept = std::clamp(int{length} - static_cast<int>(i) * 8, 0, 8);
+    address.bytes[i] &= static_cast<uint8_t>(0xff00 >> kept);
+  }
+  return {address, length};
+}
+
+std::string Ipv6Prefix::ToString() const {
+  return fmt::format("{}/{}", network.ToString(), length);
+}
+
+Ipv6Address Ipv6Prefix::Last() const {
+  Ipv6Address last = network;
+  for (size_t i = 0; i < last.bytes.size(); ++i) {
+    int kept = std::clamp(int{length} - static_cast<int>(i) * 8, 0, 8);
+    last.bytes[i] |= static_cast<uint8_t>(0xff >> kept);
+  }
+  return last;
 }
 
 Result<MacAddress> MacAddress::Parse(std::string_view text) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// IPv4 addresses, prefixes and MAC addresses as values: parsing, printing, containment. Plain data;
+// IP addresses, prefixes and MAC addresses as values: parsing, printing, containment. Plain data;
 // any thread.
 #pragma once
 
@@ -20,6 +20,9 @@ struct Ipv4Address {
   // Dotted quad, no leading zeros (RFC 6943 section 3.1.1, "strict").
   static Result<Ipv4Address> Parse(std::string_view text);
   std::string ToString() const;
+  // The address `offset` further on; it wraps around.
+  Ipv4Address Plus(uint64_t offset) const { return {value + static_cast<uint32_t>(offset)}; }
+  uint32_t LowBits() const { return value; }
   bool IsUnspecified() const { return value == 0; }
   bool IsLoopback() const { return (value >> 24) == 127; }
   auto operator<=>(const Ipv4Address&) const = default;
@@ -41,6 +44,46 @@ struct Ipv4Prefix {
     return Contains(other.network) || other.Contains(network);
   }
   bool operator==(const Ipv4Prefix&) const = default;
+};
+
+struct Ipv6Address {
+  std::array<uint8_t, 16> bytes{};  // network byte order
+
+  // RFC 4291 section 2.2; no zone ("%eth0").
+  static Result<Ipv6Address> Parse(std::string_view text);
+  // RFC 5952: the shortest form, lower case.
+  std::string ToString() const;
+  // The address `offset` further on; it wraps around.
+  Ipv6Address Plus(uint64_t offset) const;
+  // The last 32 bits.
+  uint32_t LowBits() const;
+  bool IsUnspecified() const { return bytes == std::array<uint8_t, 16>{}; }
+  bool IsLoopback() const { return *this == Ipv6Address{}.Plus(1); }
+  bool IsMulticast() const { return bytes[0] == 0xff; }
+  // fe80::/10
+  bool IsLinkLocal() const { return bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80; }
+  // ::ffff:0:0/96: an IPv4 address in IPv6's clothes.
+  bool IsMapped() const;
+  auto operator<=>(const Ipv6Address&) const = default;
+};
+
+struct Ipv6Prefix {
+  Ipv6Address network;  // host bits are zero
+  uint8_t length = 0;   // 0…128
+
+  // "fd00::/64"; host bits that are set are an error.
+  static Result<Ipv6Prefix> Parse(std::string_view text);
+  // "fd00::1/64" is fd00::/64; *address, if wanted, is what stood before the slash.
+  static Result<Ipv6Prefix> ParseLoosely(std::string_view text, Ipv6Address* address = nullptr);
+  // The prefix of this length that holds `address`.
+  static Ipv6Prefix Of(Ipv6Address address, uint8_t length);
+  std::string ToString() const;
+  Ipv6Address Last() const;
+  bool Contains(const Ipv6Address& address) const { return Of(address, length) == *this; }
+  bool Overlaps(const Ipv6Prefix& other) const {
+    return Contains(other.network) || other.Contains(network);
+  }
+  bool operator==(const Ipv6Prefix&) const = default;
 };
 
 struct MacAddress {

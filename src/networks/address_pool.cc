@@ -3,43 +3,62 @@
 
 #include <algorithm>
 #include <bit>
+#include <type_traits>
 
 namespace gantry::networks {
 namespace {
 
 // Of a larger subnet so much is used: 65,536 addresses are more than a bridge has ports.
-constexpr uint8_t kMinLength = 16;
+constexpr int kWindowBits = 16;
+
+template <typename Prefix>
+constexpr bool kIsV4 = std::is_same_v<Prefix, formats::Ipv4Prefix>;
 
 }  // namespace
 
-AddressPool::AddressPool(formats::Ipv4Prefix subnet, formats::Ipv4Address gateway,
-                         std::chrono::milliseconds rest, std::optional<formats::Ipv4Prefix> range)
+template <typename Prefix>
+BasicAddressPool<Prefix>::BasicAddressPool(Prefix subnet, std::optional<Address> gateway,
+                                           std::chrono::milliseconds rest,
+                                           std::optional<Prefix> range)
     : subnet_(subnet), rest_(rest) {
-  formats::Ipv4Address start = range ? range->network : subnet.network;
-  window_ = formats::Ipv4Prefix::Of(start, std::max(subnet.length, kMinLength));
-  uint32_t size = uint32_t{1} << (32 - window_.length);
-  taken_.resize((size + 63) / 64);
-  last_ = size - 1;
+  Address start = range ? range->network : subnet.network;
+  constexpr uint8_t kMinLength = kBits - kWindowBits;
+  window_ = Prefix::Of(start, std::max(subnet.length, kMinLength));
+  taken_.resize((size() + 63) / 64);
+  last_ = size() - 1;
   if (range) {
-    first_ = range->network.value - window_.network.value;
-    last_ = std::min(last_, range->Last().value - window_.network.value);
+    first_ = IndexOf(range->network);
+    if (window_.Contains(range->Last())) last_ = IndexOf(range->Last());
   }
   free_ = last_ - first_ + 1;
   lowest_word_ = first_ / 64;
-  for (uint32_t index = size; index < taken_.size() * 64; ++index) {
+  for (uint32_t index = size(); index < taken_.size() * 64; ++index) {
     taken_[index / 64] |= uint64_t{1} << (index % 64);
   }
-  // RFC 3021: a /31 has no network and broadcast address; a /32 has nothing but the gateway.
-  if (subnet.length < 31) {
-    if (window_.Contains(subnet.network)) Mark(0, true);
-    if (window_.Contains(subnet.Last())) Mark(size - 1, true);
+  for (uint32_t index : {uint32_t{0}, size() - 1}) {
+    if (IsEdge(window_.network.Plus(index)) && !IsTaken(index)) Mark(index, true);
   }
-  uint32_t gateway_index = gateway.value - window_.network.value;
-  if (gateway_index < size && !IsTaken(gateway_index)) Mark(gateway_index, true);
-  if (gateway_index >= size) taken_outside_.insert(gateway.value);
+  if (!gateway) return;
+  if (!window_.Contains(*gateway)) {
+    taken_outside_.insert(*gateway);
+  } else if (!IsTaken(IndexOf(*gateway))) {
+    Mark(IndexOf(*gateway), true);
+  }
 }
 
-void AddressPool::Mark(uint32_t index, bool taken) {
+// IPv4: the network's and the broadcast address; RFC 3021: a /31 has neither, a /32 has nothing but
+// the gateway. IPv6: the subnet's routers' anycast address (RFC 4291 section 2.6.1).
+template <typename Prefix>
+bool BasicAddressPool<Prefix>::IsEdge(const Address& address) const {
+  if constexpr (kIsV4<Prefix>) {
+    return subnet_.length < 31 && (address == subnet_.network || address == subnet_.Last());
+  } else {
+    return subnet_.length < 128 && address == subnet_.network;
+  }
+}
+
+template <typename Prefix>
+void BasicAddressPool<Prefix>::Mark(uint32_t index, bool taken) {
   uint64_t bit = uint64_t{1} << (index % 64);
   if (taken) {
     taken_[index / 64] |= bit;
@@ -51,7 +70,8 @@ void AddressPool::Mark(uint32_t index, bool taken) {
   if (!taken) lowest_word_ = std::min(lowest_word_, index / 64);
 }
 
-Result<formats::Ipv4Address> AddressPool::Take(SteadyClock::time_point now) {
+template <typename Prefix>
+auto BasicAddressPool<Prefix>::Take(SteadyClock::time_point now) -> Result<Address> {
   while (!resting_.empty() && (resting_.front().until <= now || free_ == 0)) {
     Mark(resting_.front().index, false);
     resting_.pop_front();
@@ -63,24 +83,24 @@ Result<formats::Ipv4Address> AddressPool::Take(SteadyClock::time_point now) {
     uint32_t index = lowest_word_ * 64 + static_cast<uint32_t>(std::countr_one(word));
     if (index > last_) break;
     Mark(index, true);
-    return At(index);
+    return window_.network.Plus(index);
   }
   return MakeError(ErrorKind::kResourceExhausted,
-                   "no available IPv4 addresses on this network's address pools: {}",
-                   subnet_.ToString());
+                   "no available {} addresses on this network's address pools: {}",
+                   kIsV4<Prefix> ? "IPv4" : "IPv6", subnet_.ToString());
 }
 
-Result<> AddressPool::TakeWanted(formats::Ipv4Address address) {
+template <typename Prefix>
+Result<> BasicAddressPool<Prefix>::TakeWanted(Address address) {
   auto in_use = [] { return MakeError(ErrorKind::kPermissionDenied, "Address already in use"); };
   if (!subnet_.Contains(address)) {
     return InvalidArgument("no configured subnet contains IP address {}", address.ToString());
   }
   if (!window_.Contains(address)) {
-    bool edge = address == subnet_.network || address == subnet_.Last();
-    if (edge || !taken_outside_.insert(address.value).second) return in_use();
+    if (IsEdge(address) || !taken_outside_.insert(address).second) return in_use();
     return {};
   }
-  uint32_t index = address.value - window_.network.value;
+  uint32_t index = IndexOf(address);
   auto resting = std::find_if(resting_.begin(), resting_.end(),
                               [&](const Resting& item) { return item.index == index; });
   // Who asks for an address by name gets it without a rest.
@@ -93,17 +113,21 @@ Result<> AddressPool::TakeWanted(formats::Ipv4Address address) {
   return {};
 }
 
-void AddressPool::GiveBack(formats::Ipv4Address address, SteadyClock::time_point now) {
-  uint32_t index = address.value - window_.network.value;
+template <typename Prefix>
+void BasicAddressPool<Prefix>::GiveBack(Address address, SteadyClock::time_point now) {
   if (!window_.Contains(address)) {
-    taken_outside_.erase(address.value);
+    taken_outside_.erase(address);
     return;
   }
+  uint32_t index = IndexOf(address);
   if (!IsTaken(index)) return;
   for (const Resting& item : resting_) {
     if (item.index == index) return;
   }
   resting_.push_back({index, now + rest_});
 }
+
+template class BasicAddressPool<formats::Ipv4Prefix>;
+template class BasicAddressPool<formats::Ipv6Prefix>;
 
 }  // namespace gantry::networks

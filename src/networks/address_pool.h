@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The addresses of one network: a bit for each, and a rest for those that were just given back, so
-// that a dying interface and old connections don't meet a new container. Not thread-safe.
+// The addresses of one network and family: a bit for each, and a rest for those that were just
+// given back, so that a dying interface and old connections don't meet a new container. Not
+// thread-safe.
 #pragma once
 
 #include <chrono>
@@ -16,20 +17,24 @@
 
 namespace gantry::networks {
 
-class AddressPool {
+// `Prefix` is formats::Ipv4Prefix or formats::Ipv6Prefix.
+template <typename Prefix>
+class BasicAddressPool {
  public:
-  // Network, broadcast and gateway address are never given out. With `range` (a part of the subnet)
-  // Take() gives addresses of it alone; any other of the subnet may still be asked for by name.
-  AddressPool(formats::Ipv4Prefix subnet, formats::Ipv4Address gateway,
-              std::chrono::milliseconds rest,
-              std::optional<formats::Ipv4Prefix> range = std::nullopt);
+  using Address = decltype(Prefix::network);
+
+  // Network, broadcast (of IPv4) and gateway address are never given out. With `range` (a part of
+  // the subnet) Take() gives addresses of it alone; any other of the subnet may still be asked for
+  // by name.
+  BasicAddressPool(Prefix subnet, std::optional<Address> gateway, std::chrono::milliseconds rest,
+                   std::optional<Prefix> range = std::nullopt);
 
   // The lowest free address; one that still rests only when there is no other, and then the one
   // that has rested longest. kResourceExhausted: docker's "no available IPv4 addresses".
-  Result<formats::Ipv4Address> Take(SteadyClock::time_point now);
+  Result<Address> Take(SteadyClock::time_point now);
   // This one. kPermissionDenied: "Address already in use"; kInvalidArgument outside of the subnet.
-  Result<> TakeWanted(formats::Ipv4Address address);
-  void GiveBack(formats::Ipv4Address address, SteadyClock::time_point now);
+  Result<> TakeWanted(Address address);
+  void GiveBack(Address address, SteadyClock::time_point now);
   // Of those that Take() may give.
   size_t free_count() const { return free_; }
 
@@ -39,21 +44,29 @@ class AddressPool {
     SteadyClock::time_point until;
   };
 
+  uint32_t size() const { return uint32_t{1} << (kBits - window_.length); }
+  // Of an address of the window: the window begins at a multiple of its size.
+  uint32_t IndexOf(const Address& address) const { return address.LowBits() & (size() - 1); }
   bool IsTaken(uint32_t index) const { return taken_[index / 64] >> (index % 64) & 1; }
   bool IsDynamic(uint32_t index) const { return index >= first_ && index <= last_; }
+  bool IsEdge(const Address& address) const;
   void Mark(uint32_t index, bool taken);
-  formats::Ipv4Address At(uint32_t index) const { return {window_.network.value + index}; }
 
-  formats::Ipv4Prefix subnet_;
-  formats::Ipv4Prefix window_;  // what the bits stand for: the subnet, or 65,536 addresses of it
-  uint32_t first_ = 0;          // Take() gives these
+  static constexpr int kBits = sizeof(Address) * 8;
+
+  Prefix subnet_;
+  Prefix window_;       // what the bits stand for: the subnet, or 65,536 addresses of it
+  uint32_t first_ = 0;  // Take() gives these
   uint32_t last_ = 0;
   std::chrono::milliseconds rest_;
   std::vector<uint64_t> taken_;
-  std::set<uint32_t> taken_outside_;  // asked for by name, beyond the window
+  std::set<Address> taken_outside_;  // asked for by name, beyond the window
   size_t free_ = 0;
   uint32_t lowest_word_ = 0;     // no word before it has a free bit that Take() may give
   std::deque<Resting> resting_;  // marked as taken; the earliest first
 };
+
+using AddressPool = BasicAddressPool<formats::Ipv4Prefix>;
+using AddressPool6 = BasicAddressPool<formats::Ipv6Prefix>;
 
 }  // namespace gantry::networks

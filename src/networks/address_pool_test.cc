@@ -87,15 +87,65 @@ TEST(AddressPoolTest, TakesFromTheRangeAlone) {
   EXPECT_EQ(far.TakeWanted(At("10.0.0.0")).error().kind(), ErrorKind::kPermissionDenied);
 }
 
+TEST(AddressPoolTest, OfIpv6) {
+  using formats::Ipv6Address;
+  using formats::Ipv6Prefix;
+  auto at = [](const char* text) { return *Ipv6Address::Parse(text); };
+  auto now = SteadyClock::now();
+  AddressPool6 pool(*Ipv6Prefix::Parse("fd00::/64"), at("fd00::1"), std::chrono::seconds(2));
+  // No broadcast address.
+  EXPECT_EQ(pool.free_count(), 65536u - 2);
+  EXPECT_EQ(pool.Take(now)->ToString(), "fd00::2");
+  ASSERT_TRUE(pool.TakeWanted(at("fd00::3")).ok());
+  ASSERT_TRUE(pool.TakeWanted(at("fd00::a:b:c")).ok());
+  EXPECT_EQ(pool.TakeWanted(at("fd00::a:b:c")).error().kind(), ErrorKind::kPermissionDenied);
+  EXPECT_EQ(pool.TakeWanted(at("fd00::")).error().kind(), ErrorKind::kPermissionDenied);
+  EXPECT_EQ(pool.TakeWanted(at("fd01::5")).error().kind(), ErrorKind::kInvalidArgument);
+  EXPECT_EQ(pool.Take(now)->ToString(), "fd00::4");
+  pool.GiveBack(at("fd00::2"), now);
+  EXPECT_EQ(pool.Take(now + std::chrono::seconds(2))->ToString(), "fd00::2");
+  AddressPool6 small(*Ipv6Prefix::Parse("fd00::/126"), at("fd00::1"), std::chrono::seconds(2));
+  EXPECT_EQ(small.Take(now)->ToString(), "fd00::2");
+  EXPECT_EQ(small.Take(now)->ToString(), "fd00::3");
+  EXPECT_EQ(small.Take(now).error().message(),
+            "no available IPv6 addresses on this network's address pools: fd00::/126");
+  AddressPool6 ranged(*Ipv6Prefix::Parse("fd00::/64"), at("fd00::1"), std::chrono::seconds(2),
+                      *Ipv6Prefix::Parse("fd00:0:0:0:5::/80"));
+  EXPECT_EQ(*ranged.Take(now), at("fd00:0:0:0:5::"));
+}
+
 TEST(SubnetChoiceTest, TakesTheFirstThatNothingOverlaps) {
-  EXPECT_EQ(ChooseSubnet({})->ToString(), "172.17.0.0/16");
-  EXPECT_EQ(ChooseSubnet({Net("172.17.5.0/24"), Net("172.18.0.0/15")})->ToString(),
-            "172.20.0.0/16");
-  EXPECT_EQ(ChooseSubnet({Net("0.0.0.0/0")})->ToString(), "172.17.0.0/16");
-  EXPECT_EQ(ChooseSubnet({Net("172.16.0.0/12")})->ToString(), "192.168.0.0/20");
-  EXPECT_EQ(ChooseSubnet({Net("172.16.0.0/12"), Net("192.168.1.0/24")})->ToString(),
-            "192.168.16.0/20");
-  EXPECT_EQ(ChooseSubnet({Net("172.16.0.0/12"), Net("192.168.0.0/16")}).error().kind(),
+  std::vector<SubnetPool> pools = DefaultSubnetPools();
+  auto choose = [&](std::vector<Ipv4Prefix> used) {
+    return gantry::networks::ChooseSubnet(pools, used);
+  };
+  EXPECT_EQ(choose({})->ToString(), "172.17.0.0/16");
+  EXPECT_EQ(choose({Net("172.17.5.0/24"), Net("172.18.0.0/15")})->ToString(), "172.20.0.0/16");
+  EXPECT_EQ(choose({Net("0.0.0.0/0")})->ToString(), "172.17.0.0/16");
+  EXPECT_EQ(choose({Net("172.16.0.0/12")})->ToString(), "192.168.0.0/20");
+  EXPECT_EQ(choose({Net("172.16.0.0/12"), Net("192.168.1.0/24")})->ToString(), "192.168.16.0/20");
+  EXPECT_EQ(choose({Net("172.16.0.0/12"), Net("192.168.0.0/16")}).error().kind(),
+            ErrorKind::kResourceExhausted);
+}
+
+TEST(SubnetChoiceTest, OfIpv6) {
+  using formats::Ipv6Prefix;
+  std::vector<SubnetPool6> pools = DefaultSubnetPools6("01234567-89ab-4cde-8f01-23456789abcd");
+  ASSERT_EQ(pools.size(), 1u);
+  EXPECT_EQ(pools[0].size, 64);
+  EXPECT_EQ(pools[0].base.length, 48);
+  EXPECT_EQ(pools[0].base.network.bytes[0], 0xfd);
+  EXPECT_NE(pools, DefaultSubnetPools6("another"));
+  EXPECT_EQ(*ChooseSubnet(pools, {}), (Ipv6Prefix{pools[0].base.network, 64}));
+  EXPECT_EQ(
+      *ChooseSubnet(pools, {Ipv6Prefix{pools[0].base.network, 64}}),
+      (Ipv6Prefix{pools[0].base.network.Plus(uint64_t{1} << 63).Plus(uint64_t{1} << 63), 64}));
+  // A pool of 2^60 parts, all but the last of them taken.
+  std::vector<SubnetPool6> wide = {{*Ipv6Prefix::Parse("fd00::/60"), 120}};
+  auto first =
+      ChooseSubnet(wide, {*Ipv6Prefix::Parse("fd00::/61"), *Ipv6Prefix::Parse("fd00:0:0:8::/62")});
+  EXPECT_EQ(first->ToString(), "fd00:0:0:c::/120");
+  EXPECT_EQ(ChooseSubnet(wide, {*Ipv6Prefix::Parse("fd00::/16")}).error().kind(),
             ErrorKind::kResourceExhausted);
 }
 

@@ -118,7 +118,7 @@ Result<Network> KernelController::ChooseDefaultNetwork() {
         return network;
       }
     }
-    network.subnet = TRY(ChooseSubnet(TRY(UsedSubnets())));
+    network.subnet = TRY(ChooseSubnet(DefaultSubnetPools(), TRY(UsedSubnets())));
   }
   if (network.subnet.length > 30) {
     return InvalidArgument("subnet '{}' has no room for a bridge and a container",

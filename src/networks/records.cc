@@ -24,6 +24,31 @@ Result<Protocol> ParseProtocol(std::string_view name) {
 
 namespace {
 
+constexpr std::pair<GatewayMode, std::string_view> kModes[] = {
+    {GatewayMode::kNat, "nat"},
+    {GatewayMode::kNatUnprotected, "nat-unprotected"},
+    {GatewayMode::kRouted, "routed"},
+    {GatewayMode::kIsolated, "isolated"},
+};
+
+}  // namespace
+
+std::string_view GatewayModeName(GatewayMode mode) {
+  for (const auto& [value, name] : kModes) {
+    if (value == mode) return name;
+  }
+  return "";
+}
+
+Result<GatewayMode> ParseGatewayMode(std::string_view name) {
+  for (const auto& [value, known] : kModes) {
+    if (known == name) return value;
+  }
+  return InvalidArgument("unknown gateway mode {}", name);
+}
+
+namespace {
+
 // Reads a member with a parser of its own.
 template <typename T, typename Parse>
 void Parsed(JsonReader* reader, std::string_view key, Parse parse, T* out) {
@@ -33,6 +58,40 @@ void Parsed(JsonReader* reader, std::string_view key, Parse parse, T* out) {
   auto value = parse(text);
   if (!value.ok()) return reader->Fail(key, value.error().message());
   *out = std::move(value).value();
+}
+
+// One that may be missing, or "".
+template <typename T, typename Parse>
+void MaybeParsed(JsonReader* reader, std::string_view key, Parse parse, std::optional<T>* out) {
+  std::string text;
+  reader->Field(key, &text);
+  if (text.empty()) return;
+  T value;
+  Parsed(reader, key, parse, &value);
+  *out = value;
+}
+
+template <typename T, typename Parse>
+void ParsedList(JsonReader* reader, std::string_view key, Parse parse, std::vector<T>* out) {
+  std::vector<std::string> texts;
+  reader->Field(key, &texts);
+  for (const std::string& text : texts) {
+    auto value = parse(text);
+    if (!value.ok()) return reader->Fail(key, value.error().message());
+    out->push_back(*std::move(value));
+  }
+}
+
+template <typename T>
+std::string TextOf(const std::optional<T>& value) {
+  return value ? value->ToString() : "";
+}
+
+template <typename T>
+Json TextsOf(const std::vector<T>& values) {
+  Json out = Json::MakeArray();
+  for (const T& value : values) out.Append(value.ToString());
+  return out;
 }
 
 void Small(JsonReader* reader, std::string_view key, uint32_t max, uint32_t* out) {
@@ -65,21 +124,7 @@ Json EncodeIpam(const std::vector<IpamConfig>& configs) {
   return out;
 }
 
-void ReadAddresses(JsonReader* reader, Network* network) {
-  std::string range;
-  reader->Field("range", &range);
-  if (!range.empty()) {
-    formats::Ipv4Prefix parsed;
-    Parsed(reader, "range", formats::Ipv4Prefix::Parse, &parsed);
-    network->ip_range = parsed;
-  }
-  std::vector<std::string> auxiliary;
-  reader->Field("auxiliary", &auxiliary);
-  for (const std::string& text : auxiliary) {
-    auto address = formats::Ipv4Address::Parse(text);
-    if (!address.ok()) return reader->Fail("auxiliary", address.error().message());
-    network->auxiliary.push_back(*address);
-  }
+void ReadIpam(JsonReader* reader, Network* network) {
   reader->Objects("ipam", [&](JsonReader& item) {
     IpamConfig config;
     item.Field("subnet", &config.subnet);
@@ -91,33 +136,81 @@ void ReadAddresses(JsonReader* reader, Network* network) {
   reader->Field("ipamOptions", &network->ipam_options);
 }
 
+void ReadIpv4(JsonReader* reader, Network* network) {
+  reader->Field("ipv4", &network->ipv4);
+  if (network->ipv4 && !network->config_only) {
+    Parsed(reader, "subnet", formats::Ipv4Prefix::Parse, &network->subnet);
+    Parsed(reader, "gateway", formats::Ipv4Address::Parse, &network->gateway);
+  }
+  MaybeParsed(reader, "range", formats::Ipv4Prefix::Parse, &network->ip_range);
+  ParsedList(reader, "auxiliary", formats::Ipv4Address::Parse, &network->auxiliary);
+  std::optional<GatewayMode> mode;
+  MaybeParsed(reader, "mode4", ParseGatewayMode, &mode);
+  network->mode4 = mode.value_or(GatewayMode::kNat);
+  MaybeParsed(reader, "hostIpv4", formats::Ipv4Address::Parse, &network->host_ipv4);
+  reader->Field("inhibitIpv4", &network->inhibit_ipv4);
+}
+
+void ReadIpv6(JsonReader* reader, Network* network) {
+  MaybeParsed(reader, "subnet6", formats::Ipv6Prefix::Parse, &network->subnet6);
+  MaybeParsed(reader, "gateway6", formats::Ipv6Address::Parse, &network->gateway6);
+  if (network->subnet6.has_value() != network->gateway6.has_value()) {
+    reader->Fail("gateway6", "expected with subnet6 alone");
+  }
+  MaybeParsed(reader, "range6", formats::Ipv6Prefix::Parse, &network->ip_range6);
+  ParsedList(reader, "auxiliary6", formats::Ipv6Address::Parse, &network->auxiliary6);
+  std::optional<GatewayMode> mode;
+  MaybeParsed(reader, "mode6", ParseGatewayMode, &mode);
+  network->mode6 = mode.value_or(GatewayMode::kNat);
+  MaybeParsed(reader, "hostIpv6", formats::Ipv6Address::Parse, &network->host_ipv6);
+}
+
+// What networks of IPv4 without further settings have not: an earlier release reads those still.
+void AddIpv6(const Network& network, Json* out) {
+  if (!network.subnet6) return;
+  out->Set("subnet6", TextOf(network.subnet6));
+  out->Set("gateway6", TextOf(network.gateway6));
+  out->Set("range6", TextOf(network.ip_range6));
+  out->Set("auxiliary6", TextsOf(network.auxiliary6));
+}
+
 }  // namespace
 
 std::string EncodeNetwork(const Network& network) {
-  Json auxiliary = Json::MakeArray();
-  for (const auto& address : network.auxiliary) auxiliary.Append(address.ToString());
-  return Json::MakeObject({{"id", network.id},
-                           {"name", network.name},
-                           {"driver", network.driver},
-                           {"bridge", network.bridge},
-                           {"subnet", network.subnet.ToString()},
-                           {"gateway", network.gateway.ToString()},
-                           {"range", network.ip_range ? network.ip_range->ToString() : ""},
-                           {"auxiliary", std::move(auxiliary)},
-                           {"ipam", EncodeIpam(network.ipam)},
-                           {"ipamOptions", network.ipam_options},
-                           {"mtu", network.mtu},
-                           {"internal", network.internal},
-                           {"icc", network.icc},
-                           {"masquerade", network.masquerade},
-                           {"default", network.is_default},
-                           {"attachable", network.attachable},
-                           {"foreignBridge", network.foreign_bridge},
-                           {"hostBinding", network.host_binding},
-                           {"options", network.options},
-                           {"labels", network.labels},
-                           {"created", FormatRfc3339Nano(network.created)}})
-      .Dump();
+  bool subnet = network.ipv4 && !network.config_only;
+  Json out = Json::MakeObject({{"id", network.id},
+                               {"name", network.name},
+                               {"driver", network.driver},
+                               {"bridge", network.bridge},
+                               {"ipv4", network.ipv4},
+                               {"subnet", subnet ? network.subnet.ToString() : ""},
+                               {"gateway", subnet ? network.gateway.ToString() : ""},
+                               {"range", TextOf(network.ip_range)},
+                               {"auxiliary", TextsOf(network.auxiliary)},
+                               {"ipam", EncodeIpam(network.ipam)},
+                               {"ipamOptions", network.ipam_options},
+                               {"mode4", GatewayModeName(network.mode4)},
+                               {"mode6", GatewayModeName(network.mode6)},
+                               {"trustedInterfaces", network.trusted_interfaces},
+                               {"hostIpv4", TextOf(network.host_ipv4)},
+                               {"hostIpv6", TextOf(network.host_ipv6)},
+                               {"inhibitIpv4", network.inhibit_ipv4},
+                               {"interfacePrefix", network.interface_prefix},
+                               {"configOnly", network.config_only},
+                               {"configFrom", network.config_from},
+                               {"mtu", network.mtu},
+                               {"internal", network.internal},
+                               {"icc", network.icc},
+                               {"masquerade", network.masquerade},
+                               {"default", network.is_default},
+                               {"attachable", network.attachable},
+                               {"foreignBridge", network.foreign_bridge},
+                               {"hostBinding", network.host_binding},
+                               {"options", network.options},
+                               {"labels", network.labels},
+                               {"created", FormatRfc3339Nano(network.created)}});
+  AddIpv6(network, &out);
+  return out.Dump();
 }
 
 Result<Network> DecodeNetwork(std::string_view text) {
@@ -128,9 +221,13 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("name", &network.name);
   reader.Field("driver", &network.driver);
   reader.Field("bridge", &network.bridge);
-  Parsed(&reader, "subnet", formats::Ipv4Prefix::Parse, &network.subnet);
-  Parsed(&reader, "gateway", formats::Ipv4Address::Parse, &network.gateway);
-  ReadAddresses(&reader, &network);
+  reader.Field("configOnly", &network.config_only);
+  reader.Field("configFrom", &network.config_from);
+  ReadIpv4(&reader, &network);
+  ReadIpv6(&reader, &network);
+  ReadIpam(&reader, &network);
+  reader.Field("trustedInterfaces", &network.trusted_interfaces);
+  reader.Field("interfacePrefix", &network.interface_prefix);
   reader.Field("mtu", &network.mtu);
   reader.Field("internal", &network.internal);
   reader.Field("icc", &network.icc);
@@ -142,7 +239,12 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("options", &network.options);
   reader.Field("labels", &network.labels);
   Parsed(&reader, "created", ParseRfc3339, &network.created);
-  if (network.id.empty() || network.bridge.empty()) reader.Fail("id", "expected id and bridge");
+  if (network.id.empty() || network.bridge.empty() != network.config_only) {
+    reader.Fail("id", "expected id and bridge");
+  }
+  if (!network.ipv4 && !network.subnet6 && !network.config_only) {
+    reader.Fail("subnet", "expected one of either family");
+  }
   TRY(reader.Finish());
   return network;
 }
@@ -163,6 +265,10 @@ std::string EncodeEndpoint(const Endpoint& endpoint) {
                            {"address", endpoint.address.ToString()},
                            {"prefixLength", int{endpoint.prefix_length}},
                            {"gateway", endpoint.gateway.ToString()},
+                           {"address6", TextOf(endpoint.address6)},
+                           {"prefixLength6", int{endpoint.prefix_length6}},
+                           {"gateway6", TextOf(endpoint.gateway6)},
+                           {"linkLocal", endpoint.link_local},
                            {"mac", endpoint.mac.ToString()},
                            {"hostLink", endpoint.host_link},
                            {"interface", endpoint.interface},
@@ -173,9 +279,22 @@ std::string EncodeEndpoint(const Endpoint& endpoint) {
                            {"names", endpoint.names},
                            {"links", endpoint.links},
                            {"dns", endpoint.dns},
+                           {"sysctls", endpoint.sysctls},
                            {"ports", std::move(ports)}})
       .Dump();
 }
+
+namespace {
+
+void ReadIpv6(JsonReader* reader, Endpoint* endpoint) {
+  MaybeParsed(reader, "address6", formats::Ipv6Address::Parse, &endpoint->address6);
+  MaybeParsed(reader, "gateway6", formats::Ipv6Address::Parse, &endpoint->gateway6);
+  uint32_t length = 0;
+  Small(reader, "prefixLength6", 128, &length);
+  endpoint->prefix_length6 = static_cast<uint8_t>(length);
+}
+
+}  // namespace
 
 Result<Endpoint> DecodeEndpoint(std::string_view text) {
   Json json = TRY_WITH(Json::Parse(text), "reading an endpoint's record");
@@ -191,6 +310,8 @@ Result<Endpoint> DecodeEndpoint(std::string_view text) {
   Small(&reader, "prefixLength", 32, &length);
   endpoint.prefix_length = static_cast<uint8_t>(length);
   Parsed(&reader, "gateway", formats::Ipv4Address::Parse, &endpoint.gateway);
+  ReadIpv6(&reader, &endpoint);
+  reader.Field("linkLocal", &endpoint.link_local);
   Parsed(&reader, "mac", formats::MacAddress::Parse, &endpoint.mac);
   reader.Field("hostLink", &endpoint.host_link);
   reader.Field("interface", &endpoint.interface);
@@ -201,6 +322,7 @@ Result<Endpoint> DecodeEndpoint(std::string_view text) {
   reader.Field("names", &endpoint.names);
   reader.Field("links", &endpoint.links);
   reader.Field("dns", &endpoint.dns);
+  reader.Field("sysctls", &endpoint.sysctls);
   reader.Objects("ports", [&](JsonReader& item) { endpoint.ports.push_back(ReadPort(item)); });
   if (endpoint.id.empty() || endpoint.container_id.empty() || endpoint.network_id.empty()) {
     reader.Fail("id", "expected id, container and network");

@@ -42,17 +42,46 @@ struct IpamConfig {
   bool operator==(const IpamConfig&) const = default;
 };
 
+// How a network of one family meets the world (docs/networks.md).
+enum class GatewayMode : uint8_t {
+  kNat,             // masqueraded; only published ports are reached, at the host's addresses
+  kNatUnprotected,  // masqueraded; every port is reached at the container's address
+  kRouted,          // containers' own addresses outside; published ports are reached there
+  kIsolated,        // internal networks alone: the bridge has no address of this family
+};
+std::string_view GatewayModeName(GatewayMode mode);  // "nat", "nat-unprotected", …
+// kInvalidArgument, in docker's words.
+Result<GatewayMode> ParseGatewayMode(std::string_view name);
+
 struct Network {
   std::string id;  // 64 hexadecimal digits
   std::string name;
   std::string driver = "bridge";
   std::string bridge;  // the interface's name, at most 15 characters
+  bool ipv4 = true;    // without it `subnet` and `gateway` mean nothing
   formats::Ipv4Prefix subnet;
   formats::Ipv4Address gateway;
   // Addresses are taken from here; the whole subnet when unset.
   std::optional<formats::Ipv4Prefix> ip_range;
   std::vector<formats::Ipv4Address> auxiliary;  // never given out
-  std::vector<IpamConfig> ipam;                 // empty: the subnet was chosen here
+  // The same of IPv6; a network without `subnet6` has none, and always has both or neither.
+  std::optional<formats::Ipv6Prefix> subnet6;
+  std::optional<formats::Ipv6Address> gateway6;
+  std::optional<formats::Ipv6Prefix> ip_range6;
+  std::vector<formats::Ipv6Address> auxiliary6;
+  GatewayMode mode4 = GatewayMode::kNat;
+  GatewayMode mode6 = GatewayMode::kNat;
+  // Interfaces of the host from which every container's every port is reached.
+  std::vector<std::string> trusted_interfaces;
+  // Instead of masquerading: packets leave with these addresses.
+  std::optional<formats::Ipv4Address> host_ipv4;
+  std::optional<formats::Ipv6Address> host_ipv6;
+  bool inhibit_ipv4 = false;             // the bridge gets no IPv4 address
+  std::string interface_prefix = "eth";  // of interfaces' names inside
+  // A set of settings that other networks are made from: no bridge, no addresses of its own.
+  bool config_only = false;
+  std::string config_from;       // the name of the one it was made from
+  std::vector<IpamConfig> ipam;  // empty: the subnets were chosen here
   std::map<std::string, std::string> ipam_options;
   uint32_t mtu = 1500;
   bool internal = false;    // no way out, no way in
@@ -76,8 +105,12 @@ struct Endpoint {
   std::string network_name;
   std::string hostname;
   formats::Ipv4Address address;
-  uint8_t prefix_length = 0;
+  uint8_t prefix_length = 0;  // 0: of a network without IPv4, no address and no gateway
   formats::Ipv4Address gateway;
+  std::optional<formats::Ipv6Address> address6;
+  uint8_t prefix_length6 = 0;
+  std::optional<formats::Ipv6Address> gateway6;
+  std::vector<std::string> link_local;  // further addresses, of both families, as the user said
   bool internal = false;  // of an internal network: no default route, no published ports
   formats::MacAddress mac;
   std::string host_link;   // the veth's end in the bridge
@@ -90,10 +123,15 @@ struct Endpoint {
   std::map<std::string, std::string> links;  // of this container alone: alias → container
   std::vector<std::string> dns;              // servers that its resolver asks; empty: the host's
   std::vector<PublishedPort> ports;
+  // Of its interface inside: "net.ipv4.conf.IFNAME.log_martians=1", … (docs/networks.md).
+  std::vector<std::string> sysctls;
+
+  bool has_ipv4() const { return prefix_length != 0; }
   bool operator==(const Endpoint&) const = default;
 };
 
-// The forms in which the engine may store them. Decoding checks every field.
+// The forms in which the engine may store them. Decoding checks every field; what an earlier
+// release did not write is as it was then.
 std::string EncodeNetwork(const Network& network);
 Result<Network> DecodeNetwork(std::string_view json);
 std::string EncodeEndpoint(const Endpoint& endpoint);

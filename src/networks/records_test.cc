@@ -28,6 +28,11 @@ Endpoint AnEndpoint() {
   endpoint.names = {"web", "0123456789ab"};
   endpoint.links = {{"db", "other"}};
   endpoint.dns = {"192.0.2.1"};
+  endpoint.address6 = *formats::Ipv6Address::Parse("fd00::2");
+  endpoint.prefix_length6 = 64;
+  endpoint.gateway6 = *formats::Ipv6Address::Parse("fd00::1");
+  endpoint.link_local = {"169.254.3.4", "fe80::9"};
+  endpoint.sysctls = {"net.ipv6.conf.IFNAME.accept_ra=0"};
   return endpoint;
 }
 
@@ -43,6 +48,7 @@ TEST(RecordsTest, EndpointsGoThereAndBack) {
   EXPECT_EQ(back.names, endpoint.names);
   EXPECT_EQ(back.links, endpoint.links);
   EXPECT_EQ(back.dns, endpoint.dns);
+  EXPECT_EQ(back, endpoint);
 }
 
 TEST(RecordsTest, NetworksGoThereAndBack) {
@@ -56,6 +62,18 @@ TEST(RecordsTest, NetworksGoThereAndBack) {
   network.auxiliary = {*formats::Ipv4Address::Parse("172.17.5.1")};
   network.ipam = {{"172.17.0.0/16", "172.17.5.0/24", "", {{"router", "172.17.5.1"}}}};
   network.foreign_bridge = true;
+  network.subnet6 = *formats::Ipv6Prefix::Parse("fd00::/64");
+  network.gateway6 = *formats::Ipv6Address::Parse("fd00::1");
+  network.ip_range6 = *formats::Ipv6Prefix::Parse("fd00::5:0/112");
+  network.auxiliary6 = {*formats::Ipv6Address::Parse("fd00::5:1")};
+  network.mode4 = GatewayMode::kNatUnprotected;
+  network.mode6 = GatewayMode::kRouted;
+  network.trusted_interfaces = {"vxlan.1", "eth3"};
+  network.host_ipv4 = *formats::Ipv4Address::Parse("192.0.2.1");
+  network.host_ipv6 = *formats::Ipv6Address::Parse("2001:db8::1");
+  network.inhibit_ipv4 = true;
+  network.interface_prefix = "net";
+  network.config_from = "template";
   network.internal = true;
   network.labels = {{"a", "b"}};
   network.created = FromUnixNanos(1'700'000'000'000'000'000);
@@ -67,6 +85,55 @@ TEST(RecordsTest, NetworksGoThereAndBack) {
   EXPECT_EQ(back.ip_range, network.ip_range);
   EXPECT_EQ(back.auxiliary, network.auxiliary);
   EXPECT_EQ(back.ipam, network.ipam);
+  EXPECT_EQ(back, network);
+}
+
+TEST(RecordsTest, NetworksOfOneFamilyAndOfNone) {
+  Network network;
+  network.id = "n";
+  network.bridge = "br-n";
+  network.ipv4 = false;
+  network.subnet6 = *formats::Ipv6Prefix::Parse("fd00::/64");
+  network.gateway6 = *formats::Ipv6Address::Parse("fd00::1");
+  EXPECT_EQ(*DecodeNetwork(EncodeNetwork(network)), network);
+  network.subnet6.reset();
+  network.gateway6.reset();
+  EXPECT_FALSE(DecodeNetwork(EncodeNetwork(network)).ok());
+  network.bridge = "";
+  network.ipv4 = true;
+  network.config_only = true;
+  EXPECT_EQ(*DecodeNetwork(EncodeNetwork(network)), network);
+}
+
+// Written by the release before IPv6.
+TEST(RecordsTest, ReadsWhatAnEarlierReleaseWrote) {
+  auto network = DecodeNetwork(
+      R"({"attachable":false,"auxiliary":[],"bridge":"br-0123","created":"2026-01-02T03:04:05Z",)"
+      R"("default":false,"driver":"bridge","foreignBridge":false,"gateway":"172.18.0.1",)"
+      R"("hostBinding":"0.0.0.0","icc":true,"id":"n","internal":false,"ipam":[],"ipamOptions":{},)"
+      R"("labels":{},"masquerade":true,"mtu":1500,"name":"front","options":{},"range":"",)"
+      R"("subnet":"172.18.0.0/16"})");
+  ASSERT_TRUE(network.ok()) << network.error().message();
+  EXPECT_TRUE(network->ipv4);
+  EXPECT_FALSE(network->subnet6);
+  EXPECT_EQ(network->mode4, GatewayMode::kNat);
+  EXPECT_EQ(network->interface_prefix, "eth");
+  auto endpoint = DecodeEndpoint(
+      R"({"address":"172.18.0.2","container":"c","dns":[],"gateway":"172.18.0.1",)"
+      R"("gatewayPriority":0,"hostLink":"veth0123456","hostname":"h","id":"e","interface":"eth0",)"
+      R"("internal":false,"links":{},"mac":"02:42:ac:12:00:02","named":true,"names":["web"],)"
+      R"("netns":"/run/x/netns/c","network":"n","networkName":"front","ports":[],)"
+      R"("prefixLength":16})");
+  ASSERT_TRUE(endpoint.ok()) << endpoint.error().message();
+  EXPECT_TRUE(endpoint->has_ipv4());
+  EXPECT_FALSE(endpoint->address6);
+}
+
+TEST(GatewayModeTest, NamesGoThereAndBack) {
+  for (const char* name : {"nat", "nat-unprotected", "routed", "isolated"}) {
+    EXPECT_EQ(GatewayModeName(*ParseGatewayMode(name)), name);
+  }
+  EXPECT_EQ(ParseGatewayMode("bridged").error().message(), "unknown gateway mode bridged");
 }
 
 TEST(RecordsTest, RefusesWhatMakesNoSense) {
@@ -77,6 +144,8 @@ TEST(RecordsTest, RefusesWhatMakesNoSense) {
            {"\"hostPort\":8080", "\"hostPort\":65536"},
            {"\"protocol\":\"tcp\"", "\"protocol\":\"icmp\""},
            {"02:42:ac", "02:42:xx"},
+           {"\"fd00::2\"", "\"fd00::x\""},
+           {"\"prefixLength6\":64", "\"prefixLength6\":129"},
            {"\"id\":\"e\"", "\"id\":\"\""}}) {
     std::string bad = good;
     ASSERT_NE(bad.find(from), std::string::npos) << from;

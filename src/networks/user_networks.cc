@@ -58,7 +58,8 @@ Result<Network> KernelController::CreateNetwork(const NetworkRequest& request) {
   if (network.bridge.size() > 15) {
     return InvalidArgument("bridge name '{}' must have 1 to 15 characters", network.bridge);
   }
-  network.subnet = request.subnet ? *request.subnet : TRY(ChooseSubnet(TRY(UsedSubnets())));
+  network.subnet = request.subnet ? *request.subnet
+                                  : TRY(ChooseSubnet(DefaultSubnetPools(), TRY(UsedSubnets())));
   if (network.subnet.length > 30) {
     return InvalidArgument("subnet '{}' has no room for a bridge and a container",
                            network.subnet.ToString());
