@@ -185,6 +185,11 @@ Result<> NftTable::RepairElements(kernel::NetlinkSocket* socket, const std::stri
                       std::back_inserter(extra));
   std::set_difference(wanted.begin(), wanted.end(), found.begin(), found.end(),
                       std::back_inserter(missing));
+  // Where a subnet ends and the next begins the end goes first: the kernel takes the beginning of
+  // one for a part of the other otherwise.
+  std::stable_sort(missing.begin(), missing.end(), [](const NftElement& a, const NftElement& b) {
+    return a.key != b.key ? a.key < b.key : a.interval_end && !b.interval_end;
+  });
   // Removed first: a map's key may have got other data.
   batch->DeleteElements(set, extra);
   batch->AddElements(set, missing);

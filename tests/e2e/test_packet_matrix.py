@@ -326,13 +326,14 @@ def test_beside_dockerd(world):
         assert 'FORWARD DROP' in chains(host, 'nft')
         os.kill(engine.pid('gantryd'), signal.SIGHUP)
         until(lambda: f'-A FORWARD -j GANTRY-{engine.names.bridge}' in chains(host, 'nft'), 10)
+        # Each engine's masquerade stands between them.
         between = [
             ('d1', 'tcp', 'other:80', 'other host'),
             ('other', 'tcp', 'host:9080', 'd1 other'),
             ('d1', 'tcp', 'r1:80', 'no'), ('d1', 'tcp', 'r1:81', 'no'), ('d1', 'icmp', 'r1', 'no'),
             ('r1', 'tcp', 'd1:81', 'no'), ('r1', 'icmp', 'd1', 'no'),
-            ('d1', 'tcp', 'host:8080', 'r1 d1'),
-            ('r1', 'tcp', 'host:9080', 'd1 r1'),
+            ('d1', 'tcp', 'host:8080', 'r1 gw.red'),
+            ('r1', 'tcp', 'host:9080', 'd1 gw.theirs'),
         ]
         assert '\n'.join(world.wrong(MATRIX + between)) == ''
         end(other.process.pid, signal.SIGTERM, 20)
