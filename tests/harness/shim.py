@@ -70,10 +70,13 @@ class Ttrpc:
         self.socket.connect(path)
         self.stream, self.service = 1, f'containerd.task.v{version}.Task'
 
-    def call(self, method, payload=b'', service=''):
+    def send(self, method, payload=b'', service=''):
         request = field(1, service or self.service) + field(2, method) + field(3, payload)
         self.socket.sendall(struct.pack('>IIBB', len(request), self.stream, 1, 0) + request)
         self.stream += 2
+
+    def call(self, method, payload=b'', service=''):
+        self.send(method, payload, service)
         header = self.exactly(10)
         response = fields(self.exactly(struct.unpack('>I', header[:4])[0]))
         if 1 in response:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from harness import places
-from harness.shim import Attachment, Shim, ShimError, field, fields, remove_cgroup_parent
+from harness.engine import until
+from harness.shim import Attachment, Shim, ShimError, Ttrpc, field, fields, remove_cgroup_parent
 
 BINARY = Path(os.environ.get('GANTRY_BIN', places.BIN)) / 'containerd-shim-gantry-v1'
 RUNTIMES = [r for r in ('', shutil.which('runc') or '/usr/sbin/runc') if not r or os.path.exists(r)]
@@ -260,6 +261,27 @@ def test_a_daemon_that_was_away_gets_the_events(make):
     time.sleep(0.1)
     sink.__init__(sink.path)
     sink.wait_for('/tasks/exit')
+
+
+def test_one_that_was_shut_down_keeps_its_events_for_the_next_daemon(make):
+    """The daemon died before it took the events, and its successor comes late."""
+    shim = make(*sh('exit 3'))
+    sink = shim.sink
+    sink.stop()
+    shim.create()
+    shim.call('Start')
+    assert shim.wait() == 3
+    shim.call('Delete')
+    shutdown = Ttrpc(shim.path, shim.version)
+    shutdown.send('Shutdown', field(1, shim.id))
+    for one in (shutdown, shim.rpc):
+        one.socket.close()
+    time.sleep(6)  # more than it gives a daemon that is there and takes nothing
+    sink.__init__(sink.path)
+    sink.wait_for('/tasks/delete')
+    assert sink.topics() == ['/tasks/create', '/tasks/start', '/tasks/exit', '/tasks/delete']
+    until(lambda: not os.path.exists(f'/proc/{shim.pid}'), 10)
+    assert not os.path.exists(shim.path)
 
 
 def test_bad_requests_are_refused_and_change_nothing(make):
