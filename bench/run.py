@@ -4,7 +4,7 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-Figures: start run exec runtime memory api many hundred crowd throughput containerd pull. Both engines are private (tests/harness), so what
+Figures: start run exec runtime memory api many images hundred crowd throughput containerd pull. Both engines are private (tests/harness), so what
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -30,7 +30,7 @@ from harness.engine import Peer, Stack, UnixConnection, until  # noqa: E402
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'hundred', 'crowd', 'throughput', 'containerd', 'pull']
+FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'containerd', 'pull']
 
 
 class Results:
@@ -219,6 +219,10 @@ def bench_api(results, clients, rounds):
 
 def bench_many(results, clients, rounds):
     many.life_of_many(results, clients, latencies)
+
+
+def bench_images(results, clients, rounds):
+    many.many_images(results, clients, latencies)
 
 
 def bench_hundred(results, clients, rounds):

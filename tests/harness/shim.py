@@ -293,11 +293,13 @@ class Shim:
         options = field(6, self.runtime) + field(7, str(self.directory / 'runtime'))
         return field(1, 'containerd.runc.v1.Options') + field(2, options)
 
-    def create(self, stdout=None, stdin='', stderr='', mounts=b''):
+    def create_request(self, stdout=None, stdin='', stderr='', mounts=b''):
         stdout = self.uri() if stdout is None else stdout
-        return self.rpc.call('Create', field(1, self.id) + field(2, str(self.bundle)) +
-                             mounts + field(4, int(self.terminal)) + field(5, stdin) + field(6, stdout) +
-                             field(7, stderr) + field(10, self.options()))[1]
+        return (field(1, self.id) + field(2, str(self.bundle)) + mounts + field(4, int(self.terminal)) + field(5, stdin) +
+                field(6, stdout) + field(7, stderr) + field(10, self.options()))
+
+    def create(self, *arguments, **more):
+        return self.rpc.call('Create', self.create_request(*arguments, **more))[1]
 
     def call(self, method, extra=b''):
         """About this container."""
