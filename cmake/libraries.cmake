@@ -32,6 +32,8 @@ set(GANTRY_LIBS_kernel)
 set(GANTRY_LIBS_logs ssl crypto)
 set(GANTRY_LIBS_wire ssl crypto)
 set(GANTRY_LIBS_records sqlite3)
+# Passwords: crypt(3) knows bcrypt.
+set(GANTRY_LIBS_distribution crypt)
 set(GANTRY_LIBS_containerd gantry_grpc)
 set(GANTRY_LIBS_client gantry_grpc)
 

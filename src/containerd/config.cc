@@ -152,18 +152,29 @@ Result<> ReadPauseThreshold(const Json& value, Options* options) {
 }
 
 // "500ms", "1.5s"; a number counts nanoseconds, as Go's durations do. Less than 0 is 0.
+Result<std::chrono::milliseconds> ToDelay(const Json& value) {
+  std::chrono::nanoseconds delay(value.AsInt());
+  if (value.is_string()) {
+    delay = TRY(formats::ParseGoDuration(value.AsString()));
+  } else if (!value.is_int64()) {
+    return InvalidArgument("expected a duration such as \"500ms\"");
+  }
+  auto whole = std::chrono::duration_cast<std::chrono::milliseconds>(delay);
+  return std::max(whole, std::chrono::milliseconds(0));
+}
+
 Reader Delay(std::chrono::milliseconds ScheduleSettings::* member) {
   return [member](const Json& value, Options* options) -> Result<> {
-    std::chrono::nanoseconds delay(value.AsInt());
-    if (value.is_string()) {
-      delay = TRY(formats::ParseGoDuration(value.AsString()));
-    } else if (!value.is_int64()) {
-      return InvalidArgument("expected a duration such as \"500ms\"");
-    }
-    auto whole = std::chrono::duration_cast<std::chrono::milliseconds>(delay);
-    options->collection.schedule.*member = std::max(whole, std::chrono::milliseconds(0));
+    options->collection.schedule.*member = TRY(ToDelay(value));
     return {};
   };
+}
+
+// As above; nothing, or less, is the default.
+Result<> ReadRestartInterval(const Json& value, Options* options) {
+  auto interval = TRY(ToDelay(value));
+  if (interval > std::chrono::milliseconds(0)) options->restart_interval = interval;
+  return {};
 }
 
 Reader Threshold(int ScheduleSettings::* member) {
@@ -246,6 +257,9 @@ const std::map<std::string, Reader>& Readers() {
         {kServer + "ttrpc/address", Path(&Options::ttrpc_address)},
         {kServer + "debug/address", Path(&Options::debug_address)},
         {kServer + "metrics/address", Text(&Options::metrics_address)},
+        {std::string("plugins/") + kRestartPlugin + "/interval", ReadRestartInterval},
+        // Its name before version 3.
+        {"plugins/io.containerd.internal.v1.restart/interval", ReadRestartInterval},
         {"gantry/pid_file", Path(&Options::pid_file)},
         {"gantry/runtime_dir", Path(&Options::runtime_dir)},
         {"gantry/runtimes", ReadRuntimes},
@@ -376,7 +390,8 @@ const std::map<std::string, bool>& Plugins() {
                                            {"io.containerd.sandbox.controller.v1.shim", false},
                                            {"io.containerd.mount-manager.v1.sqlite", false},
                                            {"io.containerd.snapshotter.v1.overlayfs", false},
-                                           {"io.containerd.snapshotter.v1.native", true}};
+                                           {"io.containerd.snapshotter.v1.native", true},
+                                           {kRestartPlugin, true}};
     for (const char* service :
          {"containers", "content", "diff", "events", "healthcheck", "images", "introspection",
           "leases", "mounts", "namespaces", "sandbox-controllers", "sandboxes", "snapshots",
@@ -402,6 +417,8 @@ void DumpStores(const Options& options, std::string* out) {
       "\n[plugins.'io.containerd.transfer.v1.local']\nconfig_path = {}\n"
       "max_concurrent_downloads = {}\n",
       TomlString(options.registries.hosts_directory), options.registries.parallel_layers);
+  *out += fmt::format("\n[plugins.'{}']\ninterval = '{}ms'\n", kRestartPlugin,
+                      options.restart_interval.count());
   const ScheduleSettings& schedule = options.collection.schedule;
   *out += fmt::format(
       "\n[plugins.'io.containerd.gc.v1.scheduler']\npause_threshold = {}\n"

@@ -14,6 +14,8 @@
 
 namespace gantry::containerd {
 
+inline constexpr const char* kRestartPlugin = "io.containerd.monitor.container.v1.restart";
+
 inline constexpr int kConfigVersion = 4;
 inline constexpr const char* kDefaultConfigPath = "/etc/gantry/containerd.toml";
 

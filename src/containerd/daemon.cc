@@ -21,6 +21,7 @@
 #include "containerd/parts.h"
 #include "containerd/proxy_snapshotter.h"
 #include "containerd/records.h"
+#include "containerd/restart_monitor.h"
 #include "containerd/server.h"
 #include "containerd/shim_directory.h"
 #include "containerd/snapshot_records.h"
@@ -70,6 +71,7 @@ struct Daemon::State {
   CallMetrics calls;
   std::unique_ptr<Server> server;
   std::unique_ptr<StatusServer> status_server;
+  std::unique_ptr<RestartMonitor> restart_monitor;
 
   Result<> OpenStores(const Options& options);
   Result<> OpenSnapshotters(const Options& options);
@@ -203,6 +205,10 @@ Result<> Daemon::State::Serve(const Options& options) {
   add("version", [&] { return MakeVersionService(); });
   server = TRY(Server::Start(options, &calls, std::move(services)));
   status_server = TRY(StatusServer::Start(options, &parts, &calls));
+  if (!IsDisabled(options, kRestartPlugin)) {
+    restart_monitor =
+        RestartMonitor::Start(database.get(), server->OwnChannel(), options.restart_interval);
+  }
   return {};
 }
 
@@ -218,6 +224,9 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Options& options) {
   return std::unique_ptr<Daemon>(new Daemon(std::move(state)));
 }
 
-bool Daemon::Stop() { return state_->server->Stop(); }
+bool Daemon::Stop() {
+  state_->restart_monitor.reset();
+  return state_->server->Stop();
+}
 
 }  // namespace gantry::containerd

@@ -48,6 +48,10 @@ std::vector<introspection_api::Plugin> AllPlugins(const Parts& parts) {
   add("io.containerd.transfer.v1", "local", false);
   add("io.containerd.mount-manager.v1", "sqlite", false);
   add("io.containerd.sandbox.controller.v1", "shim", true);
+  add("io.containerd.monitor.container.v1", "restart", false);
+  for (const char* policy : {"no", "always", "on-failure", "unless-stopped"}) {
+    plugins.back().add_capabilities(policy);
+  }
   for (const char* service :
        {"containers", "content", "diff", "events", "healthcheck", "images", "introspection",
         "leases", "mounts", "namespaces", "sandbox-controllers", "sandboxes", "snapshots",

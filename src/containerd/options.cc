@@ -158,6 +158,7 @@ const std::map<std::string, Setter>& Setters() {
 const char* const kUsage =
     "usage: gantry-containerd [options] [config default | config dump | config migrate]\n"
     "       gantry-containerd fsck [--repair] [--quick] [--root DIR]\n"
+    "       gantry-containerd oci-hook -- PROGRAM [ARG...]\n"
     "  --config, -c FILE   configuration, version 2, 3 or 4 (default\n"
     "                      /etc/gantry/containerd.toml where it exists); flags win over it\n"
     "  --root DIR          data (default /var/lib/gantry/containerd)\n"
@@ -187,7 +188,9 @@ const char* const kUsage =
     "config default prints the built-in configuration, config dump the one in force, as does\n"
     "config migrate: in the newest version, whichever the file has.\n"
     "fsck compares the files below --root with the records while no daemon runs, --quick without\n"
-    "digests; 0: they are one, or were made so by --repair.\n";
+    "digests; 0: they are one, or were made so by --repair.\n"
+    "oci-hook runs a program as a runtime's hook, with {{id}}, {{bundle}}, {{rootfs}}, {{pid}},\n"
+    "{{status}} and {{annotation \"KEY\"}} filled in.\n";
 
 Result<> SetLogLevel(const std::string& value, Options* options) {
   static const std::map<std::string, log::Level> kLevels = {

@@ -3,6 +3,7 @@
 // The command line of gantry-containerd, over its configuration file (config.h). Plain data.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <string>
 #include <vector>
@@ -51,6 +52,8 @@ struct Options {
   log::Format log_format = log::Format::kText;
   RegistrySettings registries;
   CollectionPolicy collection;
+  // Between two looks at containers that shall run (restart_monitor.h).
+  std::chrono::milliseconds restart_interval{10'000};
   std::vector<ProxySettings> proxy_snapshotters;
   bool version = false;
   bool help = false;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/undo.h"
+#include "containerd/rpc.h"
 #include "containerd/services/snapshots/v1/snapshots.grpc.pb.h"
 
 namespace gantry::containerd {
@@ -163,10 +164,9 @@ class ProxySnapshotter : public snapshots::Snapshotter {
     context->set_deadline(std::chrono::system_clock::now() + kCallLimit);
   }
 
-  Result<> ToResult(const grpc::Status& status) const {
-    if (status.ok()) return {};
-    return MakeError(static_cast<ErrorKind>(status.error_code()), "snapshotter '{}' at '{}': {}",
-                     settings_.name, settings_.address, status.error_message());
+  Result<> Checked(const grpc::Status& status) const {
+    TRY_WITH(ToResult(status), "snapshotter '{}' at '{}'", settings_.name, settings_.address);
+    return {};
   }
 
   template <typename Request, typename Response>
@@ -174,7 +174,7 @@ class ProxySnapshotter : public snapshots::Snapshotter {
                 Response* response) {
     grpc::ClientContext context;
     SetUp(&context, ns);
-    return ToResult((stub_.get()->*method)(&context, request, response));
+    return Checked((stub_.get()->*method)(&context, request, response));
   }
 
   static void AddLabels(const snapshots::Labels& labels,
@@ -261,7 +261,7 @@ class ProxySnapshotter : public snapshots::Snapshotter {
         if (LooksOurs(ns, info.name())) found[info.name()] = info.parent();
       }
     }
-    TRY(ToResult(stream->Finish()));
+    TRY(Checked(stream->Finish()));
     return found;
   }
 

@@ -33,6 +33,11 @@ grpc::Status ToStatus(const Result<>& result) {
   return result.ok() ? grpc::Status::OK : ToStatus(result.error());
 }
 
+Result<> ToResult(const grpc::Status& status) {
+  if (status.ok()) return {};
+  return MakeError(static_cast<ErrorKind>(status.error_code()), "{}", status.error_message());
+}
+
 google::protobuf::Timestamp ToProto(WallTime time) {
   google::protobuf::Timestamp proto;
   int64_t nanos = UnixNanos(time);

@@ -34,6 +34,8 @@ Result<Caller> CallerOf(const Context& context);
 
 grpc::Status ToStatus(const Error& error);
 grpc::Status ToStatus(const Result<>& result);
+// What another side answered.
+Result<> ToResult(const grpc::Status& status);
 
 google::protobuf::Timestamp ToProto(WallTime time);
 WallTime FromProto(const google::protobuf::Timestamp& time);

@@ -65,6 +65,10 @@ Result<std::unique_ptr<Server>> Server::Start(
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
+std::shared_ptr<grpc::Channel> Server::OwnChannel() const {
+  return state_->server->InProcessChannel(grpc::ChannelArguments());
+}
+
 bool Server::Stop() {
   if (state_->server == nullptr) return true;
   ::unlink(state_->address.c_str());

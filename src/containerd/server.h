@@ -4,6 +4,8 @@
 // threads or on workers; what waits holds no thread (docs/connections.md).
 #pragma once
 
+#include <grpcpp/channel.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +24,8 @@ class Server {
       const Options& options, CallMetrics* calls,
       std::vector<std::unique_ptr<grpc::Service>> services);
   ~Server();
+  // For a part of this daemon that is a client of it. Ends with the server.
+  std::shared_ptr<grpc::Channel> OwnChannel() const;
   // Refuses new requests, gives running ones a moment, then cancels them. False when some do not
   // end all the same, since a shim does not answer: then only the end of the process is left.
   bool Stop();

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,9 +34,13 @@ class GoTemplate {
     std::function<std::optional<Json>(std::string_view name, const std::vector<Json>& args)> method;
   };
 
+  // A caller's own functions by name, before those of docker.
+  using Function = std::function<Result<Json>(const std::vector<Json>& args)>;
+  using Functions = std::map<std::string, Function, std::less<>>;
+
   // Errors read as Go's: "template: :1: unclosed action".
   GoTemplate() = default;  // renders ""
-  static Result<GoTemplate> Parse(std::string_view text);
+  static Result<GoTemplate> Parse(std::string_view text, Functions functions = {});
   // `template: :1:2: executing "" at <.Foo>: map has no entry for key "Foo"`.
   Result<std::string> Execute(const Json& root, const Options& options) const;
   Result<std::string> Execute(const Json& root) const { return Execute(root, Options()); }
@@ -71,6 +76,7 @@ class GoTemplate {
 
  private:
   std::string source_;
+  Functions functions_;
   std::vector<Node> nodes_;
 };
 

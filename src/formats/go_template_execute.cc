@@ -29,8 +29,9 @@ constexpr size_t kMaxOutputBytes = size_t{64} << 20;
 
 class Evaluator {
  public:
-  Evaluator(std::string_view source, const Json& root, const GoTemplate::Options& options)
-      : source_(source), root_(root), options_(options) {
+  Evaluator(std::string_view source, const GoTemplate::Functions& functions, const Json& root,
+            const GoTemplate::Options& options)
+      : source_(source), functions_(functions), root_(root), options_(options) {
     variables_.push_back({"", root});  // "$" is the root
   }
 
@@ -145,15 +146,21 @@ class Evaluator {
       args.push_back(TRY(EvaluateOperand(command[i], dot)));
     if (piped != nullptr) args.push_back(*piped);
     if (head.kind == Operand::Kind::kFunction) {
-      Result<Json> value = CallGoTemplateFunction(head.name, args);
-      if (!value.ok()) return Failure(head, value.error().message());
-      return Fields(head, std::move(*value), dot);
+      return Fields(head, TRY(CallFunction(head, args)), dot);
     }
     if (args.empty()) return EvaluateOperand(head, dot);
     if (head.kind == Operand::Kind::kField && head.fields.size() == 1 && options_.method) {
       if (std::optional<Json> value = options_.method(head.fields[0], args)) return *value;
     }
     return Failure(head, fmt::format("can't give argument to non-function {}", head.text));
+  }
+
+  Result<Json> CallFunction(const Operand& function, const std::vector<Json>& args) {
+    auto own = functions_.find(function.name);
+    Result<Json> value =
+        own == functions_.end() ? CallGoTemplateFunction(function.name, args) : own->second(args);
+    if (!value.ok()) return Failure(function, value.error().message());
+    return value;
   }
 
   Result<Json> EvaluateOperand(const Operand& operand, const Json& dot) {
@@ -166,11 +173,8 @@ class Evaluator {
         return operand.literal;
       case Operand::Kind::kGroup:
         return Fields(operand, TRY(Evaluate(*operand.group, dot)), dot);
-      case Operand::Kind::kFunction: {
-        Result<Json> value = CallGoTemplateFunction(operand.name, {});
-        if (!value.ok()) return Failure(operand, value.error().message());
-        return Fields(operand, std::move(*value), dot);
-      }
+      case Operand::Kind::kFunction:
+        return Fields(operand, TRY(CallFunction(operand, {})), dot);
       case Operand::Kind::kVariable:
         for (auto at = variables_.rbegin(); at != variables_.rend(); ++at) {
           if (at->name == operand.name) return Fields(operand, at->value, dot);
@@ -222,6 +226,7 @@ class Evaluator {
   }
 
   std::string_view source_;
+  const GoTemplate::Functions& functions_;
   const Json& root_;
   const GoTemplate::Options& options_;
   std::vector<Variable> variables_;
@@ -233,7 +238,7 @@ class Evaluator {
 }  // namespace
 
 Result<std::string> GoTemplate::Execute(const Json& root, const Options& options) const {
-  Evaluator evaluator(source_, root, options);
+  Evaluator evaluator(source_, functions_, root, options);
   TRY(evaluator.Run(nodes_, root));
   return evaluator.Take();
 }

@@ -28,7 +28,7 @@ bool IsWordChar(char c) {
 
 class Parser {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  Parser(std::string_view text, const GoTemplate::Functions& own) : text_(text), own_(own) {}
 
   Result<std::vector<Node>> ParseAll() {
     if (text_.size() > kMaxTemplateBytes) return Failure("template is too long");
@@ -252,7 +252,7 @@ class Parser {
       if (word == "true" || word == "false" || word == "nil") {
         operand.kind = Operand::Kind::kLiteral;
         if (word != "nil") operand.literal = word == "true";
-      } else if (IsGoTemplateFunction(word)) {
+      } else if (own_.contains(word) || IsGoTemplateFunction(word)) {
         operand.kind = Operand::Kind::kFunction;
         operand.name = word;
       } else {
@@ -336,6 +336,7 @@ class Parser {
   }
 
   std::string_view text_;
+  const GoTemplate::Functions& own_;
   size_t at_ = 0;
   bool trim_next_ = false;
 };
@@ -358,10 +359,11 @@ bool Names(const std::vector<Node>& nodes, std::string_view field) {
 
 }  // namespace
 
-Result<GoTemplate> GoTemplate::Parse(std::string_view text) {
+Result<GoTemplate> GoTemplate::Parse(std::string_view text, Functions functions) {
   GoTemplate parsed;
   parsed.source_ = text;
-  parsed.nodes_ = TRY(Parser(parsed.source_).ParseAll());
+  parsed.functions_ = std::move(functions);
+  parsed.nodes_ = TRY(Parser(parsed.source_, parsed.functions_).ParseAll());
   return parsed;
 }
 

@@ -2,9 +2,12 @@
 #include "registry/client.h"
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
 #include <optional>
 #include <set>
 
+#include "base/log.h"
 #include "base/mutex.h"
 #include "formats/json.h"
 
@@ -37,6 +40,19 @@ Result<std::string> AbsoluteLocation(const std::string& base, const std::string&
   size_t path = base.find('/', base.find("://") + 3);
   std::string authority = base.substr(0, path);
   return location.starts_with('/') ? authority + location : base + "/" + location;
+}
+
+// What one request may wait in all for a registry that asks for it.
+constexpr std::chrono::seconds kRetryPatience{120};
+
+std::optional<std::chrono::seconds> RetryAfter(const HttpAnswer& answer) {
+  if (answer.status != 429 && answer.status != 503) return std::nullopt;
+  std::string text = answer.Header("retry-after");
+  int64_t seconds = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error != std::errc() || end != text.data() + text.size() || seconds < 0) return std::nullopt;
+  // At least one, so that "0" is no way to be asked without end.
+  return std::chrono::seconds(std::max<int64_t>(seconds, 1));
 }
 
 class CurlClient : public Client {
@@ -354,9 +370,27 @@ class CurlClient : public Client {
     request->user_agent = options_.user_agent;
   }
 
+  // A registry that is asked too often, or has too much to do, says how long to wait (RFC 9110
+  // section 10.2.3, in seconds). Without that its answer stands.
+  Result<HttpAnswer> Send(const RegistryHost& where, const std::string& host,
+                          const HttpRequest& request, const StopToken& stop) {
+    std::chrono::seconds patience = kRetryPatience;
+    for (;;) {
+      HttpAnswer answer = TRY(SendOnce(where, host, request, stop));
+      std::optional<std::chrono::seconds> pause = RetryAfter(answer);
+      if (!pause || *pause > patience) return answer;
+      patience -= *pause;
+      log::Info("{} answers {}, and again in {} s", where.base, answer.status, pause->count());
+      auto waited = WaitFor(BorrowedFd(), 0, *pause, stop);
+      if (!waited.ok() && waited.error().kind() != ErrorKind::kDeadlineExceeded) {
+        return std::move(waited).error();
+      }
+    }
+  }
+
   // Finds out once for each host whether it speaks TLS.
-  Result<HttpAnswer> Send(const RegistryHost& where, const std::string& host, HttpRequest request,
-                          const StopToken& stop) {
+  Result<HttpAnswer> SendOnce(const RegistryHost& where, const std::string& host,
+                              HttpRequest request, const StopToken& stop) {
     Prepare(where, &request);
     for (const auto& [name, value] : options_.headers) {
       request.headers.push_back(fmt::format("{}: {}", name, value));

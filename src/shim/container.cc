@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <utility>
 
 #include "base/io.h"
 #include "base/log.h"
@@ -180,6 +181,7 @@ Result<> Container::TakeStarted(const ProcessPtr& process, std::optional<Console
 void Container::OnCreated(const task::CreateTaskRequest& request, const ProcessPtr& init,
                           std::optional<ConsoleSocket>& console, Result<> result,
                           const Done<task::CreateTaskResponse>& done) {
+  for (auto& call : std::exchange(after_create_, {})) loop_->Post(std::move(call));
   if (result.ok()) result = TakeStarted(init, console);
   if (!result.ok()) {
     init->io->Close();

@@ -57,6 +57,10 @@ class Container {
   void Rename(const std::string& id) { arguments_.id = id; }
   // 0 before Create.
   pid_t init_pid() const { return init_ ? init_->pid : 0; }
+  // Create has begun and has not answered. What runs after it runs in the loop, also when it
+  // failed.
+  bool creating() const { return init_ != nullptr && init_->state == ProcessState::kAdded; }
+  void AfterCreate(std::function<void()> call) { after_create_.push_back(std::move(call)); }
   // There is nothing that a shutdown would lose.
   bool idle() const { return init_ == nullptr; }
   Result<> CheckId(const std::string& id) const;
@@ -109,6 +113,7 @@ class Container {
   std::optional<kernel::CgroupPaths> cgroup_;
   std::unique_ptr<OomWatch> oom_;
   ProcessPtr init_;
+  std::vector<std::function<void()>> after_create_;
   std::map<std::string, ProcessPtr> execs_;
 };
 

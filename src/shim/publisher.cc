@@ -88,18 +88,20 @@ void Publisher::Retry() {
   });
 }
 
-void Publisher::WhenFlushed(std::chrono::milliseconds limit, std::function<void()> done) {
+void Publisher::WhenFlushed(std::chrono::milliseconds limit, std::function<void(Flushed)> done) {
   flushed_ = std::move(done);
   if (flush_limit_ != 0) loop_->CancelTimer(flush_limit_);
   flush_limit_ = loop_->After(limit, [this, alive = alive_] {
-    if (*alive && flushed_) std::exchange(flushed_, nullptr)();
+    if (!*alive) return;
+    flush_limit_ = 0;
+    if (flushed_) std::exchange(flushed_, nullptr)(Flushed::kNotYet);
   });
   if (retry_ != 0) loop_->CancelTimer(std::exchange(retry_, 0));
   SendFront();
 }
 
 void Publisher::CheckFlushed() {
-  if (flushed_) std::exchange(flushed_, nullptr)();
+  if (flushed_) std::exchange(flushed_, nullptr)(Flushed::kAll);
 }
 
 }  // namespace gantry::shim

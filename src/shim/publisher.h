@@ -23,9 +23,10 @@ class Publisher {
 
   // `type`: the event's full protobuf name; `event`: encoded.
   void Publish(std::string_view topic, std::string_view type, std::string event);
+  enum class Flushed : uint8_t { kAll, kNotYet };
   // Runs `done` when nothing is waiting, or when `limit` is over. Called again it replaces both,
   // and what waits to be sent again is sent now.
-  void WhenFlushed(std::chrono::milliseconds limit, std::function<void()> done);
+  void WhenFlushed(std::chrono::milliseconds limit, std::function<void(Flushed)> done);
 
  private:
   void SendFront();
@@ -43,7 +44,7 @@ class Publisher {
   bool in_flight_ = false;
   EventLoop::TimerId retry_ = 0;  // 0: none is set
   EventLoop::TimerId flush_limit_ = 0;
-  std::function<void()> flushed_;
+  std::function<void(Flushed)> flushed_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -31,8 +31,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// The daemon that shuts us down should have every event; one that is gone is not waited for.
-constexpr auto kFlushLimit = 2000ms;
+// The daemon that shuts us down should have every event. One that is there and takes none is not
+// waited for; one that was killed meanwhile has a successor, but perhaps not before its machine's
+// administrator has looked.
+constexpr auto kFlushLimit = 5000ms;
+constexpr auto kSuccessorLimit = 1h;
 constexpr auto kAnswerLimit = 500ms;
 // The second finds no socket, unless others of the group have made one meanwhile.
 constexpr int kJoinAttempts = 3;
@@ -159,7 +162,13 @@ class Server {
   void End(std::function<void()> answer) {
     ending_ = true;
     answers_.push_back(std::move(answer));
-    publisher_.WhenFlushed(kFlushLimit, [this] {
+    StopWhenFlushed(SteadyClock::now() + kSuccessorLimit);
+  }
+
+  void StopWhenFlushed(SteadyClock::time_point give_up) {
+    publisher_.WhenFlushed(kFlushLimit, [this, give_up](Publisher::Flushed flushed) {
+      bool alone = server_->connections() == 0 && SteadyClock::now() < give_up;
+      if (flushed == Publisher::Flushed::kNotYet && alone) return StopWhenFlushed(give_up);
       socket_.Remove();
       for (const auto& one : std::exchange(answers_, {})) one();
       StopWhenSent(loop_, server_.get(), SteadyClock::now() + kAnswerLimit);

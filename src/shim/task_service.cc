@@ -90,6 +90,8 @@ void TaskService::Handle(wire::TtrpcCall call) {
   if (!id.ok()) return call.Reply(std::move(id).error());
   Container* container = Find(id->id);
   if (container == nullptr) return call.Reply(NotFound("container '{}' not found", id->id));
+  // A daemon whose predecessor was killed in the middle of Create learns how that ended.
+  if (container->creating()) return container->AfterCreate([this, call] { Handle(call); });
   Change(call, *container);
 }
 

@@ -178,10 +178,11 @@ Result<> Exchange::Respond(int status, std::string_view body) {
 Result<> Exchange::Begin(int status) {
   CHECK(state_ == State::kOpen);
   state_ = State::kStreaming;
-  chunked_ = request_.minor_version >= 1;
+  bool sized = headers_.Find("Content-Length") != nullptr;
+  chunked_ = request_.minor_version >= 1 && !sized;
   if (chunked_) {
     headers_.Set("Transfer-Encoding", "chunked");
-  } else {
+  } else if (!sized) {
     keep_alive_ = false;
   }
   std::string answer = TRY(FormatAnswer(status, true));

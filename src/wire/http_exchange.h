@@ -95,8 +95,9 @@ class Exchange {
   HttpHeaders& headers() { return headers_; }
 
   Result<> Respond(int status, std::string_view body = {});
-  // A streamed answer: chunked, or to the end of the connection for HTTP/1.0. Write blocks while
-  // the client is slow.
+  // A streamed answer: as long as the field Content-Length says that is set before, chunked, or to
+  // the end of the connection for HTTP/1.0. Write blocks while the client is slow. One that is not
+  // finished ends with the connection.
   Result<> Begin(int status);
   Result<> Write(std::string_view data);
   Result<> Finish();

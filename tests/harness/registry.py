@@ -21,6 +21,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from . import places
 from .engine import until
 
 OCI = 'application/vnd.oci.image.'
@@ -125,15 +126,18 @@ class Registry:
         (self.folder / 'config.json').write_text(json.dumps(config))  # JSON is YAML
         self.start()
 
+    def command(self):
+        return ['docker-registry', 'serve', str(self.folder / 'config.json')]
+
     def start(self):
         with open(self.folder / 'log', 'ab') as log:
-            self.process = subprocess.Popen(['docker-registry', 'serve', str(self.folder / 'config.json')], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
         def answers():
             assert self.process.poll() is None, (self.folder / 'log').read_text()[-2000:]
             with contextlib.suppress(OSError), socket.create_connection(('127.0.0.1', self.port), 1):
                 return True
-        until(answers, 20, 'docker-registry does not answer')
+        until(answers, 20, f'{self.command()[0]} does not answer')
 
     def requests(self):
         """The access log's requests so far: 'GET /v2/…'."""
@@ -173,6 +177,20 @@ class Registry:
     def read_back(self, name, folder, *options):
         """skopeo reads the whole image, and so verifies every digest of it."""
         self.skopeo('copy', '-q', *options, *self.credentials('src-'), f'docker://{self.name}/{name}', f'oci:{folder}:back')
+
+
+class GantryRegistry(Registry):
+    """The same served by gantry-registry; `more`: further flags."""
+
+    def __init__(self, auth=None, tls=False, more=()):
+        self.more = list(more)
+        super().__init__(auth, tls)
+
+    def command(self):
+        tls = ['--tls-cert', self.folder / 'tls.pem', '--tls-key', self.folder / 'tls.key'] if self.tls else []
+        auth = ['--htpasswd', self.folder / 'htpasswd'] if self.auth else []
+        words = [places.BIN / 'gantry', 'registry', 'serve', '--address', self.name, *tls, *auth, *self.more, self.folder / 'data']
+        return [str(word) for word in words]
 
 
 def layer_tar(files):

@@ -70,10 +70,13 @@ class Ttrpc:
         self.socket.connect(path)
         self.stream, self.service = 1, f'containerd.task.v{version}.Task'
 
-    def call(self, method, payload=b'', service=''):
+    def send(self, method, payload=b'', service=''):
         request = field(1, service or self.service) + field(2, method) + field(3, payload)
         self.socket.sendall(struct.pack('>IIBB', len(request), self.stream, 1, 0) + request)
         self.stream += 2
+
+    def call(self, method, payload=b'', service=''):
+        self.send(method, payload, service)
         header = self.exactly(10)
         response = fields(self.exactly(struct.unpack('>I', header[:4])[0]))
         if 1 in response:
@@ -290,11 +293,13 @@ class Shim:
         options = field(6, self.runtime) + field(7, str(self.directory / 'runtime'))
         return field(1, 'containerd.runc.v1.Options') + field(2, options)
 
-    def create(self, stdout=None, stdin='', stderr='', mounts=b''):
+    def create_request(self, stdout=None, stdin='', stderr='', mounts=b''):
         stdout = self.uri() if stdout is None else stdout
-        return self.rpc.call('Create', field(1, self.id) + field(2, str(self.bundle)) +
-                             mounts + field(4, int(self.terminal)) + field(5, stdin) + field(6, stdout) +
-                             field(7, stderr) + field(10, self.options()))[1]
+        return (field(1, self.id) + field(2, str(self.bundle)) + mounts + field(4, int(self.terminal)) + field(5, stdin) +
+                field(6, stdout) + field(7, stderr) + field(10, self.options()))
+
+    def create(self, *arguments, **more):
+        return self.rpc.call('Create', self.create_request(*arguments, **more))[1]
 
     def call(self, method, extra=b''):
         """About this container."""

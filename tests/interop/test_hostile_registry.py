@@ -108,6 +108,9 @@ class Liar(http.server.BaseHTTPRequestHandler):
             return self.send(401, b'{}', WWW_Authenticate=lies['auth'])
         if kind == 'token':
             return self.endless()
+        if lies.get('busy', {}).get(kind):
+            lies['busy'][kind] -= 1
+            return self.send(lies['status'], b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slower"}]}', **lies['answers'])
         if kind == 'manifests':
             if lies.get('endless') == 'manifest':
                 return self.endless()
@@ -201,6 +204,26 @@ def test_refused(liar, daemon, what):
     assert f"pulling '{liar}/x:1'" in details and '\n' not in details and len(details) < 600, details
     assert all(re.search(w, details) for w in words), details
     assert error.value.code() not in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DEADLINE_EXCEEDED), error.value.code()
+    assert daemon.settled() == []
+
+
+@pytest.mark.parametrize('status', [429, 503])
+def test_one_that_asks_for_patience_gets_it(liar, daemon, status):
+    Liar.images['x'] = image = Image(busy={'manifests': 1, 'blobs': 2}, status=status, answers={'Retry_After': '1'})
+    begin = time.monotonic()
+    daemon.client.pull(f'{liar}/x:1')
+    assert image.lies['busy'] == {'manifests': 0, 'blobs': 0} and time.monotonic() - begin >= 2
+    daemon.client.remove(f'{liar}/x:1')
+    assert daemon.settled() == []
+
+
+@pytest.mark.parametrize('answers', [{}, {'Retry_After': '86400'}, {'Retry_After': 'soon'}])
+def test_one_that_has_enough_is_left_alone(liar, daemon, answers):
+    Liar.images['x'] = Image(busy={'manifests': 1000}, status=429, answers=answers)
+    begin = time.monotonic()
+    with pytest.raises(grpc.RpcError) as error:
+        daemon.client.pull(f'{liar}/x:1')
+    assert 'toomanyrequests: slower' in error.value.details() and time.monotonic() - begin < 20
     assert daemon.settled() == []
 
 

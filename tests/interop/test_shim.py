@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shim alone, driven as containerd drives it, with Debian's runc and with our own runtime."""
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from harness import places
-from harness.shim import Attachment, Shim, ShimError, field, fields, remove_cgroup_parent
+from harness.engine import until
+from harness.shim import Attachment, Shim, ShimError, Ttrpc, field, fields, remove_cgroup_parent
 
 BINARY = Path(os.environ.get('GANTRY_BIN', places.BIN)) / 'containerd-shim-gantry-v1'
 RUNTIMES = [r for r in ('', shutil.which('runc') or '/usr/sbin/runc') if not r or os.path.exists(r)]
@@ -260,6 +262,61 @@ def test_a_daemon_that_was_away_gets_the_events(make):
     time.sleep(0.1)
     sink.__init__(sink.path)
     sink.wait_for('/tasks/exit')
+
+
+@pytest.mark.parametrize('end, code', [('exit 0', 7), ('exit 1', None)])
+def test_what_comes_while_create_goes_on_waits_for_it(make, end, code):
+    """A daemon is killed in the middle of Create, and its successor asks at once."""
+    shim = make(*sh('exit 7'))
+    hold = shim.directory / 'hold'
+    config = json.loads((shim.bundle / 'config.json').read_text())
+    config['hooks'] = {'createRuntime': [{'path': '/bin/sh', 'args': ['sh', '-c', f'echo > {hold}; while test -e {hold}; do sleep 0.01; done; {end}']}]}
+    (shim.bundle / 'config.json').write_text(json.dumps(config))
+    first = Ttrpc(shim.path, shim.version)
+    first.send('Create', shim.create_request())
+    until(hold.exists, 10)
+    first.socket.close()
+    answers = {}
+
+    def ask(method):
+        try:
+            answers[method] = Ttrpc(shim.path, shim.version).call(method, field(1, shim.id))
+        except ShimError as error:
+            answers[method] = error.code
+    asking = [threading.Thread(target=ask, args=(method,)) for method in ('State', 'Start')]
+    for thread in asking:
+        thread.start()
+        time.sleep(0.1)
+    assert answers == {}
+    hold.unlink()
+    for thread in asking:
+        thread.join()
+    if code is None:
+        assert answers == {'State': 5, 'Start': 5}  # NOT_FOUND
+        return
+    assert answers['State'][3] == answers['Start'][1] > 0  # the pid
+    assert shim.wait() == code
+
+
+def test_one_that_was_shut_down_keeps_its_events_for_the_next_daemon(make):
+    """The daemon died before it took the events, and its successor comes late."""
+    shim = make(*sh('exit 3'))
+    sink = shim.sink
+    sink.stop()
+    shim.create()
+    shim.call('Start')
+    assert shim.wait() == 3
+    shim.call('Delete')
+    shutdown = Ttrpc(shim.path, shim.version)
+    shutdown.send('Shutdown', field(1, shim.id))
+    for one in (shutdown, shim.rpc):
+        one.socket.close()
+    time.sleep(6)  # more than it gives a daemon that is there and takes nothing
+    sink.__init__(sink.path)
+    sink.wait_for('/tasks/delete')
+    assert sink.topics() == ['/tasks/create', '/tasks/start', '/tasks/exit', '/tasks/delete']
+    until(lambda: not os.path.exists(f'/proc/{shim.pid}'), 10)
+    assert not os.path.exists(shim.path)
 
 
 def test_bad_requests_are_refused_and_change_nothing(make):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// gantry-containerd: options, wiring, and waiting for a signal; `fsck` checks what it keeps.
+// gantry-containerd: options, wiring, and waiting for a signal; `fsck` checks what it keeps,
+// `oci-hook` is a hook of the runtime.
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "cmd/gantry-containerd/fsck_command.h"
+#include "cmd/gantry-containerd/oci_hook_command.h"
 #include "containerd/config.h"
 #include "containerd/daemon.h"
 #include "containerd/options.h"
@@ -79,6 +81,12 @@ Result<> Run(const Options& options) {
 }
 
 int Main(int argc, char** argv) {
+  // Neither flags nor a configuration say anything to a hook.
+  if (argc > 1 && std::string_view(argv[1]) == "oci-hook") {
+    Error error = RunOciHook(std::vector<std::string>(argv + 2, argv + argc));
+    fprintf(stderr, "gantry-containerd: %s\n", error.message().c_str());
+    return 1;
+  }
   auto options = ParseOptions(std::vector<std::string>(argv + 1, argv + argc));
   if (!options.ok()) {
     fprintf(stderr, "gantry-containerd: %s (see --help)\n", options.error().message().c_str());

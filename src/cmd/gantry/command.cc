@@ -22,6 +22,7 @@ constexpr Group kGroups[] = {
     {"network", "Manage networks"},
     {"node", "Manage nodes of a swarm", Group::Kind::kSwarm},
     {"plugin", "Manage plugins of the engine"},
+    {"registry", "Serve images to other hosts"},
     {"secret", "Manage secrets of a swarm", Group::Kind::kSwarm},
     {"service", "Manage services of a swarm", Group::Kind::kSwarm},
     {"stack", "Manage stacks of a swarm", Group::Kind::kSwarm},

@@ -74,6 +74,7 @@ Result<int> PortCommand(Cli& cli, Invocation& call);
 Result<int> PsCommand(Cli& cli, Invocation& call);
 Result<int> PullCommand(Cli& cli, Invocation& call);
 Result<int> PushCommand(Cli& cli, Invocation& call);
+Result<int> RegistryServeCommand(Cli& cli, Invocation& call);
 Result<int> RenameCommand(Cli& cli, Invocation& call);
 Result<int> RestartCommand(Cli& cli, Invocation& call);
 Result<int> RmCommand(Cli& cli, Invocation& call);

@@ -111,6 +111,8 @@ constexpr Command kCommands[] = {
     {"pause|container pause", kPlainContainers, "Freeze all processes of containers", PauseCommand},
     {"port|container port", "CONTAINER [PRIVATE_PORT[/PROTO]]",
      "List a container's published ports, or one", PortCommand},
+    {"registry serve", "[OPTIONS] DIR", "Serve a registry of images over a directory",
+     RegistryServeCommand},
     {"rename|container rename", "CONTAINER NEW_NAME", "Rename a container", RenameCommand},
     {"restart|container restart", kContainers, "Stop containers and start them again",
      RestartCommand},

@@ -14,6 +14,7 @@
 #include "engine/settings.h"
 #include "engine/user_remap.h"
 #include "formats/ip_address.h"
+#include "networks/firewall_backend.h"
 
 namespace gantry::gantryd {
 
@@ -35,6 +36,7 @@ struct Options {
   std::string containerd_namespace = "gantry";
   std::string bridge = "gantry0";
   std::optional<formats::Ipv4Prefix> subnet;
+  networks::FirewallBackend firewall = networks::FirewallBackend::kNftables;
   int64_t mtu = 1500;
   std::string cgroup_parent = "/gantry";
   std::string pid_file;  // "": STATE/gantryd.pid
