@@ -231,6 +231,9 @@ def test_who_reaches_whom(world):
     if world.client.engine.kind == 'p':
         return
     engine, client = world.client.engine, world.client
+    for value in (0, 1):  # a host without br_netfilter shows its firewall nothing of what a bridge passes on
+        engine.inside('sysctl', '-qw', f'net.bridge.bridge-nf-call-iptables={value}')
+        assert '\n'.join(world.wrong()) == '', 'without br_netfilter'
     engine.restart()
     assert world.wrong() == [], 'after a restart of the daemon'
     engine.kill('gantryd')
