@@ -145,7 +145,7 @@ class World6(World):
 
 @contextlib.contextmanager
 def world6(home, *arguments):
-    engine, world = Stack(number=18, arguments=arguments), None
+    engine, world = Stack(number=23, arguments=arguments), None
     try:
         engine.start()
         engine.load_image()
