@@ -4,7 +4,7 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-Figures: start run exec runtime memory api many images hundred crowd throughput containerd pull. Both engines are private (tests/harness), so what
+Figures: start run exec runtime memory api many images hundred crowd throughput networks containerd pull. Both engines are private (tests/harness), so what
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -21,6 +21,7 @@ TREE = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TREE / 'tests'), str(TREE / 'bench')]
 import container_daemons  # noqa: E402
 import many  # noqa: E402
+import networks  # noqa: E402
 import pulls  # noqa: E402
 import runtimes  # noqa: E402
 from harness import places  # noqa: E402
@@ -30,7 +31,7 @@ from harness.engine import Peer, Stack, UnixConnection, until  # noqa: E402
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'containerd', 'pull']
+FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'containerd', 'pull']
 
 
 class Results:
@@ -282,6 +283,10 @@ def bench_throughput(results, clients, rounds):
             client.ok('rm', '-f', 'written')
     results.add('log of 100 MB written', 'MB/s', less_is_better=False, **write)
     results.add('log of 100 MB read', 'MB/s', less_is_better=False, **read)
+
+
+def bench_networks(results, clients, rounds):
+    networks.measure(results, clients, rounds)
 
 
 def bench_containerd(results, clients, rounds):

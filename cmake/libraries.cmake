@@ -27,6 +27,7 @@ target_link_libraries(gantry_grpc INTERFACE
 set(GANTRY_LIBS_formats crypto)
 # Two that are hardly ever used cost no start of a daemon.
 set(GANTRY_LIBS_formats_compression isal zstd z -l:liblzma.a -l:libbz2.a)
+set(GANTRY_LIBS_formats_gzip -l:libz.a)
 set(GANTRY_LIBS_kernel)
 set(GANTRY_LIBS_logs ssl crypto)
 set(GANTRY_LIBS_wire ssl crypto)

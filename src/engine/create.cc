@@ -17,9 +17,9 @@
 #include "engine/oci_spec.h"
 #include "engine/port_bindings.h"
 #include "engine/security_options.h"
-#include "engine/stdio_uri.h"
 #include "engine/store.h"
 #include "formats/reference.h"
+#include "logs/options.h"
 
 namespace gantry::engine {
 namespace {
@@ -128,7 +128,7 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warn
   TRY(RuntimeOf(record.host));
   for (const std::string& port : record.config.exposed_ports.names) TRY(ParseContainerPort(port));
   TRY(CheckSecurityOptions(record.host));
-  TRY(MakeStdioUri(record, "", ""));
+  TRY(logs::CheckOptions(record.host.log_config.type, record.host.log_config.config));
   if (!record.config.hostname.empty()) {
     record.hostname = record.config.hostname;
   } else {

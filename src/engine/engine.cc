@@ -62,6 +62,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
   networks::Options networks;
   networks.bridge = set.bridge;
   networks.subnet = set.subnet;
+  networks.firewall = set.firewall;
   networks.mtu = set.mtu;
   networks.run_directory = set.state;
   networks.proxy_binary = set.programs_directory + "/gantry-proxy";

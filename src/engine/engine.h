@@ -64,6 +64,7 @@ struct EngineOptions {
   std::string cgroup_parent = "/gantry";
   std::string bridge = "gantry0";
   std::optional<formats::Ipv4Prefix> subnet;
+  networks::FirewallBackend firewall = networks::FirewallBackend::kNftables;
   uint32_t mtu = 1500;
   // What holds until SetSettings.
   Settings settings;

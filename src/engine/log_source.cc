@@ -38,15 +38,19 @@ logs::LogSource LogSourceOf(const ContainerRecord& record) {
   return source;
 }
 
+Result<std::map<std::string, std::string>> LogAttributesOf(const ContainerRecord& record) {
+  logs::LogSource source = LogSourceOf(record);
+  if (source.driver != "json-file") return std::map<std::string, std::string>();
+  std::map<std::string, std::string> chosen = TRY(logs::ChooseAttributes(source));
+  if (!source.Option("tag").empty()) chosen["tag"] = TRY(logs::RenderTag(source));
+  return chosen;
+}
+
 Result<std::string> LogDetailsOf(const ContainerRecord& record) {
   std::string out;
-  logs::LogSource source = LogSourceOf(record);
-  if (source.driver == "json-file") {
-    std::map<std::string, std::string> chosen = TRY(logs::ChooseAttributes(source));
-    if (!source.Option("tag").empty()) chosen["tag"] = TRY(logs::RenderTag(source));
-    for (const auto& [name, value] : chosen) {
-      out += (out.empty() ? "" : ",") + QueryEscape(name) + "=" + QueryEscape(value);
-    }
+  std::map<std::string, std::string> attributes = TRY(LogAttributesOf(record));
+  for (const auto& [name, value] : attributes) {
+    out += (out.empty() ? "" : ",") + QueryEscape(name) + "=" + QueryEscape(value);
   }
   return out + " ";
 }

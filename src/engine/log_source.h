@@ -3,6 +3,7 @@
 // A container as log drivers tell of it. Pure.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "engine/container.h"
@@ -12,8 +13,11 @@ namespace gantry::engine {
 
 logs::LogSource LogSourceOf(const ContainerRecord& record);
 
-// What `logs --details` shows before each line, with the space after it: the attributes that the
-// options of json-file choose, "E=v,label=x,tag=y". Other drivers keep none.
+// The labels, variables and tag that the options of json-file choose; other drivers' files have
+// none.
+Result<std::map<std::string, std::string>> LogAttributesOf(const ContainerRecord& record);
+
+// What `logs --details` shows before each line, with the space after it: "E=v,label=x,tag=y".
 Result<std::string> LogDetailsOf(const ContainerRecord& record);
 
 }  // namespace gantry::engine

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "engine/unpack_log.h"
 
 namespace gantry::engine {
 namespace {
@@ -129,7 +130,7 @@ class Follower : public std::enable_shared_from_this<Follower> {
 }  // namespace
 
 Result<LogStreamer> LogStreamer::Open(const std::string& path, const LogOptions& options) {
-  return LogStreamer(TRY(formats::JsonLogReader::Open(path, options.tail)), options);
+  return LogStreamer(TRY(formats::JsonLogReader::Open(path, options.tail, UnpackLog)), options);
 }
 
 Result<bool> LogStreamer::Read(size_t enough, std::string* out) {

@@ -428,6 +428,13 @@ void Engine::ReconcileAttachments(const ContainerRecord& record) {
     if (std::find(present.begin(), present.end(), network->id) != present.end()) continue;
     note(AttachRunning(record, *network));
   }
+  if (networks_->EndpointsOf(record.id).empty()) return;
+  auto ports = ParsePortBindings(record.config, record.host);
+  if (!ports.ok()) return note(std::move(ports).error());
+  auto set = networks_->SetPorts(record.id, *ports, settings()->port_address);
+  // On internal networks alone nothing is published.
+  bool fine = set.ok() || set.error().kind() == ErrorKind::kFailedPrecondition;
+  if (!fine) note(std::move(set).error());
 }
 
 std::vector<std::string> Engine::AliasesOf(const ContainerRecord& record,

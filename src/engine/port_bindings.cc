@@ -63,4 +63,58 @@ Result<std::vector<networks::PortRequest>> ParsePortBindings(const ContainerConf
   return out;
 }
 
+namespace {
+
+constexpr const char* kChangeField = "GantryPublish";
+
+std::string Spec(const std::string& port, const PortBinding& binding) {
+  std::string ip = binding.host_ip.empty() ? "" : binding.host_ip + ":";
+  return fmt::format("{}{}:{}", ip, binding.host_port, port);
+}
+
+Result<std::map<std::string, std::vector<PortBinding>>> BindingsIn(const formats::Json& change,
+                                                                   const char* field) {
+  HostConfig parsed =
+      TRY(ParseHostConfig(formats::Json::MakeObject({{"PortBindings", change[field]}})));
+  for (const auto& [port, bindings] : parsed.port_bindings) TRY(ParseContainerPort(port));
+  return std::move(parsed.port_bindings);
+}
+
+Result<> RemoveBinding(const std::string& port, const PortBinding& gone, HostConfig* host) {
+  auto found = host->port_bindings.find(port);
+  size_t removed = 0;
+  if (found != host->port_bindings.end()) {
+    removed = std::erase_if(found->second, [&](const PortBinding& binding) {
+      return (gone.host_ip.empty() || gone.host_ip == binding.host_ip) &&
+             (gone.host_port.empty() || gone.host_port == binding.host_port);
+    });
+    if (found->second.empty()) host->port_bindings.erase(found);
+  }
+  if (removed == 0) return InvalidArgument("port {} is not published", Spec(port, gone));
+  return {};
+}
+
+}  // namespace
+
+Result<bool> ChangePortBindings(const formats::Json& update, HostConfig* host) {
+  const formats::Json& change = update[kChangeField];
+  if (change.is_null()) return false;
+  if (!change.is_object()) return InvalidArgument("{} is no object", kChangeField);
+  for (const auto& [port, bindings] : TRY(BindingsIn(change, "Remove"))) {
+    for (const PortBinding& gone : bindings) TRY(RemoveBinding(port, gone, host));
+  }
+  for (const auto& [port, bindings] : TRY(BindingsIn(change, "Add"))) {
+    std::vector<PortBinding>& present = host->port_bindings[port];
+    for (const PortBinding& added : bindings) {
+      for (const PortBinding& other : present) {
+        if (other.host_ip == added.host_ip && other.host_port == added.host_port) {
+          return InvalidArgument("port {} is published already", Spec(port, added));
+        }
+      }
+      present.push_back(added);
+    }
+  }
+  return true;
+}
+
 }  // namespace gantry::engine

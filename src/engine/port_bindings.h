@@ -22,4 +22,10 @@ Result<ContainerPort> ParseContainerPort(std::string_view text);
 Result<std::vector<networks::PortRequest>> ParsePortBindings(const ContainerConfig& config,
                                                              const HostConfig& host);
 
+// What `gantry update --publish-add --publish-rm` sends in the field "GantryPublish" of an update
+// (docs/container-settings.md): {"Add": PORTBINDINGS, "Remove": PORTBINDINGS}. A binding to remove
+// that says no address, or no port of the host, is every such one. False: there is no such field.
+// kInvalidArgument: what is to be removed is not published, what is to be added is already.
+Result<bool> ChangePortBindings(const formats::Json& update, HostConfig* host);
+
 }  // namespace gantry::engine

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "engine/container.h"
-#include "engine/stdio_uri.h"
+#include "logs/options.h"
 
 namespace gantry::engine {
 namespace {
@@ -84,9 +84,7 @@ Result<std::string> RuntimeBinary(const Settings& settings, const std::string& r
 }
 
 Result<> CheckSettings(const Settings& settings) {
-  ContainerRecord any;
-  any.host.log_config = settings.log;
-  TRY_WITH(MakeStdioUri(any, "", ""), "failed to set log opts");
+  TRY_WITH(logs::CheckOptions(settings.log.type, settings.log.config), "failed to set log opts");
   if (!RuntimeBinary(settings, settings.default_runtime).ok()) {
     return InvalidArgument("specified default runtime '{}' does not exist",
                            settings.default_runtime);

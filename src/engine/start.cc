@@ -290,8 +290,10 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
 }
 
 Result<std::string> Engine::StdoutUri(const ContainerRecord& record) const {
-  StdioUri uri = TRY(MakeStdioUri(record, AttachSocket(record.id, "init"), LogPath(record.id)));
-  return uri.Format();
+  Result<StdioUri> uri = MakeStdioUri(record, AttachSocket(record.id, "init"), LogPath(record.id));
+  // What only shows now, such as a template that names no field, is docker's 500.
+  if (uri.ok()) return uri->Format();
+  return Internal("failed to initialize logging driver: {}", uri.error().message());
 }
 
 Result<Engine::ExecBasis> Engine::BasisForExec(const ContainerRecord& record) {

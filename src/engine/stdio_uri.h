@@ -17,6 +17,8 @@ struct StdioUri {
   std::string log;            // absolute path; "" for no log
   int64_t log_max_size = -1;  // bytes in one file; -1: never rotated
   int64_t log_max_file = 1;
+  bool log_compress = false;
+  std::string log_attributes;       // a JSON object, or nothing
   std::string stdin_mode = "none";  // "once" or "open"
 
   std::string Format() const;

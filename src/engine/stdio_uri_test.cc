@@ -24,5 +24,20 @@ TEST(StdioUri, EscapesTheLogsPath) {
             "&version=1");
 }
 
+TEST(StdioUri, NamesCompressionAndAttributesOnlyWhenThereAreAny) {
+  ContainerRecord record;
+  record.host.log_config.type = "json-file";
+  record.config.labels = {{"a", "b"}};
+  EXPECT_EQ(MakeStdioUri(record, "/s", "/l")->Format(),
+            "gantry:///s?stdin=none&driver=json-file&log=%2Fl&max-size=-1&max-file=1&version=1");
+  record.host.log_config.config = {
+      {"max-size", "1k"}, {"max-file", "2"}, {"compress", "true"}, {"labels", "a"}};
+  EXPECT_EQ(MakeStdioUri(record, "/s", "/l")->Format(),
+            "gantry:///s?stdin=none&driver=json-file&log=%2Fl&max-size=1024&max-file=2&compress=1"
+            "&attrs=%7B%22a%22%3A%22b%22%7D&version=1");
+  record.host.log_config.config["labels-regex"] = "[";
+  EXPECT_FALSE(MakeStdioUri(record, "/s", "/l").ok());
+}
+
 }  // namespace
 }  // namespace gantry::engine

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// POST /containers/{id}/update: limits and restart policy of a container, running or not. The
-// kernel is asked first, so that the record never promises what was refused.
+// POST /containers/{id}/update: limits, restart policy and published ports of a container, running
+// or not. For limits the kernel is asked first, so that the record never promises what was refused.
 #include <algorithm>
 #include <type_traits>
 
 #include "engine/config_checks.h"
 #include "engine/engine.h"
 #include "engine/oci_spec.h"
+#include "engine/port_bindings.h"
 
 namespace gantry::engine {
 namespace {
@@ -98,6 +99,15 @@ Result<std::vector<std::string>> Engine::Update(std::string_view reference,
   HostConfig host = record->host;
   Result<> merged = MergeUpdate(asked, &host);
   if (!merged.ok()) return cannot(merged.error());
+  Result<bool> ports = ChangePortBindings(body, &host);
+  if (!ports.ok()) return cannot(ports.error());
+  Result<std::vector<networks::PortRequest>> requests = ParsePortBindings(record->config, host);
+  if (!requests.ok()) return cannot(requests.error());
+  if (*ports && (host.network_mode == "host" || host.network_mode == "none" ||
+                 host.network_mode.starts_with("container:"))) {
+    return cannot(InvalidArgument("conflicting options: port publishing and the {} network mode",
+                                  host.network_mode));
+  }
   if (record->state.IsAlive()) {
     Result<oci::Resources> resources = MakeResources(asked);
     if (!resources.ok()) return cannot(resources.error());
@@ -106,6 +116,17 @@ Result<std::vector<std::string>> Engine::Update(std::string_view reference,
   }
   container->Update([&](ContainerRecord& changed) { changed.host = host; });
   TRY(Save(*container));
+  // The record first: after a crash the ports of a running container are made what it says.
+  if (*ports && record->state.IsAlive()) {
+    auto set = networks_->SetPorts(record->id, *requests, settings()->port_address);
+    if (!set.ok()) {
+      container->Update([&](ContainerRecord& changed) {
+        changed.host.port_bindings = record->host.port_bindings;
+      });
+      TRY(Save(*container));
+      return cannot(set.error());
+    }
+  }
   Publish("update", *container->record());
   return warnings;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/json_log.h"
 
+#include <charconv>
 #include <cstring>
 
 #include "formats/json.h"
@@ -9,6 +10,10 @@ namespace gantry::formats {
 namespace {
 
 constexpr std::string_view kHead = "{\"log\":\"";
+// Of a compressed file: magic, method deflate, flag FCOMMENT; then its comment.
+constexpr std::string_view kGzipMagic = "\x1f\x8b\x08\x10";
+constexpr size_t kCommentAt = 10;
+constexpr std::string_view kInodeComment = "inode ";
 constexpr char kHex[] = "0123456789abcdef";
 
 // Whether the byte can be copied into a JSON string as it is, when it is ASCII.
@@ -176,17 +181,25 @@ bool ParseFast(std::string_view line, LogRecord* record, std::string_view* time)
   } else {
     return false;
   }
-  if (!Eat(&line, ",\"time\":\"") || !line.ends_with("\"}")) return false;
-  *time = line.substr(0, line.size() - 2);
+  // Attributes may stand between; a quote in them has a backslash.
+  constexpr std::string_view kTime = ",\"time\":\"";
+  size_t last = line.rfind(kTime);
+  bool attributes = line.starts_with(",\"attrs\":{");
+  if (last == std::string_view::npos || (last > 0 && !attributes)) return false;
+  if (!line.ends_with("\"}")) return false;
+  *time = line.substr(last + kTime.size(), line.size() - 2 - last - kTime.size());
   return time->find_first_of("\"\\") == std::string_view::npos;
 }
 
 }  // namespace
 
-JsonLogEncoder::JsonLogEncoder(LogStream stream)
-    : tail_(stream == LogStream::kStdout ? "\",\"stream\":\"stdout\",\"time\":\""
-                                         : "\",\"stream\":\"stderr\",\"time\":\""),
-      tail_time_at_(tail_.size()) {}
+JsonLogEncoder::JsonLogEncoder(LogStream stream, std::string_view attributes)
+    : tail_(stream == LogStream::kStdout ? "\",\"stream\":\"stdout\""
+                                         : "\",\"stream\":\"stderr\"") {
+  if (!attributes.empty()) tail_.append(",\"attrs\":").append(attributes);
+  tail_.append(",\"time\":\"");
+  tail_time_at_ = tail_.size();
+}
 
 void JsonLogEncoder::AppendTail(WallTime time, std::string* out) {
   if (time != tail_time_ || tail_.size() == tail_time_at_) {
@@ -249,6 +262,27 @@ Result<> ParseLogLine(std::string_view line, LogRecord* record) {
   record->stream = json["stream"].AsString() == "stderr" ? LogStream::kStderr : LogStream::kStdout;
   record->time = TRY(ParseRfc3339(json["time"].AsString()));
   return {};
+}
+
+// RFC 1952: the header with the flag FCOMMENT, the comment, an empty deflate block, checksum and
+// size 0.
+std::string CompressedLogHead(uint64_t inode) {
+  std::string head(kCommentAt, '\0');
+  head.replace(0, kGzipMagic.size(), kGzipMagic);
+  head[9] = 3;  // unix
+  head.append(kInodeComment).append(std::to_string(inode)).push_back('\0');
+  return head.append("\x03\0\0\0\0\0\0\0\0\0", 10);
+}
+
+std::optional<uint64_t> InodeOfCompressedLog(std::string_view first_bytes) {
+  if (!first_bytes.starts_with(kGzipMagic) || first_bytes.size() < kCommentAt) return std::nullopt;
+  std::string_view comment = first_bytes.substr(kCommentAt);
+  if (!Eat(&comment, kInodeComment)) return std::nullopt;
+  uint64_t inode = 0;
+  const char* end = comment.data() + comment.size();
+  auto [stop, error] = std::from_chars(comment.data(), end, inode);
+  if (error != std::errc() || stop == end || *stop != '\0') return std::nullopt;
+  return inode;
 }
 
 }  // namespace gantry::formats

@@ -4,6 +4,9 @@
 //
 //   {"log":"text\n","stream":"stdout","time":"2026-11-22T05:00:00.123456789Z"}
 //
+// with "attrs":{…} before the time when the log's options choose any. Rotated files are PATH.1,
+// PATH.2, …, or PATH.1.gz when they are compressed.
+//
 // JsonLogEncoder turns a stream of output into records (the shim); JsonLogReader reads a log with
 // its rotated files, from its end if wanted, and goes on when it grows (gantryd's `logs`).
 // One thread each.
@@ -12,9 +15,13 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/byte_stream.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -29,7 +36,8 @@ inline constexpr size_t kLogRecordText = 16384;
 // The encoder of one stream: holds the beginning of a line until the line is whole.
 class JsonLogEncoder {
  public:
-  explicit JsonLogEncoder(LogStream stream);
+  // `attributes`: a JSON object on one line, or nothing.
+  explicit JsonLogEncoder(LogStream stream, std::string_view attributes = {});
 
   // Appends records to *out and returns what of `text` is not consumed: not empty only when *out
   // has grown beyond `soft_limit`; then write *out and call again with the rest. All records of a
@@ -65,33 +73,58 @@ struct LogPosition {
   uint64_t offset = 0;
 };
 
+// A compressed file begins with a gzip member of its own that holds nothing but a comment: the
+// inode of the file that was compressed, so that a reader of that file finds its place again.
+std::string CompressedLogHead(uint64_t inode);
+std::optional<uint64_t> InodeOfCompressedLog(std::string_view first_bytes);
+inline constexpr size_t kCompressedLogHead = 64;  // as many first bytes are enough
+
 class JsonLogReader {
  public:
+  // What a compressed file holds; the descriptor outlives the source. (Decompressing is a floor
+  // above this one.)
+  using Unpacker = std::function<Result<std::unique_ptr<ByteSource>>(BorrowedFd)>;
+
   // Goes on at a position that position() gave. When that file is not there any more, what is left
   // of the log is read from its beginning.
   static Result<JsonLogReader> OpenAt(std::string path, LogPosition position);
-  // `tail` records before the end of PATH and its rotated files PATH.1, …; -1: all of them.
-  // A log that does not exist yet has no records.
-  static Result<JsonLogReader> Open(std::string path, int64_t tail);
+  // `tail` records before the end of PATH and its rotated files; -1: all of them. A log that does
+  // not exist yet has no records. Without an unpacker compressed files are not there.
+  static Result<JsonLogReader> Open(std::string path, int64_t tail, Unpacker unpack = nullptr);
 
   // The next record; false when there is none yet. May be called again later.
   Result<bool> Next(LogRecord* record);
-  LogPosition position() const { return {inode_, offset_ - (buffer_.size() - at_)}; }
+  LogPosition position() const { return {file_.inode, offset_ - (buffer_.size() - at_)}; }
   // Lines that were no records, such as one that a power cut tore.
   uint64_t skipped() const { return skipped_; }
 
  private:
-  explicit JsonLogReader(std::string path) : path_(std::move(path)) {}
+  // The file that is read.
+  struct File {
+    UniqueFd fd;
+    ino_t inode = 0;
+    dev_t device = 0;
+    std::unique_ptr<ByteSource> unpacked;  // of a compressed one
+  };
+  enum class Place { kMissing, kOther, kOurs };
+
+  JsonLogReader(std::string path, Unpacker unpack)
+      : path_(std::move(path)), unpack_(std::move(unpack)) {}
   std::string FileName(int index) const;
   Result<bool> OpenIndex(int index);
+  Result<bool> OpenName(const std::string& name);
+  Result<> Unpack();
+  Place PlaceOf(int index) const;
+  int Oldest() const;
   Result<> SeekTail(int64_t tail);
+  Result<bool> SeekInFile(int64_t* tail);
+  Result<bool> SeekInUnpacked(int64_t* tail);
   Result<bool> Fill();
   Result<bool> Advance();
 
   std::string path_;
-  UniqueFd file_;
-  ino_t inode_ = 0;
-  dev_t device_ = 0;
+  Unpacker unpack_;
+  File file_;
   uint64_t offset_ = 0;  // in the file, behind the buffer
   std::string buffer_;
   size_t at_ = 0;

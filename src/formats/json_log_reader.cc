@@ -16,6 +16,17 @@ namespace {
 constexpr size_t kReadSize = 65536;
 constexpr size_t kMaxLine = size_t{1} << 20;
 constexpr int kMaxRotated = 1000;
+constexpr std::string_view kCompressed = ".gz";
+
+// The file that a compressed one was made of.
+std::optional<uint64_t> OriginOf(const std::string& name) {
+  Result<UniqueFd> file = OpenFile(name, O_RDONLY | O_NONBLOCK);
+  if (!file.ok()) return std::nullopt;
+  char head[kCompressedLogHead];
+  ssize_t got = ::pread(file->get(), head, sizeof head, 0);
+  if (got <= 0) return std::nullopt;
+  return InodeOfCompressedLog({head, static_cast<size_t>(got)});
+}
 
 }  // namespace
 
@@ -25,29 +36,46 @@ std::string JsonLogReader::FileName(int index) const {
 
 // False when there is no such file.
 Result<bool> JsonLogReader::OpenIndex(int index) {
-  Result<UniqueFd> file = OpenFile(FileName(index), O_RDONLY | O_NONBLOCK);
+  std::string name = FileName(index);
+  if (TRY(OpenName(name))) return true;
+  if (index == 0 || !unpack_) return false;
+  if (TRY(OpenName(name + std::string(kCompressed)))) {
+    TRY_WITH(Unpack(), "log '{}'", name);
+    return true;
+  }
+  // A rotation between the two looks has brought the next one here.
+  return OpenName(name);
+}
+
+Result<bool> JsonLogReader::OpenName(const std::string& name) {
+  Result<UniqueFd> file = OpenFile(name, O_RDONLY | O_NONBLOCK);
   if (!file.ok()) {
     if (file.error().error_number() == ENOENT) return false;
     return std::move(file).error();
   }
   struct stat info{};
-  if (::fstat(file->get(), &info) < 0) return ErrnoError("looking at '{}'", FileName(index));
-  file_ = std::move(*file);
-  inode_ = info.st_ino;
-  device_ = info.st_dev;
+  if (::fstat(file->get(), &info) < 0) return ErrnoError("looking at '{}'", name);
+  file_ = File{std::move(*file), info.st_ino, info.st_dev, nullptr};
   offset_ = 0;
   return true;
 }
 
+// Makes the compressed file readable from its beginning.
+Result<> JsonLogReader::Unpack() {
+  if (::lseek(file_.fd.get(), 0, SEEK_SET) < 0) return ErrnoError("seeking");
+  file_.unpacked = TRY(unpack_(file_.fd));
+  return {};
+}
+
 Result<JsonLogReader> JsonLogReader::OpenAt(std::string path, LogPosition position) {
-  JsonLogReader reader(std::move(path));
+  JsonLogReader reader(std::move(path), nullptr);
   for (int index = 0; index <= kMaxRotated; ++index) {
     if (!TRY(reader.OpenIndex(index))) break;
-    if (reader.inode_ != position.inode) continue;
-    off_t size = ::lseek(reader.file_.get(), 0, SEEK_END);
+    if (reader.file_.inode != position.inode) continue;
+    off_t size = ::lseek(reader.file_.fd.get(), 0, SEEK_END);
     // A shorter file has the number of another one, which is gone.
     if (size < 0 || static_cast<uint64_t>(size) < position.offset) break;
-    if (::lseek(reader.file_.get(), static_cast<off_t>(position.offset), SEEK_SET) < 0) {
+    if (::lseek(reader.file_.fd.get(), static_cast<off_t>(position.offset), SEEK_SET) < 0) {
       return ErrnoError("seeking in '{}'", reader.FileName(index));
     }
     reader.offset_ = position.offset;
@@ -56,69 +84,123 @@ Result<JsonLogReader> JsonLogReader::OpenAt(std::string path, LogPosition positi
   return Open(std::move(reader.path_), -1);
 }
 
-Result<JsonLogReader> JsonLogReader::Open(std::string path, int64_t tail) {
-  JsonLogReader reader(std::move(path));
+Result<JsonLogReader> JsonLogReader::Open(std::string path, int64_t tail, Unpacker unpack) {
+  JsonLogReader reader(std::move(path), std::move(unpack));
   if (tail >= 0) {
     TRY(reader.SeekTail(tail));
     return reader;
   }
-  int oldest = 0;
-  while (oldest < kMaxRotated && PathExists(reader.FileName(oldest + 1))) ++oldest;
-  for (int index = oldest; index >= 0; --index) {
+  for (int index = reader.Oldest(); index >= 0; --index) {
     if (TRY(reader.OpenIndex(index))) break;
   }
   return reader;
 }
 
-// Goes back block by block, newest file first, until `tail` newlines before the last one are seen.
+// Whether the file of that index is the one that is read, which may have been compressed since.
+JsonLogReader::Place JsonLogReader::PlaceOf(int index) const {
+  struct stat info{};
+  auto same = [&] { return info.st_ino == file_.inode && info.st_dev == file_.device; };
+  std::string name = FileName(index);
+  if (::stat(name.c_str(), &info) == 0) {
+    return !file_.unpacked && same() ? Place::kOurs : Place::kOther;
+  }
+  if (index == 0 || !unpack_) return Place::kMissing;
+  name += kCompressed;
+  if (::stat(name.c_str(), &info) < 0) return Place::kMissing;
+  bool ours = file_.unpacked ? same() : OriginOf(name) == file_.inode;
+  return ours ? Place::kOurs : Place::kOther;
+}
+
+// In the middle of a rotation one index has no file, so the oldest is before two such.
+int JsonLogReader::Oldest() const {
+  int oldest = 0;
+  for (int index = 1; index <= kMaxRotated && index <= oldest + 2; ++index) {
+    if (PlaceOf(index) != Place::kMissing) oldest = index;
+  }
+  return oldest;
+}
+
+// Goes back file by file, newest first, until `tail` records are behind.
 Result<> JsonLogReader::SeekTail(int64_t tail) {
-  std::string block(kReadSize, '\0');
   for (int index = 0; index <= kMaxRotated; ++index) {
-    UniqueFd newer = std::move(file_);
-    ino_t newer_inode = inode_;
-    dev_t newer_device = device_;
+    File newer = std::move(file_);
     if (!TRY(OpenIndex(index))) {
       file_ = std::move(newer);
-      inode_ = newer_inode;
-      device_ = newer_device;
-      break;
+      return {};
     }
-    off_t end = ::lseek(file_.get(), 0, SEEK_END);
-    if (end < 0) return ErrnoError("seeking in '{}'", FileName(index));
-    off_t position = end;
-    bool last_byte = true;
-    while (position > 0) {
-      size_t size = static_cast<size_t>(std::min<off_t>(position, kReadSize));
-      position -= static_cast<off_t>(size);
-      ssize_t got = ::pread(file_.get(), block.data(), size, position);
-      if (got < 0) return ErrnoError("reading '{}'", FileName(index));
-      for (size_t i = static_cast<size_t>(got); i-- > 0;) {
-        // The last newline ends the last record; every other one stands before a record.
-        bool ends_last = std::exchange(last_byte, false);
-        if (block[i] != '\n' || (ends_last && tail > 0)) continue;
-        if (tail == 0 || --tail == 0) {
-          off_t begin = ::lseek(file_.get(), position + static_cast<off_t>(i) + 1, SEEK_SET);
-          if (begin < 0) return ErrnoError("seeking in '{}'", FileName(index));
-          offset_ = static_cast<uint64_t>(begin);
-          return {};
-        }
-      }
-    }
-    ::lseek(file_.get(), 0, SEEK_SET);
-    // The first record of a file has no newline before it.
-    if (end > 0 && tail > 0) --tail;
-    if (tail == 0) return {};
+    bool enough = file_.unpacked ? TRY(SeekInUnpacked(&tail)) : TRY(SeekInFile(&tail));
+    if (enough) return {};
   }
   return {};
+}
+
+// Goes back block by block until `*tail` newlines before the last one are seen. True: there are as
+// many records; else *tail is how many are wanted of older files.
+Result<bool> JsonLogReader::SeekInFile(int64_t* tail) {
+  std::string block(kReadSize, '\0');
+  off_t end = ::lseek(file_.fd.get(), 0, SEEK_END);
+  if (end < 0) return ErrnoError("seeking in log '{}'", path_);
+  off_t position = end;
+  bool last_byte = true;
+  while (position > 0) {
+    size_t size = static_cast<size_t>(std::min<off_t>(position, kReadSize));
+    position -= static_cast<off_t>(size);
+    ssize_t got = ::pread(file_.fd.get(), block.data(), size, position);
+    if (got < 0) return ErrnoError("reading log '{}'", path_);
+    for (size_t i = static_cast<size_t>(got); i-- > 0;) {
+      // The last newline ends the last record; every other one stands before a record.
+      bool ends_last = std::exchange(last_byte, false);
+      if (block[i] != '\n' || (ends_last && *tail > 0)) continue;
+      if (*tail == 0 || --*tail == 0) {
+        off_t begin = ::lseek(file_.fd.get(), position + static_cast<off_t>(i) + 1, SEEK_SET);
+        if (begin < 0) return ErrnoError("seeking in log '{}'", path_);
+        offset_ = static_cast<uint64_t>(begin);
+        return true;
+      }
+    }
+  }
+  ::lseek(file_.fd.get(), 0, SEEK_SET);
+  // The first record of a file has no newline before it.
+  if (end > 0 && *tail > 0) --*tail;
+  return *tail == 0;
+}
+
+// The same of a compressed file: its records are counted, then as many are passed.
+Result<bool> JsonLogReader::SeekInUnpacked(int64_t* tail) {
+  int64_t records = 0;
+  for (;;) {
+    std::string_view piece = TRY_WITH(file_.unpacked->Next(), "log '{}'", path_);
+    if (piece.empty()) break;
+    records += std::count(piece.begin(), piece.end(), '\n');
+  }
+  TRY_WITH(Unpack(), "log '{}'", path_);
+  int64_t skip = std::max<int64_t>(0, records - *tail);
+  *tail -= records - skip;
+  while (skip > 0) {
+    size_t newline = buffer_.find('\n', at_);
+    if (newline != std::string::npos) {
+      at_ = newline + 1;
+      --skip;
+      continue;
+    }
+    at_ = buffer_.size();
+    if (!TRY(Fill())) break;
+  }
+  return *tail == 0;
 }
 
 // More bytes into the buffer; false at the end of this file.
 Result<bool> JsonLogReader::Fill() {
   buffer_.erase(0, at_);
   at_ = 0;
+  if (file_.unpacked) {
+    std::string_view piece = TRY_WITH(file_.unpacked->Next(), "log '{}'", path_);
+    buffer_.append(piece);
+    return !piece.empty();
+  }
   size_t have = buffer_.size();
   buffer_.resize(have + kReadSize);
-  Result<size_t> got = ReadSome(file_, buffer_.data() + have, kReadSize);
+  Result<size_t> got = ReadSome(file_.fd, buffer_.data() + have, kReadSize);
   buffer_.resize(have + (got.ok() ? *got : 0));
   offset_ += got.ok() ? *got : 0;
   if (!got.ok()) return std::move(got).error().AddContext(fmt::format("log '{}'", path_));
@@ -127,20 +209,15 @@ Result<bool> JsonLogReader::Fill() {
 
 // At the end of a file: opens the next newer one. False when this is the newest.
 Result<bool> JsonLogReader::Advance() {
-  if (!file_.valid()) return OpenIndex(0);
+  if (!file_.fd.valid()) return OpenIndex(0);
   int ours = -1;
   int oldest = 0;
-  for (int index = 0; index <= kMaxRotated; ++index) {
-    struct stat info{};
-    if (::stat(FileName(index).c_str(), &info) < 0) {
-      if (index > 0) break;
-      continue;
-    }
-    oldest = index;
-    if (info.st_ino == inode_ && info.st_dev == device_) {
-      ours = index;
-      break;
-    }
+  for (int index = 0; index <= kMaxRotated && index <= oldest + 2; ++index) {
+    Place place = PlaceOf(index);
+    if (place != Place::kMissing) oldest = index;
+    if (place != Place::kOurs) continue;
+    ours = index;
+    break;
   }
   if (ours == 0) return false;
   // A file that is gone was the oldest.
@@ -172,7 +249,7 @@ Result<bool> JsonLogReader::Next(LogRecord* record) {
       buffer_.clear();
       at_ = searched = 0;
     }
-    if (file_.valid() && TRY(Fill())) continue;
+    if (file_.fd.valid() && TRY(Fill())) continue;
     if (!TRY(Advance())) return false;
     searched = 0;
   }

@@ -24,6 +24,7 @@ enum class NftFamily : uint8_t { kIpv4 = 2, kIpv6 = 10, kInet = 1 };
 // nft's own numbers of data types, so that `nft list ruleset` prints sets as people write them.
 enum class NftType : uint32_t {
   kIpv4Address = 7,
+  kIpv6Address = 8,
   kInetProto = 12,
   kInetService = 13,
   kInterface = 41,
@@ -37,8 +38,9 @@ class NftRule {
   NftRule& LoadInputInterface(int reg);   // 16 bytes: the name
   NftRule& LoadOutputInterface(int reg);  // 16 bytes
   NftRule& LoadProtocol(int reg);         // layer 4, 1 byte
-  NftRule& LoadSource(int reg);           // IPv4, 4 bytes
-  NftRule& LoadDestination(int reg);      // IPv4, 4 bytes
+  // The address, in a table of this family (not kInet): 4 or 16 bytes.
+  NftRule& LoadSource(NftFamily family, int reg);
+  NftRule& LoadDestination(NftFamily family, int reg);
   NftRule& LoadDestinationPort(int reg);  // 2 bytes
   NftRule& LoadConntrackState(int reg);
   NftRule& LoadConntrackStatus(int reg);
@@ -49,11 +51,13 @@ class NftRule {
   NftRule& Equal(int reg, uint32_t value);
   NftRule& NotEqual(int reg, uint32_t value);
   NftRule& EqualNetwork(int reg, uint32_t value);
+  NftRule& EqualByte(int reg, uint32_t value);  // the register's first byte: LoadProtocol's
   NftRule& InSet(int reg, std::string_view set);
   NftRule& NotInSet(int reg, std::string_view set);
   // The rule goes on only when the map has the key; its data is put at `out`.
   NftRule& LookUp(int reg, std::string_view map, int out);
-  NftRule& DestinationNat(int address_reg, int port_reg);  // IPv4
+  NftRule& DestinationNat(NftFamily family, int address_reg, int port_reg);
+  NftRule& SourceNat(NftFamily family, int address_reg);
   NftRule& Masquerade();
   NftRule& Accept();
   NftRule& Drop();

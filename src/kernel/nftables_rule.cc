@@ -10,8 +10,16 @@
 namespace gantry::kernel {
 namespace {
 
-constexpr uint32_t kIpv4SourceOffset = 12;
-constexpr uint32_t kIpv4DestinationOffset = 16;
+// Where the addresses are in the network header, and how long they are.
+struct AddressPlace {
+  uint32_t source;
+  uint32_t destination;
+  uint32_t size;
+};
+AddressPlace PlaceOf(NftFamily family) {
+  CHECK(family != NftFamily::kInet);
+  return family == NftFamily::kIpv6 ? AddressPlace{8, 24, 16} : AddressPlace{12, 16, 4};
+}
 constexpr uint32_t kDestinationPortOffset = 2;  // tcp, udp and sctp alike
 
 uint32_t Register(int reg) { return NFT_REG32_00 + static_cast<uint32_t>(reg); }
@@ -81,11 +89,13 @@ NftRule& NftRule::Payload(uint32_t base, uint32_t offset, uint32_t size, int reg
   return *this;
 }
 
-NftRule& NftRule::LoadSource(int reg) {
-  return Payload(NFT_PAYLOAD_NETWORK_HEADER, kIpv4SourceOffset, 4, reg);
+NftRule& NftRule::LoadSource(NftFamily family, int reg) {
+  AddressPlace place = PlaceOf(family);
+  return Payload(NFT_PAYLOAD_NETWORK_HEADER, place.source, place.size, reg);
 }
-NftRule& NftRule::LoadDestination(int reg) {
-  return Payload(NFT_PAYLOAD_NETWORK_HEADER, kIpv4DestinationOffset, 4, reg);
+NftRule& NftRule::LoadDestination(NftFamily family, int reg) {
+  AddressPlace place = PlaceOf(family);
+  return Payload(NFT_PAYLOAD_NETWORK_HEADER, place.destination, place.size, reg);
 }
 NftRule& NftRule::LoadDestinationPort(int reg) {
   return Payload(NFT_PAYLOAD_TRANSPORT_HEADER, kDestinationPortOffset, 2, reg);
@@ -127,6 +137,10 @@ NftRule& NftRule::Equal(int reg, uint32_t value) {
 NftRule& NftRule::NotEqual(int reg, uint32_t value) {
   return Compare(reg, NFT_CMP_NEQ, &value, sizeof value);
 }
+NftRule& NftRule::EqualByte(int reg, uint32_t value) {
+  auto byte = static_cast<uint8_t>(value);
+  return Compare(reg, NFT_CMP_EQ, &byte, sizeof byte);
+}
 NftRule& NftRule::EqualNetwork(int reg, uint32_t value) { return Equal(reg, htonl(value)); }
 
 NftRule& NftRule::InSet(int reg, std::string_view set) {
@@ -155,10 +169,19 @@ NftRule& NftRule::LookUp(int reg, std::string_view map, int out) {
   return *this;
 }
 
-NftRule& NftRule::DestinationNat(int address_reg, int port_reg) {
+NftRule& NftRule::SourceNat(NftFamily family, int address_reg) {
+  NetlinkBatch data = Attributes();
+  data.Be32(NFTA_NAT_TYPE, NFT_NAT_SNAT);
+  data.Be32(NFTA_NAT_FAMILY, static_cast<uint32_t>(family));
+  data.Be32(NFTA_NAT_REG_ADDR_MIN, Register(address_reg));
+  Add("nat", data);
+  return *this;
+}
+
+NftRule& NftRule::DestinationNat(NftFamily family, int address_reg, int port_reg) {
   NetlinkBatch data = Attributes();
   data.Be32(NFTA_NAT_TYPE, NFT_NAT_DNAT);
-  data.Be32(NFTA_NAT_FAMILY, NFPROTO_IPV4);
+  data.Be32(NFTA_NAT_FAMILY, static_cast<uint32_t>(family));
   data.Be32(NFTA_NAT_REG_ADDR_MIN, Register(address_reg));
   data.Be32(NFTA_NAT_REG_PROTO_MIN, Register(port_reg));
   Add("nat", data);

@@ -277,6 +277,14 @@ FileLimits LimitsOf(const std::string& driver, const Options& options) {
   if (auto files = ParseNumber<int64_t>(Get(options, prefix + "max-file"))) {
     limits.max_files = *files;
   }
+  // docker's default for "local". The place in a file that is sent on would be lost with it.
+  limits.compress = driver == "local";
+  std::string_view compress = Get(options, "compress");
+  if (!IsForwarded(driver) && !compress.empty()) {
+    Result<bool> wanted = ParseBool(compress);
+    limits.compress = wanted.ok() && *wanted;
+  }
+  if (limits.max_files < 2) limits.compress = false;
   return limits;
 }
 

@@ -25,6 +25,7 @@ bool IsForwarded(std::string_view driver);
 struct FileLimits {
   int64_t max_size = -1;  // bytes in one file; -1: never rotated
   int64_t max_files = 1;
+  bool compress = false;  // the rotated files
 };
 // Of options that CheckOptions has passed.
 FileLimits LimitsOf(const std::string& driver, const Options& options);

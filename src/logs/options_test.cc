@@ -61,6 +61,10 @@ TEST(LogOptionsTest, LimitsOfTheFile) {
   EXPECT_EQ(LimitsOf("json-file", {{"max-size", "1k"}, {"max-file", "3"}}).max_size, 1024);
   EXPECT_EQ(LimitsOf("local", {}).max_size, 20 << 20);
   EXPECT_EQ(LimitsOf("syslog", {{"cache-max-size", "2k"}, {"cache-max-file", "7"}}).max_files, 7);
+  EXPECT_TRUE(LimitsOf("local", {}).compress);
+  EXPECT_FALSE(LimitsOf("local", {{"compress", "0"}}).compress);
+  EXPECT_FALSE(LimitsOf("json-file", {{"max-size", "1k"}, {"max-file", "3"}}).compress);
+  EXPECT_FALSE(LimitsOf("syslog", {{"cache-compress", "true"}}).compress);
 }
 
 }  // namespace

@@ -8,11 +8,11 @@
 //   4 the namespace, bound at RUN/netns/ID
 //   5 the veth in its bridge, its other end born inside: one message
 //   6 inside: up, address and default route, one batch
-//   7 nft: the ports' elements, one transaction
+//   7 the firewall: the ports, one transaction
 //   8 on users' networks: names and the container's resolver (docs/resolver.md)
 //
-// Detaching: nft, proxy, the namespace's entry, the record, the address. The interfaces die with
-// the namespace, in the kernel's own time: deleting one would wait 15 ms for a grace period.
+// Detaching: firewall, proxy, the namespace's entry, the record, the address. The interfaces die
+// with the namespace, in the kernel's own time: deleting one would wait 15 ms for a grace period.
 #include <arpa/inet.h>
 
 #include <algorithm>
@@ -20,6 +20,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "kernel/port_holder.h"
 #include "kernel/rtnetlink.h"
 #include "networks/controller.h"
 
@@ -33,13 +34,26 @@ void LogFailure(Result<> result) {
 
 constexpr const char* kAnyAddress = "0.0.0.0";
 
-bool HostHasIpv6() {
+}  // namespace
+
+bool KernelController::HostHasIpv6() {
   // Empty when IPv6 is off for every interface.
   auto addresses = ReadFile("/proc/thread-self/net/if_inet6");
   return addresses.ok() && !addresses->empty();
 }
 
-Result<> CheckPorts(const std::vector<PortRequest>& ports) {
+Result<KernelController::PublishPlan> KernelController::PlanOf(const Endpoint& endpoint) const {
+  Network network = TRY(InspectNetwork(endpoint.network_id));
+  PublishPlan plan;
+  plan.routed.ipv4 = endpoint.has_ipv4() && network.mode4 == GatewayMode::kRouted;
+  plan.routed.ipv6 = endpoint.address6.has_value() && network.mode6 == GatewayMode::kRouted;
+  plan.bound.ipv4 = !plan.routed.ipv4;
+  plan.bound.no_ipv6 = !HostHasIpv6();
+  plan.bound.ipv6 = !plan.bound.no_ipv6 && !plan.routed.ipv6;
+  return plan;
+}
+
+Result<> KernelController::CheckPorts(const std::vector<PortRequest>& ports) {
   for (const PortRequest& port : ports) {
     if (port.container_port == 0) return InvalidArgument("invalid containerPort: 0");
     if (port.host_port_last != 0 && port.host_port_last < port.host_port_first) {
@@ -56,6 +70,8 @@ Result<> CheckPorts(const std::vector<PortRequest>& ports) {
   }
   return {};
 }
+
+namespace {
 
 std::string FreeInterface(const std::vector<Endpoint>& endpoints) {
   for (int number = 0;; ++number) {
@@ -138,12 +154,8 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   undo.Push([&] { LogFailure(DeleteLink(endpoint.host_link)); });
   TRY(CreateLink(endpoint, bridge_index, &netns, existing.valid() ? Port::kLast : Port::kFirst));
 
-  FirewallElements elements;
-  AddPortElements(endpoint, &elements);
-  if (!elements.empty()) {
-    auto socket = TRY(netfilter_sockets_.Take());
-    TRY_WITH(firewall_.Add(socket.get(), elements), "publishing ports");
-  }
+  undo.Push([&] { LogFailure(firewall_->Unpublish({endpoint})); });
+  TRY_WITH(firewall_->Publish({endpoint}), "publishing ports");
   if (leads && publisher) TRY(MovePorts(*publisher, endpoint));
   // What the container may ask outside may be another matter now.
   if (HasNames(endpoint.container_id)) {
@@ -221,19 +233,44 @@ void KernelController::Forget(const Endpoint& endpoint) {
   if (attached->second.empty()) endpoints_.erase(attached);
 }
 
+// docker's message, and who has the port.
+Error KernelController::NameHolder(const formats::ProxyFailure& failure,
+                                   const std::vector<formats::ProxyListener>& listeners) const {
+  Error error = BindError(failure, listeners);
+  for (const Endpoint& endpoint : ListEndpoints({})) {
+    if (failure.holder.empty() || endpoint.id != failure.holder) continue;
+    std::string name =
+        endpoint.names.empty() ? endpoint.container_id.substr(0, 12) : endpoint.names.front();
+    error.AddHint(fmt::format("container {} has it", name));
+    return error;
+  }
+  if (failure.error_number != EADDRINUSE || !failure.holder.empty()) return error;
+  bool udp = failure.listener < listeners.size() && listeners[failure.listener].protocol == "udp";
+  auto holder =
+      kernel::FindPortHolder(udp ? kernel::PortKind::kUdp : kernel::PortKind::kTcp, failure.port);
+  if (holder) error.AddHint(fmt::format("process {} ({}) has it", holder->pid, holder->program));
+  return error;
+}
+
 // `publishing` is held, but given back while a proxy that is not there is started.
 Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports,
                                           std::shared_lock<std::shared_mutex>* publishing) {
+  PublishPlan plan = TRY(PlanOf(*endpoint));
   formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint->id,
-                                ListenersFor(ports, endpoint->address, HostHasIpv6())};
-  auto answered = CallOrStart([&] { return proxy_.CallAll({request}, {}); }, publishing);
-  formats::ProxyReply reply = TRY_WITH(std::move(answered), "publishing ports").front();
-  if (reply.failure) return BindError(*reply.failure, request.listeners);
-  if (reply.ports.size() != request.listeners.size()) {
-    return Internal("publishing ports: gantry-proxy answered with {} of {} ports",
-                    reply.ports.size(), request.listeners.size());
+                                ListenersFor(ports, ProxyTarget(*endpoint), plan.bound)};
+  endpoint->ports = RoutedPorts(ports, plan.routed);
+  if (!request.listeners.empty()) {
+    auto answered = CallOrStart([&] { return proxy_.CallAll({request}, {}); }, publishing);
+    formats::ProxyReply reply = TRY_WITH(std::move(answered), "publishing ports").front();
+    if (reply.failure) return NameHolder(*reply.failure, request.listeners);
+    if (reply.ports.size() != request.listeners.size()) {
+      return Internal("publishing ports: gantry-proxy answered with {} of {} ports",
+                      reply.ports.size(), request.listeners.size());
+    }
+    for (PublishedPort& port : PublishedBy(request.listeners, reply.ports)) {
+      endpoint->ports.push_back(std::move(port));
+    }
   }
-  endpoint->ports = PublishedBy(request.listeners, reply.ports);
   // What others see (`docker ps` meanwhile, a proxy that is started anew) has the ports too.
   MutexLock lock(mutex_);
   for (Endpoint& item : endpoints_[endpoint->container_id]) {
@@ -300,13 +337,8 @@ Result<> KernelController::Unpublish(const std::vector<Endpoint>& endpoints) {
   auto note = [&](Result<> result) {
     if (!result.ok() && !failure) failure = std::move(result).error();
   };
-  FirewallElements elements;
-  for (const Endpoint& endpoint : endpoints) AddPortElements(endpoint, &elements);
-  if (!elements.empty()) {
-    auto socket = TRY(netfilter_sockets_.Take());
-    note(firewall_.Remove(socket.get(), elements));
-    ForgetUdpLater(endpoints);
-  }
+  note(firewall_->Unpublish(endpoints));
+  ForgetUdpLater(endpoints);
   for (const Endpoint& endpoint : endpoints) {
     if (endpoint.ports.empty()) continue;
     auto reply = proxy_.Call({formats::ProxyOperation::kSet, endpoint.id, {}});

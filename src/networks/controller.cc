@@ -31,7 +31,7 @@ Result<std::unique_ptr<Controller>> Controller::Create(Options options) {
 
 KernelController::KernelController(Options options, std::unique_ptr<EventLoop> loop)
     : options_(std::move(options)),
-      firewall_(options_.bridge),
+      firewall_(MakeFirewall(options_.firewall, options_.bridge, &netfilter_sockets_)),
       proxy_(options_.run_directory, options_.proxy_binary),
       pool_(options_.pool_size),
       loop_(std::move(loop)) {}
@@ -209,7 +209,7 @@ Result<> KernelController::EnsureProxy() {
 Result<> KernelController::TellProxy(const Endpoint& endpoint) {
   if (endpoint.ports.empty()) return {};
   formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint.id,
-                                ListenersFor(endpoint.ports, endpoint.address)};
+                                ListenersFor(endpoint.ports, ProxyTarget(endpoint))};
   formats::ProxyReply reply = TRY(proxy_.Call(request));
   if (reply.failure) {
     return BindError(*reply.failure, request.listeners)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
-// default_bridge.cc, user_networks.cc, attach.cc, lead.cc, resolver.cc,
+// default_bridge.cc, user_networks.cc, attach.cc, lead.cc, resolver.cc, firewall_watch.cc,
 // reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
@@ -17,6 +17,7 @@
 
 #include "base/event_loop.h"
 #include "base/undo.h"
+#include "kernel/nft_watch.h"
 #include "networks/address_pool.h"
 #include "networks/firewall.h"
 #include "networks/kernel_sockets.h"
@@ -41,10 +42,13 @@ class KernelController : public Controller {
   Result<Endpoint> AttachToExisting(const AttachRequest& request, BorrowedFd netns) override;
   Result<> Detach(const std::string& container_id) override;
   Result<> Disconnect(const std::string& container_id, std::string_view network) override;
+  Result<Endpoint> SetPorts(const std::string& container_id, const std::vector<PortRequest>& ports,
+                            const std::string& default_ip) override;
   Result<> Rename(const std::string& container_id, const std::string& name) override;
   Result<Network> CreateNetwork(const NetworkRequest& request) override;
   Result<> RemoveNetwork(std::string_view id_or_name) override;
   Result<ReconcileReport> Reconcile() override;
+  Result<> RepairFirewall() override;
   std::vector<Network> ListNetworks() const override;
   Result<Network> InspectNetwork(std::string_view id_or_name) const override;
   std::vector<Endpoint> ListEndpoints(std::string_view network_id) const override;
@@ -69,7 +73,6 @@ class KernelController : public Controller {
   Result<> SetUp(const Network& network);
   Result<int> EnsureBridge(const Network& network);
   Result<std::vector<formats::Ipv4Prefix>> UsedSubnets();
-  FirewallElements NetworkElements() const;
 
   // attach.cc
   Result<Endpoint> Reserve(const AttachRequest& request, int* bridge_index);
@@ -77,6 +80,16 @@ class KernelController : public Controller {
   Result<> Unpublish(const std::vector<Endpoint>& endpoints);
   Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports,
                           std::shared_lock<std::shared_mutex>* publishing);
+  static Result<> CheckPorts(const std::vector<PortRequest>& ports);
+  static bool HostHasIpv6();
+  // Which ports of an endpoint the proxy binds, and which are reached at its own addresses.
+  struct PublishPlan {
+    BoundFamilies bound;
+    BoundFamilies routed;
+  };
+  Result<PublishPlan> PlanOf(const Endpoint& endpoint) const;
+  Error NameHolder(const formats::ProxyFailure& failure,
+                   const std::vector<formats::ProxyListener>& listeners) const;
   Result<Endpoint> Connect(const AttachRequest& request, BorrowedFd existing);
   Result<Endpoint> FindEndpoint(const std::string& container_id,
                                 const std::string& network_id) const;
@@ -134,12 +147,14 @@ class KernelController : public Controller {
   void CheckDeadLater(const std::string& link);
   void ForgetUdpLater(const std::vector<Endpoint>& endpoints);
   void WatchProxy();
+  void WatchFirewall();
+  void RepairFirewallLater();
   void RestartProxy();
 
   const Options options_;
-  const Firewall firewall_;
   KernelSockets route_sockets_{NETLINK_ROUTE};
   KernelSockets netfilter_sockets_{NETLINK_NETFILTER};
+  const std::unique_ptr<Firewall> firewall_;
   ProxyClient proxy_;
   NamespacePool pool_;
 
@@ -151,12 +166,15 @@ class KernelController : public Controller {
   std::map<std::string, NetworkState> networks_ GUARDED_BY(mutex_);            // by id
   std::map<std::string, std::vector<Endpoint>> endpoints_ GUARDED_BY(mutex_);  // by container
   bool watching_proxy_ GUARDED_BY(mutex_) = false;
+  bool watching_firewall_ GUARDED_BY(mutex_) = false;
   bool proxy_wanted_ GUARDED_BY(mutex_) = true;  // false while RemoveEverything ends it
 
   std::unique_ptr<EventLoop> loop_;
   // Of the loop's thread.
   bool refill_planned_ = false;
   UniqueFd proxy_watch_;
+  std::optional<kernel::NftWatch> firewall_watch_;
+  bool repair_planned_ = false;
   std::thread thread_;
 };
 

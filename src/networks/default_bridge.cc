@@ -38,7 +38,7 @@ Result<Network> KernelController::EnsureDefaultBridge() {
     network = TRY(ChooseDefaultNetwork());
     TRY(AddNetwork(network));
   }
-  TRY(EnableForwarding());
+  if (firewall_->forwards()) TRY(EnableForwarding());
   TRY(SetUp(network));
   for (const Network& each : ListNetworks()) {
     if (each.id == network.id) continue;
@@ -49,6 +49,7 @@ Result<Network> KernelController::EnsureDefaultBridge() {
       log::Failure("network {} is not there: {}", each.name, set_up.error().message());
     }
   }
+  WatchFirewall();
   return network;
 }
 
@@ -62,19 +63,11 @@ Result<> KernelController::AddNetwork(const Network& network) {
 
 Result<> KernelController::SetUp(const Network& network) {
   // The rules first: a bridge is never there without them.
-  auto socket = TRY(netfilter_sockets_.Take());
-  TRY_WITH(firewall_.Repair(socket.get(), NetworkElements()), "setting up nft table '{}'",
-           firewall_.table());
+  TRY_WITH(firewall_->RepairNetworks(ListNetworks()), "setting up the firewall");
   int index = TRY_WITH(EnsureBridge(network), "setting up bridge '{}'", network.bridge);
   MutexLock lock(mutex_);
   networks_.at(network.id).bridge_index = index;
   return {};
-}
-
-FirewallElements KernelController::NetworkElements() const {
-  FirewallElements elements = EmptyNetworkSets();
-  for (const Network& network : ListNetworks()) AddNetworkElements(network, &elements);
-  return elements;
 }
 
 Result<std::vector<formats::Ipv4Prefix>> KernelController::UsedSubnets() {
@@ -172,10 +165,7 @@ Result<> KernelController::RemoveEverything() {
     }
     TRY(proxy_.Call({formats::ProxyOperation::kStop, "", {}}));
   }
-  {
-    auto socket = TRY(netfilter_sockets_.Take());
-    TRY(firewall_.RemoveTable(socket.get()));
-  }
+  TRY(firewall_->RemoveEverything());
   for (const Network& network : ListNetworks()) {
     if (!network.foreign_bridge) TRY(DeleteLink(network.bridge));
     MutexLock lock(mutex_);

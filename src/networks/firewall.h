@@ -1,62 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The stack's nft table: which packets its bridges let in and out, and where published ports lead.
-// One fixed set of rules; networks and ports are only elements of sets and maps, so that a
-// container's ports are one transaction whose cost grows with its own ports alone:
+// The host's packet rules: which packets the bridges let in and out, and where published ports
+// lead (docs/firewall.md). Three of them, chosen by `--firewall-backend`:
 //
-//   prerouting, output   a local address and a published port: to the container (dnat). Not for
-//                        neighbours on our bridges and not for 127.0.0.0/8: those go to
-//                        gantry-proxy
-//   forward              into a bridge: answers, neighbours (icc), what was published; else drop.
-//                        Out of an internal bridge: drop
-//   postrouting          from a bridge's subnet to anywhere but our bridges: masquerade
+//   nftables   a table of our own for each family (nft_firewall.cc), and a jump in iptables'
+//   FORWARD
+//              where that decides, too (forward_gate.h)
+//   iptables   chains of our own in iptables' tables (iptables_firewall.cc), for hosts without nft
+//   none       no rule at all: published ports are carried by gantry-proxy alone
 //
-// The table is adopted and repaired by difference, never flushed. Any thread.
+// Rules are adopted and repaired by difference, never flushed. Any thread.
 #pragma once
 
-#include <map>
-#include <set>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
-#include "kernel/nftables.h"
+#include "networks/firewall_backend.h"
+#include "networks/kernel_sockets.h"
 #include "networks/records.h"
 
 namespace gantry::networks {
 
-// Set name → its elements.
-using FirewallElements = std::map<std::string, std::set<kernel::NftElement>>;
-
-// Adds what these need to *elements.
-void AddNetworkElements(const Network& network, FirewallElements* elements);
-// Published on loopback or IPv6 addresses alone: nothing, gantry-proxy does it all.
-void AddPortElements(const Endpoint& endpoint, FirewallElements* elements);
-
 class Firewall {
  public:
-  // `stack` is the name of the default bridge: the table is "ip gantry-STACK".
-  explicit Firewall(const std::string& stack) : table_("gantry-" + stack) {}
+  // One line for each thing that was changed.
+  using Changes = std::vector<std::string>;
 
-  // Makes what is missing of the table, its chains, rules and sets; each set named in `wanted` gets
-  // exactly these elements. Says what it changed.
-  Result<std::vector<std::string>> Repair(kernel::NetlinkSocket* socket,
-                                          const FirewallElements& wanted) const;
-  // One transaction each.
-  Result<> Add(kernel::NetlinkSocket* socket, const FirewallElements& elements) const;
-  // Elements that are gone already are no error.
-  Result<> Remove(kernel::NetlinkSocket* socket, const FirewallElements& elements) const;
-  // No table: no error.
-  Result<> RemoveTable(kernel::NetlinkSocket* socket) const;
+  virtual ~Firewall() = default;
 
-  const std::string& table() const { return table_; }
+  // Makes what is missing of the fixed rules, and has rules for exactly these networks. Ports are
+  // left as they are.
+  virtual Result<Changes> RepairNetworks(const std::vector<Network>& networks) = 0;
+  // The same, and the ports of exactly these endpoints.
+  virtual Result<Changes> Repair(const std::vector<Network>& networks,
+                                 const std::vector<Endpoint>& endpoints) = 0;
+  // `rest`: the networks that stay. Rules that are gone already are no error.
+  virtual Result<> RemoveNetwork(const Network& network, const std::vector<Network>& rest) = 0;
 
- private:
-  std::string table_;
+  // The ports of these endpoints; nothing to publish is no error. After a failure some may be
+  // published: Unpublish takes them back.
+  virtual Result<> Publish(const std::vector<Endpoint>& endpoints) = 0;
+  // Rules that are gone already are no error.
+  virtual Result<> Unpublish(const std::vector<Endpoint>& endpoints) = 0;
+
+  // An endpoint's ports become others; those that stay are not touched.
+  virtual Result<> Change(const Endpoint& before, const Endpoint& after) = 0;
+
+  // Everything of this stack. Nothing there: no error.
+  virtual Result<> RemoveEverything() = 0;
+  // The bridges forward packets: ip_forward has to be on.
+  virtual bool forwards() const = 0;
 };
 
-// All sets of the table, so that a caller who knows every element can say so: each empty.
-FirewallElements EmptyNetworkSets();
-FirewallElements EmptyPortSets();
+// `stack` is the name of the default bridge: rules of several stacks live side by side. The sockets
+// outlive the firewall.
+std::unique_ptr<Firewall> MakeFirewall(FirewallBackend backend, const std::string& stack,
+                                       KernelSockets* netfilter);
+std::unique_ptr<Firewall> MakeNftFirewall(const std::string& stack, KernelSockets* netfilter);
+std::unique_ptr<Firewall> MakeIptablesFirewall(const std::string& stack);
 
 }  // namespace gantry::networks

@@ -72,12 +72,7 @@ Result<> KernelController::PublishAgain(Endpoint endpoint, std::vector<Published
   endpoint.ports = std::move(ports);
   TRY(Remember(endpoint));
   TRY(TellProxy(endpoint));
-  FirewallElements elements;
-  AddPortElements(endpoint, &elements);
-  if (elements.empty()) return {};
-  auto socket = TRY(netfilter_sockets_.Take());
-  TRY_WITH(firewall_.Add(socket.get(), elements), "publishing ports on network {}",
-           endpoint.network_name);
+  TRY_WITH(firewall_->Publish({endpoint}), "publishing ports on network {}", endpoint.network_name);
   return {};
 }
 

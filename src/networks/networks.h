@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "formats/ip_address.h"
+#include "networks/firewall_backend.h"
 #include "networks/records.h"
 
 namespace gantry::networks {
@@ -35,6 +36,7 @@ struct Options {
   std::string proxy_binary;                   // path of gantry-proxy
   RecordStore* records = nullptr;             // outlives the controller
   size_t pool_size = 2;                       // namespaces kept ready
+  FirewallBackend firewall = FirewallBackend::kNftables;
 };
 
 // `-p [host_ip:][host_port[-last]:]container_port[/protocol]`.
@@ -124,6 +126,14 @@ class Controller {
   // of its networks. Not attached to it: kNotFound.
   virtual Result<> Disconnect(const std::string& container_id, std::string_view network) = 0;
 
+  // From now on the running container publishes exactly these ports: what is published and fits
+  // stays, with its connections; the rest goes, what is missing comes, at `default_ip` where no
+  // address is said. All of it or nothing. kFailedPrecondition: it is on no network that ports are
+  // published on.
+  virtual Result<Endpoint> SetPorts(const std::string& container_id,
+                                    const std::vector<PortRequest>& ports,
+                                    const std::string& default_ip) = 0;
+
   // The container is called so from now on.
   virtual Result<> Rename(const std::string& container_id, const std::string& name) = 0;
 
@@ -136,6 +146,8 @@ class Controller {
   // Compares the records with RUN/netns, the bridges' ports, the nft table and the proxy; adopts
   // what fits, repairs what is missing, removes what is ours and no record names. Never flushes.
   virtual Result<ReconcileReport> Reconcile() = 0;
+  // The firewall's part of it.
+  virtual Result<> RepairFirewall() = 0;
 
   virtual std::vector<Network> ListNetworks() const = 0;
   // By id, unique prefix of an id, or name. kNotFound: "network NAME not found".

@@ -161,18 +161,34 @@ Result<bool> ProxyClient::EnsureRunning() {
 namespace {
 
 formats::ProxyListener ListenerFor(Protocol protocol, const std::string& address, uint16_t first,
-                                   uint16_t last, formats::Ipv4Address target,
-                                   uint16_t target_port) {
-  return {
-      std::string(ProtocolName(protocol)), {address}, first, last, target.ToString(), target_port};
+                                   uint16_t last, const std::string& target, uint16_t target_port) {
+  return {std::string(ProtocolName(protocol)), {address}, first, last, target, target_port};
+}
+
+bool IsIpv6Text(const std::string& address) { return address.find(':') != std::string::npos; }
+
+// The addresses that a wish is bound to.
+std::vector<std::string> AddressesFor(const std::string& host_ip, BoundFamilies families) {
+  std::vector<std::string> addresses;
+  if (host_ip.empty() && families.ipv4) addresses.emplace_back("0.0.0.0");
+  if (host_ip.empty() && families.ipv6) addresses.emplace_back("::");
+  bool wanted = IsIpv6Text(host_ip) ? families.ipv6 : families.ipv4;
+  if (!host_ip.empty() && wanted) addresses.push_back(host_ip);
+  return addresses;
 }
 
 }  // namespace
 
+std::string ProxyTarget(const Endpoint& endpoint) {
+  if (endpoint.has_ipv4() || !endpoint.address6) return endpoint.address.ToString();
+  return endpoint.address6->ToString();
+}
+
 std::vector<formats::ProxyListener> ListenersFor(const std::vector<PublishedPort>& ports,
-                                                 formats::Ipv4Address target) {
+                                                 const std::string& target) {
   std::vector<formats::ProxyListener> listeners;
   for (const PublishedPort& port : ports) {
+    if (port.host_port == 0) continue;
     auto next = ListenerFor(port.protocol, port.host_ip, port.host_port, port.host_port, target,
                             port.container_port);
     // One wish for both families is one listener with two addresses, as it was at first.
@@ -190,15 +206,30 @@ std::vector<formats::ProxyListener> ListenersFor(const std::vector<PublishedPort
 }
 
 std::vector<formats::ProxyListener> ListenersFor(const std::vector<PortRequest>& ports,
-                                                 formats::Ipv4Address target, bool host_has_ipv6) {
+                                                 const std::string& target, BoundFamilies bound) {
   std::vector<formats::ProxyListener> listeners;
   for (const PortRequest& port : ports) {
+    std::vector<std::string> addresses = AddressesFor(port.host_ip, bound);
+    // A host without IPv6 says so itself when one of its addresses is asked for.
+    if (bound.no_ipv6 && IsIpv6Text(port.host_ip)) addresses = {port.host_ip};
+    if (addresses.empty()) continue;
     uint16_t last = std::max(port.host_port_first, port.host_port_last);
-    listeners.push_back(ListenerFor(port.protocol, port.host_ip.empty() ? "0.0.0.0" : port.host_ip,
-                                    port.host_port_first, last, target, port.container_port));
-    if (port.host_ip.empty() && host_has_ipv6) listeners.back().addresses.push_back("::");
+    listeners.push_back(
+        ListenerFor(port.protocol, "", port.host_port_first, last, target, port.container_port));
+    listeners.back().addresses = std::move(addresses);
   }
   return listeners;
+}
+
+std::vector<PublishedPort> RoutedPorts(const std::vector<PortRequest>& ports,
+                                       BoundFamilies routed) {
+  std::vector<PublishedPort> published;
+  for (const PortRequest& port : ports) {
+    for (const std::string& address : AddressesFor(port.host_ip, routed)) {
+      published.push_back({address, 0, port.container_port, port.protocol});
+    }
+  }
+  return published;
 }
 
 std::vector<PublishedPort> PublishedBy(const std::vector<formats::ProxyListener>& listeners,

@@ -46,11 +46,24 @@ class ProxyClient {
   std::vector<UniqueFd> idle_ GUARDED_BY(mutex_);
 };
 
-// The listeners of an endpoint's ports, or of its wishes: what the proxy is told.
+// Where the proxy leads an endpoint's packets: to its IPv4 address, or to its only one.
+std::string ProxyTarget(const Endpoint& endpoint);
+
+// At which of the host's addresses ports without one are bound.
+struct BoundFamilies {
+  bool ipv4 = true;
+  bool ipv6 = true;
+  bool no_ipv6 = false;  // the host has none; `ipv6` is false, too
+};
+// The listeners of published ports, or of wishes: what the proxy is told. Ports that have none on
+// the host (of routed networks) have no listener.
 std::vector<formats::ProxyListener> ListenersFor(const std::vector<PublishedPort>& ports,
-                                                 formats::Ipv4Address target);
+                                                 const std::string& target);
 std::vector<formats::ProxyListener> ListenersFor(const std::vector<PortRequest>& ports,
-                                                 formats::Ipv4Address target, bool host_has_ipv6);
+                                                 const std::string& target, BoundFamilies bound);
+// What wishes are on networks where containers are reached at their own addresses, in the families
+// that are routed: no port of the host.
+std::vector<PublishedPort> RoutedPorts(const std::vector<PortRequest>& ports, BoundFamilies routed);
 // What was published by a kSet of `listeners` that was answered with `ports`.
 std::vector<PublishedPort> PublishedBy(const std::vector<formats::ProxyListener>& listeners,
                                        const std::vector<uint16_t>& ports);

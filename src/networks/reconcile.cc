@@ -36,11 +36,7 @@ Result<ReconcileReport> KernelController::Reconcile() {
   TRY(ReconcileProxy(&report));
   TRY(ReconcileNames(&report));
 
-  FirewallElements elements = NetworkElements();
-  elements.merge(EmptyPortSets());
-  for (const Endpoint& endpoint : ListEndpoints({})) AddPortElements(endpoint, &elements);
-  auto socket = TRY(netfilter_sockets_.Take());
-  for (std::string& change : TRY(firewall_.Repair(socket.get(), elements))) {
+  for (std::string& change : TRY(firewall_->Repair(ListNetworks(), ListEndpoints({})))) {
     report.changes.push_back(std::move(change));
   }
   return report;
@@ -163,7 +159,7 @@ Result<> KernelController::ReconcileProxy(ReconcileReport* report) {
       TRY(proxy_.Call({formats::ProxyOperation::kSet, owner.owner, {}}));
       report->changes.push_back(
           fmt::format("published ports of endpoint '{}' closed: no record", owner.owner));
-    } else if (owner.listeners == ListenersFor(known->second.ports, known->second.address)) {
+    } else if (owner.listeners == ListenersFor(known->second.ports, ProxyTarget(known->second))) {
       publishing.erase(known);
     }
   }

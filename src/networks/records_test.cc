@@ -157,16 +157,16 @@ TEST(RecordsTest, RefusesWhatMakesNoSense) {
 }
 
 TEST(PortsTest, WishesBecomeListenersAndListenersBecomePorts) {
-  formats::Ipv4Address target = *formats::Ipv4Address::Parse("172.17.0.2");
+  std::string target = "172.17.0.2";
   std::vector<PortRequest> wishes{{"", 8080, 0, 80, Protocol::kTcp},
                                   {"127.0.0.1", 0, 0, 53, Protocol::kUdp},
                                   {"::1", 9000, 9009, 90, Protocol::kTcp}};
-  auto listeners = ListenersFor(wishes, target, true);
+  auto listeners = ListenersFor(wishes, target, BoundFamilies{});
   ASSERT_EQ(listeners.size(), 3u);
   EXPECT_EQ(listeners[0].addresses, (std::vector<std::string>{"0.0.0.0", "::"}));
   EXPECT_EQ(listeners[0].last_port, 8080);
   EXPECT_EQ(listeners[2].last_port, 9009);
-  EXPECT_EQ(ListenersFor(wishes, target, false)[0].addresses.size(), 1u);
+  EXPECT_EQ(ListenersFor(wishes, target, {true, false, true})[0].addresses.size(), 1u);
 
   auto ports = PublishedBy(listeners, {8080, 40000, 9001});
   ASSERT_EQ(ports.size(), 4u);
@@ -176,6 +176,20 @@ TEST(PortsTest, WishesBecomeListenersAndListenersBecomePorts) {
   listeners[1].first_port = listeners[1].last_port = 40000;
   listeners[2].first_port = listeners[2].last_port = 9001;
   EXPECT_EQ(ListenersFor(ports, target), listeners);
+}
+
+TEST(PortsTest, RoutedFamiliesTakeNoPortOfTheHost) {
+  std::vector<PortRequest> wishes{{"", 8080, 0, 80, Protocol::kTcp},
+                                  {"192.0.2.1", 8081, 0, 81, Protocol::kTcp}};
+  auto listeners = ListenersFor(wishes, "10.0.0.2", {true, false, false});
+  ASSERT_EQ(listeners.size(), 2u);
+  EXPECT_EQ(listeners[0].addresses, std::vector<std::string>{"0.0.0.0"});
+  auto routed = RoutedPorts(wishes, {false, true, false});
+  ASSERT_EQ(routed.size(), 1u);
+  EXPECT_EQ(routed[0], (PublishedPort{"::", 0, 80, Protocol::kTcp}));
+  EXPECT_TRUE(ListenersFor(routed, "10.0.0.2").empty());
+  EXPECT_TRUE(ListenersFor(wishes, "10.0.0.2", {false, false, false}).empty());
+  EXPECT_EQ(RoutedPorts(wishes, {true, true, false}).size(), 3u);
 }
 
 TEST(PortsTest, RefusalsSayWhatDockerSays) {

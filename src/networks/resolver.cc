@@ -23,6 +23,7 @@ namespace {
 
 using formats::ProxyOperation;
 using kernel::NftConcat;
+using kernel::NftFamily;
 using kernel::NftRule;
 using kernel::NftType;
 
@@ -75,12 +76,12 @@ Result<> RedirectPort(uint16_t udp, uint16_t tcp) {
   batch.AddChain({"output", "nat", NF_INET_LOCAL_OUT, kPriorityDestinationNat});
   batch.AddRule("output",
                 NftRule()
-                    .LoadDestination(0)
+                    .LoadDestination(NftFamily::kIpv4, 0)
                     .EqualNetwork(0, kResolverAddress)
                     .LoadProtocol(0)
                     .LoadDestinationPort(1)
                     .LookUp(0, kMap, 0)
-                    .DestinationNat(0, 1),
+                    .DestinationNat(NftFamily::kIpv4, 0, 1),
                 "the resolver's ports");
   kernel::NetlinkSocket socket = TRY(kernel::NetlinkSocket::Open(NETLINK_NETFILTER));
   return batch.Commit(&socket);

@@ -124,12 +124,9 @@ Result<> KernelController::RemoveNetwork(std::string_view id_or_name) {
   }
   // One that was never ours (there before, or set-up failed on it) is left alone.
   if (was_set_up && !network.foreign_bridge) TRY(DeleteLink(network.bridge));
-  FirewallElements elements;
-  AddNetworkElements(network, &elements);
-  {
-    auto socket = TRY(netfilter_sockets_.Take());
-    TRY(firewall_.Remove(socket.get(), elements));
-  }
+  std::vector<Network> rest = ListNetworks();
+  std::erase_if(rest, [&](const Network& other) { return other.id == network.id; });
+  TRY(firewall_->RemoveNetwork(network, rest));
   TRY(options_.records->EraseNetwork(network.id));
   MutexLock lock(mutex_);
   networks_.erase(network.id);

@@ -40,7 +40,11 @@ class GantryIo : public ProcessIo {
 
   Result<> Prepare(const IoRequest& request) {
     if (!stdio_.log.empty()) {
-      log_ = TRY(LogFile::Open(loop_, stdio_.log, stdio_.max_size, stdio_.max_files));
+      log_ = TRY(LogFile::Open(loop_, {.path = stdio_.log,
+                                       .max_size = stdio_.max_size,
+                                       .max_files = stdio_.max_files,
+                                       .compress = stdio_.compress,
+                                       .attributes = stdio_.attributes}));
     }
     AttachServer::Owner owner;
     owner.on_input = [this](std::string_view bytes) { return TakeInput(bytes); };

@@ -23,23 +23,30 @@ constexpr auto kRetry = 200ms;
 
 }  // namespace
 
-Result<std::unique_ptr<LogFile>> LogFile::Open(EventLoop* loop, std::string path, int64_t max_size,
-                                               int max_files) {
-  std::unique_ptr<LogFile> log(new LogFile(loop, std::move(path), max_size, max_files));
-  log->file_ = TRY(OpenFile(log->path_, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0640));
+Result<std::unique_ptr<LogFile>> LogFile::Open(EventLoop* loop, LogFileOptions options) {
+  std::unique_ptr<LogFile> log(new LogFile(loop, std::move(options)));
+  const LogFileOptions& own = log->options_;
+  log->file_ = TRY(OpenFile(own.path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0640));
   struct stat info{};
-  if (::fstat(log->file_.get(), &info) < 0) return ErrnoError("looking at '{}'", log->path_);
+  if (::fstat(log->file_.get(), &info) < 0) return ErrnoError("looking at '{}'", own.path);
   log->size_ = info.st_size;
+  if (own.compress && own.max_files > 1) {
+    log->compressor_ = std::make_unique<LogCompressor>(loop, own.path, own.max_files);
+  }
   return log;
 }
 
-LogFile::LogFile(EventLoop* loop, std::string path, int64_t max_size, int max_files)
-    : loop_(loop), path_(std::move(path)), max_size_(max_size), max_files_(max_files) {}
+LogFile::LogFile(EventLoop* loop, LogFileOptions options)
+    : loop_(loop),
+      options_(std::move(options)),
+      stdout_(formats::LogStream::kStdout, options_.attributes),
+      stderr_(formats::LogStream::kStderr, options_.attributes) {}
 
 LogFile::~LogFile() {
   *alive_ = false;
   if (!out_.empty() || dropped_ > 0) {
-    log::Failure("writing log '{}': {} bytes of records are lost", path_, out_.size() + dropped_);
+    log::Failure("writing log '{}': {} bytes of records are lost", options_.path,
+                 out_.size() + dropped_);
   }
 }
 
@@ -67,9 +74,9 @@ void LogFile::WriteOut() {
   std::string_view rest = out_;
   while (!rest.empty()) {
     std::string_view piece = rest;
-    if (max_size_ > 0) {
+    if (options_.max_size > 0) {
       // As many whole records as fit, or one record in a file of its own.
-      size_t room = size_ < max_size_ ? static_cast<size_t>(max_size_ - size_) : 0;
+      size_t room = size_ < options_.max_size ? static_cast<size_t>(options_.max_size - size_) : 0;
       size_t cut = room >= rest.size() ? rest.size() : rest.rfind('\n', room == 0 ? 0 : room - 1);
       bool fits = cut != std::string_view::npos && room > 0;
       if (!fits && size_ > 0) {
@@ -111,7 +118,7 @@ void LogFile::AppendGap() {
   std::string text =
       fmt::format("gantry: {} bytes of output are missing here: the log could not be written\n",
                   std::exchange(dropped_, 0));
-  formats::JsonLogEncoder encoder(formats::LogStream::kStderr);
+  formats::JsonLogEncoder encoder(formats::LogStream::kStderr, options_.attributes);
   encoder.Append(text, WallClock::now(), kWriteSize, &out_);
   WriteOut();
 }
@@ -119,18 +126,21 @@ void LogFile::AppendGap() {
 // PATH.1 becomes PATH.2 and so on, PATH becomes PATH.1, a new file begins. With one file only, it
 // is replaced: who follows it keeps its descriptor to the end.
 Result<> LogFile::Rotate() {
-  for (int index = max_files_ - 1; index > 0; --index) {
-    std::string from = index == 1 ? path_ : fmt::format("{}.{}", path_, index - 1);
-    std::string to = fmt::format("{}.{}", path_, index);
+  const std::string& path = options_.path;
+  if (compressor_) TRY(compressor_->Shift());
+  for (int index = compressor_ ? 1 : options_.max_files - 1; index > 0; --index) {
+    std::string from = index == 1 ? path : fmt::format("{}.{}", path, index - 1);
+    std::string to = fmt::format("{}.{}", path, index);
     if (::rename(from.c_str(), to.c_str()) < 0 && errno != ENOENT) {
       return ErrnoError("rotating log '{}'", from);
     }
   }
-  if (max_files_ == 1 && ::unlink(path_.c_str()) < 0 && errno != ENOENT) {
-    return ErrnoError("rotating log '{}'", path_);
+  if (options_.max_files == 1 && ::unlink(path.c_str()) < 0 && errno != ENOENT) {
+    return ErrnoError("rotating log '{}'", path);
   }
-  file_ = TRY(OpenFile(path_, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0640));
+  file_ = TRY(OpenFile(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0640));
   size_ = 0;
+  if (compressor_) compressor_->Begin();
   return {};
 }
 

@@ -15,13 +15,21 @@
 #include "base/event_loop.h"
 #include "base/unique_fd.h"
 #include "formats/json_log.h"
+#include "shim/log_compressor.h"
 
 namespace gantry::shim {
 
+struct LogFileOptions {
+  std::string path;
+  int64_t max_size = -1;  // bytes in one file; -1: never rotated
+  int max_files = 1;
+  bool compress = false;   // the rotated files
+  std::string attributes;  // a JSON object that every record has; "": none
+};
+
 class LogFile {
  public:
-  static Result<std::unique_ptr<LogFile>> Open(EventLoop* loop, std::string path, int64_t max_size,
-                                               int max_files);
+  static Result<std::unique_ptr<LogFile>> Open(EventLoop* loop, LogFileOptions options);
   ~LogFile();
 
   void Append(formats::LogStream stream, std::string_view text, WallTime time);
@@ -29,7 +37,7 @@ class LogFile {
   void Finish(formats::LogStream stream, WallTime time);
 
  private:
-  LogFile(EventLoop* loop, std::string path, int64_t max_size, int max_files);
+  LogFile(EventLoop* loop, LogFileOptions options);
   formats::JsonLogEncoder& EncoderOf(formats::LogStream stream);
   void WriteOut();
   Result<> Rotate();
@@ -37,13 +45,12 @@ class LogFile {
   void AppendGap();
 
   EventLoop* loop_;
-  std::string path_;
-  int64_t max_size_;
-  int max_files_;
+  const LogFileOptions options_;
+  std::unique_ptr<LogCompressor> compressor_;
   UniqueFd file_;
   int64_t size_ = 0;
-  formats::JsonLogEncoder stdout_{formats::LogStream::kStdout};
-  formats::JsonLogEncoder stderr_{formats::LogStream::kStderr};
+  formats::JsonLogEncoder stdout_;
+  formats::JsonLogEncoder stderr_;
   std::string out_;  // records that are not written yet
   bool failing_ = false;
   uint64_t dropped_ = 0;  // bytes of output

@@ -3,6 +3,8 @@
 
 #include <charconv>
 
+#include "formats/json.h"
+
 namespace gantry::shim {
 namespace {
 
@@ -50,6 +52,13 @@ Result<StdinMode> ParseStdinMode(const std::string& value) {
   if (value == "once") return StdinMode::kOnce;
   if (value == "open") return StdinMode::kOpen;
   return InvalidArgument("reading stdio URI: stdin '{}' is not none, once or open", value);
+}
+
+// As one line, whatever its spaces were.
+Result<std::string> Attributes(const std::string& value) {
+  formats::Json json = TRY_WITH(formats::Json::Parse(value), "reading stdio URI: attrs");
+  if (!json.is_object()) return InvalidArgument("reading stdio URI: attrs is no JSON object");
+  return json.Dump();
 }
 
 }  // namespace
@@ -115,6 +124,11 @@ Result<GantryStdio> ParseGantryStdio(const StdioUri& uri) {
       out.max_size = TRY(Number(key, value, -1));
     } else if (key == "max-file") {
       out.max_files = static_cast<int>(std::min<int64_t>(TRY(Number(key, value, 1)), 1000));
+    } else if (key == "compress") {
+      if (value != "1") return InvalidArgument("reading stdio URI: compress '{}' is not 1", value);
+      out.compress = true;
+    } else if (key == "attrs") {
+      out.attributes = TRY(Attributes(value));
     } else if (key == "stdin") {
       out.stdin_mode = TRY(ParseStdinMode(value));
     } else if (key == "version") {

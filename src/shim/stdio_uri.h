@@ -37,6 +37,8 @@ struct GantryStdio {
   std::string log;  // empty: no log
   int64_t max_size = -1;
   int max_files = 1;
+  bool compress = false;
+  std::string attributes;  // a JSON object, or nothing
   StdinMode stdin_mode = StdinMode::kNone;
 };
 

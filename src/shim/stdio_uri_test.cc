@@ -40,11 +40,17 @@ TEST(StdioUri, ReadsGantrysOptions) {
   EXPECT_EQ(all->max_size, 10);
   EXPECT_EQ(all->max_files, 3);
   EXPECT_EQ(all->stdin_mode, StdinMode::kOnce);
+  EXPECT_FALSE(all->compress);
+  auto more = Parse("gantry:///s?log=/l&compress=1&attrs=%7B%22a%22:%0A%22b%22%7D");
+  ASSERT_TRUE(more.ok()) << more.error().message();
+  EXPECT_TRUE(more->compress);
+  EXPECT_EQ(more->attributes, "{\"a\":\"b\"}");
   EXPECT_EQ(Parse("gantry:///s?log=/l&driver=none")->log, "");
   for (const char* bad :
        {"gantry:///s?version=2", "gantry:///s?x=1", "gantry:///s?max-size=-2",
         "gantry:///s?max-size=1k", "gantry:///s?stdin=yes", "gantry:///s?driver=syslog",
-        "gantry:///s?log=relative", "gantry:///s?max-file=0"}) {
+        "gantry:///s?log=relative", "gantry:///s?compress=yes", "gantry:///s?attrs=%5B%5D",
+        "gantry:///s?attrs=x", "gantry:///s?max-file=0"}) {
     EXPECT_FALSE(Parse(bad).ok()) << bad;
   }
 }

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """`logs` with its options, and that the log is whole."""
+import gzip
+import json
 import re
 import time
+from pathlib import Path
+
+import pytest
 
 from harness.engine import until
 from harness.places import IMAGE
@@ -70,6 +75,58 @@ def test_follow_over_rotation(client, names):
     lines = client.ok('logs', name).split()
     assert lines[-1] == 'done' and 1000 < len(lines) < 15000
     assert lines[:-1] == [str(n) for n in range(int(lines[0]), 20001)]
+
+
+@pytest.mark.parametrize('driver', ['json-file', 'local'])
+def test_rotated_files_are_compressed(client, names, driver):
+    name = printed(client, names, 'seq 1 20000; echo done', '--log-driver', driver, '--log-opt', 'max-size=50k', '--log-opt', 'max-file=4',
+                   '--log-opt', 'compress=true')
+    followed = client.ok('logs', '-f', '--tail', '1', name).split()
+    ended(client, name)
+    # Files may be rotated away before the follower comes to them.
+    assert followed.pop() == 'done' and followed == sorted(set(followed), key=int)
+    lines = client.ok('logs', name).split()
+    assert lines[-1] == 'done' and 1500 < len(lines) < 15000
+    assert lines[:-1] == [str(n) for n in range(int(lines[0]), 20001)]
+    for tail in (1, 700, 1400, len(lines) - 1):
+        assert client.ok('logs', '--tail', str(tail), name).split() == lines[-tail:]
+    if driver == 'local':
+        return  # docker's is no text
+    path = Path(client.inspect(name, '{{.LogPath}}'))
+    assert sorted(p.name for p in path.parent.glob(f'{path.name}*')) == [path.name + e for e in ('', '.1.gz', '.2.gz', '.3.gz')]
+    with gzip.open(f'{path}.1.gz', 'rt') as file:
+        packed = [json.loads(line)['log'].strip() for line in file]
+    assert packed == lines[-len(packed) - len(path.read_text().splitlines()):][:len(packed)]
+    # A restart goes on in the same files.
+    client.ok('start', '-a', name)
+    assert client.ok('logs', '--tail', '2', name).split() == ['20000', 'done']
+
+
+def test_attributes_of_lines(client, names):
+    name = names()
+    client.ok('run', '--name', name, '--log-opt', 'labels=a', '--log-opt', 'labels-regex=^x', '--log-opt', 'env=E', '--log-opt', 'env-regex=^F',
+              '--log-opt', 'tag={{.Name}}/<x>', '--label', 'a="q"', '--label', 'xy=1', '--label', 'c=3', '-e', 'E=v=w', '-e', 'FF=', IMAGE,
+              'sh', '-c', 'echo hi; echo no >&2')
+    lines = sorted(Path(client.inspect(name, '{{.LogPath}}')).read_text().splitlines())
+    attributes = {'a': '"q"', 'xy': '1', 'E': 'v=w', 'FF': '', 'tag': f'{name}/<x>'}
+    for line, text, stream in zip(lines, ('hi\n', 'no\n'), ('stdout', 'stderr'), strict=True):
+        record = json.loads(line)
+        assert list(record) == ['log', 'stream', 'attrs', 'time']
+        assert (record['log'], record['stream'], record['attrs']) == (text, stream, attributes)
+    assert (client('logs', name).out, client('logs', name).err) == ('hi\n', 'no\n')
+    plain = printed(client, names, 'echo hi')
+    ended(client, plain)
+    assert list(json.loads(Path(client.inspect(plain, '{{.LogPath}}')).read_text())) == ['log', 'stream', 'time']
+
+
+@pytest.mark.parametrize('option, words', [('tag={{.Nope}}', "can't evaluate field Nope"), ('env-regex=[', 'error parsing regexp: ')])
+def test_attributes_that_fail_at_the_start(client, names, option, words):
+    name = names()
+    client.ok('create', '--name', name, '--log-opt', option, IMAGE, 'true')
+    status, answer, _ = client.engine.api('POST', f'/containers/{name}/start')
+    message = json.loads(answer)['message']
+    assert status == 500 and message.startswith('failed to initialize logging driver: ') and words in message, answer
+    assert client.inspect(name, '{{.State.Status}} {{.State.ExitCode}}') == 'created 128'
 
 
 def test_log_of_a_terminal(client, names):

@@ -115,9 +115,24 @@ def test_port_taken(client, names):
     client.ok('run', '-d', '--name', a, '-p', '18082:80', IMAGE, 'sleep', '100')
     done = client('run', '-d', '--name', b, '-p', '18082:80', IMAGE, 'sleep', '100')
     assert done.code == 125 and 'port is already allocated' in done.err
+    if client.engine.kind == 's':
+        assert f'(container {client.inspect(a, "{{.Id}}")[:12]} has it)' in done.err
     assert client.inspect(b, '{{.State.Status}}') == 'created'
     client.ok('rm', '-f', a)
     client.ok('start', b)
+
+
+@pytest.mark.only('gantry')
+def test_port_of_another_program(client, names):
+    name = names()
+    holder = client.engine.spawn(['/usr/bin/python3', '-c', 'import socket, time; s = socket.create_server(("", 18085)); time.sleep(60)'])
+    try:
+        until(lambda: ':18085' in client.engine.inside('ss', '-ltn').stdout, 10)
+        done = client('run', '-d', '--name', name, '-p', '18085:80', IMAGE, 'sleep', '100')
+        assert done.code == 125 and f'address already in use (process {holder.pid} (python3) has it)' in done.err
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 def test_port_is_free_after_rm(client, names):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 of gantryd at random moments while networks are made, joined, left and removed: afterwards
+"""kill -9 of gantryd at random moments while networks are made, joined, left and removed, and ports
+are published and taken back: afterwards
 records, containers and kernel agree (harness/fsck.py), and what a client was told is so."""
 import json
 import os
@@ -35,6 +36,7 @@ class Joiner:
     def __init__(self, client, number, rng):
         self.client, self.rng, self.name = client, rng, f'joiner{number}'
         self.mine, self.told, self.over = f'net{number}', {}, threading.Event()
+        self.port, self.published = {'81/tcp': [{'HostPort': str(28200 + number)}]}, ('Remove', 200)
         client.ok('run', '-d', '--name', self.name, '-p', f'{28100 + number}:80', IMAGE, 'sleep', '100000')
         self.thread = threading.Thread(target=self.loop)
 
@@ -42,13 +44,18 @@ class Joiner:
         subnet = {'IPAM': {'Config': [{'Subnet': f'10.96.{self.name[-1]}.0/24'}]}}
         while not self.over.is_set():
             net = self.rng.choice([self.mine, 'shared', 'bridge'])
-            verb = self.rng.choice(['connect', 'disconnect', 'connect', 'create', 'remove', 'restart'])
+            verb = self.rng.choice(['connect', 'disconnect', 'connect', 'create', 'remove', 'restart', 'Add', 'Remove'])
             if verb == 'create':
                 ask(self.client, 'POST', '/networks/create', {'Name': self.mine, **subnet})
             elif verb == 'remove':
                 ask(self.client, 'DELETE', f'/networks/{self.mine}')
             elif verb == 'restart':
                 ask(self.client, 'POST', f'/containers/{self.name}/restart?t=0')
+            elif verb in ('Add', 'Remove'):
+                before, self.published = self.published, (verb, None)
+                status = ask(self.client, 'POST', f'/containers/{self.name}/update', {'GantryPublish': {verb: self.port}})
+                # Refused: it is as it was.
+                self.published = (verb, status) if status in (0, 200) else before
             else:
                 self.told[net] = (verb, None)
                 self.told[net] = (verb, ask(self.client, 'POST', f'/networks/{net}/{verb}', {'Container': self.name}))
@@ -58,6 +65,13 @@ class Joiner:
         entries = found['NetworkSettings']['Networks']
         if not found['State']['Running']:  # killed in the middle of a restart
             self.client.ok('start', self.name)
+        verb, status = self.published
+        bound, shown = found['HostConfig']['PortBindings'], found['NetworkSettings']['Ports']
+        if status == 200 and ('81/tcp' in bound) != (verb == 'Add'):
+            yield f'{self.name}: was told of {verb} of a port, and has {bound}'
+        # Whatever it was told: what is recorded is published.
+        if found['State']['Running'] and any(net != 'none' for net in entries) and ('81/tcp' in bound) != bool(shown.get('81/tcp')):
+            yield f'{self.name}: has {bound} and publishes {shown}'
         for net, (verb, status) in self.told.items():
             if status == 200 and (net in entries) != (verb == 'connect'):
                 yield f'{self.name}: was told of {verb} {net}, and has {list(entries)}'

@@ -151,6 +151,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   wanted.cgroup_parent = options.cgroup_parent;
   wanted.bridge = options.bridge;
   wanted.subnet = options.subnet;
+  wanted.firewall = options.firewall;
   wanted.mtu = static_cast<uint32_t>(options.mtu);
   wanted.settings = options.settings;
   wanted.containerd_namespace = options.containerd_namespace;

@@ -221,6 +221,19 @@ Result<> TakeShmSize(Options* o, const std::string& value) {
   return {};
 }
 
+Result<> TakeFirewall(Options* o, const std::string& value) {
+  o->firewall = TRY(networks::ParseFirewallBackend(value));
+  return {};
+}
+
+Result<> TakePublishDefault(Options* o, const std::string& value) {
+  if (value != "any" && value != "loopback") {
+    return InvalidArgument("invalid publish-default \"{}\": any or loopback", value);
+  }
+  o->settings.port_address = value == "loopback" ? "127.0.0.1" : "";
+  return {};
+}
+
 Result<> TakeIpcMode(Options* o, const std::string& value) {
   if (value != "private" && value != "shareable") {
     return InvalidArgument("IPC mode \"{}\" is not supported as default value", value);
@@ -333,6 +346,8 @@ std::vector<OptionRow> PlaceRows() {
           Text([](Options& o) -> auto& { return o.bridge; })),
       Row("bip", 0, "bip", Kind::kText, "ADDRESS/LEN",
           "its subnet; without it the first of docker's pools that is free", bip),
+      Row("firewall-backend", 0, "firewall-backend", Kind::kText, "NAME",
+          "nftables, iptables, or none: no rules, gantry-proxy alone (nftables)", TakeFirewall),
       Row("mtu", 0, "mtu", Kind::kNumber, "N", "of containers' networks (1500)",
           Number([](Options& o) -> auto& { return o.mtu; }, 68, "invalid default MTU")),
       Row("cgroup-parent", 0, "cgroup-parent", Kind::kText, "PATH", "(/gantry)",
@@ -424,6 +439,8 @@ std::vector<OptionRow> ContainerRows() {
       Row("dns-search", 0, "dns-search", Kind::kList, "DOMAIN", "their search domains",
           Append([](Options& o) -> auto& { return o.settings.dns_search; })),
       Row("ip", 0, "ip", Kind::kText, "ADDRESS", "of ports published without one (0.0.0.0)", ip),
+      Row("publish-default", 0, "publish-default", Kind::kText, "WHERE",
+          "the same by name: any, or loopback for this host alone (any)", TakePublishDefault),
       Row("cdi-spec-dir", 0, "cdi-spec-dirs", Kind::kList, "DIR",
           "more directories of CDI specifications", cdi),
       Row("exec-opt", 0, "exec-opts", Kind::kList, "NAME=VALUE", "native.cgroupdriver=cgroupfs",
@@ -472,10 +489,8 @@ constexpr std::string_view kNoBuilder = "there is no builder in this daemon";
 std::vector<OptionRow> FixedNetworkRows() {
   std::vector<OptionRow> rows = {
       Fixed("iptables", "iptables", Kind::kSwitch, {"true"},
-            "published ports need their nftables rules"),
+            "\"firewall-backend\": \"none\" makes no rules"),
       Usual("ip6tables", "ip6tables", "true", kBridge),
-      Fixed("firewall-backend", "firewall-backend", Kind::kText, {"nftables"},
-            "rules are made with nftables"),
       Fixed("ip-forward", "ip-forward", Kind::kSwitch, {"true"}, "the bridge needs it"),
       Usual("ip-forward-no-drop", "ip-forward-no-drop", "true",
             "the FORWARD policy is never changed"),

@@ -250,6 +250,7 @@ std::vector<std::string> NeedRestart(const Options& present, const Options& want
               (!present.subnet || present.subnet->ToString() == wanted.subnet->ToString()),
           "bip");
   compare(present.mtu == wanted.mtu, "mtu");
+  compare(present.firewall == wanted.firewall, "firewall-backend");
   compare(present.cgroup_parent == wanted.cgroup_parent, "cgroup-parent");
   compare(present.metrics_address == wanted.metrics_address, "metrics-addr");
   compare(present.log_format == wanted.log_format, "log-format");

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "engine/settings.h"
 #include "formats/ip_address.h"
+#include "networks/firewall_backend.h"
 
 namespace gantry::gantryd {
 
@@ -34,6 +35,7 @@ struct Options {
   std::string containerd_namespace = "gantry";
   std::string bridge = "gantry0";
   std::optional<formats::Ipv4Prefix> subnet;
+  networks::FirewallBackend firewall = networks::FirewallBackend::kNftables;
   int64_t mtu = 1500;
   std::string cgroup_parent = "/gantry";
   std::string pid_file;  // "": STATE/gantryd.pid

@@ -66,6 +66,8 @@ Result<> Reloader::Apply() {
   present_.settings = wanted.settings;
   present_.log_level = wanted.log_level;
   PublishReload(wanted.settings);
+  // Somebody may have changed the rules of legacy iptables, which nobody tells of.
+  TRY(engine_.networks().RepairFirewall());
   return {};
 }
 

@@ -92,7 +92,8 @@ Json PortsObject(const ContainerRecord& record, const std::vector<networks::Endp
     for (const networks::PublishedPort& port : endpoint.ports) {
       out.MutableMember(PortKey(port))
           .Append(Json::MakeObject(
-              {{"HostIp", port.host_ip}, {"HostPort", std::to_string(port.host_port)}}));
+              {{"HostIp", port.host_ip},
+               {"HostPort", port.host_port == 0 ? "" : std::to_string(port.host_port)}}));
     }
   }
   return out;

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports of a running container come and go: gantry update --publish-add and --publish-rm."""
+import contextlib
+import json
+import os
+
+import pytest
+
+from harness import packets
+from harness.client import Client
+from harness.engine import ask, until
+from harness.places import IMAGE
+
+NAME = f'live{os.getpid()}'
+
+
+@pytest.fixture
+def live(stack, home):
+    """A container with servers in it, that publishes 18200."""
+    client = Client('gantry', stack, home)
+    servers = packets.Servers()
+    try:
+        client.ok('run', '-d', '--name', NAME, '-p', '18200:80', '-p', '18300-18303:100-103', IMAGE, 'sleep', '1000')
+        serve(client, servers)
+        yield client, servers
+    finally:
+        servers.close()
+        client('rm', '-f', NAME)
+
+
+def serve(client, servers):
+    servers.listen(f"/proc/{client.inspect(NAME, '{{.State.Pid}}')}/ns/net", 'live', (80, 81, 100, 103), (53,))
+
+
+def reached(client, port, protocol='tcp'):
+    """From loopback (the proxy) and at another address of the host (the firewall)."""
+    space = client.engine.names.netns
+    answers = {packets.ask(space, protocol, address, port).split(' ')[0] for address in ('127.0.0.1', '10.213.0.1')}
+    assert len(answers) == 1, answers
+    return answers.pop()
+
+
+def published(client):
+    shown = ask(client.engine, 'GET', f'/containers/{NAME}/json')
+    return {(key, binding['HostPort']) for key, bindings in shown['NetworkSettings']['Ports'].items() for binding in bindings or ()}, {
+        (key, binding['HostPort']) for key, bindings in shown['HostConfig']['PortBindings'].items() for binding in bindings}
+
+
+RANGE = {(f'{100 + i}/tcp', str(18300 + i)) for i in range(4)}
+
+
+def test_ports_come_and_go(live):
+    client, servers = live
+    with contextlib.closing(packets.socket_in(client.engine.names.netns, packets.family('127.0.0.1'), packets.socket.SOCK_STREAM)) as open_one:
+        # A connection of a port that stays is not touched.
+        listener = packets.socket_in(f"/proc/{client.inspect(NAME, '{{.State.Pid}}')}/ns/net", packets.socket.AF_INET, packets.socket.SOCK_STREAM)
+        listener.bind(('0.0.0.0', 101))
+        listener.listen()
+        open_one.connect(('127.0.0.1', 18301))
+        inside, _ = listener.accept()
+        client.ok('update', '--publish-add', '18201:81', '--publish-add', '18253:53/udp', NAME)
+        assert (reached(client, 18200), reached(client, 18201), reached(client, 18253, 'udp')) == ('live', 'live', 'live')
+        client.ok('update', '--publish-rm', '18200:80', '--publish-rm', '18253:53/udp', NAME)
+        assert (reached(client, 18200), reached(client, 18201), reached(client, 18253, 'udp')) == ('refused', 'live', 'refused')
+        open_one.sendall(b'still here')
+        inside.settimeout(5)
+        assert inside.recv(100) == b'still here'
+        inside.close()
+        listener.close()
+    wanted = {('81/tcp', '18201'), *RANGE}
+    assert published(client) == (wanted, wanted)
+    assert '18201->81/tcp' in client.ok('ps', '--filter', f'name={NAME}') and '18200' not in client.ok('ps', '--filter', f'name={NAME}')
+    client.engine.restart()
+    assert (reached(client, 18200), reached(client, 18201), reached(client, 18300)) == ('refused', 'live', 'live')
+    client.engine.kill('gantryd', 'gantry-proxy')
+    client.engine.start()
+    assert reached(client, 18201) == 'live' and published(client) == (wanted, wanted)
+    # The next start of the container has them, too.
+    client.ok('restart', '-t', '0', NAME)
+    serve(client, servers)
+    assert (reached(client, 18201), reached(client, 18303)) == ('live', 'live') and published(client) == (wanted, wanted)
+
+
+@pytest.mark.parametrize('flags,words', [
+    (['--publish-add', '18401:80', '--publish-add', '18400:81'], 'address already in use (process'),
+    (['--publish-rm', '18200:80', '--publish-rm', '18299:80'], 'port 18299:80/tcp is not published'),
+    (['--publish-add', '18200:80'], 'port 18200:80/tcp is published already'),
+    (['--publish-add', '18402:http'], 'invalid containerPort: http'),
+])
+def test_what_cannot_be(live, flags, words):
+    client, _ = live
+    before = published(client)
+    holder = packets.socket_in(client.engine.names.netns, packets.socket.AF_INET, packets.socket.SOCK_STREAM)
+    with contextlib.closing(holder):
+        holder.bind(('0.0.0.0', 18400))
+        holder.listen()
+        done = client('update', *flags, NAME)
+    assert done.code == 1 and words in done.err
+    assert published(client) == before and reached(client, 18200) == 'live' and reached(client, 18401) == 'refused'
+
+
+def test_without_a_port_of_the_host(live):
+    client, _ = live
+    client.ok('update', '--publish-add', '81', NAME)
+    ports, _ = published(client)
+    port = {int(host) for key, host in ports if key == '81/tcp'}.pop()
+    assert port > 1023 and reached(client, port) == 'live'
+    client.ok('update', '--publish-rm', '81', NAME)
+    assert reached(client, port) == 'refused'
+
+
+def test_of_a_stopped_container_and_of_none(live):
+    client, servers = live
+    client.ok('stop', '-t', '0', NAME)
+    client.ok('update', '--publish-add', '18203:81', NAME)
+    client.ok('start', NAME)
+    serve(client, servers)
+    assert until(lambda: reached(client, 18203) == 'live', 5)
+    client.ok('run', '-d', '--name', f'{NAME}h', '--network', 'host', IMAGE, 'sleep', '100')
+    try:
+        done = client('update', '--publish-add', '18204:80', f'{NAME}h')
+        assert done.code == 1 and 'conflicting options' in done.err
+        status, body, _ = client.engine.api('POST', f'/containers/{NAME}/update', json.dumps({'GantryPublish': {'Add': {'x/tcp': [{}]}}}))
+        assert status == 400, body
+    finally:
+        client.ok('rm', '-f', f'{NAME}h')
