@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from harness import packets
+from harness import packets, places
 from harness.client import Client
 from harness.engine import ask, until
 from harness.places import IMAGE
@@ -99,6 +99,16 @@ def test_what_cannot_be(live, flags, words):
     assert published(client) == before and reached(client, 18200) == 'live' and reached(client, 18401) == 'refused'
 
 
+def test_to_whom_ports_are_exposed(live):
+    client, _ = live
+    client.ok('update', '--publish-rm', '18300:100', '--publish-rm', '18301:101', '--publish-rm', '18302:102', '--publish-rm', '18303:103',
+              '--publish-add', '127.0.0.1:18205:81', '--publish-add', '10.213.0.1:18206:53/udp', NAME)
+    shown = client.ok('ps', '--filter', f'name={NAME}', '--format', '{{.ExposedTo}}')
+    assert shown == '10.213.0.1: 18206/udp; everybody: 18200/tcp; this host: 18205/tcp'
+    assert 'EXPOSED TO' in client.ok('ps', '--format', 'table {{.Names}}\t{{.ExposedTo}}')
+    assert 'ExposedTo' not in client.ok('ps', '--format', 'json')
+
+
 def test_without_a_port_of_the_host(live):
     client, _ = live
     client.ok('update', '--publish-add', '81', NAME)
@@ -124,3 +134,39 @@ def test_of_a_stopped_container_and_of_none(live):
         assert status == 400, body
     finally:
         client.ok('rm', '-f', f'{NAME}h')
+
+
+def test_what_went_through_an_interface(live):
+    client, _ = live
+    read = lambda: json.loads(client.ok('network', 'inspect', '--counters', 'bridge'))[0]['Containers'][client.inspect(NAME, '{{.Id}}')]['GantryCounters']
+    before = read()
+    address = client.inspect(NAME, '{{.NetworkSettings.IPAddress}}')
+    for _ in range(20):
+        assert packets.ask(client.engine.names.netns, 'tcp', address, 80).startswith('live')
+    after = read()
+    # A connection is four packets in (SYN, ACK, FIN, ACK) and at least three out.
+    assert after['ReceivedPackets'] - before['ReceivedPackets'] >= 60 and after['SentPackets'] - before['SentPackets'] >= 60
+    assert after['SentBytes'] - before['SentBytes'] >= 20 * 60
+    assert 'GantryCounters' not in client.ok('network', 'inspect', 'bridge')
+
+
+@pytest.mark.skipif(not places.SOAK, reason='a thousand interfaces take 15 s to go')
+def test_a_bridge_that_is_full(stack, home):
+    """The kernel gives a bridge 1,023 ports; all but one are interfaces here whose other ends are elsewhere."""
+    client, host, elsewhere = Client('gantry', stack, home), stack.names.netns, f'{stack.names.netns_name}-e'
+    client.ok('network', 'create', '-o', 'com.docker.network.bridge.name=gtfull', '--subnet', '10.95.0.0/16', f'{NAME}full')
+    packets.run('ip', 'netns', 'add', elsewhere)
+    try:
+        steps = '\n'.join(f'link add gtport{i} type veth peer name port{i} netns {elsewhere}\nlink set gtport{i} master gtfull' for i in range(1022))
+        packets.subprocess.run(['nsenter', f'--net={host}', 'ip', '-batch', '-'], input=steps, text=True, check=True, timeout=60)
+        client.ok('run', '-d', '--name', f'{NAME}last', '--network', f'{NAME}full', IMAGE, 'sleep', '100')
+        done = client('run', '-d', '--name', f'{NAME}more', '--network', f'{NAME}full', '-p', '18207:80', IMAGE, 'sleep', '100')
+        assert done.code == 125 and 'a bridge takes at most 1,023 containers' in done.err
+        assert packets.ask(host, 'tcp', '127.0.0.1', 18207) == 'refused'
+        client.ok('rm', '-f', f'{NAME}last')
+        until(lambda: client('start', f'{NAME}more').code == 0, 10)
+    finally:
+        client('rm', '-f', f'{NAME}last', f'{NAME}more')
+        packets.run('ip', 'netns', 'del', elsewhere)
+        until(lambda: 'gtport' not in packets.run('ip', '-o', 'link', space=host), 60)
+        client.ok('network', 'rm', f'{NAME}full')

@@ -31,6 +31,7 @@ constexpr size_t kUsualKinds = 4;
 struct InspectFlags {
   bool size = false;     // of containers
   bool verbose = false;  // of networks
+  bool counters = false;
   std::string platform;  // of images
 };
 
@@ -45,6 +46,7 @@ Result<std::string> Fetch(Api* api, const std::string& name, const std::string& 
     request.path = fmt::format(fmt::runtime(kind.path), encoded);
     if (flags.size && kind.name == "container") request.query.Add("size", "1");
     if (flags.verbose) request.query.Add("verbose", "true");
+    if (flags.counters) request.query.Add("counters", "1");
     if (!flags.platform.empty()) {
       TRY(AddPlatforms(api, "1.49", {flags.platform}, "platform", &request.query));
     }
@@ -71,6 +73,7 @@ Result<int> Inspect(Cli& cli, Invocation& call, std::string type) {
   }
   if (type == "network") {
     call.flags.Bool("verbose", 'v', &flags.verbose, "Add what helps to find faults");
+    call.flags.Bool("counters", 0, &flags.counters, "Add what each container received and sent");
   }
   if (auto code = call.Parse(ArgCount::AtLeast(1))) return *code;
   if (call.flags.Changed("type")) {

@@ -3,6 +3,7 @@
 // gantry ps: the list of containers.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/listing.h"
@@ -95,6 +96,31 @@ std::string Names(const Json& container, bool truncate) {
   return JoinStrings(names);
 }
 
+// From where published ports are reached, a column of our own: "everybody: 80/tcp; this host:
+// 5432/tcp; 192.0.2.1: 53/udp". Ports of routed networks are reached at the container's addresses.
+std::string ExposedTo(const Json& ports) {
+  std::map<std::string, std::set<std::string>> by_whom;
+  for (const Json& port : ports.items()) {
+    const std::string& ip = port["IP"].AsString();
+    if (ip.empty()) continue;
+    bool any = ip == "0.0.0.0" || ip == "::";
+    bool loopback = ip.starts_with("127.") || ip == "::1";
+    std::string whom = any ? "everybody" : loopback ? "this host" : ip;
+    int64_t number = port["PublicPort"].AsInt();
+    if (number == 0) whom = "everybody with a route";
+    if (number == 0) number = port["PrivatePort"].AsInt();
+    by_whom[whom].insert(fmt::format("{}/{}", number, port["Type"].AsString()));
+  }
+  std::string shown;
+  for (const auto& [whom, numbers] : by_whom) {
+    shown += fmt::format("{}{}: ", shown.empty() ? "" : "; ", whom);
+    for (const std::string& number : numbers) {
+      shown += fmt::format("{}{}", number == *numbers.begin() ? "" : ", ", number);
+    }
+  }
+  return shown;
+}
+
 std::string Size(const Json& container) {
   std::string own = formats::HumanSize(container["SizeRw"].AsDouble(), 3);
   double all = container["SizeRootFs"].AsDouble();
@@ -157,6 +183,7 @@ ListingSpec PsSpec(bool size) {
   spec.failure = "failed to execute template";
   spec.headers = Json::MakeObject({{"Command", "COMMAND"},
                                    {"CreatedAt", "CREATED AT"},
+                                   {"ExposedTo", "EXPOSED TO"},
                                    {"ID", "CONTAINER ID"},
                                    {"Image", "IMAGE"},
                                    {"Labels", "LABELS"},
@@ -211,6 +238,8 @@ Result<int> PsCommand(Cli& cli, Invocation& call) {
   Json containers = TRY(api->Get("/containers/json", query));
   for (const Json& container : containers.items()) {
     rows.push_back(Row(container, !no_truncate));
+    // Only for who asks for it: docker has no such column.
+    if (listing.Uses("ExposedTo")) rows.back().Set("ExposedTo", ExposedTo(container["Ports"]));
     labels[rows.back()["ID"].AsString()] = container["Labels"];
   }
   PrintText(TRY(listing.Format(rows)));

@@ -7,6 +7,7 @@
 #include "engine/api/container_json.h"
 #include "engine/api/filters.h"
 #include "engine/network_list.h"
+#include "networks/counters.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -133,6 +134,29 @@ bool MatchDangling(Call& call, const Filters& filters, const networks::Network& 
 
 }  // namespace
 
+namespace {
+
+// What `?counters=1` adds, our own: a field "GantryCounters" of each container.
+Result<> AddCounters(Call& call, const networks::Network& network, Json* document) {
+  std::map<std::string, networks::Counters> counters = TRY(networks::ReadCounters());
+  Json& containers = document->MutableMember("Containers");
+  for (const networks::Endpoint& endpoint : call.engine().networks().ListEndpoints(network.id)) {
+    auto found = counters.find(endpoint.host_link);
+    if (found == counters.end()) continue;  // it is just going
+    const networks::Counters& seen = found->second;
+    containers.MutableMember(endpoint.container_id)
+        .Set("GantryCounters", Json::MakeObject({{"ReceivedBytes", seen.received_bytes},
+                                                 {"ReceivedPackets", seen.received_packets},
+                                                 {"ReceivedDropped", seen.received_dropped},
+                                                 {"SentBytes", seen.sent_bytes},
+                                                 {"SentPackets", seen.sent_packets},
+                                                 {"SentDropped", seen.sent_dropped}}));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<> ListNetworks(Call& call) {
   Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
   TRY(CheckFilters(filters));
@@ -153,7 +177,9 @@ Result<> InspectNetwork(Call& call) {
   std::string_view scope = call.query().Get("scope");
   if (!scope.empty() && scope != "local") return NotFound("network {} not found", call.arg());
   networks::Network network = TRY(FindNetwork(call.engine().networks(), call.arg()));
-  return RespondJson(call, 200, WithContainers(call, network));
+  Json document = WithContainers(call, network);
+  if (call.query().Get("counters") == "1") TRY(AddCounters(call, network, &document));
+  return RespondJson(call, 200, document);
 }
 
 }  // namespace gantry::engine::api
