@@ -277,6 +277,7 @@ void Visit(V& v, auto& c)
 {
   v.OmitEmpty("IPv4Address", c.ipv4_address);
   v.OmitEmpty("IPv6Address", c.ipv6_address);
+  v.OmitEmpty("LinkLocalIPs", c.link_local);
 }
 
 template <typename V>

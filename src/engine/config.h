@@ -219,6 +219,7 @@ struct HostConfig {
 struct EndpointIpam {
   std::string ipv4_address;
   std::string ipv6_address;
+  std::vector<std::string> link_local;
 };
 struct EndpointConfig {
   std::optional<EndpointIpam> ipam_config;

@@ -59,11 +59,8 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
   engine->containerd_ =
       client::Containerd::Create(set.containerd_address, set.containerd_namespace);
   engine->images_ = std::make_unique<ImageIndex>(*engine->containerd_);
-  networks::Options networks;
-  networks.bridge = set.bridge;
-  networks.subnet = set.subnet;
-  networks.firewall = set.firewall;
-  networks.mtu = set.mtu;
+  networks::Options networks = set.networks;
+  if (networks.pools6.empty()) networks.pools6 = networks::DefaultSubnetPools6(set.engine_id);
   networks.run_directory = set.state;
   networks.proxy_binary = set.programs_directory + "/gantry-proxy";
   networks.records = engine->store_.get();

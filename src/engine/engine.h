@@ -62,10 +62,9 @@ struct EngineOptions {
   // Asked for under a foreign containerd: the absolute path of our shim.
   std::string runtime = "io.containerd.runc.v2";
   std::string cgroup_parent = "/gantry";
-  std::string bridge = "gantry0";
-  std::optional<formats::Ipv4Prefix> subnet;
-  networks::FirewallBackend firewall = networks::FirewallBackend::kNftables;
-  uint32_t mtu = 1500;
+  // Of the networks; the engine sets where their records and programs are.
+  networks::Options networks;
+  std::string engine_id;
   // What holds until SetSettings.
   Settings settings;
   // Called for each event, in order for each container; must not call the engine.
@@ -142,8 +141,8 @@ class Engine {
     bool ingress = false;
     bool config_only = false;
     std::string config_from;
-    bool enable_ipv4 = true;
-    bool enable_ipv6 = false;
+    std::optional<bool> enable_ipv4;  // unset: true
+    std::optional<bool> enable_ipv6;  // unset: false
     std::string ipam_driver;
     std::vector<networks::IpamConfig> ipam;
     std::map<std::string, std::string> ipam_options;
@@ -283,6 +282,7 @@ class Engine {
   Result<> SettleNetworks(ContainerRecord* record) const;
   // It has a namespace with an entry of ours.
   static bool WantsNetworks(const ContainerRecord& record);
+  Result<networks::NetworkRequest> MakeNetworkRequest(const NetworkCreate& wanted) const;
   Result<networks::AttachRequest> MakeAttachRequest(const ContainerRecord& record,
                                                     const networks::Network& network,
                                                     const EndpointConfig& config) const;

@@ -221,11 +221,20 @@ std::string_view ExposedTo(const std::string& host_ip) {
 // Who leads a published port to the container (networks/firewall.h, docs/port-proxy.md).
 std::string RuleOf(const std::string& table, const networks::Endpoint& endpoint,
                    const networks::PublishedPort& port) {
-  std::string way = fmt::format("{} port {} to {}:{}", networks::ProtocolName(port.protocol),
-                                port.host_port, endpoint.address.ToString(), port.container_port);
+  std::string way =
+      fmt::format("{} port {} to {}:{}", networks::ProtocolName(port.protocol), port.host_port,
+                  endpoint.has_ipv4() || !endpoint.address6
+                      ? endpoint.address.ToString()
+                      : fmt::format("[{}]", endpoint.address6->ToString()),
+                  port.container_port);
   bool ipv6 = port.host_ip.find(':') != std::string::npos;
   if (ipv6 || IsLoopback(port.host_ip)) return "gantry-proxy: " + way;
   return fmt::format("nft table ip {}: {}; gantry-proxy for this host itself", table, way);
+}
+
+// Of both families, where there are both.
+std::string Joined(const std::string& ipv4, const std::string& ipv6) {
+  return ipv4 + (ipv4.empty() || ipv6.empty() ? "" : ", ") + ipv6;
 }
 
 Json NetworkOf(Engine& engine, const ContainerRecord& record) {
@@ -235,21 +244,27 @@ Json NetworkOf(Engine& engine, const ContainerRecord& record) {
     Json ports = Json::MakeArray();
     for (const networks::PublishedPort& port : endpoint.ports) {
       std::string_view protocol = networks::ProtocolName(port.protocol);
-      ports.Append(
-          Json::MakeObject({{"HostIp", port.host_ip},
-                            {"HostPort", int{port.host_port}},
-                            {"ContainerPort", int{port.container_port}},
-                            {"Protocol", protocol},
-                            {"Rule", RuleOf("gantry-" + engine.options().bridge, endpoint, port)},
-                            {"ExposedTo", ExposedTo(port.host_ip)}}));
+      ports.Append(Json::MakeObject(
+          {{"HostIp", port.host_ip},
+           {"HostPort", int{port.host_port}},
+           {"ContainerPort", int{port.container_port}},
+           {"Protocol", protocol},
+           {"Rule", RuleOf("gantry-" + engine.options().networks.bridge, endpoint, port)},
+           {"ExposedTo", ExposedTo(port.host_ip)}}));
     }
     endpoints.Append(Json::MakeObject(
         {{"Network", endpoint.network_name},
          {"Bridge", network.ok() ? network->bridge : ""},
          {"Veth", endpoint.host_link},
          {"Interface", endpoint.interface},
-         {"Address", fmt::format("{}/{}", endpoint.address.ToString(), endpoint.prefix_length)},
-         {"Gateway", endpoint.gateway.ToString()},
+         {"Address", Joined(endpoint.has_ipv4() ? fmt::format("{}/{}", endpoint.address.ToString(),
+                                                              endpoint.prefix_length)
+                                                : "",
+                            endpoint.address6 ? fmt::format("{}/{}", endpoint.address6->ToString(),
+                                                            endpoint.prefix_length6)
+                                              : "")},
+         {"Gateway", Joined(endpoint.gateway.IsUnspecified() ? "" : endpoint.gateway.ToString(),
+                            endpoint.gateway6 ? endpoint.gateway6->ToString() : "")},
          {"Mac", endpoint.mac.ToString()},
          {"Namespace", endpoint.netns_path},
          {"Ports", std::move(ports)}}));

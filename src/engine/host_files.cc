@@ -29,7 +29,8 @@ std::string NamesLine(const HostFilesRequest& request) {
 std::string AddressLines(const HostFilesRequest& request) {
   std::string out;
   for (const networks::Endpoint& endpoint : request.endpoints) {
-    out += endpoint.address.ToString() + "\t" + NamesLine(request);
+    if (endpoint.has_ipv4()) out += endpoint.address.ToString() + "\t" + NamesLine(request);
+    if (endpoint.address6) out += endpoint.address6->ToString() + "\t" + NamesLine(request);
   }
   return out;
 }
@@ -58,8 +59,10 @@ std::string ChangeHosts(std::string_view text, const HostFilesRequest& request) 
   // What stands behind an address in our lines, whatever the address was.
   std::set<std::string, std::less<>> names = {NamesLine(request)};
   for (const LinkedContainer& link : request.links) {
-    std::string line = LinkHosts({link});
-    names.insert(line.substr(line.find('\t') + 1));
+    // One line or two, the same but for the address.
+    std::string lines = LinkHosts({link});
+    size_t names_at = lines.find('\t') + 1;
+    names.insert(lines.substr(names_at, lines.find('\n') + 1 - names_at));
   }
   std::string out;
   while (!text.empty()) {

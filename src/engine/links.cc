@@ -69,6 +69,7 @@ std::string LinkHosts(const std::vector<LinkedContainer>& links) {
     std::string names = link.alias + " " + link.record->id.substr(0, kShortId);
     if (link.record->name != link.alias) names += " " + link.record->name;
     out += link.endpoint.address.ToString() + "\t" + names + "\n";
+    if (link.endpoint.address6) out += link.endpoint.address6->ToString() + "\t" + names + "\n";
   }
   return out;
 }

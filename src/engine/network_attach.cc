@@ -13,12 +13,14 @@
 // a running container what the record says.
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <net/if.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "engine/engine.h"
 #include "engine/host_files.h"
 #include "engine/links.h"
@@ -60,11 +62,50 @@ Result<> CheckAddress(const std::string& text, int family, std::string_view what
   return InvalidArgument("invalid {} address: {}", what, text);
 }
 
+// "net.ipv4.conf.IFNAME.log_martians=1,…"; the command line makes small letters of the placeholder.
+Result<std::vector<std::string>> InterfaceSysctls(const EndpointConfig& config) {
+  auto given = config.driver_opts.find("com.docker.network.endpoint.sysctls");
+  if (given == config.driver_opts.end()) return std::vector<std::string>{};
+  std::vector<std::string> sysctls = Split(given->second, ',');
+  for (const std::string& sysctl : sysctls) {
+    std::vector<std::string> parts = Split(sysctl.substr(0, sysctl.find('=')), '.');
+    bool known = parts.size() == 5 && parts[0] == "net" &&
+                 (parts[1] == "ipv4" || parts[1] == "ipv6" || parts[1] == "mpls") &&
+                 (parts[3] == "IFNAME" || parts[3] == "ifname");
+    bool plain = known && parts[2].find('/') == std::string::npos &&
+                 parts[4].find('/') == std::string::npos && sysctl.find('=') != std::string::npos;
+    if (plain) continue;
+    return InvalidArgument(
+        "unrecognised network interface sysctl '{}'; represent 'net.X.Y.ethN.Z=V' as "
+        "'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'",
+        sysctl);
+  }
+  return sysctls;
+}
+
+// "" when it is not asked for.
+Result<std::string> InterfaceName(const EndpointConfig& config) {
+  auto given = config.driver_opts.find("com.docker.network.endpoint.ifname");
+  if (given == config.driver_opts.end()) return std::string();
+  const std::string& name = given->second;
+  bool fine = !name.empty() && name.size() < IFNAMSIZ && name != "." && name != ".." &&
+              name != "lo" && name.find_first_of("/: \t\n%") == std::string::npos;
+  if (!fine) return InvalidArgument("invalid interface name: {}", name);
+  return name;
+}
+
 Result<> CheckSyntax(const EndpointConfig& config) {
   if (config.ipam_config) {
     TRY(CheckAddress(config.ipam_config->ipv4_address, AF_INET, "IPv4"));
     TRY(CheckAddress(config.ipam_config->ipv6_address, AF_INET6, "IPv6"));
+    for (const std::string& address : config.ipam_config->link_local) {
+      int family = address.find(':') == std::string::npos ? AF_INET : AF_INET6;
+      if (address.empty()) return InvalidArgument("invalid link-local IP address: ");
+      TRY(CheckAddress(address, family, "link-local IP"));
+    }
   }
+  TRY(InterfaceSysctls(config));
+  TRY(InterfaceName(config));
   if (!config.mac_address.empty()) TRY(formats::MacAddress::Parse(config.mac_address));
   return {};
 }
@@ -85,11 +126,21 @@ Result<> CheckAgainst(const networks::Network& network, const EndpointConfig& co
     return {};
   }
   if (!addressed) return {};
-  // Of the family that is asked for; there are no IPv6 subnets yet.
-  if (network.ipam.empty() || !config.ipam_config->ipv6_address.empty()) {
-    return InvalidArgument(
-        "user specified IP address is supported only when connecting to networks with user "
-        "configured subnets");
+  for (const std::string& address :
+       {config.ipam_config->ipv4_address, config.ipam_config->ipv6_address}) {
+    if (address.empty()) continue;
+    bool ipv6 = address.find(':') != std::string::npos;
+    bool configured = std::any_of(network.ipam.begin(), network.ipam.end(), [&](const auto& item) {
+      return (item.subnet.find(':') != std::string::npos) == ipv6;
+    });
+    if (!configured) {
+      return InvalidArgument(
+          "user specified IP address is supported only when connecting to networks with user "
+          "configured subnets");
+    }
+    if (ipv6 ? !network.subnet6 : !network.has_ipv4()) {
+      return InvalidArgument("no configured subnet contains IP address {}", address);
+    }
   }
   return {};
 }
@@ -164,6 +215,12 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
   if (config.ipam_config && !config.ipam_config->ipv4_address.empty()) {
     request.address = TRY(formats::Ipv4Address::Parse(config.ipam_config->ipv4_address));
   }
+  if (config.ipam_config && !config.ipam_config->ipv6_address.empty()) {
+    request.address6 = TRY(formats::Ipv6Address::Parse(config.ipam_config->ipv6_address));
+  }
+  if (config.ipam_config) request.link_local = config.ipam_config->link_local;
+  request.sysctls = TRY(InterfaceSysctls(config));
+  request.interface = TRY(InterfaceName(config));
   std::string mac = config.mac_address;
   // The container's own is that of its first network.
   if (mac.empty() && NetworkName(record.host) == network.name) mac = record.config.mac_address;

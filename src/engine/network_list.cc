@@ -42,7 +42,9 @@ Result<networks::Network> FindNetwork(const networks::Controller& controller,
   return controller.InspectNetwork(reference);
 }
 
-bool IsSpecial(const networks::Network& network) { return network.driver != "bridge"; }
+bool IsSpecial(const networks::Network& network) {
+  return network.driver != "bridge" && !network.config_only;
+}
 
 bool IsUserDefined(const networks::Network& network) {
   return !IsSpecial(network) && !network.is_default;

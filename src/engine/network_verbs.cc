@@ -2,124 +2,18 @@
 //
 // POST /networks/create, DELETE /networks/{}, POST /networks/prune: checks in docker's words, then
 // networks::Controller, which writes the record before it touches the kernel.
-#include <charconv>
-
 #include "engine/engine.h"
 #include "engine/network_list.h"
+#include "engine/network_options.h"
 
 namespace gantry::engine {
 namespace {
 
-using formats::Ipv4Address;
-using formats::Ipv4Prefix;
-
-constexpr std::string_view kIcc = "com.docker.network.bridge.enable_icc";
-constexpr std::string_view kMasquerade = "com.docker.network.bridge.enable_ip_masquerade";
-constexpr std::string_view kBridgeName = "com.docker.network.bridge.name";
-constexpr std::string_view kHostBinding = "com.docker.network.bridge.host_binding_ipv4";
-constexpr std::string_view kMtu = "com.docker.network.driver.mtu";
-constexpr std::string_view kOldMtu = "com.docker.network.mtu";
-// What an interface name may have: IFNAMSIZ less the end.
-constexpr size_t kMaxInterfaceName = 15;
-constexpr int kMinMtu = 68;      // RFC 791
-constexpr int kMaxMtu = 65'535;  // of a bridge
+constexpr const char* kEnableIpv4 = "com.docker.network.enable_ipv4";
+constexpr const char* kEnableIpv6 = "com.docker.network.enable_ipv6";
 
 Error Forbidden(std::string message) {
   return Error(ErrorKind::kPermissionDenied, std::move(message));
-}
-
-// Go's strconv.ParseBool.
-Result<bool> ParseFlag(std::string_view key, const std::string& text) {
-  for (const char* yes : {"1", "t", "T", "TRUE", "true", "True"}) {
-    if (text == yes) return true;
-  }
-  for (const char* no : {"0", "f", "F", "FALSE", "false", "False"}) {
-    if (text == no) return false;
-  }
-  return InvalidArgument(
-      "failed to parse {} value: {} (strconv.ParseBool: parsing \"{}\": invalid syntax)", key, text,
-      text);
-}
-
-Result<uint32_t> ParseMtu(std::string_view key, const std::string& text) {
-  int value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    return InvalidArgument(
-        "failed to parse {} value: {} (strconv.Atoi: parsing \"{}\": invalid syntax)", key, text,
-        text);
-  }
-  if (value != 0 && (value < kMinMtu || value > kMaxMtu)) {
-    return InvalidArgument("invalid MTU number: {}", value);
-  }
-  return static_cast<uint32_t>(value);
-}
-
-Result<> ReadOptions(const std::map<std::string, std::string>& options,
-                     networks::NetworkRequest* request) {
-  for (const auto& [key, value] : options) {
-    if (key == kIcc) {
-      request->icc = TRY(ParseFlag(key, value));
-    } else if (key == kMasquerade) {
-      request->masquerade = TRY(ParseFlag(key, value));
-    } else if (key == kMtu || key == kOldMtu) {
-      request->mtu = TRY(ParseMtu(key, value));
-    } else if (key == kBridgeName) {
-      if (value.size() > kMaxInterfaceName || value == "." || value == ".." ||
-          value.find_first_of("/: \t\n") != std::string::npos) {
-        return InvalidArgument("invalid bridge name '{}': it must be an interface's name", value);
-      }
-      request->bridge = value;
-    } else if (key == kHostBinding) {
-      if (!Ipv4Address::Parse(value).ok()) {
-        return InvalidArgument("failed to parse {} value: {} (nil ip)", key, value);
-      }
-      request->host_binding = value;
-    }
-  }
-  request->options = options;
-  return {};
-}
-
-// "10.1.1.5/24" is the subnet 10.1.1.0/24, as docker has it.
-Result<Ipv4Prefix> ParseSubnet(const std::string& text) {
-  size_t slash = std::min(text.find('/'), text.size());
-  auto address = Ipv4Address::Parse(std::string_view(text).substr(0, slash));
-  uint8_t length = 0;
-  const char* begin = text.data() + std::min(slash + 1, text.size());
-  auto [end, error] = std::from_chars(begin, text.data() + text.size(), length);
-  if (!address.ok() || error != std::errc() || end != text.data() + text.size() || length > 32) {
-    return InvalidArgument("Invalid subnet {} : invalid CIDR address: {}", text, text);
-  }
-  return Ipv4Prefix::Of(*address, length);
-}
-
-Result<> ReadPool(const networks::IpamConfig& config, networks::NetworkRequest* request) {
-  if (request->subnet) {
-    return InvalidArgument("bridge driver supports only one subnet of a family: {} and {}",
-                           request->subnet->ToString(), config.subnet);
-  }
-  request->subnet = TRY(ParseSubnet(config.subnet));
-  if (!config.ip_range.empty()) {
-    auto range = ParseSubnet(config.ip_range);
-    if (!range.ok()) return InvalidArgument("Invalid Address SubPool: {}", config.ip_range);
-    request->ip_range = *range;
-  }
-  if (!config.gateway.empty()) {
-    auto gateway = Ipv4Address::Parse(config.gateway);
-    if (!gateway.ok()) {
-      return InvalidArgument("invalid gateway address {} in Ipam configuration", config.gateway);
-    }
-    request->gateway = *gateway;
-  }
-  for (const auto& [name, text] : config.auxiliary) {
-    auto address = Ipv4Address::Parse(text);
-    if (!address.ok()) {
-      return InvalidArgument("invalid auxiliary address {} in Ipam configuration", text);
-    }
-    request->auxiliary[name] = *address;
-  }
-  return {};
 }
 
 Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted) {
@@ -142,36 +36,95 @@ Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted) {
   }
   if (driver != "bridge" && !driver.empty()) return NotFound("plugin \"{}\" not found", driver);
   if (wanted.ingress) return Forbidden("Ingress network can only be global scope network");
-  if (wanted.config_only || !wanted.config_from.empty()) {
-    return Unimplemented("networks of configuration alone are not implemented");
-  }
   if (wanted.ipam_driver != "default" && !wanted.ipam_driver.empty()) {
     return NotFound("plugin \"{}\" not found", wanted.ipam_driver);
-  }
-  if (wanted.enable_ipv6) return Unimplemented("IPv6 networks are not implemented");
-  if (!wanted.enable_ipv4) {
-    return InvalidArgument("IPv4 or IPv6 must be enabled for bridge networks");
   }
   return {};
 }
 
+// A set of settings has no place for what concerns one network alone, and one made from a set has
+// no settings of its own.
+Result<> CheckConfigFrom(const Engine::NetworkCreate& wanted) {
+  if (wanted.config_only) {
+    if (wanted.ingress || wanted.internal || wanted.attachable || !wanted.scope.empty()) {
+      return Forbidden(
+          "configuration network can only contain network specific fields. Network operator fields "
+          "like [ ingress | internal | attachable | scope ] are not supported.");
+    }
+    if (!wanted.config_from.empty()) {
+      return Forbidden("a configuration network cannot depend on another configuration network");
+    }
+  }
+  if (wanted.config_from.empty()) return {};
+  if (!wanted.enable_ipv4.value_or(true) || wanted.enable_ipv6.value_or(false) ||
+      !wanted.labels.empty() || !wanted.ipam_options.empty() || !wanted.ipam.empty()) {
+    return Forbidden(
+        "user-specified configurations are not supported if the network depends on a configuration "
+        "network");
+  }
+  if (!wanted.options.empty()) {
+    return Forbidden(
+        "network driver options are not supported if the network depends on a configuration "
+        "network");
+  }
+  return {};
+}
+
+// As the request says, else as the driver's option of that name does.
+Result<bool> FamilyWanted(const Engine::NetworkCreate& wanted, std::optional<bool> said,
+                          const char* option, bool usual) {
+  if (said) return *said;
+  auto given = wanted.options.find(option);
+  if (given == wanted.options.end()) return usual;
+  auto value = ParseNetworkFlag(option, given->second);
+  if (!value.ok()) return InvalidArgument("driver-opt \"{}\" is not a valid bool", option);
+  return value;
+}
+
 }  // namespace
 
-Result<networks::Network> Engine::CreateNetwork(const NetworkCreate& wanted) {
-  TRY(CheckNameAndDriver(wanted));
+Result<networks::NetworkRequest> Engine::MakeNetworkRequest(const NetworkCreate& wanted) const {
+  TRY(CheckConfigFrom(wanted));
   networks::NetworkRequest request;
   request.name = wanted.name;
   request.internal = wanted.internal;
   request.attachable = wanted.attachable;
-  request.labels = wanted.labels;
-  request.ipam = wanted.ipam;
-  request.ipam_options = wanted.ipam_options;
-  TRY(ReadOptions(wanted.options, &request));
-  for (const networks::IpamConfig& config : wanted.ipam) {
-    // Without IPv6 in the network its subnets are kept and not used, as docker does.
-    if (config.subnet.find(':') != std::string::npos) continue;
-    TRY(ReadPool(config, &request));
+  request.config_only = wanted.config_only;
+  request.config_from = wanted.config_from;
+  std::map<std::string, std::string> options = wanted.options;
+  if (wanted.config_from.empty()) {
+    request.ipv4 = TRY(FamilyWanted(wanted, wanted.enable_ipv4, kEnableIpv4, true));
+    request.ipv6 = TRY(FamilyWanted(wanted, wanted.enable_ipv6, kEnableIpv6, false));
+    // What the request says beats them; they would only look wrong in the answers.
+    if (wanted.enable_ipv4) options.erase(kEnableIpv4);
+    if (wanted.enable_ipv6) options.erase(kEnableIpv6);
+    request.labels = wanted.labels;
+    request.ipam = wanted.ipam;
+    request.ipam_options = wanted.ipam_options;
+  } else {
+    auto config = networks_->InspectNetwork(wanted.config_from);
+    if (!config.ok() || !config->config_only) {
+      return NotFound("configuration network \"{}\" does not exist", wanted.config_from);
+    }
+    request.config_from = config->name;
+    request.ipv4 = config->ipv4;
+    request.ipv6 = config->wants_ipv6;
+    request.labels = config->labels;
+    request.ipam = config->ipam;
+    request.ipam_options = config->ipam_options;
+    options = config->options;
   }
+  request.options = options;
+  // Looked at when a network is made from it, as docker does.
+  if (request.config_only) return request;
+  TRY(ReadNetworkOptions(options, &request));
+  TRY(ReadPools(&request));
+  return request;
+}
+
+Result<networks::Network> Engine::CreateNetwork(const NetworkCreate& wanted) {
+  TRY(CheckNameAndDriver(wanted));
+  networks::NetworkRequest request = TRY(MakeNetworkRequest(wanted));
   networks::Network network = TRY(networks_->CreateNetwork(request));
   PublishNetwork("create", network);
   return network;
@@ -192,7 +145,7 @@ Result<std::vector<std::string>> Engine::PruneNetworks(
     const std::function<bool(const networks::Network&)>& wanted) {
   std::vector<std::string> removed;
   for (const networks::Network& network : networks_->ListNetworks()) {
-    if (!IsUserDefined(network) || !wanted(network)) continue;
+    if (!IsUserDefined(network) || network.config_only || !wanted(network)) continue;
     if (!networks_->ListEndpoints(network.id).empty()) continue;
     auto done = networks_->RemoveNetwork(network.id);
     // Somebody was faster: attached to it or removed it.

@@ -171,6 +171,10 @@ Result<DnsQuery> ParseDnsQuery(std::string_view packet) {
   return query;
 }
 
+DnsRecord DnsAddressRecord(const Ipv6Address& address, uint32_t ttl) {
+  return {DnsType::kAaaa, ttl, std::string(address.bytes.begin(), address.bytes.end())};
+}
+
 DnsRecord DnsAddressRecord(Ipv4Address address, uint32_t ttl) {
   DnsRecord record{DnsType::kA, ttl, {}};
   Put32(&record.data, address.value);
@@ -273,6 +277,26 @@ std::optional<Ipv4Address> ParseDnsPointerName(std::string_view name) {
   auto address = Ipv4Address::Parse(reversed);
   if (!address.ok()) return std::nullopt;
   return *address;
+}
+
+std::optional<Ipv6Address> ParseDnsPointerName6(std::string_view name) {
+  constexpr std::string_view kDomain = ".ip6.arpa";
+  constexpr size_t kDigits = 32;
+  if (!name.ends_with(kDomain)) return std::nullopt;
+  name.remove_suffix(kDomain.size());
+  if (name.size() != 2 * kDigits - 1) return std::nullopt;
+  Ipv6Address address;
+  for (size_t i = 0; i < kDigits; ++i) {
+    if (i > 0 && name[2 * i - 1] != '.') return std::nullopt;
+    char digit = name[2 * i];
+    bool decimal = digit >= '0' && digit <= '9';
+    if (!decimal && (digit < 'a' || digit > 'f')) return std::nullopt;
+    auto value = static_cast<uint8_t>(decimal ? digit - '0' : digit - 'a' + 10);
+    // The last digit comes first.
+    uint8_t& byte = address.bytes[address.bytes.size() - 1 - i / 2];
+    byte |= i % 2 == 0 ? value : static_cast<uint8_t>(value << 4);
+  }
+  return address;
 }
 
 }  // namespace gantry::formats

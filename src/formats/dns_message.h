@@ -59,6 +59,7 @@ struct DnsRecord {
   std::string data;
 };
 DnsRecord DnsAddressRecord(Ipv4Address address, uint32_t ttl);
+DnsRecord DnsAddressRecord(const Ipv6Address& address, uint32_t ttl);
 // `name` with dots; labels that are too long are cut off.
 DnsRecord DnsPointerRecord(std::string_view name, uint32_t ttl);
 
@@ -88,5 +89,7 @@ std::string CutDnsReply(std::string_view packet, const DnsQuery& query);
 
 // "2.0.18.172.in-addr.arpa" is 172.18.0.2.
 std::optional<Ipv4Address> ParseDnsPointerName(std::string_view name);
+// "2.0.….d.f.ip6.arpa", 32 digits, is fd00::…:2 (RFC 3596 section 2.5).
+std::optional<Ipv6Address> ParseDnsPointerName6(std::string_view name);
 
 }  // namespace gantry::formats

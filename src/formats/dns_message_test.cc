@@ -83,6 +83,14 @@ TEST(DnsMessageTest, Pointers) {
         "2.0.18.172.in-addr.arpa.x", ".in-addr.arpa", "300.0.18.172.in-addr.arpa"}) {
     EXPECT_FALSE(ParseDnsPointerName(bad).has_value()) << bad;
   }
+  const char* six = "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.a.d.f.ip6.arpa";
+  EXPECT_EQ(ParseDnsPointerName6(six)->ToString(), "fda0::2");
+  for (std::string bad :
+       {std::string(six).substr(2), std::string("0.") + six, std::string("g") + (six + 1),
+        std::string("ip6.arpa"), std::string(six) + "."}) {
+    EXPECT_FALSE(ParseDnsPointerName6(bad).has_value()) << bad;
+  }
+  EXPECT_EQ(DnsAddressRecord(*Ipv6Address::Parse("fd00::2"), 600).data.size(), 16u);
   EXPECT_EQ(DnsPointerRecord("web.front", 600).data, "\3web\5front" + std::string(1, '\0'));
   // A label of 70 letters, and a name of 600.
   EXPECT_EQ(DnsPointerRecord(std::string(70, 'a'), 1).data.size(), 65u);

@@ -97,6 +97,7 @@ void AddEndpoint(const ProxyEndpoint& endpoint, Json* out) {
   out->Set("network", endpoint.network);
   out->Set("networkName", endpoint.network_name);
   out->Set("address", endpoint.address);
+  out->Set("address6", endpoint.address6);
   out->Set("names", endpoint.names);
 }
 
@@ -126,6 +127,7 @@ void ReadEndpoint(JsonReader* reader, ProxyEndpoint* out) {
   reader->Field("network", &out->network);
   reader->Field("networkName", &out->network_name);
   reader->Field("address", &out->address);
+  reader->Field("address6", &out->address6);
   reader->Field("names", &out->names);
 }
 

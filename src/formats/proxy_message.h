@@ -53,8 +53,9 @@ struct ProxyEndpoint {
   std::string owner;
   std::string network;
   std::string network_name;
-  std::string address;
+  std::string address;  // "": none of IPv4
   std::vector<std::string> names;
+  std::string address6;  // "": none of IPv6
   bool operator==(const ProxyEndpoint&) const = default;
 };
 

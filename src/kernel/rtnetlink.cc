@@ -86,15 +86,51 @@ void AppendAddAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t p
   }
 }
 
-void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway) {
+namespace {
+
+ifaddrmsg Address6(int index, uint8_t prefix_length) {
+  ifaddrmsg header{};
+  header.ifa_family = AF_INET6;
+  header.ifa_prefixlen = prefix_length;
+  header.ifa_index = static_cast<uint32_t>(index);
+  return header;
+}
+
+rtmsg DefaultRoute(uint8_t family) {
   rtmsg header{};
-  header.rtm_family = AF_INET;
+  header.rtm_family = family;
   header.rtm_table = RT_TABLE_MAIN;
   header.rtm_protocol = RTPROT_BOOT;
   header.rtm_scope = RT_SCOPE_UNIVERSE;
   header.rtm_type = RTN_UNICAST;
-  batch->Begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, header);
+  return header;
+}
+
+}  // namespace
+
+void AppendAddAddress6(NetlinkBatch* batch, int index, const in6_addr& address,
+                       uint8_t prefix_length) {
+  ifaddrmsg header = Address6(index, prefix_length);
+  header.ifa_flags = IFA_F_NODAD;
+  batch->Begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, header);
+  batch->Attribute(IFA_ADDRESS, &address, sizeof address);
+}
+
+void AppendDeleteAddress6(NetlinkBatch* batch, int index, const in6_addr& address,
+                          uint8_t prefix_length) {
+  batch->Begin(RTM_DELADDR, 0, Address6(index, prefix_length));
+  batch->Attribute(IFA_ADDRESS, &address, sizeof address);
+}
+
+void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway) {
+  batch->Begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, DefaultRoute(AF_INET));
   batch->Attribute(RTA_GATEWAY, &gateway, sizeof gateway);
+}
+
+void AppendDefaultRoute6(NetlinkBatch* batch, int index, const in6_addr& gateway) {
+  batch->Begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, DefaultRoute(AF_INET6));
+  batch->Attribute(RTA_GATEWAY, &gateway, sizeof gateway);
+  batch->U32(RTA_OIF, static_cast<uint32_t>(index));
 }
 
 namespace {
@@ -133,6 +169,14 @@ Link ParseLink(const NetlinkMessage& message) {
 }
 
 in_addr AddressOf(const NetlinkAttribute& attribute) { return in_addr{attribute.U32()}; }
+
+in6_addr AddressOf6(const NetlinkAttribute& attribute) {
+  in6_addr address{};
+  if (attribute.data.size() == sizeof address) {
+    std::memcpy(&address, attribute.data.data(), sizeof address);
+  }
+  return address;
+}
 
 }  // namespace
 
@@ -216,6 +260,45 @@ Result<std::vector<Route>> ListRoutes(NetlinkSocket* socket) {
     routes.push_back(route);
   };
   TRY_WITH(socket->Dump(&batch, visit, [&] { routes.clear(); }), "listing routes");
+  return routes;
+}
+
+Result<std::vector<LinkAddress6>> ListAddresses6(NetlinkSocket* socket) {
+  std::vector<LinkAddress6> addresses;
+  NetlinkBatch batch;
+  batch.Begin(RTM_GETADDR, 0, Address6(0, 0));
+  auto visit = [&](const NetlinkMessage& message) {
+    if (message.type != RTM_NEWADDR) return;
+    auto header = message.HeaderAs<ifaddrmsg>();
+    if (header.ifa_family != AF_INET6) return;
+    LinkAddress6 address{static_cast<int>(header.ifa_index), {}, header.ifa_prefixlen};
+    for (const NetlinkAttribute& attribute : message.AttributesAfter<ifaddrmsg>()) {
+      if (attribute.type == IFA_ADDRESS) address.address = AddressOf6(attribute);
+    }
+    addresses.push_back(address);
+  };
+  TRY_WITH(socket->Dump(&batch, visit, [&] { addresses.clear(); }), "listing IPv6 addresses");
+  return addresses;
+}
+
+Result<std::vector<Route6>> ListRoutes6(NetlinkSocket* socket) {
+  std::vector<Route6> routes;
+  NetlinkBatch batch;
+  rtmsg request{};
+  request.rtm_family = AF_INET6;
+  batch.Begin(RTM_GETROUTE, 0, request);
+  auto visit = [&](const NetlinkMessage& message) {
+    if (message.type != RTM_NEWROUTE) return;
+    auto header = message.HeaderAs<rtmsg>();
+    Route6 route{{}, header.rtm_dst_len, 0, header.rtm_table, header.rtm_protocol == RTPROT_RA};
+    for (const NetlinkAttribute& attribute : message.AttributesAfter<rtmsg>()) {
+      if (attribute.type == RTA_DST) route.destination = AddressOf6(attribute);
+      if (attribute.type == RTA_OIF) route.interface = static_cast<int>(attribute.U32());
+      if (attribute.type == RTA_TABLE) route.table = attribute.U32();
+    }
+    routes.push_back(route);
+  };
+  TRY_WITH(socket->Dump(&batch, visit, [&] { routes.clear(); }), "listing IPv6 routes");
   return routes;
 }
 

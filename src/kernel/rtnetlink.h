@@ -37,10 +37,15 @@ void AppendLinkUp(NetlinkBatch* batch, int index);
 // Makes it a port of that bridge.
 void AppendSetMaster(NetlinkBatch* batch, int index, int master);
 void AppendDeleteLink(NetlinkBatch* batch, int index);
-// IPv4.
 void AppendAddAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t prefix_length);
+// Used at once, without asking the network whether somebody else has it.
+void AppendAddAddress6(NetlinkBatch* batch, int index, const in6_addr& address,
+                       uint8_t prefix_length);
+void AppendDeleteAddress6(NetlinkBatch* batch, int index, const in6_addr& address,
+                          uint8_t prefix_length);
 // In place of the default route that is there already.
 void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway);
+void AppendDefaultRoute6(NetlinkBatch* batch, int index, const in6_addr& gateway);
 
 struct Link {
   int index = 0;
@@ -63,6 +68,12 @@ struct LinkAddress {
   uint8_t prefix_length = 0;
 };
 Result<std::vector<LinkAddress>> ListAddresses(NetlinkSocket* socket);
+struct LinkAddress6 {
+  int index = 0;
+  in6_addr address{};
+  uint8_t prefix_length = 0;
+};
+Result<std::vector<LinkAddress6>> ListAddresses6(NetlinkSocket* socket);
 
 struct Route {
   in_addr destination{};
@@ -72,5 +83,13 @@ struct Route {
 };
 // IPv4, all tables.
 Result<std::vector<Route>> ListRoutes(NetlinkSocket* socket);
+struct Route6 {
+  in6_addr destination{};
+  uint8_t prefix_length = 0;
+  int interface = 0;
+  uint32_t table = 0;
+  bool advertised = false;  // by a router of the network (RTPROT_RA)
+};
+Result<std::vector<Route6>> ListRoutes6(NetlinkSocket* socket);
 
 }  // namespace gantry::kernel

@@ -73,13 +73,38 @@ Result<> KernelController::CheckPorts(const std::vector<PortRequest>& ports) {
 
 namespace {
 
-std::string FreeInterface(const std::vector<Endpoint>& endpoints) {
+std::string FreeInterface(const std::string& prefix, const std::vector<Endpoint>& endpoints) {
   for (int number = 0;; ++number) {
-    std::string name = fmt::format("eth{}", number);
+    std::string name = fmt::format("{}{}", prefix, number);
     bool taken = std::any_of(endpoints.begin(), endpoints.end(),
                              [&](const Endpoint& item) { return item.interface == name; });
     if (!taken) return name;
   }
+}
+
+// The gateway that containers are told, which may be another than the bridge: docker's way to say
+// so is an auxiliary address of this name.
+template <typename Address>
+Result<Address> ToldGateway(const Network& network, const std::string& name, Address bridge) {
+  for (const IpamConfig& config : network.ipam) {
+    auto told = config.auxiliary.find(name);
+    if (told != config.auxiliary.end()) return Address::Parse(told->second);
+  }
+  return bridge;
+}
+
+// In docker's words, which name the network.
+Error NamingNetwork(Error error, const Network& network) {
+  if (error.kind() != ErrorKind::kResourceExhausted) return error;
+  std::string message = error.message();
+  return MakeError(ErrorKind::kResourceExhausted, "{} ({})",
+                   message.substr(0, message.find(": ") + 2) + network.name, network.id);
+}
+
+formats::MacAddress RandomMac() {
+  formats::MacAddress mac{{0x02, 0x42}};
+  FillRandom(mac.bytes.data() + 2, 4);
+  return mac;
 }
 
 }  // namespace
@@ -114,10 +139,7 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   Endpoint endpoint = TRY(Reserve(request, &bridge_index));
   Undo undo;
   if (further) {
-    undo.Push([&] {
-      std::optional<Endpoint> leader = LeaderOf(request.container_id);
-      if (leader) LogFailure(SetDefaultRoute(*leader));
-    });
+    undo.Push([&] { LogFailure(SetDefaultRoutes(request.container_id)); });
   }
   undo.Push([&] { Forget(endpoint); });
 
@@ -147,8 +169,8 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
       existing.valid() ? TRY(kernel::OpenNetNamespace(existing)) : TRY(pool_.Take());
   if (!existing.valid()) RefillLater();
   if (!existing.valid() || !PathExists(endpoint.netns_path)) {
-    TRY(kernel::BindNetNamespace(netns.fd, endpoint.netns_path));
-    undo.Push([&] { LogFailure(kernel::UnbindNetNamespace(endpoint.netns_path)); });
+    TRY(BindEntry(netns.fd, endpoint.container_id));
+    undo.Push([&] { LogFailure(UnbindEntry(endpoint.container_id)); });
   }
 
   undo.Push([&] { LogFailure(DeleteLink(endpoint.host_link)); });
@@ -171,6 +193,10 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
     return InvalidArgument("invalid container id '{}'", request.container_id);
   }
   Network network = TRY(InspectNetwork(request.network));
+  if (network.config_only) {
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "cannot create endpoint on configuration-only network");
+  }
   MutexLock lock(mutex_);
   NetworkState& state = networks_.at(network.id);
   if (state.bridge_index == 0) {
@@ -188,12 +214,7 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
     }
   }
   Endpoint endpoint;
-  if (request.address) {
-    TRY(state.addresses.TakeWanted(*request.address));
-    endpoint.address = *request.address;
-  } else {
-    endpoint.address = TRY(state.addresses.Take(SteadyClock::now()));
-  }
+  TRY(TakeAddresses(request, &state, &endpoint));
   endpoint.id = RandomHex(32);
   endpoint.container_id = request.container_id;
   endpoint.network_id = network.id;
@@ -205,27 +226,71 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
     endpoint.links = request.links;
     endpoint.dns = request.dns;
   }
-  endpoint.prefix_length = network.subnet.length;
-  endpoint.gateway = network.gateway;
+  endpoint.link_local = request.link_local;
+  endpoint.sysctls = request.sysctls;
   endpoint.internal = network.internal;
   endpoint.gateway_priority = request.gateway_priority;
-  endpoint.mac = request.mac.value_or(formats::MacAddress::Of(endpoint.address));
+  endpoint.mac = request.mac.value_or(
+      endpoint.has_ipv4() ? formats::MacAddress::Of(endpoint.address) : RandomMac());
   endpoint.host_link = "veth" + endpoint.id.substr(0, 7);
   endpoint.interface = request.interface;
   if (endpoint.interface.empty()) {
     endpoint.interface =
-        FreeInterface(attached == endpoints_.end() ? std::vector<Endpoint>{} : attached->second);
+        FreeInterface(network.interface_prefix,
+                      attached == endpoints_.end() ? std::vector<Endpoint>{} : attached->second);
   }
   endpoint.netns_path = NetnsPath(request.container_id);
   endpoints_[request.container_id].push_back(endpoint);
   return endpoint;
 }
 
+// Both or none.
+Result<> KernelController::TakeAddresses(const AttachRequest& request, NetworkState* state,
+                                         Endpoint* endpoint) {
+  const Network& network = state->network;
+  auto now = SteadyClock::now();
+  auto told = TRY(ToldGateway(network, "DefaultGatewayIPv4", network.gateway));
+  auto told6 = TRY(ToldGateway(network, "DefaultGatewayIPv6",
+                               network.gateway6.value_or(formats::Ipv6Address{})));
+  if (network.has_ipv4()) {
+    if (request.address) {
+      TRY(state->addresses.TakeWanted(*request.address));
+      endpoint->address = *request.address;
+    } else {
+      auto taken = state->addresses.Take(now);
+      if (!taken.ok()) return NamingNetwork(std::move(taken).error(), network);
+      endpoint->address = *taken;
+    }
+    endpoint->prefix_length = network.subnet.length;
+    endpoint->gateway = told;
+  }
+  if (!state->addresses6) return {};
+  auto take = [&]() -> Result<formats::Ipv6Address> {
+    if (!request.address6) return state->addresses6->Take(now);
+    TRY(state->addresses6->TakeWanted(*request.address6));
+    return *request.address6;
+  };
+  auto taken = take();
+  if (!taken.ok()) {
+    if (network.has_ipv4()) state->addresses.GiveBack(endpoint->address, now);
+    return NamingNetwork(std::move(taken).error(), network);
+  }
+  endpoint->address6 = *taken;
+  endpoint->prefix_length6 = network.subnet6->length;
+  if (!told6.IsUnspecified()) endpoint->gateway6 = told6;
+  return {};
+}
+
 void KernelController::Forget(const Endpoint& endpoint) {
   MutexLock lock(mutex_);
   auto network = networks_.find(endpoint.network_id);
   if (network != networks_.end()) {
-    network->second.addresses.GiveBack(endpoint.address, SteadyClock::now());
+    NetworkState& state = network->second;
+    auto now = SteadyClock::now();
+    if (endpoint.has_ipv4()) state.addresses.GiveBack(endpoint.address, now);
+    if (endpoint.address6 && state.addresses6) {
+      state.addresses6->GiveBack(*endpoint.address6, now);
+    }
   }
   auto attached = endpoints_.find(endpoint.container_id);
   if (attached == endpoints_.end()) return;
@@ -279,58 +344,6 @@ Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<
   return {};
 }
 
-Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index,
-                                      kernel::NetNamespace* netns, Port port) {
-  bool last = port == Port::kLast;
-  kernel::VethSpec spec;
-  spec.name = endpoint.host_link;
-  // In a namespace that runs already the port of the bridge comes last: one without bridge is half
-  // made, which a restart sees. A new namespace is of no container yet; what is half made goes.
-  spec.master = last ? 0 : bridge_index;
-  spec.peer = endpoint.interface;
-  spec.peer_netns = netns->fd;
-  spec.peer_mac = endpoint.mac.bytes;
-  spec.mtu = TRY(InspectNetwork(endpoint.network_id)).mtu;
-  {
-    kernel::NetlinkBatch batch;
-    kernel::AppendCreateVeth(&batch, spec);
-    auto socket = TRY(route_sockets_.Take());
-    auto created = socket.get()->Transact(&batch);
-    if (!created.ok() && created.error().error_number() == EXFULL) {
-      created.error().AddHint("a bridge takes at most 1,023 containers");
-    }
-    TRY_WITH(std::move(created), "making interface '{}' of network {}", spec.name,
-             endpoint.network_name);
-  }
-  int inside = TRY(kernel::LinkIndex(netns->route, endpoint.interface));
-  kernel::NetlinkBatch batch;
-  kernel::AppendLinkUp(&batch, inside);
-  kernel::AppendAddAddress(&batch, inside, InAddr(endpoint.address), endpoint.prefix_length);
-  if (Leads(endpoint)) kernel::AppendDefaultRoute(&batch, InAddr(endpoint.gateway));
-  TRY_WITH(netns->route.Transact(&batch), "giving '{}' its address {} and route",
-           endpoint.interface, endpoint.address.ToString());
-  if (!last) return {};
-  auto socket = TRY(route_sockets_.Take());
-  kernel::NetlinkBatch join;
-  kernel::AppendSetMaster(&join, TRY(kernel::LinkIndex(*socket.get(), spec.name)), bridge_index);
-  TRY_WITH(socket.get()->Transact(&join), "making '{}' a port of network {}", spec.name,
-           endpoint.network_name);
-  return {};
-}
-
-Result<> KernelController::DeleteLink(const std::string& name) {
-  auto socket = TRY(route_sockets_.Take());
-  auto index = kernel::LinkIndex(*socket.get(), name);
-  if (!index.ok() && index.error().kind() == ErrorKind::kNotFound) return {};
-  kernel::NetlinkBatch batch;
-  kernel::AppendDeleteLink(&batch, TRY(std::move(index)));
-  auto deleted = socket.get()->Transact(&batch);
-  // Gone by itself in between.
-  if (!deleted.ok() && deleted.error().error_number() == ENODEV) return {};
-  TRY_WITH(std::move(deleted), "deleting interface '{}'", name);
-  return {};
-}
-
 // Takes the ports back, all in one transaction. Goes on after a failure; the first one is returned.
 Result<> KernelController::Unpublish(const std::vector<Endpoint>& endpoints) {
   std::optional<Error> failure;
@@ -358,8 +371,7 @@ Result<> KernelController::Detach(const std::string& container_id) {
   // Before the entry: the resolver's sockets hold the namespace, too.
   auto forgotten = ForgetNames(container_id, endpoints, /*all=*/true);
   if (unpublished.ok()) unpublished = std::move(forgotten);
-  TRY_WITH(kernel::UnbindNetNamespace(NetnsPath(container_id)), "detaching container '{}'",
-           container_id);
+  TRY_WITH(UnbindEntry(container_id), "detaching container '{}'", container_id);
   TRY_WITH(std::move(unpublished), "detaching container '{}'", container_id);
   for (const Endpoint& endpoint : endpoints) {
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));

@@ -66,7 +66,9 @@ KernelController::~KernelController() {
 }
 
 AddressPool KernelController::PoolOf(const Network& network) {
-  AddressPool pool(network.subnet, network.gateway, kAddressRest, network.ip_range);
+  std::optional<formats::Ipv4Address> gateway;
+  if (!network.gateway.IsUnspecified()) gateway = network.gateway;
+  AddressPool pool(network.subnet, gateway, kAddressRest, network.ip_range);
   for (const formats::Ipv4Address& address : network.auxiliary) {
     // The network's or the broadcast address is not given out anyway.
     (void)pool.TakeWanted(address);
@@ -74,12 +76,21 @@ AddressPool KernelController::PoolOf(const Network& network) {
   return pool;
 }
 
+std::optional<AddressPool6> KernelController::PoolOf6(const Network& network) {
+  if (!network.subnet6) return std::nullopt;
+  AddressPool6 pool(*network.subnet6, network.gateway6, kAddressRest, network.ip_range6);
+  for (const formats::Ipv6Address& address : network.auxiliary6) (void)pool.TakeWanted(address);
+  return pool;
+}
+
 Result<> KernelController::LoadRecords() {
   MutexLock lock(mutex_);
   for (Network& network : TRY(options_.records->ListNetworks())) {
     AddressPool addresses = PoolOf(network);
+    std::optional<AddressPool6> addresses6 = PoolOf6(network);
     std::string id = network.id;
-    networks_.emplace(id, NetworkState{std::move(network), std::move(addresses)});
+    networks_.emplace(
+        id, NetworkState{std::move(network), std::move(addresses), std::move(addresses6)});
   }
   for (Endpoint& endpoint : TRY(options_.records->ListEndpoints())) {
     auto network = networks_.find(endpoint.network_id);
@@ -88,8 +99,14 @@ Result<> KernelController::LoadRecords() {
                        "endpoint '{}' belongs to network '{}', which has no record", endpoint.id,
                        endpoint.network_id);
     }
-    TRY_WITH(network->second.addresses.TakeWanted(endpoint.address), "reading endpoint '{}'",
-             endpoint.id);
+    NetworkState& state = network->second;
+    if (endpoint.has_ipv4()) {
+      TRY_WITH(state.addresses.TakeWanted(endpoint.address), "reading endpoint '{}'", endpoint.id);
+    }
+    if (endpoint.address6 && state.addresses6) {
+      TRY_WITH(state.addresses6->TakeWanted(*endpoint.address6), "reading endpoint '{}'",
+               endpoint.id);
+    }
     endpoints_[endpoint.container_id].push_back(std::move(endpoint));
   }
   return {};

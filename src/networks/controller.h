@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
-// default_bridge.cc, user_networks.cc, attach.cc, lead.cc, resolver.cc, firewall_watch.cc,
-// reconcile.cc.
+// default_bridge.cc, user_networks.cc, subnets.cc, bridge.cc, attach.cc, entries.cc, link.cc,
+// lead.cc, resolver.cc, firewall_watch.cc, reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
 // `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 
+#include <cstring>
 #include <functional>
 #include <shared_mutex>
 #include <thread>
@@ -31,6 +32,16 @@ namespace gantry::networks {
 constexpr auto kAddressRest = std::chrono::milliseconds(2000);
 
 inline in_addr InAddr(formats::Ipv4Address address) { return {htonl(address.value)}; }
+inline in6_addr InAddr6(const formats::Ipv6Address& address) {
+  in6_addr out;
+  std::memcpy(&out, address.bytes.data(), sizeof out);
+  return out;
+}
+inline formats::Ipv6Address AddressOf6(const in6_addr& address) {
+  formats::Ipv6Address out;
+  std::memcpy(out.bytes.data(), &address, sizeof address);
+  return out;
+}
 
 class KernelController : public Controller {
  public:
@@ -58,7 +69,8 @@ class KernelController : public Controller {
  private:
   struct NetworkState {
     Network network;
-    AddressPool addresses;
+    AddressPool addresses;  // of IPv4, where it has that
+    std::optional<AddressPool6> addresses6;
     int bridge_index = 0;  // 0 until the bridge was made or adopted
   };
   struct KernelState;  // what Reconcile found
@@ -66,16 +78,34 @@ class KernelController : public Controller {
   KernelController(Options options, std::unique_ptr<EventLoop> loop);
   Result<> LoadRecords();
   static AddressPool PoolOf(const Network& network);
+  static std::optional<AddressPool6> PoolOf6(const Network& network);
 
   // default_bridge.cc
   Result<Network> ChooseDefaultNetwork();
+  Result<> FollowOptions(Network* network);
   Result<> AddNetwork(const Network& network);
   Result<> SetUp(const Network& network);
+  // Those with a bridge: what the firewall is about.
+  std::vector<Network> BridgedNetworks() const;
+
+  // bridge.cc
   Result<int> EnsureBridge(const Network& network);
+  static Result<> EnableForwarding();
+  Result<> EnableForwarding6();
+
+  // subnets.cc
   Result<std::vector<formats::Ipv4Prefix>> UsedSubnets();
+  Result<std::vector<formats::Ipv6Prefix>> UsedSubnets6();
+  Result<> ChooseIpv4(const NetworkRequest& request, Network* network);
+  Result<> ChooseIpv6(const NetworkRequest& request, Network* network);
+
+  // user_networks.cc
+  Result<Network> NamedNetwork(const NetworkRequest& request) const;
 
   // attach.cc
   Result<Endpoint> Reserve(const AttachRequest& request, int* bridge_index);
+  static Result<> TakeAddresses(const AttachRequest& request, NetworkState* state,
+                                Endpoint* endpoint);
   void Forget(const Endpoint& endpoint);
   Result<> Unpublish(const std::vector<Endpoint>& endpoints);
   Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports,
@@ -93,21 +123,34 @@ class KernelController : public Controller {
   Result<Endpoint> Connect(const AttachRequest& request, BorrowedFd existing);
   Result<Endpoint> FindEndpoint(const std::string& container_id,
                                 const std::string& network_id) const;
-  enum class Port { kFirst, kLast };
-  Result<> CreateLink(const Endpoint& endpoint, int bridge_index, kernel::NetNamespace* netns,
-                      Port port);
-  Result<> DeleteLink(const std::string& name);
   Result<> EnsureProxy();
   Result<> TellProxy(const Endpoint& endpoint);
 
+  // entries.cc
+  Result<> BindEntry(BorrowedFd netns, const std::string& container_id);
+  Result<> UnbindEntry(const std::string& container_id);
+  Result<> MakeNetnsLink(const std::string& container_id);
+  Result<> RemoveNetnsLink(const std::string& container_id);
+  Result<> ReconcileNetnsLinks(ReconcileReport* report);
+
+  // link.cc
+  enum class Port { kFirst, kLast };
+  Result<> CreateLink(const Endpoint& endpoint, int bridge_index, kernel::NetNamespace* netns,
+                      Port port);
+  Result<> FillInterface(const Endpoint& endpoint, kernel::NetNamespace* netns, Port port);
+  Result<> DeleteLink(const std::string& name);
+
   // lead.cc
+  enum class Family { kIpv4, kIpv6 };
+  std::optional<Endpoint> GatewayOf(const std::string& container_id, Family family) const;
   bool Leads(const Endpoint& endpoint) const;
   std::optional<Endpoint> LeaderOf(const std::string& container_id) const;
   std::optional<Endpoint> PublisherBeside(const Endpoint& endpoint) const;
   Result<> Remember(const Endpoint& endpoint);
   Result<> MovePorts(const Endpoint& from, const Endpoint& to);
   Result<> PublishAgain(Endpoint endpoint, std::vector<PublishedPort> ports);
-  Result<> SetDefaultRoute(const Endpoint& leader);
+  void AppendDefaultRoutes(const Endpoint& endpoint, int index, kernel::NetlinkBatch* batch) const;
+  Result<> SetDefaultRoutes(const std::string& container_id);
   Result<> FollowLeader(const std::string& container_id, std::vector<PublishedPort> ports);
 
   // resolver.cc

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <arpa/inet.h>
 
-#include "base/io.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "kernel/rtnetlink.h"
@@ -9,21 +8,6 @@
 #include "networks/subnet_choice.h"
 
 namespace gantry::networks {
-namespace {
-
-constexpr const char* kForwarding = "/proc/sys/net/ipv4/ip_forward";
-
-Result<> EnableForwarding() {
-  std::string now = TRY(ReadFile(kForwarding));
-  // Written only when off: writing it again resets other settings of every interface.
-  if (now.starts_with('0')) {
-    TRY_WITH(WriteFile(kForwarding, "1"), "turning on forwarding of IPv4 packets");
-  }
-  return {};
-}
-
-}  // namespace
-
 Result<Network> KernelController::EnsureDefaultBridge() {
   std::unique_lock<std::shared_mutex> alone(operations_);
   Network network;
@@ -38,10 +22,11 @@ Result<Network> KernelController::EnsureDefaultBridge() {
     network = TRY(ChooseDefaultNetwork());
     TRY(AddNetwork(network));
   }
+  TRY(FollowOptions(&network));
   if (firewall_->forwards()) TRY(EnableForwarding());
   TRY(SetUp(network));
   for (const Network& each : ListNetworks()) {
-    if (each.id == network.id) continue;
+    if (each.id == network.id || each.config_only) continue;
     // One whose bridge can't be made (its name was taken meanwhile) does not hold up the others;
     // who attaches to it is told.
     auto set_up = SetUp(each);
@@ -53,34 +38,66 @@ Result<Network> KernelController::EnsureDefaultBridge() {
   return network;
 }
 
+// The daemon's options of the default network's IPv6 may be other ones than when it was recorded.
+Result<> KernelController::FollowOptions(Network* network) {
+  bool wanted = options_.ipv6;
+  NetworkRequest request;
+  request.subnet6 = options_.subnet6;
+  request.gateway6 = options_.gateway6;
+  if (request.subnet6) {
+    request.ip_range6 = options_.ip_range6;
+  } else {
+    request.subnet6 = options_.ip_range6;
+  }
+  bool same = wanted == network->subnet6.has_value() &&
+              (!wanted || !request.subnet6 || request.subnet6 == network->subnet6) &&
+              (!wanted || !request.gateway6 || request.gateway6 == network->gateway6) &&
+              (!wanted || request.ip_range6 == network->ip_range6);
+  if (same) return {};
+  for (const Endpoint& endpoint : ListEndpoints(network->id)) {
+    if (!endpoint.address6) continue;
+    log::Warning("network {} keeps its IPv6 settings: container '{}' has an address of it",
+                 network->name, endpoint.container_id);
+    return {};
+  }
+  Network changed = *network;
+  changed.subnet6.reset();
+  changed.gateway6.reset();
+  changed.ip_range6.reset();
+  if (wanted) {
+    TRY_WITH(ChooseIpv6(request, &changed), "giving network {} IPv6", network->name);
+  }
+  TRY(options_.records->PutNetwork(changed));
+  *network = changed;
+  MutexLock lock(mutex_);
+  NetworkState& state = networks_.at(network->id);
+  state.network = changed;
+  state.addresses6 = PoolOf6(changed);
+  return {};
+}
+
 // The record first, then the memory; the kernel comes after.
 Result<> KernelController::AddNetwork(const Network& network) {
   TRY(options_.records->PutNetwork(network));
   MutexLock lock(mutex_);
-  networks_.emplace(network.id, NetworkState{network, PoolOf(network)});
+  networks_.emplace(network.id, NetworkState{network, PoolOf(network), PoolOf6(network)});
   return {};
 }
 
 Result<> KernelController::SetUp(const Network& network) {
   // The rules first: a bridge is never there without them.
-  TRY_WITH(firewall_->RepairNetworks(ListNetworks()), "setting up the firewall");
+  TRY_WITH(firewall_->RepairNetworks(BridgedNetworks()), "setting up the firewall");
+  if (network.subnet6 && firewall_->forwards()) TRY(EnableForwarding6());
   int index = TRY_WITH(EnsureBridge(network), "setting up bridge '{}'", network.bridge);
   MutexLock lock(mutex_);
   networks_.at(network.id).bridge_index = index;
   return {};
 }
 
-Result<std::vector<formats::Ipv4Prefix>> KernelController::UsedSubnets() {
-  auto socket = TRY(route_sockets_.Take());
-  std::vector<formats::Ipv4Prefix> used;
-  for (const kernel::LinkAddress& item : TRY(kernel::ListAddresses(socket.get()))) {
-    used.push_back(formats::Ipv4Prefix::Of({ntohl(item.address.s_addr)}, item.prefix_length));
-  }
-  for (const kernel::Route& route : TRY(kernel::ListRoutes(socket.get()))) {
-    used.push_back({{ntohl(route.destination.s_addr)}, route.prefix_length});
-  }
-  for (const Network& network : ListNetworks()) used.push_back(network.subnet);
-  return used;
+std::vector<Network> KernelController::BridgedNetworks() const {
+  std::vector<Network> networks = ListNetworks();
+  std::erase_if(networks, [](const Network& network) { return network.config_only; });
+  return networks;
 }
 
 // A bridge of that name which has an address already (records were lost) keeps it.
@@ -111,7 +128,7 @@ Result<Network> KernelController::ChooseDefaultNetwork() {
         return network;
       }
     }
-    network.subnet = TRY(ChooseSubnet(DefaultSubnetPools(), TRY(UsedSubnets())));
+    network.subnet = TRY(ChooseSubnet(options_.pools, TRY(UsedSubnets())));
   }
   if (network.subnet.length > 30) {
     return InvalidArgument("subnet '{}' has no room for a bridge and a container",
@@ -119,38 +136,6 @@ Result<Network> KernelController::ChooseDefaultNetwork() {
   }
   network.gateway = {network.subnet.network.value + 1};
   return network;
-}
-
-// The interface's index.
-Result<int> KernelController::EnsureBridge(const Network& network) {
-  auto socket = TRY(route_sockets_.Take());
-  auto found = kernel::FindLink(socket.get(), network.bridge);
-  if (!found.ok() && found.error().kind() != ErrorKind::kNotFound) return found.error();
-  if (found.ok() && found->kind != "bridge") {
-    return FailedPrecondition("network interface '{}' exists and is no bridge", network.bridge);
-  }
-  if (!found.ok()) {
-    // Locally administered, like docker's; the rest is random.
-    kernel::HardwareAddress mac{0x02, 0x42};
-    FillRandom(mac.data() + 2, 4);
-    kernel::NetlinkBatch create;
-    kernel::AppendCreateBridge(&create, network.bridge, mac, network.mtu);
-    TRY(socket.get()->Transact(&create));
-    found = TRY(kernel::FindLink(socket.get(), network.bridge));
-  }
-  kernel::NetlinkBatch batch;
-  if (!found->up) kernel::AppendLinkUp(&batch, found->index);
-  bool has_address = false;
-  for (const kernel::LinkAddress& item : TRY(kernel::ListAddresses(socket.get()))) {
-    has_address |= item.index == found->index &&
-                   ntohl(item.address.s_addr) == network.gateway.value &&
-                   item.prefix_length == network.subnet.length;
-  }
-  if (!has_address) {
-    kernel::AppendAddAddress(&batch, found->index, InAddr(network.gateway), network.subnet.length);
-  }
-  if (batch.message_count() > 0) TRY(socket.get()->Transact(&batch));
-  return found->index;
 }
 
 Result<> KernelController::RemoveEverything() {
@@ -167,6 +152,7 @@ Result<> KernelController::RemoveEverything() {
   }
   TRY(firewall_->RemoveEverything());
   for (const Network& network : ListNetworks()) {
+    if (network.config_only) continue;
     if (!network.foreign_bridge) TRY(DeleteLink(network.bridge));
     MutexLock lock(mutex_);
     networks_.at(network.id).bridge_index = 0;

@@ -23,7 +23,7 @@ std::optional<HostAddress> Look(const std::string& text, bool ipv6) {
 }  // namespace
 
 std::optional<NetworkView> ViewOf(const Network& network, bool ipv6) {
-  if (ipv6 ? !network.subnet6.has_value() : !network.ipv4) return std::nullopt;
+  if (ipv6 ? !network.subnet6.has_value() : !network.has_ipv4()) return std::nullopt;
   NetworkView view;
   view.subnet = ipv6 ? network.subnet6->ToString() : network.subnet.ToString();
   view.mode = ipv6 ? network.mode6 : network.mode4;

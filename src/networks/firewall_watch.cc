@@ -16,7 +16,7 @@ constexpr auto kFirewallPause = std::chrono::milliseconds(200);
 
 Result<> KernelController::RepairFirewall() {
   std::unique_lock<std::shared_mutex> alone(operations_);
-  for (const std::string& change : TRY(firewall_->Repair(ListNetworks(), ListEndpoints({})))) {
+  for (const std::string& change : TRY(firewall_->Repair(BridgedNetworks(), ListEndpoints({})))) {
     log::Info("networks: {}", change);
   }
   return {};

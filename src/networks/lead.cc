@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Of a container's networks one leads: it has the default route and the published ports. As docker
-// chooses: not an internal one, the highest gateway priority, then the first by name. When networks
-// come and go, route and ports move. Records first: what a crash leaves between two records is put
-// right by Reconcile.
+// Of a container's networks one leads in each family: it has the default route. The leader of IPv4,
+// or of IPv6 where there is none, has the published ports, too. As docker chooses: not an internal
+// one, the highest gateway priority, both families before one, then the first by name. When
+// networks come and go, routes and ports move. Records first: what a crash leaves between two
+// records is put right by Reconcile.
 #include <algorithm>
 #include <tuple>
 
@@ -14,20 +15,32 @@
 namespace gantry::networks {
 namespace {
 
+bool HasGateway4(const Endpoint& endpoint) {
+  return endpoint.has_ipv4() && !endpoint.gateway.IsUnspecified();
+}
+
 // What comes first in this order leads.
 auto Rank(const Endpoint& endpoint) {
-  return std::tuple(-int64_t{endpoint.gateway_priority}, endpoint.network_name);
+  bool both = HasGateway4(endpoint) && endpoint.gateway6;
+  return std::tuple(-int64_t{endpoint.gateway_priority}, !both, endpoint.network_name);
 }
 
 }  // namespace
 
-std::optional<Endpoint> KernelController::LeaderOf(const std::string& container_id) const {
+std::optional<Endpoint> KernelController::GatewayOf(const std::string& container_id,
+                                                    Family family) const {
   std::optional<Endpoint> leader;
   for (Endpoint& endpoint : EndpointsOf(container_id)) {
-    if (endpoint.internal) continue;
+    bool has = family == Family::kIpv4 ? HasGateway4(endpoint) : endpoint.gateway6.has_value();
+    if (endpoint.internal || !has) continue;
     if (!leader || Rank(endpoint) < Rank(*leader)) leader = std::move(endpoint);
   }
   return leader;
+}
+
+std::optional<Endpoint> KernelController::LeaderOf(const std::string& container_id) const {
+  std::optional<Endpoint> leader = GatewayOf(container_id, Family::kIpv4);
+  return leader ? leader : GatewayOf(container_id, Family::kIpv6);
 }
 
 bool KernelController::Leads(const Endpoint& endpoint) const {
@@ -76,24 +89,44 @@ Result<> KernelController::PublishAgain(Endpoint endpoint, std::vector<Published
   return {};
 }
 
-Result<> KernelController::SetDefaultRoute(const Endpoint& leader) {
-  UniqueFd entry = TRY(kernel::OpenNetNamespaceEntry(leader.netns_path));
+// Those that lead through this endpoint.
+void KernelController::AppendDefaultRoutes(const Endpoint& endpoint, int index,
+                                           kernel::NetlinkBatch* batch) const {
+  std::optional<Endpoint> leader = GatewayOf(endpoint.container_id, Family::kIpv4);
+  if (leader && leader->id == endpoint.id) {
+    kernel::AppendDefaultRoute(batch, InAddr(endpoint.gateway));
+  }
+  std::optional<Endpoint> leader6 = GatewayOf(endpoint.container_id, Family::kIpv6);
+  if (leader6 && leader6->id == endpoint.id) {
+    kernel::AppendDefaultRoute6(batch, index, InAddr6(*endpoint.gateway6));
+  }
+}
+
+Result<> KernelController::SetDefaultRoutes(const std::string& container_id) {
+  std::vector<Endpoint> endpoints = EndpointsOf(container_id);
+  if (endpoints.empty()) return {};
+  UniqueFd entry = TRY(kernel::OpenNetNamespaceEntry(endpoints.front().netns_path));
   kernel::NetNamespace netns = TRY(kernel::OpenNetNamespace(entry));
-  kernel::NetlinkBatch batch;
-  kernel::AppendDefaultRoute(&batch, InAddr(leader.gateway));
-  TRY_WITH(netns.route.Transact(&batch), "making {} the gateway of container '{}'",
-           leader.gateway.ToString(), leader.container_id);
+  for (const Endpoint& endpoint : endpoints) {
+    kernel::NetlinkBatch batch;
+    auto index = kernel::LinkIndex(netns.route, endpoint.interface);
+    // One that is just being made, or taken away.
+    if (!index.ok() && index.error().kind() == ErrorKind::kNotFound) continue;
+    AppendDefaultRoutes(endpoint, TRY(std::move(index)), &batch);
+    if (batch.message_count() == 0) continue;
+    TRY_WITH(netns.route.Transact(&batch), "making network {} the way out of container '{}'",
+             endpoint.network_name, container_id);
+  }
   return {};
 }
 
 // An endpoint with these ports has just gone.
 Result<> KernelController::FollowLeader(const std::string& container_id,
                                         std::vector<PublishedPort> ports) {
-  if (EndpointsOf(container_id).empty()) return kernel::UnbindNetNamespace(NetnsPath(container_id));
+  if (EndpointsOf(container_id).empty()) return UnbindEntry(container_id);
+  TRY(SetDefaultRoutes(container_id));
   std::optional<Endpoint> leader = LeaderOf(container_id);
-  if (!leader) return {};
-  TRY(SetDefaultRoute(*leader));
-  if (ports.empty()) return {};
+  if (!leader || ports.empty()) return {};
   return PublishAgain(*std::move(leader), std::move(ports));
 }
 

@@ -23,6 +23,7 @@
 #include "formats/ip_address.h"
 #include "networks/firewall_backend.h"
 #include "networks/records.h"
+#include "networks/subnet_choice.h"
 
 namespace gantry::networks {
 
@@ -31,11 +32,22 @@ struct Options {
   // Unset: the first of docker's default pools (172.17/16 … 172.31/16, 192.168.0.0/20 …) that no
   // address or route of the host overlaps. A recorded default network keeps its subnet.
   std::optional<formats::Ipv4Prefix> subnet;
+  // The default network has IPv6: this subnet, or one of the pools'. A recorded one follows as soon
+  // as no container has an address of it.
+  bool ipv6 = false;
+  std::optional<formats::Ipv6Prefix> subnet6;
+  std::optional<formats::Ipv6Address> gateway6;  // unset: the subnet's first address
+  std::optional<formats::Ipv6Prefix> ip_range6;  // without a subnet it is that, too
+  // Where subnets come from that nobody names.
+  std::vector<SubnetPool> pools = DefaultSubnetPools();
+  std::vector<SubnetPool6> pools6;
   uint32_t mtu = 1500;
   std::string run_directory = "/run/gantry";  // netns/ID, proxy.sock, gantry-proxy.pid
-  std::string proxy_binary;                   // path of gantry-proxy
-  RecordStore* records = nullptr;             // outlives the controller
-  size_t pool_size = 2;                       // namespaces kept ready
+  // Beside RUN/netns/ID a link ID in this directory (/run/netns: `ip netns exec ID …`); "": none.
+  std::string netns_links;
+  std::string proxy_binary;        // path of gantry-proxy
+  RecordStore* records = nullptr;  // outlives the controller
+  size_t pool_size = 2;            // namespaces kept ready
   FirewallBackend firewall = FirewallBackend::kNftables;
 };
 
@@ -53,12 +65,15 @@ struct AttachRequest {
   std::string network;  // id or name; "" is the default bridge
   std::string hostname;
   std::optional<formats::Ipv4Address> address;
+  std::optional<formats::Ipv6Address> address6;
+  std::vector<std::string> link_local;  // further addresses, checked
+  std::vector<std::string> sysctls;     // "net.ipv4.conf.IFNAME.KEY=VALUE"
   std::optional<formats::MacAddress> mac;
   std::vector<PortRequest> ports;
-  // "": the first of eth0, eth1, … that the container has not.
+  // "": the first of eth0, eth1, … (or the network's other prefix) that the container has not.
   std::string interface;
-  // Of the container's networks the one with the highest gives the default route; internal ones
-  // never do; among equals the first by name.
+  // Of the container's networks the one with the highest gives the default route of its families;
+  // internal ones never do (lead.cc).
   int32_t gateway_priority = 0;
   // On users' networks (docs/resolver.md): what the container is called, its own name first; names
   // that it alone calls others by (alias → container); the servers that it asks outside, empty for
@@ -72,12 +87,29 @@ struct AttachRequest {
 struct NetworkRequest {
   std::string name;
   std::string bridge;  // "": br- and the id's first twelve digits
+  bool ipv4 = true;
+  bool ipv6 = false;
   // Unset: as for the default bridge.
   std::optional<formats::Ipv4Prefix> subnet;
   std::optional<formats::Ipv4Address> gateway;  // unset: the range's first address
   std::optional<formats::Ipv4Prefix> ip_range;
   std::map<std::string, formats::Ipv4Address> auxiliary;  // by a name of the user's
-  std::vector<IpamConfig> ipam;                           // as the user wrote it
+  std::optional<formats::Ipv6Prefix> subnet6;
+  std::optional<formats::Ipv6Address> gateway6;
+  std::optional<formats::Ipv6Prefix> ip_range6;
+  std::map<std::string, formats::Ipv6Address> auxiliary6;
+  GatewayMode mode4 = GatewayMode::kNat;
+  GatewayMode mode6 = GatewayMode::kNat;
+  std::vector<std::string> trusted_interfaces;
+  std::optional<formats::Ipv4Address> host_ipv4;
+  std::optional<formats::Ipv6Address> host_ipv6;
+  bool inhibit_ipv4 = false;
+  bool default_bridge = false;  // of a bridge that is there already
+  std::string interface_prefix = "eth";
+  // The settings alone, for others to be made from; nothing of it is looked at here.
+  bool config_only = false;
+  std::string config_from;
+  std::vector<IpamConfig> ipam;  // as the user wrote it
   std::map<std::string, std::string> ipam_options;
   uint32_t mtu = 0;  // 0: the default bridge's
   bool internal = false;

@@ -33,10 +33,11 @@ Result<ReconcileReport> KernelController::Reconcile() {
   TRY(ReconcileEndpoints(state, &report));
   TRY(ReconcileLeaders(&report));
   TRY(RemoveStrangers(state, &report));
+  TRY(ReconcileNetnsLinks(&report));
   TRY(ReconcileProxy(&report));
   TRY(ReconcileNames(&report));
 
-  for (std::string& change : TRY(firewall_->Repair(ListNetworks(), ListEndpoints({})))) {
+  for (std::string& change : TRY(firewall_->Repair(BridgedNetworks(), ListEndpoints({})))) {
     report.changes.push_back(std::move(change));
   }
   return report;
@@ -65,7 +66,7 @@ Result<> KernelController::ReconcileEndpoints(const KernelState& state, Reconcil
                                                   reconnected.error().message()));
       if (reconnected.ok()) continue;
     }
-    TRY(kernel::UnbindNetNamespace(endpoint.netns_path));
+    TRY(UnbindEntry(endpoint.container_id));
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
     Forget(endpoint);
     CheckDeadLater(endpoint.host_link);
@@ -82,10 +83,10 @@ Result<> KernelController::ReconcileLeaders(ReconcileReport* report) {
     if (!seen.insert(endpoint.container_id).second) several.insert(endpoint.container_id);
   }
   for (const std::string& container : several) {
+    auto routed = SetDefaultRoutes(container);
+    if (!routed.ok()) report->changes.push_back(routed.error().message());
     std::optional<Endpoint> leader = LeaderOf(container);
     if (!leader) continue;
-    auto routed = SetDefaultRoute(*leader);
-    if (!routed.ok()) report->changes.push_back(routed.error().message());
     std::optional<Endpoint> publisher = PublisherBeside(*leader);
     if (!publisher) continue;
     // The elements and listeners follow the records further down.
@@ -128,7 +129,7 @@ Result<> KernelController::RemoveStrangers(const KernelState& state, ReconcileRe
   bridges.erase(0);
   for (const std::string& entry : state.netns_entries) {
     if (containers.contains(entry)) continue;
-    TRY(kernel::UnbindNetNamespace(NetnsPath(entry)));
+    TRY(UnbindEntry(entry));
     report->changes.push_back(fmt::format("namespace entry '{}' removed: no record", entry));
   }
   for (const kernel::Link& link : state.links) {

@@ -197,6 +197,7 @@ std::string EncodeNetwork(const Network& network) {
                                {"inhibitIpv4", network.inhibit_ipv4},
                                {"interfacePrefix", network.interface_prefix},
                                {"configOnly", network.config_only},
+                               {"wantsIpv6", network.wants_ipv6},
                                {"configFrom", network.config_from},
                                {"mtu", network.mtu},
                                {"internal", network.internal},
@@ -222,6 +223,7 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("driver", &network.driver);
   reader.Field("bridge", &network.bridge);
   reader.Field("configOnly", &network.config_only);
+  reader.Field("wantsIpv6", &network.wants_ipv6);
   reader.Field("configFrom", &network.config_from);
   ReadIpv4(&reader, &network);
   ReadIpv6(&reader, &network);

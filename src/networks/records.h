@@ -71,7 +71,7 @@ struct Network {
   std::vector<formats::Ipv6Address> auxiliary6;
   GatewayMode mode4 = GatewayMode::kNat;
   GatewayMode mode6 = GatewayMode::kNat;
-  // Interfaces of the host from which every container's every port is reached.
+  // Interfaces of the host from which published ports are reached at containers' own addresses.
   std::vector<std::string> trusted_interfaces;
   // Instead of masquerading: packets leave with these addresses.
   std::optional<formats::Ipv4Address> host_ipv4;
@@ -80,6 +80,7 @@ struct Network {
   std::string interface_prefix = "eth";  // of interfaces' names inside
   // A set of settings that other networks are made from: no bridge, no addresses of its own.
   bool config_only = false;
+  bool wants_ipv6 = false;       // of such a set: who is made from it has IPv6
   std::string config_from;       // the name of the one it was made from
   std::vector<IpamConfig> ipam;  // empty: the subnets were chosen here
   std::map<std::string, std::string> ipam_options;
@@ -95,6 +96,8 @@ struct Network {
   std::map<std::string, std::string> options;
   std::map<std::string, std::string> labels;
   WallTime created{};
+
+  bool has_ipv4() const { return ipv4 && !config_only; }
   bool operator==(const Network&) const = default;
 };
 

@@ -102,6 +102,7 @@ TEST(RecordsTest, NetworksOfOneFamilyAndOfNone) {
   network.bridge = "";
   network.ipv4 = true;
   network.config_only = true;
+  network.wants_ipv6 = true;
   EXPECT_EQ(*DecodeNetwork(EncodeNetwork(network)), network);
 }
 

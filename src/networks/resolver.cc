@@ -97,8 +97,10 @@ formats::ProxyRequest EndpointRequest(const Endpoint& endpoint, bool present) {
   request.operation = ProxyOperation::kEndpoint;
   request.endpoint.owner = endpoint.id;
   if (!present) return request;
-  request.endpoint = {endpoint.id, endpoint.network_id, endpoint.network_name,
-                      endpoint.address.ToString(), endpoint.names};
+  request.endpoint = {
+      endpoint.id,           endpoint.network_id,
+      endpoint.network_name, endpoint.has_ipv4() ? endpoint.address.ToString() : "",
+      endpoint.names,        endpoint.address6 ? endpoint.address6->ToString() : ""};
   return request;
 }
 

@@ -3,90 +3,76 @@
 #include "base/random.h"
 #include "kernel/rtnetlink.h"
 #include "networks/controller.h"
-#include "networks/subnet_choice.h"
 
 namespace gantry::networks {
-namespace {
-
-Result<> CheckAddresses(const NetworkRequest& request, const Network& network) {
-  const formats::Ipv4Prefix& subnet = network.subnet;
-  if (network.ip_range &&
-      (network.ip_range->length < subnet.length || !subnet.Overlaps(*network.ip_range))) {
-    return InvalidArgument("invalid ip-range {}: it is no part of subnet {}",
-                           network.ip_range->ToString(), subnet.ToString());
-  }
-  std::string gateway = network.gateway.ToString();
-  if (!subnet.Contains(network.gateway)) {
-    return InvalidArgument("failed to allocate gateway ({}): Requested address is out of range",
-                           gateway);
-  }
-  if (network.gateway == subnet.network || network.gateway == subnet.Last()) {
-    return MakeError(ErrorKind::kPermissionDenied,
-                     "failed to allocate gateway ({}): Address already in use", gateway);
-  }
-  for (const auto& [name, address] : request.auxiliary) {
-    if (!subnet.Contains(address)) {
-      return MakeError(ErrorKind::kPermissionDenied,
-                       "auxiliary address: ({}:{}) must belong to the master pool: {}", name,
-                       address.ToString(), subnet.ToString());
-    }
-    if (address == network.gateway) {
-      return MakeError(ErrorKind::kPermissionDenied,
-                       "failed to allocate secondary ip address ({}:{}): Address already in use",
-                       name, address.ToString());
-    }
-  }
-  return {};
-}
-
-// The gateway gets the first address that may be given out.
-formats::Ipv4Address FirstAddress(const Network& network) {
-  bool inner = network.ip_range && network.ip_range->network != network.subnet.network;
-  return inner ? network.ip_range->network : formats::Ipv4Address{network.subnet.network.value + 1};
-}
-
-}  // namespace
 
 Result<Network> KernelController::CreateNetwork(const NetworkRequest& request) {
   std::unique_lock<std::shared_mutex> alone(operations_);
   if (request.name.empty()) return InvalidArgument("network name is missing");
-  std::vector<Network> others = ListNetworks();
-  Network network;
-  network.id = RandomHex(32);
-  network.name = request.name;
-  network.bridge = request.bridge.empty() ? "br-" + network.id.substr(0, 12) : request.bridge;
-  if (network.bridge.size() > 15) {
-    return InvalidArgument("bridge name '{}' must have 1 to 15 characters", network.bridge);
+  if (!request.ipv4 && !request.ipv6 && !request.config_only) {
+    return InvalidArgument("IPv4 or IPv6 must be enabled");
   }
-  network.subnet = request.subnet ? *request.subnet
-                                  : TRY(ChooseSubnet(DefaultSubnetPools(), TRY(UsedSubnets())));
-  if (network.subnet.length > 30) {
-    return InvalidArgument("subnet '{}' has no room for a bridge and a container",
-                           network.subnet.ToString());
+  Network network = TRY(NamedNetwork(request));
+  if (network.config_only) {
+    TRY(AddNetwork(network));
+    return network;
   }
-  for (const Network& other : others) {
-    if (other.name == network.name) {
-      return AlreadyExists("network with name {} already exists", network.name);
-    }
-    if (other.bridge == network.bridge) {
-      return AlreadyExists("bridge '{}' belongs to network {}", network.bridge, other.name);
-    }
-    if (other.subnet.Overlaps(network.subnet)) {
-      return MakeError(ErrorKind::kPermissionDenied,
-                       "Pool overlaps with other one on this address space: {} of network {}",
-                       other.subnet.ToString(), other.name);
-    }
-  }
-  network.ip_range = request.ip_range;
-  network.gateway = request.gateway.value_or(FirstAddress(network));
-  TRY(CheckAddresses(request, network));
-  for (const auto& [name, address] : request.auxiliary) network.auxiliary.push_back(address);
-  network.ipam = request.ipam;
-  network.ipam_options = request.ipam_options;
+  if (request.ipv4) TRY(ChooseIpv4(request, &network));
+  if (request.ipv6) TRY(ChooseIpv6(request, &network));
   {
     auto socket = TRY(route_sockets_.Take());
     network.foreign_bridge = kernel::LinkIndex(*socket.get(), network.bridge).ok();
   }
+  if (request.default_bridge && !network.foreign_bridge) {
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "bridge device with non default name {} must be created manually",
+                     network.bridge);
+  }
+  TRY(AddNetwork(network));
+  auto set_up = SetUp(network);
+  if (set_up.ok()) return network;
+  alone.unlock();
+  auto undone = RemoveNetwork(network.id);
+  if (!undone.ok()) log::Warning("undoing a network: {}", undone.error().message());
+  return std::move(set_up).error();
+}
+
+// All but its addresses.
+Result<Network> KernelController::NamedNetwork(const NetworkRequest& request) const {
+  Network network;
+  network.id = RandomHex(32);
+  network.name = request.name;
+  network.config_only = request.config_only;
+  // As docker shows it, so that programs that know of no such sets make nothing of it.
+  if (network.config_only) network.driver = "null";
+  network.wants_ipv6 = request.config_only && request.ipv6;
+  network.config_from = request.config_from;
+  if (!network.config_only) {
+    network.bridge = request.bridge;
+    if (network.bridge.empty() && request.default_bridge) network.bridge = options_.bridge;
+    if (network.bridge.empty()) network.bridge = "br-" + network.id.substr(0, 12);
+  }
+  if (network.bridge.size() > 15) {
+    return InvalidArgument("bridge name '{}' must have 1 to 15 characters", network.bridge);
+  }
+  for (const Network& other : ListNetworks()) {
+    if (other.name == network.name) {
+      return AlreadyExists("network with name {} already exists", network.name);
+    }
+    if (!network.config_only && other.bridge == network.bridge) {
+      return AlreadyExists("bridge '{}' belongs to network {}", network.bridge, other.name);
+    }
+  }
+  network.ipv4 = request.ipv4;
+  network.ipam = request.ipam;
+  network.ipam_options = request.ipam_options;
+  network.mode4 = request.mode4;
+  network.mode6 = request.mode6;
+  network.trusted_interfaces = request.trusted_interfaces;
+  network.host_ipv4 = request.host_ipv4;
+  network.host_ipv6 = request.host_ipv6;
+  network.inhibit_ipv4 = request.inhibit_ipv4;
+  network.interface_prefix = request.interface_prefix;
   network.attachable = request.attachable;
   network.host_binding = request.host_binding;
   network.mtu = request.mtu != 0 ? request.mtu : options_.mtu;
@@ -96,13 +82,7 @@ Result<Network> KernelController::CreateNetwork(const NetworkRequest& request) {
   network.options = request.options;
   network.labels = request.labels;
   network.created = WallClock::now();
-  TRY(AddNetwork(network));
-  auto set_up = SetUp(network);
-  if (set_up.ok()) return network;
-  alone.unlock();
-  auto undone = RemoveNetwork(network.id);
-  if (!undone.ok()) log::Warning("undoing a network: {}", undone.error().message());
-  return std::move(set_up).error();
+  return network;
 }
 
 Result<> KernelController::RemoveNetwork(std::string_view id_or_name) {
@@ -117,6 +97,12 @@ Result<> KernelController::RemoveNetwork(std::string_view id_or_name) {
                      "error while removing network: network {} id {} has active endpoints",
                      network.name, network.id);
   }
+  for (const Network& other : ListNetworks()) {
+    if (!network.config_only || other.config_from != network.name) continue;
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "error while removing network: configuration network \"{}\" is in use",
+                     network.name);
+  }
   bool was_set_up = false;
   {
     MutexLock lock(mutex_);
@@ -124,9 +110,11 @@ Result<> KernelController::RemoveNetwork(std::string_view id_or_name) {
   }
   // One that was never ours (there before, or set-up failed on it) is left alone.
   if (was_set_up && !network.foreign_bridge) TRY(DeleteLink(network.bridge));
-  std::vector<Network> rest = ListNetworks();
-  std::erase_if(rest, [&](const Network& other) { return other.id == network.id; });
-  TRY(firewall_->RemoveNetwork(network, rest));
+  if (!network.config_only) {
+    std::vector<Network> rest = BridgedNetworks();
+    std::erase_if(rest, [&](const Network& other) { return other.id == network.id; });
+    TRY(firewall_->RemoveNetwork(network, rest));
+  }
   TRY(options_.records->EraseNetwork(network.id));
   MutexLock lock(mutex_);
   networks_.erase(network.id);

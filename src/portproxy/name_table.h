@@ -18,6 +18,12 @@
 
 namespace gantry::portproxy {
 
+// At least one of them.
+struct NamedAddresses {
+  std::optional<formats::Ipv4Address> ipv4;
+  std::optional<formats::Ipv6Address> ipv6;
+};
+
 class NameTable {
  public:
   // In place of what the endpoint was before; without names it goes. kInvalidArgument for an
@@ -27,22 +33,27 @@ class NameTable {
 
   // Of everybody who is called so, on the first of the networks where anybody is; "web" and
   // "web.NETWORK". `name` in lower case.
-  std::vector<formats::Ipv4Address> AddressesOf(const std::string& name,
-                                                const std::vector<std::string>& networks) const;
-  // "web.front".
-  std::optional<std::string> NameOf(formats::Ipv4Address address,
+  std::vector<NamedAddresses> AddressesOf(const std::string& name,
+                                          const std::vector<std::string>& networks) const;
+  // "web.front". `address` in its usual form.
+  std::optional<std::string> NameOf(const std::string& address,
                                     const std::vector<std::string>& networks) const;
 
  private:
+  struct Entry {
+    formats::ProxyEndpoint endpoint;
+    NamedAddresses addresses;
+  };
+  // Endpoints are told by their owner.
   struct Network {
     std::string suffix;  // ".front", in lower case
-    std::unordered_multimap<std::string, formats::Ipv4Address> by_name;
-    std::unordered_map<uint32_t, std::string> by_address;  // the endpoint
+    std::unordered_multimap<std::string, std::string> by_name;
+    std::unordered_map<std::string, std::string> by_address;
   };
   void Erase(const std::string& owner);
 
-  std::map<std::string, formats::ProxyEndpoint> endpoints_;  // by owner
-  std::map<std::string, Network> networks_;                  // by id
+  std::map<std::string, Entry> endpoints_;   // by owner
+  std::map<std::string, Network> networks_;  // by id
 };
 
 // ASCII alone, as DNS compares.

@@ -8,12 +8,13 @@
 namespace gantry::portproxy {
 namespace {
 
-using formats::Ipv4Address;
-
 std::vector<std::string> Found(const NameTable& table, const std::string& name,
                                const std::vector<std::string>& networks) {
   std::vector<std::string> out;
-  for (Ipv4Address address : table.AddressesOf(name, networks)) out.push_back(address.ToString());
+  for (const NamedAddresses& each : table.AddressesOf(name, networks)) {
+    if (each.ipv4) out.push_back(each.ipv4->ToString());
+    if (each.ipv6) out.push_back(each.ipv6->ToString());
+  }
   std::sort(out.begin(), out.end());
   return out;
 }
@@ -32,8 +33,22 @@ TEST(NameTableTest, NamesOfTheNetworksThatOneIsOn) {
   EXPECT_EQ(Found(table, "web.front", {"n2"}), Strings{});
   EXPECT_EQ(Found(table, "web", {}), Strings{});
   EXPECT_EQ(Found(table, ".front", {"n1"}), Strings{});
-  EXPECT_EQ(table.NameOf(*Ipv4Address::Parse("10.0.0.2"), {"n1"}), "web.Front");
-  EXPECT_FALSE(table.NameOf(*Ipv4Address::Parse("10.0.0.2"), {"n2"}).has_value());
+  EXPECT_EQ(table.NameOf("10.0.0.2", {"n1"}), "web.Front");
+  EXPECT_FALSE(table.NameOf("10.0.0.2", {"n2"}).has_value());
+}
+
+TEST(NameTableTest, AddressesOfBothFamilies) {
+  NameTable table;
+  ASSERT_TRUE(table.Set({"e1", "n1", "front", "10.0.0.2", {"web"}, "fd00::2"}).ok());
+  ASSERT_TRUE(table.Set({"e2", "n1", "front", "", {"api"}, "FD00::3"}).ok());
+  EXPECT_EQ(Found(table, "web", {"n1"}), (Strings{"10.0.0.2", "fd00::2"}));
+  EXPECT_EQ(Found(table, "api", {"n1"}), Strings{"fd00::3"});
+  EXPECT_EQ(table.NameOf("fd00::2", {"n1"}), "web.front");
+  EXPECT_EQ(table.NameOf("fd00::3", {"n1"}), "api.front");
+  EXPECT_FALSE(table.Set({"e3", "n1", "front", "", {"x"}, ""}).ok());
+  EXPECT_FALSE(table.Set({"e3", "n1", "front", "", {"x"}, "10.0.0.4"}).ok());
+  ASSERT_TRUE(table.Set({"e2", "", "", "", {}}).ok());
+  EXPECT_FALSE(table.NameOf("fd00::3", {"n1"}).has_value());
 }
 
 TEST(NameTableTest, ChangesAndForgets) {
@@ -46,7 +61,7 @@ TEST(NameTableTest, ChangesAndForgets) {
   ASSERT_TRUE(table.Set({"e2", "n1", "front", "10.0.0.2", {"next"}}).ok());
   ASSERT_TRUE(table.Set({"e1", "", "", "", {}}).ok());
   EXPECT_EQ(Found(table, "renamed", {"n1"}), Strings{});
-  EXPECT_EQ(table.NameOf(*Ipv4Address::Parse("10.0.0.2"), {"n1"}), "next.front");
+  EXPECT_EQ(table.NameOf("10.0.0.2", {"n1"}), "next.front");
   ASSERT_EQ(table.List().size(), 1u);
   EXPECT_FALSE(table.Set({"e3", "n1", "front", "nonsense", {"x"}}).ok());
   ASSERT_TRUE(table.Set({"e2", "", "", "", {}}).ok());

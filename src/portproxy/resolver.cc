@@ -14,7 +14,6 @@ namespace {
 using formats::DnsCode;
 using formats::DnsQuery;
 using formats::DnsType;
-using formats::Ipv4Address;
 
 constexpr uint32_t kTtl = 600;  // seconds, docker's
 constexpr uint16_t kDnsPort = 53;
@@ -159,7 +158,7 @@ void Resolver::Answer(std::string packet, const DnsQuery& query, bool tcp, const
   AskOutside(std::move(packet), query, tcp, reply);
 }
 
-std::vector<Ipv4Address> Resolver::AddressesOf(const std::string& name) const {
+std::vector<NamedAddresses> Resolver::AddressesOf(const std::string& name) const {
   for (const formats::ProxyLink& link : spec_.links) {
     if (LowerCase(link.alias) != name) continue;
     auto linked = names_->AddressesOf(LowerCase(link.name), spec_.networks);
@@ -172,19 +171,25 @@ std::string Resolver::FromTable(const DnsQuery& query) {
   if (query.name.empty()) return {};
   if (Is(query, DnsType::kPtr)) {
     auto address = formats::ParseDnsPointerName(query.name);
-    auto name = address ? names_->NameOf(*address, spec_.networks) : std::nullopt;
+    auto address6 = formats::ParseDnsPointerName6(query.name);
+    std::string text = address ? address->ToString() : address6 ? address6->ToString() : "";
+    auto name = text.empty() ? std::nullopt : names_->NameOf(text, spec_.networks);
     if (!name) return {};
     return formats::EncodeDnsAnswer(query, DnsCode::kNoError,
                                     {formats::DnsPointerRecord(*name, kTtl)});
   }
-  bool address = Is(query, DnsType::kA);
-  if (!address && !Is(query, DnsType::kAaaa) && !Is(query, DnsType::kMx)) return {};
-  std::vector<Ipv4Address> found = AddressesOf(query.name);
+  bool ipv4 = Is(query, DnsType::kA);
+  bool ipv6 = Is(query, DnsType::kAaaa);
+  if (!ipv4 && !ipv6 && !Is(query, DnsType::kMx)) return {};
+  std::vector<NamedAddresses> found = AddressesOf(query.name);
   if (found.empty()) return {};
   std::vector<formats::DnsRecord> records;
-  if (address) {
-    std::rotate(found.begin(), found.begin() + turn_++ % found.size(), found.end());
-    for (Ipv4Address each : found) records.push_back(formats::DnsAddressRecord(each, kTtl));
+  for (const NamedAddresses& each : found) {
+    if (ipv4 && each.ipv4) records.push_back(formats::DnsAddressRecord(*each.ipv4, kTtl));
+    if (ipv6 && each.ipv6) records.push_back(formats::DnsAddressRecord(*each.ipv6, kTtl));
+  }
+  if (!records.empty()) {
+    std::rotate(records.begin(), records.begin() + turn_++ % records.size(), records.end());
   }
   return formats::EncodeDnsAnswer(query, DnsCode::kNoError, records);
 }

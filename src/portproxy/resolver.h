@@ -73,7 +73,7 @@ class Resolver {
   void Answer(std::string packet, const formats::DnsQuery& query, bool tcp, const Reply& reply);
   // From the table; "" when it does not know.
   std::string FromTable(const formats::DnsQuery& query);
-  std::vector<formats::Ipv4Address> AddressesOf(const std::string& name) const;
+  std::vector<NamedAddresses> AddressesOf(const std::string& name) const;
   void AskOutside(std::string packet, const formats::DnsQuery& query, bool tcp, Reply reply);
 
   EventLoop* loop_;

@@ -6,6 +6,7 @@
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/listing.h"
 #include "cmd/gantry/output.h"
+#include "formats/ip_address.h"
 
 namespace gantry::cli {
 namespace {
@@ -33,12 +34,6 @@ std::string JoinLabels(const Json& labels) {
     out.append(out.empty() ? "" : ",").append(key).append("=").append(value.AsString());
   }
   return out;
-}
-
-// The n-th of a repeated option, or "".
-const std::string& At(const Strings& values, size_t n) {
-  static const std::string kEmpty;
-  return n < values.size() ? values[n] : kEmpty;
 }
 
 }  // namespace
@@ -92,6 +87,77 @@ Result<int> NetworkListCommand(Cli& cli, Invocation& call) {
   return 0;
 }
 
+// Whether `address` ("10.1.0.1", or a prefix) is of the subnet; of another family it is not.
+Result<bool> IsIn(const std::string& subnet, const std::string& address) {
+  std::string bare = address.substr(0, address.find('/'));
+  if ((subnet.find(':') == std::string::npos) != (bare.find(':') == std::string::npos))
+    return false;
+  if (bare.find(':') != std::string::npos) {
+    auto prefix = formats::Ipv6Prefix::ParseLoosely(subnet);
+    if (!prefix.ok()) return InvalidArgument("invalid CIDR address: {}", subnet);
+    return prefix->Contains(TRY(formats::Ipv6Address::Parse(bare)));
+  }
+  size_t slash = std::min(subnet.find('/'), subnet.size());
+  auto network = formats::Ipv4Address::Parse(subnet.substr(0, slash));
+  auto length = formats::Ipv4Prefix::Parse("0.0.0.0" + subnet.substr(slash));
+  if (!network.ok() || !length.ok()) return InvalidArgument("invalid CIDR address: {}", subnet);
+  auto prefix = formats::Ipv4Prefix::Of(*network, length->length);
+  return prefix.Contains(TRY(formats::Ipv4Address::Parse(bare)));
+}
+
+// The entry of the subnet that `address` is of.
+Result<Json*> PoolOf(const std::string& address, const char* what, std::vector<Json>* pools) {
+  for (Json& pool : *pools) {
+    if (TRY(IsIn(pool["Subnet"].AsString(), address))) return &pool;
+  }
+  return InvalidArgument("no matching subnet for {} {}", what, address);
+}
+
+// Ranges, gateways and addresses to leave alone belong to the subnet that they are in.
+Result<Json> PoolsOf(const Strings& subnets, const Strings& ranges, const Strings& gateways,
+                     const Strings& auxiliary) {
+  if (subnets.size() < ranges.size() || subnets.size() < gateways.size()) {
+    return InvalidArgument("every ip-range or gateway must have a corresponding subnet");
+  }
+  std::vector<Json> pools;
+  for (const std::string& subnet : subnets) {
+    for (const Json& other : pools) {
+      std::string known = other["Subnet"].AsString();
+      if (TRY(IsIn(known, subnet)) || TRY(IsIn(subnet, known))) {
+        return InvalidArgument("multiple overlapping subnet configuration is not supported");
+      }
+    }
+    pools.push_back(Json::MakeObject({{"Subnet", subnet}}));
+  }
+  for (const std::string& range : ranges) {
+    Json* pool = TRY(PoolOf(range, "range", &pools));
+    if (!(*pool)["IPRange"].is_null()) {
+      return InvalidArgument("cannot configure multiple ranges ({}, {}) on the same subnet ({})",
+                             range, (*pool)["IPRange"].AsString(), (*pool)["Subnet"].AsString());
+    }
+    pool->Set("IPRange", range);
+  }
+  for (const std::string& gateway : gateways) {
+    Json* pool = TRY(PoolOf(gateway, "gateway", &pools));
+    if (!(*pool)["Gateway"].is_null()) {
+      return InvalidArgument("cannot configure multiple gateways ({}, {}) for the same subnet ({})",
+                             gateway, (*pool)["Gateway"].AsString(), (*pool)["Subnet"].AsString());
+    }
+    pool->Set("Gateway", gateway);
+  }
+  for (const std::string& pair : auxiliary) {
+    size_t equals = pair.find('=');
+    std::string address = equals == std::string::npos ? "" : pair.substr(equals + 1);
+    Json* pool = TRY(PoolOf(address, "aux-address", &pools));
+    Json& addresses = pool->MutableMember("AuxiliaryAddresses");
+    if (addresses.is_null()) addresses = Json::MakeObject();
+    addresses.Set(pair.substr(0, equals), address);
+  }
+  Json out = Json::MakeArray();
+  for (Json& pool : pools) out.Append(std::move(pool));
+  return out;
+}
+
 Result<int> NetworkCreateCommand(Cli& cli, Invocation& call) {
   std::string driver = "bridge", ipam_driver = "default";
   Strings subnets, gateways, ranges, auxiliary, options, ipam_options, labels;
@@ -116,20 +182,11 @@ Result<int> NetworkCreateCommand(Cli& cli, Invocation& call) {
   call.flags.String("scope", 0, &scope, "Scope of the network");
   call.flags.Bool("attachable", 0, &attachable, "Let containers join by hand");
   if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
-  if (gateways.size() > subnets.size() || ranges.size() > subnets.size()) {
-    return InvalidArgument("no matching subnet for {}",
-                           gateways.size() > subnets.size() ? gateways.back() : ranges.back());
-  }
   Json ipam = Json::MakeObject({{"Driver", ipam_driver}, {"Options", Pairs(ipam_options)}});
-  Json& config = ipam.MutableMember("Config");
-  config = Json::MakeArray();
-  for (size_t i = 0; i < subnets.size(); ++i) {
-    Json entry = Json::MakeObject({{"Subnet", subnets[i]}});
-    if (!At(gateways, i).empty()) entry.Set("Gateway", gateways[i]);
-    if (!At(ranges, i).empty()) entry.Set("IPRange", ranges[i]);
-    if (i == 0 && !auxiliary.empty()) entry.Set("AuxiliaryAddresses", Pairs(auxiliary));
-    config.Append(std::move(entry));
-  }
+  ipam.Set("Config", TRY(PoolsOf(subnets, ranges, gateways, auxiliary)));
+  // An older engine would give out IPv4 addresses without a word.
+  Api* api = TRY(cli.Connect());
+  if (call.flags.Changed("ipv4")) TRY(api->Require("1.48", "ipv4"));
   Json body = Json::MakeObject({{"Name", call.args()[0]},
                                 {"CheckDuplicate", true},
                                 {"Driver", driver},
@@ -146,7 +203,6 @@ Result<int> NetworkCreateCommand(Cli& cli, Invocation& call) {
   if (!config_from.empty()) {
     body.Set("ConfigFrom", Json::MakeObject({{"Network", config_from}}));
   }
-  Api* api = TRY(cli.Connect());
   Json made = TRY(api->Post("/networks/create", {}, body));
   if (!made["Warning"].AsString().empty()) PrintError("WARNING: {}\n", made["Warning"].AsString());
   Print("{}\n", made["Id"].AsString());

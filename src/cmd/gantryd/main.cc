@@ -149,10 +149,12 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   wanted.state = options.state;
   wanted.programs_directory = programs;
   wanted.cgroup_parent = options.cgroup_parent;
-  wanted.bridge = options.bridge;
-  wanted.subnet = options.subnet;
-  wanted.firewall = options.firewall;
-  wanted.mtu = static_cast<uint32_t>(options.mtu);
+  wanted.networks = options.networks;
+  wanted.networks.bridge = options.bridge;
+  wanted.networks.subnet = options.subnet;
+  wanted.networks.mtu = static_cast<uint32_t>(options.mtu);
+  wanted.networks.firewall = options.firewall;
+  wanted.engine_id = TRY(EngineId(options.root + "/engine"));
   wanted.settings = options.settings;
   wanted.containerd_namespace = options.containerd_namespace;
   wanted.containerd_address = options.containerd;

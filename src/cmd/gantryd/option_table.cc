@@ -497,10 +497,7 @@ std::vector<OptionRow> FixedNetworkRows() {
       Fixed("ip-masq", "ip-masq", Kind::kSwitch, {"true"}, kBridge),
       Fixed("icc", "icc", Kind::kSwitch, {"true"},
             "make a network with com.docker.network.bridge.enable_icc=false"),
-      Fixed("ipv6", "ipv6", Kind::kSwitch, {"false"}, "the default bridge has IPv4 only"),
       Fixed("fixed-cidr", "fixed-cidr", Kind::kText, {}, "make a network with --ip-range"),
-      Fixed("fixed-cidr-v6", "fixed-cidr-v6", Kind::kText, {}, "the default bridge has IPv4 only"),
-      Fixed("bip6", "bip6", Kind::kText, {}, "the default bridge has IPv4 only"),
       Fixed("default-gateway", "default-gateway", Kind::kText, {},
             "the default bridge is its containers' gateway"),
       Fixed("default-gateway-v6", "default-gateway-v6", Kind::kText, {},
@@ -512,14 +509,12 @@ std::vector<OptionRow> FixedNetworkRows() {
             "gantry-proxy serves loopback"),
       Fixed("host-gateway-ip", "host-gateway-ips", Kind::kList, {},
             "\"host-gateway\" is the container's gateway"),
-      Fixed("default-address-pool", "default-address-pools", Kind::kList, {},
-            "networks take the first free one of docker's pools; name a subnet"),
       Fixed("default-network-opt", "default-network-opts", Kind::kMap, {},
             "give them to each network"),
   };
   for (OptionRow& row : rows) {
-    bool has_form = row.key == "default-address-pools" || row.kind == Kind::kMap;
-    if (has_form) row.take_json = RefuseUnlessEmpty(row.key, "name it for each network");
+    if (row.kind == Kind::kMap)
+      row.take_json = RefuseUnlessEmpty(row.key, "name it for each network");
   }
   return rows;
 }
@@ -576,7 +571,8 @@ std::vector<OptionRow> FixedRows() {
 const std::vector<OptionRow>& OptionTable() {
   static const std::vector<OptionRow> kTable = [] {
     std::vector<OptionRow> rows = PlaceRows();
-    for (auto more : {DaemonRows(), ContainerRows(), FixedNetworkRows(), FixedRows()}) {
+    for (auto more :
+         {DaemonRows(), ContainerRows(), NetworkRows(), FixedNetworkRows(), FixedRows()}) {
       rows.insert(rows.end(), more.begin(), more.end());
     }
     return rows;

@@ -38,4 +38,7 @@ struct OptionRow {
 
 const std::vector<OptionRow>& OptionTable();
 
+// A part of it (network_rows.cc).
+std::vector<OptionRow> NetworkRows();
+
 }  // namespace gantry::gantryd

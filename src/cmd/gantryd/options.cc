@@ -250,6 +250,15 @@ std::vector<std::string> NeedRestart(const Options& present, const Options& want
               (!present.subnet || present.subnet->ToString() == wanted.subnet->ToString()),
           "bip");
   compare(present.mtu == wanted.mtu, "mtu");
+  compare(present.networks.ipv6 == wanted.networks.ipv6, "ipv6");
+  compare(present.networks.netns_links == wanted.networks.netns_links, "netns-links");
+  compare(present.networks.subnet6 == wanted.networks.subnet6 &&
+              present.networks.gateway6 == wanted.networks.gateway6,
+          "bip6");
+  compare(present.networks.ip_range6 == wanted.networks.ip_range6, "fixed-cidr-v6");
+  compare(present.networks.pools == wanted.networks.pools &&
+              present.networks.pools6 == wanted.networks.pools6,
+          "default-address-pools");
   compare(present.firewall == wanted.firewall, "firewall-backend");
   compare(present.cgroup_parent == wanted.cgroup_parent, "cgroup-parent");
   compare(present.metrics_address == wanted.metrics_address, "metrics-addr");

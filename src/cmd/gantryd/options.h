@@ -14,6 +14,7 @@
 #include "engine/settings.h"
 #include "formats/ip_address.h"
 #include "networks/firewall_backend.h"
+#include "networks/networks.h"
 
 namespace gantry::gantryd {
 
@@ -37,6 +38,8 @@ struct Options {
   std::optional<formats::Ipv4Prefix> subnet;
   networks::FirewallBackend firewall = networks::FirewallBackend::kNftables;
   int64_t mtu = 1500;
+  networks::Options networks;  // pools and IPv6; the rest is set from the others
+  bool pools_given = false;
   std::string cgroup_parent = "/gantry";
   std::string pid_file;  // "": STATE/gantryd.pid
   std::string log_level = "info";

@@ -62,6 +62,37 @@ TEST(GantrydOptions, BipIsAnAddressInItsSubnet) {
   EXPECT_EQ(options->subnet->ToString(), "10.1.0.0/16");
 }
 
+TEST(GantrydOptions, PoolsTakeThePlaceOfDockers) {
+  auto usual = ParseOptions({});
+  ASSERT_TRUE(usual.ok());
+  EXPECT_EQ(usual->networks.pools, networks::DefaultSubnetPools());
+  auto options = ParseOptions({"--default-address-pool", "base=10.9.0.0/16,size=24",
+                               "--default-address-pool", "base=fd09::/48,size=64"});
+  ASSERT_TRUE(options.ok());
+  ASSERT_EQ(options->networks.pools.size(), 1u);
+  EXPECT_EQ(options->networks.pools[0].base.ToString(), "10.9.0.0/16");
+  EXPECT_EQ(options->networks.pools[0].size, 24);
+  ASSERT_EQ(options->networks.pools6.size(), 1u);
+  EXPECT_EQ(options->networks.pools6[0].base.ToString(), "fd09::/48");
+  for (const char* bad :
+       {"base=10.9.0.0/16", "size=24", "base=10.9.0.0/16,size=8", "base=x,size=24",
+        "base=10.9.0.0/16,size=33", "base=fd09::/48,size=129", "foo=1", "x"}) {
+    EXPECT_FALSE(ParseOptions({"--default-address-pool", bad}).ok()) << bad;
+  }
+}
+
+TEST(GantrydOptions, TheDefaultBridgesIpv6) {
+  auto options =
+      ParseOptions({"--ipv6", "--bip6", "fd09::5/64", "--fixed-cidr-v6", "fd09::1:0/112"});
+  ASSERT_TRUE(options.ok());
+  EXPECT_TRUE(options->networks.ipv6);
+  EXPECT_EQ(options->networks.subnet6->ToString(), "fd09::/64");
+  EXPECT_EQ(options->networks.gateway6->ToString(), "fd09::5");
+  EXPECT_EQ(options->networks.ip_range6->ToString(), "fd09::1:0/112");
+  EXPECT_FALSE(ParseOptions({"--bip6", "10.0.0.1/24"}).ok());
+  EXPECT_FALSE(ParseOptions({"--fixed-cidr-v6", "fd09::5"}).ok());
+}
+
 TEST(GantrydOptions, SwitchesAndLetters) {
   auto options = ParseOptions({"-Dl", "warn", "--init=false", "--tlsverify", "-Ggroup"});
   ASSERT_TRUE(options.ok());

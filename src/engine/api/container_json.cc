@@ -17,6 +17,11 @@ using formats::Json;
 
 Json OrNull(Json value) { return value.size() == 0 ? Json() : value; }
 
+template <typename Address>
+std::string TextOf(const Address& address) {
+  return address.IsUnspecified() ? "" : address.ToString();
+}
+
 // One entry of NetworkSettings.Networks; without an endpoint the fields are empty, as for a
 // container that does not run.
 Json NetworkEntry(const networks::Endpoint* endpoint, const EndpointConfig* wanted) {
@@ -30,6 +35,8 @@ Json NetworkEntry(const networks::Endpoint* endpoint, const EndpointConfig* want
     options = OrNull(asked["DriverOpts"]);
   }
   bool up = endpoint != nullptr;
+  auto address6 = up ? endpoint->address6.value_or(formats::Ipv6Address{}) : formats::Ipv6Address{};
+  auto gateway6 = up ? endpoint->gateway6.value_or(formats::Ipv6Address{}) : formats::Ipv6Address{};
   return Json::MakeObject({{"IPAMConfig", ipam},
                            {"Links", links},
                            {"Aliases", Json()},
@@ -37,12 +44,12 @@ Json NetworkEntry(const networks::Endpoint* endpoint, const EndpointConfig* want
                            {"DriverOpts", options},
                            {"NetworkID", up ? endpoint->network_id : ""},
                            {"EndpointID", up ? endpoint->id : ""},
-                           {"Gateway", up ? endpoint->gateway.ToString() : ""},
-                           {"IPAddress", up ? endpoint->address.ToString() : ""},
+                           {"Gateway", up ? TextOf(endpoint->gateway) : ""},
+                           {"IPAddress", up ? TextOf(endpoint->address) : ""},
                            {"IPPrefixLen", up ? int{endpoint->prefix_length} : 0},
-                           {"IPv6Gateway", ""},
-                           {"GlobalIPv6Address", ""},
-                           {"GlobalIPv6PrefixLen", 0},
+                           {"IPv6Gateway", TextOf(gateway6)},
+                           {"GlobalIPv6Address", TextOf(address6)},
+                           {"GlobalIPv6PrefixLen", up ? int{endpoint->prefix_length6} : 0},
                            {"DNSNames", Json()}});
 }
 

@@ -17,13 +17,18 @@ using formats::Json;
 Json IpamConfigs(const networks::Network& network) {
   Json out = Json::MakeArray();
   if (IsSpecial(network)) return out;
-  bool chosen_here = std::none_of(network.ipam.begin(), network.ipam.end(), [](const auto& item) {
-    return item.subnet.find(':') == std::string::npos;
-  });
-  if (chosen_here) {
-    out.Append(Json::MakeObject(
-        {{"Subnet", network.subnet.ToString()}, {"Gateway", network.gateway.ToString()}}));
-  }
+  auto chosen_here = [&](bool ipv6) {
+    return std::none_of(network.ipam.begin(), network.ipam.end(), [&](const auto& item) {
+      return (item.subnet.find(':') != std::string::npos) == ipv6;
+    });
+  };
+  auto append = [&](const auto& subnet, const auto& gateway) {
+    Json entry = Json::MakeObject({{"Subnet", subnet.ToString()}});
+    if (!gateway.IsUnspecified()) entry.Set("Gateway", gateway.ToString());
+    out.Append(std::move(entry));
+  };
+  if (network.has_ipv4() && chosen_here(false)) append(network.subnet, network.gateway);
+  if (network.subnet6 && chosen_here(true)) append(*network.subnet6, *network.gateway6);
   for (const networks::IpamConfig& config : network.ipam) {
     Json entry = Json::MakeObject({{"Subnet", config.subnet}});
     if (!config.ip_range.empty()) entry.Set("IPRange", config.ip_range);
@@ -56,16 +61,16 @@ Json Document(const networks::Network& network) {
                            {"Created", TimeText(network.created)},
                            {"Scope", "local"},
                            {"Driver", network.driver},
-                           {"EnableIPv4", true},
-                           {"EnableIPv6", false},
+                           {"EnableIPv4", network.ipv4},
+                           {"EnableIPv6", network.subnet6.has_value() || network.wants_ipv6},
                            {"IPAM", Json::MakeObject({{"Driver", "default"},
                                                       {"Options", std::move(ipam_options)},
                                                       {"Config", IpamConfigs(network)}})},
                            {"Internal", network.internal},
                            {"Attachable", network.attachable},
                            {"Ingress", false},
-                           {"ConfigFrom", Json::MakeObject({{"Network", ""}})},
-                           {"ConfigOnly", false},
+                           {"ConfigFrom", Json::MakeObject({{"Network", network.config_from}})},
+                           {"ConfigOnly", network.config_only},
                            {"Containers", Json::MakeObject()},
                            {"Options", OptionsOf(network)},
                            {"Labels", Json(network.labels)}});
@@ -85,6 +90,11 @@ void AddSpecialContainers(Call& call, const networks::Network& network, Json* co
   }
 }
 
+template <typename Address>
+std::string WithLength(const Address& address, uint8_t length) {
+  return length == 0 ? "" : fmt::format("{}/{}", address.ToString(), length);
+}
+
 Json WithContainers(Call& call, const networks::Network& network) {
   Json out = Document(network);
   Json& containers = out.MutableMember("Containers");
@@ -96,12 +106,13 @@ Json WithContainers(Call& call, const networks::Network& network) {
     auto container = call.engine().Find(endpoint.container_id);
     containers.Set(
         endpoint.container_id,
-        Json::MakeObject({{"Name", container.ok() ? (*container)->record()->name : ""},
-                          {"EndpointID", endpoint.id},
-                          {"MacAddress", endpoint.mac.ToString()},
-                          {"IPv4Address", fmt::format("{}/{}", endpoint.address.ToString(),
-                                                      endpoint.prefix_length)},
-                          {"IPv6Address", ""}}));
+        Json::MakeObject(
+            {{"Name", container.ok() ? (*container)->record()->name : ""},
+             {"EndpointID", endpoint.id},
+             {"MacAddress", endpoint.mac.ToString()},
+             {"IPv4Address", WithLength(endpoint.address, endpoint.prefix_length)},
+             {"IPv6Address", WithLength(endpoint.address6.value_or(formats::Ipv6Address{}),
+                                        endpoint.prefix_length6)}}));
   }
   return out;
 }

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/network_options.h"
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+
+#include "base/text.h"
+
+namespace gantry::engine {
+namespace {
+
+using formats::Ipv4Address;
+using formats::Ipv4Prefix;
+using formats::Ipv6Address;
+using formats::Ipv6Prefix;
+using networks::NetworkRequest;
+
+// What an interface name may have: IFNAMSIZ less the end.
+constexpr size_t kMaxInterfaceName = 15;
+constexpr int kMinMtu = 68;      // RFC 791
+constexpr int kMaxMtu = 65'535;  // of a bridge
+
+Error BadValue(std::string_view key, const std::string& text, std::string_view why) {
+  return InvalidArgument("failed to parse {} value: {} ({})", key, text, why);
+}
+
+Result<uint32_t> ParseMtu(std::string_view key, const std::string& text) {
+  int value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return BadValue(key, text, fmt::format("strconv.Atoi: parsing \"{}\": invalid syntax", text));
+  }
+  if (value != 0 && (value < kMinMtu || value > kMaxMtu)) {
+    return InvalidArgument("invalid MTU number: {}", value);
+  }
+  return static_cast<uint32_t>(value);
+}
+
+Result<std::string> ParseBridgeName(const std::string& text) {
+  if (text.size() > kMaxInterfaceName || text == "." || text == ".." ||
+      text.find_first_of("/: \t\n") != std::string::npos) {
+    return InvalidArgument("invalid bridge name '{}': it must be an interface's name", text);
+  }
+  return text;
+}
+
+Result<networks::GatewayMode> ParseMode(std::string_view key, const std::string& text) {
+  auto mode = networks::ParseGatewayMode(text);
+  if (!mode.ok()) return BadValue(key, text, mode.error().message());
+  return mode;
+}
+
+template <typename Address>
+Result<Address> ParseAddress(std::string_view key, const std::string& text) {
+  auto address = Address::Parse(text);
+  if (!address.ok()) return BadValue(key, text, "nil ip");
+  return address;
+}
+
+using Take = std::function<Result<>(std::string_view, const std::string&, NetworkRequest*)>;
+
+// Reads the value with `parse` into the request's `member`.
+template <typename Parse, typename Member>
+Take Into(Parse parse, Member NetworkRequest::* member) {
+  return [=](std::string_view key, const std::string& text, NetworkRequest* request) -> Result<> {
+    request->*member = TRY(parse(key, text));
+    return {};
+  };
+}
+
+const std::map<std::string_view, Take>& Options() {
+  auto plain = [](std::string_view, const std::string& text) -> Result<std::string> {
+    return text;
+  };
+  auto bridge = [](std::string_view, const std::string& text) { return ParseBridgeName(text); };
+  auto binding = [](std::string_view key, const std::string& text) -> Result<std::string> {
+    TRY(ParseAddress<Ipv4Address>(key, text));
+    return text;
+  };
+  auto interfaces = [](std::string_view,
+                       const std::string& text) -> Result<std::vector<std::string>> {
+    std::vector<std::string> names = Split(text, ':');
+    std::erase(names, "");
+    return names;
+  };
+  static const std::map<std::string_view, Take> options = {
+      {"com.docker.network.bridge.default_bridge",
+       Into(ParseNetworkFlag, &NetworkRequest::default_bridge)},
+      {"com.docker.network.bridge.enable_icc", Into(ParseNetworkFlag, &NetworkRequest::icc)},
+      {"com.docker.network.bridge.enable_ip_masquerade",
+       Into(ParseNetworkFlag, &NetworkRequest::masquerade)},
+      {"com.docker.network.bridge.gateway_mode_ipv4", Into(ParseMode, &NetworkRequest::mode4)},
+      {"com.docker.network.bridge.gateway_mode_ipv6", Into(ParseMode, &NetworkRequest::mode6)},
+      {"com.docker.network.bridge.host_binding_ipv4", Into(binding, &NetworkRequest::host_binding)},
+      {"com.docker.network.bridge.inhibit_ipv4",
+       Into(ParseNetworkFlag, &NetworkRequest::inhibit_ipv4)},
+      {"com.docker.network.bridge.name", Into(bridge, &NetworkRequest::bridge)},
+      {"com.docker.network.bridge.trusted_host_interfaces",
+       Into(interfaces, &NetworkRequest::trusted_interfaces)},
+      {"com.docker.network.container_iface_prefix", Into(plain, &NetworkRequest::interface_prefix)},
+      {"com.docker.network.driver.mtu", Into(ParseMtu, &NetworkRequest::mtu)},
+      {"com.docker.network.host_ipv4", Into(ParseAddress<Ipv4Address>, &NetworkRequest::host_ipv4)},
+      {"com.docker.network.host_ipv6", Into(ParseAddress<Ipv6Address>, &NetworkRequest::host_ipv6)},
+      {"com.docker.network.mtu", Into(ParseMtu, &NetworkRequest::mtu)},
+  };
+  return options;
+}
+
+bool IsIpv6(const std::string& text) { return text.find(':') != std::string::npos; }
+
+// "10.1.1.5/24" is the subnet 10.1.1.0/24, as docker has it.
+Result<> ParseSubnet(const std::string& text, std::optional<Ipv4Prefix>* out) {
+  size_t slash = std::min(text.find('/'), text.size());
+  auto address = Ipv4Address::Parse(std::string_view(text).substr(0, slash));
+  uint8_t length = 0;
+  const char* begin = text.data() + std::min(slash + 1, text.size());
+  auto [end, error] = std::from_chars(begin, text.data() + text.size(), length);
+  if (!address.ok() || error != std::errc() || end != text.data() + text.size() || length > 32) {
+    return InvalidArgument("Invalid subnet {} : invalid CIDR address: {}", text, text);
+  }
+  *out = Ipv4Prefix::Of(*address, length);
+  return {};
+}
+
+Result<> ParseSubnet(const std::string& text, std::optional<Ipv6Prefix>* out) {
+  auto subnet = Ipv6Prefix::ParseLoosely(text);
+  if (!subnet.ok()) {
+    return InvalidArgument("Invalid subnet {} : invalid CIDR address: {}", text, text);
+  }
+  *out = *subnet;
+  return {};
+}
+
+// Where the parts of a pool go.
+template <typename Prefix>
+struct Pool {
+  using Address = decltype(Prefix::network);
+  std::optional<Prefix>* subnet;
+  std::optional<Prefix>* range;
+  std::optional<Address>* gateway;
+  std::map<std::string, Address>* auxiliary;
+};
+
+template <typename Prefix>
+Result<> ReadPool(const networks::IpamConfig& config, const Pool<Prefix>& pool) {
+  using Address = typename Pool<Prefix>::Address;
+  if (*pool.subnet) {
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "bridge driver doesn't support multiple subnets");
+  }
+  TRY(ParseSubnet(config.subnet, pool.subnet));
+  // docker's ways to say "any".
+  if ((*pool.subnet)->network.IsUnspecified()) pool.subnet->reset();
+  if (!config.ip_range.empty() && !ParseSubnet(config.ip_range, pool.range).ok()) {
+    return InvalidArgument("Invalid Address SubPool: {}", config.ip_range);
+  }
+  if (!config.gateway.empty()) {
+    auto gateway = Address::Parse(config.gateway);
+    if (!gateway.ok()) {
+      return InvalidArgument("invalid gateway address {} in Ipam configuration", config.gateway);
+    }
+    *pool.gateway = *gateway;
+  }
+  for (const auto& [name, text] : config.auxiliary) {
+    auto address = Address::Parse(text);
+    if (!address.ok()) {
+      return InvalidArgument("invalid auxiliary address {} in Ipam configuration", text);
+    }
+    (*pool.auxiliary)[name] = *address;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<bool> ParseNetworkFlag(std::string_view key, const std::string& text) {
+  for (const char* yes : {"1", "t", "T", "TRUE", "true", "True"}) {
+    if (text == yes) return true;
+  }
+  for (const char* no : {"0", "f", "F", "FALSE", "false", "False"}) {
+    if (text == no) return false;
+  }
+  return BadValue(key, text,
+                  fmt::format("strconv.ParseBool: parsing \"{}\": invalid syntax", text));
+}
+
+Result<> ReadNetworkOptions(const std::map<std::string, std::string>& options,
+                            NetworkRequest* request) {
+  for (const auto& [key, value] : options) {
+    auto known = Options().find(key);
+    if (known != Options().end()) TRY(known->second(key, value, request));
+  }
+  bool isolated = request->mode4 == networks::GatewayMode::kIsolated ||
+                  request->mode6 == networks::GatewayMode::kIsolated;
+  if (isolated && !request->internal) {
+    return Internal("gateway mode 'isolated' can only be used for an internal network");
+  }
+  request->options = options;
+  return {};
+}
+
+Result<> ReadPools(NetworkRequest* request) {
+  NetworkRequest& r = *request;
+  for (const networks::IpamConfig& config : r.ipam) {
+    if (!IsIpv6(config.subnet)) {
+      if (!r.ipv4) continue;
+      TRY(ReadPool<Ipv4Prefix>(config, {&r.subnet, &r.ip_range, &r.gateway, &r.auxiliary}));
+    } else if (r.ipv6) {
+      TRY(ReadPool<Ipv6Prefix>(config, {&r.subnet6, &r.ip_range6, &r.gateway6, &r.auxiliary6}));
+    }
+  }
+  return {};
+}
+
+}  // namespace gantry::engine

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A new network's subnets and what of them is not for containers, the same for both families:
+// checked, or chosen where nobody says.
+#include <arpa/inet.h>
+
+#include <algorithm>
+
+#include "kernel/rtnetlink.h"
+#include "networks/controller.h"
+#include "networks/subnet_choice.h"
+
+namespace gantry::networks {
+namespace {
+
+using formats::Ipv4Prefix;
+using formats::Ipv6Prefix;
+
+template <typename Prefix>
+using AddressOf = decltype(Prefix::network);
+
+template <typename Prefix>
+struct Wanted {
+  std::optional<Prefix> range;
+  const std::map<std::string, AddressOf<Prefix>>& auxiliary;
+};
+
+bool IsEdge(const Ipv4Prefix& subnet, formats::Ipv4Address address) {
+  return address == subnet.network || address == subnet.Last();
+}
+bool IsEdge(const Ipv6Prefix& subnet, const formats::Ipv6Address& address) {
+  return address == subnet.network;
+}
+
+// The gateway gets the first address that may be given out.
+template <typename Prefix>
+AddressOf<Prefix> FirstAddress(const Prefix& subnet, const std::optional<Prefix>& range) {
+  bool inner = range && range->network != subnet.network;
+  return inner ? range->network : subnet.network.Plus(1);
+}
+
+template <typename Prefix>
+Result<> CheckAddresses(const Prefix& subnet, const Wanted<Prefix>& wanted,
+                        const AddressOf<Prefix>& gateway) {
+  const auto& range = wanted.range;
+  if (range && (range->length < subnet.length || !subnet.Overlaps(*range))) {
+    return InvalidArgument("invalid ip-range {}: it is no part of subnet {}", range->ToString(),
+                           subnet.ToString());
+  }
+  bool has_gateway = !gateway.IsUnspecified();
+  if (has_gateway && !subnet.Contains(gateway)) {
+    return InvalidArgument("failed to allocate gateway ({}): Requested address is out of range",
+                           gateway.ToString());
+  }
+  if (has_gateway && IsEdge(subnet, gateway)) {
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "failed to allocate gateway ({}): Address already in use", gateway.ToString());
+  }
+  for (const auto& [name, address] : wanted.auxiliary) {
+    if (!subnet.Contains(address)) {
+      return MakeError(ErrorKind::kPermissionDenied,
+                       "auxiliary address: ({}:{}) must belong to the master pool: {}", name,
+                       address.ToString(), subnet.ToString());
+    }
+    if (has_gateway && address == gateway) {
+      return MakeError(ErrorKind::kPermissionDenied,
+                       "failed to allocate secondary ip address ({}:{}): Address already in use",
+                       name, address.ToString());
+    }
+  }
+  return {};
+}
+
+// fe80::/64 may be a network's subnet; another part of it would meet the addresses that the kernel
+// gives each interface.
+Result<> CheckKind(const Ipv6Prefix& subnet) {
+  const Ipv6Prefix link_local = *Ipv6Prefix::Parse("fe80::/64");
+  if (subnet.network.IsMapped()) {
+    return InvalidArgument("'{}' is not a valid IPv6 subnet", subnet.ToString());
+  }
+  if (subnet.network.IsMulticast()) {
+    return InvalidArgument("multicast subnet '{}' is not allowed", subnet.ToString());
+  }
+  if (subnet != link_local && link_local.Overlaps(subnet)) {
+    return InvalidArgument("'{}' clashes with the Link-Local prefix 'fe80::/64'",
+                           subnet.ToString());
+  }
+  return {};
+}
+
+Error Overlap(const std::string& subnet, const Network& other) {
+  return MakeError(ErrorKind::kPermissionDenied,
+                   "Pool overlaps with other one on this address space: {} of network {}", subnet,
+                   other.name);
+}
+
+}  // namespace
+
+Result<std::vector<Ipv4Prefix>> KernelController::UsedSubnets() {
+  auto socket = TRY(route_sockets_.Take());
+  std::vector<Ipv4Prefix> used;
+  for (const kernel::LinkAddress& item : TRY(kernel::ListAddresses(socket.get()))) {
+    used.push_back(Ipv4Prefix::Of({ntohl(item.address.s_addr)}, item.prefix_length));
+  }
+  for (const kernel::Route& route : TRY(kernel::ListRoutes(socket.get()))) {
+    used.push_back({{ntohl(route.destination.s_addr)}, route.prefix_length});
+  }
+  for (const Network& network : ListNetworks()) {
+    if (network.has_ipv4()) used.push_back(network.subnet);
+  }
+  return used;
+}
+
+Result<std::vector<Ipv6Prefix>> KernelController::UsedSubnets6() {
+  auto socket = TRY(route_sockets_.Take());
+  std::vector<Ipv6Prefix> used;
+  for (const kernel::LinkAddress6& item : TRY(kernel::ListAddresses6(socket.get()))) {
+    used.push_back(Ipv6Prefix::Of(AddressOf6(item.address), item.prefix_length));
+  }
+  for (const kernel::Route6& route : TRY(kernel::ListRoutes6(socket.get()))) {
+    used.push_back({AddressOf6(route.destination), route.prefix_length});
+  }
+  for (const Network& network : ListNetworks()) {
+    if (network.subnet6) used.push_back(*network.subnet6);
+  }
+  return used;
+}
+
+Result<> KernelController::ChooseIpv4(const NetworkRequest& request, Network* network) {
+  network->subnet =
+      request.subnet ? *request.subnet : TRY(ChooseSubnet(options_.pools, TRY(UsedSubnets())));
+  if (network->subnet.length > 30) {
+    return InvalidArgument("subnet '{}' has no room for a bridge and a container",
+                           network->subnet.ToString());
+  }
+  for (const Network& other : ListNetworks()) {
+    if (other.has_ipv4() && other.subnet.Overlaps(network->subnet)) {
+      return Overlap(other.subnet.ToString(), other);
+    }
+  }
+  network->ip_range = request.ip_range;
+  // An isolated bridge has no address, and one without that nobody is led to needs none.
+  bool none =
+      network->mode4 == GatewayMode::kIsolated || (network->inhibit_ipv4 && network->internal);
+  if (!none) network->gateway = FirstAddress(network->subnet, request.ip_range);
+  if (request.gateway) network->gateway = *request.gateway;
+  TRY(CheckAddresses<Ipv4Prefix>(network->subnet, {request.ip_range, request.auxiliary},
+                                 network->gateway));
+  for (const auto& [name, address] : request.auxiliary) network->auxiliary.push_back(address);
+  return {};
+}
+
+Result<> KernelController::ChooseIpv6(const NetworkRequest& request, Network* network) {
+  Ipv6Prefix subnet =
+      request.subnet6 ? *request.subnet6 : TRY(ChooseSubnet(options_.pools6, TRY(UsedSubnets6())));
+  TRY(CheckKind(subnet));
+  if (subnet.length > 126) {
+    return InvalidArgument("subnet '{}' has no room for a bridge and a container",
+                           subnet.ToString());
+  }
+  for (const Network& other : ListNetworks()) {
+    if (other.id != network->id && other.subnet6 && other.subnet6->Overlaps(subnet)) {
+      return Overlap(other.subnet6->ToString(), other);
+    }
+  }
+  formats::Ipv6Address gateway;
+  if (network->mode6 != GatewayMode::kIsolated) gateway = FirstAddress(subnet, request.ip_range6);
+  if (request.gateway6) gateway = *request.gateway6;
+  TRY(CheckAddresses<Ipv6Prefix>(subnet, {request.ip_range6, request.auxiliary6}, gateway));
+  network->subnet6 = subnet;
+  network->gateway6 = gateway;
+  network->ip_range6 = request.ip_range6;
+  for (const auto& [name, address] : request.auxiliary6) network->auxiliary6.push_back(address);
+  return {};
+}
+
+}  // namespace gantry::networks

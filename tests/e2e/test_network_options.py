@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of bridges and endpoints, sets of settings, links for `ip netns`."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from harness.client import Client
+from harness.engine import Stack
+from harness.places import IMAGE, IMAGE_TAR
+from test_networks import api, entries, links, message, nets, sleeper, subnet  # noqa: F401
+from test_networks6 import addresses6, subnet6
+
+OURS = pytest.mark.only('gantry')
+BRIDGE = 'com.docker.network.bridge'
+
+
+def bridge_of(client, net):
+    return 'br-' + api(client, 'GET', f'/networks/{net}')[1]['Id'][:12]
+
+
+def test_prefix_of_interfaces(client, nets):
+    net = nets(Options={'com.docker.network.container_iface_prefix': 'lan'})
+    a = sleeper(client, f'{net}-a', '--network', net)
+    assert '169.254' not in client.ok('exec', a, 'ip', 'addr', 'show', 'lan0')
+
+
+def test_unknown_options_are_kept(client, nets):
+    options = {'com.example.something': 'x', f'{BRIDGE}.nosuch': '1'}
+    net = nets(Options=options)
+    assert api(client, 'GET', f'/networks/{net}')[1]['Options'] == options
+
+
+def test_another_gateway(client, nets):
+    pool = subnet()
+    gateway = pool.replace('.0/24', '.200')
+    net = nets(IPAM={'Config': [{'Subnet': pool, 'AuxiliaryAddresses': {'DefaultGatewayIPv4': gateway}}]})
+    a = sleeper(client, f'{net}-a', '--network', net)
+    assert f'default via {gateway}' in client.ok('exec', a, 'ip', 'route')
+    assert entries(client, a)[net]['Gateway'] == gateway
+
+
+REFUSED = [
+    ({f'{BRIDGE}.gateway_mode_ipv4': 'bridged'}, 400, f'failed to parse {BRIDGE}.gateway_mode_ipv4 value: bridged (unknown gateway mode bridged)'),
+    ({f'{BRIDGE}.gateway_mode_ipv6': ''}, 400, f'failed to parse {BRIDGE}.gateway_mode_ipv6 value:  (unknown gateway mode )'),
+    ({f'{BRIDGE}.gateway_mode_ipv4': 'isolated'}, 500, "gateway mode 'isolated' can only be used for an internal network"),
+    ({f'{BRIDGE}.inhibit_ipv4': 'x'}, 400, f'failed to parse {BRIDGE}.inhibit_ipv4 value: x (strconv.ParseBool: parsing "x": invalid syntax)'),
+    ({'com.docker.network.host_ipv4': 'x'}, 400, 'failed to parse com.docker.network.host_ipv4 value: x (nil ip)'),
+    ({'com.docker.network.host_ipv6': '10.0.0.1'}, 400, 'failed to parse com.docker.network.host_ipv6 value: 10.0.0.1 (nil ip)'),
+    ({'com.docker.network.enable_ipv4': 'x'}, 400, 'driver-opt "com.docker.network.enable_ipv4" is not a valid bool'),
+    ({f'{BRIDGE}.default_bridge': 'true', f'{BRIDGE}.name': 'nosuch9'}, 403, 'bridge device with non default name nosuch9 must be created manually'),
+]
+
+
+@OURS
+@pytest.mark.engine_alone
+@pytest.mark.parametrize('options,status,words', REFUSED, ids=lambda x: json.dumps(x)[:60] if isinstance(x, dict) else None)
+def test_refused_options(client, options, status, words):
+    before = {n['Id'] for n in api(client, 'GET', '/networks')[1]}
+    assert message(client, 'POST', '/networks/create', {'Name': 'refused', 'Options': options, 'IPAM': {'Config': [{'Subnet': '10.98.9.0/24'}]}}) == \
+        (status, words)
+    assert {n['Id'] for n in api(client, 'GET', '/networks')[1]} == before and 'nosuch9' not in links(client)
+
+
+@OURS
+@pytest.mark.engine_alone
+def test_isolated(client, nets):
+    v6 = subnet6()
+    net = nets(Internal=True, EnableIPv6=True, IPAM={'Config': [{'Subnet': subnet()}, {'Subnet': v6}]},
+               Options={f'{BRIDGE}.gateway_mode_ipv4': 'isolated', f'{BRIDGE}.gateway_mode_ipv6': 'isolated'})
+    a, b = sleeper(client, f'{net}-a', '--network', net), sleeper(client, f'{net}-b', '--network', net)
+    seen = client.engine.inside('ip', 'addr', 'show', bridge_of(client, net)).stdout
+    assert 'inet' not in seen
+    entry = entries(client, a)[net]
+    assert (entry['Gateway'], entry['IPv6Gateway']) == ('', '') and 'default' not in client.ok('exec', a, 'ip', 'route')
+    # The first address is no gateway's.
+    assert entry['IPAddress'].endswith('.1') and entry['GlobalIPv6Address'] == v6.replace('/64', '1')
+    assert client('exec', a, 'ping', '-c', '1', '-W', '3', entries(client, b)[net]['IPAddress']).code == 0
+    assert client('exec', a, 'ping', '-6', '-c', '1', '-W', '3', entries(client, b)[net]['GlobalIPv6Address']).code == 0
+
+
+@OURS
+@pytest.mark.engine_alone
+def test_bridge_without_an_address(client, nets):
+    net = nets(Options={f'{BRIDGE}.inhibit_ipv4': 'true'})
+    a = sleeper(client, f'{net}-a', '--network', net)
+    assert 'inet ' not in client.engine.inside('ip', 'addr', 'show', bridge_of(client, net)).stdout
+    assert f"default via {entries(client, a)[net]['Gateway']}" in client.ok('exec', a, 'ip', 'route')
+
+
+@OURS
+@pytest.mark.engine_alone
+def test_options_of_endpoints(client, nets):
+    net = nets()
+    sysctls = 'net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.ifname.forwarding=0'
+    body = {'Image': IMAGE, 'Cmd': ['sleep', '1000'], 'HostConfig': {'NetworkMode': net}, 'NetworkingConfig': {'EndpointsConfig': {net: {
+        'DriverOpts': {'com.docker.network.endpoint.sysctls': sysctls, 'com.docker.network.endpoint.ifname': 'uplink'}}}}}
+    a = f'{net}-a'
+    assert api(client, 'POST', f'/containers/create?name={a}', body)[0] == 201
+    client.ok('start', a)
+    assert client.ok('exec', a, 'cat', '/proc/sys/net/ipv4/conf/uplink/log_martians').strip() == '1'
+    assert client.ok('exec', a, 'cat', '/proc/sys/net/ipv4/conf/uplink/forwarding').strip() == '0'
+    for options, words in (({'com.docker.network.endpoint.sysctls': 'net.ipv4.conf.eth0.log_martians=1'}, 'unrecognised network interface sysctl'),
+                           ({'com.docker.network.endpoint.sysctls': 'kernel.x.y.IFNAME.z=1'}, 'unrecognised network interface sysctl'),
+                           ({'com.docker.network.endpoint.ifname': 'a/b'}, 'invalid interface name')):
+        body['NetworkingConfig']['EndpointsConfig'][net]['DriverOpts'] = options
+        status, text = message(client, 'POST', f'/containers/create?name={net}-x', body)
+        assert status == 400 and words in text
+
+
+def test_sets_of_settings(client, nets):
+    net, config = nets.name(), nets.name('config')  # they are removed in this order
+    pool = subnet()
+    status, answer = api(client, 'POST', '/networks/create', {'Name': config, 'ConfigOnly': True, 'Labels': {'a': 'b'},
+                                                              'IPAM': {'Config': [{'Subnet': pool}]}, 'Options': {'com.docker.network.driver.mtu': '1400'}})
+    assert status == 201, answer
+    shown = api(client, 'GET', f'/networks/{config}')[1]
+    assert (shown['ConfigOnly'], shown['Driver'], shown['Scope'], shown['IPAM']['Config']) == (True, 'null', 'local', [{'Subnet': pool}])
+    client.ok('network', 'create', '--config-from', config, net)
+    shown = api(client, 'GET', f'/networks/{net}')[1]
+    assert (shown['ConfigFrom'], shown['ConfigOnly'], shown['Labels'], shown['Driver']) == ({'Network': config}, False, {'a': 'b'}, 'bridge')
+    assert shown['Options'] == {'com.docker.network.driver.mtu': '1400'} and shown['IPAM']['Config'][0]['Subnet'] == pool
+    a = sleeper(client, f'{net}-a', '--network', net)
+    assert 'mtu 1400' in client.ok('exec', a, 'ip', 'link', 'show', 'eth0')
+    assert message(client, 'DELETE', f'/networks/{config}') == \
+        (403, f'error while removing network: configuration network "{config}" is in use')
+    refused = client('run', '--rm', '--network', config, IMAGE, 'true')
+    assert refused.code == 125 and 'cannot create endpoint on configuration-only network' in refused.err
+    client('rm', '-f', a)
+    assert config not in (api(client, 'POST', '/networks/prune')[1]['NetworksDeleted'] or [])
+
+
+@pytest.mark.parametrize('fields,status,words', [
+    ({'ConfigFrom': {'Network': 'nosuch'}}, 404, 'configuration network "nosuch" does not exist'),
+    ({'ConfigOnly': True, 'Internal': True}, 403, 'configuration network can only contain network specific fields'),
+    ({'ConfigOnly': True, 'ConfigFrom': {'Network': 'x'}}, 403, 'a configuration network cannot depend on another configuration network'),
+    ({'ConfigFrom': {'Network': 'x'}, 'Labels': {'a': 'b'}}, 403, 'specified configurations are not supported'),
+    ({'ConfigFrom': {'Network': 'x'}, 'Options': {'a': 'b'}}, 403, 'network driver options are not supported'),
+    ({'Ingress': True}, 403, 'Ingress network can only be global scope network'),
+    ({'Scope': 'swarm'}, 403, 'cannot create a swarm scoped network when swarm is not active'),
+], ids=lambda x: json.dumps(x) if isinstance(x, dict) else None)
+def test_refused_sets(client, fields, status, words):
+    got, text = message(client, 'POST', '/networks/create', {'Name': 'refused', **fields})
+    assert got == status and words in text
+
+
+@OURS
+@pytest.mark.engine_alone
+def test_pools_by_the_command_line(client, nets):
+    net, v4, v6 = nets.name(), subnet(), subnet6()
+    gateway6 = v6.replace('/64', 'fe')
+    client.ok('network', 'create', '--ipv6', '--subnet', v4, '--subnet', v6, '--gateway', gateway6, '--aux-address', f"x={v6.replace('/64', '2')}", net)
+    assert [c.get('Gateway') for c in api(client, 'GET', f'/networks/{net}')[1]['IPAM']['Config']] == [None, gateway6]
+    a = sleeper(client, f'{net}-a', '--network', net)
+    assert addresses6(client, a) == [v6.replace('/64', '1/64')]
+    for flags, words in ((['--gateway', 'fd99::1'], 'no matching subnet for gateway fd99::1'), (['--subnet', v4], 'multiple overlapping subnet'),
+                         (['--gateway', v4.replace('.0/24', '.7'), '--gateway', gateway6, '--gateway', gateway6], 'every ip-range or gateway')):
+        done = client('network', 'create', '--subnet', v4, *flags, 'refused')
+        assert done.code == 1 and words in done.err
+
+
+@pytest.fixture
+def linked(home):
+    engine = Stack(number=7, arguments=['--netns-links', '/run/netns', '--default-address-pool', 'base=10.97.0.0/16,size=24'])
+    try:
+        engine.start()
+        client = Client('gantry', engine, home)
+        client.ok('load', '-i', IMAGE_TAR)
+        yield client
+        for name in client.ok('ps', '-aq').split():
+            client('rm', '-f', name)
+    finally:
+        left = engine.destroy()
+    assert [str(t) for t in left] == []
+
+
+def test_links_for_ip_netns(linked):
+    ids = [linked.ok('run', '-d', IMAGE, 'sleep', '1000').strip() for _ in range(2)]
+    seen = subprocess.run(['ip', 'netns', 'exec', ids[0], 'ip', '-o', 'addr'], capture_output=True, text=True, timeout=20)
+    assert seen.returncode == 0 and 'eth0' in seen.stdout
+    linked.engine.kill('gantryd')
+    os.unlink(f'/run/netns/{ids[0]}')
+    os.symlink(f'{linked.engine.names.state}/netns/gone', '/run/netns/gone')
+    linked.engine.start()
+    assert os.path.islink(f'/run/netns/{ids[0]}') and not os.path.lexists('/run/netns/gone')
+    linked.ok('rm', '-f', *ids)
+    assert not [i for i in ids if os.path.lexists(f'/run/netns/{i}')]
+    # The daemon's own pools.
+    linked.ok('network', 'create', 'pooled')
+    assert api(linked, 'GET', '/networks/pooled')[1]['IPAM']['Config'][0]['Subnet'].startswith('10.97.')
+    linked.ok('network', 'rm', 'pooled')
