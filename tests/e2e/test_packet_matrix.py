@@ -231,6 +231,9 @@ def test_who_reaches_whom(world):
     if world.client.engine.kind == 'p':
         return
     engine, client = world.client.engine, world.client
+    for value in (0, 1):  # a host without br_netfilter shows its firewall nothing of what a bridge passes on
+        engine.inside('sysctl', '-qw', f'net.bridge.bridge-nf-call-iptables={value}')
+        assert '\n'.join(world.wrong()) == '', 'without br_netfilter'
     engine.restart()
     assert world.wrong() == [], 'after a restart of the daemon'
     engine.kill('gantryd')
@@ -352,29 +355,35 @@ def test_beside_dockerd(world):
             other.destroy()
 
 
-def test_rules_in_iptables(home):
+@pytest.mark.parametrize('variant', ['nft', 'legacy'])
+def test_rules_in_iptables(home, monkeypatch, tmp_path, variant):
     """A host whose rules are all in iptables' tables: the same packets pass."""
+    if variant == 'legacy':  # what update-alternatives does
+        for name in ('iptables-save', 'iptables-restore', 'ip6tables-save', 'ip6tables-restore'):
+            (tmp_path / name).symlink_to('/usr/sbin/xtables-legacy-multi')
+        monkeypatch.setenv('PATH', f"{tmp_path}:{os.environ['PATH']}")
+    iptables, saved = f'iptables-{variant}', f'iptables-{variant}-save'
     engine = Stack(number=18, arguments=['--firewall-backend', 'iptables'])
     with whole_world(engine, home) as world:
         host, bridge = world.spaces['host'], engine.names.bridge
         assert '\n'.join(world.wrong()) == ''
         assert packets.run('nft', 'list', 'tables', space=host).count('gantry') == 0
-        before = [packets.run('iptables-save', '-t', table, space=host).splitlines()[1:-1] for table in ('filter', 'nat')]
+        before = [packets.run(saved, '-t', table, space=host).splitlines()[1:-1] for table in ('filter', 'nat')]
         assert any(f'GANTRYD-{bridge}' in line for line in before[1])
         engine.kill('gantryd')
         engine.start()
-        assert [packets.run('iptables-save', '-t', table, space=host).splitlines()[1:-1] for table in ('filter', 'nat')] == before
-        packets.run('iptables', '-P', 'FORWARD', 'DROP', space=host)
-        packets.run('iptables', '-t', 'nat', '-F', f'GANTRYD-{bridge}', space=host)
-        packets.run('iptables', '-F', f'GANTRY-{bridge}', space=host)
+        assert [packets.run(saved, '-t', table, space=host).splitlines()[1:-1] for table in ('filter', 'nat')] == before
+        packets.run(iptables, '-P', 'FORWARD', 'DROP', space=host)
+        packets.run(iptables, '-t', 'nat', '-F', f'GANTRYD-{bridge}', space=host)
+        packets.run(iptables, '-F', f'GANTRY-{bridge}', space=host)
         os.kill(engine.pid('gantryd'), signal.SIGHUP)
-        until(lambda: 'DNAT' in packets.run('iptables-save', '-t', 'nat', space=host), 10)
+        until(lambda: 'DNAT' in packets.run(saved, '-t', 'nat', space=host), 10)
         assert '\n'.join(world.wrong()) == ''
         # Ports go with their container, also when somebody took a part of the rules.
-        packets.run('iptables', '-t', 'nat', '-D', f'GANTRYD-{bridge}', '-p', 'tcp', '-m', 'tcp', '--dport', '8080', '-j', 'DNAT',
+        packets.run(iptables, '-t', 'nat', '-D', f'GANTRYD-{bridge}', '-p', 'tcp', '-m', 'tcp', '--dport', '8080', '-j', 'DNAT',
                     '--to-destination', '10.81.1.11:80', space=host)
         world.client.ok('rm', '-f', 'r1')
-        assert '10.81.1.11' not in packets.run('iptables-save', space=host)
+        assert '10.81.1.11' not in packets.run(saved, space=host)
         assert '\n'.join(world.wrong([('other', 'tcp', 'host:8084', 'b1 other'), ('other', 'tcp', 'host:8080', 'refused')])) == ''
 
 
