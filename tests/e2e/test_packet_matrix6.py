@@ -20,6 +20,7 @@ NETWORKS = {
     'trust': (4, ['-o', 'com.docker.network.bridge.trusted_host_interfaces=cable']),
     'alone': (5, ['--internal', '-o', f'{MODE}4=isolated', '-o', f'{MODE}6=isolated']),
     'only': (6, ['--ipv4=false']),
+    'source': (7, ['-o', 'com.docker.network.host_ipv4=192.0.2.77', '-o', 'com.docker.network.host_ipv6=2001:db8:99::77']),
 }
 CONTAINERS = {
     's1': ('six', 11, ['8080:80', '8053:53/udp', '[2001:db8:99::1]:8081:80', '[::1]:8082:80']),
@@ -31,6 +32,7 @@ CONTAINERS = {
     'x1': ('alone', 11, []),
     'x2': ('alone', 12, []),
     'v1': ('only', 11, ['8093:80']),
+    'h1': ('source', 11, []),
 }
 
 # As in test_packet_matrix.py; NAME.6 is the IPv6 address.
@@ -101,6 +103,11 @@ MATRIX = [
     ('x1', 'tcp', 'other.6:80', 'no'),
     ('host', 'tcp', 'x1:80', 'no'),
     ('host', 'tcp', 'x1.6:80', 'no'),
+    # With an address of the host that was asked for.
+    ('h1', 'tcp', 'other:80', 'other source'),
+    ('h1', 'tcp', 'other.6:80', 'other source.6'),
+    ('h1', 'icmp', 'other.6', 'yes'),
+    ('h1', 'tcp', 's1:80', 'no'),
     # A container without IPv4.
     ('other', 'tcp', 'host.6:8093', 'v1 other.6'),
     ('other', 'tcp', 'host:8093', 'v1 gw6.only'),
@@ -116,7 +123,11 @@ class World6(World):
         cable = packets.other_host(host, f'{client.engine.names.netns_name}-o')
         self.spaces['other'] = other = cable.__enter__()
         self.over.append(lambda: cable.__exit__(None, None, None))
-        self.addresses.update({'host.6': '2001:db8:99::1', 'other.6': '2001:db8:99::2', 'loop.6': '::1'})
+        self.addresses.update({'host.6': '2001:db8:99::1', 'other.6': '2001:db8:99::2', 'loop.6': '::1',
+                               'source': '192.0.2.77', 'source.6': '2001:db8:99::77'})
+        packets.run('ip', 'addr', 'add', '192.0.2.77/24', 'dev', 'cable', space=host)
+        # Not what the host itself would choose.
+        packets.run('ip', 'addr', 'add', '2001:db8:99::77/64', 'dev', 'cable', 'nodad', 'preferred_lft', '0', space=host)
         for name, space in (('host.6', host), ('other.6', other)):
             packets.run('ip', 'addr', 'add', f'{self.addresses[name]}/64', 'dev', 'cable', 'nodad', space=space)
         packets.run('ip', 'route', 'add', '10.84.0.0/16', 'via', self.addresses['host'], space=other)
@@ -145,7 +156,7 @@ class World6(World):
 
 @contextlib.contextmanager
 def world6(home, *arguments):
-    engine, world = Stack(number=18, arguments=arguments), None
+    engine, world = Stack(number=23, arguments=arguments), None
     try:
         engine.start()
         engine.load_image()
