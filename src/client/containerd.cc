@@ -201,6 +201,28 @@ Result<std::string> Containerd::ReadBlob(const std::string& digest, size_t limit
   return out;
 }
 
+Result<> Containerd::ReadBlobPart(const std::string& digest, uint64_t offset, uint64_t size,
+                                  const std::function<Result<>(std::string_view)>& take) {
+  grpc::ClientContext context;
+  // However slow whoever takes it is.
+  stubs_->Prepare(&context, std::chrono::milliseconds(0));
+  content::ReadContentRequest request;
+  request.set_digest(digest);
+  request.set_offset(static_cast<int64_t>(offset));
+  request.set_size(static_cast<int64_t>(size));
+  auto reader = stubs_->content->Read(&context, request);
+  content::ReadContentResponse part;
+  Result<> taken;
+  while (reader->Read(&part)) {
+    if (taken.ok()) taken = take(part.data());
+    if (!taken.ok()) context.TryCancel();
+  }
+  Result<> read = ToResult(reader->Finish());
+  TRY(std::move(taken));
+  TRY_WITH(std::move(read), "reading blob '{}'", digest);
+  return {};
+}
+
 Result<> Containerd::WriteBlob(const std::string& digest, const std::string& data,
                                const Labels& labels) {
   grpc::ClientContext context;

@@ -202,6 +202,9 @@ class Containerd {
   Result<Blob> GetBlob(const std::string& digest);
   // More than `limit` bytes is an error of kind kResourceExhausted.
   Result<std::string> ReadBlob(const std::string& digest, size_t limit = size_t{16} << 20);
+  // `size` bytes from `offset` on, piece by piece.
+  Result<> ReadBlobPart(const std::string& digest, uint64_t offset, uint64_t size,
+                        const std::function<Result<>(std::string_view)>& take);
   // Writes a small blob; a blob that is there already is success.
   Result<> WriteBlob(const std::string& digest, const std::string& data, const Labels& labels);
 

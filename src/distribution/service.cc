@@ -168,6 +168,10 @@ void Service::Handle(wire::Exchange& exchange) {
     (void)RespondError(exchange, 400, "NAME_INVALID", "invalid repository name");
     return;
   }
+  if (const std::string* source = exchange.query().Find("ns"); source && options_.sources) {
+    route->repository = *source + "/" + route->repository;
+    exchange.headers().Set("OCI-Namespace", *source);
+  }
   Result<> done = Dispatch(exchange, *route);
   if (done.ok()) return;
   static constexpr std::array kNouns = {"UNKNOWN", "NAME",        "NAME",        "MANIFEST",

@@ -19,6 +19,9 @@ struct ServiceOptions {
   bool read_only = false;
   Passwords* passwords = nullptr;  // null: nobody is asked
   bool anonymous_pull = false;     // only who writes is asked
+  // `ns`, with which a client names the registry that it takes this one for (spec, "Registry
+  // Proxying"), is a part of the repository's name.
+  bool sources = false;
 };
 
 class Service {

@@ -218,18 +218,28 @@ std::string_view ExposedTo(const std::string& host_ip) {
   return "whoever reaches this address of the host";
 }
 
-// Who leads a published port to the container (networks/firewall.h, docs/port-proxy.md).
-std::string RuleOf(const std::string& table, const networks::Endpoint& endpoint,
+// Who leads a published port to the container (docs/firewall.md, docs/port-proxy.md).
+std::string RuleOf(const networks::Options& options, const networks::Endpoint& endpoint,
                    const networks::PublishedPort& port) {
-  std::string way =
-      fmt::format("{} port {} to {}:{}", networks::ProtocolName(port.protocol), port.host_port,
-                  endpoint.has_ipv4() || !endpoint.address6
-                      ? endpoint.address.ToString()
-                      : fmt::format("[{}]", endpoint.address6->ToString()),
-                  port.container_port);
   bool ipv6 = port.host_ip.find(':') != std::string::npos;
-  if (ipv6 || IsLoopback(port.host_ip)) return "gantry-proxy: " + way;
-  return fmt::format("nft table ip {}: {}; gantry-proxy for this host itself", table, way);
+  bool has_rule = options.firewall != networks::FirewallBackend::kNone &&
+                  !IsLoopback(port.host_ip) &&
+                  (ipv6 ? endpoint.address6.has_value() : endpoint.has_ipv4());
+  bool to_ipv6 = has_rule ? ipv6 : !endpoint.has_ipv4() && endpoint.address6.has_value();
+  std::string target =
+      to_ipv6 ? fmt::format("[{}]", endpoint.address6->ToString()) : endpoint.address.ToString();
+  std::string rule =
+      options.firewall == networks::FirewallBackend::kIptables
+          ? fmt::format("{} chain GANTRYD-{}", ipv6 ? "ip6tables" : "iptables", options.bridge)
+          : fmt::format("nft table {} gantry-{}", ipv6 ? "ip6" : "ip", options.bridge);
+  std::string_view protocol = networks::ProtocolName(port.protocol);
+  if (port.host_port == 0) {
+    return fmt::format("{}: {} port {} at {} itself", rule, protocol, port.container_port, target);
+  }
+  std::string way =
+      fmt::format("{} port {} to {}:{}", protocol, port.host_port, target, port.container_port);
+  if (!has_rule) return "gantry-proxy: " + way;
+  return fmt::format("{}: {}; gantry-proxy for this host itself", rule, way);
 }
 
 // Of both families, where there are both.
@@ -244,13 +254,12 @@ Json NetworkOf(Engine& engine, const ContainerRecord& record) {
     Json ports = Json::MakeArray();
     for (const networks::PublishedPort& port : endpoint.ports) {
       std::string_view protocol = networks::ProtocolName(port.protocol);
-      ports.Append(Json::MakeObject(
-          {{"HostIp", port.host_ip},
-           {"HostPort", int{port.host_port}},
-           {"ContainerPort", int{port.container_port}},
-           {"Protocol", protocol},
-           {"Rule", RuleOf("gantry-" + engine.options().networks.bridge, endpoint, port)},
-           {"ExposedTo", ExposedTo(port.host_ip)}}));
+      ports.Append(Json::MakeObject({{"HostIp", port.host_ip},
+                                     {"HostPort", int{port.host_port}},
+                                     {"ContainerPort", int{port.container_port}},
+                                     {"Protocol", protocol},
+                                     {"Rule", RuleOf(engine.options().networks, endpoint, port)},
+                                     {"ExposedTo", ExposedTo(port.host_ip)}}));
     }
     endpoints.Append(Json::MakeObject(
         {{"Network", endpoint.network_name},

@@ -50,6 +50,10 @@ bool IsUserDefined(const networks::Network& network) {
   return !IsSpecial(network) && !network.is_default;
 }
 
+Result<std::map<std::string, networks::Counters>> EndpointCounters() {
+  return networks::ReadCounters();
+}
+
 std::string NetworkName(const HostConfig& host) {
   if (host.network_mode.empty() || host.network_mode == "default") return "bridge";
   return host.network_mode;

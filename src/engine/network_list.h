@@ -4,12 +4,14 @@
 // are no networks but are listed, inspected and joined as if they were. Any thread.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "engine/config.h"
+#include "networks/counters.h"
 #include "networks/networks.h"
 
 namespace gantry::engine {
@@ -24,6 +26,9 @@ std::vector<networks::Network> AllNetworks(const networks::Controller& controlle
 bool IsUserDefined(const networks::Network& network);
 // `host` or `none`.
 bool IsSpecial(const networks::Network& network);
+
+// What has passed each endpoint's interface on the host, by its name.
+Result<std::map<std::string, networks::Counters>> EndpointCounters();
 
 // The network that HostConfig.NetworkMode names ("bridge" for "default"), or "container:…".
 std::string NetworkName(const HostConfig& host);

@@ -65,6 +65,20 @@ void AppendSetMaster(NetlinkBatch* batch, int index, int master) {
   batch->U32(IFLA_MASTER, static_cast<uint32_t>(master));
 }
 
+void AppendIsolatePort(NetlinkBatch* batch, const std::string& name) {
+  ifinfomsg header{};
+  header.ifi_family = AF_UNSPEC;
+  batch->Begin(RTM_NEWLINK, 0, header);
+  batch->String(IFLA_IFNAME, name);
+  size_t info = batch->BeginNest(IFLA_LINKINFO);
+  batch->String(IFLA_INFO_SLAVE_KIND, "bridge");
+  size_t data = batch->BeginNest(IFLA_INFO_SLAVE_DATA);
+  uint8_t one = 1;
+  batch->Attribute(IFLA_BRPORT_ISOLATED, &one, sizeof one);
+  batch->EndNest(data);
+  batch->EndNest(info);
+}
+
 void AppendDeleteLink(NetlinkBatch* batch, int index) {
   ifinfomsg header{};
   header.ifi_index = index;

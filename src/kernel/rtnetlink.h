@@ -36,6 +36,8 @@ void AppendCreateBridge(NetlinkBatch* batch, const std::string& name, const Hard
 void AppendLinkUp(NetlinkBatch* batch, int index);
 // Makes it a port of that bridge.
 void AppendSetMaster(NetlinkBatch* batch, int index, int master);
+// A bridge's port, by its name, that reaches the bridge itself and ports that are not isolated.
+void AppendIsolatePort(NetlinkBatch* batch, const std::string& name);
 void AppendDeleteLink(NetlinkBatch* batch, int index);
 void AppendAddAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t prefix_length);
 // Used at once, without asking the network whether somebody else has it.

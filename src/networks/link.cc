@@ -65,10 +65,13 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
   spec.peer = endpoint.interface;
   spec.peer_netns = netns->fd;
   spec.peer_mac = endpoint.mac.bytes;
-  spec.mtu = TRY(InspectNetwork(endpoint.network_id)).mtu;
+  Network network = TRY(InspectNetwork(endpoint.network_id));
+  spec.mtu = network.mtu;
   {
     kernel::NetlinkBatch batch;
     kernel::AppendCreateVeth(&batch, spec);
+    // The firewall sees what a bridge passes on only where br_netfilter is there and on.
+    if (!network.icc && !last) kernel::AppendIsolatePort(&batch, spec.name);
     auto socket = TRY(route_sockets_.Take());
     auto created = socket.get()->Transact(&batch);
     if (!created.ok() && created.error().error_number() == EXFULL) {
@@ -82,6 +85,7 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
   auto socket = TRY(route_sockets_.Take());
   kernel::NetlinkBatch join;
   kernel::AppendSetMaster(&join, TRY(kernel::LinkIndex(*socket.get(), spec.name)), bridge_index);
+  if (!network.icc) kernel::AppendIsolatePort(&join, spec.name);
   TRY_WITH(socket.get()->Transact(&join), "making '{}' a port of network {}", spec.name,
            endpoint.network_name);
   return {};

@@ -19,6 +19,11 @@ std::string_view ProtocolName(Protocol protocol) {
 Result<Protocol> ParseProtocol(std::string_view name) {
   if (name == "tcp" || name.empty()) return Protocol::kTcp;
   if (name == "udp") return Protocol::kUdp;
+  if (name == "sctp") {
+    return InvalidArgument(
+        "sctp ports can't be published: gantry-proxy carries tcp and udp alone (containers on one "
+        "network reach each other's sctp ports without that)");
+  }
   return InvalidArgument("invalid proto: {}", name);
 }
 

@@ -97,6 +97,11 @@ Result<size_t> HttpHeadParser::Feed(std::string_view data) {
       skipped += empty_line;
     }
   }
+  // Whoever speaks TLS, or anything else, learns it at once and does not wait for an answer.
+  if (kind_ == Kind::kRequest && buffer_.empty() && !data.empty() && data.front() != '\r' &&
+      !IsToken(data.substr(0, 1))) {
+    return InvalidArgument("parsing HTTP head: it does not begin with a method");
+  }
   // The end may straddle what came before.
   size_t from = buffer_.size() < 3 ? 0 : buffer_.size() - 3;
   size_t before = buffer_.size();

@@ -40,6 +40,16 @@ TEST(HttpParser, RequestWithBody) {
   EXPECT_TRUE(request.KeepAlive());
 }
 
+TEST(HttpParser, WhatIsNoHttpIsRefusedAtItsFirstByte) {
+  for (std::string_view text : {std::string_view("\x16\x03\x01\x02", 4), std::string_view("\0", 1),
+                                std::string_view(" GET"), std::string_view("\x80")}) {
+    HttpHeadParser parser(HttpHeadParser::Kind::kRequest);
+    Result<size_t> used = parser.Feed(text);
+    ASSERT_FALSE(used.ok());
+    EXPECT_EQ(used.error().kind(), ErrorKind::kInvalidArgument);
+  }
+}
+
 TEST(HttpParser, OneByteAtATimeAndTwoRequests) {
   std::string one = "\r\nGET /_ping HTTP/1.1\r\nHost: a\r\n\r\n";
   HttpHeadParser parser(HttpHeadParser::Kind::kRequest);

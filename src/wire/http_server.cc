@@ -76,8 +76,8 @@ HttpServer::HttpServer(WorkerPool& workers, EventLoop& parked, Handler handler,
       thread_(std::move(thread)) {}
 
 HttpServer::~HttpServer() {
-  // The thread ends first: the other members are its.
-  thread_.reset();
+  // The thread ends first: the other members are its, and this one too.
+  thread_->End();
 }
 
 Result<> HttpServer::Listen(const std::string& url, const std::string& group) {

@@ -18,7 +18,10 @@ class LoopThread {
   static Result<std::unique_ptr<LoopThread>> Start() {
     return std::unique_ptr<LoopThread>(new LoopThread(TRY(EventLoop::Create())));
   }
-  ~LoopThread() {
+  ~LoopThread() { End(); }
+  // Waits for what runs in the thread, which may use loop() to its last moment.
+  void End() {
+    if (!thread_.joinable()) return;
     loop_->Stop();
     thread_.join();
   }

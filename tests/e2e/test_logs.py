@@ -93,7 +93,8 @@ def test_rotated_files_are_compressed(client, names, driver):
     if driver == 'local':
         return  # docker's is no text
     path = Path(client.inspect(name, '{{.LogPath}}'))
-    assert sorted(p.name for p in path.parent.glob(f'{path.name}*')) == [path.name + e for e in ('', '.1.gz', '.2.gz', '.3.gz')]
+    # Compressed beside the container's work, and a moment after it.
+    until(lambda: sorted(p.name for p in path.parent.glob(f'{path.name}*')) == [path.name + e for e in ('', '.1.gz', '.2.gz', '.3.gz')], 20)
     with gzip.open(f'{path}.1.gz', 'rt') as file:
         packed = [json.loads(line)['log'].strip() for line in file]
     assert packed == lines[-len(packed) - len(path.read_text().splitlines()):][:len(packed)]

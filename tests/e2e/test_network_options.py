@@ -175,6 +175,22 @@ def linked(home):
     assert [str(t) for t in left] == []
 
 
+def test_a_host_that_begins_to_forward_listens_to_its_routers(linked):
+    inside = linked.engine.inside
+    setting = lambda name: inside('cat', f'/proc/sys/net/ipv6/conf/{name}').stdout.strip()
+    inside('ip', 'link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'up1')
+    for name in ('up0', 'up1'):
+        inside('ip', 'link', 'set', name, 'up')
+    inside('ip', '-6', 'route', 'add', '2001:db8:9::/64', 'dev', 'up0', 'proto', 'ra')
+    assert (setting('all/forwarding'), setting('up0/accept_ra'), setting('up1/accept_ra')) == ('0', '1', '1')
+    linked.ok('network', 'create', '--ipv6', 'six')
+    assert (setting('all/forwarding'), setting('up0/accept_ra'), setting('up1/accept_ra')) == ('1', '2', '1')
+    bridge = bridge_of(linked, 'six')
+    assert (setting(f'{bridge}/accept_ra'), setting(f'{bridge}/disable_ipv6')) == ('0', '0')
+    linked.ok('network', 'rm', 'six')
+    inside('ip', 'link', 'del', 'up0')
+
+
 def test_links_for_ip_netns(linked):
     ids = [linked.ok('run', '-d', IMAGE, 'sleep', '1000').strip() for _ in range(2)]
     seen = subprocess.run(['ip', 'netns', 'exec', ids[0], 'ip', '-o', 'addr'], capture_output=True, text=True, timeout=20)

@@ -117,7 +117,7 @@ def test_answers_that_nobody_reads(own):
     with crowd_of(own.engine, STREAMS, asked('GET', '/containers/talker/logs?stdout=1')):
         # Each is worth some work until its socket is full.
         until(lambda: slowest(own.engine, 3) < 1, 60)
-        goes_on(own, f'{STREAMS} whole logs not read', before, 200)
+        goes_on(own, f'{STREAMS} whole logs not read', before, 40 + STREAMS * 0.2)
     gone_again(own.engine, before)
 
 

@@ -17,8 +17,11 @@ import time
 import pytest
 
 from harness import places
+from harness.client import own_stack
 from harness.engine import until
-from harness.registry import OCI, GantryRegistry, Registry, layer_tar
+from harness.places import IMAGE
+from harness.registry import OCI, GantryRegistry, Registry, free_port, layer_tar
+from traces import end
 
 SERVERS = {'docker-registry': Registry, 'gantry': GantryRegistry}
 MANIFEST, INDEX = OCI + 'manifest.v1+json', OCI + 'index.v1+json'
@@ -430,7 +433,7 @@ def test_tls(own):
     assert client('GET', '/v2/tls/blobs/' + client.blob('tls', data))[2] == data
 
 
-@pytest.mark.parametrize('arguments, words', [([], 'requires 1 argument'), (['--nosuch', 'x'], 'unknown flag'),
+@pytest.mark.parametrize('arguments, words', [([], 'a directory or --store'), (['--store', 'd'], 'a directory or --store'), (['--store', '--containerd', '/nosuch'], '/nosuch'), (['--nosuch', 'x'], 'unknown flag'),
                                               (['--tls-cert', 'x', 'd'], 'belong together'), (['--anonymous-pull', 'd'], 'needs --htpasswd'),
                                               (['--htpasswd', '/nosuch', 'd'], '/nosuch'), (['--address', 'nonsense:port', 'd'], 'nonsense')])
 def test_bad_calls(tmp_path, arguments, words):
@@ -442,6 +445,41 @@ def test_a_directory_has_one_server(own):
     registry = own()
     done = subprocess.run([*registry.command()[:3], '--address', '127.0.0.1:1', registry.command()[-1]], capture_output=True, text=True, timeout=20)
     assert done.returncode == 1 and str(registry.process.pid) in done.stderr
+
+
+# --- a daemon's images
+
+def test_the_images_of_a_daemon(tmp_path):
+    """Another host pulls what this one has; skopeo verifies each digest, an engine runs it."""
+    with own_stack(21, tmp_path) as client:
+        client.ok('tag', IMAGE, 'quay.io/some/one:2')
+        client.ok('tag', IMAGE, 'localhost:5001/hidden:1')
+        port = free_port()
+        name = f'127.0.0.1:{port}'
+        command = [str(places.BIN / 'gantry'), 'registry', 'serve', '--store', '--containerd', client.engine.containerd_socket, '--address', name]
+        process = client.engine.spawn(command)
+        try:
+            def get(path):
+                return client.engine.inside('curl', '-s', '-w', '\n%{http_code}', f'http://{name}{path}').stdout.rsplit('\n', 1)
+            until(lambda: client.engine.inside('curl', '-sf', f'http://{name}/v2/', check=False).returncode == 0, 20)
+            assert json.loads(get('/v2/_catalog')[0])['repositories'] == ['gantry/busybox', 'quay.io/some/one']
+            assert json.loads(get('/v2/quay.io/some/one/tags/list')[0])['tags'] == ['2']
+            assert get('/v2/nosuch/tags/list')[1] == get('/v2/gantry/busybox/manifests/nosuch')[1] == '404'
+            manifest = get('/v2/gantry/busybox/manifests/latest')[0]
+            assert get('/v2/some/one/manifests/2?ns=quay.io')[0] == manifest != get('/v2/some/one/manifests/2')[0]
+            client.engine.inside('skopeo', 'copy', '-q', '--src-tls-verify=false', f'docker://{name}/gantry/busybox:latest', f'dir:{tmp_path}/copy')
+            layer = json.loads((tmp_path / 'copy/manifest.json').read_text())['layers'][0]['digest'][7:]
+            blob = (tmp_path / 'copy' / layer).read_bytes()
+            part = client.engine.inside('curl', '-s', '-r', '100-299', f'http://{name}/v2/x/blobs/sha256:{layer}', '-o', str(tmp_path / 'part'))
+            assert part.returncode == 0 and (tmp_path / 'part').read_bytes() == blob[100:300]
+            client.ok('pull', f'{name}/quay.io/some/one:2')
+            assert client.ok('run', '--rm', f'{name}/quay.io/some/one:2', 'echo', 'runs') == 'runs'
+            client.ok('tag', IMAGE, f'{name}/quay.io/some/one:3')
+            done = client('push', f'{name}/quay.io/some/one:3')
+            assert done.code != 0 and 'read-only' in done.err, done.err
+        finally:
+            end(process.pid, signal.SIGTERM, 10)
+            assert process.wait(10) == 0
 
 
 # --- others' clients

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "cmd/gantry-registry/options.h"
+#include "distribution/daemon/daemon_store.h"
 #include "distribution/directory_store.h"
 #include "distribution/passwords.h"
 #include "distribution/service.h"
@@ -53,7 +54,8 @@ Result<> Listen(const Options& options, wire::HttpServer* server, wire::TlsServe
     std::string url = local ? address : "tcp://" + address;
     UniqueFd listener = TRY_WITH(wire::OpenListener(url, ""), "listening on '{}'", address);
     TRY(server->Adopt(std::move(listener), local ? nullptr : wrap));
-    log::Info("serving '{}' on {}{}", options.root, address, tls && !local ? " with TLS" : "");
+    log::Info("serving '{}' on {}{}", options.store ? options.containerd : options.root, address,
+              tls && !local ? " with TLS" : "");
   }
   return {};
 }
@@ -67,10 +69,16 @@ Result<> Run(const Options& options) {
     tls =
         TRY(wire::TlsServer::Create({options.certificate, options.key, options.client_authority}));
   }
-  auto store = TRY(DirectoryStore::Open(options.root));
-  Service service(store.get(), {.read_only = options.read_only,
+  std::unique_ptr<Store> store;
+  if (options.store) {
+    store = TRY(DaemonStore::Open(options.containerd, options.name_space));
+  } else {
+    store = TRY(DirectoryStore::Open(options.root));
+  }
+  Service service(store.get(), {.read_only = options.read_only || options.store,
                                 .passwords = passwords.get(),
-                                .anonymous_pull = options.anonymous_pull});
+                                .anonymous_pull = options.anonymous_pull,
+                                .sources = options.store});
   wire::WorkerPool workers(kMaxWorkers);
   auto parked = TRY(wire::LoopThread::Start());
   auto server = TRY(wire::HttpServer::Create(

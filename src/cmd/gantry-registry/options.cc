@@ -13,6 +13,8 @@ struct TextFlag {
   std::string Options::* member;
 };
 constexpr std::array kTextFlags = {
+    TextFlag{"--containerd", &Options::containerd},
+    TextFlag{"--namespace", &Options::name_space},
     TextFlag{"--tls-cert", &Options::certificate},
     TextFlag{"--tls-key", &Options::key},
     TextFlag{"--tls-client-ca", &Options::client_authority},
@@ -24,6 +26,7 @@ struct Switch {
   bool Options::* member;
 };
 constexpr std::array kSwitches = {
+    Switch{"--store", &Options::store},
     Switch{"--anonymous-pull", &Options::anonymous_pull},
     Switch{"--read-only", &Options::read_only},
     Switch{"--help", &Options::help},
@@ -32,7 +35,9 @@ constexpr std::array kSwitches = {
 };
 
 Result<> Check(const Options& options) {
-  if (options.root.empty()) return InvalidArgument("which directory? (--help)");
+  if (options.root.empty() == !options.store) {
+    return InvalidArgument("a directory or --store, one of the two (--help)");
+  }
   if (options.certificate.empty() != options.key.empty()) {
     return InvalidArgument("--tls-cert and --tls-key belong together");
   }
@@ -48,8 +53,12 @@ Result<> Check(const Options& options) {
 }  // namespace
 
 const char* const kUsage =
-    "usage: gantry registry serve [options] DIR\n"
-    "A registry of images (OCI distribution-spec 1.1) over a directory of its own.\n"
+    "usage: gantry registry serve [options] DIR | --store\n"
+    "A registry of images (OCI distribution-spec 1.1) over a directory of its own, or over the "
+    "images\n"
+    "that a container daemon has, which are then only read.\n"
+    "  --store              the images of the daemon at --containerd SOCKET (default\n"
+    "                       /run/gantry/containerd.sock), of --namespace NAME (default gantry)\n"
     "  --address, -a HOST:PORT|unix:///PATH  where it listens; may be repeated (default\n"
     "                       127.0.0.1:5000)\n"
     "  --tls-cert FILE      certificate and chain, PEM; with --tls-key FILE\n"

@@ -12,6 +12,9 @@ namespace gantry::distribution {
 
 struct Options {
   std::string root;
+  bool store = false;  // the images of a container daemon instead of a directory
+  std::string containerd = "/run/gantry/containerd.sock";
+  std::string name_space = "gantry";
   std::vector<std::string> addresses;  // HOST:PORT or unix:///PATH
   std::string certificate;             // PEM files; empty: plain HTTP
   std::string key;

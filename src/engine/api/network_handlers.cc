@@ -7,7 +7,6 @@
 #include "engine/api/container_json.h"
 #include "engine/api/filters.h"
 #include "engine/network_list.h"
-#include "networks/counters.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -149,7 +148,7 @@ namespace {
 
 // What `?counters=1` adds, our own: a field "GantryCounters" of each container.
 Result<> AddCounters(Call& call, const networks::Network& network, Json* document) {
-  std::map<std::string, networks::Counters> counters = TRY(networks::ReadCounters());
+  std::map<std::string, networks::Counters> counters = TRY(EndpointCounters());
   Json& containers = document->MutableMember("Containers");
   for (const networks::Endpoint& endpoint : call.engine().networks().ListEndpoints(network.id)) {
     auto found = counters.find(endpoint.host_link);

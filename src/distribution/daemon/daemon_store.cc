@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "distribution/daemon/daemon_store.h"
+
+#include <set>
+
+#include "distribution/manifest.h"
+#include "formats/json.h"
+#include "formats/reference.h"
+#include "oci/image_spec.h"
+
+namespace gantry::distribution {
+namespace {
+
+using formats::Digest;
+using formats::Reference;
+
+Error ReadOnly() {
+  return Unimplemented("this registry shows the images of a daemon and takes none");
+}
+
+// What a repository's name stands for; the names of images have a tag or digest behind it.
+Result<std::string> ImagePrefix(const std::string& repository) {
+  auto reference = formats::ParseReference(repository);
+  if (!reference.ok()) return NotFound("repository {} is not here", repository);
+  return reference->Repository();
+}
+
+// Repository and tag of an image's name; nothing for one that has no tag.
+std::optional<Reference> TaggedName(const client::Image& image) {
+  auto reference = formats::ParseReference(image.name);
+  if (!reference.ok() || reference->tag.empty()) return std::nullopt;
+  return *std::move(reference);
+}
+
+// Sorted; those after `after`, at most `limit`.
+std::vector<std::string> Page(const std::set<std::string>& all, const std::string& after,
+                              size_t limit) {
+  std::vector<std::string> page;
+  for (auto one = all.upper_bound(after); one != all.end() && page.size() < limit; ++one) {
+    page.push_back(*one);
+  }
+  return page;
+}
+
+// Of a manifest that is asked for by its digest, nobody says what it is but itself.
+std::string TypeOf(const std::string& content) {
+  auto json = formats::Json::Parse(content);
+  if (!json.ok()) return "application/octet-stream";
+  if (const std::string& own = (*json)["mediaType"].AsString(); !own.empty()) return own;
+  return std::string(json->Find("manifests") != nullptr ? oci::kOciIndex : oci::kOciManifest);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DaemonStore>> DaemonStore::Open(const std::string& address,
+                                                       const std::string& name_space) {
+  auto daemon = client::Containerd::Create(address, name_space);
+  TRY_WITH(daemon->Version(), "opening the store of '{}'", address);
+  return std::unique_ptr<DaemonStore>(new DaemonStore(std::move(daemon)));
+}
+
+Result<std::vector<std::string>> DaemonStore::Repositories(const std::string& after, size_t limit) {
+  std::set<std::string> names;
+  for (const client::Image& image : TRY(daemon_->ListImages())) {
+    auto reference = TaggedName(image);
+    if (reference && reference->domain.find(':') == std::string::npos) {
+      names.insert(reference->FamiliarRepository());
+    }
+  }
+  return Page(names, after, limit);
+}
+
+Result<std::vector<std::string>> DaemonStore::Tags(const std::string& repository,
+                                                   const std::string& after, size_t limit) {
+  std::string prefix = TRY(ImagePrefix(repository));
+  std::set<std::string> tags;
+  for (const client::Image& image : TRY(daemon_->ListImages())) {
+    auto reference = TaggedName(image);
+    if (reference && reference->Repository() == prefix) tags.insert(reference->tag);
+  }
+  if (tags.empty()) return NotFound("repository {} is not here", repository);
+  return Page(tags, after, limit);
+}
+
+Result<uint64_t> DaemonStore::BlobSize(const std::string&, const Digest& digest) {
+  return static_cast<uint64_t>(TRY(daemon_->GetBlob(digest.text())).size);
+}
+
+Result<> DaemonStore::ReadBlob(const std::string&, const Digest& digest, uint64_t offset,
+                               uint64_t length, const Take& take) {
+  if (length == 0) return {};
+  return daemon_->ReadBlobPart(digest.text(), offset, length, take);
+}
+
+Result<StoredManifest> DaemonStore::GetManifest(const std::string& repository,
+                                                const std::string& reference) {
+  StoredManifest manifest;
+  std::string digest = reference;
+  if (reference.find(':') == std::string::npos) {
+    auto image = daemon_->GetImage(TRY(ImagePrefix(repository)) + ":" + reference);
+    if (!image.ok() && image.error().kind() == ErrorKind::kNotFound) {
+      return NotFound("manifest {} is not in {}", reference, repository);
+    }
+    digest = TRY(std::move(image)).target.digest;
+    manifest.media_type = image->target.media_type;
+  }
+  manifest.digest = TRY(Digest::Parse(digest));
+  manifest.content = TRY(daemon_->ReadBlob(digest, kMaxManifestBytes));
+  if (manifest.media_type.empty()) manifest.media_type = TypeOf(manifest.content);
+  return manifest;
+}
+
+Result<std::vector<Referrer>> DaemonStore::Referrers(const std::string&, const Digest&) {
+  return std::vector<Referrer>();
+}
+
+Result<> DaemonStore::DeleteBlob(const std::string&, const Digest&) { return ReadOnly(); }
+Result<bool> DaemonStore::MountBlob(const std::string&, const std::string&, const Digest&) {
+  return ReadOnly();
+}
+Result<std::string> DaemonStore::BeginUpload(const std::string&, formats::DigestAlgorithm) {
+  return ReadOnly();
+}
+Result<uint64_t> DaemonStore::UploadSize(const std::string&, const std::string&) {
+  return ReadOnly();
+}
+Result<uint64_t> DaemonStore::AppendUpload(const std::string&, const std::string&,
+                                           std::optional<uint64_t>, ByteSource&) {
+  return ReadOnly();
+}
+Result<> DaemonStore::FinishUpload(const std::string&, const std::string&, const Digest&) {
+  return ReadOnly();
+}
+Result<> DaemonStore::CancelUpload(const std::string&, const std::string&) { return ReadOnly(); }
+Result<Digest> DaemonStore::PutManifest(const std::string&, const StoredManifest&,
+                                        const std::vector<std::string>&) {
+  return ReadOnly();
+}
+Result<> DaemonStore::DeleteManifest(const std::string&, const Digest&) { return ReadOnly(); }
+Result<> DaemonStore::DeleteTag(const std::string&, const std::string&) { return ReadOnly(); }
+
+}  // namespace gantry::distribution
