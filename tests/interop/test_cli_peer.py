@@ -42,8 +42,9 @@ def plain(text):
 
 
 def ages(text):
-    """A list may be asked for as a second passes."""
-    return re.sub(r'(About an? \w+|Less than a second|\d+ \w+)( ago)?(?= {2}|,|"|$)', 'AGE', text, flags=re.M)
+    """A list may be asked for as a second passes, which may make a column wider."""
+    text = re.sub(r'(About an? \w+|Less than a second|\d+ \w+)( ago)?(?= {2}|,|"|$)', 'AGE', text, flags=re.M)
+    return re.sub(r' {3,}', '   ', text)
 
 
 REFUSED = """

@@ -3,6 +3,7 @@
 in the engine's network namespace, with DOCKER_HOST. The reaper is off: its image can't be had."""
 import os
 import socket
+import time
 import urllib.request
 
 import docker
@@ -17,9 +18,17 @@ SOCKET = os.environ['DOCKER_HOST'].removeprefix('unix://')
 
 
 def get(container, port, path='/'):
+    """The server says that it serves a moment before it listens."""
     url = f'http://{container.get_container_host_ip()}:{container.get_exposed_port(port)}{path}'
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read().decode()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.read().decode()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def server(text):
