@@ -13,6 +13,7 @@
 #include "formats/compression/compression.h"
 #include "formats/digest.h"
 #include "registry/http_transfer.h"
+#include "wire/http_status.h"
 
 namespace gantry::engine {
 namespace {
@@ -54,21 +55,6 @@ Result<std::string> ImportUrl(const std::string& source) {
   return url;
 }
 
-ErrorKind KindOfStatus(int status) {
-  switch (status) {
-    case 400:
-      return ErrorKind::kInvalidArgument;
-    case 401:
-      return ErrorKind::kUnauthenticated;
-    case 403:
-      return ErrorKind::kPermissionDenied;
-    case 404:
-      return ErrorKind::kNotFound;
-    default:
-      return ErrorKind::kUnknown;
-  }
-}
-
 }  // namespace
 
 Result<UniqueFd> DownloadRoot(Engine& engine, const std::string& source, std::string* url,
@@ -85,7 +71,7 @@ Result<UniqueFd> DownloadRoot(Engine& engine, const std::string& source, std::st
   request.write = [&](int, std::string_view data) { return sink.Write(data); };
   registry::HttpAnswer answer = TRY(transfer.Run(request, stop));
   if (answer.status >= 400) {
-    return MakeError(KindOfStatus(answer.status), "failed to GET {} with status {}: {}", *url,
+    return MakeError(wire::KindOfStatus(answer.status, ErrorKind::kUnknown), "failed to GET {} with status {}: {}", *url,
                      answer.status, Trim(answer.body));
   }
   if (::lseek(file.get(), 0, SEEK_SET) < 0) return ErrnoError("rewinding a download");

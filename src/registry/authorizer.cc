@@ -8,6 +8,7 @@
 #include "formats/base64.h"
 #include "formats/json.h"
 #include "wire/challenge.h"
+#include "wire/http_status.h"
 
 namespace gantry::registry {
 namespace {
@@ -15,23 +16,6 @@ namespace {
 using formats::Json;
 
 constexpr std::chrono::seconds kTokenLife{60};  // when the server does not say
-
-ErrorKind KindOfStatus(int status) {
-  switch (status) {
-    case 401:
-      return ErrorKind::kUnauthenticated;
-    case 403:
-      return ErrorKind::kPermissionDenied;
-    case 404:
-      return ErrorKind::kNotFound;
-    case 416:
-      return ErrorKind::kOutOfRange;
-    case 429:
-      return ErrorKind::kResourceExhausted;
-    default:
-      return status >= 500 ? ErrorKind::kUnavailable : ErrorKind::kUnknown;
-  }
-}
 
 std::string BasicHeader(const Credentials& credentials) {
   return "Basic " + formats::EncodeBase64(credentials.username + ":" + credentials.password);
@@ -46,7 +30,8 @@ std::string ScopeQuery(const std::vector<std::string>& scopes) {
 }  // namespace
 
 Error ErrorOfAnswer(const HttpAnswer& answer) {
-  ErrorKind kind = KindOfStatus(answer.status);
+  ErrorKind other = answer.status >= 500 ? ErrorKind::kUnavailable : ErrorKind::kUnknown;
+  ErrorKind kind = wire::KindOfStatus(answer.status, other);
   auto json = Json::Parse(answer.body);
   if (json.ok()) {
     const Json& first = (*json)["errors"].at(0);

@@ -120,8 +120,8 @@ Result<std::string> Exchange::ReadBody(size_t limit) {
     std::string_view piece = TRY(body_->Next());
     if (piece.empty()) break;
     if (piece.size() > limit - text.size()) {
-      return MakeError(ErrorKind::kResourceExhausted,
-                       "the body of the request is longer than {} bytes", limit);
+      return Error(ErrorKind::kInvalidArgument,
+                   fmt::format("the body of the request is longer than {} bytes", limit), EMSGSIZE);
     }
     TRY(TakeBudget(piece.size()));
     text.append(piece);

@@ -18,6 +18,16 @@ def listing(engine):
     return [sorted(i['Id'] for i in json.loads(engine.api('GET', path)[1])) for path in ('/containers/json?all=1', '/images/json?all=1')]
 
 
+@pytest.mark.only('gantry')
+def test_a_body_without_end(client):
+    """dockerd reads whatever comes; here 16 MiB of JSON are all that fits."""
+    before = listing(client.engine)
+    body = json.dumps({'Image': IMAGE, 'Labels': {'a': 'x' * (17 << 20)}})
+    status, answer, _ = client.engine.api('POST', '/containers/create', body)
+    assert status == 413 and 'longer than 16777216 bytes' in json.loads(answer)['message'], (status, answer)
+    assert listing(client.engine) == before
+
+
 @pytest.mark.parametrize('method, path, body, status, word', [
     ('GET', '/containers/nosuch/json', None, 404, 'No such container: nosuch'),
     ('POST', '/containers/nosuch/start', None, 404, 'No such container: nosuch'),

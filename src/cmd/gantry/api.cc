@@ -6,32 +6,12 @@
 
 #include "cmd/gantry/program.h"
 #include "cmd/gantry/tls_tunnel.h"
+#include "wire/http_status.h"
 
 namespace gantry::cli {
 namespace {
 
 constexpr size_t kMaxAnswerBytes = size_t{256} << 20;
-
-ErrorKind KindOfStatus(int status) {
-  switch (status) {
-    case 400:
-      return ErrorKind::kInvalidArgument;
-    case 401:
-      return ErrorKind::kUnauthenticated;
-    case 403:
-      return ErrorKind::kPermissionDenied;
-    case 404:
-      return ErrorKind::kNotFound;
-    case 409:
-      return ErrorKind::kFailedPrecondition;
-    case 501:
-      return ErrorKind::kUnimplemented;
-    case 503:
-      return ErrorKind::kUnavailable;
-    default:
-      return ErrorKind::kInternal;
-  }
-}
 
 std::string_view TrimEnd(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) {
@@ -133,7 +113,7 @@ Error Api::Failure(const wire::HttpResponse& head, std::string_view body,
     message = fmt::format("{} {} answered {} {} without a message", request.method, request.path,
                           head.status, head.reason);
   }
-  return MakeError(KindOfStatus(head.status), "Error response from daemon: {}", message);
+  return MakeError(wire::KindOfStatus(head.status, ErrorKind::kInternal), "Error response from daemon: {}", message);
 }
 
 Result<ApiStream> Api::Receive(wire::HttpConnection connection, const ApiRequest& request) {

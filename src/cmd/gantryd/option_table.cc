@@ -486,7 +486,7 @@ std::function<Result<>(Options*, const Json&)> RefuseUnlessEmpty(std::string_vie
 constexpr std::string_view kPlugins = "there are no engine plugins";
 constexpr std::string_view kSwarm = "this engine is no swarm node";
 constexpr std::string_view kBridge = "the bridge's firewall rules are gantry's own";
-constexpr std::string_view kNoBuilder = "there is no builder in this daemon";
+constexpr std::string_view kNoBuilder = "the builder takes no settings";
 
 // docker's settings of networks whose value is fixed here, or that mean nothing here.
 std::vector<OptionRow> FixedNetworkRows() {

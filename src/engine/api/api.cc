@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/api/api.h"
 
+#include <cerrno>
 #include <charconv>
 #include <utility>
 
@@ -99,6 +100,7 @@ Result<WallTime> TimeParameter(const Call& call, std::string_view name, WallTime
 }
 
 int StatusOf(const Error& error) {
+  if (error.error_number() == EMSGSIZE) return 413;  // Exchange::ReadBody
   switch (error.kind()) {
     case ErrorKind::kInvalidArgument:
     case ErrorKind::kFailedPrecondition:
