@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 
 #include "base/log.h"
@@ -177,7 +178,10 @@ void Service::Handle(wire::Exchange& exchange) {
   static constexpr std::array kNouns = {"UNKNOWN", "NAME",        "NAME",        "MANIFEST",
                                         "BLOB",    "BLOB_UPLOAD", "BLOB_UPLOAD", "DIGEST"};
   const char* noun = kNouns[static_cast<size_t>(route->resource)];
-  auto [status, code] = StatusOf(done.error().kind(), noun);
+  // Exchange::ReadBody says so of a body that is too long.
+  bool too_long = done.error().error_number() == EMSGSIZE;
+  auto [status, code] =
+      StatusOf(too_long ? ErrorKind::kResourceExhausted : done.error().kind(), noun);
   if (status == 500) {
     log::Failure("{} {}: {}", exchange.request().method, exchange.path(), done.error().message());
   }

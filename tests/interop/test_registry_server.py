@@ -247,7 +247,8 @@ def test_bad_manifests_are_refused(api):
         status, _, body = api('PUT', '/v2/bad/manifests/x', text, Content_Type=MANIFEST)
         assert (status, code(body)) == (400, 'MANIFEST_INVALID'), text
     assert api('PUT', '/v2/bad/manifests/x', good, Content_Type=INDEX)[0] == 400
-    assert api('PUT', '/v2/bad/manifests/x', b'{' + b' ' * (5 << 20) + b'}', Content_Type=MANIFEST)[0] in (400, 413)
+    status, _, body = api('PUT', '/v2/bad/manifests/x', b'{' + b' ' * (5 << 20) + b'}', Content_Type=MANIFEST)
+    assert status == 413 if api.registry.kind == 'gantry' else status in (400, 413)
     assert api('GET', '/v2/bad/manifests/x')[0] == 404
 
 
