@@ -71,8 +71,8 @@ Result<UniqueFd> DownloadRoot(Engine& engine, const std::string& source, std::st
   request.write = [&](int, std::string_view data) { return sink.Write(data); };
   registry::HttpAnswer answer = TRY(transfer.Run(request, stop));
   if (answer.status >= 400) {
-    return MakeError(wire::KindOfStatus(answer.status, ErrorKind::kUnknown), "failed to GET {} with status {}: {}", *url,
-                     answer.status, Trim(answer.body));
+    return MakeError(wire::KindOfStatus(answer.status, ErrorKind::kUnknown),
+                     "failed to GET {} with status {}: {}", *url, answer.status, Trim(answer.body));
   }
   if (::lseek(file.get(), 0, SEEK_SET) < 0) return ErrnoError("rewinding a download");
   return file;

@@ -59,6 +59,21 @@ void MapIds(const UserRemap& remap, std::vector<client::Mount>* mounts) {
   }
 }
 
+void MarkRunning(ContainerRecord* record) {
+  ContainerState& state = record->state;
+  state.phase = Phase::kRunning;
+  state.has_been_started = true;
+  state.exit_code = 0;
+  state.finished_at = {};
+  if (!ProbeCommand(record->config)) {
+    state.health.reset();
+  } else {
+    if (!state.health) state.health.emplace();
+    state.health->status = HealthStatus::kStarting;
+    state.health->failing_streak = 0;
+  }
+}
+
 }  // namespace
 
 Result<Engine::Outcome> Engine::Start(std::string_view reference) {
@@ -210,17 +225,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
     for (const auto& [name, network_id] : networks.network_ids) {
       changed.networking.endpoints_config[name].network_id = network_id;
     }
-    changed.state.phase = Phase::kRunning;
-    changed.state.has_been_started = true;
-    changed.state.exit_code = 0;
-    changed.state.finished_at = {};
-    if (!ProbeCommand(changed.config)) {
-      changed.state.health.reset();
-    } else {
-      if (!changed.state.health) changed.state.health.emplace();
-      changed.state.health->status = HealthStatus::kStarting;
-      changed.state.health->failing_streak = 0;
-    }
+    MarkRunning(&changed);
   });
   undo.Commit();
   TellLinkedFrom(record);

@@ -88,7 +88,8 @@ class Exchange {
 
   // The body as a stream; the first read answers "Expect: 100-continue".
   ByteSource& body();
-  // More than `limit` bytes: kInvalidArgument with EMSGSIZE. Too much by all requests together: kUnavailable.
+  // More than `limit` bytes: kInvalidArgument with EMSGSIZE. Too much by all requests together:
+  // kUnavailable.
   Result<std::string> ReadBody(size_t limit = size_t{16} << 20);
 
   // Fields of the answer; set them before it begins.

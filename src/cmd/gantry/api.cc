@@ -113,7 +113,8 @@ Error Api::Failure(const wire::HttpResponse& head, std::string_view body,
     message = fmt::format("{} {} answered {} {} without a message", request.method, request.path,
                           head.status, head.reason);
   }
-  return MakeError(wire::KindOfStatus(head.status, ErrorKind::kInternal), "Error response from daemon: {}", message);
+  return MakeError(wire::KindOfStatus(head.status, ErrorKind::kInternal),
+                   "Error response from daemon: {}", message);
 }
 
 Result<ApiStream> Api::Receive(wire::HttpConnection connection, const ApiRequest& request) {
