@@ -49,8 +49,7 @@ def compose(pair, request, home, tmp_path_factory):
     if kind not in projects:
         client = Client(program, request.getfixturevalue({'gantry': 'stack', 'peer': 'peer'}[kind]), home)
         folder = tmp_path_factory.mktemp('project')
-        for name in ('docker-compose.yml', 'site.conf'):
-            shutil.copy(PROJECT / name, folder)
+        shutil.copytree(PROJECT, folder, dirs_exist_ok=True)
         projects[kind] = Compose(client, folder, f't{os.getpid()}')
         projects[kind].ok('up', '-d')
     return projects[kind]
@@ -63,6 +62,15 @@ def test_up_waits_for_health(compose):
     assert compose.client.inspect(compose.one('db'), '{{.State.Health.Status}}') == 'healthy'
     seconds = subprocess.run(['date', '-d', started, '+%s'], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert int(seconds) >= began + 1
+
+
+def test_a_service_is_built(compose):
+    assert compose.ok('exec', '-T', 'api', 'sh', '-c', 'echo $VERSION; cat /www/version').split() == ['7', '7']
+    image = compose.client.inspect(compose.one('api'), '{{.Config.Image}}')
+    assert image == f'{compose.project}_api' and compose.client.ok('images', '-q', image)
+    built = compose.client.ok('images', '-q', image)
+    assert 'Using cache' in compose.ok('build', 'api')
+    assert compose.client.ok('images', '-q', image) == built
 
 
 def test_ps(compose):
@@ -161,7 +169,8 @@ def test_a_changed_service_is_made_anew(compose):
 
 
 def test_down_leaves_nothing(compose):
-    compose.ok('down', '-v', '-t', '0')
+    compose.ok('down', '-v', '-t', '0', '--rmi', 'local')
+    assert compose.client.ok('images', '-q', f'{compose.project}_api') == ''
     assert compose.client.ok('ps', '-aq', '--filter', f'label=com.docker.compose.project={compose.project}') == ''
     for kind in (['network', 'ls', '-q'], ['volume', 'ls', '-q']):
         assert compose.client.ok(*kind, '--filter', f'label=com.docker.compose.project={compose.project}') == ''

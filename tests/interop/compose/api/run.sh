@@ -1,0 +1,3 @@
+echo api of $NAME is up
+hostname >/www/index.html
+exec httpd -f -p 8080 -h /www
