@@ -284,7 +284,9 @@ class Peer(Engine):
         from traces import remove_traces
         remove_traces(traces)
         subprocess.run(['ip', 'netns', 'del', names.netns_name], stderr=subprocess.DEVNULL)
-        for folder in (names.state, names.root):
+        # With remapped ids dockerd adds these to the names of its directories.
+        remapped = Path(names.state).parent.glob(f'{Path(names.state).name}.*.*')
+        for folder in (names.state, names.root, *remapped):
             shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.log.unlink()
