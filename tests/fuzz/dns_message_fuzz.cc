@@ -14,8 +14,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto query = ParseDnsQuery(packet);
   if (query.ok()) {
     (void)ParseDnsPointerName(query->name);
-    std::string answer = EncodeDnsAnswer(
-        *query, DnsCode::kNoError, {DnsPointerRecord(query->name, 600), DnsAddressRecord({1}, 5)});
+    std::string answer =
+        EncodeDnsAnswer(*query, DnsCode::kNoError,
+                        {DnsPointerRecord(query->name, 600), DnsAddressRecord(Ipv4Address{1}, 5)});
     auto again = ParseDnsReply(answer);
     if (!again.ok() || !SameDnsQuestion(again->question, query->question) ||
         again->least_ttl != 5u || again->id != query->id) {
