@@ -206,8 +206,8 @@ Result<> Daemon::State::Serve(const Options& options) {
   server = TRY(Server::Start(options, &calls, std::move(services)));
   status_server = TRY(StatusServer::Start(options, &parts, &calls));
   if (!IsDisabled(options, kRestartPlugin)) {
-    restart_monitor =
-        RestartMonitor::Start(database.get(), server->OwnChannel(), options.restart_interval);
+    restart_monitor = RestartMonitor::Start(
+        database.get(), [this] { return server->OwnChannel(); }, options.restart_interval);
   }
   return {};
 }

@@ -105,18 +105,17 @@ Result<bool> ShouldRestart(const ContainerLabels& labels, uint32_t exit_status) 
   return false;
 }
 
-std::unique_ptr<RestartMonitor> RestartMonitor::Start(Database* database,
-                                                      std::shared_ptr<grpc::Channel> daemon,
+std::unique_ptr<RestartMonitor> RestartMonitor::Start(Database* database, Connect connect,
                                                       std::chrono::milliseconds interval) {
   std::unique_ptr<RestartMonitor> monitor(
-      new RestartMonitor(database, std::move(daemon), interval));
+      new RestartMonitor(database, std::move(connect), interval));
   monitor->thread_ = std::thread([raw = monitor.get()] { raw->Run(); });
   return monitor;
 }
 
-RestartMonitor::RestartMonitor(Database* database, std::shared_ptr<grpc::Channel> daemon,
+RestartMonitor::RestartMonitor(Database* database, Connect connect,
                                std::chrono::milliseconds interval)
-    : database_(database), daemon_(std::move(daemon)), interval_(interval) {}
+    : database_(database), connect_(std::move(connect)), interval_(interval) {}
 
 RestartMonitor::~RestartMonitor() {
   {
@@ -132,6 +131,7 @@ void RestartMonitor::Run() {
   for (;;) {
     auto labelled = FindLabelled();
     if (!labelled.ok()) log::Failure("restart monitor: {}", labelled.error().message());
+    if (labelled.ok() && !labelled->empty() && daemon_ == nullptr) daemon_ = connect_();
     for (const Labelled& one : labelled.ok() ? *labelled : std::vector<Labelled>()) {
       Result<> done = Reconcile(one);
       if (done.ok() || done.error().kind() == ErrorKind::kCancelled) continue;

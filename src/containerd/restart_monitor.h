@@ -17,6 +17,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -43,9 +44,10 @@ Result<bool> ShouldRestart(const ContainerLabels& labels, uint32_t exit_status);
 
 class RestartMonitor {
  public:
+  // Makes a channel to the daemon, which costs memory: called once there is such a container.
+  using Connect = std::function<std::shared_ptr<grpc::Channel>()>;
   // `database` outlives it.
-  static std::unique_ptr<RestartMonitor> Start(Database* database,
-                                               std::shared_ptr<grpc::Channel> daemon,
+  static std::unique_ptr<RestartMonitor> Start(Database* database, Connect connect,
                                                std::chrono::milliseconds interval);
   // Cuts off the call that runs.
   ~RestartMonitor();
@@ -56,8 +58,7 @@ class RestartMonitor {
     containers_api::Container container;
   };
 
-  RestartMonitor(Database* database, std::shared_ptr<grpc::Channel> daemon,
-                 std::chrono::milliseconds interval);
+  RestartMonitor(Database* database, Connect connect, std::chrono::milliseconds interval);
   void Run();
   Result<std::vector<Labelled>> FindLabelled();
   Result<> Reconcile(const Labelled& labelled);
@@ -69,7 +70,8 @@ class RestartMonitor {
                 const std::string& ns, const Request& request, Response* response);
 
   Database* database_;
-  std::shared_ptr<grpc::Channel> daemon_;
+  const Connect connect_;
+  std::shared_ptr<grpc::Channel> daemon_;  // the thread's
   std::chrono::milliseconds interval_;
   Mutex mutex_;
   CondVar wake_;
