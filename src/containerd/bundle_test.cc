@@ -33,7 +33,12 @@ TEST(StartOutputTest, RefusesWhatIsWrong) {
 
 class BundleTest : public ::testing::Test {
  protected:
-  ~BundleTest() override { std::filesystem::remove_all(top_); }
+  ~BundleTest() override {
+    // Their threads remove files there too.
+    state_trash_.reset();
+    root_trash_.reset();
+    std::filesystem::remove_all(top_);
+  }
   const std::string top_ = ::testing::TempDir() + "bundles-" + RandomHex(4);
   std::unique_ptr<snapshots::Trash> state_trash_ = *snapshots::Trash::Open(top_ + "/st");
   std::unique_ptr<snapshots::Trash> root_trash_ = *snapshots::Trash::Open(top_ + "/rt");
