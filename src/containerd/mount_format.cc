@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 
+#include "base/number.h"
 #include "base/text.h"
 #include "base/undo.h"
 #include "formats/human_units.h"
@@ -24,14 +24,6 @@ using ActiveMounts = std::vector<ActiveMount>;
 
 constexpr std::string_view kMkdirOption = "X-containerd.mkdir.";
 constexpr std::string_view kMkfsOption = "X-containerd.mkfs.";
-
-template <typename Number>
-std::optional<Number> ParseNumber(std::string_view text, int base = 10) {
-  Number number{};
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
-  if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
-  return number;
-}
 
 Result<const ActiveMount*> ActiveAt(const ActiveMounts& active, std::string_view index) {
   auto number = ParseNumber<size_t>(index);

@@ -3,12 +3,11 @@
 
 #include <signal.h>
 
-#include <charconv>
-#include <optional>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/number.h"
 #include "containerd/rpc.h"
 #include "containerd/services/containers/v1/containers.grpc.pb.h"
 #include "containerd/services/snapshots/v1/snapshots.grpc.pb.h"
@@ -36,17 +35,9 @@ std::string Label(const ContainerLabels& labels, const char* key) {
   return found == labels.end() ? "" : found->second;
 }
 
-std::optional<int> ToNumber(std::string_view text) {
-  int number = 0;
-  const char* end = text.data() + text.size();
-  auto [last, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || last != end) return std::nullopt;
-  return number;
-}
-
 // A count that can't be read counts from 0, as in containerd.
 int CountOf(const ContainerLabels& labels) {
-  return ToNumber(Label(labels, kCountLabel)).value_or(0);
+  return ParseNumber<int>(Label(labels, kCountLabel)).value_or(0);
 }
 
 // Go's strconv.ParseBool; what it can't read is false.
@@ -72,7 +63,7 @@ Result<RestartPolicy> RestartPolicy::Parse(const std::string& text) {
     policy.kind = Kind::kOnFailure;
     if (colon == std::string::npos) return policy;
     std::string number = text.substr(colon + 1);
-    auto most = ToNumber(number);
+    auto most = ParseNumber<int>(number);
     if (!most) return InvalidArgument("invalid max retry count: {}", number);
     policy.most = *most;
     return policy;

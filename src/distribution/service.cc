@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 
 #include "base/log.h"
+#include "base/number.h"
 #include "base/text.h"
 #include "formats/json.h"
 #include "formats/reference.h"
@@ -76,12 +76,9 @@ std::pair<int, std::string> StatusOf(ErrorKind kind, std::string_view noun) {
 Result<size_t> PageSize(const wire::Query& query) {
   std::string_view text = query.Get("n");
   if (text.empty()) return kMaxPage;
-  size_t number = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    return InvalidArgument("'{}' is no number of entries", text);
-  }
-  return std::min(number, kMaxPage);
+  auto number = ParseNumber<size_t>(text);
+  if (!number) return InvalidArgument("'{}' is no number of entries", text);
+  return std::min(*number, kMaxPage);
 }
 
 // Whether there are more is known by one entry more than asked for.

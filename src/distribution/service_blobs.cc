@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Blobs and their uploads.
-#include <charconv>
-
+#include "base/number.h"
 #include "distribution/service.h"
 
 namespace gantry::distribution {
@@ -15,13 +14,6 @@ struct Range {
   uint64_t last = 0;
 };
 
-std::optional<uint64_t> ToNumber(std::string_view text) {
-  uint64_t number = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
 // "bytes=A-B", "bytes=A-", "bytes=-N" (RFC 9110 section 14). Nothing: the whole, as for a form that
 // is not known or several ranges. kOutOfRange: none of it is there.
 Result<std::optional<Range>> ParseRange(std::string_view text, uint64_t size) {
@@ -29,8 +21,8 @@ Result<std::optional<Range>> ParseRange(std::string_view text, uint64_t size) {
   text.remove_prefix(6);
   size_t dash = text.find('-');
   if (dash == text.npos) return std::optional<Range>();
-  std::optional<uint64_t> first = ToNumber(text.substr(0, dash));
-  std::optional<uint64_t> last = ToNumber(text.substr(dash + 1));
+  std::optional<uint64_t> first = ParseNumber<uint64_t>(text.substr(0, dash));
+  std::optional<uint64_t> last = ParseNumber<uint64_t>(text.substr(dash + 1));
   if (!first && dash == 0 && last) {
     if (*last == 0 || size == 0) return MakeError(ErrorKind::kOutOfRange, "no byte of {}", size);
     return std::optional(Range{size - std::min(*last, size), size - 1});
@@ -46,8 +38,9 @@ Result<Range> ParseChunk(std::string_view text) {
   if (text.starts_with("bytes ") || text.starts_with("bytes=")) text.remove_prefix(6);
   text = text.substr(0, text.find('/'));
   size_t dash = text.find('-');
-  std::optional<uint64_t> first = ToNumber(text.substr(0, dash));
-  std::optional<uint64_t> last = dash == text.npos ? std::nullopt : ToNumber(text.substr(dash + 1));
+  std::optional<uint64_t> first = ParseNumber<uint64_t>(text.substr(0, dash));
+  std::optional<uint64_t> last =
+      dash == text.npos ? std::nullopt : ParseNumber<uint64_t>(text.substr(dash + 1));
   if (!first || !last || *last < *first) {
     return InvalidArgument("Content-Range '{}' is not like 0-99", text);
   }

@@ -3,6 +3,8 @@
 // What a registry keeps: repositories with blobs, manifests and tags, and uploads in progress. A
 // blob or manifest is seen in the repositories that it was pushed to or mounted into, and nowhere
 // else. Any thread; calls block on the disk.
+//
+// A store that is only read leaves what writes as it is here: kUnimplemented.
 #pragma once
 
 #include <cstdint>
@@ -50,27 +52,27 @@ class Store {
   using Take = std::function<Result<>(std::string_view)>;
   virtual Result<> ReadBlob(const std::string& repository, const formats::Digest& digest,
                             uint64_t offset, uint64_t length, const Take& take) = 0;
-  virtual Result<> DeleteBlob(const std::string& repository, const formats::Digest& digest) = 0;
+  virtual Result<> DeleteBlob(const std::string& repository, const formats::Digest& digest);
   // Makes a blob of `from`, or of any repository when that is empty, one of `repository` too. False
   // when it is not there.
   virtual Result<bool> MountBlob(const std::string& repository, const std::string& from,
-                                 const formats::Digest& digest) = 0;
+                                 const formats::Digest& digest);
 
   // The id of a new upload. Uploads survive a restart; one that nothing was added to for a week is
   // dropped.
   virtual Result<std::string> BeginUpload(const std::string& repository,
-                                          formats::DigestAlgorithm algorithm) = 0;
+                                          formats::DigestAlgorithm algorithm);
   // Bytes so far; kNotFound.
-  virtual Result<uint64_t> UploadSize(const std::string& repository, const std::string& id) = 0;
+  virtual Result<uint64_t> UploadSize(const std::string& repository, const std::string& id);
   // Appends and returns the new size. kOutOfRange when the upload is not at `offset`, kUnavailable
   // while another request writes. What came before the source failed is kept.
   virtual Result<uint64_t> AppendUpload(const std::string& repository, const std::string& id,
-                                        std::optional<uint64_t> offset, ByteSource& data) = 0;
+                                        std::optional<uint64_t> offset, ByteSource& data);
   // The upload becomes a blob; kFailedPrecondition when it is not what the digest says: then it is
   // left as it was.
   virtual Result<> FinishUpload(const std::string& repository, const std::string& id,
-                                const formats::Digest& digest) = 0;
-  virtual Result<> CancelUpload(const std::string& repository, const std::string& id) = 0;
+                                const formats::Digest& digest);
+  virtual Result<> CancelUpload(const std::string& repository, const std::string& id);
 
   // `reference` is a tag or a digest. kNotFound.
   virtual Result<StoredManifest> GetManifest(const std::string& repository,
@@ -79,10 +81,10 @@ class Store {
   // that it names is not in the repository. The subject that it refers to, or an empty digest.
   virtual Result<formats::Digest> PutManifest(const std::string& repository,
                                               const StoredManifest& manifest,
-                                              const std::vector<std::string>& tags) = 0;
+                                              const std::vector<std::string>& tags);
   // With all tags that lead to it.
-  virtual Result<> DeleteManifest(const std::string& repository, const formats::Digest& digest) = 0;
-  virtual Result<> DeleteTag(const std::string& repository, const std::string& tag) = 0;
+  virtual Result<> DeleteManifest(const std::string& repository, const formats::Digest& digest);
+  virtual Result<> DeleteTag(const std::string& repository, const std::string& tag);
   // Manifests that have this subject, in the order of their digests.
   virtual Result<std::vector<Referrer>> Referrers(const std::string& repository,
                                                   const formats::Digest& subject) = 0;

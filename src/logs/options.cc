@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <initializer_list>
 #include <optional>
 
+#include "base/number.h"
 #include "formats/human_units.h"
 
 namespace gantry::logs {
@@ -27,14 +27,6 @@ constexpr std::array<std::string_view, 4> kCacheOptions = {"cache-disabled", "ca
 std::string_view Get(const Options& options, const std::string& name) {
   auto found = options.find(name);
   return found == options.end() ? std::string_view() : std::string_view(found->second);
-}
-
-template <typename Number>
-std::optional<Number> ParseNumber(std::string_view text) {
-  Number value{};
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
 }
 
 // Go's strconv.ParseBool.

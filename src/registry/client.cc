@@ -2,13 +2,13 @@
 #include "registry/client.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <optional>
 #include <set>
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/number.h"
 #include "formats/json.h"
 
 namespace gantry::registry {
@@ -47,12 +47,10 @@ constexpr std::chrono::seconds kRetryPatience{120};
 
 std::optional<std::chrono::seconds> RetryAfter(const HttpAnswer& answer) {
   if (answer.status != 429 && answer.status != 503) return std::nullopt;
-  std::string text = answer.Header("retry-after");
-  int64_t seconds = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (error != std::errc() || end != text.data() + text.size() || seconds < 0) return std::nullopt;
+  auto seconds = ParseNumber<int64_t>(answer.Header("retry-after"));
+  if (!seconds || *seconds < 0) return std::nullopt;
   // At least one, so that "0" is no way to be asked without end.
-  return std::chrono::seconds(std::max<int64_t>(seconds, 1));
+  return std::chrono::seconds(std::max<int64_t>(*seconds, 1));
 }
 
 class CurlClient : public Client {

@@ -14,10 +14,6 @@ namespace {
 using formats::Digest;
 using formats::Reference;
 
-Error ReadOnly() {
-  return Unimplemented("this registry shows the images of a daemon and takes none");
-}
-
 // What a repository's name stands for; the names of images have a tag or digest behind it.
 Result<std::string> ImagePrefix(const std::string& repository) {
   auto reference = formats::ParseReference(repository);
@@ -113,30 +109,5 @@ Result<StoredManifest> DaemonStore::GetManifest(const std::string& repository,
 Result<std::vector<Referrer>> DaemonStore::Referrers(const std::string&, const Digest&) {
   return std::vector<Referrer>();
 }
-
-Result<> DaemonStore::DeleteBlob(const std::string&, const Digest&) { return ReadOnly(); }
-Result<bool> DaemonStore::MountBlob(const std::string&, const std::string&, const Digest&) {
-  return ReadOnly();
-}
-Result<std::string> DaemonStore::BeginUpload(const std::string&, formats::DigestAlgorithm) {
-  return ReadOnly();
-}
-Result<uint64_t> DaemonStore::UploadSize(const std::string&, const std::string&) {
-  return ReadOnly();
-}
-Result<uint64_t> DaemonStore::AppendUpload(const std::string&, const std::string&,
-                                           std::optional<uint64_t>, ByteSource&) {
-  return ReadOnly();
-}
-Result<> DaemonStore::FinishUpload(const std::string&, const std::string&, const Digest&) {
-  return ReadOnly();
-}
-Result<> DaemonStore::CancelUpload(const std::string&, const std::string&) { return ReadOnly(); }
-Result<Digest> DaemonStore::PutManifest(const std::string&, const StoredManifest&,
-                                        const std::vector<std::string>&) {
-  return ReadOnly();
-}
-Result<> DaemonStore::DeleteManifest(const std::string&, const Digest&) { return ReadOnly(); }
-Result<> DaemonStore::DeleteTag(const std::string&, const std::string&) { return ReadOnly(); }
 
 }  // namespace gantry::distribution

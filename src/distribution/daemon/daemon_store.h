@@ -5,8 +5,7 @@
 // docker.io/team/app, "library/busybox" and "busybox" for docker.io/library/busybox, and
 // "quay.io/team/app" as it stands; one whose registry has a port has no repository here.
 //
-// A blob of any image of the namespace is read by its digest, whichever the repository. Whoever
-// writes is refused: kUnimplemented. Any thread.
+// A blob of any image of the namespace is read by its digest, whichever the repository. Any thread.
 #pragma once
 
 #include <memory>
@@ -30,23 +29,8 @@ class DaemonStore : public Store {
   Result<uint64_t> BlobSize(const std::string& repository, const formats::Digest& digest) override;
   Result<> ReadBlob(const std::string& repository, const formats::Digest& digest, uint64_t offset,
                     uint64_t length, const Take& take) override;
-  Result<> DeleteBlob(const std::string& repository, const formats::Digest& digest) override;
-  Result<bool> MountBlob(const std::string& repository, const std::string& from,
-                         const formats::Digest& digest) override;
-  Result<std::string> BeginUpload(const std::string& repository,
-                                  formats::DigestAlgorithm algorithm) override;
-  Result<uint64_t> UploadSize(const std::string& repository, const std::string& id) override;
-  Result<uint64_t> AppendUpload(const std::string& repository, const std::string& id,
-                                std::optional<uint64_t> offset, ByteSource& data) override;
-  Result<> FinishUpload(const std::string& repository, const std::string& id,
-                        const formats::Digest& digest) override;
-  Result<> CancelUpload(const std::string& repository, const std::string& id) override;
   Result<StoredManifest> GetManifest(const std::string& repository,
                                      const std::string& reference) override;
-  Result<formats::Digest> PutManifest(const std::string& repository, const StoredManifest& manifest,
-                                      const std::vector<std::string>& tags) override;
-  Result<> DeleteManifest(const std::string& repository, const formats::Digest& digest) override;
-  Result<> DeleteTag(const std::string& repository, const std::string& tag) override;
   // The daemon keeps no list of them: none.
   Result<std::vector<Referrer>> Referrers(const std::string& repository,
                                           const formats::Digest& subject) override;
