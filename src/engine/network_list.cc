@@ -43,7 +43,7 @@ Result<networks::Network> FindNetwork(const networks::Controller& controller,
 }
 
 bool IsSpecial(const networks::Network& network) {
-  return network.driver != "bridge" && !network.config_only;
+  return (network.driver == "host" || network.driver == "null") && !network.config_only;
 }
 
 bool IsUserDefined(const networks::Network& network) {

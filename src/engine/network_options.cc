@@ -132,23 +132,21 @@ Result<> ParseSubnet(const std::string& text, std::optional<Ipv6Prefix>* out) {
   return {};
 }
 
+template <typename Prefix>
+using AddressOf = decltype(Prefix::network);
+
 // Where the parts of a pool go.
 template <typename Prefix>
 struct Pool {
-  using Address = decltype(Prefix::network);
   std::optional<Prefix>* subnet;
   std::optional<Prefix>* range;
-  std::optional<Address>* gateway;
-  std::map<std::string, Address>* auxiliary;
+  std::optional<AddressOf<Prefix>>* gateway;
+  std::map<std::string, AddressOf<Prefix>>* auxiliary;
 };
 
 template <typename Prefix>
 Result<> ReadPool(const networks::IpamConfig& config, const Pool<Prefix>& pool) {
-  using Address = typename Pool<Prefix>::Address;
-  if (*pool.subnet) {
-    return MakeError(ErrorKind::kPermissionDenied,
-                     "bridge driver doesn't support multiple subnets");
-  }
+  using Address = AddressOf<Prefix>;
   TRY(ParseSubnet(config.subnet, pool.subnet));
   // docker's ways to say "any".
   if ((*pool.subnet)->network.IsUnspecified()) pool.subnet->reset();
@@ -172,6 +170,31 @@ Result<> ReadPool(const networks::IpamConfig& config, const Pool<Prefix>& pool) 
   return {};
 }
 
+// One after the first.
+template <typename Prefix>
+Result<networks::BasicSubnet<Prefix>> ReadFurtherPool(const networks::IpamConfig& config) {
+  std::optional<Prefix> subnet;
+  std::map<std::string, AddressOf<Prefix>> auxiliary;
+  networks::BasicSubnet<Prefix> read;
+  TRY(ReadPool<Prefix>(config, {&subnet, &read.ip_range, &read.gateway, &auxiliary}));
+  if (!subnet) return InvalidArgument("Invalid subnet {} : it is all addresses", config.subnet);
+  read.subnet = *subnet;
+  for (const auto& [name, address] : auxiliary) read.auxiliary.push_back(address);
+  return read;
+}
+
+template <typename Prefix>
+Result<> ReadNextPool(const networks::IpamConfig& config, bool bridge, const Pool<Prefix>& first,
+                      std::vector<networks::BasicSubnet<Prefix>>* more) {
+  if (!*first.subnet) return ReadPool(config, first);
+  if (bridge) {
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "bridge driver doesn't support multiple subnets");
+  }
+  more->push_back(TRY(ReadFurtherPool<Prefix>(config)));
+  return {};
+}
+
 }  // namespace
 
 Result<bool> ParseNetworkFlag(std::string_view key, const std::string& text) {
@@ -185,8 +208,34 @@ Result<bool> ParseNetworkFlag(std::string_view key, const std::string& text) {
                   fmt::format("strconv.ParseBool: parsing \"{}\": invalid syntax", text));
 }
 
+namespace {
+
+// Of macvlan; all others are kept and mean nothing.
+Result<> ReadParentOptions(const std::map<std::string, std::string>& options,
+                           NetworkRequest* request) {
+  request->parent_mode = "bridge";
+  for (const auto& [key, value] : options) {
+    if (key == "parent") request->parent = value;
+    if (key == "macvlan_mode" && !value.empty()) request->parent_mode = value;
+  }
+  static constexpr std::string_view kModes[] = {"bridge", "private", "vepa", networks::kPassthru};
+  if (std::find(std::begin(kModes), std::end(kModes), request->parent_mode) == std::end(kModes)) {
+    return Internal(
+        "requested macvlan mode '{}' is not valid, 'bridge' mode is the macvlan driver default",
+        request->parent_mode);
+  }
+  if (request->parent == "lo") {
+    return Internal("loopback interface is not a valid macvlan parent link");
+  }
+  request->options = options;
+  return {};
+}
+
+}  // namespace
+
 Result<> ReadNetworkOptions(const std::map<std::string, std::string>& options,
                             NetworkRequest* request) {
+  if (request->driver == "macvlan") return ReadParentOptions(options, request);
   for (const auto& [key, value] : options) {
     auto known = Options().find(key);
     if (known != Options().end()) TRY(known->second(key, value, request));
@@ -202,12 +251,15 @@ Result<> ReadNetworkOptions(const std::map<std::string, std::string>& options,
 
 Result<> ReadPools(NetworkRequest* request) {
   NetworkRequest& r = *request;
+  bool bridge = r.driver == "bridge";
   for (const networks::IpamConfig& config : r.ipam) {
     if (!IsIpv6(config.subnet)) {
       if (!r.ipv4) continue;
-      TRY(ReadPool<Ipv4Prefix>(config, {&r.subnet, &r.ip_range, &r.gateway, &r.auxiliary}));
+      TRY(ReadNextPool<Ipv4Prefix>(config, bridge,
+                                   {&r.subnet, &r.ip_range, &r.gateway, &r.auxiliary}, &r.more));
     } else if (r.ipv6) {
-      TRY(ReadPool<Ipv6Prefix>(config, {&r.subnet6, &r.ip_range6, &r.gateway6, &r.auxiliary6}));
+      TRY(ReadNextPool<Ipv6Prefix>(
+          config, bridge, {&r.subnet6, &r.ip_range6, &r.gateway6, &r.auxiliary6}, &r.more6));
     }
   }
   return {};

@@ -31,10 +31,10 @@ Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted) {
   if (driver == "overlay" || wanted.scope == "swarm") {
     return Forbidden("cannot create a swarm scoped network when swarm is not active");
   }
-  for (const char* known : {"macvlan", "ipvlan"}) {
-    if (driver == known) return Unimplemented("network driver {} is not implemented", driver);
+  if (driver == "ipvlan") return Unimplemented("network driver {} is not implemented", driver);
+  if (!driver.empty() && driver != "bridge" && driver != "macvlan") {
+    return NotFound("plugin \"{}\" not found", driver);
   }
-  if (driver != "bridge" && !driver.empty()) return NotFound("plugin \"{}\" not found", driver);
   if (wanted.ingress) return Forbidden("Ingress network can only be global scope network");
   if (wanted.ipam_driver != "default" && !wanted.ipam_driver.empty()) {
     return NotFound("plugin \"{}\" not found", wanted.ipam_driver);
@@ -87,6 +87,7 @@ Result<networks::NetworkRequest> Engine::MakeNetworkRequest(const NetworkCreate&
   TRY(CheckConfigFrom(wanted));
   networks::NetworkRequest request;
   request.name = wanted.name;
+  if (!wanted.driver.empty()) request.driver = wanted.driver;
   request.internal = wanted.internal;
   request.attachable = wanted.attachable;
   request.config_only = wanted.config_only;

@@ -127,6 +127,25 @@ void BasicAddressPool<Prefix>::GiveBack(Address address, SteadyClock::time_point
   resting_.push_back({index, now + rest_});
 }
 
+template <typename Prefix>
+auto BasicAddressPools<Prefix>::Take(SteadyClock::time_point now) -> Result<Address> {
+  for (size_t i = 0;; ++i) {
+    auto taken = pools_[i].Take(now);
+    bool full = !taken.ok() && taken.error().kind() == ErrorKind::kResourceExhausted;
+    if (!full || i + 1 == pools_.size()) return taken;
+  }
+}
+
+template <typename Prefix>
+auto BasicAddressPools<Prefix>::With(const Address& address) -> Pool& {
+  for (Pool& pool : pools_) {
+    if (pool.subnet().Contains(address)) return pool;
+  }
+  return pools_.front();
+}
+
+template class BasicAddressPools<formats::Ipv4Prefix>;
+template class BasicAddressPools<formats::Ipv6Prefix>;
 template class BasicAddressPool<formats::Ipv4Prefix>;
 template class BasicAddressPool<formats::Ipv6Prefix>;
 

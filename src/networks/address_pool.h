@@ -9,6 +9,7 @@
 #include <deque>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -37,6 +38,7 @@ class BasicAddressPool {
   void GiveBack(Address address, SteadyClock::time_point now);
   // Of those that Take() may give.
   size_t free_count() const { return free_; }
+  const Prefix& subnet() const { return subnet_; }
 
  private:
   struct Resting {
@@ -66,7 +68,32 @@ class BasicAddressPool {
   std::deque<Resting> resting_;  // marked as taken; the earliest first
 };
 
+// Those of a network's subnets, as one: what the first has not comes from the next.
+template <typename Prefix>
+class BasicAddressPools {
+ public:
+  using Pool = BasicAddressPool<Prefix>;
+  using Address = typename Pool::Address;
+
+  explicit BasicAddressPools(Pool first) { pools_.push_back(std::move(first)); }
+  void Add(Pool pool) { pools_.push_back(std::move(pool)); }
+
+  Result<Address> Take(SteadyClock::time_point now);
+  Result<> TakeWanted(Address address) { return With(address).TakeWanted(address); }
+  void GiveBack(Address address, SteadyClock::time_point now) {
+    With(address).GiveBack(address, now);
+  }
+
+ private:
+  // The first where there is none, which says so.
+  Pool& With(const Address& address);
+
+  std::vector<Pool> pools_;
+};
+
 using AddressPool = BasicAddressPool<formats::Ipv4Prefix>;
 using AddressPool6 = BasicAddressPool<formats::Ipv6Prefix>;
+using AddressPools = BasicAddressPools<formats::Ipv4Prefix>;
+using AddressPools6 = BasicAddressPools<formats::Ipv6Prefix>;
 
 }  // namespace gantry::networks

@@ -25,6 +25,22 @@ TEST(AddressPoolTest, GivesTheLowestAndLetsOldOnesRest) {
   EXPECT_EQ(pool.Take(now + std::chrono::seconds(2))->ToString(), "172.17.0.2");
 }
 
+TEST(AddressPoolTest, WhatTheFirstHasNotComesFromTheNext) {
+  auto now = SteadyClock::now();
+  auto rest = std::chrono::seconds(2);
+  AddressPools pools(AddressPool(Net("10.0.0.0/30"), At("10.0.0.1"), rest));
+  pools.Add(AddressPool(Net("10.0.9.0/30"), std::nullopt, rest));
+  EXPECT_EQ(pools.Take(now)->ToString(), "10.0.0.2");
+  EXPECT_EQ(pools.Take(now)->ToString(), "10.0.9.1");
+  EXPECT_TRUE(pools.TakeWanted(At("10.0.9.2")).ok());
+  EXPECT_EQ(pools.TakeWanted(At("10.0.9.2")).error().message(), "Address already in use");
+  EXPECT_EQ(pools.Take(now).error().kind(), ErrorKind::kResourceExhausted);
+  EXPECT_EQ(pools.TakeWanted(At("10.0.5.1")).error().message(),
+            "no configured subnet contains IP address 10.0.5.1");
+  pools.GiveBack(At("10.0.9.1"), now);
+  EXPECT_EQ(pools.Take(now)->ToString(), "10.0.9.1");
+}
+
 TEST(AddressPoolTest, WantedAddresses) {
   AddressPool pool(Net("10.0.0.0/24"), At("10.0.0.1"), std::chrono::seconds(2));
   auto now = SteadyClock::now();

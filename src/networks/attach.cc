@@ -101,6 +101,16 @@ Result<Address> ToldGateway(const Network& network, const std::string& name, Add
   return bridge;
 }
 
+// Of these, the one that the address is of.
+template <typename Prefix>
+BasicSubnet<Prefix> SubnetWith(const std::vector<BasicSubnet<Prefix>>& subnets,
+                               const decltype(Prefix::network)& address) {
+  auto found = std::find_if(subnets.begin(), subnets.end(),
+                            [&](const auto& item) { return item.subnet.Contains(address); });
+  CHECK(found != subnets.end());
+  return *found;
+}
+
 // In docker's words, which name the network.
 Error NamingNetwork(Error error, const Network& network) {
   if (error.kind() != ErrorKind::kResourceExhausted) return error;
@@ -151,6 +161,10 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   }
   undo.Push([&] { Forget(endpoint); });
 
+  if (!request.ports.empty() && !LeaderOf(request.container_id)) {
+    log::Warning("container '{}': network {} publishes no ports", request.container_id,
+                 endpoint.network_name);
+  }
   bool leads = Leads(endpoint);
   std::optional<Endpoint> publisher = PublisherBeside(endpoint);
   if (leads && !publisher && !request.ports.empty()) {
@@ -178,7 +192,7 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
     undo.Push([&] { LogFailure(UnbindEntry(endpoint.container_id)); });
   }
 
-  undo.Push([&] { LogFailure(DeleteLink(endpoint.host_link)); });
+  undo.Push([&] { LogFailure(RemoveInterface(endpoint)); });
   TRY(CreateLink(endpoint, bridge_index, &netns, existing.valid() ? Port::kLast : Port::kFirst));
 
   undo.Push([&] { LogFailure(firewall_->Unpublish({endpoint})); });
@@ -202,9 +216,11 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
     return MakeError(ErrorKind::kPermissionDenied,
                      "cannot create endpoint on configuration-only network");
   }
+  bool wanted = request.mac && network.parent_mode != kPassthru;
+  formats::MacAddress mac = wanted ? *request.mac : TRY(UsualMac(network));
   MutexLock lock(mutex_);
   NetworkState& state = networks_.at(network.id);
-  if (state.bridge_index == 0) {
+  if (network.has_bridge() && state.bridge_index == 0) {
     return FailedPrecondition("network {} is not set up: its bridge '{}' is missing", network.name,
                               network.bridge);
   }
@@ -233,11 +249,11 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
   }
   endpoint.link_local = request.link_local;
   endpoint.sysctls = request.sysctls;
-  endpoint.internal = network.internal;
+  endpoint.internal = network.internal || network.parent == DummyParent(network);
   endpoint.gateway_priority = request.gateway_priority;
-  endpoint.mac = request.mac.value_or(
-      endpoint.has_ipv4() ? formats::MacAddress::Of(endpoint.address) : RandomMac());
-  endpoint.host_link = "veth" + endpoint.id.substr(0, 7);
+  bool follows = !request.mac && network.has_bridge() && endpoint.has_ipv4();
+  endpoint.mac = follows ? formats::MacAddress::Of(endpoint.address) : mac;
+  if (network.has_bridge()) endpoint.host_link = "veth" + endpoint.id.substr(0, 7);
   endpoint.interface = request.interface;
   if (endpoint.interface.empty()) {
     endpoint.interface =
@@ -249,14 +265,18 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
   return endpoint;
 }
 
+// Of an endpoint whose address doesn't say it. In mode passthru it is the parent's.
+Result<formats::MacAddress> KernelController::UsualMac(const Network& network) {
+  if (network.parent_mode != kPassthru) return RandomMac();
+  auto socket = TRY(route_sockets_.Take());
+  return formats::MacAddress{TRY(kernel::FindLink(socket.get(), network.parent)).mac};
+}
+
 // Both or none.
 Result<> KernelController::TakeAddresses(const AttachRequest& request, NetworkState* state,
                                          Endpoint* endpoint) {
   const Network& network = state->network;
   auto now = SteadyClock::now();
-  auto told = TRY(ToldGateway(network, "DefaultGatewayIPv4", network.gateway));
-  auto told6 = TRY(ToldGateway(network, "DefaultGatewayIPv6",
-                               network.gateway6.value_or(formats::Ipv6Address{})));
   if (network.has_ipv4()) {
     if (request.address) {
       TRY(state->addresses.TakeWanted(*request.address));
@@ -266,8 +286,10 @@ Result<> KernelController::TakeAddresses(const AttachRequest& request, NetworkSt
       if (!taken.ok()) return NamingNetwork(std::move(taken).error(), network);
       endpoint->address = *taken;
     }
-    endpoint->prefix_length = network.subnet.length;
-    endpoint->gateway = told;
+    Subnet subnet = SubnetWith(SubnetsOf(network), endpoint->address);
+    endpoint->prefix_length = subnet.subnet.length;
+    endpoint->gateway = TRY(ToldGateway(network, "DefaultGatewayIPv4",
+                                        subnet.gateway.value_or(formats::Ipv4Address{})));
   }
   if (!state->addresses6) return {};
   auto take = [&]() -> Result<formats::Ipv6Address> {
@@ -281,8 +303,11 @@ Result<> KernelController::TakeAddresses(const AttachRequest& request, NetworkSt
     return NamingNetwork(std::move(taken).error(), network);
   }
   endpoint->address6 = *taken;
-  endpoint->prefix_length6 = network.subnet6->length;
-  if (!told6.IsUnspecified()) endpoint->gateway6 = told6;
+  Subnet6 subnet = SubnetWith(SubnetsOf6(network), *taken);
+  endpoint->prefix_length6 = subnet.subnet.length;
+  endpoint->gateway6 = subnet.gateway;
+  auto told = TRY(ToldGateway(network, "DefaultGatewayIPv6", formats::Ipv6Address{}));
+  if (!told.IsUnspecified()) endpoint->gateway6 = told;
   return {};
 }
 
@@ -376,12 +401,17 @@ Result<> KernelController::Detach(const std::string& container_id) {
   // Before the entry: the resolver's sockets hold the namespace, too.
   auto forgotten = ForgetNames(container_id, endpoints, /*all=*/true);
   if (unpublished.ok()) unpublished = std::move(forgotten);
+  // Those that stand on an interface of the host must be gone before another has their address;
+  // the others die with the namespace.
+  for (const Endpoint& endpoint : endpoints) {
+    if (!endpoint.has_host_link()) TRY(RemoveInterface(endpoint));
+  }
   TRY_WITH(UnbindEntry(container_id), "detaching container '{}'", container_id);
   TRY_WITH(std::move(unpublished), "detaching container '{}'", container_id);
   for (const Endpoint& endpoint : endpoints) {
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
     Forget(endpoint);
-    CheckDeadLater(endpoint.host_link);
+    if (endpoint.has_host_link()) CheckDeadLater(endpoint.host_link);
   }
   return {};
 }
@@ -394,7 +424,7 @@ Result<> KernelController::Disconnect(const std::string& container_id, std::stri
     if (endpoint.network_id != wanted.id) continue;
     TRY_WITH(Unpublish({endpoint}), "disconnecting container '{}'", container_id);
     // The namespace lives on, so the interface has to be deleted, whatever that costs.
-    TRY(DeleteLink(endpoint.host_link));
+    TRY(RemoveInterface(endpoint));
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
     Forget(endpoint);
     TRY(ForgetNames(container_id, {endpoint}, /*all=*/false));

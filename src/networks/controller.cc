@@ -66,29 +66,40 @@ KernelController::~KernelController() {
   thread_.join();
 }
 
-AddressPool KernelController::PoolOf(const Network& network) {
-  std::optional<formats::Ipv4Address> gateway;
-  if (!network.gateway.IsUnspecified()) gateway = network.gateway;
-  AddressPool pool(network.subnet, gateway, kAddressRest, network.ip_range);
-  for (const formats::Ipv4Address& address : network.auxiliary) {
-    // The network's or the broadcast address is not given out anyway.
-    (void)pool.TakeWanted(address);
-  }
+namespace {
+
+// Without what is no container's. The network's or the broadcast address is not given out anyway.
+template <typename Prefix>
+BasicAddressPool<Prefix> PoolFor(const BasicSubnet<Prefix>& wanted) {
+  BasicAddressPool<Prefix> pool(wanted.subnet, wanted.gateway, kAddressRest, wanted.ip_range);
+  for (const auto& address : wanted.auxiliary) (void)pool.TakeWanted(address);
   return pool;
 }
 
-std::optional<AddressPool6> KernelController::PoolOf6(const Network& network) {
+template <typename Prefix>
+BasicAddressPools<Prefix> PoolsFor(const BasicSubnet<Prefix>& first,
+                                   const std::vector<BasicSubnet<Prefix>>& more) {
+  BasicAddressPools<Prefix> pools(PoolFor(first));
+  for (const auto& subnet : more) pools.Add(PoolFor(subnet));
+  return pools;
+}
+
+}  // namespace
+
+AddressPools KernelController::PoolsOf(const Network& network) {
+  return PoolsFor(FirstSubnet(network), network.more);
+}
+
+std::optional<AddressPools6> KernelController::PoolsOf6(const Network& network) {
   if (!network.subnet6) return std::nullopt;
-  AddressPool6 pool(*network.subnet6, network.gateway6, kAddressRest, network.ip_range6);
-  for (const formats::Ipv6Address& address : network.auxiliary6) (void)pool.TakeWanted(address);
-  return pool;
+  return PoolsFor(FirstSubnet6(network), network.more6);
 }
 
 Result<> KernelController::LoadRecords() {
   MutexLock lock(mutex_);
   for (Network& network : TRY(options_.records->ListNetworks())) {
-    AddressPool addresses = PoolOf(network);
-    std::optional<AddressPool6> addresses6 = PoolOf6(network);
+    AddressPools addresses = PoolsOf(network);
+    std::optional<AddressPools6> addresses6 = PoolsOf6(network);
     std::string id = network.id;
     networks_.emplace(
         id, NetworkState{std::move(network), std::move(addresses), std::move(addresses6)});

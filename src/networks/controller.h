@@ -2,7 +2,7 @@
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
 // default_bridge.cc, default_network.cc, user_networks.cc, subnets.cc, bridge.cc, attach.cc,
-// entries.cc, link.cc, lead.cc, resolver.cc, firewall_watch.cc, reconcile.cc.
+// entries.cc, link.cc, sub_link.cc, lead.cc, resolver.cc, firewall_watch.cc, reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
 // `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
@@ -70,16 +70,16 @@ class KernelController : public Controller {
  private:
   struct NetworkState {
     Network network;
-    AddressPool addresses;  // of IPv4, where it has that
-    std::optional<AddressPool6> addresses6;
+    AddressPools addresses;  // of IPv4, where it has that
+    std::optional<AddressPools6> addresses6;
     int bridge_index = 0;  // 0 until the bridge was made or adopted
   };
   struct KernelState;  // what Reconcile found
 
   KernelController(Options options, std::unique_ptr<EventLoop> loop);
   Result<> LoadRecords();
-  static AddressPool PoolOf(const Network& network);
-  static std::optional<AddressPool6> PoolOf6(const Network& network);
+  static AddressPools PoolsOf(const Network& network);
+  static std::optional<AddressPools6> PoolsOf6(const Network& network);
 
   // default_network.cc
   Network RecordedDefault() const;
@@ -105,6 +105,7 @@ class KernelController : public Controller {
   Result<std::vector<formats::Ipv6Prefix>> UsedSubnets6();
   Result<> ChooseIpv4(const NetworkRequest& request, Network* network);
   Result<> ChooseIpv6(const NetworkRequest& request, Network* network);
+  Result<> ChooseMore(const NetworkRequest& request, Network* network);
 
   // user_networks.cc
   Result<Network> NamedNetwork(const NetworkRequest& request) const;
@@ -113,6 +114,7 @@ class KernelController : public Controller {
   Result<Endpoint> Reserve(const AttachRequest& request, int* bridge_index);
   static Result<> TakeAddresses(const AttachRequest& request, NetworkState* state,
                                 Endpoint* endpoint);
+  Result<formats::MacAddress> UsualMac(const Network& network);
   void Forget(const Endpoint& endpoint);
   Result<> Unpublish(const std::vector<Endpoint>& endpoints);
   Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports,
@@ -149,6 +151,15 @@ class KernelController : public Controller {
                       Port port);
   Result<> FillInterface(const Endpoint& endpoint, kernel::NetNamespace* netns, Port port);
   Result<> DeleteLink(const std::string& name);
+
+  // sub_link.cc
+  Result<> ChooseParent(Network* network);
+  Result<> EnsureParent(const Network& network);
+  Result<> RemoveParent(const Network& network);
+  Result<> CreateSubLink(const Network& network, const Endpoint& endpoint,
+                         kernel::NetNamespace* netns);
+  Result<> RemoveInterface(const Endpoint& endpoint);
+  static Result<bool> HasSubLink(const Endpoint& endpoint, BorrowedFd fd);
 
   // lead.cc
   enum class Family { kIpv4, kIpv6 };

@@ -34,11 +34,12 @@ Result<Network> KernelController::EnsureDefaultBridge() {
 Result<> KernelController::AddNetwork(const Network& network) {
   TRY(options_.records->PutNetwork(network));
   MutexLock lock(mutex_);
-  networks_.emplace(network.id, NetworkState{network, PoolOf(network), PoolOf6(network)});
+  networks_.emplace(network.id, NetworkState{network, PoolsOf(network), PoolsOf6(network)});
   return {};
 }
 
 Result<> KernelController::SetUp(const Network& network) {
+  if (!network.has_bridge()) return EnsureParent(network);
   // The rules first: a bridge is never there without them.
   TRY_WITH(firewall_->RepairNetworks(BridgedNetworks()), "setting up the firewall");
   if (network.subnet6 && options_.enable_forwarding) TRY(EnableForwarding6());
@@ -50,7 +51,7 @@ Result<> KernelController::SetUp(const Network& network) {
 
 std::vector<Network> KernelController::BridgedNetworks() const {
   std::vector<Network> networks = ListNetworks();
-  std::erase_if(networks, [](const Network& network) { return network.config_only; });
+  std::erase_if(networks, [](const Network& network) { return !network.has_bridge(); });
   return networks;
 }
 
@@ -68,7 +69,8 @@ Result<> KernelController::RemoveEverything() {
   }
   TRY(firewall_->RemoveEverything());
   for (const Network& network : ListNetworks()) {
-    if (network.config_only) continue;
+    if (network.parent_made) TRY(DeleteLink(network.parent));
+    if (!network.has_bridge()) continue;
     if (!network.foreign_bridge) TRY(DeleteLink(network.bridge));
     MutexLock lock(mutex_);
     networks_.at(network.id).bridge_index = 0;

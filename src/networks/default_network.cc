@@ -152,9 +152,9 @@ Result<> KernelController::FollowOptions(Network* network) {
     NetworkState& state = networks_.at(network->id);
     state.network = wanted;
     if (ipv6) {
-      state.addresses6 = PoolOf6(wanted);
+      state.addresses6 = PoolsOf6(wanted);
     } else {
-      state.addresses = PoolOf(wanted);
+      state.addresses = PoolsOf(wanted);
     }
   }
   return {};

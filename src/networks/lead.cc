@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Of a container's networks one leads in each family: it has the default route. The leader of IPv4,
-// or of IPv6 where there is none, has the published ports, too. As docker chooses: not an internal
-// one, the highest gateway priority, both families before one, then the first by name. When
-// networks come and go, routes and ports move. Records first: what a crash leaves between two
-// records is put right by Reconcile.
+// Of a container's networks one leads in each family: it has the default route. Of those with a
+// bridge the leader of IPv4, or of IPv6 where there is none, has the published ports, too. As
+// docker chooses: not an internal one, the highest gateway priority, both families before one, then
+// the first by name. When networks come and go, routes and ports move. Records first: what a crash
+// leaves between two records is put right by Reconcile.
 #include <algorithm>
 #include <tuple>
 
@@ -25,22 +25,31 @@ auto Rank(const Endpoint& endpoint) {
   return std::tuple(-int64_t{endpoint.gateway_priority}, !both, endpoint.network_name);
 }
 
+bool HasGateway6(const Endpoint& endpoint) { return endpoint.gateway6.has_value(); }
+
+// The first in order of those that lead out and are `fit`.
+template <typename Fit>
+std::optional<Endpoint> FirstOf(std::vector<Endpoint> endpoints, Fit fit) {
+  std::optional<Endpoint> first;
+  for (Endpoint& endpoint : endpoints) {
+    if (endpoint.internal || !fit(endpoint)) continue;
+    if (!first || Rank(endpoint) < Rank(*first)) first = std::move(endpoint);
+  }
+  return first;
+}
+
 }  // namespace
 
 std::optional<Endpoint> KernelController::GatewayOf(const std::string& container_id,
                                                     Family family) const {
-  std::optional<Endpoint> leader;
-  for (Endpoint& endpoint : EndpointsOf(container_id)) {
-    bool has = family == Family::kIpv4 ? HasGateway4(endpoint) : endpoint.gateway6.has_value();
-    if (endpoint.internal || !has) continue;
-    if (!leader || Rank(endpoint) < Rank(*leader)) leader = std::move(endpoint);
-  }
-  return leader;
+  return FirstOf(EndpointsOf(container_id), family == Family::kIpv4 ? HasGateway4 : HasGateway6);
 }
 
 std::optional<Endpoint> KernelController::LeaderOf(const std::string& container_id) const {
-  std::optional<Endpoint> leader = GatewayOf(container_id, Family::kIpv4);
-  return leader ? leader : GatewayOf(container_id, Family::kIpv6);
+  std::vector<Endpoint> endpoints = EndpointsOf(container_id);
+  std::erase_if(endpoints, [](const Endpoint& endpoint) { return !endpoint.has_host_link(); });
+  std::optional<Endpoint> leader = FirstOf(endpoints, HasGateway4);
+  return leader ? leader : FirstOf(endpoints, HasGateway6);
 }
 
 bool KernelController::Leads(const Endpoint& endpoint) const {

@@ -63,6 +63,11 @@ std::string AddressesText(const Endpoint& endpoint) {
 
 Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index,
                                       kernel::NetNamespace* netns, Port port) {
+  Network network = TRY(InspectNetwork(endpoint.network_id));
+  if (!network.has_bridge()) {
+    TRY(CreateSubLink(network, endpoint, netns));
+    return FillInterface(endpoint, netns, port);
+  }
   bool last = port == Port::kLast;
   kernel::VethSpec spec;
   spec.name = endpoint.host_link;
@@ -72,7 +77,6 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
   spec.peer = endpoint.interface;
   spec.peer_netns = netns->fd;
   spec.peer_mac = endpoint.mac.bytes;
-  Network network = TRY(InspectNetwork(endpoint.network_id));
   spec.mtu = network.mtu;
   {
     kernel::NetlinkBatch batch;

@@ -99,10 +99,13 @@ struct AttachRequest {
   std::vector<std::string> dns;
 };
 
-// `network create` of the bridge driver.
+// `network create` of the drivers bridge and macvlan.
 struct NetworkRequest {
   std::string name;
+  std::string driver = "bridge";
   std::string bridge;  // "": br- and the id's first twelve digits
+  std::string parent;  // of macvlan; "": none that leads anywhere
+  std::string parent_mode;
   bool ipv4 = true;
   bool ipv6 = false;
   // Unset: as for the default bridge.
@@ -114,6 +117,9 @@ struct NetworkRequest {
   std::optional<formats::Ipv6Address> gateway6;
   std::optional<formats::Ipv6Prefix> ip_range6;
   std::map<std::string, formats::Ipv6Address> auxiliary6;
+  // Of networks without a bridge.
+  std::vector<Subnet> more;
+  std::vector<Subnet6> more6;
   GatewayMode mode4 = GatewayMode::kNat;
   GatewayMode mode6 = GatewayMode::kNat;
   std::vector<std::string> trusted_interfaces;

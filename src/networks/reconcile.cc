@@ -55,7 +55,9 @@ Result<KernelController::KernelState> KernelController::LookAtKernel() {
 Result<> KernelController::ReconcileEndpoints(const KernelState& state, ReconcileReport* report) {
   for (const Endpoint& endpoint : ListEndpoints({})) {
     auto netns = kernel::OpenNetNamespaceEntry(endpoint.netns_path);
-    if (netns.ok() && HasPort(state.links, endpoint.host_link)) continue;
+    bool whole = netns.ok() && (endpoint.has_host_link() ? HasPort(state.links, endpoint.host_link)
+                                                         : TRY(HasSubLink(endpoint, *netns)));
+    if (whole) continue;
     if (netns.ok()) {
       auto reconnected = Reconnect(endpoint);
       report->changes.push_back(reconnected.ok()
@@ -69,7 +71,7 @@ Result<> KernelController::ReconcileEndpoints(const KernelState& state, Reconcil
     TRY(UnbindEntry(endpoint.container_id));
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
     Forget(endpoint);
-    CheckDeadLater(endpoint.host_link);
+    if (endpoint.has_host_link()) CheckDeadLater(endpoint.host_link);
     report->lost.push_back(endpoint);
   }
   return {};
@@ -110,7 +112,7 @@ Result<> KernelController::Reconnect(const Endpoint& endpoint) {
   UniqueFd fd = TRY(kernel::OpenNetNamespaceEntry(endpoint.netns_path));
   kernel::NetNamespace netns = TRY(kernel::OpenNetNamespace(fd));
   // Half made, if it is there.
-  TRY(DeleteLink(endpoint.host_link));
+  TRY(RemoveInterface(endpoint));
   return CreateLink(endpoint, bridge_index, &netns, Port::kLast);
 }
 

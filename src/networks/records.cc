@@ -45,6 +45,34 @@ std::string_view GatewayModeName(GatewayMode mode) {
   return "";
 }
 
+Subnet FirstSubnet(const Network& network) {
+  Subnet first{network.subnet, {}, network.ip_range, network.auxiliary};
+  if (!network.gateway.IsUnspecified()) first.gateway = network.gateway;
+  return first;
+}
+
+Subnet6 FirstSubnet6(const Network& network) {
+  Subnet6 first{*network.subnet6, {}, network.ip_range6, network.auxiliary6};
+  if (!network.gateway6->IsUnspecified()) first.gateway = network.gateway6;
+  return first;
+}
+
+std::vector<Subnet> SubnetsOf(const Network& network) {
+  if (!network.has_ipv4()) return {};
+  std::vector<Subnet> all = network.more;
+  all.insert(all.begin(), FirstSubnet(network));
+  return all;
+}
+
+std::vector<Subnet6> SubnetsOf6(const Network& network) {
+  if (!network.subnet6) return {};
+  std::vector<Subnet6> all = network.more6;
+  all.insert(all.begin(), FirstSubnet6(network));
+  return all;
+}
+
+std::string DummyParent(const Network& network) { return "dm-" + network.id.substr(0, 12); }
+
 Result<GatewayMode> ParseGatewayMode(std::string_view name) {
   for (const auto& [value, known] : kModes) {
     if (known == name) return value;
@@ -141,6 +169,31 @@ void ReadIpam(JsonReader* reader, Network* network) {
   reader->Field("ipamOptions", &network->ipam_options);
 }
 
+template <typename Prefix>
+Json EncodeSubnets(const std::vector<BasicSubnet<Prefix>>& subnets) {
+  Json out = Json::MakeArray();
+  for (const auto& item : subnets) {
+    out.Append(Json::MakeObject({{"subnet", item.subnet.ToString()},
+                                 {"gateway", TextOf(item.gateway)},
+                                 {"range", TextOf(item.ip_range)},
+                                 {"auxiliary", TextsOf(item.auxiliary)}}));
+  }
+  return out;
+}
+
+template <typename Prefix>
+void ReadSubnets(JsonReader* reader, std::string_view key, std::vector<BasicSubnet<Prefix>>* out) {
+  using Address = typename BasicSubnet<Prefix>::Address;
+  reader->Objects(key, [&](JsonReader& item) {
+    BasicSubnet<Prefix> read;
+    Parsed(&item, "subnet", Prefix::Parse, &read.subnet);
+    MaybeParsed(&item, "gateway", Address::Parse, &read.gateway);
+    MaybeParsed(&item, "range", Prefix::Parse, &read.ip_range);
+    ParsedList(&item, "auxiliary", Address::Parse, &read.auxiliary);
+    out->push_back(std::move(read));
+  });
+}
+
 void ReadIpv4(JsonReader* reader, Network* network) {
   reader->Field("ipv4", &network->ipv4);
   if (network->ipv4 && !network->config_only) {
@@ -149,6 +202,7 @@ void ReadIpv4(JsonReader* reader, Network* network) {
   }
   MaybeParsed(reader, "range", formats::Ipv4Prefix::Parse, &network->ip_range);
   ParsedList(reader, "auxiliary", formats::Ipv4Address::Parse, &network->auxiliary);
+  ReadSubnets(reader, "more", &network->more);
   std::optional<GatewayMode> mode;
   MaybeParsed(reader, "mode4", ParseGatewayMode, &mode);
   network->mode4 = mode.value_or(GatewayMode::kNat);
@@ -164,6 +218,7 @@ void ReadIpv6(JsonReader* reader, Network* network) {
   }
   MaybeParsed(reader, "range6", formats::Ipv6Prefix::Parse, &network->ip_range6);
   ParsedList(reader, "auxiliary6", formats::Ipv6Address::Parse, &network->auxiliary6);
+  ReadSubnets(reader, "more6", &network->more6);
   std::optional<GatewayMode> mode;
   MaybeParsed(reader, "mode6", ParseGatewayMode, &mode);
   network->mode6 = mode.value_or(GatewayMode::kNat);
@@ -187,11 +242,16 @@ std::string EncodeNetwork(const Network& network) {
                                {"name", network.name},
                                {"driver", network.driver},
                                {"bridge", network.bridge},
+                               {"parent", network.parent},
+                               {"parentMade", network.parent_made},
+                               {"parentMode", network.parent_mode},
                                {"ipv4", network.ipv4},
                                {"subnet", subnet ? network.subnet.ToString() : ""},
                                {"gateway", subnet ? network.gateway.ToString() : ""},
                                {"range", TextOf(network.ip_range)},
                                {"auxiliary", TextsOf(network.auxiliary)},
+                               {"more", EncodeSubnets(network.more)},
+                               {"more6", EncodeSubnets(network.more6)},
                                {"ipam", EncodeIpam(network.ipam)},
                                {"ipamOptions", network.ipam_options},
                                {"mode4", GatewayModeName(network.mode4)},
@@ -227,6 +287,9 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("name", &network.name);
   reader.Field("driver", &network.driver);
   reader.Field("bridge", &network.bridge);
+  reader.Field("parent", &network.parent);
+  reader.Field("parentMade", &network.parent_made);
+  reader.Field("parentMode", &network.parent_mode);
   reader.Field("configOnly", &network.config_only);
   reader.Field("wantsIpv6", &network.wants_ipv6);
   reader.Field("configFrom", &network.config_from);
@@ -249,7 +312,7 @@ Result<Network> DecodeNetwork(std::string_view text) {
   if (network.host_binding == "0.0.0.0" && !said) network.host_binding.clear();
   reader.Field("labels", &network.labels);
   Parsed(&reader, "created", ParseRfc3339, &network.created);
-  if (network.id.empty() || network.bridge.empty() != network.config_only) {
+  if (network.id.empty() || network.bridge.empty() == network.has_bridge()) {
     reader.Fail("id", "expected id and bridge");
   }
   if (!network.ipv4 && !network.subnet6 && !network.config_only) {

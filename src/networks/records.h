@@ -53,12 +53,31 @@ std::string_view GatewayModeName(GatewayMode mode);  // "nat", "nat-unprotected"
 // kInvalidArgument, in docker's words.
 Result<GatewayMode> ParseGatewayMode(std::string_view name);
 
+// A further subnet of a network without a bridge. Its addresses are taken when those of the ones
+// before are.
+template <typename Prefix>
+struct BasicSubnet {
+  using Address = decltype(Prefix::network);
+  Prefix subnet;
+  std::optional<Address> gateway;
+  std::optional<Prefix> ip_range;
+  std::vector<Address> auxiliary;
+  bool operator==(const BasicSubnet&) const = default;
+};
+using Subnet = BasicSubnet<formats::Ipv4Prefix>;
+using Subnet6 = BasicSubnet<formats::Ipv6Prefix>;
+
 struct Network {
   std::string id;  // 64 hexadecimal digits
   std::string name;
   std::string driver = "bridge";
-  std::string bridge;  // the interface's name, at most 15 characters
-  bool ipv4 = true;    // without it `subnet` and `gateway` mean nothing
+  std::string bridge;  // the interface's name, at most 15 characters; "" of other drivers
+  // Of macvlan (sub_link.cc): the host's interface that containers' ones stand on, whether it was
+  // made for networks, and what passes between them: "bridge", "private", "vepa", "passthru".
+  std::string parent;
+  bool parent_made = false;
+  std::string parent_mode;
+  bool ipv4 = true;  // without it `subnet` and `gateway` mean nothing
   formats::Ipv4Prefix subnet;
   formats::Ipv4Address gateway;
   // Addresses are taken from here; the whole subnet when unset.
@@ -69,6 +88,8 @@ struct Network {
   std::optional<formats::Ipv6Address> gateway6;
   std::optional<formats::Ipv6Prefix> ip_range6;
   std::vector<formats::Ipv6Address> auxiliary6;
+  std::vector<Subnet> more;
+  std::vector<Subnet6> more6;
   GatewayMode mode4 = GatewayMode::kNat;
   GatewayMode mode6 = GatewayMode::kNat;
   // Interfaces of the host from which published ports are reached at containers' own addresses.
@@ -98,8 +119,20 @@ struct Network {
   WallTime created{};
 
   bool has_ipv4() const { return ipv4 && !config_only; }
+  bool has_bridge() const { return driver == "bridge" && !config_only; }
   bool operator==(const Network&) const = default;
 };
+
+// Its subnets by family, the first as one of many; of a network that has the family.
+Subnet FirstSubnet(const Network& network);
+Subnet6 FirstSubnet6(const Network& network);
+// All of them; none without the family.
+std::vector<Subnet> SubnetsOf(const Network& network);
+std::vector<Subnet6> SubnetsOf6(const Network& network);
+
+inline constexpr std::string_view kPassthru = "passthru";
+// What a network stands on whose user names no parent: nothing leads out of it.
+std::string DummyParent(const Network& network);
 
 struct Endpoint {
   std::string id;  // 64 hexadecimal digits
@@ -116,7 +149,7 @@ struct Endpoint {
   std::vector<std::string> link_local;  // further addresses, of both families, as the user said
   bool internal = false;  // of an internal network: no default route, no published ports
   formats::MacAddress mac;
-  std::string host_link;   // the veth's end in the bridge
+  std::string host_link;   // the veth's end in the bridge; "" on networks without one
   std::string interface;   // its name inside, "eth0"
   std::string netns_path;  // RUN/netns/ID: docker's SandboxKey
   int32_t gateway_priority = 0;
@@ -130,6 +163,7 @@ struct Endpoint {
   std::vector<std::string> sysctls;
 
   bool has_ipv4() const { return prefix_length != 0; }
+  bool has_host_link() const { return !host_link.empty(); }
   bool operator==(const Endpoint&) const = default;
 };
 

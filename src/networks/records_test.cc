@@ -88,6 +88,32 @@ TEST(RecordsTest, NetworksGoThereAndBack) {
   EXPECT_EQ(back, network);
 }
 
+TEST(RecordsTest, NetworksWithoutABridge) {
+  Network network;
+  network.id = "0123456789abcdef";
+  network.name = "lan";
+  network.driver = "macvlan";
+  network.parent = "eth0";
+  network.parent_mode = "vepa";
+  network.subnet = *formats::Ipv4Prefix::Parse("192.0.2.0/24");
+  network.more = {{*formats::Ipv4Prefix::Parse("192.0.3.0/24"),
+                   *formats::Ipv4Address::Parse("192.0.3.9"),
+                   *formats::Ipv4Prefix::Parse("192.0.3.128/25"),
+                   {*formats::Ipv4Address::Parse("192.0.3.1")}}};
+  network.more6 = {{*formats::Ipv6Prefix::Parse("fd00:3::/64"), {}, {}, {}}};
+  EXPECT_EQ(*DecodeNetwork(EncodeNetwork(network)), network);
+  EXPECT_FALSE(network.has_bridge());
+  EXPECT_EQ(DummyParent(network), "dm-0123456789ab");
+  std::vector<Subnet> subnets = SubnetsOf(network);
+  ASSERT_EQ(subnets.size(), 2u);
+  EXPECT_EQ(subnets[0], (Subnet{network.subnet, {}, {}, {}}));
+  EXPECT_EQ(subnets[1], network.more[0]);
+  // None of IPv6 in spite of what stands there.
+  EXPECT_TRUE(SubnetsOf6(network).empty());
+  network.bridge = "br0";
+  EXPECT_FALSE(DecodeNetwork(EncodeNetwork(network)).ok());
+}
+
 TEST(RecordsTest, NetworksOfOneFamilyAndOfNone) {
   Network network;
   network.id = "n";

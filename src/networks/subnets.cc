@@ -88,10 +88,16 @@ Result<> CheckKind(const Ipv6Prefix& subnet) {
   return {};
 }
 
-Error Overlap(const std::string& subnet, const Network& other) {
-  return MakeError(ErrorKind::kPermissionDenied,
-                   "Pool overlaps with other one on this address space: {} of network {}", subnet,
-                   other.name);
+template <typename Prefix>
+Result<> CheckOverlap(const Prefix& subnet, const std::vector<BasicSubnet<Prefix>>& of_other,
+                      const Network& other) {
+  for (const auto& item : of_other) {
+    if (!item.subnet.Overlaps(subnet)) continue;
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "Pool overlaps with other one on this address space: {} of network {}",
+                     item.subnet.ToString(), other.name);
+  }
+  return {};
 }
 
 }  // namespace
@@ -106,7 +112,7 @@ Result<std::vector<Ipv4Prefix>> KernelController::UsedSubnets() {
     used.push_back({{ntohl(route.destination.s_addr)}, route.prefix_length});
   }
   for (const Network& network : ListNetworks()) {
-    if (network.has_ipv4()) used.push_back(network.subnet);
+    for (const Subnet& item : SubnetsOf(network)) used.push_back(item.subnet);
   }
   return used;
 }
@@ -121,7 +127,7 @@ Result<std::vector<Ipv6Prefix>> KernelController::UsedSubnets6() {
     used.push_back({AddressOf6(route.destination), route.prefix_length});
   }
   for (const Network& network : ListNetworks()) {
-    if (network.subnet6) used.push_back(*network.subnet6);
+    for (const Subnet6& item : SubnetsOf6(network)) used.push_back(item.subnet);
   }
   return used;
 }
@@ -134,14 +140,13 @@ Result<> KernelController::ChooseIpv4(const NetworkRequest& request, Network* ne
                            network->subnet.ToString());
   }
   for (const Network& other : ListNetworks()) {
-    if (other.id != network->id && other.has_ipv4() && other.subnet.Overlaps(network->subnet)) {
-      return Overlap(other.subnet.ToString(), other);
-    }
+    if (other.id != network->id) TRY(CheckOverlap(network->subnet, SubnetsOf(other), other));
   }
   network->ip_range = request.ip_range;
-  // An isolated bridge has no address, and one without that nobody is led to needs none.
-  bool none =
-      network->mode4 == GatewayMode::kIsolated || (network->inhibit_ipv4 && network->internal);
+  // An isolated bridge has no address, and one without that nobody is led to needs none. Without a
+  // bridge the gateway is a machine outside, which the user knows of.
+  bool none = !network->has_bridge() || network->mode4 == GatewayMode::kIsolated ||
+              (network->inhibit_ipv4 && network->internal);
   if (!none) network->gateway = FirstAddress(network->subnet, request.ip_range);
   if (request.gateway) network->gateway = *request.gateway;
   TRY(CheckAddresses<Ipv4Prefix>(network->subnet, {request.ip_range, request.auxiliary},
@@ -159,12 +164,11 @@ Result<> KernelController::ChooseIpv6(const NetworkRequest& request, Network* ne
                            subnet.ToString());
   }
   for (const Network& other : ListNetworks()) {
-    if (other.id != network->id && other.subnet6 && other.subnet6->Overlaps(subnet)) {
-      return Overlap(other.subnet6->ToString(), other);
-    }
+    if (other.id != network->id) TRY(CheckOverlap(subnet, SubnetsOf6(other), other));
   }
   formats::Ipv6Address gateway;
-  if (network->mode6 != GatewayMode::kIsolated) gateway = FirstAddress(subnet, request.ip_range6);
+  bool own = network->has_bridge() && network->mode6 != GatewayMode::kIsolated;
+  if (own) gateway = FirstAddress(subnet, request.ip_range6);
   if (request.gateway6) gateway = *request.gateway6;
   TRY(CheckAddresses<Ipv6Prefix>(subnet, {request.ip_range6, request.auxiliary6}, gateway));
   network->subnet6 = subnet;
@@ -172,6 +176,28 @@ Result<> KernelController::ChooseIpv6(const NetworkRequest& request, Network* ne
   network->ip_range6 = request.ip_range6;
   for (const auto& [name, address] : request.auxiliary6) network->auxiliary6.push_back(address);
   return {};
+}
+
+// Those after the first, in the order that they were asked for. network's first ones are chosen.
+Result<> KernelController::ChooseMore(const NetworkRequest& request, Network* network) {
+  auto choose = [&](const auto& wanted, auto subnets_of, auto* out) -> Result<> {
+    for (const auto& item : wanted) {
+      using Prefix = std::decay_t<decltype(item.subnet)>;
+      for (const Network& other : ListNetworks()) {
+        TRY(CheckOverlap(item.subnet, subnets_of(other), other));
+      }
+      TRY(CheckOverlap(item.subnet, subnets_of(*network), *network));
+      // Auxiliary addresses have lost their names here: errors tell the address.
+      std::map<std::string, AddressOf<Prefix>> auxiliary;
+      for (const auto& address : item.auxiliary) auxiliary[address.ToString()] = address;
+      TRY(CheckAddresses<Prefix>(item.subnet, {item.ip_range, auxiliary},
+                                 item.gateway.value_or(AddressOf<Prefix>{})));
+      out->push_back(item);
+    }
+    return {};
+  };
+  TRY(choose(request.more, SubnetsOf, &network->more));
+  return choose(request.more6, SubnetsOf6, &network->more6);
 }
 
 }  // namespace gantry::networks

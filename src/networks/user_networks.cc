@@ -19,9 +19,12 @@ Result<Network> KernelController::CreateNetwork(const NetworkRequest& request) {
   }
   if (request.ipv4) TRY(ChooseIpv4(request, &network));
   if (request.ipv6) TRY(ChooseIpv6(request, &network));
-  {
+  TRY(ChooseMore(request, &network));
+  if (network.has_bridge()) {
     auto socket = TRY(route_sockets_.Take());
     network.foreign_bridge = kernel::LinkIndex(*socket.get(), network.bridge).ok();
+  } else {
+    TRY(ChooseParent(&network));
   }
   if (request.default_bridge && !network.foreign_bridge) {
     return MakeError(ErrorKind::kPermissionDenied,
@@ -47,10 +50,18 @@ Result<Network> KernelController::NamedNetwork(const NetworkRequest& request) co
   if (network.config_only) network.driver = "null";
   network.wants_ipv6 = request.config_only && request.ipv6;
   network.config_from = request.config_from;
-  if (!network.config_only) {
+  if (!network.config_only) network.driver = request.driver;
+  if (!network.config_only && !network.has_bridge()) {
+    network.parent = request.parent.empty() ? DummyParent(network) : request.parent;
+    network.parent_mode = request.parent_mode;
+  }
+  if (network.has_bridge()) {
     network.bridge = request.bridge;
     if (network.bridge.empty() && request.default_bridge) network.bridge = options_.bridge;
     if (network.bridge.empty()) network.bridge = "br-" + network.id.substr(0, 12);
+  }
+  if (network.parent.size() > 15) {
+    return InvalidArgument("parent '{}' must have 1 to 15 characters", network.parent);
   }
   if (network.bridge.size() > 15) {
     return InvalidArgument("bridge name '{}' must have 1 to 15 characters", network.bridge);
@@ -59,7 +70,7 @@ Result<Network> KernelController::NamedNetwork(const NetworkRequest& request) co
     if (other.name == network.name) {
       return AlreadyExists("network with name {} already exists", network.name);
     }
-    if (!network.config_only && other.bridge == network.bridge) {
+    if (network.has_bridge() && other.bridge == network.bridge) {
       return AlreadyExists("bridge '{}' belongs to network {}", network.bridge, other.name);
     }
   }
@@ -110,7 +121,8 @@ Result<> KernelController::RemoveNetwork(std::string_view id_or_name) {
   }
   // One that was never ours (there before, or set-up failed on it) is left alone.
   if (was_set_up && !network.foreign_bridge) TRY(DeleteLink(network.bridge));
-  if (!network.config_only) {
+  TRY(RemoveParent(network));
+  if (network.has_bridge()) {
     std::vector<Network> rest = BridgedNetworks();
     std::erase_if(rest, [&](const Network& other) { return other.id == network.id; });
     TRY(firewall_->RemoveNetwork(network, rest));

@@ -171,7 +171,7 @@ Json PartsOf(Call& call) {
        {"DockerRootDir", call.parts.data_root},
        {"Plugins",
         Json::MakeObject({{"Volume", Json::MakeArray({"local"})},
-                          {"Network", Json::MakeArray({"bridge", "host", "null"})},
+                          {"Network", Json::MakeArray({"bridge", "host", "macvlan", "null"})},
                           {"Authorization", Json()},
                           {"Log", Json::MakeArray({"fluentd", "gelf", "journald", "json-file",
                                                    "local", "syslog"})}})}});
