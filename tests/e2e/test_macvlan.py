@@ -252,7 +252,8 @@ def test_refused(world, options, words):
                                                                       'IPAM': {'Config': [{'Subnet': '192.0.6.0/24'}]}})
     # dockerd 20.10 has a word too many.
     assert (status, said.replace('interface does was', 'interface was')) == (500, words)
-    assert links(world.client) == before and 'n-no' not in world.client.ok('network', 'ls')
+    # The interfaces of containers before go in the kernel's own time: nothing new is there.
+    assert set(links(world.client)) <= set(before) and 'n-no' not in world.client.ok('network', 'ls')
 
 
 def test_without_a_parent(world):
@@ -262,7 +263,7 @@ def test_without_a_parent(world):
     a, b = world.container('ma', 'n-alone'), world.container('mb', 'n-alone')
     assert world.asks(a, world.address(b)).startswith('mb ') and 'default' not in world.client.ok('exec', a, 'ip', 'route')
     world.remove(a, b, 'n-alone')
-    assert links(world.client) == before
+    assert set(links(world.client)) <= set(before)
 
 
 def test_daemon_killed_and_things_taken_away(world):
