@@ -2,6 +2,7 @@
 #include "build/builder.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/text.h"
@@ -10,6 +11,7 @@
 #include "engine/images.h"
 #include "formats/digest.h"
 #include "formats/reference.h"
+#include "oci/image_spec.h"
 
 namespace gantry::build {
 
@@ -176,11 +178,13 @@ Result<StageState> Builder::Base(size_t number) {
 Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
                                               const std::string& platform) {
   if (!request_.pull) {
-    Result<engine::NamedImage> here = engine_.images().Resolve(name);
-    bool fits = here.ok() &&
-                (platform.empty() || oci::MatchPlatform(TRY(oci::ParsePlatform(platform)),
-                                                        here->documents->config.platform) != 0);
-    if (fits) return here;
+    std::optional<oci::Platform> wanted;
+    if (!platform.empty()) wanted = TRY(oci::ParsePlatform(platform));
+    Result<engine::NamedImage> here = engine_.images().Resolve(name, wanted ? &*wanted : nullptr);
+    // One that comes for many machines, of which only another's is here, is got for this one.
+    bool of_others = here.ok() && !wanted && oci::IsIndex(here->image.target.media_type) &&
+                     oci::MatchPlatform(oci::HostPlatform(), here->documents->config.platform) == 0;
+    if (here.ok() && !of_others) return here;
     if (!here.ok() && here.error().kind() != ErrorKind::kNotFound) return here;
   }
   formats::Reference reference = TRY(formats::ParseReference(name));
@@ -190,6 +194,12 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
   auto login = request_.credentials.find(reference.domain);
   if (login != request_.credentials.end()) pull.credentials = login->second;
   TRY(engine::PullImage(engine_, pull, output_.pull(name), stop_));
+  if (!platform.empty()) {
+    oci::Platform wanted = TRY(oci::ParsePlatform(platform));
+    auto exact = engine_.images().Resolve(name, &wanted);
+    if (exact.ok()) return exact;
+  }
+  // A registry that has the image for one platform only gives that.
   return engine_.images().Resolve(name);
 }
 

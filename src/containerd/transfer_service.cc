@@ -109,21 +109,11 @@ class TransferCall {
                           const transfer::ImageStore& to) {
     for (const auto& unpack : to.unpacks()) {
       const auto& platform = unpack.platform();
-      auto resolved = images::ResolveManifest(
-          *parts_->blobs, target,
-          ToPlatform(platform.os(), platform.architecture(), platform.variant()));
-      if (!resolved.ok() && resolved.error().kind() == ErrorKind::kNotFound) return {};
-    }
-    return Unpack(library, target, to);
-  }
-
-  Result<> Unpack(const images::Library& library, const oci::Descriptor& target,
-                  const transfer::ImageStore& to) {
-    for (const auto& unpack : to.unpacks()) {
+      oci::Platform wanted = ToPlatform(platform.os(), platform.architecture(), platform.variant());
+      auto resolved = images::ResolveManifest(*parts_->blobs, target, wanted);
+      if (!resolved.ok() && resolved.error().kind() == ErrorKind::kNotFound) continue;
       auto* snapshotter = TRY(FindSnapshotter(*parts_, unpack.snapshotter()));
-      TRY(images::Unpack(library, *snapshotter, target,
-                         ToPlatform(unpack.platform().os(), unpack.platform().architecture(),
-                                    unpack.platform().variant())));
+      TRY(images::Unpack(library, *snapshotter, target, wanted));
     }
     return {};
   }
@@ -138,9 +128,11 @@ class TransferCall {
     for (const std::string& name : names) images.push_back(TRY(FindImage(library, name)));
     if (images.empty()) return InvalidArgument("exporting images: no name is given");
     images::ExportOptions options;
-    if (to.platforms_size() == 1 && !to.all_platforms()) {
-      const auto& platform = to.platforms(0);
-      options.platform = ToPlatform(platform.os(), platform.architecture(), platform.variant());
+    if (!to.all_platforms()) {
+      for (const auto& platform : to.platforms()) {
+        options.platforms.push_back(
+            ToPlatform(platform.os(), platform.architecture(), platform.variant()));
+      }
     }
     StreamSink archive(stream.get());
     TRY_WITH(images::Export(library, images, options, archive), "exporting images");

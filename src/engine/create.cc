@@ -65,6 +65,11 @@ void Engine::PinModes(HostConfig* host) const {
 }
 
 Result<NamedImage> Engine::ImageFor(const CreateRequest& request, Warnings* warnings) {
+  if (!request.platform.empty()) {
+    oci::Platform wanted = TRY(oci::ParsePlatform(request.platform));
+    auto chosen = images_->Resolve(request.config.image, &wanted);
+    if (chosen.ok() || chosen.error().kind() != ErrorKind::kNotFound) return chosen;
+  }
   NamedImage image = TRY(images_->Resolve(request.config.image));
   const oci::Platform& has = image.documents->config.platform;
   if (!request.platform.empty()) {
@@ -146,6 +151,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
     TRY(CheckContainerName(name));
   }
   StartTrace trace("engine");
+  ActionTimer timer(action_times_, "create");
   Warnings warnings;
   ContainerRecord record = TRY(MakeRecord(std::move(request), &warnings));
   trace.Lap("check the request");
@@ -170,7 +176,8 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   ContainerRecord whole = record;
   whole.state.phase = Phase::kCreated;
   whole.state.removes_volumes = false;
-  TRY(store_->PutContainer(whole));
+  Event event = ContainerEvent("create", whole);
+  TRY(store_->PutContainer(whole, &event));
   undo.Commit();
 
   record = std::move(whole);
@@ -183,7 +190,8 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   }
   trace.Lap("second record");
   start_traces_.Add(id, trace.TakeSteps());
-  Publish("create", *container->record());
+  Publish(std::move(event));
+  timer.Done();
   return Created{id, std::move(warnings)};
 }
 

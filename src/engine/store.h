@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine's records on disk (ROOT/engine/engine.db): containers, networks, endpoints,
-// volumes. Every
-// change is committed when the call returns. Any thread.
+// The engine's records on disk (ROOT/engine/engine.db): containers, networks, endpoints, volumes.
+// Every change is committed when the call returns. Any thread.
 #pragma once
 
 #include <memory>
@@ -12,6 +11,7 @@
 
 #include "base/error.h"
 #include "engine/container.h"
+#include "engine/untold_events.h"
 #include "networks/records.h"
 #include "records/database.h"
 #include "volumes/records.h"
@@ -22,8 +22,8 @@ class Store : public networks::RecordStore, public volumes::RecordStore {
  public:
   static Result<std::unique_ptr<Store>> Open(const std::string& path);
 
-  // Inserts or replaces.
-  Result<> PutContainer(const ContainerRecord& record);
+  // Inserts or replaces. With an event it is one that is to be told of the change.
+  Result<> PutContainer(const ContainerRecord& record, const Event* untold = nullptr);
   Result<> EraseContainer(const std::string& id);
   // A record that can't be read is an error that names it: nothing is silently forgotten.
   Result<std::vector<ContainerRecord>> ListContainers();
@@ -48,11 +48,14 @@ class Store : public networks::RecordStore, public volumes::RecordStore {
   Result<> EraseVolume(const std::string& name) override;
   Result<std::vector<volumes::Volume>> ListVolumes() override;
 
+  UntoldEvents& untold() { return untold_; }
   records::Database& database() { return *database_; }
 
  private:
-  explicit Store(std::unique_ptr<records::Database> database) : database_(std::move(database)) {}
+  explicit Store(std::unique_ptr<records::Database> database)
+      : database_(std::move(database)), untold_(*database_) {}
   std::unique_ptr<records::Database> database_;
+  UntoldEvents untold_;
 };
 
 }  // namespace gantry::engine

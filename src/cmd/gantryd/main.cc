@@ -27,6 +27,7 @@
 #include "cmd/gantryd/socket_holder.h"
 #include "engine/api/list_rows.h"
 #include "engine/api/router.h"
+#include "engine/api/stats_feed.h"
 #include "engine/health.h"
 #include "engine/log_forwarder.h"
 #include "engine/supervise.h"
@@ -170,6 +171,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   auto events = TRY(engine::EventLog::Open(options.root + "/engine"));
   wanted.publish = [&events](const engine::Event& event) { events->Append(event); };
   wanted.told = [&events](const engine::Event& event) { return events->HasRecent(event); };
+  wanted.told_since = [&events] { return events->recent_since(); };
   std::unique_ptr<engine::Execs> execs;
   wanted.exec_event = [&execs](const client::TaskEvent& event) { execs->OnTaskEvent(event); };
   std::unique_ptr<engine::HealthMonitor> health;
@@ -201,7 +203,8 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
                               TRY(EngineId(options.root + "/engine")),
                               options.root,
                               listeners.open_hosts,
-                              std::make_shared<engine::api::ListRows>()};
+                              std::make_shared<engine::api::ListRows>(),
+                              std::make_shared<engine::api::StatsFeeds>(workers, parked->loop())};
   auto server =
       TRY(wire::HttpServer::Create(workers, parked->loop(), [&parts](wire::Exchange& exchange) {
         engine::api::Serve(parts, exchange);
@@ -212,7 +215,8 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   for (const std::string& host : options.hosts) log::Info("serving on {}", host);
   std::shared_ptr<wire::HttpServer> metrics;
   if (!options.metrics_address.empty()) {
-    metrics = TRY(ServeMetrics(options.metrics_address, *engine, *events, workers, parked->loop()));
+    metrics = TRY(
+        ServeMetrics(options.metrics_address, *engine, *events, builds, workers, parked->loop()));
   }
   Reloader reloader(*engine, parts.engine_id, arguments, options);
   Notify("READY=1\nSTATUS=serving");

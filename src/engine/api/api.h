@@ -30,6 +30,7 @@ inline constexpr int kMinMinor = 24;
 inline constexpr int kMaxMinor = 55;
 
 class ListRows;
+class StatsFeeds;
 
 struct ApiParts {
   Engine& engine;
@@ -44,6 +45,7 @@ struct ApiParts {
   // tcp listeners without TLS, each with docker's warning in GET /info.
   std::vector<std::string> open_hosts;
   std::shared_ptr<ListRows> list_rows;
+  std::shared_ptr<StatsFeeds> stats;
 };
 
 struct Call {
