@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,7 @@
 #include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "wire/http_parser.h"
+#include "wire/socket_io.h"
 #include "wire/url.h"
 
 namespace gantry::wire {
@@ -30,7 +32,8 @@ struct ServerConnection {
   UniqueFd socket;
   std::string received;  // bytes after what is parsed: body, or the next request
   HttpHeadParser parser{HttpHeadParser::Kind::kRequest};
-  SteadyClock::time_point deadline;  // for the loop: closed when it is over
+  SteadyClock::time_point deadline;    // for the loop: closed when it is over
+  std::optional<Leftovers> leftovers;  // after an answer that ends it
 };
 
 // A parked answer that is written bit by bit, from any thread, without ever blocking.

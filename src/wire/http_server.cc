@@ -166,6 +166,10 @@ void HttpServer::Drop(int fd) {
 
 void HttpServer::OnReadable(int fd) {
   ServerConnection& connection = *held_.at(fd);
+  if (connection.leftovers) {
+    if (!connection.leftovers->Drop(BorrowedFd(fd))) Drop(fd);
+    return;
+  }
   std::array<char, kReadChunk> buffer;
   ssize_t count = ::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -176,7 +180,9 @@ void HttpServer::OnReadable(int fd) {
   if (!used.ok()) {
     std::string answer = PlainAnswer(StatusOfHeadError(used.error()), used.error().message());
     (void)::send(fd, answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    return Drop(fd);
+    connection.leftovers.emplace(BorrowedFd(fd));
+    connection.deadline = SteadyClock::now() + kLingerSilence;
+    return;
   }
   if (!connection.parser.done()) return;
   connection.received.assign(data.substr(*used));
@@ -202,7 +208,7 @@ void HttpServer::Serve(std::unique_ptr<ServerConnection> connection) {
       if (!used.ok()) {
         (void)SendAll(connection->socket,
                       PlainAnswer(StatusOfHeadError(used.error()), used.error().message()));
-        return;
+        return LingerBeforeClose(connection->socket);
       }
       connection->received.erase(0, *used);
       if (!connection->parser.done()) return Resume(std::move(connection));
@@ -230,6 +236,7 @@ bool HttpServer::ServeOne(std::unique_ptr<ServerConnection>* connection) {
   Result<Target> target = ParseTarget(request.target);
   if (!target.ok()) {
     (void)SendAll((*connection)->socket, PlainAnswer(400, target.error().message()));
+    LingerBeforeClose((*connection)->socket);
     return false;
   }
   Exchange exchange(shared_from_this(), std::move(*connection), std::move(request),

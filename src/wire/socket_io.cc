@@ -21,7 +21,7 @@ constexpr std::chrono::minutes kSendTimeout{10};
 // Where too many clients are slow.
 constexpr std::chrono::milliseconds kCrowdedTimeout{50};
 constexpr std::chrono::seconds kLingerTotal{30};
-constexpr std::chrono::seconds kLingerSilence{2};
+constexpr size_t kDropAtOnce = size_t{64} << 10;
 
 Result<> SendVector(BorrowedFd socket, iovec* pieces, size_t count) {
   while (count > 0) {
@@ -81,12 +81,22 @@ Result<> SendAll(BorrowedFd socket, std::initializer_list<std::string_view> piec
 void LingerBeforeClose(BorrowedFd socket) {
   if (::shutdown(socket.get(), SHUT_WR) < 0) return;
   auto deadline = SteadyClock::now() + kLingerTotal;
-  std::array<char, 65536> dropped;
+  std::array<char, kDropAtOnce> dropped;
   while (SteadyClock::now() < deadline) {
     if (!WaitForClient(socket, POLLIN, kLingerSilence).ok()) return;
     ssize_t got = ::recv(socket.get(), dropped.data(), dropped.size(), MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return;
   }
+}
+
+Leftovers::Leftovers(BorrowedFd socket) { (void)::shutdown(socket.get(), SHUT_WR); }
+
+bool Leftovers::Drop(BorrowedFd socket) {
+  std::array<char, kDropAtOnce> dropped;
+  ssize_t got = ::recv(socket.get(), dropped.data(), dropped.size(), MSG_DONTWAIT);
+  if (got < 0) return errno == EAGAIN || errno == EINTR;
+  left_ -= std::min(left_, static_cast<size_t>(got));
+  return got > 0 && left_ > 0;
 }
 
 }  // namespace gantry::wire

@@ -7,10 +7,12 @@
 
 #include <array>
 #include <cerrno>
+#include <optional>
 #include <string_view>
 #include <utility>
 
 #include "base/log.h"
+#include "wire/socket_io.h"
 
 namespace gantry::wire {
 namespace {
@@ -79,6 +81,10 @@ class TlsServer::Connection : public std::enable_shared_from_this<TlsServer::Con
   void OnNet(uint32_t events) {
     if (events & EPOLLERR) return End();
     net_hung_up_ = net_hung_up_ || (events & EPOLLHUP) != 0;
+    if (leftovers_) {
+      if (!leftovers_->Drop(net_)) End();
+      return;
+    }
     Pump();
   }
   void OnPlain(uint32_t events) {
@@ -111,7 +117,8 @@ class TlsServer::Connection : public std::enable_shared_from_this<TlsServer::Con
       (void)::SSL_shutdown(ssl_.get());
       (void)::shutdown(net_.get(), SHUT_WR);
     }
-    if ((out_.ended && (in_.ended || plain_hung_up_)) || net_hung_up_) return End();
+    if (net_hung_up_ || (out_.ended && in_.ended)) return End();
+    if (out_.ended && plain_hung_up_) return Linger();
     UpdateWatches();
   }
 
@@ -134,13 +141,21 @@ class TlsServer::Connection : public std::enable_shared_from_this<TlsServer::Con
     }
     if (ERR_GET_REASON(::ERR_peek_last_error()) == SSL_R_HTTP_REQUEST) {
       (void)::send(net_.get(), kPlainHttp.data(), kPlainHttp.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-      // With a part of the request unread the connection would be reset, and the answer lost.
-      std::array<char, kBuffer> rest;
-      (void)::recv(net_.get(), rest.data(), rest.size(), MSG_DONTWAIT);
     }
     log::Debug("TLS handshake: {}", OpensslError());
-    End();
+    Linger();
     return false;
+  }
+
+  // The last words have been said: an answer, or the alert that tells why a handshake failed. In
+  // TLS 1.3 a client may send its request before it gets that.
+  void Linger() {
+    leftovers_.emplace(net_);
+    if (!std::exchange(plain_gone_, true)) loop_.Unwatch(plain_);
+    plain_.Reset();
+    loop_.CancelTimer(bound_);
+    bound_ = loop_.After(kLingerSilence, [self = shared_from_this()] { self->End(); });
+    Watch(net_, EPOLLIN, &net_events_);
   }
 
   // Each moves one buffer at most, without blocking.
@@ -245,6 +260,7 @@ class TlsServer::Connection : public std::enable_shared_from_this<TlsServer::Con
   bool plain_hung_up_ = false;
   bool plain_gone_ = false;  // not watched any more
   bool ended_ = false;
+  std::optional<Leftovers> leftovers_;
 };
 
 Result<std::unique_ptr<TlsServer>> TlsServer::Create(const TlsServerOptions& options) {
