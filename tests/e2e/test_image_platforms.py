@@ -107,7 +107,7 @@ def test_load_and_create(client, tmp_path, names):
     data = archive(tmp_path, ['arm64']).read_bytes()
     try:
         status, text, _ = engine.api('POST', f'/v1.48/images/load?{query(platform=AMD)}', data)
-        assert status == 200 and f"image {NAME} was loaded, but doesn't provide the requested platform (linux/amd64)" in text.decode()
+        assert status == 404 and f"image {NAME} was loaded, but doesn't provide the requested platform (linux/amd64)" in text.decode()
         # It is an image all the same: listed, looked at and removed.
         assert NAME in client.ok('images', '--format', '{{.Repository}}:{{.Tag}}').split()
         assert get(engine, f'/images/{NAME}/json')['Architecture'] == 'arm64'
@@ -143,6 +143,8 @@ def test_remove(both, client):
 
 
 def test_command_line(client, both, tmp_path):
+    if '--platform' not in client('image', 'inspect', '--help').out:
+        pytest.skip('this client is older than the flag')
     assert client.ok('image', 'inspect', '--platform', 'linux/arm64', '-f', '{{.Architecture}}', NAME) == 'arm64'
     assert client.ok('history', '--platform', 'linux/arm64', '-q', NAME)
     client.ok('save', '--platform', 'linux/arm64', '-o', tmp_path / 'arm.tar', NAME)

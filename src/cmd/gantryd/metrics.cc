@@ -102,7 +102,7 @@ double StartTime() {
   std::vector<std::string> words = SplitWords(std::string_view(*text).substr(text->rfind(')') + 1));
   timespec up{};
   if (words.size() < 20 || ::clock_gettime(CLOCK_BOOTTIME, &up) < 0) return 0;
-  double age = static_cast<double>(up.tv_sec) -
+  double age = static_cast<double>(up.tv_sec) + static_cast<double>(up.tv_nsec) / 1e9 -
                std::atof(words[19].c_str()) / static_cast<double>(::sysconf(_SC_CLK_TCK));
   return static_cast<double>(UnixNanos(WallClock::now())) / 1e9 - age;
 }
