@@ -306,6 +306,8 @@ class Engine {
                         const EndpointConfig& config) const;
   Result<> AttachRunning(const ContainerRecord& record, const networks::Network& network);
   void ReconcileAttachments(const ContainerRecord& record);
+  // The namespace of one that is on no network has an entry for `ip netns`, too.
+  Result<> LinkBareNamespace(const ContainerRecord& record, uint32_t pid);
   Result<HostFilesRequest> HostFilesOf(const ContainerRecord& record) const;
   Result<> UpdateHostFiles(const ContainerRecord& record);
   // links.cc's containers, looked up: kAborted when one does not run.

@@ -50,7 +50,10 @@ struct Settings {
   std::vector<std::string> dns;
   std::vector<std::string> dns_options;
   std::vector<std::string> dns_search;
-  std::string port_address;           // published ports without an address; "": all
+  // Where ports are published that say no address, on networks that say none; "": everywhere.
+  std::string port_address;
+  // By driver: options of new networks that don't have them.
+  std::map<std::string, std::map<std::string, std::string>> default_network_options;
   int64_t default_stop_timeout = 10;  // seconds
   std::vector<std::string> cdi_spec_directories{"/etc/cdi", "/var/run/cdi"};
 

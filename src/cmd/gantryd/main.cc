@@ -153,9 +153,10 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   wanted.cgroup_parent = options.cgroup_parent;
   wanted.networks = options.networks;
   wanted.networks.bridge = options.bridge;
-  wanted.networks.subnet = options.subnet;
   wanted.networks.mtu = static_cast<uint32_t>(options.mtu);
   wanted.networks.firewall = options.firewall;
+  wanted.networks.enable_forwarding =
+      options.ip_forward.value_or(options.firewall != networks::FirewallBackend::kNone);
   wanted.engine_id = TRY(EngineId(options.root + "/engine"));
   wanted.remap = options.remap;
   wanted.settings = options.settings;

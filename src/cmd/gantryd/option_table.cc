@@ -307,10 +307,6 @@ OptionRow Row(std::string_view flag, char letter, std::string_view key, Kind kin
 
 // What is where, and who listens.
 std::vector<OptionRow> PlaceRows() {
-  auto bip = [](Options* o, const std::string& value) -> Result<> {
-    o->subnet = TRY(ParseSubnet(value));
-    return {};
-  };
   auto path = [](auto where) { return Path(where); };
   return {
       Row("data-root", 0, "data-root", Kind::kText, "DIR", "data (/var/lib/gantry)",
@@ -344,8 +340,6 @@ std::vector<OptionRow> PlaceRows() {
           Text([](Options& o) -> auto& { return o.containerd_namespace; })),
       Row("bridge", 'b', "bridge", Kind::kText, "NAME", "default bridge (gantry0)",
           Text([](Options& o) -> auto& { return o.bridge; })),
-      Row("bip", 0, "bip", Kind::kText, "ADDRESS/LEN",
-          "its subnet; without it the first of docker's pools that is free", bip),
       Row("firewall-backend", 0, "firewall-backend", Kind::kText, "NAME",
           "nftables, iptables, or none: no rules, gantry-proxy alone (nftables)", TakeFirewall),
       Row("mtu", 0, "mtu", Kind::kNumber, "N", "of containers' networks (1500)",
@@ -403,11 +397,6 @@ std::vector<OptionRow> ContainerRows() {
     o->settings.dns.push_back(TRY(ParseAddress(value)));
     return {};
   };
-  auto ip = [](Options* o, const std::string& value) -> Result<> {
-    std::string address = TRY(ParseAddress(value));
-    o->settings.port_address = address == "0.0.0.0" ? "" : address;
-    return {};
-  };
   auto cdi = [](Options* o, const std::string& value) -> Result<> {
     if (value != "") o->settings.cdi_spec_directories.push_back(value);
     return {};
@@ -441,9 +430,9 @@ std::vector<OptionRow> ContainerRows() {
           Append([](Options& o) -> auto& { return o.settings.dns_options; })),
       Row("dns-search", 0, "dns-search", Kind::kList, "DOMAIN", "their search domains",
           Append([](Options& o) -> auto& { return o.settings.dns_search; })),
-      Row("ip", 0, "ip", Kind::kText, "ADDRESS", "of ports published without one (0.0.0.0)", ip),
       Row("publish-default", 0, "publish-default", Kind::kText, "WHERE",
-          "the same by name: any, or loopback for this host alone (any)", TakePublishDefault),
+          "of ports published without an address: any, or loopback for this host alone (any)",
+          TakePublishDefault),
       Row("cdi-spec-dir", 0, "cdi-spec-dirs", Kind::kList, "DIR",
           "more directories of CDI specifications", cdi),
       Row("exec-opt", 0, "exec-opts", Kind::kList, "NAME=VALUE", "native.cgroupdriver=cgroupfs",
@@ -490,21 +479,9 @@ constexpr std::string_view kNoBuilder = "the builder takes no settings";
 
 // docker's settings of networks whose value is fixed here, or that mean nothing here.
 std::vector<OptionRow> FixedNetworkRows() {
-  std::vector<OptionRow> rows = {
-      Fixed("iptables", "iptables", Kind::kSwitch, {"true"},
-            "\"firewall-backend\": \"none\" makes no rules"),
-      Usual("ip6tables", "ip6tables", "true", kBridge),
-      Fixed("ip-forward", "ip-forward", Kind::kSwitch, {"true"}, "the bridge needs it"),
+  return {
       Usual("ip-forward-no-drop", "ip-forward-no-drop", "true",
             "the FORWARD policy is never changed"),
-      Fixed("ip-masq", "ip-masq", Kind::kSwitch, {"true"}, kBridge),
-      Fixed("icc", "icc", Kind::kSwitch, {"true"},
-            "make a network with com.docker.network.bridge.enable_icc=false"),
-      Fixed("fixed-cidr", "fixed-cidr", Kind::kText, {}, "make a network with --ip-range"),
-      Fixed("default-gateway", "default-gateway", Kind::kText, {},
-            "the default bridge is its containers' gateway"),
-      Fixed("default-gateway-v6", "default-gateway-v6", Kind::kText, {},
-            "the default bridge has IPv4 only"),
       Fixed("allow-direct-routing", "allow-direct-routing", Kind::kSwitch, {"false"}, kBridge),
       Fixed("bridge-accept-fwmark", "bridge-accept-fwmark", Kind::kText, {}, kBridge),
       Usual("userland-proxy", "userland-proxy", "true", "gantry-proxy serves loopback"),
@@ -512,14 +489,7 @@ std::vector<OptionRow> FixedNetworkRows() {
             "gantry-proxy serves loopback"),
       Fixed("host-gateway-ip", "host-gateway-ips", Kind::kList, {},
             "\"host-gateway\" is the container's gateway"),
-      Fixed("default-network-opt", "default-network-opts", Kind::kMap, {},
-            "give them to each network"),
   };
-  for (OptionRow& row : rows) {
-    if (row.kind == Kind::kMap)
-      row.take_json = RefuseUnlessEmpty(row.key, "name it for each network");
-  }
-  return rows;
 }
 
 // The others of these: none of docker's settings is passed over.
