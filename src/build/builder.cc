@@ -9,6 +9,7 @@
 #include "build/finish.h"
 #include "engine/image_index.h"
 #include "engine/images.h"
+#include "engine/store.h"
 #include "formats/digest.h"
 #include "formats/reference.h"
 #include "oci/image_spec.h"
@@ -21,6 +22,8 @@ using dockerfile::Kind;
 namespace {
 
 constexpr std::string_view kScratch = "scratch";
+// Of a base that is removed again before it is used.
+constexpr int kPullTries = 3;
 
 std::string ShortId(std::string_view id) {
   if (id.starts_with("sha256:")) id.remove_prefix(7);
@@ -119,7 +122,7 @@ Result<BuildEnd> Builder::Run() {
     for (const std::string& name : unused) names += (names.empty() ? "" : " ") + name;
     TRY(Say(fmt::format("[Warning] One or more build-args [{}] were not consumed\n", names)));
   }
-  end_.image_id = TRY(StoreResult(engine_, states_[target_], request_.names));
+  end_.image_id = TRY(StoreResult(engine_, states_[target_], request_.names, request_.squash));
   return end_;
 }
 
@@ -184,7 +187,10 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
     // One that comes for many machines, of which only another's is here, is got for this one.
     bool of_others = here.ok() && !wanted && oci::IsIndex(here->image.target.media_type) &&
                      oci::MatchPlatform(oci::HostPlatform(), here->documents->config.platform) == 0;
-    if (here.ok() && !of_others) return here;
+    if (here.ok() && !of_others && TRY(HoldImage(name, here->documents->id))) {
+      TRY(engine::EnsureUnpacked(engine_, *here));
+      return here;
+    }
     if (!here.ok() && here.error().kind() != ErrorKind::kNotFound) return here;
   }
   formats::Reference reference = TRY(formats::ParseReference(name));
@@ -193,7 +199,16 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
   pull.platform = platform;
   auto login = request_.credentials.find(reference.domain);
   if (login != request_.credentials.end()) pull.credentials = login->second;
-  TRY(engine::PullImage(engine_, pull, output_.pull(name), stop_));
+  for (int tries = 0; tries < kPullTries; ++tries) {
+    TRY(engine::PullImage(engine_, pull, output_.pull(name), stop_));
+    Result<engine::NamedImage> pulled = PulledImage(name, platform);
+    if (pulled.ok() && TRY(HoldImage(name, pulled->documents->id))) return pulled;
+  }
+  return NotFound("No such image: {}: it is removed as soon as it is pulled", name);
+}
+
+Result<engine::NamedImage> Builder::PulledImage(const std::string& name,
+                                                const std::string& platform) {
   if (!platform.empty()) {
     oci::Platform wanted = TRY(oci::ParsePlatform(platform));
     auto exact = engine_.images().Resolve(name, &wanted);
@@ -201,6 +216,15 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
   }
   // A registry that has the image for one platform only gives that.
   return engine_.images().Resolve(name);
+}
+
+// False: it is being removed, or was until now.
+Result<bool> Builder::HoldImage(const std::string& name, const std::string& id) {
+  auto hold = engine_.image_holds().Take(id);
+  if (!hold || !engine_.images().Resolve(name).ok()) return false;
+  holds_.push_back(*std::move(hold));
+  TRY(engine_.store().PutImageUse(id, WallClock::now()));
+  return true;
 }
 
 Result<> Builder::RunTriggers() {

@@ -56,6 +56,9 @@ class Builder {
   Result<> RunStage(size_t number);
   Result<StageState> Base(size_t number);
   Result<engine::NamedImage> BaseImage(const std::string& name, const std::string& platform);
+  Result<engine::NamedImage> PulledImage(const std::string& name, const std::string& platform);
+  // No budget removes it while the build runs.
+  Result<bool> HoldImage(const std::string& name, const std::string& id);
   Result<> RunTriggers();
   Result<> Step(const dockerfile::Instruction& in);
   Result<> Declare(const dockerfile::Instruction& in);
@@ -107,6 +110,7 @@ class Builder {
   BuildEnd end_;
   std::map<std::string, View> views_;  // by chain id
   size_t beside_ = 0;                  // directories beside the context
+  std::vector<engine::ImageHolds::Hold> holds_;
 };
 
 }  // namespace gantry::build

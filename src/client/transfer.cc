@@ -348,6 +348,18 @@ Result<> Containerd::Export(const std::vector<std::string>& names,
   return done;
 }
 
+Result<> Containerd::UnpackImage(const std::string& name, const std::string& snapshotter,
+                                 const oci::Platform& platform) {
+  transfer::ImageStore source;
+  source.set_name(name);
+  transfer::ImageStore destination = source;
+  SetUnpack(&destination, snapshotter, platform);
+  containerd::services::transfer::v1::TransferRequest request;
+  *request.mutable_source() = Pack(source);
+  *request.mutable_destination() = Pack(destination);
+  return RunTransfer(stubs_.get(), request, StopToken());
+}
+
 Result<> Containerd::Pull(const PullRequest& pull, const ProgressCallback& progress,
                           const StopToken& stop) {
   RegistryCall call;

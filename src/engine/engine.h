@@ -26,7 +26,9 @@
 #include "engine/container.h"
 #include "engine/event.h"
 #include "engine/host_files.h"
+#include "engine/image_holds.h"
 #include "engine/image_index.h"
+#include "engine/image_sizes.h"
 #include "engine/settings.h"
 #include "engine/start_traces.h"
 #include "engine/user_remap.h"
@@ -224,6 +226,8 @@ class Engine {
   networks::Controller& networks() { return *networks_; }
   volumes::Volumes& volumes() { return *volumes_; }
   ImageIndex& images() { return *images_; }
+  ImageSizes& image_sizes() { return *image_sizes_; }
+  ImageHolds& image_holds() { return image_holds_; }
   const StartTraces& start_traces() const { return start_traces_; }
   ActionTimes& action_times() { return action_times_; }
   int64_t probes() const { return probes_; }
@@ -267,6 +271,8 @@ class Engine {
   void PinModes(HostConfig* host) const;
   Result<NamedImage> ImageFor(const CreateRequest& request, Warnings* warnings);
   Result<ContainerRecord> MakeRecord(CreateRequest request, Warnings* warnings);
+  // The writable layer's snapshot; unpacks an image that is not yet.
+  Result<std::vector<client::Mount>> PrepareWritable(const ContainerRecord& record);
   void DropHalfMade(const ContainerRecord& record);
 
   // start.cc
@@ -416,6 +422,8 @@ class Engine {
   std::unique_ptr<networks::Controller> networks_;
   std::unique_ptr<volumes::Volumes> volumes_;
   std::unique_ptr<ImageIndex> images_;
+  std::unique_ptr<ImageSizes> image_sizes_;
+  ImageHolds image_holds_;
   bool unified_cgroups_ = false;
   HostFacts facts_;  // without what Facts() asks the kernel each time
   // Some container has had links since the start.

@@ -26,7 +26,6 @@ struct ImageDocuments {
   oci::ImageConfig config;
   formats::Json config_json;  // as it came; "config" in it is docker's container configuration
   std::string top_chain_id;   // the parent of a container's snapshot; "" without layers
-  int64_t size = 0;           // bytes of configuration and compressed layers
 };
 
 struct NamedImage {
@@ -50,7 +49,8 @@ class ImageIndex {
   Result<std::shared_ptr<const ImageDocuments>> ReadManifest(const client::Descriptor& manifest);
   // The manifest's content is gone, and with it what is known of an index that names it.
   void Forget(const std::string& index, const std::string& manifest);
-  // All images of the store; those whose documents can't be read are left out.
+  // All images of the store. Those of which nothing is here and what is no image, such as an
+  // artifact that was pushed into the store, are left out.
   Result<std::vector<NamedImage>> List();
 
  private:

@@ -6,10 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -135,6 +138,13 @@ Result<std::unique_ptr<engine::Supervisor>> RunContainerd(const Options& options
   return engine::Supervisor::Start(loop, std::move(daemon));
 }
 
+// More may be on the disk, or less may be allowed.
+bool ChangesDiskNeed(const engine::Event& event) {
+  static const std::set<std::string_view> kAdding = {"import", "load", "pull", "tag"};
+  if (event.type == "image") return kAdding.contains(event.action);
+  return event.type == "daemon" && event.action == "reload";
+}
+
 Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(RemapUsers(&options));
   for (const std::string& warning : options.warnings) log::Warning("{}", warning);
@@ -170,7 +180,12 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
     wanted.runtime = programs + "/containerd-shim-gantry-v1";
   }
   auto events = TRY(engine::EventLog::Open(options.root + "/engine"));
-  wanted.publish = [&events](const engine::Event& event) { events->Append(event); };
+  std::atomic<build::DiskBudget*> budget = nullptr;  // once it is there
+  wanted.publish = [&](const engine::Event& event) {
+    events->Append(event);
+    build::DiskBudget* told = budget;
+    if (told != nullptr && ChangesDiskNeed(event)) told->CheckSoon();
+  };
   wanted.told = [&events](const engine::Event& event) { return events->HasRecent(event); };
   wanted.told_since = [&events] { return events->recent_since(); };
   std::unique_ptr<engine::Execs> execs;
@@ -192,6 +207,8 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(engine->Connect(kConnectBound));
   build::Builds builds(*engine);
   TRY(builds.Open());
+  build::DiskBudget disk_budget(*engine, builds);
+  budget = &disk_budget;
 
   Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd"));
   engine::api::ApiParts parts{*engine,
@@ -199,6 +216,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
                               *execs,
                               *log_watcher,
                               builds,
+                              disk_budget,
                               workers,
                               parked->loop(),
                               TRY(EngineId(options.root + "/engine")),

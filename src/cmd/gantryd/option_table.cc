@@ -221,6 +221,12 @@ Result<> TakeShmSize(Options* o, const std::string& value) {
   return {};
 }
 
+Result<> TakeDiskBudget(Options* o, const std::string& value) {
+  o->settings.disk_budget = TRY(formats::ParseBinarySize(value));
+  if (o->settings.disk_budget < 0) return InvalidArgument("invalid disk budget: {}", value);
+  return {};
+}
+
 Result<> TakeFirewall(Options* o, const std::string& value) {
   o->firewall = TRY(networks::ParseFirewallBackend(value));
   return {};
@@ -364,12 +370,21 @@ std::vector<OptionRow> DaemonRows() {
       Row("log-format", 0, "log-format", Kind::kText, "FORMAT", "text, json (text)", TakeLogFormat),
       Row("label", 0, "labels", Kind::kList, "NAME=VALUE", "of the daemon, told by info",
           TakeLabel),
+      Row("experimental", 0, "experimental", Kind::kSwitch, "", "builds may squash",
+          Switch([](Options& o) -> auto& { return o.settings.experimental; })),
       Row("min-api-version", 0, "min-api-version", Kind::kText, "1.N",
           "oldest API version that is served (1.24)", TakeMinApiVersion),
       Row("shutdown-timeout", 0, "shutdown-timeout", Kind::kNumber, "SECONDS",
           "for requests when the daemon stops (15)",
           Number([](Options& o) -> auto& { return o.settings.shutdown_timeout; }, -1,
                  "invalid shutdown timeout")),
+      Row("disk-budget", 0, "disk-budget", Kind::kText, "BYTES",
+          "images, build cache, containers and volumes together: unused images and steps go (any)",
+          TakeDiskBudget),
+      Row("disk-budget-keep", 0, "disk-budget-keep", Kind::kNumber, "SECONDS",
+          "what was used since then stays (600)",
+          Number([](Options& o) -> auto& { return o.settings.disk_budget_keep; }, 0,
+                 "invalid disk budget keep")),
       Row("registry-mirror", 0, "registry-mirrors", Kind::kList, "URL", "asked before docker.io",
           TakeMirror),
       Row("insecure-registry", 0, "insecure-registries", Kind::kList, "HOST[:PORT]",
@@ -501,7 +516,6 @@ std::vector<OptionRow> FixedRows() {
       Fixed("storage-opt", "storage-opts", Kind::kList, {}, "overlayfs snapshots have no options"),
       Usual("live-restore", "live-restore", "true", "containers always outlive the daemon"),
       Idle("raw-logs", "raw-logs", Kind::kSwitch, "the log never has colours"),
-      Usual("experimental", "experimental", "false", "there are no experimental features"),
       Fixed("selinux-enabled", "selinux-enabled", Kind::kSwitch, {"false"},
             "containers get no SELinux labels"),
       Fixed("rootless", "rootless", Kind::kSwitch, {"false"}, "gantryd needs root"),

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/event_loop.h"
 #include "build/builds.h"
+#include "build/disk_budget.h"
 #include "engine/api/version_shape.h"
 #include "engine/engine.h"
 #include "engine/event_log.h"
@@ -38,6 +39,7 @@ struct ApiParts {
   Execs& execs;
   LogWatcher& log_watcher;
   build::Builds& builds;
+  build::DiskBudget& disk_budget;
   wire::WorkerPool& workers;
   EventLoop& parked;
   std::string engine_id;

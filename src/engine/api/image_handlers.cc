@@ -89,6 +89,7 @@ Result<> InspectImage(Call& call) {
     target = image.documents->manifest_descriptor;
   }
   const ImageDocuments& documents = *image.documents;
+  auto disk = TRY(call.engine().image_sizes().Of(documents));
   Json config_json = ToJson(TRY(ParseContainerConfig(documents.config_json["config"])));
   // docker-compose 1.x speaks the newest version and can't do without a member that ended
   // with 1.44.
@@ -111,8 +112,8 @@ Result<> InspectImage(Call& call) {
        {"Config", config_json},
        {"Architecture", documents.config.platform.architecture},
        {"Os", documents.config.platform.os},
-       {"Size", documents.size},
-       {"VirtualSize", documents.size},
+       {"Size", disk->total},
+       {"VirtualSize", disk->total},
        {"GraphDriver",
         Json::MakeObject({{"Data", Json()}, {"Name", call.engine().options().snapshotter}})},
        {"Descriptor", DescriptorJson(target)},
@@ -129,12 +130,13 @@ Result<> ImageHistory(Call& call) {
   if (platform) image = TRY(call.engine().images().Resolve(call.arg(), &*platform));
   const ImageDocuments& documents = *image.documents;
   const auto& history = documents.config.history;
-  const auto& layers = documents.manifest.layers;
+  auto disk = TRY(call.engine().image_sizes().Of(documents));
+  const std::vector<int64_t>& layers = disk->snapshot_bytes;
   std::vector<Json> rows;
   size_t layer = 0;
   for (const oci::HistoryEntry& entry : history) {
     int64_t size = 0;
-    if (!entry.empty_layer && layer < layers.size()) size = layers[layer++].size;
+    if (!entry.empty_layer && layer < layers.size()) size = layers[layer++];
     rows.push_back(Json::MakeObject({{"Comment", entry.comment},
                                      {"Created", UnixSeconds(entry.created)},
                                      {"CreatedBy", entry.created_by},
@@ -147,7 +149,7 @@ Result<> ImageHistory(Call& call) {
                                      {"Created", UnixSeconds(documents.config.created)},
                                      {"CreatedBy", ""},
                                      {"Id", ""},
-                                     {"Size", documents.size},
+                                     {"Size", disk->root},
                                      {"Tags", Json()}}));
   }
   rows.back().Set("Id", documents.id);

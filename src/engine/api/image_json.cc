@@ -32,29 +32,27 @@ Json ImageSummary(const ImageUsage& image, int64_t shared) {
                            {"RepoDigests", StringsOrEmpty(image.digests)},
                            {"RepoTags", StringsOrEmpty(image.tags)},
                            {"SharedSize", shared},
-                           {"Size", documents.size},
-                           {"VirtualSize", documents.size}});
+                           {"Size", image.disk->total},
+                           {"VirtualSize", image.disk->total}});
 }
 
 namespace {
 
-Json ManifestJson(Engine& engine, const PlatformImage& image) {
+Result<Json> ManifestJson(Engine& engine, const PlatformImage& image) {
   const oci::Descriptor& descriptor = image.descriptor;
   std::string digest = descriptor.digest.text();
-  int64_t content = image.documents ? image.documents->size : 0;
+  int64_t total = 0;
   int64_t unpacked = 0;
   if (image.documents && !image.attestation) {
-    for (const formats::Digest& layer : oci::ChainIds(image.documents->config.diff_ids)) {
-      auto usage = engine.containerd().GetSnapshotUsage(engine.options().snapshotter, layer.text());
-      if (!usage.ok()) break;  // not unpacked
-      unpacked += usage->size;
-    }
+    auto disk = TRY(engine.image_sizes().Of(*image.documents));
+    total = disk->total;
+    unpacked = disk->root;
   }
   Json out = Json::MakeObject(
       {{"ID", digest},
        {"Descriptor", DescriptorJson({descriptor.media_type, digest, descriptor.size})},
        {"Available", image.documents != nullptr},
-       {"Size", Json::MakeObject({{"Content", content}, {"Total", content + unpacked}})},
+       {"Size", Json::MakeObject({{"Content", total - unpacked}, {"Total", total}})},
        {"Kind", image.attestation ? "attestation" : "image"}});
   if (image.attestation) {
     auto subject = descriptor.annotations.find("vnd.docker.reference.digest");
@@ -83,7 +81,7 @@ Json ManifestJson(Engine& engine, const PlatformImage& image) {
 Result<Json> ManifestsJson(Engine& engine, const client::Descriptor& target) {
   Json out = Json::MakeArray();
   for (const PlatformImage& image : TRY(ListPlatforms(engine, target))) {
-    out.Append(ManifestJson(engine, image));
+    out.Append(TRY(ManifestJson(engine, image)));
   }
   return out;
 }
