@@ -111,14 +111,29 @@ class TransferCall {
   Result<> UnpackWhatFits(const images::Library& library, const oci::Descriptor& target,
                           const transfer::ImageStore& to) {
     for (const auto& unpack : to.unpacks()) {
-      const auto& platform = unpack.platform();
-      oci::Platform wanted = ToPlatform(platform.os(), platform.architecture(), platform.variant());
-      auto resolved = images::ResolveManifest(*parts_->blobs, target, wanted);
+      auto resolved = images::ResolveManifest(*parts_->blobs, target, PlatformOf(unpack));
       if (!resolved.ok() && resolved.error().kind() == ErrorKind::kNotFound) continue;
-      auto* snapshotter = TRY(FindSnapshotter(*parts_, unpack.snapshotter()));
-      TRY(images::Unpack(library, *snapshotter, target, wanted));
+      TRY(UnpackOne(library, target, unpack));
     }
     return {};
+  }
+
+  Result<> Unpack(const images::Library& library, const oci::Descriptor& target,
+                  const transfer::ImageStore& to) {
+    for (const auto& unpack : to.unpacks()) TRY(UnpackOne(library, target, unpack));
+    return {};
+  }
+
+  Result<> UnpackOne(const images::Library& library, const oci::Descriptor& target,
+                     const transfer::UnpackConfiguration& unpack) {
+    auto* snapshotter = TRY(FindSnapshotter(*parts_, unpack.snapshotter()));
+    TRY(images::Unpack(library, *snapshotter, target, PlatformOf(unpack)));
+    return {};
+  }
+
+  static oci::Platform PlatformOf(const transfer::UnpackConfiguration& unpack) {
+    const auto& platform = unpack.platform();
+    return ToPlatform(platform.os(), platform.architecture(), platform.variant());
   }
 
   Result<> Export(const Caller& caller, const images::Library& library,
