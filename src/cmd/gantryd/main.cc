@@ -189,6 +189,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(engine->Connect(kConnectBound));
   build::Builds builds(*engine);
   TRY(builds.Open());
+  buildkit::Server buildkit(*engine, builds, workers);
 
   Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd"));
   engine::api::ApiParts parts{*engine,
@@ -196,6 +197,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
                               *execs,
                               *log_watcher,
                               builds,
+                              buildkit,
                               workers,
                               parked->loop(),
                               TRY(EngineId(options.root + "/engine")),

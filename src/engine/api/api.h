@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/event_loop.h"
 #include "build/builds.h"
+#include "buildkit/server.h"
 #include "engine/api/version_shape.h"
 #include "engine/engine.h"
 #include "engine/event_log.h"
@@ -37,6 +38,7 @@ struct ApiParts {
   Execs& execs;
   LogWatcher& log_watcher;
   build::Builds& builds;
+  buildkit::Server& buildkit;
   wire::WorkerPool& workers;
   EventLoop& parked;
   std::string engine_id;
