@@ -8,6 +8,7 @@
 #include "build/finish.h"
 #include "engine/image_index.h"
 #include "engine/images.h"
+#include "engine/store.h"
 #include "formats/digest.h"
 #include "formats/reference.h"
 
@@ -19,6 +20,8 @@ using dockerfile::Kind;
 namespace {
 
 constexpr std::string_view kScratch = "scratch";
+// Of a base that is removed again before it is used.
+constexpr int kPullTries = 3;
 
 std::string ShortId(std::string_view id) {
   if (id.starts_with("sha256:")) id.remove_prefix(7);
@@ -122,7 +125,7 @@ Result<BuildEnd> Builder::Run() {
 }
 
 Result<std::string> Builder::Store(const std::vector<std::string>& names) {
-  return StoreResult(engine_, states_[target_], names);
+  return StoreResult(engine_, states_[target_], names, request_.squash);
 }
 
 dockerfile::Expander Builder::ExpanderOfStage() const {
@@ -220,7 +223,10 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
     bool fits = here.ok() &&
                 (platform.empty() || oci::MatchPlatform(TRY(oci::ParsePlatform(platform)),
                                                         here->documents->config.platform) != 0);
-    if (fits) return here;
+    if (fits && TRY(HoldImage(name, here->documents->id))) {
+      TRY(engine::EnsureUnpacked(engine_, *here));
+      return here;
+    }
     if (!here.ok() && here.error().kind() != ErrorKind::kNotFound) return here;
   }
   formats::Reference reference = TRY(formats::ParseReference(name));
@@ -233,8 +239,21 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
   } else if (request_.find_login) {
     pull.credentials = TRY(request_.find_login(reference.domain));
   }
-  TRY(engine::PullImage(engine_, pull, output_.pull(name), stop_));
-  return engine_.images().Resolve(name);
+  for (int tries = 0; tries < kPullTries; ++tries) {
+    TRY(engine::PullImage(engine_, pull, output_.pull(name), stop_));
+    Result<engine::NamedImage> pulled = engine_.images().Resolve(name);
+    if (pulled.ok() && TRY(HoldImage(name, pulled->documents->id))) return pulled;
+  }
+  return NotFound("No such image: {}: it is removed as soon as it is pulled", name);
+}
+
+// False: it is being removed, or was until now.
+Result<bool> Builder::HoldImage(const std::string& name, const std::string& id) {
+  auto hold = engine_.image_holds().Take(id);
+  if (!hold || !engine_.images().Resolve(name).ok()) return false;
+  holds_.push_back(*std::move(hold));
+  TRY(engine_.store().PutImageUse(id, WallClock::now()));
+  return true;
 }
 
 Result<> Builder::RunTriggers() {

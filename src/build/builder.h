@@ -63,6 +63,8 @@ class Builder {
   void Tell(StepEvent event);
   Result<StageState> Base(size_t number);
   Result<engine::NamedImage> BaseImage(const std::string& name, const std::string& platform);
+  // No budget removes it while the build runs.
+  Result<bool> HoldImage(const std::string& name, const std::string& id);
   Result<> RunTriggers();
   Result<> Step(const dockerfile::Instruction& in);
   Result<> Declare(const dockerfile::Instruction& in);
@@ -117,6 +119,7 @@ class Builder {
   size_t shown_ = 0;                   // steps that progress has shown, in all
   size_t shown_of_stage_ = 0;
   bool showing_ = false;
+  std::vector<engine::ImageHolds::Hold> holds_;
 };
 
 }  // namespace gantry::build

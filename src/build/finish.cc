@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "build/finish.h"
 
+#include "build/squash.h"
 #include "engine/images.h"
 #include "engine/new_image.h"
 
@@ -19,8 +20,8 @@ void Publish(engine::Engine& engine, const std::string& id, const std::string& n
 
 }  // namespace
 
-Result<std::string> StoreResult(engine::Engine& engine, const StageState& state,
-                                const std::vector<std::string>& names) {
+Result<std::string> StoreResult(engine::Engine& engine, StageState state,
+                                const std::vector<std::string>& names, bool squash) {
   std::string id = state.image_id;
   if (!state.changed) {
     if (!state.base) return InvalidArgument("No image was generated. Is your Dockerfile empty?");
@@ -31,6 +32,7 @@ Result<std::string> StoreResult(engine::Engine& engine, const StageState& state,
     }
   } else {
     engine::Lease lease = TRY(engine::Lease::Take(engine.containerd()));
+    if (squash) state = TRY(Squash(engine, lease, std::move(state)));
     engine::ImageParts parts;
     parts.config = DocumentOf(state);
     parts.layers = state.layers;

@@ -12,8 +12,8 @@
 
 namespace gantry::build {
 
-// Returns the image's id.
-Result<std::string> StoreResult(engine::Engine& engine, const StageState& state,
-                                const std::vector<std::string>& names);
+// Returns the image's id. `squash`: squash.h.
+Result<std::string> StoreResult(engine::Engine& engine, StageState state,
+                                const std::vector<std::string>& names, bool squash);
 
 }  // namespace gantry::build

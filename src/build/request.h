@@ -23,6 +23,7 @@ struct BuildRequest {
   std::string target;  // a stage; "": the last one
   bool no_cache = false;
   bool pull = false;              // look for newer base images
+  bool squash = false;            // one layer of all that is put on the base
   bool keeps_containers = false;  // rm=0
   bool keeps_failed = true;       // the container of a step that failed
   std::map<std::string, std::optional<std::string>> arguments;  // no value: as if not given

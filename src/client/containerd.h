@@ -167,13 +167,19 @@ class Subscription {
 class BlobWriter {
  public:
   ~BlobWriter();
+  // Bytes so far.
+  uint64_t offset() const;
   Result<> Write(std::string_view data);
-  // Its digest and size; a blob that is there already is success.
+  // Its digest and size; a blob that is there already is success. Of one that began here.
   Result<Descriptor> Commit(const Labels& labels);
+  // The same when only the daemon knows all bytes. kFailedPrecondition: they have another digest;
+  // the write stays for another ResumeBlob.
+  Result<> CommitAs(const std::string& digest, const Labels& labels);
 
  private:
   friend class Containerd;
   struct Stream;
+  Result<> SendCommit(const std::string& digest, const Labels& labels);
   explicit BlobWriter(std::unique_ptr<Stream> stream);
   std::unique_ptr<Stream> stream_;
 };
@@ -205,6 +211,10 @@ class Containerd {
   // `size` bytes from `offset` on, piece by piece.
   Result<> ReadBlobPart(const std::string& digest, uint64_t offset, uint64_t size,
                         const std::function<Result<>(std::string_view)>& take);
+  // blobs.cc. Those that have this label with this value.
+  Result<std::vector<Blob>> FindBlobs(const std::string& label, const std::string& value);
+  // Sets these labels and leaves others as they are; an empty value removes one.
+  Result<> SetBlobLabels(const std::string& digest, const Labels& labels);
   // Writes a small blob; a blob that is there already is success.
   Result<> WriteBlob(const std::string& digest, const std::string& data, const Labels& labels);
 
@@ -221,16 +231,25 @@ class Containerd {
   Result<> RemoveSnapshot(const std::string& snapshotter, const std::string& key);
 
   // layers.cc. A lease holds what is made under it.
-  enum class LeaseLife { kDay, kUntilDeleted };
-  Result<> CreateLease(const std::string& id, LeaseLife life = LeaseLife::kDay);
-  // What is gone already is no error.
-  Result<> DeleteLease(const std::string& id);
+  enum class LeaseLife { kDay, kWeek, kUntilDeleted };
+  Result<> CreateLease(const std::string& id, LeaseLife life = LeaseLife::kDay,
+                       const Labels& labels = {});
+  // What is gone already is no error. `collect`: waits until what nobody needs any more is deleted.
+  Result<> DeleteLease(const std::string& id, bool collect = false);
   Result<std::vector<std::string>> ListLeases();
+  // Those that have this label with this value.
+  Result<std::vector<std::string>> FindLeases(const std::string& label, const std::string& value);
   // Holds something that is there already: type "content" and a digest, or "snapshots/NAME" and a
   // key.
   Result<> AddToLease(const std::string& lease, const std::string& type, const std::string& id);
   // A blob of unknown size.
   Result<std::unique_ptr<BlobWriter>> OpenBlob(const std::string& lease);
+  // The same with a name of its own: it goes on where an earlier writer of that name ended, also
+  // one of another process. kUnavailable: another writer has it.
+  Result<std::unique_ptr<BlobWriter>> ResumeBlob(const std::string& lease, const std::string& ref);
+  // Bytes so far of such a write; kNotFound.
+  Result<uint64_t> WrittenSize(const std::string& ref);
+  Result<> AbortWrite(const std::string& ref);
   // The layer that makes `right` out of `left`, as a blob of that type.
   Result<Descriptor> DiffMounts(const std::string& lease, const std::vector<Mount>& left,
                                 const std::vector<Mount>& right, const std::string& media_type);
@@ -280,6 +299,8 @@ class Containerd {
                                           const ProgressCallback& progress, const StopToken& stop);
   Result<> Export(const std::vector<std::string>& names, const WriteFunction& write,
                   const StopToken& stop);
+  // Makes the snapshots of an image of the store whose layers are only there as blobs.
+  Result<> UnpackImage(const std::string& name, const std::string& snapshotter);
   Result<> Pull(const PullRequest& request, const ProgressCallback& progress,
                 const StopToken& stop);
   // Progress: "waiting", "uploading", "already exists", "mounted", "complete" for each blob.

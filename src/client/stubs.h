@@ -53,6 +53,8 @@ inline constexpr std::chrono::milliseconds kQuick = std::chrono::seconds(30);
 inline constexpr std::chrono::milliseconds kSlow = std::chrono::seconds(120);
 
 Result<> ToResult(const grpc::Status& status);
+// What a list is filtered by that shall have this label with this value (blobs.cc).
+std::string LabelFilter(std::string_view label, std::string_view value);
 WallTime FromProto(const google::protobuf::Timestamp& time);
 
 // One unary call: Call(*stubs_, kQuick, stubs_->tasks.get(), &Stub::Kill, request, &response).

@@ -346,6 +346,17 @@ Result<> Containerd::Export(const std::vector<std::string>& names, const WriteFu
   return done;
 }
 
+Result<> Containerd::UnpackImage(const std::string& name, const std::string& snapshotter) {
+  transfer::ImageStore source;
+  source.set_name(name);
+  transfer::ImageStore destination = source;
+  SetUnpack(&destination, snapshotter, kHostOs, kHostArchitecture);
+  containerd::services::transfer::v1::TransferRequest request;
+  *request.mutable_source() = Pack(source);
+  *request.mutable_destination() = Pack(destination);
+  return RunTransfer(stubs_.get(), request, StopToken());
+}
+
 Result<> Containerd::Pull(const PullRequest& pull, const ProgressCallback& progress,
                           const StopToken& stop) {
   RegistryCall call;

@@ -477,6 +477,14 @@ Result<> Collector::DeleteSnapshots(const Graph& graph, Collected* collected) {
   return {};
 }
 
+Result<bool> Collector::IsLeasedIngest(const content::IngestStatus& ingest) {
+  auto tx = TRY(database_->Read());
+  auto rows = TRY(
+      tx.Query("SELECT 1 FROM lease_resources WHERE ns = ? AND type = 'ingests' AND id = ? LIMIT 1",
+               ingest.ns, ingest.ref));
+  return TRY(rows.Next());
+}
+
 void Collector::DeleteOldIngests() {
   auto ingests = blobs_->Ingests("");
   if (!ingests.ok()) {
@@ -485,6 +493,9 @@ void Collector::DeleteOldIngests() {
   }
   for (const auto& ingest : *ingests) {
     if (Now() - ingest.updated_at < kIngestLifetime) continue;
+    auto leased = IsLeasedIngest(ingest);
+    if (!leased.ok()) log::Warning("collecting garbage: {}", leased.error().message());
+    if (!leased.ok() || *leased) continue;
     // One that is open right now is refused, and is in use after all.
     auto aborted = blobs_->AbortUnlessOpen(ingest.ns, ingest.ref);
     if (!aborted.ok() && aborted.error().kind() != ErrorKind::kUnavailable) {

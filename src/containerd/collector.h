@@ -104,6 +104,8 @@ class Collector {
   Result<> DeleteContent(const Graph& graph, Collected* collected);
   Result<> DeleteSnapshots(const Graph& graph, Collected* collected);
   Result<Collected> CollectLocked();
+  // A lease holds it, however long nobody goes on with it.
+  Result<bool> IsLeasedIngest(const content::IngestStatus& ingest);
   void DeleteOldIngests();
   bool IsBorrowed(const std::string& digest);
   void OnCommit();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "containerd/content_write.h"
 
+#include <chrono>
 #include <memory>
 
 #include "containerd/collector.h"
@@ -13,6 +14,8 @@ namespace gantry::containerd {
 namespace {
 
 namespace content_api = ::containerd::services::content::v1;
+
+constexpr std::chrono::milliseconds kWriterWait(500);
 
 // Any namespace may name a blob that is on disk by its digest; then nothing needs to be sent.
 class ContentWrite : public ContentWriteReactor {
@@ -95,8 +98,17 @@ class ContentWrite : public ContentWriteReactor {
       TRY(AddToLease(tx, caller_.ns, caller_.lease, "ingests", request_.ref()));
       TRY(tx.Commit());
     }
-    writer_ = TRY(parts_->blobs->OpenWriter(
-        {.ns = caller_.ns, .ref = request_.ref(), .total = total_, .expected = expected_}));
+    auto open = [&] {
+      return parts_->blobs->OpenWriter(
+          {.ns = caller_.ns, .ref = request_.ref(), .total = total_, .expected = expected_});
+    };
+    auto writer = open();
+    // The writer before may have ended a moment ago, which its client knows earlier than we.
+    bool busy = !writer.ok() && writer.error().kind() == ErrorKind::kUnavailable;
+    if (busy && parts_->blobs->WaitForWriter(caller_.ns, request_.ref(), kWriterWait)) {
+      writer = open();
+    }
+    writer_ = TRY(std::move(writer));
     return {};
   }
 
@@ -146,7 +158,7 @@ class ContentWrite : public ContentWriteReactor {
                                   request_.ref(), blob.size, total_);
       }
     } else {
-      formats::Digest written = writer_->Current();
+      formats::Digest written = expected_.empty() ? writer_->Current() : expected_;
       auto committed = writer_->Commit(total_, expected_);
       if (committed.ok()) {
         blob = *committed;

@@ -74,6 +74,9 @@ class TransferCall {
       if (UnpackAny(request_.destination(), &registry)) {
         return PushImage(parts_, caller, library, from, registry);
       }
+      if (into_store && to.name() == from.name() && to.unpacks_size() > 0) {
+        return Unpack(library, TRY(FindImage(library, from.name())).target, to);
+      }
       if (into_store) return Tag(library, from, to);
       if (UnpackAny(request_.destination(), &export_stream)) {
         return Export(caller, library, from, export_stream);

@@ -11,16 +11,15 @@
 // next start. Bytes go inside the transaction that removes the last record of them.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/mutex.h"
 #include "base/pid_file.h"
 #include "content/blob_store.h"
 #include "distribution/store.h"
+#include "distribution/uploads.h"
 #include "records/database.h"
 
 namespace gantry::distribution {
@@ -57,13 +56,6 @@ class DirectoryStore : public Store {
                                           const formats::Digest& subject) override;
 
  private:
-  using UploadKey = std::pair<std::string, std::string>;  // repository, id
-  // Kept open between the requests of an upload, since opening it means to hash what is there.
-  struct OpenUpload {
-    std::unique_ptr<content::BlobWriter> writer;  // null while a request has it
-    SteadyClock::time_point used_at;
-  };
-
   DirectoryStore(PidFile lock, std::unique_ptr<records::Database> database,
                  std::unique_ptr<content::BlobStore> blobs)
       : lock_(std::move(lock)), database_(std::move(database)), blobs_(std::move(blobs)) {}
@@ -78,14 +70,11 @@ class DirectoryStore : public Store {
   // Gives the upload to one request. kNotFound, kUnavailable.
   Result<std::unique_ptr<content::BlobWriter>> TakeUpload(const std::string& repository,
                                                           const std::string& id);
-  void GiveBack(const UploadKey& key, std::unique_ptr<content::BlobWriter> writer);
-  void Forget(const UploadKey& key);
 
   PidFile lock_;
   std::unique_ptr<records::Database> database_;
   std::unique_ptr<content::BlobStore> blobs_;
-  Mutex mutex_;
-  std::map<UploadKey, OpenUpload> uploads_ GUARDED_BY(mutex_);
+  OpenUploads<content::BlobWriter> uploads_;
 };
 
 }  // namespace gantry::distribution

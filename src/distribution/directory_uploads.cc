@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The uploads of a DirectoryStore.
-#include <fmt/format.h>
-
 #include "base/log.h"
-#include "base/random.h"
 #include "distribution/directory_store.h"
 
 namespace gantry::distribution {
@@ -15,17 +12,9 @@ using formats::Digest;
 
 // As docker-registry's default.
 constexpr auto kUploadAge = std::chrono::hours(24 * 7);
-// Writers that wait for the next request of their upload.
-constexpr size_t kMaxOpen = 64;
-constexpr auto kOpenTime = std::chrono::seconds(60);
 
-// A UUID of random bytes (RFC 9562, version 4).
-std::string MakeUuid() {
-  std::string hex = RandomHex(16);
-  hex[12] = '4';
-  hex[16] = "89ab"[RandomU64() % 4];
-  return fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4),
-                     hex.substr(16, 4), hex.substr(20));
+std::string Key(const std::string& repository, const std::string& id) {
+  return repository + "/" + id;
 }
 
 Error NoUpload(const std::string& id) { return NotFound("upload {} is not known", id); }
@@ -44,11 +33,11 @@ Result<> DirectoryStore::DropOldUploads() {
 
 Result<std::string> DirectoryStore::BeginUpload(const std::string& repository,
                                                 formats::DigestAlgorithm algorithm) {
-  std::string id = MakeUuid();
+  std::string id = MakeUploadId();
   content::BlobStore::WriterOptions options{.ns = repository, .ref = id, .expected = {}};
   // Only the algorithm of what is expected counts; the digest itself comes at the end.
   if (algorithm != formats::DigestAlgorithm::kSha256) options.expected = Digest::Of("", algorithm);
-  GiveBack({repository, id}, TRY(blobs_->OpenWriter(options)));
+  uploads_.GiveBack(Key(repository, id), TRY(blobs_->OpenWriter(options)));
   return id;
 }
 
@@ -61,34 +50,12 @@ Result<uint64_t> DirectoryStore::UploadSize(const std::string& repository, const
 Result<std::unique_ptr<BlobWriter>> DirectoryStore::TakeUpload(const std::string& repository,
                                                                const std::string& id) {
   TRY(UploadSize(repository, id));
-  {
-    MutexLock lock(mutex_);
-    OpenUpload& open = uploads_[{repository, id}];
-    if (open.writer != nullptr) return std::move(open.writer);
-  }
-  // Of an earlier process, or closed since it was idle. Another request's is refused here.
+  auto open = TRY(uploads_.Take(Key(repository, id)));
+  if (open != nullptr) return open;
+  // Of an earlier process, or closed since it was idle.
   auto writer = blobs_->OpenWriter({.ns = repository, .ref = id, .expected = {}});
-  if (!writer.ok() && writer.error().kind() != ErrorKind::kUnavailable) Forget({repository, id});
+  if (!writer.ok()) uploads_.Forget(Key(repository, id));
   return writer;
-}
-
-void DirectoryStore::GiveBack(const UploadKey& key, std::unique_ptr<BlobWriter> writer) {
-  std::vector<std::unique_ptr<BlobWriter>> idle;  // closed without the lock
-  auto now = SteadyClock::now();
-  MutexLock lock(mutex_);
-  uploads_[key] = {std::move(writer), now};
-  bool many = uploads_.size() > kMaxOpen;
-  for (auto open = uploads_.begin(); open != uploads_.end();) {
-    bool close = open->second.writer != nullptr && open->first != key &&
-                 (many || now - open->second.used_at > kOpenTime);
-    if (close) idle.push_back(std::move(open->second.writer));
-    open = close ? uploads_.erase(open) : std::next(open);
-  }
-}
-
-void DirectoryStore::Forget(const UploadKey& key) {
-  MutexLock lock(mutex_);
-  uploads_.erase(key);
 }
 
 Result<uint64_t> DirectoryStore::AppendUpload(const std::string& repository, const std::string& id,
@@ -106,7 +73,7 @@ Result<uint64_t> DirectoryStore::AppendUpload(const std::string& repository, con
     }
   }();
   uint64_t size = writer->offset();
-  GiveBack({repository, id}, std::move(writer));
+  uploads_.GiveBack(Key(repository, id), std::move(writer));
   TRY(std::move(appended));
   return size;
 }
@@ -116,7 +83,7 @@ Result<> DirectoryStore::FinishUpload(const std::string& repository, const std::
   auto writer = TRY(TakeUpload(repository, id));
   Digest got = writer->Current();
   if (got.algorithm() == digest.algorithm() && got != digest) {
-    GiveBack({repository, id}, std::move(writer));
+    uploads_.GiveBack(Key(repository, id), std::move(writer));
     return FailedPrecondition("upload {} has digest {}, not {}", id, got.text(), digest.text());
   }
   {
@@ -126,17 +93,17 @@ Result<> DirectoryStore::FinishUpload(const std::string& repository, const std::
   }
   auto committed = writer->Commit(0, digest);
   if (committed.ok() || committed.error().kind() == ErrorKind::kAlreadyExists) {
-    Forget({repository, id});
+    uploads_.Forget(Key(repository, id));
     return {};
   }
-  GiveBack({repository, id}, std::move(writer));
+  uploads_.GiveBack(Key(repository, id), std::move(writer));
   return std::move(committed).error();
 }
 
 Result<> DirectoryStore::CancelUpload(const std::string& repository, const std::string& id) {
   auto writer = TRY(TakeUpload(repository, id));
   writer->Discard();
-  Forget({repository, id});
+  uploads_.Forget(Key(repository, id));
   return {};
 }
 

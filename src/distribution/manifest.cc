@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "formats/json.h"
+#include "oci/image_spec.h"
 
 namespace gantry::distribution {
 namespace {
@@ -44,7 +45,9 @@ Result<ManifestFacts> ReadManifest(std::string_view text, std::string_view conte
     Digest digest = TRY(DigestOf(layer, "layers"));
     if (!IsElsewhere(layer)) facts.blobs.push_back(std::move(digest));
   }
-  for (const Json& manifest : json["manifests"].items()) TRY(DigestOf(manifest, "manifests"));
+  for (const Json& manifest : json["manifests"].items()) {
+    facts.manifests.push_back(TRY(DigestOf(manifest, "manifests")));
+  }
   if (json["subject"].is_object()) facts.subject = TRY(DigestOf(json["subject"], "subject"));
   if (const std::string& type = json["artifactType"].AsString(); !type.empty()) {
     facts.artifact_type = type;
@@ -53,6 +56,13 @@ Result<ManifestFacts> ReadManifest(std::string_view text, std::string_view conte
     facts.annotations[key] = value.AsString();
   }
   return facts;
+}
+
+std::string OwnMediaType(std::string_view text) {
+  auto json = Json::Parse(text);
+  if (!json.ok()) return "application/octet-stream";
+  if (const std::string& own = (*json)["mediaType"].AsString(); !own.empty()) return own;
+  return std::string(json->Find("manifests") != nullptr ? oci::kOciIndex : oci::kOciManifest);
 }
 
 }  // namespace gantry::distribution

@@ -21,7 +21,8 @@ struct ManifestFacts {
   std::string media_type;
   // Config and layers that must be here; not those that have URLs elsewhere.
   std::vector<formats::Digest> blobs;
-  formats::Digest subject;  // empty: none
+  std::vector<formats::Digest> manifests;  // of an index
+  formats::Digest subject;                 // empty: none
   // For the list of referrers: its own, or else the config's media type.
   std::string artifact_type;
   std::map<std::string, std::string> annotations;
@@ -30,5 +31,8 @@ struct ManifestFacts {
 // `content_type` is the request's, may be empty. kInvalidArgument: no JSON object, no type, two
 // types, schema 1, a descriptor without a digest.
 Result<ManifestFacts> ReadManifest(std::string_view text, std::string_view content_type);
+
+// Of a manifest that is asked for by its digest, nobody says what it is but itself.
+std::string OwnMediaType(std::string_view text);
 
 }  // namespace gantry::distribution

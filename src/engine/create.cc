@@ -13,6 +13,7 @@
 #include "base/undo.h"
 #include "engine/container_names.h"
 #include "engine/engine.h"
+#include "engine/images.h"
 #include "engine/namespace_modes.h"
 #include "engine/oci_spec.h"
 #include "engine/port_bindings.h"
@@ -140,6 +141,20 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warn
   return record;
 }
 
+Result<std::vector<client::Mount>> Engine::PrepareWritable(const ContainerRecord& record) {
+  auto prepare = [&] {
+    return containerd_->PrepareSnapshot(
+        options_.snapshotter, record.id, record.parent_snapshot,
+        {{"containerd.io/gc.root", FormatRfc3339Nano(record.created)}});
+  };
+  auto mounts = prepare();
+  bool packed = !mounts.ok() && mounts.error().kind() == ErrorKind::kNotFound;
+  if (!packed || record.image_name.empty()) return mounts;
+  // Most images are unpacked, so this is asked only when it fails.
+  TRY(EnsureUnpacked(*this, TRY(images_->Resolve(record.image_name))));
+  return prepare();
+}
+
 Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest request) {
   if (!name.empty()) {
     if (name.starts_with('/') && name.size() > 1) name.erase(0, 1);
@@ -148,6 +163,9 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   StartTrace trace("engine");
   Warnings warnings;
   ContainerRecord record = TRY(MakeRecord(std::move(request), &warnings));
+  // Until the record names the image for all to see.
+  auto hold = record.for_build ? std::nullopt : image_holds_.Take(record.image_id);
+  if (!record.for_build && !hold) return NotFound("No such image: {}", record.config.image);
   trace.Lap("check the request");
   const std::string id = record.id;
   record.name = name.empty() ? MakeName() : name;
@@ -160,10 +178,8 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   undo.Push([this, &record] { DropHalfMade(record); });
   TRY(store_->PutContainer(record));
   TRY(MakeDirectories(ContainerDirectory(id), 0710));
-  std::vector<client::Mount> mounts = TRY_WITH(
-      containerd_->PrepareSnapshot(options_.snapshotter, id, record.parent_snapshot,
-                                   {{"containerd.io/gc.root", FormatRfc3339Nano(record.created)}}),
-      "preparing the writable layer");
+  std::vector<client::Mount> mounts =
+      TRY_WITH(PrepareWritable(record), "preparing the writable layer");
   TRY(CreateVolumesOf(&record));
   TRY(PopulateVolumes(record, mounts));
   trace.Lap("record, writable layer");

@@ -71,6 +71,8 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
   engine->containerd_ =
       client::Containerd::Create(set.containerd_address, set.containerd_namespace);
   engine->images_ = std::make_unique<ImageIndex>(*engine->containerd_);
+  engine->image_sizes_ =
+      std::make_unique<ImageSizes>(*engine->containerd_, engine->options_.snapshotter);
   networks::Options networks = set.networks;
   if (networks.pools6.empty()) networks.pools6 = networks::DefaultSubnetPools6(set.engine_id);
   networks.run_directory = set.state;

@@ -24,7 +24,9 @@
 #include "engine/config_checks.h"
 #include "engine/container.h"
 #include "engine/host_files.h"
+#include "engine/image_holds.h"
 #include "engine/image_index.h"
+#include "engine/image_sizes.h"
 #include "engine/settings.h"
 #include "engine/start_traces.h"
 #include "engine/user_remap.h"
@@ -228,6 +230,8 @@ class Engine {
   networks::Controller& networks() { return *networks_; }
   volumes::Volumes& volumes() { return *volumes_; }
   ImageIndex& images() { return *images_; }
+  ImageSizes& image_sizes() { return *image_sizes_; }
+  ImageHolds& image_holds() { return image_holds_; }
   const StartTraces& start_traces() const { return start_traces_; }
   wire::WorkerPool& workers() { return workers_; }
   Store& store() { return *store_; }
@@ -265,6 +269,8 @@ class Engine {
   void PinModes(HostConfig* host) const;
   Result<NamedImage> ImageFor(const CreateRequest& request, Warnings* warnings);
   Result<ContainerRecord> MakeRecord(CreateRequest request, Warnings* warnings);
+  // The writable layer's snapshot; unpacks an image that is not yet.
+  Result<std::vector<client::Mount>> PrepareWritable(const ContainerRecord& record);
   void DropHalfMade(const ContainerRecord& record);
 
   // start.cc
@@ -302,6 +308,8 @@ class Engine {
                         const EndpointConfig& config) const;
   Result<> AttachRunning(const ContainerRecord& record, const networks::Network& network);
   void ReconcileAttachments(const ContainerRecord& record);
+  // The namespace of one that is on no network has an entry for `ip netns`, too.
+  Result<> LinkBareNamespace(const ContainerRecord& record, uint32_t pid);
   Result<HostFilesRequest> HostFilesOf(const ContainerRecord& record) const;
   Result<> UpdateHostFiles(const ContainerRecord& record);
   // links.cc's containers, looked up: kAborted when one does not run.
@@ -406,6 +414,8 @@ class Engine {
   std::unique_ptr<networks::Controller> networks_;
   std::unique_ptr<volumes::Volumes> volumes_;
   std::unique_ptr<ImageIndex> images_;
+  std::unique_ptr<ImageSizes> image_sizes_;
+  ImageHolds image_holds_;
   bool unified_cgroups_ = false;
   HostFacts facts_;  // without what Facts() asks the kernel each time
   // Some container has had links since the start.

@@ -223,6 +223,7 @@ std::string RuleOf(const networks::Options& options, const networks::Endpoint& e
                    const networks::PublishedPort& port) {
   bool ipv6 = port.host_ip.find(':') != std::string::npos;
   bool has_rule = options.firewall != networks::FirewallBackend::kNone &&
+                  (ipv6 ? options.firewall_families.ipv6 : options.firewall_families.ipv4) &&
                   !IsLoopback(port.host_ip) &&
                   (ipv6 ? endpoint.address6.has_value() : endpoint.has_ipv4());
   bool to_ipv6 = has_rule ? ipv6 : !endpoint.has_ipv4() && endpoint.address6.has_value();

@@ -48,12 +48,13 @@ Result<std::shared_ptr<const ImageDocuments>> ImageIndex::Documents(
   std::string text = TRY(containerd_.ReadBlob(manifest.digest, oci::kMaxDocumentBytes));
   documents->manifest = TRY(oci::ParseManifest(text, manifest.media_type));
   const oci::Descriptor& config = documents->manifest.config;
+  if (!oci::IsConfig(config.media_type)) {
+    return InvalidArgument("it is an artifact of type '{}', not an image", config.media_type);
+  }
   std::string config_text = TRY(containerd_.ReadBlob(config.digest.text(), oci::kMaxDocumentBytes));
   documents->id = config.digest.text();
   documents->config = TRY(oci::ParseImageConfig(config_text));
   documents->config_json = TRY(formats::Json::Parse(config_text));
-  documents->size = config.size;
-  for (const oci::Descriptor& layer : documents->manifest.layers) documents->size += layer.size;
   std::vector<formats::Digest> chain = oci::ChainIds(documents->config.diff_ids);
   if (!chain.empty()) documents->top_chain_id = chain.back().text();
 
@@ -66,8 +67,10 @@ Result<std::vector<NamedImage>> ImageIndex::List() {
   for (client::Image& image : TRY(containerd_.ListImages())) {
     Result<std::shared_ptr<const ImageDocuments>> documents = Documents(image.target);
     if (!documents.ok()) {
-      // An image of another platform is no image for this engine; anything else is a fault.
-      if (documents.error().kind() == ErrorKind::kNotFound) continue;
+      // An image of another platform is no image for this engine, nor is what has no form of one;
+      // anything else is a fault.
+      ErrorKind kind = documents.error().kind();
+      if (kind == ErrorKind::kNotFound || kind == ErrorKind::kInvalidArgument) continue;
       return std::move(documents).error().AddContext(fmt::format("image '{}'", image.name));
     }
     out.push_back({std::move(image), *std::move(documents)});

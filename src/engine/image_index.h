@@ -26,7 +26,6 @@ struct ImageDocuments {
   oci::ImageConfig config;
   formats::Json config_json;  // as it came; "config" in it is docker's container configuration
   std::string top_chain_id;   // the parent of a container's snapshot; "" without layers
-  int64_t size = 0;           // bytes of configuration and compressed layers
 };
 
 struct NamedImage {
@@ -43,7 +42,8 @@ class ImageIndex {
   Result<NamedImage> Resolve(std::string_view reference);
   // The documents behind a target descriptor (index or manifest).
   Result<std::shared_ptr<const ImageDocuments>> Documents(const client::Descriptor& target);
-  // All images of the store; those whose documents can't be read (another platform) are left out.
+  // All images of the store. Those of other platforms and what is no image, such as an artifact
+  // that was pushed into the store, are left out.
   Result<std::vector<NamedImage>> List();
 
  private:

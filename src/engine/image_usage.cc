@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_map>
 #include <utility>
 
 #include "engine/dangling.h"
@@ -47,30 +48,29 @@ Result<ImageUsages> ListImageUsage(Engine& engine) {
     auto found = by_id.find(record->image_id);
     if (found != by_id.end()) ++found->second.containers;
   }
-  struct Layer {
-    int64_t size = 0;
+  struct Part {
+    int64_t bytes = 0;
     int images = 0;
+    bool used = false;
   };
-  // A layer that an image has twice counts once for it.
-  std::map<std::string, Layer> layers;
-  auto layers_of = [](const ImageUsage& usage) {
-    std::map<std::string, int64_t> out;
-    for (const oci::Descriptor& layer : usage.documents->manifest.layers) {
-      out[std::string(layer.digest.text())] = layer.size;
-    }
-    return out;
-  };
-  for (const auto& [id, usage] : by_id) {
-    for (const auto& [digest, size] : layers_of(usage)) {
-      layers[digest].size = size;
-      ++layers[digest].images;
+  std::unordered_map<std::string_view, Part> parts;
+  for (auto& [id, usage] : by_id) {
+    usage.disk = TRY(engine.image_sizes().Of(*usage.documents));
+    for (const DiskPart& one : usage.disk->parts) {
+      Part& part = parts[one.name];
+      part.bytes = one.bytes;
+      part.used = part.used || usage.containers > 0;
+      ++part.images;
     }
   }
   ImageUsages out;
-  for (const auto& [digest, layer] : layers) out.layer_bytes += layer.size;
+  for (const auto& [name, part] : parts) {
+    out.disk_bytes += part.bytes;
+    if (!part.used) out.unused_bytes += part.bytes;
+  }
   for (auto& [id, usage] : by_id) {
-    for (const auto& [digest, size] : layers_of(usage)) {
-      if (layers[digest].images > 1) usage.shared += size;
+    for (const DiskPart& one : usage.disk->parts) {
+      if (parts[one.name].images > 1) usage.shared += one.bytes;
     }
     std::sort(usage.tags.begin(), usage.tags.end());
     out.images.push_back(std::move(usage));

@@ -21,7 +21,8 @@ struct ImageUsage {
   std::vector<std::string> tags;     // "busybox:latest"
   std::vector<std::string> digests;  // "busybox@sha256:…"
   WallTime tagged_at{};              // the newest of its names
-  int64_t shared = 0;                // bytes of layers that other images have too
+  std::shared_ptr<const DiskParts> disk;
+  int64_t shared = 0;  // bytes of parts that other images have too
   int64_t containers = 0;
 
   const std::string& id() const { return documents->id; }
@@ -32,7 +33,8 @@ struct ImageUsage {
 
 struct ImageUsages {
   std::vector<ImageUsage> images;  // by id
-  int64_t layer_bytes = 0;         // each layer once
+  int64_t disk_bytes = 0;          // each part once
+  int64_t unused_bytes = 0;        // of that, what no image with a container has
 };
 
 Result<ImageUsages> ListImageUsage(Engine& engine);

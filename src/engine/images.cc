@@ -216,6 +216,18 @@ Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
   return familiar;
 }
 
+Result<> EnsureUnpacked(Engine& engine, const NamedImage& image) {
+  const std::string& snapshotter = engine.options().snapshotter;
+  const std::string& top = image.documents->top_chain_id;
+  if (top.empty()) return {};
+  auto there = engine.containerd().GetSnapshotUsage(snapshotter, top);
+  if (there.ok()) return {};
+  if (there.error().kind() != ErrorKind::kNotFound) return std::move(there).error();
+  TRY_WITH(engine.containerd().UnpackImage(image.image.name, snapshotter), "unpacking image '{}'",
+           FamiliarName(image.image.name));
+  return {};
+}
+
 Result<std::vector<formats::Reference>> TagsOfRepository(Engine& engine,
                                                          const formats::Reference& repository) {
   std::vector<formats::Reference> out;

@@ -62,6 +62,8 @@ struct PushedImage {
 // kNotFound in docker's words when there is no image of that name.
 Result<PushedImage> PushImage(Engine& engine, const PushImageRequest& request,
                               const client::ProgressCallback& progress, const StopToken& stop);
+// An image that came as blobs alone, as one that was pushed into the store, gets its snapshots.
+Result<> EnsureUnpacked(Engine& engine, const NamedImage& image);
 // Every name with a tag that the repository has here.
 Result<std::vector<formats::Reference>> TagsOfRepository(Engine& engine,
                                                          const formats::Reference& repository);

@@ -202,9 +202,7 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
   request.hostname = record.hostname;
   request.gateway_priority = config.gateway_priority;
   request.ports = TRY(ParsePortBindings(record.config, record.host));
-  for (networks::PortRequest& port : request.ports) {
-    if (port.host_ip.empty()) port.host_ip = settings()->port_address;
-  }
+  request.default_ip = settings()->port_address;
   request.names = AliasesOf(record, config);
   request.names.insert(request.names.begin(), record.name);
   request.dns = record.host.dns;
@@ -465,11 +463,19 @@ Result<> Engine::UpdateHostFiles(const ContainerRecord& record) {
   return ChangeHostFiles(TRY(std::move(files)));
 }
 
+Result<> Engine::LinkBareNamespace(const ContainerRecord& record, uint32_t pid) {
+  if (options_.networks.netns_links.empty() || WantsNetworks(record)) return {};
+  if (JoinsContainer(record.host) || record.host.network_mode == "host") return {};
+  UniqueFd netns = TRY(OpenFile(fmt::format("/proc/{}/ns/net", pid), O_RDONLY));
+  return networks_->LinkNamespace(record.id, netns);
+}
+
 void Engine::ReconcileAttachments(const ContainerRecord& record) {
   const auto& wanted = record.networking.endpoints_config;
   auto note = [&](Result<> result) {
     if (!result.ok()) log::Failure("container {}: {}", record.id, result.error().message());
   };
+  note(LinkBareNamespace(record, record.state.pid));
   std::vector<std::string> present;
   for (const networks::Endpoint& endpoint : networks_->EndpointsOf(record.id)) {
     if (wanted.contains(endpoint.network_name)) {

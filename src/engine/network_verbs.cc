@@ -71,11 +71,11 @@ Result<> CheckConfigFrom(const Engine::NetworkCreate& wanted) {
 }
 
 // As the request says, else as the driver's option of that name does.
-Result<bool> FamilyWanted(const Engine::NetworkCreate& wanted, std::optional<bool> said,
-                          const char* option, bool usual) {
+Result<bool> FamilyWanted(const std::map<std::string, std::string>& options,
+                          std::optional<bool> said, const char* option, bool usual) {
   if (said) return *said;
-  auto given = wanted.options.find(option);
-  if (given == wanted.options.end()) return usual;
+  auto given = options.find(option);
+  if (given == options.end()) return usual;
   auto value = ParseNetworkFlag(option, given->second);
   if (!value.ok()) return InvalidArgument("driver-opt \"{}\" is not a valid bool", option);
   return value;
@@ -93,8 +93,15 @@ Result<networks::NetworkRequest> Engine::MakeNetworkRequest(const NetworkCreate&
   request.config_from = wanted.config_from;
   std::map<std::string, std::string> options = wanted.options;
   if (wanted.config_from.empty()) {
-    request.ipv4 = TRY(FamilyWanted(wanted, wanted.enable_ipv4, kEnableIpv4, true));
-    request.ipv6 = TRY(FamilyWanted(wanted, wanted.enable_ipv6, kEnableIpv6, false));
+    auto snapshot = settings();
+    auto usual =
+        snapshot->default_network_options.find(wanted.driver.empty() ? "bridge" : wanted.driver);
+    // Those of the request win.
+    if (usual != snapshot->default_network_options.end()) {
+      options.insert(usual->second.begin(), usual->second.end());
+    }
+    request.ipv4 = TRY(FamilyWanted(options, wanted.enable_ipv4, kEnableIpv4, true));
+    request.ipv6 = TRY(FamilyWanted(options, wanted.enable_ipv6, kEnableIpv6, false));
     // What the request says beats them; they would only look wrong in the answers.
     if (wanted.enable_ipv4) options.erase(kEnableIpv4);
     if (wanted.enable_ipv6) options.erase(kEnableIpv6);

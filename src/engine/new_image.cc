@@ -62,6 +62,45 @@ Result<client::Descriptor> WriteDocument(client::Containerd& containerd, const L
   return blob;
 }
 
+// A read-only snapshot on top of a chain, as long as the object; without a chain nothing.
+class View {
+ public:
+  static Result<View> Open(Engine& engine, const Lease& lease, std::string_view name,
+                           const std::string& chain) {
+    View view;
+    if (chain.empty()) return view;
+    client::Containerd& containerd = engine.containerd();
+    const std::string& snapshotter = engine.options().snapshotter;
+    std::string key = fmt::format("{}-{}", lease.id(), name);
+    view.mounts_ = TRY(containerd.ViewSnapshot(snapshotter, key, chain, {}, lease.id()));
+    view.remove_.Push([&containerd, snapshotter, key] {
+      Result<> removed = containerd.RemoveSnapshot(snapshotter, key);
+      if (!removed.ok()) log::Warning("removing snapshot {}: {}", key, removed.error().message());
+    });
+    return view;
+  }
+  const std::vector<client::Mount>& mounts() const { return mounts_; }
+
+ private:
+  View() = default;
+  std::vector<client::Mount> mounts_;
+  Undo remove_;
+};
+
+Result<std::optional<NewLayer>> DiffTrees(Engine& engine, const Lease& lease,
+                                          const std::vector<client::Mount>& left,
+                                          const std::vector<client::Mount>& right) {
+  client::Containerd& containerd = engine.containerd();
+  client::Descriptor blob =
+      TRY(containerd.DiffMounts(lease.id(), left, right, std::string(oci::kOciLayerGzip)));
+  client::Blob info = TRY(containerd.GetBlob(blob.digest));
+  std::string diff_id = info.labels["containerd.io/uncompressed"];
+  if (diff_id.empty())
+    return Internal("the layer {} does not say what it is unpacked", blob.digest);
+  if (diff_id == kEmptyLayer) return std::optional<NewLayer>();
+  return std::optional<NewLayer>(NewLayer{std::move(blob), std::move(diff_id)});
+}
+
 }  // namespace
 
 Result<Lease> Lease::Take(client::Containerd& containerd) {
@@ -100,27 +139,16 @@ std::string ChainId(const std::string& parent, const std::string& layer) {
 
 Result<std::optional<NewLayer>> DiffSnapshot(Engine& engine, const Lease& lease,
                                              const std::string& key, const std::string& parent) {
-  client::Containerd& containerd = engine.containerd();
-  const std::string& snapshotter = engine.options().snapshotter;
-  auto right = TRY(containerd.SnapshotMounts(snapshotter, key));
-  std::vector<client::Mount> left;
-  Undo undo;
-  if (!parent.empty()) {
-    std::string view = fmt::format("{}-parent", lease.id());
-    left = TRY(containerd.ViewSnapshot(snapshotter, view, parent, {}, lease.id()));
-    undo.Push([&containerd, snapshotter, view] {
-      Result<> removed = containerd.RemoveSnapshot(snapshotter, view);
-      if (!removed.ok()) log::Warning("removing snapshot {}: {}", view, removed.error().message());
-    });
-  }
-  client::Descriptor blob =
-      TRY(containerd.DiffMounts(lease.id(), left, right, std::string(oci::kOciLayerGzip)));
-  client::Blob info = TRY(containerd.GetBlob(blob.digest));
-  std::string diff_id = info.labels["containerd.io/uncompressed"];
-  if (diff_id.empty())
-    return Internal("the layer {} does not say what it is unpacked", blob.digest);
-  if (diff_id == kEmptyLayer) return std::optional<NewLayer>();
-  return std::optional<NewLayer>(NewLayer{std::move(blob), std::move(diff_id)});
+  View below = TRY(View::Open(engine, lease, "parent", parent));
+  auto right = TRY(engine.containerd().SnapshotMounts(engine.options().snapshotter, key));
+  return DiffTrees(engine, lease, below.mounts(), right);
+}
+
+Result<std::optional<NewLayer>> DiffCommitted(Engine& engine, const Lease& lease,
+                                              const std::string& from, const std::string& to) {
+  View below = TRY(View::Open(engine, lease, "from", from));
+  View above = TRY(View::Open(engine, lease, "to", to));
+  return DiffTrees(engine, lease, below.mounts(), above.mounts());
 }
 
 Result<> UnpackLayer(Engine& engine, const Lease& lease, const std::string& parent,

@@ -49,6 +49,10 @@ struct NewLayer {
 Result<std::optional<NewLayer>> DiffSnapshot(Engine& engine, const Lease& lease,
                                              const std::string& key, const std::string& parent);
 
+// What the chain `to` has that the chain `from` ("": nothing) has not, over any number of layers.
+Result<std::optional<NewLayer>> DiffCommitted(Engine& engine, const Lease& lease,
+                                              const std::string& from, const std::string& to);
+
 // The name of the snapshot after `layer` is on top of `parent` (image-spec, "Layer ChainID").
 std::string ChainId(const std::string& parent, const std::string& layer);
 

@@ -128,7 +128,7 @@ Result<> Engine::FinishRemoval(const ContainerRecord& record) {
   ForwardLog(record, false);
   TRY(RemoveMountsOf(record));
   TRY(Discard(ContainerDirectory(id)));
-  TRY(store_->EraseContainer(id));
+  TRY(store_->EraseContainer(id, record.image_id));
   Forget(record);
   return {};
 }

@@ -31,6 +31,7 @@ struct Settings {
   bool debug = false;
   std::vector<std::string> labels;  // "name=value"
   std::map<std::string, bool> features;
+  bool experimental = false;  // builds may squash
   // Of the API versions 1.MINOR the lowest that is served.
   int min_api_minor = 24;
 
@@ -50,7 +51,10 @@ struct Settings {
   std::vector<std::string> dns;
   std::vector<std::string> dns_options;
   std::vector<std::string> dns_search;
-  std::string port_address;           // published ports without an address; "": all
+  // Where ports are published that say no address, on networks that say none; "": everywhere.
+  std::string port_address;
+  // By driver: options of new networks that don't have them.
+  std::map<std::string, std::map<std::string, std::string>> default_network_options;
   int64_t default_stop_timeout = 10;  // seconds
   std::vector<std::string> cdi_spec_directories{"/etc/cdi", "/var/run/cdi"};
 
@@ -64,6 +68,10 @@ struct Settings {
   std::string https_proxy;
   std::string no_proxy;
   int64_t max_concurrent_downloads = 3;
+
+  // What images, build cache, containers and volumes may take together; 0: any amount.
+  int64_t disk_budget = 0;         // bytes
+  int64_t disk_budget_keep = 600;  // seconds; what was used since then stays
 
   int64_t shutdown_timeout = 15;  // seconds that requests get when the daemon stops
 };

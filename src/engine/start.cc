@@ -213,6 +213,7 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   // The runtime has its own mounts by now.
   DropTransientMounts(id);
   uint32_t pid = TRY_WITH(std::move(task_made), "failed to create task for container");
+  TRY(LinkBareNamespace(record, pid));
   trace.Lap("Tasks.Create");
   for (const auto& attach : container.TakeAttaches()) attach(AttachSocket(id, "init"));
   container.Update([&](ContainerRecord& changed) {

@@ -21,7 +21,17 @@ const std::vector<std::string_view> kSchema = {
     R"(
       CREATE TABLE build_steps (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
     )",
+    R"(
+      CREATE TABLE image_uses (image TEXT PRIMARY KEY, used_at INTEGER NOT NULL) WITHOUT ROWID;
+    )",
 };
+
+Result<> NoteImageUse(records::Transaction& transaction, const std::string& image_id,
+                      WallTime when) {
+  TRY(transaction.Execute("INSERT OR REPLACE INTO image_uses (image, used_at) VALUES (?, ?)",
+                          image_id, UnixNanos(when)));
+  return {};
+}
 
 }  // namespace
 
@@ -37,10 +47,31 @@ Result<> Store::PutContainer(const ContainerRecord& record) {
   return transaction.Commit();
 }
 
-Result<> Store::EraseContainer(const std::string& id) {
+Result<> Store::EraseContainer(const std::string& id, const std::string& image_id) {
   auto transaction = TRY(database_->Begin());
   TRY(transaction.Execute("DELETE FROM containers WHERE id = ?", id));
+  if (!image_id.empty()) TRY(NoteImageUse(transaction, image_id, WallClock::now()));
   return transaction.Commit();
+}
+
+Result<> Store::PutImageUse(const std::string& image_id, WallTime when) {
+  auto transaction = TRY(database_->Begin());
+  TRY(NoteImageUse(transaction, image_id, when));
+  return transaction.Commit();
+}
+
+Result<> Store::EraseImageUse(const std::string& image_id) {
+  auto transaction = TRY(database_->Begin());
+  TRY(transaction.Execute("DELETE FROM image_uses WHERE image = ?", image_id));
+  return transaction.Commit();
+}
+
+Result<std::map<std::string, WallTime>> Store::ListImageUses() {
+  auto transaction = TRY(database_->Read());
+  auto rows = TRY(transaction.Query("SELECT image, used_at FROM image_uses"));
+  std::map<std::string, WallTime> uses;
+  while (TRY(rows.Next())) uses.emplace(rows.Text(0), FromUnixNanos(rows.Int(1)));
+  return uses;
 }
 
 Result<std::vector<ContainerRecord>> Store::ListContainers() {

@@ -5,11 +5,13 @@
 // change is committed when the call returns. Any thread.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "engine/container.h"
 #include "networks/records.h"
@@ -24,7 +26,8 @@ class Store : public networks::RecordStore, public volumes::RecordStore {
 
   // Inserts or replaces.
   Result<> PutContainer(const ContainerRecord& record);
-  Result<> EraseContainer(const std::string& id);
+  // Also notes that its image was used until now.
+  Result<> EraseContainer(const std::string& id, const std::string& image_id);
   // A record that can't be read is an error that names it: nothing is silently forgotten.
   Result<std::vector<ContainerRecord>> ListContainers();
 
@@ -36,6 +39,11 @@ class Store : public networks::RecordStore, public volumes::RecordStore {
   Result<> PutBuildStep(const std::string& key, const std::string& record);
   Result<> EraseBuildSteps(const std::vector<std::string>& keys);
   Result<std::vector<std::pair<std::string, std::string>>> ListBuildSteps();
+
+  // When images were used last, by id: only what containers' records don't tell any more.
+  Result<> PutImageUse(const std::string& image_id, WallTime when);
+  Result<> EraseImageUse(const std::string& image_id);
+  Result<std::map<std::string, WallTime>> ListImageUses();
 
   Result<> PutEndpoint(const networks::Endpoint& endpoint) override;
   Result<> EraseEndpoint(const std::string& container_id, const std::string& network_id) override;

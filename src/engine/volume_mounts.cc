@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "engine/engine.h"
+#include "engine/images.h"
 #include "engine/mount_points.h"
 #include "engine/mount_sources.h"
 #include "engine/root_view.h"
@@ -98,6 +99,7 @@ Result<> Engine::MakeMountPoints(bool read_only_non_recursive, ContainerRecord* 
     if (point.type == "volume" && point.mode.empty()) point.mode = "z";
     if (point.type == "image") {
       NamedImage image = TRY(images_->Resolve(point.name));
+      TRY(EnsureUnpacked(*this, image));
       point.source = image.documents->top_chain_id;
       point.snapshot = fmt::format("{}-image-{}", record->id,
                                    formats::Digest::Of(point.destination).hex().substr(0, 16));

@@ -137,6 +137,7 @@ NftBatch& NftBatch::AddSet(const NftSet& set) {
   batch_.String(NFTA_SET_TABLE, table_);
   batch_.String(NFTA_SET_NAME, set.name);
   uint32_t flags = set.intervals ? NFT_SET_INTERVAL : 0;
+  if (!set.fields.empty()) flags |= NFT_SET_INTERVAL | NFT_SET_CONCAT;
   if (set.data_size != 0) {
     flags |= NFT_SET_MAP;
     batch_.Be32(NFTA_SET_DATA_TYPE, set.data_type);
@@ -145,6 +146,17 @@ NftBatch& NftBatch::AddSet(const NftSet& set) {
   batch_.Be32(NFTA_SET_FLAGS, flags);
   batch_.Be32(NFTA_SET_KEY_TYPE, set.key_type);
   batch_.Be32(NFTA_SET_KEY_LEN, set.key_size);
+  if (!set.fields.empty()) {
+    size_t description = batch_.BeginNest(NFTA_SET_DESC);
+    size_t list = batch_.BeginNest(NFTA_SET_DESC_CONCAT);
+    for (uint32_t size : set.fields) {
+      size_t field = batch_.BeginNest(NFTA_LIST_ELEM);
+      batch_.Be32(NFTA_SET_FIELD_LEN, size);
+      batch_.EndNest(field);
+    }
+    batch_.EndNest(list);
+    batch_.EndNest(description);
+  }
   batch_.Be32(NFTA_SET_ID, next_set_id_++);
   return *this;
 }
@@ -164,10 +176,12 @@ void NftBatch::Elements(uint16_t message, uint16_t flags, std::string_view set,
       size_t key = batch_.BeginNest(NFTA_SET_ELEM_KEY);
       batch_.Bytes(NFTA_DATA_VALUE, element.key);
       batch_.EndNest(key);
-      if (!element.data.empty()) {
-        size_t data = batch_.BeginNest(NFTA_SET_ELEM_DATA);
-        batch_.Bytes(NFTA_DATA_VALUE, element.data);
-        batch_.EndNest(data);
+      for (auto [type, value] : {std::pair(NFTA_SET_ELEM_KEY_END, &element.last),
+                                 std::pair(NFTA_SET_ELEM_DATA, &element.data)}) {
+        if (value->empty()) continue;
+        size_t nested = batch_.BeginNest(static_cast<uint16_t>(type));
+        batch_.Bytes(NFTA_DATA_VALUE, *value);
+        batch_.EndNest(nested);
       }
       batch_.EndNest(nest);
     }
@@ -277,6 +291,7 @@ std::vector<NftElement> ParseNftElements(const NetlinkMessage& message) {
       NftElement element;
       for (const NetlinkAttribute& attribute : ParseAttributes(item.data)) {
         if (attribute.type == NFTA_SET_ELEM_KEY) element.key = value_of(attribute.data);
+        if (attribute.type == NFTA_SET_ELEM_KEY_END) element.last = value_of(attribute.data);
         if (attribute.type == NFTA_SET_ELEM_DATA) element.data = value_of(attribute.data);
         if (attribute.type == NFTA_SET_ELEM_FLAGS) {
           element.interval_end = (attribute.Be32() & NFT_SET_ELEM_INTERVAL_END) != 0;

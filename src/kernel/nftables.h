@@ -57,6 +57,7 @@ class NftRule {
   // The rule goes on only when the map has the key; its data is put at `out`.
   NftRule& LookUp(int reg, std::string_view map, int out);
   NftRule& DestinationNat(NftFamily family, int address_reg, int port_reg);
+  NftRule& DestinationNat(NftFamily family, int address_reg);  // the port stays
   NftRule& SourceNat(NftFamily family, int address_reg);
   NftRule& Masquerade();
   NftRule& Accept();
@@ -82,6 +83,7 @@ struct NftElement {
   std::string key;
   std::string data;           // of maps
   bool interval_end = false;  // the first key that is not in the interval that began before
+  std::string last;           // of sets with fields: each field from `key`'s to this one's
   auto operator<=>(const NftElement&) const = default;
 };
 
@@ -93,6 +95,8 @@ struct NftSet {
   // Of maps.
   uint32_t data_type = 0;
   uint32_t data_size = 0;
+  // Sizes of the key's fields, each of which is an interval in an element; empty: keys as a whole.
+  std::vector<uint32_t> fields;
 };
 
 struct NftBaseChain {

@@ -178,6 +178,15 @@ NftRule& NftRule::SourceNat(NftFamily family, int address_reg) {
   return *this;
 }
 
+NftRule& NftRule::DestinationNat(NftFamily family, int address_reg) {
+  NetlinkBatch data = Attributes();
+  data.Be32(NFTA_NAT_TYPE, NFT_NAT_DNAT);
+  data.Be32(NFTA_NAT_FAMILY, static_cast<uint32_t>(family));
+  data.Be32(NFTA_NAT_REG_ADDR_MIN, Register(address_reg));
+  Add("nat", data);
+  return *this;
+}
+
 NftRule& NftRule::DestinationNat(NftFamily family, int address_reg, int port_reg) {
   NetlinkBatch data = Attributes();
   data.Be32(NFTA_NAT_TYPE, NFT_NAT_DNAT);

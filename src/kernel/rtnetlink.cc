@@ -57,6 +57,14 @@ void AppendCreateBridge(NetlinkBatch* batch, const std::string& name, const Hard
 
 void AppendLinkUp(NetlinkBatch* batch, int index) { batch->Begin(RTM_NEWLINK, 0, UpLink(index)); }
 
+void AppendSetMtu(NetlinkBatch* batch, int index, uint32_t mtu) {
+  ifinfomsg header{};
+  header.ifi_family = AF_UNSPEC;
+  header.ifi_index = index;
+  batch->Begin(RTM_NEWLINK, 0, header);
+  batch->U32(IFLA_MTU, mtu);
+}
+
 void AppendSetMaster(NetlinkBatch* batch, int index, int master) {
   ifinfomsg header{};
   header.ifi_family = AF_UNSPEC;
@@ -98,6 +106,15 @@ void AppendAddAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t p
     if (prefix_length == 0) broadcast.s_addr = ~uint32_t{0};
     batch->Attribute(IFA_BROADCAST, &broadcast, sizeof broadcast);
   }
+}
+
+void AppendDeleteAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t prefix_length) {
+  ifaddrmsg header{};
+  header.ifa_family = AF_INET;
+  header.ifa_prefixlen = prefix_length;
+  header.ifa_index = static_cast<uint32_t>(index);
+  batch->Begin(RTM_DELADDR, 0, header);
+  batch->Attribute(IFA_LOCAL, &address, sizeof address);
 }
 
 namespace {

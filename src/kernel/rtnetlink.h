@@ -34,12 +34,14 @@ void AppendCreateVeth(NetlinkBatch* batch, const VethSpec& spec);
 void AppendCreateBridge(NetlinkBatch* batch, const std::string& name, const HardwareAddress& mac,
                         uint32_t mtu);
 void AppendLinkUp(NetlinkBatch* batch, int index);
+void AppendSetMtu(NetlinkBatch* batch, int index, uint32_t mtu);
 // Makes it a port of that bridge.
 void AppendSetMaster(NetlinkBatch* batch, int index, int master);
 // A bridge's port, by its name, that reaches the bridge itself and ports that are not isolated.
 void AppendIsolatePort(NetlinkBatch* batch, const std::string& name);
 void AppendDeleteLink(NetlinkBatch* batch, int index);
 void AppendAddAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t prefix_length);
+void AppendDeleteAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t prefix_length);
 // Used at once, without asking the network whether somebody else has it.
 void AppendAddAddress6(NetlinkBatch* batch, int index, const in6_addr& address,
                        uint8_t prefix_length);

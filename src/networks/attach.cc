@@ -32,9 +32,17 @@ void LogFailure(Result<> result) {
   if (!result.ok()) log::Warning("undoing an attach: {}", result.error().message());
 }
 
-constexpr const char* kAnyAddress = "0.0.0.0";
-
 }  // namespace
+
+void KernelController::PlacePorts(const Network& network, const std::string& default_ip,
+                                  std::vector<PortRequest>* ports) {
+  std::string address = network.host_binding.empty() ? default_ip : network.host_binding;
+  // Said so or not, that is both families.
+  if (address == "0.0.0.0") address.clear();
+  for (PortRequest& port : *ports) {
+    if (port.host_ip.empty()) port.host_ip = address;
+  }
+}
 
 bool KernelController::HostHasIpv6() {
   // Empty when IPv6 is off for every interface.
@@ -147,10 +155,7 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   std::optional<Endpoint> publisher = PublisherBeside(endpoint);
   if (leads && !publisher && !request.ports.empty()) {
     std::vector<PortRequest> ports = request.ports;
-    std::string binding = TRY(InspectNetwork(endpoint.network_id)).host_binding;
-    for (PortRequest& port : ports) {
-      if (port.host_ip.empty() && binding != kAnyAddress) port.host_ip = binding;
-    }
+    PlacePorts(TRY(InspectNetwork(endpoint.network_id)), request.default_ip, &ports);
     TRY_WITH(PublishOnProxy(&endpoint, ports, &publishing),
              "driver failed programming external connectivity on endpoint {} ({})",
              request.names.empty() ? request.container_id : request.names.front(), endpoint.id);

@@ -31,7 +31,8 @@ Result<std::unique_ptr<Controller>> Controller::Create(Options options) {
 
 KernelController::KernelController(Options options, std::unique_ptr<EventLoop> loop)
     : options_(std::move(options)),
-      firewall_(MakeFirewall(options_.firewall, options_.bridge, &netfilter_sockets_)),
+      firewall_(MakeFirewall(options_.firewall, options_.firewall_families, options_.bridge,
+                             &netfilter_sockets_)),
       proxy_(options_.run_directory, options_.proxy_binary),
       pool_(options_.pool_size),
       loop_(std::move(loop)) {}

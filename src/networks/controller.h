@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
-// default_bridge.cc, user_networks.cc, subnets.cc, bridge.cc, attach.cc, entries.cc, link.cc,
-// lead.cc, resolver.cc, firewall_watch.cc, reconcile.cc.
+// default_bridge.cc, default_network.cc, user_networks.cc, subnets.cc, bridge.cc, attach.cc,
+// entries.cc, link.cc, lead.cc, resolver.cc, firewall_watch.cc, reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
 // `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
@@ -55,6 +55,7 @@ class KernelController : public Controller {
   Result<> Disconnect(const std::string& container_id, std::string_view network) override;
   Result<Endpoint> SetPorts(const std::string& container_id, const std::vector<PortRequest>& ports,
                             const std::string& default_ip) override;
+  Result<> LinkNamespace(const std::string& container_id, BorrowedFd netns) override;
   Result<> Rename(const std::string& container_id, const std::string& name) override;
   Result<Network> CreateNetwork(const NetworkRequest& request) override;
   Result<> RemoveNetwork(std::string_view id_or_name) override;
@@ -80,9 +81,15 @@ class KernelController : public Controller {
   static AddressPool PoolOf(const Network& network);
   static std::optional<AddressPool6> PoolOf6(const Network& network);
 
-  // default_bridge.cc
-  Result<Network> ChooseDefaultNetwork();
+  // default_network.cc
+  Network RecordedDefault() const;
+  Result<> WantedIpv4(Network* network);
+  Result<> WantedIpv6(Network* network);
+  Result<> PresentAddress(Network* network);
   Result<> FollowOptions(Network* network);
+  Result<> ChangeBridge(const Network& before, const Network& after);
+
+  // default_bridge.cc
   Result<> AddNetwork(const Network& network);
   Result<> SetUp(const Network& network);
   // Those with a bridge: what the firewall is about.
@@ -111,6 +118,9 @@ class KernelController : public Controller {
   Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports,
                           std::shared_lock<std::shared_mutex>* publishing);
   static Result<> CheckPorts(const std::vector<PortRequest>& ports);
+  // Those that say no address get one, if the network or the daemon has one for them.
+  static void PlacePorts(const Network& network, const std::string& default_ip,
+                         std::vector<PortRequest>* ports);
   static bool HostHasIpv6();
   // Which ports of an endpoint the proxy binds, and which are reached at its own addresses.
   struct PublishPlan {

@@ -50,6 +50,13 @@ Result<> KernelController::BindEntry(BorrowedFd netns, const std::string& contai
   return linked;
 }
 
+Result<> KernelController::LinkNamespace(const std::string& container_id, BorrowedFd netns) {
+  if (options_.netns_links.empty()) return {};
+  std::shared_lock<std::shared_mutex> beside(operations_);
+  if (PathExists(NetnsPath(container_id))) return MakeNetnsLink(container_id);
+  return BindEntry(netns, container_id);
+}
+
 Result<> KernelController::UnbindEntry(const std::string& container_id) {
   TRY(RemoveNetnsLink(container_id));
   return kernel::UnbindNetNamespace(NetnsPath(container_id));

@@ -17,8 +17,70 @@ class NoFirewall : public Firewall {
   Result<> Unpublish(const std::vector<Endpoint>&) override { return {}; }
   Result<> Change(const Endpoint&, const Endpoint&) override { return {}; }
   Result<> RemoveEverything() override { return {}; }
-  bool forwards() const override { return false; }
+  bool has_rules() const override { return false; }
 };
+
+// Shows the backend one family alone.
+class OneFamilyFirewall : public Firewall {
+ public:
+  OneFamilyFirewall(FirewallFamilies families, std::unique_ptr<Firewall> backend)
+      : families_(families), backend_(std::move(backend)) {}
+
+  Result<Changes> RepairNetworks(const std::vector<Network>& networks) override {
+    return backend_->RepairNetworks(Seen(networks));
+  }
+  Result<Changes> Repair(const std::vector<Network>& networks,
+                         const std::vector<Endpoint>& endpoints) override {
+    return backend_->Repair(Seen(networks), Seen(endpoints));
+  }
+  Result<> RemoveNetwork(const Network& network, const std::vector<Network>& rest) override {
+    return backend_->RemoveNetwork(Seen(network), Seen(rest));
+  }
+  Result<> Publish(const std::vector<Endpoint>& endpoints) override {
+    return backend_->Publish(Seen(endpoints));
+  }
+  Result<> Unpublish(const std::vector<Endpoint>& endpoints) override {
+    return backend_->Unpublish(Seen(endpoints));
+  }
+  Result<> Change(const Endpoint& before, const Endpoint& after) override {
+    return backend_->Change(Seen(before), Seen(after));
+  }
+  Result<> RemoveEverything() override { return backend_->RemoveEverything(); }
+  bool has_rules() const override { return backend_->has_rules(); }
+
+ private:
+  Network Seen(Network network) const {
+    if (!families_.ipv4) network.ipv4 = false;
+    if (!families_.ipv6) network.subnet6.reset();
+    return network;
+  }
+  Endpoint Seen(Endpoint endpoint) const {
+    if (!families_.ipv4) endpoint.prefix_length = 0;
+    if (!families_.ipv6) endpoint.address6.reset();
+    return endpoint;
+  }
+  template <typename Item>
+  std::vector<Item> Seen(std::vector<Item> items) const {
+    for (Item& item : items) item = Seen(std::move(item));
+    return items;
+  }
+
+  const FirewallFamilies families_;
+  const std::unique_ptr<Firewall> backend_;
+};
+
+std::unique_ptr<Firewall> MakeBackend(FirewallBackend backend, const std::string& stack,
+                                      KernelSockets* netfilter) {
+  switch (backend) {
+    case FirewallBackend::kNftables:
+      return MakeNftFirewall(stack, netfilter);
+    case FirewallBackend::kIptables:
+      return MakeIptablesFirewall(stack);
+    case FirewallBackend::kNone:
+      return std::make_unique<NoFirewall>();
+  }
+  CHECK(false);
+}
 
 constexpr std::array<std::string_view, 3> kBackendNames = {"nftables", "iptables", "none"};
 
@@ -35,17 +97,12 @@ std::string_view FirewallBackendName(FirewallBackend backend) {
   return kBackendNames.at(static_cast<size_t>(backend));
 }
 
-std::unique_ptr<Firewall> MakeFirewall(FirewallBackend backend, const std::string& stack,
-                                       KernelSockets* netfilter) {
-  switch (backend) {
-    case FirewallBackend::kNftables:
-      return MakeNftFirewall(stack, netfilter);
-    case FirewallBackend::kIptables:
-      return MakeIptablesFirewall(stack);
-    case FirewallBackend::kNone:
-      return std::make_unique<NoFirewall>();
-  }
-  CHECK(false);
+std::unique_ptr<Firewall> MakeFirewall(FirewallBackend backend, FirewallFamilies families,
+                                       const std::string& stack, KernelSockets* netfilter) {
+  if (!families.ipv4 && !families.ipv6) backend = FirewallBackend::kNone;
+  auto made = MakeBackend(backend, stack, netfilter);
+  if (families == FirewallFamilies{}) return made;
+  return std::make_unique<OneFamilyFirewall>(families, std::move(made));
 }
 
 }  // namespace gantry::networks

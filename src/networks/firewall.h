@@ -50,14 +50,14 @@ class Firewall {
 
   // Everything of this stack. Nothing there: no error.
   virtual Result<> RemoveEverything() = 0;
-  // The bridges forward packets: ip_forward has to be on.
-  virtual bool forwards() const = 0;
+  // There are rules at all, which somebody may take away.
+  virtual bool has_rules() const = 0;
 };
 
 // `stack` is the name of the default bridge: rules of several stacks live side by side. The sockets
-// outlive the firewall.
-std::unique_ptr<Firewall> MakeFirewall(FirewallBackend backend, const std::string& stack,
-                                       KernelSockets* netfilter);
+// outlive the firewall. A family that is left out is to the rules as if no network had it.
+std::unique_ptr<Firewall> MakeFirewall(FirewallBackend backend, FirewallFamilies families,
+                                       const std::string& stack, KernelSockets* netfilter);
 std::unique_ptr<Firewall> MakeNftFirewall(const std::string& stack, KernelSockets* netfilter);
 std::unique_ptr<Firewall> MakeIptablesFirewall(const std::string& stack);
 

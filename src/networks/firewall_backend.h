@@ -11,6 +11,12 @@
 namespace gantry::networks {
 
 enum class FirewallBackend : uint8_t { kNftables, kIptables, kNone };
+// The families that have rules at all; none in the other.
+struct FirewallFamilies {
+  bool ipv4 = true;
+  bool ipv6 = true;
+  bool operator==(const FirewallFamilies&) const = default;
+};
 // "nftables", "iptables" or "none"; kInvalidArgument for anything else.
 Result<FirewallBackend> ParseFirewallBackend(std::string_view name);
 std::string_view FirewallBackendName(FirewallBackend backend);

@@ -28,10 +28,13 @@ struct PortView {
   std::string address;     // the container's
   uint16_t container_port = 0;
   Protocol protocol = Protocol::kTcp;
+  // Of a range: this many ports in a row, each led to the one of its own number.
+  uint16_t count = 1;
 };
-// The ports that are published at addresses of this family. Those on loopback or link-local
-// addresses have no host port here: no packet from outside can be led to them, gantry-proxy does
-// it.
+// What leads to the endpoint at addresses of this family. Ports on loopback or link-local addresses
+// are not there: no packet from outside can be led to them, gantry-proxy does it.
 std::vector<PortView> PortsOf(const Endpoint& endpoint, bool ipv6);
+// Everything that is published, at the container's own address; without host addresses and ports.
+std::vector<PortView> ExposedBy(const Endpoint& endpoint, bool ipv6);
 
 }  // namespace gantry::networks

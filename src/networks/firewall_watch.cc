@@ -25,7 +25,7 @@ Result<> KernelController::RepairFirewall() {
 void KernelController::WatchFirewall() {
   {
     MutexLock lock(mutex_);
-    if (!firewall_->forwards() || std::exchange(watching_firewall_, true)) return;
+    if (!firewall_->has_rules() || std::exchange(watching_firewall_, true)) return;
   }
   loop_->Post([this] {
     auto opened = kernel::NftWatch::Open();

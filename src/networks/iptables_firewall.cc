@@ -29,7 +29,8 @@ constexpr const char* kNatTable = "nat";
 
 std::string ProtocolMatch(const PortView& port, uint16_t number) {
   std::string_view name = ProtocolName(port.protocol);
-  return fmt::format("-p {} -m {} --dport {}", name, name, number);
+  std::string match = fmt::format("-p {} -m {} --dport {}", name, name, number);
+  return port.count == 1 ? match : fmt::format("{}:{}", match, number + (port.count - 1));
 }
 
 // One family's rules.
@@ -143,12 +144,15 @@ Lines IptablesRules::PortRules(const std::vector<Endpoint>& endpoints) const {
   std::set<std::string> rules;
   for (const Endpoint& endpoint : endpoints) {
     for (const PortView& port : PortsOf(endpoint, ipv6_)) {
-      if (port.host_port == 0) continue;
       std::string at =
           port.host_ip.empty() ? "" : fmt::format("-d {}/{} ", port.host_ip, ipv6_ ? 128 : 32);
-      std::string target = ipv6_ ? fmt::format("[{}]", port.address) : port.address;
-      rules.insert(fmt::format("-A {} {}{} -j DNAT --to-destination {}:{}", ports_.name, at,
-                               ProtocolMatch(port, port.host_port), target, port.container_port));
+      std::string target = port.address;
+      if (port.count == 1) {
+        target =
+            fmt::format("{}:{}", ipv6_ ? fmt::format("[{}]", target) : target, port.container_port);
+      }
+      rules.insert(fmt::format("-A {} {}{} -j DNAT --to-destination {}", ports_.name, at,
+                               ProtocolMatch(port, port.host_port), target));
     }
   }
   return {rules.begin(), rules.end()};
@@ -157,7 +161,7 @@ Lines IptablesRules::PortRules(const std::vector<Endpoint>& endpoints) const {
 Lines IptablesRules::ExposedRules(const std::vector<Endpoint>& endpoints) const {
   std::set<std::string> rules;
   for (const Endpoint& endpoint : endpoints) {
-    for (const PortView& port : PortsOf(endpoint, ipv6_)) {
+    for (const PortView& port : ExposedBy(endpoint, ipv6_)) {
       rules.insert(fmt::format("-A {} -d {}/{} {} -j ACCEPT", exposed_.name, port.address,
                                ipv6_ ? 128 : 32, ProtocolMatch(port, port.container_port)));
     }
@@ -279,7 +283,7 @@ Result<> IptablesRules::Change(const Endpoint& before, const Endpoint& after) co
     TRY(DeleteRules(iptables, table, chain, difference(old, now)));
     return iptables.Change(table, Inserting(difference(now, old)));
   };
-  if (PortsOf(before, ipv6_).empty() && PortsOf(after, ipv6_).empty()) return {};
+  if (ExposedBy(before, ipv6_).empty() && ExposedBy(after, ipv6_).empty()) return {};
   Iptables iptables = TRY(Iptables::Default(ipv6_));
   TRY(change(iptables, kFilterTable, exposed_, ExposedRules({before}), ExposedRules({after})));
   return change(iptables, kNatTable, ports_, PortRules({before}), PortRules({after}));
@@ -323,7 +327,7 @@ class IptablesFirewall : public Firewall {
     TRY(RepairNetworks({}));
     return {};
   }
-  bool forwards() const override { return true; }
+  bool has_rules() const override { return true; }
 
  private:
   const std::array<IptablesRules, 2> families_;

@@ -123,7 +123,10 @@ Result<> KernelController::SetDefaultRoutes(const std::string& container_id) {
 // An endpoint with these ports has just gone.
 Result<> KernelController::FollowLeader(const std::string& container_id,
                                         std::vector<PublishedPort> ports) {
-  if (EndpointsOf(container_id).empty()) return UnbindEntry(container_id);
+  if (EndpointsOf(container_id).empty()) {
+    // Where links are wanted the namespace keeps its name to its end.
+    return options_.netns_links.empty() ? UnbindEntry(container_id) : Result<>();
+  }
   TRY(SetDefaultRoutes(container_id));
   std::optional<Endpoint> leader = LeaderOf(container_id);
   if (!leader || ports.empty()) return {};

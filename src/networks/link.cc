@@ -46,6 +46,13 @@ Result<> AppendAddresses(const Endpoint& endpoint, int index, kernel::NetlinkBat
   return {};
 }
 
+Result<> HintAtFullBridge(Result<> joined) {
+  if (!joined.ok() && joined.error().error_number() == EXFULL) {
+    joined.error().AddHint("a bridge takes at most 1,023 containers");
+  }
+  return joined;
+}
+
 std::string AddressesText(const Endpoint& endpoint) {
   std::string text = endpoint.has_ipv4() ? endpoint.address.ToString() : "";
   if (endpoint.address6) text += (text.empty() ? "" : ", ") + endpoint.address6->ToString();
@@ -73,12 +80,8 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
     // The firewall sees what a bridge passes on only where br_netfilter is there and on.
     if (!network.icc && !last) kernel::AppendIsolatePort(&batch, spec.name);
     auto socket = TRY(route_sockets_.Take());
-    auto created = socket.get()->Transact(&batch);
-    if (!created.ok() && created.error().error_number() == EXFULL) {
-      created.error().AddHint("a bridge takes at most 1,023 containers");
-    }
-    TRY_WITH(std::move(created), "making interface '{}' of network {}", spec.name,
-             endpoint.network_name);
+    TRY_WITH(HintAtFullBridge(socket.get()->Transact(&batch)),
+             "making interface '{}' of network {}", spec.name, endpoint.network_name);
   }
   TRY(FillInterface(endpoint, netns, port));
   if (!last) return {};
@@ -86,8 +89,8 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
   kernel::NetlinkBatch join;
   kernel::AppendSetMaster(&join, TRY(kernel::LinkIndex(*socket.get(), spec.name)), bridge_index);
   if (!network.icc) kernel::AppendIsolatePort(&join, spec.name);
-  TRY_WITH(socket.get()->Transact(&join), "making '{}' a port of network {}", spec.name,
-           endpoint.network_name);
+  TRY_WITH(HintAtFullBridge(socket.get()->Transact(&join)), "making '{}' a port of network {}",
+           spec.name, endpoint.network_name);
   return {};
 }
 

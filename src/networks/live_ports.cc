@@ -65,11 +65,7 @@ Result<Endpoint> KernelController::SetPorts(const std::string& container_id,
   Endpoint after = before;
   after.ports = Keep(&published, &missing);
   if (missing.empty() && published.empty()) return before;
-  std::string binding = TRY(InspectNetwork(before.network_id)).host_binding;
-  if (binding == "0.0.0.0") binding.clear();
-  for (PortRequest& wish : missing) {
-    if (wish.host_ip.empty()) wish.host_ip = default_ip.empty() ? binding : default_ip;
-  }
+  PlacePorts(TRY(InspectNetwork(before.network_id)), default_ip, &missing);
 
   PublishPlan plan = TRY(PlanOf(before));
   auto told = [&](const std::vector<formats::ProxyListener>& listeners) {

@@ -27,21 +27,33 @@
 
 namespace gantry::networks {
 
+// What the daemon is told of docker's "bridge" network. A recorded one follows at the next start,
+// unless a container has an address of it (docs/networks.md).
+struct DefaultNetworkOptions {
+  // Unset: as recorded, or as the bridge has it; else the range; else the first of the pools' that
+  // no address or route of the host overlaps.
+  std::optional<formats::Ipv4Prefix> subnet;
+  std::optional<formats::Ipv4Address> gateway;  // the bridge's own; unset: the first address
+  std::optional<formats::Ipv4Prefix> ip_range;
+  std::optional<formats::Ipv4Address> told_gateway;  // what containers are told; unset: the bridge
+  bool ipv6 = false;
+  // The same of IPv6.
+  std::optional<formats::Ipv6Prefix> subnet6;
+  std::optional<formats::Ipv6Address> gateway6;
+  std::optional<formats::Ipv6Prefix> ip_range6;
+  std::optional<formats::Ipv6Address> told_gateway6;
+  bool icc = true;
+  bool masquerade = true;
+  std::string host_binding;  // where ports without an address are published; "": as for others
+};
+
 struct Options {
   std::string bridge = "gantry0";
-  // Unset: the first of docker's default pools (172.17/16 … 172.31/16, 192.168.0.0/20 …) that no
-  // address or route of the host overlaps. A recorded default network keeps its subnet.
-  std::optional<formats::Ipv4Prefix> subnet;
-  // The default network has IPv6: this subnet, or one of the pools'. A recorded one follows as soon
-  // as no container has an address of it.
-  bool ipv6 = false;
-  std::optional<formats::Ipv6Prefix> subnet6;
-  std::optional<formats::Ipv6Address> gateway6;  // unset: the subnet's first address
-  std::optional<formats::Ipv6Prefix> ip_range6;  // without a subnet it is that, too
+  DefaultNetworkOptions default_network;
   // Where subnets come from that nobody names.
   std::vector<SubnetPool> pools = DefaultSubnetPools();
   std::vector<SubnetPool6> pools6;
-  uint32_t mtu = 1500;
+  uint32_t mtu = 1500;                        // of networks that say nothing
   std::string run_directory = "/run/gantry";  // netns/ID, proxy.sock, gantry-proxy.pid
   // Beside RUN/netns/ID a link ID in this directory (/run/netns: `ip netns exec ID …`); "": none.
   std::string netns_links;
@@ -49,6 +61,8 @@ struct Options {
   RecordStore* records = nullptr;  // outlives the controller
   size_t pool_size = 2;            // namespaces kept ready
   FirewallBackend firewall = FirewallBackend::kNftables;
+  FirewallFamilies firewall_families;
+  bool enable_forwarding = true;  // turn on ip_forward, and its IPv6 equal for who has IPv6
 };
 
 // `-p [host_ip:][host_port[-last]:]container_port[/protocol]`.
@@ -70,6 +84,8 @@ struct AttachRequest {
   std::vector<std::string> sysctls;     // "net.ipv4.conf.IFNAME.KEY=VALUE"
   std::optional<formats::MacAddress> mac;
   std::vector<PortRequest> ports;
+  // Where ports go that say no address, if the network doesn't say either; "": everywhere.
+  std::string default_ip;
   // "": the first of eth0, eth1, … (or the network's other prefix) that the container has not.
   std::string interface;
   // Of the container's networks the one with the highest gives the default route of its families;
@@ -116,7 +132,7 @@ struct NetworkRequest {
   bool icc = true;
   bool masquerade = true;
   bool attachable = false;
-  std::string host_binding = "0.0.0.0";
+  std::string host_binding;  // "": as the request of each container says
   std::map<std::string, std::string> options;
   std::map<std::string, std::string> labels;
 };
@@ -159,12 +175,16 @@ class Controller {
   virtual Result<> Disconnect(const std::string& container_id, std::string_view network) = 0;
 
   // From now on the running container publishes exactly these ports: what is published and fits
-  // stays, with its connections; the rest goes, what is missing comes, at `default_ip` where no
-  // address is said. All of it or nothing. kFailedPrecondition: it is on no network that ports are
-  // published on.
+  // stays, with its connections; the rest goes, what is missing comes, at `default_ip` where
+  // neither wish nor network say an address. All of it or nothing. kFailedPrecondition: it is on no
+  // network that ports are published on.
   virtual Result<Endpoint> SetPorts(const std::string& container_id,
                                     const std::vector<PortRequest>& ports,
                                     const std::string& default_ip) = 0;
+
+  // Where links are wanted (Options::netns_links): an entry and a link for the namespace of a
+  // container that is on no network. Detach takes them away.
+  virtual Result<> LinkNamespace(const std::string& container_id, BorrowedFd netns) = 0;
 
   // The container is called so from now on.
   virtual Result<> Rename(const std::string& container_id, const std::string& name) = 0;

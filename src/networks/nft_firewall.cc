@@ -71,7 +71,10 @@ Elements EmptyNetworkSets() {
   return {{kSetBridges, {}}, {kSetInternal, {}}, {kSetIcc, {}},        {kSetUnprotected, {}},
           {kSetRouted, {}},  {kSetTrusted, {}},  {kSetMasquerade, {}}, {kSetSource, {}}};
 }
-Elements EmptyPortSets() { return {{kSetPorts, {}}, {kSetPortsAt, {}}, {kSetExposed, {}}}; }
+Elements EmptyPortSets() {
+  return {{kSetPorts, {}},      {kSetPortsAt, {}},      {kSetExposed, {}},
+          {kSetPortRanges, {}}, {kSetPortRangesAt, {}}, {kSetExposedRanges, {}}};
+}
 
 void AddNetworkElements(const Network& network, NftFamily family, Elements* elements) {
   std::optional<NetworkView> view = ViewOf(network, IsIpv6(family));
@@ -95,20 +98,34 @@ void AddNetworkElements(const Network& network, NftFamily family, Elements* elem
   if (!interval.end.empty()) set.insert({interval.end, "", true});
 }
 
+// A place and, of ranges, its last one: the key's end.
+NftElement At(const std::vector<std::string>& before, const PortView& port, uint16_t number,
+              std::string data) {
+  auto key = [&](uint16_t last) {
+    std::string out;
+    for (const std::string& field : before) out += kernel::NftKey({field});
+    return out + kernel::NftKey({Bytes(port.protocol), Bytes(last)});
+  };
+  NftElement element{key(number), std::move(data)};
+  if (port.count > 1) element.last = key(static_cast<uint16_t>(number + (port.count - 1)));
+  return element;
+}
+
 void AddPortElements(const Endpoint& endpoint, NftFamily family, Elements* elements) {
+  for (const PortView& port : ExposedBy(endpoint, IsIpv6(family))) {
+    const char* set = port.count > 1 ? kSetExposedRanges : kSetExposed;
+    (*elements)[set].insert(
+        At({AddressBytes(port.address, family)}, port, port.container_port, ""));
+  }
   for (const PortView& port : PortsOf(endpoint, IsIpv6(family))) {
-    std::string protocol = Bytes(port.protocol);
     std::string address = AddressBytes(port.address, family);
-    std::string container_port = Bytes(port.container_port);
-    (*elements)[kSetExposed].insert({kernel::NftKey({address, protocol, container_port}), ""});
-    if (port.host_port == 0) continue;
-    std::string target = kernel::NftKey({address, container_port});
-    std::string host_port = Bytes(port.host_port);
+    bool range = port.count > 1;
+    std::string target = range ? address : kernel::NftKey({address, Bytes(port.container_port)});
     if (port.host_ip.empty()) {
-      (*elements)[kSetPorts].insert({kernel::NftKey({protocol, host_port}), target});
+      (*elements)[range ? kSetPortRanges : kSetPorts].insert(At({}, port, port.host_port, target));
     } else {
-      std::string host_ip = AddressBytes(port.host_ip, family);
-      (*elements)[kSetPortsAt].insert({kernel::NftKey({host_ip, protocol, host_port}), target});
+      (*elements)[range ? kSetPortRangesAt : kSetPortsAt].insert(
+          At({AddressBytes(port.host_ip, family)}, port, port.host_port, target));
     }
   }
 }
@@ -333,7 +350,7 @@ class NftFirewall : public Firewall {
     return {};
   }
 
-  bool forwards() const override { return true; }
+  bool has_rules() const override { return true; }
 
  private:
   static Elements ElementsOf(const std::vector<Endpoint>& endpoints, NftFamily family) {
@@ -364,8 +381,8 @@ class NftFirewall : public Firewall {
         AddNetworkElements(network, table.family(), &elements);
       }
       auto socket = TRY(sockets_.Take());
-      // A host may have no IPv6 at all: its table is there with the first network that needs it.
-      if (IsIpv6(table.family()) && elements[kSetBridges].empty()) {
+      // A host may have no IPv6 at all: a family's table is there with the first network of it.
+      if (elements[kSetBridges].empty()) {
         TRY(table.RemoveTable(socket.get()));
         continue;
       }

@@ -77,6 +77,19 @@ void AddPortRules(NftFamily family, std::vector<NftFixedRule>* rules) {
                         .LookUp(kFirst, kSetPorts, kFirst)
                         .DestinationNat(family, kFirst, after),
                     "published on all addresses"});
+  rules->push_back({NftRule()
+                        .LoadDestination(family, kFirst)
+                        .LoadProtocol(after)
+                        .LoadDestinationPort(after + 1)
+                        .LookUp(kFirst, kSetPortRangesAt, kFirst)
+                        .DestinationNat(family, kFirst),
+                    "ranges on one address"});
+  rules->push_back({NftRule()
+                        .LoadProtocol(kFirst)
+                        .LoadDestinationPort(kFirst + 1)
+                        .LookUp(kFirst, kSetPortRanges, kFirst)
+                        .DestinationNat(family, kFirst),
+                    "ranges on all addresses"});
 }
 
 NftRule ToBridges(const char* set) {
@@ -89,12 +102,12 @@ NftRule BetweenInterfaces(const char* set) {
       .InSet(kFirst, set);
 }
 // Goes on for a port that an endpoint exposes, asked at the container's own address.
-NftRule& Exposed(NftFamily family, NftRule* rule) {
+NftRule Exposed(NftFamily family, const char* set, NftRule rule) {
   int after = AfterAddress(family);
-  return rule->LoadDestination(family, kFirst)
+  return rule.LoadDestination(family, kFirst)
       .LoadProtocol(after)
       .LoadDestinationPort(after + 1)
-      .InSet(kFirst, kSetExposed);
+      .InSet(kFirst, set);
 }
 
 std::vector<NftFixedRule> ForwardRules(NftFamily family) {
@@ -120,10 +133,12 @@ std::vector<NftFixedRule> ForwardRules(NftFamily family) {
        "published ports"},
       {ToBridges(kSetUnprotected).LoadInputInterface(kFirst).NotInSet(kFirst, kSetBridges).Accept(),
        "unprotected networks, but not between bridges"},
-      {Exposed(family, &routed).Accept(), "published ports of routed networks"},
+      {Exposed(family, kSetExposed, routed).Accept(), "published ports of routed networks"},
+      {Exposed(family, kSetExposedRanges, routed).Accept(), "and their ranges"},
       {ToBridges(kSetRouted).LoadProtocol(kFirst).EqualByte(kFirst, icmp).Accept(),
        "icmp of routed networks"},
-      {Exposed(family, &trusted).Accept(), "published ports from trusted interfaces"},
+      {Exposed(family, kSetExposed, trusted).Accept(), "published ports from trusted interfaces"},
+      {Exposed(family, kSetExposedRanges, trusted).Accept(), "and ranges from there"},
       {ToBridges(kSetBridges).Drop(), "nothing else gets in"},
   };
 }
@@ -150,6 +165,19 @@ std::vector<kernel::NftSet> NftSets(NftFamily family) {
        size + 4},
       {kSetPortsAt, place, size + 8, false, target, size + 4},
       {kSetExposed, place, size + 8},
+      {.name = kSetPortRanges,
+       .key_type = NftConcat({NftType::kInetProto, NftType::kInetService}),
+       .key_size = 8,
+       .data_type = NftConcat({address}),
+       .data_size = size,
+       .fields = {1, 2}},
+      {.name = kSetPortRangesAt,
+       .key_type = place,
+       .key_size = size + 8,
+       .data_type = NftConcat({address}),
+       .data_size = size,
+       .fields = {size, 1, 2}},
+      {.name = kSetExposedRanges, .key_type = place, .key_size = size + 8, .fields = {size, 1, 2}},
   };
 }
 

@@ -24,6 +24,10 @@ inline constexpr const char* kSetSource = "source";            // leave with an 
 inline constexpr const char* kSetPorts = "ports";       // proto . port → container
 inline constexpr const char* kSetPortsAt = "ports-at";  // address . proto . port → container
 inline constexpr const char* kSetExposed = "exposed";   // a container's address . proto . port
+// The same of many ports in a row that keep their numbers: one element each.
+inline constexpr const char* kSetPortRanges = "port-ranges";
+inline constexpr const char* kSetPortRangesAt = "port-ranges-at";
+inline constexpr const char* kSetExposedRanges = "exposed-ranges";
 
 std::vector<kernel::NftSet> NftSets(kernel::NftFamily family);
 

@@ -244,6 +244,9 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("foreignBridge", &network.foreign_bridge);
   reader.Field("hostBinding", &network.host_binding);
   reader.Field("options", &network.options);
+  // Written so by releases that always had an address here.
+  bool said = network.options.contains("com.docker.network.bridge.host_binding_ipv4");
+  if (network.host_binding == "0.0.0.0" && !said) network.host_binding.clear();
   reader.Field("labels", &network.labels);
   Parsed(&reader, "created", ParseRfc3339, &network.created);
   if (network.id.empty() || network.bridge.empty() != network.config_only) {

@@ -92,7 +92,7 @@ struct Network {
   bool attachable = false;  // only shown
   // The bridge was there before the network; it stays when the network goes.
   bool foreign_bridge = false;
-  std::string host_binding = "0.0.0.0";  // where ports without an address are published
+  std::string host_binding;  // where ports without an address are published; "": nobody said
   std::map<std::string, std::string> options;
   std::map<std::string, std::string> labels;
   WallTime created{};

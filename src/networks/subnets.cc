@@ -134,7 +134,7 @@ Result<> KernelController::ChooseIpv4(const NetworkRequest& request, Network* ne
                            network->subnet.ToString());
   }
   for (const Network& other : ListNetworks()) {
-    if (other.has_ipv4() && other.subnet.Overlaps(network->subnet)) {
+    if (other.id != network->id && other.has_ipv4() && other.subnet.Overlaps(network->subnet)) {
       return Overlap(other.subnet.ToString(), other);
     }
   }

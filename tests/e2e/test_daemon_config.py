@@ -52,6 +52,9 @@ BOTH = CANNOT + 'the following directives are specified both as a flag and in th
     ({}, ('--default-ulimit', 'x'), 'invalid argument "x" for "--default-ulimit" flag: invalid ulimit argument: x'),
     ({}, ('--mtu', 'x'), 'invalid argument "x" for "--mtu" flag: strconv.ParseInt: parsing "x": invalid syntax'),
     ({}, ('--dns', 'x'), 'invalid argument "x" for "--dns" flag: x is not an ip address'),
+    ({}, ('--default-gateway', 'x'), 'invalid argument "x" for "--default-gateway" flag: x is not an ip address'),
+    ({}, ('--default-gateway-v6', 'x'), 'invalid argument "x" for "--default-gateway-v6" flag: x is not an ip address'),
+    ({}, ('--icc=x',), 'invalid argument "x" for "--icc" flag: strconv.ParseBool: parsing "x": invalid syntax'),
     ({}, ('--label', 'x'), 'invalid argument "x" for "--label" flag: bad attribute format: x'),
     ({}, ('--pidfile',), 'flag needs an argument: --pidfile'),
 ])
@@ -77,9 +80,9 @@ def test_validate(tmp_path):
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=20)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, 'configuration OK')
     assert 'raw-logs' in done.stderr, 'what has no effect is named'
-    path.write_text('{"iptables": false}')
+    path.write_text('{"selinux-enabled": true}')
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=20)
-    assert done.returncode == 1 and '"iptables" cannot be false here' in done.stderr
+    assert done.returncode == 1 and '"selinux-enabled" cannot be true here' in done.stderr
 
 
 CONFIG = {'labels': ['zone=a', 'zone2=b'], 'log-opts': {'max-size': '10m', 'max-file': '3'}, 'init': True,

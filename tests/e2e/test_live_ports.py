@@ -163,10 +163,14 @@ def test_a_bridge_that_is_full(stack, home):
         done = client('run', '-d', '--name', f'{NAME}more', '--network', f'{NAME}full', '-p', '18207:80', IMAGE, 'sleep', '100')
         assert done.code == 125 and 'a bridge takes at most 1,023 containers' in done.err
         assert packets.ask(host, 'tcp', '127.0.0.1', 18207) == 'refused'
+        client.ok('run', '-d', '--name', f'{NAME}other', IMAGE, 'sleep', '100')
+        done = client('network', 'connect', f'{NAME}full', f'{NAME}other')
+        assert done.code == 1 and 'a bridge takes at most 1,023 containers' in done.err
+        assert 'eth1' not in client.ok('exec', f'{NAME}other', 'ip', 'link')
         client.ok('rm', '-f', f'{NAME}last')
         until(lambda: client('start', f'{NAME}more').code == 0, 10)
     finally:
-        client('rm', '-f', f'{NAME}last', f'{NAME}more')
+        client('rm', '-f', f'{NAME}last', f'{NAME}more', f'{NAME}other')
         packets.run('ip', 'netns', 'del', elsewhere)
         until(lambda: 'gtport' not in packets.run('ip', '-o', 'link', space=host), 60)
         client.ok('network', 'rm', f'{NAME}full')

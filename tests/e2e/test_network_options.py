@@ -192,14 +192,22 @@ def test_a_host_that_begins_to_forward_listens_to_its_routers(linked):
 
 
 def test_links_for_ip_netns(linked):
-    ids = [linked.ok('run', '-d', IMAGE, 'sleep', '1000').strip() for _ in range(2)]
-    seen = subprocess.run(['ip', 'netns', 'exec', ids[0], 'ip', '-o', 'addr'], capture_output=True, text=True, timeout=20)
-    assert seen.returncode == 0 and 'eth0' in seen.stdout
+    looks = lambda ident: subprocess.run(['ip', 'netns', 'exec', ident, 'ip', '-o', 'link'], capture_output=True, text=True, timeout=20)
+    ids = [linked.ok('run', '-d', *options, IMAGE, 'sleep', '1000').strip() for options in ((), (), ('--network', 'none'))]
+    bare = ids[2]
+    assert looks(ids[0]).returncode == looks(bare).returncode == 0
+    assert 'eth0' in looks(ids[0]).stdout and 'eth0' not in looks(bare).stdout
+    # One that left its last network has a namespace still.
+    linked.ok('network', 'disconnect', 'bridge', ids[1])
+    assert 'eth0' not in looks(ids[1]).stdout and looks(ids[1]).returncode == 0
+    linked.ok('network', 'connect', 'bridge', ids[1])
+    assert 'eth0' in looks(ids[1]).stdout
     linked.engine.kill('gantryd')
     os.unlink(f'/run/netns/{ids[0]}')
     os.symlink(f'{linked.engine.names.state}/netns/gone', '/run/netns/gone')
     linked.engine.start()
     assert os.path.islink(f'/run/netns/{ids[0]}') and not os.path.lexists('/run/netns/gone')
+    assert looks(bare).returncode == 0
     linked.ok('rm', '-f', *ids)
     assert not [i for i in ids if os.path.lexists(f'/run/netns/{i}')]
     # The daemon's own pools.

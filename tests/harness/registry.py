@@ -189,8 +189,11 @@ class GantryRegistry(Registry):
     def command(self):
         tls = ['--tls-cert', self.folder / 'tls.pem', '--tls-key', self.folder / 'tls.key'] if self.tls else []
         auth = ['--htpasswd', self.folder / 'htpasswd'] if self.auth else []
-        words = [places.BIN / 'gantry', 'registry', 'serve', '--address', self.name, *tls, *auth, *self.more, self.folder / 'data']
+        words = [places.BIN / 'gantry', 'registry', 'serve', '--address', self.name, *tls, *auth, *self.more, *self.places()]
         return [str(word) for word in words]
+
+    def places(self):
+        return [self.folder / 'data']
 
 
 def layer_tar(files):

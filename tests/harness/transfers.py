@@ -17,6 +17,7 @@ import grpc
 from . import places
 from .engine import until
 from .grpc_api import Api, message, message_class, packed
+from .registry import GantryRegistry
 from traces import read
 
 NAMESPACE = 'transfer'
@@ -207,3 +208,23 @@ class Containerd:
         with contextlib.suppress(TimeoutError):
             until(lambda: not self.left(), seconds)
         return self.left()
+
+
+class StoreRegistry(GantryRegistry):
+    """The registry over a container daemon's store, which is there for it alone."""
+    alive = set()
+
+    def __init__(self, *arguments, **options):
+        # Several may live at once, beside daemons that tests start themselves.
+        self.number = next(number for number in range(18, 26) if number not in StoreRegistry.alive)
+        StoreRegistry.alive.add(self.number)
+        self.daemon = Containerd(self.number).start()
+        super().__init__(*arguments, **options)
+
+    def places(self):
+        return ['--store', '--writable', '--containerd', self.daemon.address, '--namespace', NAMESPACE]
+
+    def destroy(self):
+        super().destroy()
+        self.daemon.destroy()
+        StoreRegistry.alive.remove(self.number)

@@ -20,10 +20,11 @@ from harness import places
 from harness.client import own_stack
 from harness.engine import until
 from harness.places import IMAGE
-from harness.registry import OCI, GantryRegistry, Registry, free_port, layer_tar
+from harness.registry import OCI, GantryRegistry, Layout, Registry, free_port, layer_tar
+from harness.transfers import StoreRegistry
 from traces import end
 
-SERVERS = {'docker-registry': Registry, 'gantry': GantryRegistry}
+SERVERS = {'docker-registry': Registry, 'gantry': GantryRegistry, 'store': StoreRegistry}
 MANIFEST, INDEX = OCI + 'manifest.v1+json', OCI + 'index.v1+json'
 
 
@@ -103,7 +104,7 @@ def api(registry):
 
 @pytest.fixture
 def ours(registry, api):
-    if registry.kind != 'gantry':
+    if registry.kind == 'docker-registry':
         pytest.skip("Debian's docker-registry does not have it")
     return api
 
@@ -127,13 +128,16 @@ def test_a_blob_comes_back(api):
                                ('bytes=-5', 'bytes 99995-99999/100000', data[-5:]), ('bytes=99999-200000', 'bytes 99999-99999/100000', data[-1:])):
         status, headers, body = api('GET', path, Range=asked)
         assert (status, headers['Content-Range'], body) == (206, wanted, got), asked
-    if api.registry.kind == 'gantry':  # docker-registry 2.8 sends a Content-Length that is not true
+    if api.registry.kind != 'docker-registry':  # docker-registry 2.8 sends a Content-Length that is not true
         status, headers, body = api('GET', path, Range='bytes=100000-')
         assert status == 416 and headers['Content-Range'] == 'bytes */100000'
     assert api('GET', path, If_None_Match=f'"{digest}"')[0] == 304
-    # Another repository does not have it.
+    # Another repository does not have it; the store of a daemon has no repositories of blobs.
     status, _, body = api('GET', f'/v2/b/blob/blobs/{digest}')
-    assert (status, code(body)) == (404, 'BLOB_UNKNOWN')
+    if api.registry.kind == 'store':
+        assert (status, body) == (200, data)
+    else:
+        assert (status, code(body)) == (404, 'BLOB_UNKNOWN')
 
 
 def test_chunks_come_in_order(api):
@@ -144,7 +148,7 @@ def test_chunks_come_in_order(api):
         status, headers, _ = api('PATCH', location, piece, Content_Range=f'{first}-{first + 999}', Content_Type='application/octet-stream')
         assert status == 202 and headers['Range'] == f'0-{first + 999}'
         location = headers['Location']
-    if api.registry.kind == 'gantry':  # docker-registry 2.8 takes any range
+    if api.registry.kind != 'docker-registry':  # docker-registry 2.8 takes any range
         status, headers, _ = api('PATCH', location, data[:1000], Content_Range='0-999', Content_Type='application/octet-stream')
         assert (status, headers['Range'], headers['Location']) == (416, '0-1999', location)
     status, headers, _ = api('GET', location)
@@ -215,8 +219,12 @@ def test_blobs_are_deleted(api, registry):
     assert api('DELETE', f'/v2/gone/one/blobs/{digest}')[0] == 202
     assert api('GET', f'/v2/gone/one/blobs/{digest}')[0] == 404
     assert api('DELETE', f'/v2/gone/one/blobs/{digest}')[0] == 404
-    assert api('GET', f'/v2/gone/two/blobs/{digest}')[2] == data
-    assert api('DELETE', f'/v2/gone/two/blobs/{digest}')[0] == 202
+    if registry.kind != 'store':
+        assert api('GET', f'/v2/gone/two/blobs/{digest}')[2] == data
+        assert api('DELETE', f'/v2/gone/two/blobs/{digest}')[0] == 202
+    assert api('GET', f'/v2/gone/two/blobs/{digest}')[0] == 404
+    if registry.kind == 'store':
+        assert digest[7:] not in registry.daemon.blobs()
     if registry.kind == 'gantry':
         assert not list((registry.folder / 'data').rglob(digest[7:]))  # docker-registry's own collection is another program
 
@@ -248,7 +256,7 @@ def test_bad_manifests_are_refused(api):
         assert (status, code(body)) == (400, 'MANIFEST_INVALID'), text
     assert api('PUT', '/v2/bad/manifests/x', good, Content_Type=INDEX)[0] == 400
     status, _, body = api('PUT', '/v2/bad/manifests/x', b'{' + b' ' * (5 << 20) + b'}', Content_Type=MANIFEST)
-    assert status == 413 if api.registry.kind == 'gantry' else status in (400, 413)
+    assert status == 413 if api.registry.kind != 'docker-registry' else status in (400, 413)
     assert api('GET', '/v2/bad/manifests/x')[0] == 404
 
 
@@ -264,7 +272,7 @@ def test_tags_are_listed_and_paged(api):
         api.image('tags', tag)
     listed = json.loads(api('GET', '/v2/tags/tags/list')[2])
     assert listed['name'] == 'tags' and sorted(listed['tags']) == ['1', 'A', 'a', 'b', 'c']
-    if api.registry.kind == 'gantry':  # docker-registry 2.8 neither sorts nor pages
+    if api.registry.kind != 'docker-registry':  # docker-registry 2.8 neither sorts nor pages
         assert listed['tags'] == ['1', 'A', 'a', 'b', 'c']
         status, headers, body = api('GET', '/v2/tags/tags/list?n=2')
         assert json.loads(body)['tags'] == ['1', 'A'] and 'rel="next"' in headers['Link']
@@ -331,25 +339,32 @@ def test_referrers(ours):
 
 @pytest.fixture
 def own(request):
+    """Makes registries of the test's own, over a directory unless it says otherwise."""
     made = []
 
-    def make(*arguments, **options):
-        made.append(GantryRegistry(*arguments, **options))
+    def make(*arguments, kind='gantry', **options):
+        made.append(SERVERS[kind](*arguments, **options))
         return made[-1]
     yield make
     for one in made:
         one.destroy()
 
 
+BOTH = pytest.mark.parametrize('kind', ['gantry', 'store'])
+
+
+@BOTH
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGKILL])
-def test_an_upload_survives_a_restart(own, how):
-    registry = own()
+def test_an_upload_survives_a_restart(own, how, kind):
+    registry = own(kind=kind)
     client, data = Client(registry), os.urandom(200_000)
     kept = client.image('kept', 'x')
     location = client.begin('again')
     assert client('PATCH', location, data[:100_000], Content_Type='application/octet-stream')[0] == 202
     registry.process.send_signal(how)
     assert registry.process.wait(10) == (0 if how == signal.SIGTERM else -how)
+    if kind == 'store':
+        registry.daemon.restart(how)
     registry.start()
     status, headers, _ = client('GET', location)
     assert (status, headers['Range']) == (204, '0-99999')
@@ -360,8 +375,9 @@ def test_an_upload_survives_a_restart(own, how):
     assert client('HEAD', '/v2/kept/manifests/x')[1]['Docker-Content-Digest'] == kept
 
 
-def test_a_client_that_breaks_off_goes_on(own):
-    registry = own()
+@BOTH
+def test_a_client_that_breaks_off_goes_on(own, kind):
+    registry = own(kind=kind)
     client, data = Client(registry), os.urandom(100_000)
     location = client.begin('broken')
     with socket.create_connection(('127.0.0.1', registry.port)) as half:
@@ -434,7 +450,8 @@ def test_tls(own):
     assert client('GET', '/v2/tls/blobs/' + client.blob('tls', data))[2] == data
 
 
-@pytest.mark.parametrize('arguments, words', [([], 'a directory or --store'), (['--store', 'd'], 'a directory or --store'), (['--store', '--containerd', '/nosuch'], '/nosuch'), (['--nosuch', 'x'], 'unknown flag'),
+@pytest.mark.parametrize('arguments, words', [([], 'a directory or --store'), (['--store', 'd'], 'a directory or --store'), (['--store', '--containerd', '/nosuch'], '/nosuch'), (['--writable', 'd'], 'needs --store'),
+                                              (['--store', '--writable', '--read-only'], 'one of the two'), (['--nosuch', 'x'], 'unknown flag'),
                                               (['--tls-cert', 'x', 'd'], 'belong together'), (['--anonymous-pull', 'd'], 'needs --htpasswd'),
                                               (['--htpasswd', '/nosuch', 'd'], '/nosuch'), (['--address', 'nonsense:port', 'd'], 'nonsense')])
 def test_bad_calls(tmp_path, arguments, words):
@@ -483,6 +500,126 @@ def test_the_images_of_a_daemon(tmp_path):
             assert process.wait(10) == 0
 
 
+@pytest.fixture
+def store(own):
+    return own(kind='store')
+
+
+def names_of(registry):
+    return {row[0] for row in registry.daemon.rows('SELECT name FROM images')}
+
+
+def leases_of(registry):
+    return [row[0] for row in registry.daemon.rows("SELECT id FROM leases WHERE id LIKE 'registry/%'")]
+
+
+def test_what_is_pushed_becomes_an_image_of_the_daemon(store):
+    client = Client(store)
+    first = client.image('team/app', 'one')
+    assert names_of(store) == {'docker.io/team/app:one'} and leases_of(store) == []
+    # Now it is the images' alone: who deletes them deletes all of it.
+    second = client.image('team/app', 'one')
+    assert names_of(store) == {'docker.io/team/app:one', f'docker.io/team/app@{first}'}
+    assert store.daemon.client.target('docker.io/team/app:one').digest == second
+    for name in names_of(store):
+        store.daemon.client.remove(name)
+    assert store.daemon.blobs() == set()
+
+
+def test_the_index_keeps_what_it_names(store):
+    client = Client(store)
+    children = [client.manifest('multi', digest_of(text), document) and digest_of(text) for text, document in (
+        (json.dumps(document).encode(), document) for document in (image_document(client.blob('multi', data), len(data), []) for data in (b'{"a":1}', b'{"b":2}')))]
+    assert names_of(store) == {f'docker.io/library/multi@{child}' for child in children}
+    index, _ = client.manifest('multi', 'all', {'schemaVersion': 2, 'mediaType': INDEX, 'manifests': [{'mediaType': MANIFEST, 'digest': child, 'size': 1} for child in children]}, INDEX)
+    assert names_of(store) == {'docker.io/library/multi:all'}
+    status, _, body = client('DELETE', f'/v2/multi/manifests/{children[0]}')
+    assert (status, code(body)) == (405, 'UNSUPPORTED')
+    assert client('DELETE', f'/v2/multi/manifests/{index}')[0] == 202
+    assert all(client('GET', f'/v2/multi/manifests/{digest}')[0] == 404 for digest in (index, *children)) and store.daemon.blobs() == set()
+
+
+def test_a_referrer_lives_as_long_as_its_subject(store):
+    client = Client(store)
+    subject, empty = client.image('refs', 'it'), client.blob('refs', b'{}')
+    document = image_document(empty, 2, [], subject={'mediaType': MANIFEST, 'digest': subject, 'size': 1}, artifactType='application/x.sbom')
+    referrer, _ = client.manifest('refs', digest_of(json.dumps(document).encode()), document)
+    assert names_of(store) == {'docker.io/library/refs:it'} and leases_of(store) == []
+    store.daemon.client.remove('docker.io/library/refs:it')
+    assert client('GET', f'/v2/refs/manifests/{referrer}')[0] == 404 and store.daemon.blobs() == set()
+
+
+def test_a_blob_of_an_image_is_not_deleted(store):
+    client = Client(store)
+    client.image('whole', 'x')
+    layer = json.loads(client('GET', '/v2/whole/manifests/x')[2])['layers'][0]['digest']
+    status, _, body = client('DELETE', f'/v2/whole/blobs/{layer}')
+    assert (status, code(body)) == (405, 'UNSUPPORTED') and client('HEAD', f'/v2/whole/blobs/{layer}')[0] == 200
+
+
+def test_pushes_race_with_the_collector_and_kills(store):
+    """Images are pushed and removed while the registry is killed; what was answered is whole, and nothing stays in the end."""
+    answered, over = {}, threading.Event()
+
+    def push(number):
+        client, count = Client(store), 0
+        while not over.is_set():
+            count += 1
+            with contextlib.suppress(OSError, http.client.HTTPException, AssertionError):
+                answered[number] = None
+                answered[number] = client.image(f'race/{number}', 'x')
+                if count % 3 == 0:
+                    client('DELETE', f'/v2/race/{number}/manifests/{answered[number]}')
+    pushers = [threading.Thread(target=push, args=(number,)) for number in range(4)]
+    for pusher in pushers:
+        pusher.start()
+    for _ in range(4):
+        time.sleep(0.3)
+        store.process.kill()
+        store.process.wait(10)
+        store.start()
+    over.set()
+    for pusher in pushers:
+        pusher.join()
+    client = Client(store)
+    for number in range(4):
+        digest = client.image(f'race/{number}', 'last')
+        for blob in (lambda document: [document['config'], *document['layers']])(json.loads(client('GET', f'/v2/race/{number}/manifests/{digest}')[2])):
+            assert digest_of(client('GET', f'/v2/race/{number}/blobs/{blob["digest"]}')[2]) == blob['digest']
+    for name in names_of(store):
+        digest = store.daemon.client.target(name).digest
+        document = json.loads(client('GET', f'/v2/x/manifests/{digest}')[2])
+        assert all(client('HEAD', f'/v2/x/blobs/{blob["digest"]}')[0] == 200 for blob in [document['config'], *document['layers']]), name
+    for name in names_of(store):
+        store.daemon.client.remove(name)
+    for lease in leases_of(store):  # of uploads that a kill ended; they expire
+        store.daemon.ctr('leases', 'delete', '--sync', lease)
+    assert store.daemon.blobs() == set()
+
+
+def test_a_pushed_image_runs(tmp_path):
+    """Another host's skopeo pushes into the daemon, whose engine runs it at once; an artifact beside it is no image."""
+    with own_stack(22, tmp_path) as client:
+        name = f'127.0.0.1:{free_port()}'
+        inside = client.engine.inside
+        process = client.engine.spawn([str(places.BIN / 'gantry'), 'registry', 'serve', '--store', '--writable', '--containerd', client.engine.containerd_socket, '--address', name])
+        try:
+            until(lambda: inside('curl', '-sf', f'http://{name}/v2/', check=False).returncode == 0, 30)
+            layout = Layout(tmp_path / 'layout')
+            inside('skopeo', 'copy', '-q', '--dest-tls-verify=false', f'docker-archive:{places.IMAGE_TAR}', f'docker://{name}/team/pushed:1')
+            artifact = layout.blob(json.dumps({'schemaVersion': 2, 'mediaType': MANIFEST, 'artifactType': 'application/x', 'layers': [],
+                                               'config': layout.blob(b'{}', 'x')}).encode(), 'manifest.v1+json')
+            inside('skopeo', 'copy', '-q', '--dest-tls-verify=false', layout.add('art', artifact), f'docker://{name}/team/art:1')
+            client.ok('rmi', '-f', IMAGE)  # so that nothing is unpacked
+            assert client.ok('images', '--format', '{{.Repository}}:{{.Tag}}') == 'team/pushed:1'
+            assert client.ok('run', '--rm', 'team/pushed:1', 'echo', 'runs') == 'runs'
+            assert client.ok('run', '--rm', '--mount', 'type=image,source=team/pushed:1,target=/i', 'team/pushed:1', 'ls', '/i/bin/busybox') == '/i/bin/busybox'
+            client.ok('rmi', 'team/pushed:1')
+        finally:
+            end(process.pid, signal.SIGTERM, 10)
+            assert process.wait(10) == 0
+
+
 # --- others' clients
 
 @pytest.fixture
@@ -493,8 +630,9 @@ def storage():
 
 
 @pytest.mark.parametrize('tool', ['buildah', 'podman'])
-def test_buildah_and_podman(own, storage, tmp_path, tool):
-    registry = own('basic')
+@BOTH
+def test_buildah_and_podman(own, storage, tmp_path, tool, kind):
+    registry = own('basic', kind=kind)
 
     def call(*words):
         done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120)
@@ -513,8 +651,9 @@ def test_buildah_and_podman(own, storage, tmp_path, tool):
     registry.read_back('team/made:1', tmp_path / 'back')  # skopeo verifies every digest
 
 
-def test_skopeo_copies_an_index(own, tmp_path):
-    registry = own(tls=True)
+@BOTH
+def test_skopeo_copies_an_index(own, tmp_path, kind):
+    registry = own(tls=True, kind=kind)
     client = Client(registry)
     children = []
     for arch in ('amd64', 'arm64'):
@@ -531,9 +670,10 @@ def test_skopeo_copies_an_index(own, tmp_path):
 
 @pytest.mark.skipif(not os.environ.get('GANTRY_DISTRIBUTION_CONFORMANCE'), reason='GANTRY_DISTRIBUTION_CONFORMANCE: programs of the distribution-spec\'s suite, ":" between')
 @pytest.mark.parametrize('program', os.environ.get('GANTRY_DISTRIBUTION_CONFORMANCE', '').split(':'))
-def test_conformance(own, tmp_path, program):
+@BOTH
+def test_conformance(own, tmp_path, program, kind):
     """`conformance/` of 1.1, by `go test -c`, and of later commits, by `go build`: each reads its own variables."""
-    registry = own()
+    registry = own(kind=kind)
     first = {'OCI_ROOT_URL': f'http://{registry.name}', 'OCI_NAMESPACE': 'conformance/one', 'OCI_CROSSMOUNT_NAMESPACE': 'conformance/two',
              'OCI_AUTOMATIC_CROSSMOUNT': '1', 'OCI_REPORT_DIR': str(tmp_path),
              **{f'OCI_TEST_{part}': '1' for part in ('PULL', 'PUSH', 'CONTENT_DISCOVERY', 'CONTENT_MANAGEMENT')}}

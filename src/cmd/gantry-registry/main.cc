@@ -75,10 +75,11 @@ Result<> Run(const Options& options) {
   } else {
     store = TRY(DirectoryStore::Open(options.root));
   }
-  Service service(store.get(), {.read_only = options.read_only || options.store,
-                                .passwords = passwords.get(),
-                                .anonymous_pull = options.anonymous_pull,
-                                .sources = options.store});
+  Service service(store.get(),
+                  {.read_only = options.read_only || (options.store && !options.writable),
+                   .passwords = passwords.get(),
+                   .anonymous_pull = options.anonymous_pull,
+                   .sources = options.store});
   wire::WorkerPool workers(kMaxWorkers);
   auto parked = TRY(wire::LoopThread::Start());
   auto server = TRY(wire::HttpServer::Create(

@@ -27,6 +27,7 @@ struct Switch {
 };
 constexpr std::array kSwitches = {
     Switch{"--store", &Options::store},
+    Switch{"--writable", &Options::writable},
     Switch{"--anonymous-pull", &Options::anonymous_pull},
     Switch{"--read-only", &Options::read_only},
     Switch{"--help", &Options::help},
@@ -37,6 +38,10 @@ constexpr std::array kSwitches = {
 Result<> Check(const Options& options) {
   if (options.root.empty() == !options.store) {
     return InvalidArgument("a directory or --store, one of the two (--help)");
+  }
+  if (options.writable && !options.store) return InvalidArgument("--writable needs --store");
+  if (options.writable && options.read_only) {
+    return InvalidArgument("--writable and --read-only, one of the two");
   }
   if (options.certificate.empty() != options.key.empty()) {
     return InvalidArgument("--tls-cert and --tls-key belong together");
@@ -56,9 +61,10 @@ const char* const kUsage =
     "usage: gantry registry serve [options] DIR | --store\n"
     "A registry of images (OCI distribution-spec 1.1) over a directory of its own, or over the "
     "images\n"
-    "that a container daemon has, which are then only read.\n"
+    "that a container daemon has.\n"
     "  --store              the images of the daemon at --containerd SOCKET (default\n"
     "                       /run/gantry/containerd.sock), of --namespace NAME (default gantry)\n"
+    "  --writable           with --store: what others push becomes an image of that daemon\n"
     "  --address, -a HOST:PORT|unix:///PATH  where it listens; may be repeated (default\n"
     "                       127.0.0.1:5000)\n"
     "  --tls-cert FILE      certificate and chain, PEM; with --tls-key FILE\n"

@@ -12,7 +12,8 @@ namespace gantry::distribution {
 
 struct Options {
   std::string root;
-  bool store = false;  // the images of a container daemon instead of a directory
+  bool store = false;     // the images of a container daemon instead of a directory
+  bool writable = false;  // what is pushed becomes an image of that daemon
   std::string containerd = "/run/gantry/containerd.sock";
   std::string name_space = "gantry";
   std::vector<std::string> addresses;  // HOST:PORT or unix:///PATH

@@ -235,6 +235,7 @@ Result<int> BuildCommand(Cli& cli, Invocation& call) {
   request.query = TRY(QueryOf(flags, context));
   request.headers.push_back({"X-Registry-Config", TRY(Logins(cli))});
   Api* api = TRY(cli.Connect());
+  if (flags.squash) TRY(api->RequireExperimental("\"--squash\""));
   ApiStream stream = TRY(Send(api, request, context));
   std::string id;
   int code = TRY(flags.quiet ? ShowQuietly(&stream, &id) : Show(&stream, &id));

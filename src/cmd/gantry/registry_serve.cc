@@ -16,6 +16,7 @@ constexpr const char* kProgram = "gantry-registry";
 
 struct ServeFlags {
   bool store = false;
+  bool writable = false;
   std::string containerd;
   std::string name_space;
   std::vector<std::string> addresses;
@@ -28,7 +29,9 @@ struct ServeFlags {
 };
 
 void Bind(Flags* flags, ServeFlags* values) {
-  flags->Bool("store", 0, &values->store, "The images of a container daemon, to be read");
+  flags->Bool("store", 0, &values->store, "The images of a container daemon");
+  flags->Bool("writable", 0, &values->writable,
+              "With --store: what others push becomes an image of that daemon");
   flags->String("containerd", 0, &values->containerd,
                 "Socket of that daemon (default /run/gantry/containerd.sock)");
   flags->String("namespace", 0, &values->name_space, "Its namespace (default gantry)");
@@ -59,6 +62,7 @@ std::vector<std::string> ArgumentsOf(const ServeFlags& values,
   if (values.anonymous_pull) words.emplace_back("--anonymous-pull");
   if (values.read_only) words.emplace_back("--read-only");
   if (values.store) words.emplace_back("--store");
+  if (values.writable) words.emplace_back("--writable");
   for (const std::string& directory : directories) {
     words.push_back(directory.starts_with('-') ? "./" + directory : directory);
   }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cmd/gantry/command_list.h"
+#include "cmd/gantry/disk_plan.h"
 #include "cmd/gantry/output.h"
 #include "cmd/gantry/prune_report.h"
 #include "formats/human_units.h"
@@ -77,7 +78,26 @@ Result<int> SystemPruneCommand(Cli& cli, Invocation& call) {
   BindPruneFilter(&call.flags, &flags.filters);
   call.flags.Bool("force", 'f', &flags.force, "Do not ask");
   call.flags.Bool("volumes", 0, &flags.volumes, "Anonymous volumes too");
+  BudgetCall budget;
+  bool to_budget = false;
+  call.flags.Custom(
+      "budget", 0, "bytes",
+      [&](const std::string& text) -> Result<> {
+        budget.bytes = TRY(formats::ParseBinarySize(text));
+        to_budget = true;
+        return {};
+      },
+      "Only images and build cache, until all fits in so much: least recently used first");
+  call.flags.Bool("explain", 0, &budget.explain,
+                  "Show what would go for the budget (the daemon's without --budget), and why");
   if (auto code = call.Parse(ArgCount::None())) return *code;
+  if (to_budget || budget.explain) {
+    if (flags.all || flags.volumes || !flags.filters.empty()) {
+      return InvalidArgument("--budget and --explain go with no other flag than --force");
+    }
+    budget.force = flags.force;
+    return PruneToBudget(cli, budget);
+  }
   if (flags.volumes) {
     for (const std::string& filter : flags.filters) {
       if (filter.substr(0, 6) == "until=") {

@@ -6,10 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -134,6 +137,13 @@ Result<std::unique_ptr<engine::Supervisor>> RunContainerd(const Options& options
   return engine::Supervisor::Start(loop, std::move(daemon));
 }
 
+// More may be on the disk, or less may be allowed.
+bool ChangesDiskNeed(const engine::Event& event) {
+  static const std::set<std::string_view> kAdding = {"import", "load", "pull", "tag"};
+  if (event.type == "image") return kAdding.contains(event.action);
+  return event.type == "daemon" && event.action == "reload";
+}
+
 Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(RemapUsers(&options));
   for (const std::string& warning : options.warnings) log::Warning("{}", warning);
@@ -152,9 +162,10 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   wanted.cgroup_parent = options.cgroup_parent;
   wanted.networks = options.networks;
   wanted.networks.bridge = options.bridge;
-  wanted.networks.subnet = options.subnet;
   wanted.networks.mtu = static_cast<uint32_t>(options.mtu);
   wanted.networks.firewall = options.firewall;
+  wanted.networks.enable_forwarding =
+      options.ip_forward.value_or(options.firewall != networks::FirewallBackend::kNone);
   wanted.engine_id = TRY(EngineId(options.root + "/engine"));
   wanted.remap = options.remap;
   wanted.settings = options.settings;
@@ -168,7 +179,12 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
     wanted.runtime = programs + "/containerd-shim-gantry-v1";
   }
   auto events = TRY(engine::EventLog::Open(options.root + "/engine"));
-  wanted.publish = [&events](const engine::Event& event) { events->Append(event); };
+  std::atomic<build::DiskBudget*> budget = nullptr;  // once it is there
+  wanted.publish = [&](const engine::Event& event) {
+    events->Append(event);
+    build::DiskBudget* told = budget;
+    if (told != nullptr && ChangesDiskNeed(event)) told->CheckSoon();
+  };
   wanted.told = [&events](const engine::Event& event) { return events->HasRecent(event); };
   std::unique_ptr<engine::Execs> execs;
   wanted.exec_event = [&execs](const client::TaskEvent& event) { execs->OnTaskEvent(event); };
@@ -190,6 +206,8 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   build::Builds builds(*engine);
   TRY(builds.Open());
   buildkit::Server buildkit(*engine, builds, workers);
+  build::DiskBudget disk_budget(*engine, builds);
+  budget = &disk_budget;
 
   Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd"));
   engine::api::ApiParts parts{*engine,
@@ -198,6 +216,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
                               *log_watcher,
                               builds,
                               buildkit,
+                              disk_budget,
                               workers,
                               parked->loop(),
                               TRY(EngineId(options.root + "/engine")),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The rows of what networks get that nobody gives addresses: pools, and the default bridge's IPv6.
-#include <charconv>
+// The rows of networks: docker's "bridge" network, where subnets come from, and whether there are
+// rules.
+#include <functional>
 
 #include "base/text.h"
 #include "cmd/gantryd/option_table.h"
@@ -12,9 +13,15 @@ namespace {
 
 using formats::Json;
 
-Result<> TakeIpv6(Options* o, const std::string& value) {
-  o->networks.ipv6 = TRY(ParseSwitch(value));
-  return {};
+networks::DefaultNetworkOptions& DefaultOf(Options* o) { return o->networks.default_network; }
+
+// Puts a switch's value where `where` says.
+template <typename Where>
+std::function<Result<>(Options*, const std::string&)> SwitchAt(Where where) {
+  return [where](Options* o, const std::string& value) -> Result<> {
+    where(o) = TRY(ParseSwitch(value));
+    return {};
+  };
 }
 
 Result<> TakeNetnsLinks(Options* o, const std::string& value) {
@@ -22,20 +29,64 @@ Result<> TakeNetnsLinks(Options* o, const std::string& value) {
   return {};
 }
 
-// The bridge's own address.
+// The bridge's own address; of a subnet's own name ("10.0.0.0/24") the first one.
+Result<> TakeBridgeIp(Options* o, const std::string& value) {
+  auto parsed = ParseSubnet(value);
+  if (!parsed.ok()) return InvalidArgument("invalid CIDR address: {}", value);
+  formats::Ipv4Prefix subnet = *parsed;
+  auto address = TRY(formats::Ipv4Address::Parse(value.substr(0, value.find('/'))));
+  DefaultOf(o).subnet = subnet;
+  DefaultOf(o).gateway = address == subnet.network ? subnet.network.Plus(1) : address;
+  return {};
+}
+
 Result<> TakeBridgeIpv6(Options* o, const std::string& value) {
   formats::Ipv6Address address;
   auto subnet = formats::Ipv6Prefix::ParseLoosely(value, &address);
   if (!subnet.ok()) return InvalidArgument("invalid CIDR address: {}", value);
-  o->networks.subnet6 = *subnet;
-  o->networks.gateway6 = address;
+  DefaultOf(o).subnet6 = *subnet;
+  DefaultOf(o).gateway6 = address;
+  return {};
+}
+
+Result<> TakeFixedIp(Options* o, const std::string& value) {
+  auto range = ParseSubnet(value);
+  if (!range.ok()) return InvalidArgument("invalid CIDR address: {}", value);
+  DefaultOf(o).ip_range = *range;
   return {};
 }
 
 Result<> TakeFixedIpv6(Options* o, const std::string& value) {
   auto range = formats::Ipv6Prefix::ParseLoosely(value);
-  if (!range.ok()) return InvalidArgument("invalid fixed-cidr-v6: invalid CIDR address: {}", value);
-  o->networks.ip_range6 = *range;
+  if (!range.ok()) return InvalidArgument("invalid CIDR address: {}", value);
+  DefaultOf(o).ip_range6 = *range;
+  return {};
+}
+
+template <typename Address>
+Result<Address> ParseGateway(const std::string& value) {
+  auto address = Address::Parse(TRY(ParseAddress(value)));
+  if (!address.ok()) return InvalidArgument("{} is an address of the other family", value);
+  return address;
+}
+
+Result<> TakeGateway(Options* o, const std::string& value) {
+  DefaultOf(o).told_gateway = TRY(ParseGateway<formats::Ipv4Address>(value));
+  return {};
+}
+
+Result<> TakeGatewayIpv6(Options* o, const std::string& value) {
+  DefaultOf(o).told_gateway6 = TRY(ParseGateway<formats::Ipv6Address>(value));
+  return {};
+}
+
+Result<> TakeBinding(Options* o, const std::string& value) {
+  DefaultOf(o).host_binding = TRY(ParseAddress(value));
+  return {};
+}
+
+Result<> TakeForward(Options* o, const std::string& value) {
+  o->ip_forward = TRY(ParseSwitch(value));
   return {};
 }
 
@@ -91,15 +142,67 @@ Result<> TakePools(Options* o, const Json& json) {
   return {};
 }
 
+// "bridge=com.docker.network.driver.mtu=1400"
+Result<> TakeNetworkOption(Options* o, const std::string& value) {
+  size_t first = value.find('=');
+  size_t second = first == std::string::npos ? first : value.find('=', first + 1);
+  if (second == std::string::npos) {
+    return InvalidArgument("invalid value \"{}\" for map option, should be root-key=key=value",
+                           value);
+  }
+  auto& options = o->settings.default_network_options[value.substr(0, first)];
+  options[value.substr(first + 1, second - first - 1)] = value.substr(second + 1);
+  return {};
+}
+
+// {"bridge": {"com.docker.network.driver.mtu": "1400"}}
+Result<> TakeNetworkOptions(Options* o, const Json& json) {
+  for (const auto& [driver, options] : json.members()) {
+    formats::JsonReader reader(json, "default-network-opts");
+    std::map<std::string, std::string> read;
+    reader.Field(driver, &read);
+    TRY(reader.Finish());
+    for (auto& [key, value] : read) o->settings.default_network_options[driver][key] = value;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<OptionRow> NetworkRows() {
   return {
-      {"ipv6", 0, "ipv6", Kind::kSwitch, "", "the default network has IPv6", TakeIpv6, nullptr},
+      {"bip", 0, "bip", Kind::kText, "ADDRESS/LEN",
+       "the default bridge's address and subnet (the first of docker's pools that is free)",
+       TakeBridgeIp, nullptr},
+      {"fixed-cidr", 0, "fixed-cidr", Kind::kText, "SUBNET",
+       "the part of it to take addresses from, or without --bip the subnet", TakeFixedIp, nullptr},
+      {"default-gateway", 0, "default-gateway", Kind::kText, "ADDRESS",
+       "what its containers are told, in place of the bridge", TakeGateway, nullptr},
+      {"ipv6", 0, "ipv6", Kind::kSwitch, "", "the default network has IPv6",
+       SwitchAt([](Options* o) -> bool& { return DefaultOf(o).ipv6; }), nullptr},
       {"bip6", 0, "bip6", Kind::kText, "ADDRESS/LEN", "its IPv6 subnet, and the bridge's address",
        TakeBridgeIpv6, nullptr},
       {"fixed-cidr-v6", 0, "fixed-cidr-v6", Kind::kText, "SUBNET",
        "its IPv6 subnet, or with --bip6 the part to take addresses from", TakeFixedIpv6, nullptr},
+      {"default-gateway-v6", 0, "default-gateway-v6", Kind::kText, "ADDRESS",
+       "what its containers are told, in place of the bridge", TakeGatewayIpv6, nullptr},
+      {"ip", 0, "ip", Kind::kText, "ADDRESS",
+       "where the default network's ports are published that say no address (0.0.0.0)", TakeBinding,
+       nullptr},
+      {"icc", 0, "icc", Kind::kSwitch, "", "its containers reach each other (true)",
+       SwitchAt([](Options* o) -> bool& { return DefaultOf(o).icc; }), nullptr},
+      {"ip-masq", 0, "ip-masq", Kind::kSwitch, "",
+       "its packets leave with the host's address (true)",
+       SwitchAt([](Options* o) -> bool& { return DefaultOf(o).masquerade; }), nullptr},
+      {"ip-forward", 0, "ip-forward", Kind::kSwitch, "", "turn on forwarding (true)", TakeForward,
+       nullptr},
+      {"iptables", 0, "iptables", Kind::kSwitch, "",
+       "make firewall rules of IPv4, with either backend (true)",
+       SwitchAt([](Options* o) -> bool& { return o->networks.firewall_families.ipv4; }), nullptr},
+      {"ip6tables", 0, "ip6tables", Kind::kSwitch, "", "and of IPv6 (true)",
+       SwitchAt([](Options* o) -> bool& { return o->networks.firewall_families.ipv6; }), nullptr},
+      {"default-network-opt", 0, "default-network-opts", Kind::kMap, "DRIVER=NAME=VALUE",
+       "option of new networks that don't have it", TakeNetworkOption, TakeNetworkOptions},
       {"netns-links", 0, "netns-links", Kind::kText, "DIR",
        "link containers' namespaces there by id; /run/netns for `ip netns`", TakeNetnsLinks,
        nullptr},

@@ -221,6 +221,12 @@ Result<> TakeShmSize(Options* o, const std::string& value) {
   return {};
 }
 
+Result<> TakeDiskBudget(Options* o, const std::string& value) {
+  o->settings.disk_budget = TRY(formats::ParseBinarySize(value));
+  if (o->settings.disk_budget < 0) return InvalidArgument("invalid disk budget: {}", value);
+  return {};
+}
+
 Result<> TakeFirewall(Options* o, const std::string& value) {
   o->firewall = TRY(networks::ParseFirewallBackend(value));
   return {};
@@ -307,10 +313,6 @@ OptionRow Row(std::string_view flag, char letter, std::string_view key, Kind kin
 
 // What is where, and who listens.
 std::vector<OptionRow> PlaceRows() {
-  auto bip = [](Options* o, const std::string& value) -> Result<> {
-    o->subnet = TRY(ParseSubnet(value));
-    return {};
-  };
   auto path = [](auto where) { return Path(where); };
   return {
       Row("data-root", 0, "data-root", Kind::kText, "DIR", "data (/var/lib/gantry)",
@@ -344,8 +346,6 @@ std::vector<OptionRow> PlaceRows() {
           Text([](Options& o) -> auto& { return o.containerd_namespace; })),
       Row("bridge", 'b', "bridge", Kind::kText, "NAME", "default bridge (gantry0)",
           Text([](Options& o) -> auto& { return o.bridge; })),
-      Row("bip", 0, "bip", Kind::kText, "ADDRESS/LEN",
-          "its subnet; without it the first of docker's pools that is free", bip),
       Row("firewall-backend", 0, "firewall-backend", Kind::kText, "NAME",
           "nftables, iptables, or none: no rules, gantry-proxy alone (nftables)", TakeFirewall),
       Row("mtu", 0, "mtu", Kind::kNumber, "N", "of containers' networks (1500)",
@@ -370,12 +370,21 @@ std::vector<OptionRow> DaemonRows() {
       Row("log-format", 0, "log-format", Kind::kText, "FORMAT", "text, json (text)", TakeLogFormat),
       Row("label", 0, "labels", Kind::kList, "NAME=VALUE", "of the daemon, told by info",
           TakeLabel),
+      Row("experimental", 0, "experimental", Kind::kSwitch, "", "builds may squash",
+          Switch([](Options& o) -> auto& { return o.settings.experimental; })),
       Row("min-api-version", 0, "min-api-version", Kind::kText, "1.N",
           "oldest API version that is served (1.24)", TakeMinApiVersion),
       Row("shutdown-timeout", 0, "shutdown-timeout", Kind::kNumber, "SECONDS",
           "for requests when the daemon stops (15)",
           Number([](Options& o) -> auto& { return o.settings.shutdown_timeout; }, -1,
                  "invalid shutdown timeout")),
+      Row("disk-budget", 0, "disk-budget", Kind::kText, "BYTES",
+          "images, build cache, containers and volumes together: unused images and steps go (any)",
+          TakeDiskBudget),
+      Row("disk-budget-keep", 0, "disk-budget-keep", Kind::kNumber, "SECONDS",
+          "what was used since then stays (600)",
+          Number([](Options& o) -> auto& { return o.settings.disk_budget_keep; }, 0,
+                 "invalid disk budget keep")),
       Row("registry-mirror", 0, "registry-mirrors", Kind::kList, "URL", "asked before docker.io",
           TakeMirror),
       Row("insecure-registry", 0, "insecure-registries", Kind::kList, "HOST[:PORT]",
@@ -401,11 +410,6 @@ std::vector<OptionRow> DaemonRows() {
 std::vector<OptionRow> ContainerRows() {
   auto dns = [](Options* o, const std::string& value) -> Result<> {
     o->settings.dns.push_back(TRY(ParseAddress(value)));
-    return {};
-  };
-  auto ip = [](Options* o, const std::string& value) -> Result<> {
-    std::string address = TRY(ParseAddress(value));
-    o->settings.port_address = address == "0.0.0.0" ? "" : address;
     return {};
   };
   auto cdi = [](Options* o, const std::string& value) -> Result<> {
@@ -441,9 +445,9 @@ std::vector<OptionRow> ContainerRows() {
           Append([](Options& o) -> auto& { return o.settings.dns_options; })),
       Row("dns-search", 0, "dns-search", Kind::kList, "DOMAIN", "their search domains",
           Append([](Options& o) -> auto& { return o.settings.dns_search; })),
-      Row("ip", 0, "ip", Kind::kText, "ADDRESS", "of ports published without one (0.0.0.0)", ip),
       Row("publish-default", 0, "publish-default", Kind::kText, "WHERE",
-          "the same by name: any, or loopback for this host alone (any)", TakePublishDefault),
+          "of ports published without an address: any, or loopback for this host alone (any)",
+          TakePublishDefault),
       Row("cdi-spec-dir", 0, "cdi-spec-dirs", Kind::kList, "DIR",
           "more directories of CDI specifications", cdi),
       Row("exec-opt", 0, "exec-opts", Kind::kList, "NAME=VALUE", "native.cgroupdriver=cgroupfs",
@@ -490,21 +494,9 @@ constexpr std::string_view kNoBuilder = "the builder takes no settings";
 
 // docker's settings of networks whose value is fixed here, or that mean nothing here.
 std::vector<OptionRow> FixedNetworkRows() {
-  std::vector<OptionRow> rows = {
-      Fixed("iptables", "iptables", Kind::kSwitch, {"true"},
-            "\"firewall-backend\": \"none\" makes no rules"),
-      Usual("ip6tables", "ip6tables", "true", kBridge),
-      Fixed("ip-forward", "ip-forward", Kind::kSwitch, {"true"}, "the bridge needs it"),
+  return {
       Usual("ip-forward-no-drop", "ip-forward-no-drop", "true",
             "the FORWARD policy is never changed"),
-      Fixed("ip-masq", "ip-masq", Kind::kSwitch, {"true"}, kBridge),
-      Fixed("icc", "icc", Kind::kSwitch, {"true"},
-            "make a network with com.docker.network.bridge.enable_icc=false"),
-      Fixed("fixed-cidr", "fixed-cidr", Kind::kText, {}, "make a network with --ip-range"),
-      Fixed("default-gateway", "default-gateway", Kind::kText, {},
-            "the default bridge is its containers' gateway"),
-      Fixed("default-gateway-v6", "default-gateway-v6", Kind::kText, {},
-            "the default bridge has IPv4 only"),
       Fixed("allow-direct-routing", "allow-direct-routing", Kind::kSwitch, {"false"}, kBridge),
       Fixed("bridge-accept-fwmark", "bridge-accept-fwmark", Kind::kText, {}, kBridge),
       Usual("userland-proxy", "userland-proxy", "true", "gantry-proxy serves loopback"),
@@ -512,14 +504,7 @@ std::vector<OptionRow> FixedNetworkRows() {
             "gantry-proxy serves loopback"),
       Fixed("host-gateway-ip", "host-gateway-ips", Kind::kList, {},
             "\"host-gateway\" is the container's gateway"),
-      Fixed("default-network-opt", "default-network-opts", Kind::kMap, {},
-            "give them to each network"),
   };
-  for (OptionRow& row : rows) {
-    if (row.kind == Kind::kMap)
-      row.take_json = RefuseUnlessEmpty(row.key, "name it for each network");
-  }
-  return rows;
 }
 
 // The others of these: none of docker's settings is passed over.
@@ -531,7 +516,6 @@ std::vector<OptionRow> FixedRows() {
       Fixed("storage-opt", "storage-opts", Kind::kList, {}, "overlayfs snapshots have no options"),
       Usual("live-restore", "live-restore", "true", "containers always outlive the daemon"),
       Idle("raw-logs", "raw-logs", Kind::kSwitch, "the log never has colours"),
-      Usual("experimental", "experimental", "false", "there are no experimental features"),
       Fixed("selinux-enabled", "selinux-enabled", Kind::kSwitch, {"false"},
             "containers get no SELinux labels"),
       Fixed("rootless", "rootless", Kind::kSwitch, {"false"}, "gantryd needs root"),

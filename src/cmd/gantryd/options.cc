@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <utility>
 
 #include "cmd/gantryd/config_file.h"
@@ -160,6 +161,24 @@ Result<> ApplyEnvironment(Options* options) {
   return {};
 }
 
+// In dockerd's words.
+Result<> CheckNetworks(Options* options) {
+  networks::DefaultNetworkOptions& standard = options->networks.default_network;
+  const networks::FirewallFamilies& families = options->networks.firewall_families;
+  if (!standard.icc && !families.ipv4) {
+    return InvalidArgument(
+        "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
+        "Please set --icc or --iptables to true");
+  }
+  if (!standard.icc && standard.ipv6 && !families.ipv6) {
+    return InvalidArgument(
+        "You specified --ip6tables=false with --icc=false. ICC=false uses ip6tables to function. "
+        "Please set --icc or --ip6tables to true");
+  }
+  if (!families.ipv4) standard.masquerade = false;
+  return {};
+}
+
 void Complete(Options* options) {
   std::string usual = "unix://" + options->state + "/gantry.sock";
   if (options->hosts.empty()) options->hosts.push_back("");
@@ -206,6 +225,7 @@ Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   }
   TRY(ApplyEnvironment(&options));
   Complete(&options);
+  TRY(CheckNetworks(&options));
   TRY(engine::CheckSettings(options.settings));
   return options;
 }
@@ -243,6 +263,25 @@ Result<> RemapUsers(Options* options) {
   return {};
 }
 
+namespace {
+
+void CompareDefaultNetworks(const networks::DefaultNetworkOptions& present,
+                            const networks::DefaultNetworkOptions& wanted,
+                            const std::function<void(bool same, const char* key)>& compare) {
+  compare(present.subnet == wanted.subnet && present.gateway == wanted.gateway, "bip");
+  compare(present.ip_range == wanted.ip_range, "fixed-cidr");
+  compare(present.told_gateway == wanted.told_gateway, "default-gateway");
+  compare(present.ipv6 == wanted.ipv6, "ipv6");
+  compare(present.subnet6 == wanted.subnet6 && present.gateway6 == wanted.gateway6, "bip6");
+  compare(present.ip_range6 == wanted.ip_range6, "fixed-cidr-v6");
+  compare(present.told_gateway6 == wanted.told_gateway6, "default-gateway-v6");
+  compare(present.icc == wanted.icc, "icc");
+  compare(present.masquerade == wanted.masquerade, "ip-masq");
+  compare(present.host_binding == wanted.host_binding, "ip");
+}
+
+}  // namespace
+
 std::vector<std::string> NeedRestart(const Options& present, const Options& wanted) {
   std::vector<std::string> out;
   auto compare = [&](bool same, const char* key) {
@@ -258,20 +297,16 @@ std::vector<std::string> NeedRestart(const Options& present, const Options& want
   compare(present.containerd == wanted.containerd, "containerd");
   compare(present.containerd_namespace == wanted.containerd_namespace, "containerd-namespace");
   compare(present.bridge == wanted.bridge, "bridge");
-  compare(present.subnet.has_value() == wanted.subnet.has_value() &&
-              (!present.subnet || present.subnet->ToString() == wanted.subnet->ToString()),
-          "bip");
   compare(present.mtu == wanted.mtu, "mtu");
-  compare(present.networks.ipv6 == wanted.networks.ipv6, "ipv6");
+  CompareDefaultNetworks(present.networks.default_network, wanted.networks.default_network,
+                         compare);
   compare(present.networks.netns_links == wanted.networks.netns_links, "netns-links");
-  compare(present.networks.subnet6 == wanted.networks.subnet6 &&
-              present.networks.gateway6 == wanted.networks.gateway6,
-          "bip6");
-  compare(present.networks.ip_range6 == wanted.networks.ip_range6, "fixed-cidr-v6");
   compare(present.networks.pools == wanted.networks.pools &&
               present.networks.pools6 == wanted.networks.pools6,
           "default-address-pools");
   compare(present.firewall == wanted.firewall, "firewall-backend");
+  compare(present.networks.firewall_families == wanted.networks.firewall_families, "iptables");
+  compare(present.ip_forward == wanted.ip_forward, "ip-forward");
   compare(present.cgroup_parent == wanted.cgroup_parent, "cgroup-parent");
   compare(present.metrics_address == wanted.metrics_address, "metrics-addr");
   compare(present.log_format == wanted.log_format, "log-format");

@@ -36,10 +36,10 @@ struct Options {
   std::string containerd;          // "": gantryd runs gantry-containerd
   std::string containerd_namespace = "gantry";
   std::string bridge = "gantry0";
-  std::optional<formats::Ipv4Prefix> subnet;
   networks::FirewallBackend firewall = networks::FirewallBackend::kNftables;
+  std::optional<bool> ip_forward;  // unset: on, unless the backend is none
   int64_t mtu = 1500;
-  networks::Options networks;  // pools and IPv6; the rest is set from the others
+  networks::Options networks;  // the rest of it is set from the others
   bool pools_given = false;
   std::string cgroup_parent = "/gantry";
   std::string pid_file;  // "": STATE/gantryd.pid

@@ -38,7 +38,7 @@ TEST(GantrydOptions, Defaults) {
   ASSERT_TRUE(options.ok());
   EXPECT_EQ(options->hosts, std::vector<std::string>{"unix:///tmp/run/gantry.sock"});
   EXPECT_EQ(options->pid_file, "/tmp/run/gantryd.pid");
-  EXPECT_FALSE(options->subnet.has_value());
+  EXPECT_FALSE(options->networks.default_network.subnet.has_value());
 }
 
 TEST(GantrydOptions, HostsRepeatAndTakeAllForms) {
@@ -59,7 +59,39 @@ TEST(GantrydOptions, HostsWithoutPort) {
 TEST(GantrydOptions, BipIsAnAddressInItsSubnet) {
   auto options = ParseOptions({"--bip", "10.1.2.3/16"});
   ASSERT_TRUE(options.ok());
-  EXPECT_EQ(options->subnet->ToString(), "10.1.0.0/16");
+  EXPECT_EQ(options->networks.default_network.subnet->ToString(), "10.1.0.0/16");
+}
+
+TEST(GantrydOptions, TheDefaultNetwork) {
+  auto options = ParseOptions({"--bip", "10.1.2.3/16", "--fixed-cidr", "10.1.4.0/24",
+                               "--default-gateway", "10.1.0.9", "--ip", "127.0.0.1", "--icc=false",
+                               "--ip-masq=false", "--ip-forward=false"});
+  ASSERT_TRUE(options.ok());
+  const networks::DefaultNetworkOptions& wanted = options->networks.default_network;
+  EXPECT_EQ(wanted.gateway->ToString(), "10.1.2.3");
+  EXPECT_EQ(wanted.ip_range->ToString(), "10.1.4.0/24");
+  EXPECT_EQ(wanted.told_gateway->ToString(), "10.1.0.9");
+  EXPECT_EQ(wanted.host_binding, "127.0.0.1");
+  EXPECT_FALSE(wanted.icc || wanted.masquerade || *options->ip_forward);
+  EXPECT_EQ(NeedRestart(*ParseOptions({}), *options),
+            (std::vector<std::string>{"bip", "fixed-cidr", "default-gateway", "icc", "ip-masq",
+                                      "ip", "ip-forward"}));
+  auto named = ParseOptions({"--bip", "10.1.0.0/16"});
+  EXPECT_EQ(named->networks.default_network.gateway->ToString(), "10.1.0.1");
+  EXPECT_FALSE(ParseOptions({"--default-gateway", "fd09::1"}).ok());
+  EXPECT_FALSE(ParseOptions({"--iptables=false"})->networks.default_network.masquerade);
+}
+
+TEST(GantrydOptions, OptionsOfNewNetworks) {
+  auto options = ParseOptions({"--default-network-opt", "bridge=a=b=c", "--default-network-opt",
+                               "bridge=d=e", "--default-network-opt", "macvlan=parent=eth0"});
+  ASSERT_TRUE(options.ok());
+  auto& read = options->settings.default_network_options;
+  EXPECT_EQ(read["bridge"], (std::map<std::string, std::string>{{"a", "b=c"}, {"d", "e"}}));
+  EXPECT_EQ(read["macvlan"]["parent"], "eth0");
+  EXPECT_EQ(ErrorOf({"--default-network-opt", "bridge"}),
+            "invalid argument \"bridge\" for \"--default-network-opt\" flag: invalid value "
+            "\"bridge\" for map option, should be root-key=key=value");
 }
 
 TEST(GantrydOptions, PoolsTakeThePlaceOfDockers) {
@@ -85,10 +117,10 @@ TEST(GantrydOptions, TheDefaultBridgesIpv6) {
   auto options =
       ParseOptions({"--ipv6", "--bip6", "fd09::5/64", "--fixed-cidr-v6", "fd09::1:0/112"});
   ASSERT_TRUE(options.ok());
-  EXPECT_TRUE(options->networks.ipv6);
-  EXPECT_EQ(options->networks.subnet6->ToString(), "fd09::/64");
-  EXPECT_EQ(options->networks.gateway6->ToString(), "fd09::5");
-  EXPECT_EQ(options->networks.ip_range6->ToString(), "fd09::1:0/112");
+  EXPECT_TRUE(options->networks.default_network.ipv6);
+  EXPECT_EQ(options->networks.default_network.subnet6->ToString(), "fd09::/64");
+  EXPECT_EQ(options->networks.default_network.gateway6->ToString(), "fd09::5");
+  EXPECT_EQ(options->networks.default_network.ip_range6->ToString(), "fd09::1:0/112");
   EXPECT_FALSE(ParseOptions({"--bip6", "10.0.0.1/24"}).ok());
   EXPECT_FALSE(ParseOptions({"--fixed-cidr-v6", "fd09::5"}).ok());
 }

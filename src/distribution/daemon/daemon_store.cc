@@ -4,22 +4,13 @@
 #include <set>
 
 #include "distribution/manifest.h"
-#include "formats/json.h"
 #include "formats/reference.h"
-#include "oci/image_spec.h"
 
 namespace gantry::distribution {
 namespace {
 
 using formats::Digest;
 using formats::Reference;
-
-// What a repository's name stands for; the names of images have a tag or digest behind it.
-Result<std::string> ImagePrefix(const std::string& repository) {
-  auto reference = formats::ParseReference(repository);
-  if (!reference.ok()) return NotFound("repository {} is not here", repository);
-  return reference->Repository();
-}
 
 // Repository and tag of an image's name; nothing for one that has no tag.
 std::optional<Reference> TaggedName(const client::Image& image) {
@@ -38,15 +29,22 @@ std::vector<std::string> Page(const std::set<std::string>& all, const std::strin
   return page;
 }
 
-// Of a manifest that is asked for by its digest, nobody says what it is but itself.
-std::string TypeOf(const std::string& content) {
-  auto json = formats::Json::Parse(content);
-  if (!json.ok()) return "application/octet-stream";
-  if (const std::string& own = (*json)["mediaType"].AsString(); !own.empty()) return own;
-  return std::string(json->Find("manifests") != nullptr ? oci::kOciIndex : oci::kOciManifest);
+// No image can have what is no name.
+Result<std::string> KnownPrefix(const std::string& repository) {
+  auto prefix = ImagePrefix(repository);
+  if (!prefix.ok()) return NotFound("repository {} is not here", repository);
+  return prefix;
 }
 
 }  // namespace
+
+Result<std::string> ImagePrefix(const std::string& repository) {
+  auto reference = TRY(formats::ParseReference(repository));
+  if (!reference.tag.empty() || !reference.digest.empty()) {
+    return InvalidArgument("'{}' is no repository", repository);
+  }
+  return reference.Repository();
+}
 
 Result<std::unique_ptr<DaemonStore>> DaemonStore::Open(const std::string& address,
                                                        const std::string& name_space) {
@@ -68,7 +66,7 @@ Result<std::vector<std::string>> DaemonStore::Repositories(const std::string& af
 
 Result<std::vector<std::string>> DaemonStore::Tags(const std::string& repository,
                                                    const std::string& after, size_t limit) {
-  std::string prefix = TRY(ImagePrefix(repository));
+  std::string prefix = TRY(KnownPrefix(repository));
   std::set<std::string> tags;
   for (const client::Image& image : TRY(daemon_->ListImages())) {
     auto reference = TaggedName(image);
@@ -93,7 +91,7 @@ Result<StoredManifest> DaemonStore::GetManifest(const std::string& repository,
   StoredManifest manifest;
   std::string digest = reference;
   if (reference.find(':') == std::string::npos) {
-    auto image = daemon_->GetImage(TRY(ImagePrefix(repository)) + ":" + reference);
+    auto image = daemon_->GetImage(TRY(KnownPrefix(repository)) + ":" + reference);
     if (!image.ok() && image.error().kind() == ErrorKind::kNotFound) {
       return NotFound("manifest {} is not in {}", reference, repository);
     }
@@ -102,12 +100,8 @@ Result<StoredManifest> DaemonStore::GetManifest(const std::string& repository,
   }
   manifest.digest = TRY(Digest::Parse(digest));
   manifest.content = TRY(daemon_->ReadBlob(digest, kMaxManifestBytes));
-  if (manifest.media_type.empty()) manifest.media_type = TypeOf(manifest.content);
+  if (manifest.media_type.empty()) manifest.media_type = OwnMediaType(manifest.content);
   return manifest;
-}
-
-Result<std::vector<Referrer>> DaemonStore::Referrers(const std::string&, const Digest&) {
-  return std::vector<Referrer>();
 }
 
 }  // namespace gantry::distribution

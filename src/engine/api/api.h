@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/event_loop.h"
 #include "build/builds.h"
+#include "build/disk_budget.h"
 #include "buildkit/server.h"
 #include "engine/api/version_shape.h"
 #include "engine/engine.h"
@@ -39,6 +40,7 @@ struct ApiParts {
   LogWatcher& log_watcher;
   build::Builds& builds;
   buildkit::Server& buildkit;
+  build::DiskBudget& disk_budget;
   wire::WorkerPool& workers;
   EventLoop& parked;
   std::string engine_id;

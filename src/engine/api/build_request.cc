@@ -118,7 +118,7 @@ Result<build::BuildRequest> ReadBuildRequest(Call& call) {
         "/session");
   }
   if (!version.empty() && version != "1") return InvalidArgument("invalid version \"{}\"", version);
-  if (query.GetBool("squash")) {
+  if (query.GetBool("squash") && !call.engine().settings()->experimental) {
     return InvalidArgument("squash is only supported with experimental mode");
   }
   std::string_view outputs = query.Get("outputs");
@@ -134,6 +134,7 @@ Result<build::BuildRequest> ReadBuildRequest(Call& call) {
   request.target = query.Get("target");
   request.no_cache = query.GetBool("nocache");
   request.pull = query.GetBool("pull");
+  request.squash = query.GetBool("squash");
   request.keeps_failed = !query.GetBool("forcerm");
   request.keeps_containers =
       request.keeps_failed && !query.Get("rm").empty() && !query.GetBool("rm");

@@ -106,7 +106,10 @@ Result<> TopContainer(Call& call) {
   return RespondJson(call, 200, Json::MakeObject({{"Processes", rows}, {"Titles", table.titles}}));
 }
 
-Result<> RefuseCheckpoint(Call&) {
+Result<> RefuseCheckpoint(Call& call) {
+  if (call.engine().settings()->experimental) {
+    return Unimplemented("checkpoints are not supported by this engine");
+  }
   return Unimplemented(
       "This experimental feature is disabled by default. Start the Docker daemon in experimental "
       "mode in order to enable it.");
@@ -144,6 +147,9 @@ Result<> StartContainer(Call& call) {
         "in v1.24");
   }
   if (!call.query().Get("checkpoint").empty()) {
+    if (call.engine().settings()->experimental) {
+      return InvalidArgument("checkpoints are not supported by this engine");
+    }
     return InvalidArgument("checkpoint is only supported in experimental mode");
   }
   Result<Engine::Outcome> outcome = call.engine().Start(call.arg());

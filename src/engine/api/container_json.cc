@@ -284,9 +284,13 @@ int64_t AddSizes(Engine& engine, const ContainerRecord& record, Json* entry) {
   Result<client::SnapshotUsage> usage =
       engine.containerd().GetSnapshotUsage(engine.options().snapshotter, record.id);
   int64_t own = usage.ok() ? usage->size : 0;
-  Result<NamedImage> image = engine.images().Resolve(record.image_id);
+  int64_t below = 0;  // of an image that is gone nobody knows
+  if (Result<NamedImage> image = engine.images().Resolve(record.image_id); image.ok()) {
+    auto disk = engine.image_sizes().Of(*image->documents);
+    if (disk.ok()) below = (*disk)->root;
+  }
   entry->Set("SizeRw", own);
-  entry->Set("SizeRootFs", own + (image.ok() ? image->documents->size : 0));
+  entry->Set("SizeRootFs", own + below);
   return own;
 }
 

@@ -85,8 +85,8 @@ Result<> InspectImage(Call& call) {
            {"Config", config_json},
            {"Architecture", documents.config.platform.architecture},
            {"Os", documents.config.platform.os},
-           {"Size", documents.size},
-           {"VirtualSize", documents.size},
+           {"Size", group.disk->total},
+           {"VirtualSize", group.disk->total},
            {"GraphDriver",
             Json::MakeObject({{"Data", Json()}, {"Name", call.engine().options().snapshotter}})},
            {"Descriptor", DescriptorJson(image.image.target)},
@@ -99,12 +99,12 @@ Result<> ImageHistory(Call& call) {
   const ImageDocuments& documents = *image.documents;
   ImageUsage group = TRY(UsageOf(call.engine(), documents.id));
   const auto& history = documents.config.history;
-  const auto& layers = documents.manifest.layers;
+  const std::vector<int64_t>& layers = group.disk->snapshot_bytes;
   std::vector<Json> rows;
   size_t layer = 0;
   for (const oci::HistoryEntry& entry : history) {
     int64_t size = 0;
-    if (!entry.empty_layer && layer < layers.size()) size = layers[layer++].size;
+    if (!entry.empty_layer && layer < layers.size()) size = layers[layer++];
     rows.push_back(Json::MakeObject({{"Comment", entry.comment},
                                      {"Created", UnixSeconds(entry.created)},
                                      {"CreatedBy", entry.created_by},
@@ -117,7 +117,7 @@ Result<> ImageHistory(Call& call) {
                                      {"Created", UnixSeconds(documents.config.created)},
                                      {"CreatedBy", ""},
                                      {"Id", ""},
-                                     {"Size", documents.size},
+                                     {"Size", group.disk->root},
                                      {"Tags", Json()}}));
   }
   rows.back().Set("Id", documents.id);

@@ -30,8 +30,8 @@ Json ImageSummary(const ImageUsage& image, int64_t shared) {
                            {"RepoDigests", StringsOrEmpty(image.digests)},
                            {"RepoTags", StringsOrEmpty(image.tags)},
                            {"SharedSize", shared},
-                           {"Size", documents.size},
-                           {"VirtualSize", documents.size}});
+                           {"Size", image.disk->total},
+                           {"VirtualSize", image.disk->total}});
 }
 
 }  // namespace gantry::engine::api

@@ -84,8 +84,9 @@ Json ManifestEntry(const oci::Descriptor& descriptor, const ImageUsage& image) {
   Json out = Json::MakeObject({{"ID", digest}, {"Descriptor", json}, {"Available", here}});
   auto kind = descriptor.annotations.find("vnd.docker.reference.type");
   bool attestation = kind != descriptor.annotations.end() && kind->second == "attestation-manifest";
-  int64_t content = here ? image.documents->size : 0;
-  out.Set("Size", Json::MakeObject({{"Content", content}, {"Total", content}}));
+  int64_t total = here ? image.disk->total : 0;
+  int64_t unpacked = here ? image.disk->root : 0;
+  out.Set("Size", Json::MakeObject({{"Content", total - unpacked}, {"Total", total}}));
   out.Set("Kind", attestation ? "attestation" : "image");
   if (attestation) {
     auto subject = descriptor.annotations.find("vnd.docker.reference.digest");
@@ -98,7 +99,7 @@ Json ManifestEntry(const oci::Descriptor& descriptor, const ImageUsage& image) {
       Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
   if (!platform.variant.empty()) platform_json.Set("variant", platform.variant);
   out.Set("ImageData", Json::MakeObject({{"Platform", platform_json},
-                                         {"Size", Json::MakeObject({{"Unpacked", 0}})},
+                                         {"Size", Json::MakeObject({{"Unpacked", unpacked}})},
                                          {"Containers", Json::MakeArray()}}));
   return out;
 }

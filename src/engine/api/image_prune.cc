@@ -48,8 +48,8 @@ Result<> PruneImages(Call& call) {
     if (filters.Has("label!") && filters.MatchLabels("label!", labels)) continue;
     Prune(call, image, &deleted);
   }
-  int64_t left = TRY(ListImageUsage(call.engine())).layer_bytes;
-  int64_t reclaimed = deleted.is_null() ? 0 : std::max<int64_t>(0, before.layer_bytes - left);
+  int64_t left = TRY(ListImageUsage(call.engine())).disk_bytes;
+  int64_t reclaimed = deleted.is_null() ? 0 : std::max<int64_t>(0, before.disk_bytes - left);
   Event event;
   event.type = "image";
   event.action = "prune";

@@ -131,6 +131,7 @@ Json SecurityOptionsOf(const Settings& settings, const HostLimits& limits, bool 
 
 Json SettingsOf(const Settings& settings, const HostLimits& limits, bool remaps_users) {
   return Json::MakeObject({{"Debug", settings.debug},
+                           {"ExperimentalBuild", settings.experimental},
                            {"LoggingDriver", settings.log.type},
                            {"IndexServerAddress", kIndexServer},
                            {"RegistryConfig", RegistriesOf(settings)},
@@ -179,8 +180,7 @@ Json PartsOf(Call& call) {
 
 // What docker has and this engine does not: always the same.
 Json FixedMembers() {
-  return Json::MakeObject({{"ExperimentalBuild", false},
-                           {"GenericResources", Json()},
+  return Json::MakeObject({{"GenericResources", Json()},
                            {"LiveRestoreEnabled", true},
                            {"Isolation", ""},
                            {"Swarm", Json::MakeObject({{"NodeID", ""},

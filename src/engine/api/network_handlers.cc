@@ -46,7 +46,8 @@ Json OptionsOf(const networks::Network& network) {
     options.Set("com.docker.network.bridge.enable_icc", network.icc ? "true" : "false");
     options.Set("com.docker.network.bridge.enable_ip_masquerade",
                 network.masquerade ? "true" : "false");
-    options.Set("com.docker.network.bridge.host_binding_ipv4", network.host_binding);
+    options.Set("com.docker.network.bridge.host_binding_ipv4",
+                network.host_binding.empty() ? "0.0.0.0" : network.host_binding);
     options.Set("com.docker.network.bridge.name", network.bridge);
     options.Set("com.docker.network.driver.mtu", std::to_string(network.mtu));
   }

@@ -100,7 +100,7 @@ Result<Versioned> SplitVersion(std::string_view path, int min_minor) {
 void Serve(ApiParts& parts, wire::Exchange& exchange) {
   wire::HttpHeaders& headers = exchange.headers();
   headers.Set("Api-Version", fmt::format("1.{}", kMaxMinor));
-  headers.Set("Docker-Experimental", "false");
+  headers.Set("Docker-Experimental", parts.engine.settings()->experimental ? "true" : "false");
   headers.Set("Ostype", "linux");
   headers.Set("Server", "Gantry/" GANTRY_VERSION " (linux)");
   Result<Versioned> versioned =

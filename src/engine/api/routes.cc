@@ -4,6 +4,7 @@
 #include "engine/api/absent_handlers.h"
 #include "engine/api/archive_handlers.h"
 #include "engine/api/attach_handlers.h"
+#include "engine/api/budget_handlers.h"
 #include "engine/api/build_handlers.h"
 #include "engine/api/container_handlers.h"
 #include "engine/api/container_list.h"
@@ -32,6 +33,8 @@ constexpr Route kRoutes[] = {
     {"GET", "/events", GetEvents},
     {"POST", "/auth", CheckAuth},
     {"GET", "/system/df", GetDiskUsage, AnswerForm::kDiskUsage},
+    {"GET", "/system/budget", ExplainDiskBudget},  // gantry's own
+    {"POST", "/system/budget", KeepDiskBudget},    // gantry's own
 
     {"GET", "/containers/json", ListContainers, AnswerForm::kContainerList},
     {"POST", "/containers/create", CreateContainer},

@@ -34,9 +34,10 @@ Result<> Ping(Call& call) {
 
 Result<> GetVersion(Call& call) {
   HostInfo host = ReadHostInfo();
+  bool experimental = call.engine().settings()->experimental;
   Json details = Json::MakeObject({{"ApiVersion", fmt::format("1.{}", kMaxMinor)},
                                    {"Arch", host.go_architecture},
-                                   {"Experimental", "false"},
+                                   {"Experimental", experimental ? "true" : "false"},
                                    {"GitCommit", ""},
                                    {"KernelVersion", host.kernel_version},
                                    {"MinAPIVersion", MinVersion(call)},
@@ -48,17 +49,19 @@ Result<> GetVersion(Call& call) {
     components.Append(Json::MakeObject(
         {{"Name", "containerd"}, {"Version", daemon}, {"Details", Json::MakeObject()}}));
   }
-  return RespondJson(call, 200,
-                     Json::MakeObject({{"Platform", Json::MakeObject({{"Name", "gantry"}})},
-                                       {"Components", components},
-                                       {"Version", GANTRY_VERSION},
-                                       {"ApiVersion", fmt::format("1.{}", kMaxMinor)},
-                                       {"MinAPIVersion", MinVersion(call)},
-                                       {"GitCommit", ""},
-                                       {"GoVersion", ""},
-                                       {"Os", "linux"},
-                                       {"Arch", host.go_architecture},
-                                       {"KernelVersion", host.kernel_version}}));
+  Json out = Json::MakeObject({{"Platform", Json::MakeObject({{"Name", "gantry"}})},
+                               {"Components", components},
+                               {"Version", GANTRY_VERSION},
+                               {"ApiVersion", fmt::format("1.{}", kMaxMinor)},
+                               {"MinAPIVersion", MinVersion(call)},
+                               {"GitCommit", ""},
+                               {"GoVersion", ""},
+                               {"Os", "linux"},
+                               {"Arch", host.go_architecture},
+                               {"KernelVersion", host.kernel_version}});
+  // Docker leaves it out when it is not so.
+  if (experimental) out.Set("Experimental", true);
+  return RespondJson(call, 200, std::move(out));
 }
 
 }  // namespace gantry::engine::api

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/api/usage_handlers.h"
 
-#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -37,16 +36,12 @@ struct Kind {
 Result<Kind> Images(Call& call) {
   ImageUsages usages = TRY(ListImageUsage(call.engine()));
   Kind out;
-  out.total_size = usages.layer_bytes;
-  int64_t used = 0;
+  out.total_size = usages.disk_bytes;
+  out.reclaimable = usages.unused_bytes;
   for (const ImageUsage& image : usages.images) {
-    if (image.containers > 0) {
-      ++out.active;
-      used += image.documents->size;
-    }
+    if (image.containers > 0) ++out.active;
     out.items.Append(ImageSummary(image, image.shared));
   }
-  out.reclaimable = std::max<int64_t>(0, out.total_size - used);
   return out;
 }
 
