@@ -145,17 +145,8 @@ bool ChangesDiskNeed(const engine::Event& event) {
   return event.type == "daemon" && event.action == "reload";
 }
 
-Result<> Run(Options options, const std::vector<std::string>& arguments) {
-  TRY(RemapUsers(&options));
-  for (const std::string& warning : options.warnings) log::Warning("{}", warning);
-  TRY(MakeDirectories(options.state, 0711));
-  TRY(MakeDirectories(options.root + "/engine", 0700));
-  PidFile pid_file = TRY(PidFile::Lock(options.pid_file));
-  TRY(PrepareSettings(&options));
-  SetProxies(options.settings);
-  std::string programs = TRY(ProgramsDirectory());
-  auto parked = TRY(wire::LoopThread::Start());
-  std::unique_ptr<engine::Supervisor> supervisor;
+// What is known of the engine before its parts are there.
+Result<engine::EngineOptions> EngineOptionsOf(const Options& options, const std::string& programs) {
   engine::EngineOptions wanted;
   wanted.root = options.root;
   wanted.state = options.state;
@@ -171,6 +162,21 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   wanted.remap = options.remap;
   wanted.settings = options.settings;
   wanted.containerd_namespace = options.containerd_namespace;
+  return wanted;
+}
+
+Result<> Run(Options options, const std::vector<std::string>& arguments) {
+  TRY(RemapUsers(&options));
+  for (const std::string& warning : options.warnings) log::Warning("{}", warning);
+  TRY(MakeDirectories(options.state, 0711));
+  TRY(MakeDirectories(options.root + "/engine", 0700));
+  PidFile pid_file = TRY(PidFile::Lock(options.pid_file));
+  TRY(PrepareSettings(&options));
+  SetProxies(options.settings);
+  std::string programs = TRY(ProgramsDirectory());
+  auto parked = TRY(wire::LoopThread::Start());
+  std::unique_ptr<engine::Supervisor> supervisor;
+  engine::EngineOptions wanted = TRY(EngineOptionsOf(options, programs));
   wanted.containerd_address = options.containerd;
   if (options.containerd.empty()) {
     supervisor = TRY(RunContainerd(options, programs, parked->loop()));
@@ -207,6 +213,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(engine->Connect(kConnectBound));
   build::Builds builds(*engine);
   TRY(builds.Open());
+  buildkit::Server buildkit(*engine, builds, workers);
   build::DiskBudget disk_budget(*engine, builds);
   budget = &disk_budget;
 
@@ -216,6 +223,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
                               *execs,
                               *log_watcher,
                               builds,
+                              buildkit,
                               disk_budget,
                               workers,
                               parked->loop(),

@@ -15,6 +15,7 @@
 #include "base/event_loop.h"
 #include "build/builds.h"
 #include "build/disk_budget.h"
+#include "buildkit/server.h"
 #include "engine/api/version_shape.h"
 #include "engine/engine.h"
 #include "engine/event_log.h"
@@ -39,6 +40,7 @@ struct ApiParts {
   Execs& execs;
   LogWatcher& log_watcher;
   build::Builds& builds;
+  buildkit::Server& buildkit;
   build::DiskBudget& disk_budget;
   wire::WorkerPool& workers;
   EventLoop& parked;
