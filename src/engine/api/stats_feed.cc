@@ -14,7 +14,7 @@ namespace {
 
 using formats::Json;
 
-constexpr std::chrono::seconds kInterval{1};
+constexpr std::chrono::seconds kStatsInterval{1};
 // docker tells the system with each sample since then.
 constexpr int kOsTypeMinor = 52;
 
@@ -72,7 +72,7 @@ void StatsFeeds::Join(const std::shared_ptr<Container>& container, Reader reader
 
 void StatsFeeds::WaitForNext(const std::string& id) {
   parked_.Post([self = shared_from_this(), id] {
-    self->parked_.After(kInterval,
+    self->parked_.After(kStatsInterval,
                         [self, id] { self->workers_.Run([self, id] { self->OnTick(id); }); });
   });
 }
