@@ -4,7 +4,7 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-Figures: start run exec runtime memory api many images hundred crowd throughput networks containerd pull. Both engines are private (tests/harness), so what
+Figures: start run exec runtime memory api many images hundred crowd throughput networks names containerd pull. Both engines are private (tests/harness), so what
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -27,11 +27,12 @@ import runtimes  # noqa: E402
 from harness import places  # noqa: E402
 from harness.client import Client, programs  # noqa: E402
 from harness.engine import Peer, Stack, UnixConnection, until  # noqa: E402
+from processes import children, daemons, peak_kb, pss_kb  # noqa: E402
 
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'containerd', 'pull']
+FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'containerd', 'pull']
 
 
 class Results:
@@ -133,26 +134,6 @@ def bench_runtime(results, clients, rounds):
         results.add(f'OCI runtime, peak memory of {verb}', 'kB', **found)
 
 
-def pss_kb(pid):
-    for line in open(f'/proc/{pid}/smaps_rollup'):
-        if line.startswith('Pss:'):
-            return int(line.split()[1])
-    return 0
-
-
-def peak_kb(pid):
-    return next(int(line.split()[1]) for line in open(f'/proc/{pid}/status') if line.startswith('VmHWM:'))
-
-
-def children(top):
-    parents = {}
-    for name in os.listdir('/proc'):
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                parents[int(name)] = int(open(f'/proc/{name}/stat').read().rsplit(')', 1)[1].split()[1])
-    return [p for p, parent in parents.items() if parent == top]
-
-
 def shims(engine, ids):
     """The parents of the containers' first processes."""
     found = set()
@@ -160,13 +141,6 @@ def shims(engine, ids):
         pid = json.loads(engine.api('GET', f'/containers/{ident}/json')[1])['State']['Pid']
         found.add(int(open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()[1]))
     return found
-
-
-def daemons(engine):
-    if isinstance(engine, Stack):
-        return [p for p in (engine.pid(d) for d in ('gantryd', 'gantry-containerd', 'gantry-proxy')) if p]
-    pid = int(Path(f'{engine.names.state}/docker.pid').read_text())
-    return [pid, *children(pid)]
 
 
 def bench_memory(results, clients, rounds):
@@ -287,6 +261,10 @@ def bench_throughput(results, clients, rounds):
 
 def bench_networks(results, clients, rounds):
     networks.measure(results, clients, rounds)
+
+
+def bench_names(results, clients, rounds):
+    networks.names(results, clients)
 
 
 def bench_containerd(results, clients, rounds):

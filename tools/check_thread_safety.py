@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sources import SRC, TREE, Verdicts, closure_hash, compile_flags, generate_protos, in_parallel  # noqa: E402
 
 FOLDERS = ('base', 'wire', 'client', 'content', 'snapshots', 'registry', 'networks', 'volumes', 'logs', 'images',
-           'containerd', 'builder', 'engine', 'cri', 'portproxy', 'cmd/gantryd', 'cmd/gantry-containerd')
+           'containerd', 'buildkit', 'engine', 'portproxy', 'cmd/gantryd', 'cmd/gantry-containerd')
 
 
 def main():

@@ -147,6 +147,23 @@ TEST(RandomTest, HexHasTheAskedLength) {
   EXPECT_NE(RandomHex(16), RandomHex(16));
 }
 
+TEST(TextTest, CleanPathIsGosPathClean) {
+  const std::pair<const char*, const char*> cases[] = {{"", "."},
+                                                       {".", "."},
+                                                       {"./", "."},
+                                                       {"a/..", "."},
+                                                       {"/", "/"},
+                                                       {"//", "/"},
+                                                       {"/..", "/"},
+                                                       {"//a", "/a"},
+                                                       {"a//b/", "a/b"},
+                                                       {"../a", "../a"},
+                                                       {"/a/./b", "/a/b"},
+                                                       {"/a/../../b/", "/b"},
+                                                       {"a/../../b", "../b"}};
+  for (const auto& [path, clean] : cases) EXPECT_EQ(CleanPath(path), clean) << path;
+}
+
 TEST(TextTest, SplitKeepsEmptyPartsAndWordsDoNot) {
   EXPECT_EQ(Split("a::b:", ':'), (std::vector<std::string>{"a", "", "b", ""}));
   EXPECT_EQ(Split("", ':'), std::vector<std::string>{""});

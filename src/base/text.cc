@@ -2,6 +2,7 @@
 #include "base/text.h"
 
 #include <algorithm>
+#include <filesystem>
 
 namespace gantry {
 
@@ -44,6 +45,16 @@ std::string Lower(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) c = Lower(c);
   return lower;
+}
+
+bool Contains(const std::vector<std::string>& list, std::string_view word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+std::string CleanPath(std::string_view path) {
+  std::string clean = std::filesystem::path(path).lexically_normal();
+  while (clean.size() > 1 && clean.back() == '/') clean.pop_back();
+  return clean.empty() ? "." : clean;
 }
 
 size_t Utf8Length(std::string_view text) {

@@ -24,6 +24,12 @@ std::string_view Trim(std::string_view text, std::string_view blanks = " \t\r\n\
 char Lower(char c);
 std::string Lower(std::string_view text);
 
+bool Contains(const std::vector<std::string>& list, std::string_view word);
+
+// A path by text alone, as Go's path.Clean has it: no ".", no ".." that can be resolved, no
+// doubled slashes and none at the end. "" is ".".
+std::string CleanPath(std::string_view path);
+
 // The length of the valid UTF-8 sequence at the start of `text`, which isn't empty, or 0: RFC 3629
 // section 4 allows neither surrogates nor longer forms than needed.
 size_t Utf8Length(std::string_view text);

@@ -2,6 +2,7 @@
 #include "build/builder.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/text.h"
@@ -11,6 +12,7 @@
 #include "engine/store.h"
 #include "formats/digest.h"
 #include "formats/reference.h"
+#include "oci/image_spec.h"
 
 namespace gantry::build {
 
@@ -114,14 +116,18 @@ Result<BuildEnd> Builder::Run() {
     if (!run.ok() && end_.failure.empty()) return std::move(run).error();
     if (!run.ok()) return end_;
   }
+  state_ = nullptr;
   std::vector<std::string> unused = arguments_.Unused();
   if (!unused.empty()) {
     std::string names;
     for (const std::string& name : unused) names += (names.empty() ? "" : " ") + name;
     TRY(Say(fmt::format("[Warning] One or more build-args [{}] were not consumed\n", names)));
   }
-  end_.image_id = TRY(StoreResult(engine_, states_[target_], request_.names, request_.squash));
   return end_;
+}
+
+Result<std::string> Builder::Store(const std::vector<std::string>& names) {
+  return StoreResult(engine_, states_[target_], names, request_.squash);
 }
 
 dockerfile::Expander Builder::ExpanderOfStage() const {
@@ -138,8 +144,12 @@ Result<> Builder::RunStage(size_t number) {
   const dockerfile::Stage& stage = file_.stages[number];
   arguments_.BeginStage();
   TRY(Say(fmt::format("Step {}/{} : {}\n", ++step_, steps_, stage.from.text)));
-  states_[number] = TRY(Base(number));
+  shown_of_stage_ = 0;
   state_ = &states_[number];
+  TRY(Shown(stage.from, [&]() -> Result<> {
+    states_[number] = TRY(Base(number));
+    return {};
+  }));
   editor_.emplace(&state_->config);
   if (state_->config.on_build.empty()) {
     TRY(Say(fmt::format(" ---> {}\n", ShortId(state_->image_id))));
@@ -151,6 +161,38 @@ Result<> Builder::RunStage(size_t number) {
     TRY(Step(in));
   }
   return {};
+}
+
+Result<> Builder::Shown(const Instruction& in, const std::function<Result<>()>& work) {
+  const dockerfile::Stage& stage = file_.stages[static_cast<size_t>(state_ - states_.data())];
+  auto shows = [](const Instruction& one) {
+    return one.kind == Kind::kRun || one.kind == Kind::kCopy || one.kind == Kind::kAdd ||
+           one.kind == Kind::kWorkdir;
+  };
+  auto count = std::count_if(stage.instructions.begin(), stage.instructions.end(), shows);
+  std::string name = stage.from.argument;
+  if (name.empty() && file_.stages.size() > 1) {
+    name = fmt::format("stage-{}", state_ - states_.data());
+  }
+  ++shown_;
+  // Triggers of the base image have no number.
+  size_t of_stage = std::min<size_t>(++shown_of_stage_, 1 + static_cast<size_t>(count));
+  Tell({.kind = StepEvent::Kind::kBegin,
+        .name = fmt::format("[{}{}{}/{}] {}", name, name.empty() ? "" : " ", of_stage, 1 + count,
+                            in.text)});
+  showing_ = true;
+  Result<> done = work();
+  showing_ = false;
+  Tell({.kind = StepEvent::Kind::kEnd,
+        .error = done.ok()             ? ""
+                 : end_.exit_code != 0 ? ProcessFailure(end_)
+                                       : done.error().message()});
+  return done;
+}
+
+void Builder::Tell(StepEvent event) {
+  event.number = shown_;
+  if (output_.step) output_.step(event);
 }
 
 Result<StageState> Builder::Base(size_t number) {
@@ -179,11 +221,13 @@ Result<StageState> Builder::Base(size_t number) {
 Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
                                               const std::string& platform) {
   if (!request_.pull) {
-    Result<engine::NamedImage> here = engine_.images().Resolve(name);
-    bool fits = here.ok() &&
-                (platform.empty() || oci::MatchPlatform(TRY(oci::ParsePlatform(platform)),
-                                                        here->documents->config.platform) != 0);
-    if (fits && TRY(HoldImage(name, here->documents->id))) {
+    std::optional<oci::Platform> wanted;
+    if (!platform.empty()) wanted = TRY(oci::ParsePlatform(platform));
+    Result<engine::NamedImage> here = engine_.images().Resolve(name, wanted ? &*wanted : nullptr);
+    // One that comes for many machines, of which only another's is here, is got for this one.
+    bool of_others = here.ok() && !wanted && oci::IsIndex(here->image.target.media_type) &&
+                     oci::MatchPlatform(oci::HostPlatform(), here->documents->config.platform) == 0;
+    if (here.ok() && !of_others && TRY(HoldImage(name, here->documents->id))) {
       TRY(engine::EnsureUnpacked(engine_, *here));
       return here;
     }
@@ -194,13 +238,28 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
   pull.repository = name;
   pull.platform = platform;
   auto login = request_.credentials.find(reference.domain);
-  if (login != request_.credentials.end()) pull.credentials = login->second;
+  if (login != request_.credentials.end()) {
+    pull.credentials = login->second;
+  } else if (request_.find_login) {
+    pull.credentials = TRY(request_.find_login(reference.domain));
+  }
   for (int tries = 0; tries < kPullTries; ++tries) {
     TRY(engine::PullImage(engine_, pull, output_.pull(name), stop_));
-    Result<engine::NamedImage> pulled = engine_.images().Resolve(name);
+    Result<engine::NamedImage> pulled = PulledImage(name, platform);
     if (pulled.ok() && TRY(HoldImage(name, pulled->documents->id))) return pulled;
   }
   return NotFound("No such image: {}: it is removed as soon as it is pulled", name);
+}
+
+Result<engine::NamedImage> Builder::PulledImage(const std::string& name,
+                                                const std::string& platform) {
+  if (!platform.empty()) {
+    oci::Platform wanted = TRY(oci::ParsePlatform(platform));
+    auto exact = engine_.images().Resolve(name, &wanted);
+    if (exact.ok()) return exact;
+  }
+  // A registry that has the image for one platform only gives that.
+  return engine_.images().Resolve(name);
 }
 
 // False: it is being removed, or was until now.
@@ -230,13 +289,13 @@ Result<> Builder::Step(const Instruction& in) {
       break;
     case Kind::kAdd:
     case Kind::kCopy:
-      TRY(Copy(in));
+      TRY(Shown(in, [&] { return Copy(in); }));
       break;
     case Kind::kRun:
-      TRY(RunCommand(in));
+      TRY(Shown(in, [&] { return RunCommand(in); }));
       break;
     case Kind::kWorkdir:
-      TRY(MakeWorkingDirectory(in));
+      TRY(Shown(in, [&] { return MakeWorkingDirectory(in); }));
       break;
     default:
       TRY(Configure(in));
@@ -283,7 +342,9 @@ Result<BuildEnd> Build(engine::Engine& engine, Cache& cache, BuildRequest reques
   TRY(context.DropIgnored(request.dockerfile));
   Builder builder(engine, cache, std::move(request), std::move(context), output, stop);
   TRY(builder.Plan(text));
-  return builder.Run();
+  BuildEnd end = TRY(builder.Run());
+  if (end.failure.empty()) end.image_id = TRY(builder.Store());
+  return end;
 }
 
 }  // namespace gantry::build

@@ -42,7 +42,11 @@ class Builder {
 
   // Checks what can be checked without doing anything.
   Result<> Plan(const std::string& text);
+  // All steps; image_id of the end is not set yet.
   Result<BuildEnd> Run();
+  // Once that went well: the image under the request's names, or `names`. Its id.
+  Result<std::string> Store() { return Store(request_.names); }
+  Result<std::string> Store(const std::vector<std::string>& names);
 
  private:
   // A snapshot's files, read only, while the build runs.
@@ -54,8 +58,12 @@ class Builder {
 
   // builder.cc
   Result<> RunStage(size_t number);
+  // A step that progress shows, from its begin to its end.
+  Result<> Shown(const dockerfile::Instruction& in, const std::function<Result<>()>& work);
+  void Tell(StepEvent event);
   Result<StageState> Base(size_t number);
   Result<engine::NamedImage> BaseImage(const std::string& name, const std::string& platform);
+  Result<engine::NamedImage> PulledImage(const std::string& name, const std::string& platform);
   // No budget removes it while the build runs.
   Result<bool> HoldImage(const std::string& name, const std::string& id);
   Result<> RunTriggers();
@@ -109,6 +117,9 @@ class Builder {
   BuildEnd end_;
   std::map<std::string, View> views_;  // by chain id
   size_t beside_ = 0;                  // directories beside the context
+  size_t shown_ = 0;                   // steps that progress has shown, in all
+  size_t shown_of_stage_ = 0;
+  bool showing_ = false;
   std::vector<engine::ImageHolds::Hold> holds_;
 };
 

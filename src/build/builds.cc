@@ -19,7 +19,14 @@ Result<BuildEnd> Builds::Run(const std::string& id, BuildRequest request, ByteSo
       running_.erase(at);
     });
   }
-  return Build(engine_, cache_, std::move(request), body, output, stop.token());
+  ++begun_;
+  auto built = Build(engine_, cache_, std::move(request), body, output, stop.token());
+  if (!built.ok() && built.error().kind() == ErrorKind::kCancelled) {
+    ++cancelled_;
+  } else if (!built.ok() || !built->failure.empty()) {
+    ++failed_;
+  }
+  return built;
 }
 
 void Builds::Cancel(const std::string& id) {

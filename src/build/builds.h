@@ -3,6 +3,8 @@
 // The engine's builds: one object a daemon, with their cache and who can be cancelled. Any thread.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -30,9 +32,17 @@ class Builds {
   // One that is not there has ended: no error.
   void Cancel(const std::string& id);
 
+  // Since the start of the daemon, for its metrics.
+  int64_t begun() const { return begun_; }
+  int64_t failed() const { return failed_; }
+  int64_t cancelled() const { return cancelled_; }
+
  private:
   engine::Engine& engine_;
   Cache cache_;
+  std::atomic<int64_t> begun_ = 0;
+  std::atomic<int64_t> failed_ = 0;  // without the cancelled ones
+  std::atomic<int64_t> cancelled_ = 0;
   Mutex mutex_;
   std::multimap<std::string, StopSource*> running_ GUARDED_BY(mutex_);
 };

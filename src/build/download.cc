@@ -8,7 +8,7 @@
 #include "base/io.h"
 #include "formats/digest.h"
 #include "kernel/paths.h"
-#include "registry/http_transfer.h"
+#include "registry/download.h"
 
 namespace gantry::build {
 namespace {
@@ -36,18 +36,11 @@ Result<std::string> DownloadFile(const std::string& url, BorrowedFd directory,
                                  const std::string& name, const StopToken& stop) {
   UniqueFd file = TRY(kernel::OpenIn(directory, name, O_WRONLY | O_CREAT | O_EXCL, 0600));
   formats::Hasher hash;
-  registry::HttpTransfer transfer;
-  registry::HttpRequest request;
-  request.url = url;
-  request.user_agent = "gantry";
-  request.write = [&](int, std::string_view data) -> Result<> {
+  auto write = [&](std::string_view data) -> Result<> {
     hash.Update(data);
     return WriteAll(file, data);
   };
-  registry::HttpAnswer answer = TRY_WITH(transfer.Run(request, stop), "downloading {}", url);
-  if (answer.status < 200 || answer.status > 299) {
-    return MakeError(ErrorKind::kUnknown, "failed to GET {} with status {}", url, answer.status);
-  }
+  registry::HttpAnswer answer = TRY(registry::Download(url, write, stop));
   time_t modified = ParseHttpDate(answer.Header("last-modified"));
   timespec times[2] = {{modified, 0}, {modified, 0}};
   if (::futimens(file.get(), times) != 0) return ErrnoError("setting the time of '{}'", name);

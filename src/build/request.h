@@ -32,20 +32,42 @@ struct BuildRequest {
   engine::HostConfig host;  // of the containers that run the steps
   // By registry ("docker.io", "localhost:5000").
   std::map<std::string, client::Credentials> credentials;
+  // Asked for the others, when it is set.
+  std::function<Result<client::Credentials>(const std::string& registry)> find_login;
+};
+
+// A step that users see in BuildKit's progress: FROM, RUN, COPY, ADD, WORKDIR.
+struct StepEvent {
+  enum class Kind : uint8_t { kBegin, kCached, kEnd };
+  Kind kind = Kind::kBegin;
+  size_t number = 0;  // from 1 on, in one build
+  std::string name;   // kBegin: "[stage 2/5] RUN make"
+  std::string error;  // kEnd
 };
 
 struct BuildOutput {
-  // What users read; a piece may be anything from a byte to many lines.
+  // What users of the classic builder read; a piece may be anything from a byte to many lines.
   std::function<Result<>(std::string_view text)> text;
+  // What the command of a step writes.
+  std::function<Result<>(bool to_stderr, std::string_view text)> command;
+  // May be empty.
+  std::function<void(const StepEvent& event)> step;
   // Of the pull of an image, whose name is told before.
   std::function<client::ProgressCallback(const std::string& name)> pull;
 };
 
+// How a build ended.
 struct BuildEnd {
   std::string image_id;
   // A step's command ended with this; image_id is empty then.
   int exit_code = 0;
-  std::string failure;
+  std::string command;
+  std::string failure;  // in the classic builder's words
 };
+// In BuildKit's words.
+inline std::string ProcessFailure(const BuildEnd& end) {
+  return fmt::format("process \"{}\" did not complete successfully: exit code: {}", end.command,
+                     end.exit_code);
+}
 
 }  // namespace gantry::build

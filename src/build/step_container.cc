@@ -35,12 +35,11 @@ size_t WholeCharacters(std::string_view text) {
   return text.size();
 }
 
-// Frames of the attach protocol (docs/shim-io.md) to text: standard error in red, as docker does.
+// Frames of the attach protocol (docs/shim-io.md) to text of whole characters.
 class FrameText {
  public:
-  std::string Take(std::string_view data) {
+  Result<> Take(std::string_view data, const CommandOutput& output) {
     pending_ += data;
-    std::string out;
     while (pending_.size() >= kFrameHeader) {
       uint32_t size = 0;
       for (int i = 4; i < 8; ++i) size = size << 8 | static_cast<unsigned char>(pending_[i]);
@@ -51,10 +50,10 @@ class FrameText {
       size_t whole = WholeCharacters(text);
       rest = text.substr(whole);
       text.resize(whole);
-      if (!text.empty()) out += is_error ? "\x1b[91m" + text + "\x1b[0m" : text;
       pending_.erase(0, kFrameHeader + size);
+      if (!text.empty()) TRY(output(is_error, text));
     }
-    return out;
+    return {};
   }
 
  private:
@@ -93,16 +92,14 @@ void StepContainer::RemoveLater() {
   engine_->workers().Run([kept] {});
 }
 
-Result<> StepContainer::ShowOutput(BorrowedFd socket,
-                                   const std::function<Result<>(std::string_view)>& output,
+Result<> StepContainer::ShowOutput(BorrowedFd socket, const CommandOutput& output,
                                    const StopToken& stop) {
   FrameText frames;
   char buffer[65536];
   for (;;) {
     ssize_t size = ::recv(socket.get(), buffer, sizeof buffer, MSG_DONTWAIT);
     if (size > 0) {
-      std::string text = frames.Take({buffer, static_cast<size_t>(size)});
-      if (!text.empty()) TRY(output(text));
+      TRY(frames.Take({buffer, static_cast<size_t>(size)}, output));
     } else if (size == 0) {
       return {};
     } else if (errno == EAGAIN) {
@@ -115,8 +112,7 @@ Result<> StepContainer::ShowOutput(BorrowedFd socket,
   }
 }
 
-Result<int> StepContainer::Run(const std::function<Result<>(std::string_view text)>& output,
-                               const StopToken& stop) {
+Result<int> StepContainer::Run(const CommandOutput& output, const StopToken& stop) {
   auto container = TRY(engine_->Find(id_));
   UniqueFd socket;
   // Called by Start, in this thread.

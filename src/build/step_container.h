@@ -15,6 +15,8 @@
 
 namespace gantry::build {
 
+using CommandOutput = std::function<Result<>(bool to_stderr, std::string_view text)>;
+
 class StepContainer {
  public:
   static Result<StepContainer> Create(engine::Engine& engine, engine::ContainerConfig config,
@@ -27,8 +29,7 @@ class StepContainer {
 
   const std::string& id() const { return id_; }
   // To its end; the exit code. A stop kills it and is kCancelled.
-  Result<int> Run(const std::function<Result<>(std::string_view text)>& output,
-                  const StopToken& stop);
+  Result<int> Run(const CommandOutput& output, const StopToken& stop);
   // It is the user's from now on.
   Result<> Keep();
   // Its writable snapshot is somebody else's by now; removes the rest beside the caller.
@@ -36,8 +37,7 @@ class StepContainer {
 
  private:
   StepContainer(engine::Engine& engine, std::string id) : engine_(&engine), id_(std::move(id)) {}
-  Result<> ShowOutput(BorrowedFd socket, const std::function<Result<>(std::string_view)>& output,
-                      const StopToken& stop);
+  Result<> ShowOutput(BorrowedFd socket, const CommandOutput& output, const StopToken& stop);
 
   engine::Engine* engine_;
   std::string id_;

@@ -55,6 +55,7 @@ Result<bool> Builder::TakeCached(const std::string& key, const std::string& crea
   if (!step) return false;
   AddStep(created_by, step->created, step->layer, state_);
   state_->cache_key = key;
+  if (showing_) Tell({.kind = StepEvent::Kind::kCached});
   TRY(Say(" ---> Using cache\n"));
   return true;
 }
@@ -175,9 +176,10 @@ Result<> Builder::RunCommand(const Instruction& original) {
                                                       {state_->chain_id, image_id}));
   std::string id = container.id().substr(0, 12);
   TRY(Say(fmt::format(" ---> Running in {}\n", id)));
-  int code = TRY(container.Run(output_.text, stop_));
+  int code = TRY(container.Run(output_.command, stop_));
   if (code != 0) {
     end_.exit_code = code;
+    end_.command = command;
     end_.failure = fmt::format("The command '{}' returned a non-zero code: {}", command, code);
     if (request_.keeps_failed || request_.keeps_containers) TRY(container.Keep());
     return FailedPrecondition("{}", end_.failure);

@@ -178,6 +178,14 @@ Result<Blob> Containerd::GetBlob(const std::string& digest) {
               FromProto(response.info().labels())};
 }
 
+Result<> Containerd::DeleteBlob(const std::string& digest) {
+  content::DeleteContentRequest request;
+  request.set_digest(digest);
+  google::protobuf::Empty response;
+  return Call(*stubs_, kQuick, stubs_->content.get(), &content::Content::Stub::Delete, request,
+              &response);
+}
+
 Result<std::string> Containerd::ReadBlob(const std::string& digest, size_t limit) {
   grpc::ClientContext context;
   stubs_->Prepare(&context, kSlow);

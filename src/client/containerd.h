@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/stop_token.h"
+#include "oci/platform.h"
 
 namespace gantry::client {
 
@@ -144,15 +145,15 @@ struct PullRequest {
   std::string reference;   // "docker.io/library/busybox:latest"
   std::string store_name;  // the image's name in the store
   std::string snapshotter;
-  std::string platform_os;
-  std::string platform_architecture;
+  oci::Platform platform;
   std::optional<Credentials> credentials;
   std::string hosts_directory;  // with HOST/hosts.toml; "": the daemon's own
 };
 
 struct PushRequest {
-  std::string reference;   // "localhost:5000/name:tag"
-  std::string store_name;  // the image's name in the store
+  std::string reference;                  // "localhost:5000/name:tag"
+  std::string store_name;                 // the image's name in the store
+  std::optional<oci::Platform> platform;  // of an index this manifest alone
   std::optional<Credentials> credentials;
   std::string hosts_directory;  // as of PullRequest
 };
@@ -206,6 +207,7 @@ class Containerd {
   Result<> DeleteImage(const std::string& name, bool collect);
 
   Result<Blob> GetBlob(const std::string& digest);
+  Result<> DeleteBlob(const std::string& digest);
   // More than `limit` bytes is an error of kind kResourceExhausted.
   Result<std::string> ReadBlob(const std::string& digest, size_t limit = size_t{16} << 20);
   // `size` bytes from `offset` on, piece by piece.
@@ -293,14 +295,18 @@ class Containerd {
   using ReadFunction = std::function<Result<size_t>(char* buffer, size_t size)>;
   using WriteFunction = std::function<Result<>(std::string_view data)>;
   // Image archives (Transfer service). Import returns the names that were stored, sorted; an image
-  // without one is stored as `unnamed`@DIGEST.
+  // without one is stored as `unnamed`@DIGEST. `unpack`: the platforms that are.
   Result<std::vector<std::string>> Import(const ReadFunction& read, const std::string& unnamed,
                                           const std::string& snapshotter,
+                                          const std::vector<oci::Platform>& unpack,
                                           const ProgressCallback& progress, const StopToken& stop);
-  Result<> Export(const std::vector<std::string>& names, const WriteFunction& write,
+  // Of indexes these platforms; none: all that are here.
+  Result<> Export(const std::vector<std::string>& names,
+                  const std::vector<oci::Platform>& platforms, const WriteFunction& write,
                   const StopToken& stop);
   // Makes the snapshots of an image of the store whose layers are only there as blobs.
-  Result<> UnpackImage(const std::string& name, const std::string& snapshotter);
+  Result<> UnpackImage(const std::string& name, const std::string& snapshotter,
+                       const oci::Platform& platform);
   Result<> Pull(const PullRequest& request, const ProgressCallback& progress,
                 const StopToken& stop);
   // Progress: "waiting", "uploading", "already exists", "mounted", "complete" for each blob.

@@ -149,21 +149,20 @@ void FollowProgress(Stream* stream, const ProgressCallback& callback) {
   }
 }
 
-void SetUnpack(transfer::ImageStore* store, const std::string& snapshotter, const std::string& os,
-               const std::string& architecture) {
-  auto* unpack = store->add_unpacks();
-  unpack->set_snapshotter(snapshotter);
-  unpack->mutable_platform()->set_os(os);
-  unpack->mutable_platform()->set_architecture(architecture);
-  *store->add_platforms() = unpack->platform();
+template <typename Message>
+void SetPlatform(const oci::Platform& platform, Message* message) {
+  message->set_os(platform.os);
+  message->set_architecture(platform.architecture);
+  message->set_variant(platform.variant);
 }
 
-constexpr char kHostOs[] = "linux";
-#if defined(__x86_64__)
-constexpr char kHostArchitecture[] = "amd64";
-#elif defined(__aarch64__)
-constexpr char kHostArchitecture[] = "arm64";
-#endif
+void SetUnpack(transfer::ImageStore* store, const std::string& snapshotter,
+               const oci::Platform& platform) {
+  auto* unpack = store->add_unpacks();
+  unpack->set_snapshotter(snapshotter);
+  SetPlatform(platform, unpack->mutable_platform());
+  *store->add_platforms() = unpack->platform();
+}
 
 // One Transfer call that a stop request cancels.
 Result<> RunTransfer(Containerd::Stubs* stubs,
@@ -270,6 +269,7 @@ Result<> Containerd::RemoveArchiveIndex(const std::string& unnamed, SavedImages*
 Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
                                                     const std::string& unnamed,
                                                     const std::string& snapshotter,
+                                                    const std::vector<oci::Platform>& unpack,
                                                     const ProgressCallback& progress,
                                                     const StopToken& stop) {
   auto data = TRY(Stream::Open(stubs_.get(), "import"));
@@ -277,7 +277,7 @@ Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
   transfer::ImageImportStream source;
   source.set_stream(data->id());
   transfer::ImageStore destination;
-  SetUnpack(&destination, snapshotter, kHostOs, kHostArchitecture);
+  for (const oci::Platform& platform : unpack) SetUnpack(&destination, snapshotter, platform);
   // Names of the archive are stored as they are.
   auto* reference = destination.add_extra_references();
   reference->set_name(unnamed);
@@ -318,7 +318,8 @@ Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
   return names;
 }
 
-Result<> Containerd::Export(const std::vector<std::string>& names, const WriteFunction& write,
+Result<> Containerd::Export(const std::vector<std::string>& names,
+                            const std::vector<oci::Platform>& platforms, const WriteFunction& write,
                             const StopToken& stop) {
   auto data = TRY(Stream::Open(stubs_.get(), "export"));
   transfer::ImageStore source;
@@ -327,9 +328,10 @@ Result<> Containerd::Export(const std::vector<std::string>& names, const WriteFu
   for (size_t i = 1; i < names.size(); ++i) source.add_extra_references()->set_name(names[i]);
   transfer::ImageExportStream destination;
   destination.set_stream(data->id());
-  auto* platform = destination.add_platforms();
-  platform->set_os(kHostOs);
-  platform->set_architecture(kHostArchitecture);
+  for (const oci::Platform& platform : platforms) {
+    SetPlatform(platform, destination.add_platforms());
+  }
+  destination.set_all_platforms(platforms.empty());
   containerd::services::transfer::v1::TransferRequest request;
   *request.mutable_source() = Pack(source);
   *request.mutable_destination() = Pack(destination);
@@ -346,11 +348,12 @@ Result<> Containerd::Export(const std::vector<std::string>& names, const WriteFu
   return done;
 }
 
-Result<> Containerd::UnpackImage(const std::string& name, const std::string& snapshotter) {
+Result<> Containerd::UnpackImage(const std::string& name, const std::string& snapshotter,
+                                 const oci::Platform& platform) {
   transfer::ImageStore source;
   source.set_name(name);
   transfer::ImageStore destination = source;
-  SetUnpack(&destination, snapshotter, kHostOs, kHostArchitecture);
+  SetUnpack(&destination, snapshotter, platform);
   containerd::services::transfer::v1::TransferRequest request;
   *request.mutable_source() = Pack(source);
   *request.mutable_destination() = Pack(destination);
@@ -364,8 +367,7 @@ Result<> Containerd::Pull(const PullRequest& pull, const ProgressCallback& progr
       TRY(call.Open(stubs_.get(), pull.reference, pull.hosts_directory, pull.credentials));
   transfer::ImageStore destination;
   destination.set_name(pull.store_name);
-  SetUnpack(&destination, pull.snapshotter, pull.platform_os.empty() ? kHostOs : pull.platform_os,
-            pull.platform_architecture.empty() ? kHostArchitecture : pull.platform_architecture);
+  SetUnpack(&destination, pull.snapshotter, pull.platform);
   containerd::services::transfer::v1::TransferRequest request;
   *request.mutable_source() = Pack(source);
   *request.mutable_destination() = Pack(destination);
@@ -379,6 +381,7 @@ Result<> Containerd::Push(const PushRequest& push, const ProgressCallback& progr
       TRY(call.Open(stubs_.get(), push.reference, push.hosts_directory, push.credentials));
   transfer::ImageStore source;
   source.set_name(push.store_name);
+  if (push.platform) SetPlatform(*push.platform, source.add_platforms());
   containerd::services::transfer::v1::TransferRequest request;
   *request.mutable_source() = Pack(source);
   *request.mutable_destination() = Pack(destination);

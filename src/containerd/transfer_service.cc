@@ -111,24 +111,29 @@ class TransferCall {
   Result<> UnpackWhatFits(const images::Library& library, const oci::Descriptor& target,
                           const transfer::ImageStore& to) {
     for (const auto& unpack : to.unpacks()) {
-      const auto& platform = unpack.platform();
-      auto resolved = images::ResolveManifest(
-          *parts_->blobs, target,
-          ToPlatform(platform.os(), platform.architecture(), platform.variant()));
-      if (!resolved.ok() && resolved.error().kind() == ErrorKind::kNotFound) return {};
+      auto resolved = images::ResolveManifest(*parts_->blobs, target, PlatformOf(unpack));
+      if (!resolved.ok() && resolved.error().kind() == ErrorKind::kNotFound) continue;
+      TRY(UnpackOne(library, target, unpack));
     }
-    return Unpack(library, target, to);
+    return {};
   }
 
   Result<> Unpack(const images::Library& library, const oci::Descriptor& target,
                   const transfer::ImageStore& to) {
-    for (const auto& unpack : to.unpacks()) {
-      auto* snapshotter = TRY(FindSnapshotter(*parts_, unpack.snapshotter()));
-      TRY(images::Unpack(library, *snapshotter, target,
-                         ToPlatform(unpack.platform().os(), unpack.platform().architecture(),
-                                    unpack.platform().variant())));
-    }
+    for (const auto& unpack : to.unpacks()) TRY(UnpackOne(library, target, unpack));
     return {};
+  }
+
+  Result<> UnpackOne(const images::Library& library, const oci::Descriptor& target,
+                     const transfer::UnpackConfiguration& unpack) {
+    auto* snapshotter = TRY(FindSnapshotter(*parts_, unpack.snapshotter()));
+    TRY(images::Unpack(library, *snapshotter, target, PlatformOf(unpack)));
+    return {};
+  }
+
+  static oci::Platform PlatformOf(const transfer::UnpackConfiguration& unpack) {
+    const auto& platform = unpack.platform();
+    return ToPlatform(platform.os(), platform.architecture(), platform.variant());
   }
 
   Result<> Export(const Caller& caller, const images::Library& library,
@@ -141,9 +146,11 @@ class TransferCall {
     for (const std::string& name : names) images.push_back(TRY(FindImage(library, name)));
     if (images.empty()) return InvalidArgument("exporting images: no name is given");
     images::ExportOptions options;
-    if (to.platforms_size() == 1 && !to.all_platforms()) {
-      const auto& platform = to.platforms(0);
-      options.platform = ToPlatform(platform.os(), platform.architecture(), platform.variant());
+    if (!to.all_platforms()) {
+      for (const auto& platform : to.platforms()) {
+        options.platforms.push_back(
+            ToPlatform(platform.os(), platform.architecture(), platform.variant()));
+      }
     }
     StreamSink archive(stream.get());
     TRY_WITH(images::Export(library, images, options, archive), "exporting images");

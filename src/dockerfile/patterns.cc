@@ -173,6 +173,14 @@ Result<IgnoreList> IgnoreList::Parse(std::string_view text) {
   return list;
 }
 
+std::vector<std::string> IgnoreList::Lines() const {
+  std::vector<std::string> lines;
+  for (const Pattern& pattern : patterns_) {
+    lines.push_back((pattern.exception ? "!" : "") + pattern.text);
+  }
+  return lines;
+}
+
 bool IgnoreList::Ignores(std::string_view path) const {
   bool ignored = false;
   for (const Pattern& pattern : patterns_) {

@@ -32,6 +32,8 @@ class IgnoreList {
   // looked into.
   bool has_exceptions() const { return has_exceptions_; }
   bool empty() const { return patterns_.empty(); }
+  // The patterns as a client gets them that applies them itself: clean, exceptions with a "!".
+  std::vector<std::string> Lines() const;
 
  private:
   struct Pattern {

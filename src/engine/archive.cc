@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "engine/accounts.h"
 #include "engine/container_files.h"
 #include "engine/engine.h"

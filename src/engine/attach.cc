@@ -108,9 +108,11 @@ Result<> AttachToContainer(Engine& engine, EventLoop& loop, std::shared_ptr<Cont
     container->CancelAttach(waiting->number);
     container->CancelWait(waiting->removal);
     waiting->joined = true;
+    container->EndShow();
     if (how != wire::RelayEnd::kDetached) return;
     engine.workers().Run([&engine, container] { engine.Publish("detach", *container->record()); });
   };
+  container->BeginShow();
   waiting->relay = wire::Relay::Start(loop, std::move(options));
   uint8_t streams = request.streams;
   if (request.process.valid()) {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/text.h"
 #include "kernel/capability_names.h"
 
 namespace gantry::engine {
@@ -21,10 +22,6 @@ constexpr std::array<std::string_view, 14> kDefaultCapabilities = {
     "CAP_SETFCAP", "CAP_SETPCAP",      "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT",
     "CAP_KILL",    "CAP_AUDIT_WRITE",
 };
-
-bool Contains(const std::vector<std::string>& list, std::string_view word) {
-  return std::find(list.begin(), list.end(), word) != list.end();
-}
 
 // "ALL" or "CAP_…", upper case, checked.
 Result<std::vector<std::string>> Normalize(const std::vector<std::string>& asked) {

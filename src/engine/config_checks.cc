@@ -4,9 +4,9 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <string_view>
 
+#include "base/text.h"
 #include "engine/capabilities.h"
 #include "engine/health.h"
 #include "engine/mount_points.h"
@@ -86,10 +86,7 @@ Result<> CheckConfig(ContainerConfig* config) {
           "the working directory '{}' is invalid, it needs to be an absolute path",
           config->working_dir);
     }
-    config->working_dir = std::filesystem::path(config->working_dir).lexically_normal();
-    while (config->working_dir.size() > 1 && config->working_dir.ends_with('/')) {
-      config->working_dir.pop_back();
-    }
+    config->working_dir = CleanPath(config->working_dir);
   }
   if (!config->stop_signal.empty()) TRY(ParseSignal(config->stop_signal));
   for (const std::string& variable : config->env) {

@@ -310,6 +310,32 @@ void Container::NotifyRemoved() {
   }
 }
 
+void Container::BeginShow() {
+  MutexLock lock(mutex_);
+  ++shows_;
+}
+
+void Container::EndShow() {
+  std::vector<std::function<void()>> callbacks;
+  {
+    MutexLock lock(mutex_);
+    if (--shows_ == 0) callbacks.swap(when_shown_);
+  }
+  for (const auto& callback : callbacks) callback();
+}
+
+bool Container::WhenShown(std::function<void()> callback) {
+  {
+    MutexLock lock(mutex_);
+    if (shows_ > 0) {
+      when_shown_.push_back(std::move(callback));
+      return true;
+    }
+  }
+  callback();
+  return false;
+}
+
 uint64_t Container::AddAttach(AttachCallback callback) {
   MutexLock lock(mutex_);
   uint64_t number = next_number_++;

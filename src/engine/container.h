@@ -159,6 +159,13 @@ class Container {
   // What is left of it is being tidied up; nobody finds it any more.
   bool removed() const;
 
+  // Clients that are being shown output: from the attach to the last byte that was handed to them.
+  void BeginShow();
+  void EndShow();
+  // Calls back once nobody is shown anything: at once, or later (true) from the thread of the last
+  // EndShow.
+  bool WhenShown(std::function<void()> callback);
+
   // Attach clients that came before the start.
   uint64_t AddAttach(AttachCallback callback);
   void CancelAttach(uint64_t number);
@@ -183,6 +190,8 @@ class Container {
   uint64_t next_number_ GUARDED_BY(mutex_) = 1;
   std::map<uint64_t, Waiter> waiters_ GUARDED_BY(mutex_);
   std::map<uint64_t, AttachCallback> attaches_ GUARDED_BY(mutex_);
+  size_t shows_ GUARDED_BY(mutex_) = 0;
+  std::vector<std::function<void()>> when_shown_ GUARDED_BY(mutex_);
 };
 
 }  // namespace gantry::engine

@@ -13,6 +13,7 @@
 #include "base/undo.h"
 #include "engine/container_names.h"
 #include "engine/engine.h"
+#include "engine/image_platforms.h"
 #include "engine/images.h"
 #include "engine/namespace_modes.h"
 #include "engine/oci_spec.h"
@@ -66,6 +67,11 @@ void Engine::PinModes(HostConfig* host) const {
 }
 
 Result<NamedImage> Engine::ImageFor(const CreateRequest& request, Warnings* warnings) {
+  if (!request.platform.empty()) {
+    oci::Platform wanted = TRY(oci::ParsePlatform(request.platform));
+    auto chosen = images_->Resolve(request.config.image, &wanted);
+    if (chosen.ok() || chosen.error().kind() != ErrorKind::kNotFound) return chosen;
+  }
   NamedImage image = TRY(images_->Resolve(request.config.image));
   const oci::Platform& has = image.documents->config.platform;
   if (!request.platform.empty()) {
@@ -151,7 +157,12 @@ Result<std::vector<client::Mount>> Engine::PrepareWritable(const ContainerRecord
   bool packed = !mounts.ok() && mounts.error().kind() == ErrorKind::kNotFound;
   if (!packed || record.image_name.empty()) return mounts;
   // Most images are unpacked, so this is asked only when it fails.
-  TRY(EnsureUnpacked(*this, TRY(images_->Resolve(record.image_name))));
+  NamedImage image = TRY(images_->Resolve(record.image_name));
+  for (PlatformImage& one : TRY(ListPlatforms(*this, image.image.target))) {
+    bool ours = one.documents && one.documents->id == record.image_id;
+    if (ours) image.documents = std::move(one.documents);
+  }
+  TRY(EnsureUnpacked(*this, image));
   return prepare();
 }
 
@@ -161,6 +172,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
     TRY(CheckContainerName(name));
   }
   StartTrace trace("engine");
+  ActionTimer timer(action_times_, "create");
   Warnings warnings;
   ContainerRecord record = TRY(MakeRecord(std::move(request), &warnings));
   // Until the record names the image for all to see.
@@ -186,7 +198,8 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   ContainerRecord whole = record;
   whole.state.phase = Phase::kCreated;
   whole.state.removes_volumes = false;
-  TRY(store_->PutContainer(whole));
+  Event event = ContainerEvent("create", whole);
+  TRY(store_->PutContainer(whole, &event));
   undo.Commit();
 
   record = std::move(whole);
@@ -199,7 +212,8 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   }
   trace.Lap("second record");
   start_traces_.Add(id, trace.TakeSteps());
-  Publish("create", *container->record());
+  Publish(std::move(event));
+  timer.Done();
   return Created{id, std::move(warnings)};
 }
 

@@ -7,11 +7,23 @@
 
 namespace gantry::engine {
 
-Result<ReplacedImages> ReplacedImages::Note(client::Containerd& containerd) {
-  return ReplacedImages(containerd, TRY(containerd.ListImages()));
+Result<ReplacedImages> ReplacedImages::Note(client::Containerd& containerd,
+                                            const std::string& store_name) {
+  if (store_name.empty()) return ReplacedImages(containerd, TRY(containerd.ListImages()));
+  Result<client::Image> image = containerd.GetImage(store_name);
+  if (image.ok()) return ReplacedImages(containerd, {*std::move(image)});
+  if (image.error().kind() == ErrorKind::kNotFound) return ReplacedImages(containerd, {});
+  return std::move(image).error();
 }
 
 Result<> ReplacedImages::Keep() {
+  if (before_.empty()) return {};
+  if (before_.size() == 1) {
+    // Mostly it is what it was, or nothing: then nobody else has to be looked at.
+    Result<client::Image> now = containerd_->GetImage(before_.front().name);
+    if (!now.ok() && now.error().kind() == ErrorKind::kNotFound) return {};
+    if (now.ok() && now->target.digest == before_.front().target.digest) return {};
+  }
   std::map<std::string, std::string> targets;
   std::set<std::string> named;
   for (const client::Image& image : TRY(containerd_->ListImages())) {

@@ -28,7 +28,8 @@ inline bool IsDangling(std::string_view store_name) {
 // Made before names are given to other images, kept afterwards.
 class ReplacedImages {
  public:
-  static Result<ReplacedImages> Note(client::Containerd& containerd);
+  // What has the name now; "": every image, for names that nobody knows yet.
+  static Result<ReplacedImages> Note(client::Containerd& containerd, const std::string& store_name);
   // Each image that lost its last name since then becomes a nameless one. Between the change and
   // this nobody owns its content; the collector is not started by a change of a name
   // (docs/garbage-collection.md).

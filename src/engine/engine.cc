@@ -167,8 +167,8 @@ std::string Engine::MakeName() const {
   }
 }
 
-Result<> Engine::Save(const Container& container) {
-  return store_->PutContainer(*container.record());
+Result<> Engine::Save(const Container& container, const Event* untold) {
+  return store_->PutContainer(*container.record(), untold);
 }
 
 std::vector<std::shared_ptr<Container>> Engine::All() const {
@@ -265,26 +265,21 @@ Result<> Engine::Discard(const std::string& path) {
 
 void Engine::Publish(std::string_view action, const ContainerRecord& record,
                      std::map<std::string, std::string> attributes) {
-  Event event;
-  event.type = "container";
-  event.action = action;
-  event.actor_id = record.id;
-  event.attributes = std::move(attributes);
-  event.attributes.emplace("image", record.config.image);
-  event.attributes.emplace("name", record.name);
-  event.attributes.insert(record.config.labels.begin(), record.config.labels.end());
-  Publish(std::move(event));
+  Publish(ContainerEvent(action, record, std::move(attributes)));
 }
 
-void Engine::PublishOnce(std::string_view action, const ContainerRecord& record,
-                         std::map<std::string, std::string> attributes, WallTime since) {
-  Event looked_for;
-  looked_for.type = "container";
-  looked_for.action = action;
-  looked_for.actor_id = record.id;
+Result<> Engine::SaveAndPublish(const Container& container, std::string_view action,
+                                std::map<std::string, std::string> attributes) {
+  Event event = ContainerEvent(action, *container.record(), std::move(attributes));
+  TRY(Save(container, &event));
+  Publish(std::move(event));
+  return {};
+}
+
+void Engine::PublishOnce(const Event& event, WallTime since) {
+  Event looked_for = event;
   looked_for.time = since;
-  if (options_.told && options_.told(looked_for)) return;
-  Publish(action, record, std::move(attributes));
+  if (!options_.told(looked_for)) Publish(event);
 }
 
 void Engine::ForwardLog(const ContainerRecord& record, bool exists) {
@@ -301,6 +296,7 @@ void Engine::TellProbes(const ContainerRecord& record) {
 void Engine::Publish(Event event) {
   if (event.time == WallTime{}) event.time = WallClock::now();
   if (options_.publish) options_.publish(event);
+  store_->untold().Done(event);
 }
 
 Result<> Engine::Rename(std::string_view reference, std::string_view wanted) {
@@ -317,7 +313,8 @@ Result<> Engine::Rename(std::string_view reference, std::string_view wanted) {
   }
   TRY_WITH(ReserveName(name, container->id()), "Error when allocating new name");
   container->Update([&](ContainerRecord& record) { record.name = name; });
-  Result<> saved = Save(*container);
+  Event event = ContainerEvent("rename", *container->record(), {{"oldName", "/" + old}});
+  Result<> saved = Save(*container, &event);
   if (!saved.ok()) {
     container->Update([&](ContainerRecord& record) { record.name = old; });
     ReleaseName(name, container->id());
@@ -325,7 +322,7 @@ Result<> Engine::Rename(std::string_view reference, std::string_view wanted) {
   }
   ReleaseName(old, container->id());
   TRY(networks_->Rename(container->id(), name));
-  Publish("rename", *container->record(), {{"oldName", "/" + old}});
+  Publish(std::move(event));
   return {};
 }
 

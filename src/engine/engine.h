@@ -20,9 +20,11 @@
 #include "base/mutex.h"
 #include "client/containerd.h"
 #include "engine/accounts.h"
+#include "engine/action_times.h"
 #include "engine/config.h"
 #include "engine/config_checks.h"
 #include "engine/container.h"
+#include "engine/event.h"
 #include "engine/host_files.h"
 #include "engine/image_holds.h"
 #include "engine/image_index.h"
@@ -42,18 +44,10 @@ class Store;
 struct ContainerFiles;
 struct PathStat;
 struct SpecRequest;
+struct Untold;
 
 // How long the kernel may take to end a killed container.
 constexpr std::chrono::seconds kKillBound(30);
-
-// One entry of docker's event stream.
-struct Event {
-  std::string type;    // "container", "image", "network", …
-  std::string action;  // "create", "start", "die", "exec_create: ls", …
-  std::string actor_id;
-  std::map<std::string, std::string> attributes;
-  WallTime time{};
-};
 
 struct EngineOptions {
   std::string root;                // ROOT, /var/lib/gantry
@@ -76,6 +70,8 @@ struct EngineOptions {
   // Whether an event of this type, action and actor was published at its time or later: what a
   // killed gantryd has still told is not told again.
   std::function<bool(const Event&)> told;
+  // `told` does not see what is older.
+  std::function<WallTime()> told_since;
   // Task events of exec'ed processes (exec_id is not empty) go here.
   std::function<void(const client::TaskEvent&)> exec_event;
   // A container with a health check has begun to run, or does not run (or is paused). Must not
@@ -233,6 +229,9 @@ class Engine {
   ImageSizes& image_sizes() { return *image_sizes_; }
   ImageHolds& image_holds() { return image_holds_; }
   const StartTraces& start_traces() const { return start_traces_; }
+  ActionTimes& action_times() { return action_times_; }
+  int64_t probes() const { return probes_; }
+  int64_t failed_probes() const { return failed_probes_; }
   wire::WorkerPool& workers() { return workers_; }
   Store& store() { return *store_; }
   const EngineOptions& options() const { return options_; }
@@ -243,9 +242,12 @@ class Engine {
   void Publish(std::string_view action, const ContainerRecord& record,
                std::map<std::string, std::string> attributes = {});
   void Publish(Event event);
+  // What is told of the record as it is now is told by the next start when a kill -9 comes between
+  // the two (untold_events.h).
+  Result<> SaveAndPublish(const Container& container, std::string_view action,
+                          std::map<std::string, std::string> attributes = {});
   // Unless that was told since then.
-  void PublishOnce(std::string_view action, const ContainerRecord& record,
-                   std::map<std::string, std::string> attributes, WallTime since);
+  void PublishOnce(const Event& event, WallTime since);
 
  private:
   Engine(EngineOptions options, wire::WorkerPool& workers);
@@ -257,7 +259,7 @@ class Engine {
   Result<> ReserveName(const std::string& name, const std::string& id);
   void ReleaseName(const std::string& name, const std::string& id);
   std::string MakeName() const;
-  Result<> Save(const Container& container);
+  Result<> Save(const Container& container, const Event* untold = nullptr);
   std::vector<std::shared_ptr<Container>> All() const;
   std::shared_ptr<Container> FindById(const std::string& id) const;
   // As Find, and one that was removed while it is being tidied up.
@@ -303,6 +305,8 @@ class Engine {
   // Those that it was on.
   std::vector<networks::Network> DetachNetworks(const ContainerRecord& record);
   std::vector<networks::Network> ConnectedNetworks(const ContainerRecord& record) const;
+  // Those that it is on while it runs.
+  std::vector<networks::Network> RecordedNetworks(const ContainerRecord& record) const;
   Result<UniqueFd> OpenContainerNamespace(const ContainerRecord& record);
   Result<> CheckConnect(const ContainerRecord& record, const networks::Network& network,
                         const EndpointConfig& config) const;
@@ -317,6 +321,7 @@ class Engine {
   Result<> CheckLinks(const ContainerRecord& record) const;
   void TellLinkedFrom(const ContainerRecord& record);
   // network_verbs.cc
+  Result<> RemoveAndPublish(const networks::Network& network);
   void PublishNetwork(std::string_view action, const networks::Network& network,
                       std::string_view container_id = {});
 
@@ -405,6 +410,9 @@ class Engine {
   void ReconcileWithTurn(Container& container, const client::TaskState* task, bool first);
   void AdoptTask(Container& container, const client::TaskState& task, bool first);
   Result<> ReconcileNetworks();
+  // tell_untold.cc
+  Result<> TellUntold();
+  Result<bool> CameTrue(Untold* untold);
   void SweepDirectories();
 
   const EngineOptions options_;
@@ -421,6 +429,9 @@ class Engine {
   // Some container has had links since the start.
   std::atomic<bool> any_links_ = false;
   StartTraces start_traces_;
+  ActionTimes action_times_;
+  std::atomic<int64_t> probes_ = 0;
+  std::atomic<int64_t> failed_probes_ = 0;
   // Timers of restart policies.
   std::unique_ptr<wire::LoopThread> timers_;
 

@@ -24,16 +24,9 @@ constexpr size_t kMaxFileBytes = size_t{8} << 20;
 constexpr size_t kRecent = 2048;
 
 std::string Encode(const NumberedEvent& entry) {
-  const Event& event = entry.event;
-  std::string line = Json::MakeObject({{"number", entry.number},
-                                       {"time", UnixNanos(event.time)},
-                                       {"type", event.type},
-                                       {"action", event.action},
-                                       {"actor", event.actor_id},
-                                       {"attributes", event.attributes}})
-                         .Dump();
-  line.push_back('\n');
-  return line;
+  // The number comes first: NumberOf reads it without the rest.
+  std::string fields = EventToJson(entry.event).Dump();
+  return fmt::format("{{\"number\":{},{}\n", entry.number, std::string_view(fields).substr(1));
 }
 
 // The number alone, which a line begins with; nothing for a torn line.
@@ -45,6 +38,12 @@ std::optional<uint64_t> NumberOf(std::string_view line) {
       std::from_chars(line.data() + kHead.size(), line.data() + line.size(), number);
   if (error != std::errc()) return std::nullopt;
   return number;
+}
+
+// The container that an event of a network or a volume is about.
+std::string ContainerOf(const Event& event) {
+  auto found = event.attributes.find("container");
+  return event.type == "container" || found == event.attributes.end() ? "" : found->second;
 }
 
 std::string_view LineAtFront(std::string_view text) { return text.substr(0, text.find('\n')); }
@@ -78,16 +77,10 @@ std::string_view SkipTo(std::string_view text, uint64_t number) {
 Result<NumberedEvent> Decode(std::string_view line) {
   Json json = TRY(Json::Parse(line));
   NumberedEvent entry;
-  int64_t time = 0;
   formats::JsonReader reader(json, "event");
   reader.Field("number", &entry.number);
-  reader.Field("time", &time);
-  reader.Field("type", &entry.event.type);
-  reader.Field("action", &entry.event.action);
-  reader.Field("actor", &entry.event.actor_id);
-  reader.Field("attributes", &entry.event.attributes);
+  ReadEvent(reader, &entry.event);
   TRY(reader.Finish());
-  entry.event.time = FromUnixNanos(time);
   return entry;
 }
 
@@ -151,8 +144,15 @@ bool EventLog::HasRecent(const Event& event) const {
   MutexLock lock(mutex_);
   return std::any_of(recent_.begin(), recent_.end(), [&](const NumberedEvent& entry) {
     return entry.event.time >= event.time && entry.event.type == event.type &&
-           entry.event.action == event.action && entry.event.actor_id == event.actor_id;
+           entry.event.action == event.action && entry.event.actor_id == event.actor_id &&
+           ContainerOf(entry.event) == ContainerOf(event);
   });
+}
+
+WallTime EventLog::recent_since() const {
+  MutexLock lock(mutex_);
+  bool all = recent_.empty() || recent_.front().number == 1;
+  return all ? WallTime{} : recent_.front().event.time;
 }
 
 uint64_t EventLog::Listen(Listener listener) {

@@ -20,7 +20,7 @@
 #include "base/error.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
-#include "engine/engine.h"
+#include "engine/event.h"
 
 namespace gantry::engine {
 
@@ -48,7 +48,10 @@ class EventLog {
   Result<std::vector<NumberedEvent>> After(uint64_t number, size_t limit) const;
   uint64_t last_number() const;
   // Whether one of this type, action and actor is among the last events, at its time or later.
+  // Of events about a container, also of this container.
   bool HasRecent(const Event& event) const;
+  // What was told before is not among them.
+  WallTime recent_since() const;
   int64_t listeners() const;
   // A number that all events since `time` are greater than; near it when `time` is not long ago.
   uint64_t NumberBefore(WallTime time) const;

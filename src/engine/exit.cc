@@ -63,6 +63,8 @@ void Engine::FinishExit(Container& container, const client::Exit& exit, Teller t
   const std::string& id = container.id();
   Container::RecordPointer before = container.record();
   std::vector<networks::Network> left = DetachNetworks(*before);
+  // Whoever was killed may have taken it off and told nobody.
+  if (teller == Teller::kMaybeEarlier) left = RecordedNetworks(*before);
   ReleaseMounts(*before);
   DropSharedMemory(*before);
   auto ran = exit.exited_at - before->state.started_at;
@@ -78,12 +80,12 @@ void Engine::FinishExit(Container& container, const client::Exit& exit, Teller t
       {"exitCode", std::to_string(exit.exit_status)},
       {"execDuration",
        std::to_string(std::chrono::duration_cast<std::chrono::seconds>(ran).count())}};
-  if (teller == Teller::kThis) {
-    Publish("die", *container.record(), std::move(attributes));
-  } else {
-    PublishOnce("die", *container.record(), std::move(attributes), before->state.started_at);
-  }
-  for (const networks::Network& network : left) PublishNetwork("disconnect", network, id);
+  auto tell = [&](const Event& event) {
+    if (teller == Teller::kThis) return Publish(event);
+    PublishOnce(event, before->state.started_at);
+  };
+  tell(ContainerEvent("die", *container.record(), std::move(attributes)));
+  for (const networks::Network& network : left) tell(NetworkEvent("disconnect", network, id));
   bool for_good = before->host.auto_remove && !before->state.restarting_by_user;
   if (for_good || container.record()->state.removed_at_end) {
     container.NotifyExit();

@@ -170,6 +170,8 @@ void HealthMonitor::Finish(const std::shared_ptr<Probe>& probe, int exit_code,
 }
 
 void Engine::TakeProbe(const std::string& id, const ProbeResult& result) {
+  ++probes_;
+  if (result.exit_code != 0) ++failed_probes_;
   auto container = FindById(id);
   if (!container) return;
   bool changed = false;
@@ -186,10 +188,11 @@ void Engine::TakeProbe(const std::string& id, const ProbeResult& result) {
   if (!changed) return;
   Container::RecordPointer record = container->record();
   if (!record->state.health) return;
-  Result<> saved = Save(*container);
+  Event event = ContainerEvent(
+      fmt::format("health_status: {}", HealthStatusName(record->state.health->status)), *record);
+  Result<> saved = Save(*container, &event);
   if (!saved.ok()) log::Failure("container {}: {}", id, saved.error().message());
-  Publish(fmt::format("health_status: {}", HealthStatusName(record->state.health->status)),
-          *record);
+  Publish(std::move(event));
 }
 
 }  // namespace gantry::engine

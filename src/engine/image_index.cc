@@ -23,28 +23,60 @@ std::string_view IdPrefix(std::string_view reference) {
   return fits ? reference : std::string_view();
 }
 
+bool IsFor(const oci::Platform& wanted, const oci::Platform& has) {
+  return oci::MatchPlatform(wanted, has) >= oci::kSameArchitecture;
+}
+
 }  // namespace
 
 Result<std::string> StoreName(std::string_view reference) {
   return formats::WithDefaultTag(TRY(formats::ParseReference(reference))).ToString();
 }
 
+std::shared_ptr<const ImageDocuments> ImageIndex::Known(const std::string& key) {
+  MutexLock lock(mutex_);
+  auto found = known_.find(key);
+  return found == known_.end() ? nullptr : found->second;
+}
+
 Result<std::shared_ptr<const ImageDocuments>> ImageIndex::Documents(
-    const client::Descriptor& target) {
-  {
+    const client::Descriptor& target, const oci::Platform* platform) {
+  if (!oci::IsIndex(target.media_type)) {
+    auto documents = TRY(ReadManifest(target));
+    if (platform == nullptr || IsFor(*platform, documents->config.platform)) return documents;
+    return NotFound("no manifest for platform {}", platform->ToString());
+  }
+  if (platform == nullptr) {
+    if (auto known = Known(target.digest)) return known;
+  }
+  std::string text = TRY(containerd_.ReadBlob(target.digest, oci::kMaxDocumentBytes));
+  oci::Index index = TRY(oci::ParseIndex(text, target.media_type));
+  oci::Platform wanted = platform != nullptr ? *platform : oci::HostPlatform();
+  bool best = true;
+  for (const oci::Descriptor& item : oci::RankPlatforms(index, wanted)) {
+    if (platform != nullptr && item.platform && !IsFor(wanted, *item.platform)) continue;
+    auto documents = ReadManifest({item.media_type, item.digest.text(), item.size});
+    bool absent = !documents.ok() && documents.error().kind() == ErrorKind::kNotFound;
+    bool other = documents.ok() && platform != nullptr && !item.platform &&
+                 !IsFor(wanted, (*documents)->config.platform);
+    if (absent || other) {
+      best = false;
+      continue;
+    }
+    auto found = TRY(std::move(documents));
     MutexLock lock(mutex_);
-    auto found = by_target_.find(target.digest);
-    if (found != by_target_.end()) return found->second;
+    // A better one may come with the next pull.
+    if (best && platform == nullptr) known_.emplace(target.digest, found);
+    return found;
   }
+  return NotFound("no manifest for platform {} is here", wanted.ToString());
+}
+
+Result<std::shared_ptr<const ImageDocuments>> ImageIndex::ReadManifest(
+    const client::Descriptor& manifest) {
+  if (auto known = Known(manifest.digest)) return known;
   auto documents = std::make_shared<ImageDocuments>();
-  documents->manifest_descriptor = target;
-  if (oci::IsIndex(target.media_type)) {
-    std::string text = TRY(containerd_.ReadBlob(target.digest, oci::kMaxDocumentBytes));
-    oci::Index index = TRY(oci::ParseIndex(text, target.media_type));
-    oci::Descriptor chosen = TRY(oci::SelectPlatform(index, oci::HostPlatform()));
-    documents->manifest_descriptor = {chosen.media_type, chosen.digest.text(), chosen.size};
-  }
-  const client::Descriptor& manifest = documents->manifest_descriptor;
+  documents->manifest_descriptor = manifest;
   std::string text = TRY(containerd_.ReadBlob(manifest.digest, oci::kMaxDocumentBytes));
   documents->manifest = TRY(oci::ParseManifest(text, manifest.media_type));
   const oci::Descriptor& config = documents->manifest.config;
@@ -59,7 +91,13 @@ Result<std::shared_ptr<const ImageDocuments>> ImageIndex::Documents(
   if (!chain.empty()) documents->top_chain_id = chain.back().text();
 
   MutexLock lock(mutex_);
-  return by_target_.emplace(target.digest, std::move(documents)).first->second;
+  return known_.emplace(manifest.digest, std::move(documents)).first->second;
+}
+
+void ImageIndex::Forget(const std::string& index, const std::string& manifest) {
+  MutexLock lock(mutex_);
+  known_.erase(index);
+  known_.erase(manifest);
 }
 
 Result<std::vector<NamedImage>> ImageIndex::List() {
@@ -67,8 +105,8 @@ Result<std::vector<NamedImage>> ImageIndex::List() {
   for (client::Image& image : TRY(containerd_.ListImages())) {
     Result<std::shared_ptr<const ImageDocuments>> documents = Documents(image.target);
     if (!documents.ok()) {
-      // An image of another platform is no image for this engine, nor is what has no form of one;
-      // anything else is a fault.
+      // Of one whose platforms are all gone there is nothing to tell, nor of what has no form of an
+      // image; anything else is a fault.
       ErrorKind kind = documents.error().kind();
       if (kind == ErrorKind::kNotFound || kind == ErrorKind::kInvalidArgument) continue;
       return std::move(documents).error().AddContext(fmt::format("image '{}'", image.name));
@@ -78,7 +116,20 @@ Result<std::vector<NamedImage>> ImageIndex::List() {
   return out;
 }
 
-Result<NamedImage> ImageIndex::Resolve(std::string_view reference) {
+Result<NamedImage> ImageIndex::Resolve(std::string_view reference, const oci::Platform* platform) {
+  NamedImage image = TRY(Find(reference));
+  if (platform == nullptr) return image;
+  auto documents = Documents(image.image.target, platform);
+  if (!documents.ok() && documents.error().kind() == ErrorKind::kNotFound) {
+    return NotFound(
+        "image with reference {} was found but does not provide the specified platform ({})",
+        reference, platform->ToString());
+  }
+  image.documents = TRY(std::move(documents));
+  return image;
+}
+
+Result<NamedImage> ImageIndex::Find(std::string_view reference) {
   // A name comes first, as in docker: "busybox" may look like hexadecimal digits to nobody, "cafe"
   // does.
   Result<std::string> name = StoreName(reference);

@@ -18,7 +18,7 @@
 
 namespace gantry::engine {
 
-// The documents of one image for this host's platform.
+// The documents of one image for one platform.
 struct ImageDocuments {
   std::string id;  // digest of the configuration, docker's image id
   client::Descriptor manifest_descriptor;
@@ -38,19 +38,28 @@ class ImageIndex {
   explicit ImageIndex(client::Containerd& containerd) : containerd_(containerd) {}
 
   // `reference`: a name, a name with digest, an image id or a unique prefix of one. kNotFound in
-  // docker's words: "No such image: NAME".
-  Result<NamedImage> Resolve(std::string_view reference);
-  // The documents behind a target descriptor (index or manifest).
-  Result<std::shared_ptr<const ImageDocuments>> Documents(const client::Descriptor& target);
-  // All images of the store. Those of other platforms and what is no image, such as an artifact
-  // that was pushed into the store, are left out.
+  // docker's words: "No such image: NAME". With `platform` the documents are that one's, or it is
+  // kNotFound as well.
+  Result<NamedImage> Resolve(std::string_view reference, const oci::Platform* platform = nullptr);
+  // The documents behind a target descriptor (index or manifest). Of an index it is the host's
+  // platform, or else any that is here.
+  Result<std::shared_ptr<const ImageDocuments>> Documents(const client::Descriptor& target,
+                                                          const oci::Platform* platform = nullptr);
+  // The same of one manifest. kNotFound: it or its configuration is not here.
+  Result<std::shared_ptr<const ImageDocuments>> ReadManifest(const client::Descriptor& manifest);
+  // The manifest's content is gone, and with it what is known of an index that names it.
+  void Forget(const std::string& index, const std::string& manifest);
+  // All images of the store. Those of which nothing is here and what is no image, such as an
+  // artifact that was pushed into the store, are left out.
   Result<std::vector<NamedImage>> List();
 
  private:
+  Result<NamedImage> Find(std::string_view reference);
+  std::shared_ptr<const ImageDocuments> Known(const std::string& key);
   client::Containerd& containerd_;
   Mutex mutex_;
-  std::unordered_map<std::string, std::shared_ptr<const ImageDocuments>> by_target_
-      GUARDED_BY(mutex_);
+  // By digest of a manifest, or of an index whose best platform for this host is here.
+  std::unordered_map<std::string, std::shared_ptr<const ImageDocuments>> known_ GUARDED_BY(mutex_);
 };
 
 // The name of an image in the store: "docker.io/library/busybox:latest" of "busybox".

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/text.h"
 #include "engine/signals.h"
 #include "formats/human_units.h"
 #include "formats/json.h"
@@ -178,9 +179,7 @@ std::optional<std::string> VariableOf(const ContainerConfig& config, const std::
 
 std::string FromWorkingDirectory(const ContainerConfig& config, const std::string& path) {
   std::filesystem::path base = config.working_dir.empty() ? "/" : config.working_dir;
-  std::string clean = (std::filesystem::path("/") / base / path).lexically_normal();
-  if (clean.size() > 1 && clean.ends_with('/')) clean.pop_back();
-  return clean;
+  return CleanPath((std::filesystem::path("/") / base / path).string());
 }
 
 Result<std::string> ConfigEditor::Apply(const Instruction& in, const Expander& expander) {

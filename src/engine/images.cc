@@ -3,23 +3,43 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <utility>
 
+#include "base/undo.h"
 #include "engine/dangling.h"
+#include "engine/image_platforms.h"
+#include "engine/store.h"
 #include "formats/reference.h"
 
 namespace gantry::engine {
 namespace {
 
-void PublishImage(Engine& engine, std::string_view action, const std::string& id,
-                  const std::string& name) {
+Event ImageEvent(std::string_view action, const std::string& id, const std::string& name) {
   Event event;
   event.type = "image";
   event.action = std::string(action);
   event.actor_id = id;
   event.attributes["name"] = name;
   event.time = WallClock::now();
-  engine.Publish(std::move(event));
+  return event;
+}
+
+void PublishImage(Engine& engine, std::string_view action, const std::string& id,
+                  const std::string& name) {
+  engine.Publish(ImageEvent(action, id, name));
+}
+
+// Does what the event tells of and tells it; whoever is killed meanwhile, the next start tells it
+// when the image `store_name` shows that it was done.
+Result<> DoAndPublish(Engine& engine, const Event& event, const std::string& store_name,
+                      const std::function<Result<>()>& act) {
+  UntoldEvents& untold = engine.store().untold();
+  TRY(untold.Put(event, store_name));
+  Result<> done = act();
+  if (done.ok()) engine.Publish(event);
+  untold.Done(event, store_name);
+  return done;
 }
 
 std::string ShortId(std::string_view id) {
@@ -85,13 +105,50 @@ Result<> TagImage(Engine& engine, std::string_view reference, std::string_view r
   }
   client::Image image = source.image;
   image.name = WithDefaultTag(name).ToString();
-  TRY(engine.containerd().PutImage(image));
-  PublishImage(engine, "tag", source.documents->id, FamiliarName(image.name));
-  return {};
+  Event event = ImageEvent("tag", source.documents->id, FamiliarName(image.name));
+  return DoAndPublish(engine, event, image.name,
+                      [&] { return engine.containerd().PutImage(image); });
 }
 
+namespace {
+
+// Of an index: what is here for these platforms goes. None left over: nothing is done, the whole
+// image is to go.
+Result<std::vector<RemovedImage>> RemovePlatforms(Engine& engine, std::string_view reference,
+                                                  bool force,
+                                                  const std::vector<oci::Platform>& platforms) {
+  std::map<std::string, std::string> chosen;  // digest of the manifest, of its configuration
+  NamedImage image;
+  for (const oci::Platform& platform : platforms) {
+    image = TRY(engine.images().Resolve(reference, &platform));
+    chosen[image.documents->manifest_descriptor.digest] = image.documents->id;
+  }
+  size_t here = 0;
+  for (const PlatformImage& one : TRY(ListPlatforms(engine, image.image.target))) {
+    if (one.documents && !one.attestation) ++here;
+  }
+  if (chosen.size() >= here) return std::vector<RemovedImage>();
+  for (const auto& [manifest, id] : chosen) {
+    TRY(CheckUnused(engine, reference, id, /*by_id=*/true, force));
+  }
+  std::vector<RemovedImage> removed;
+  for (const auto& [manifest, id] : chosen) {
+    TRY(engine.containerd().DeleteBlob(manifest));
+    engine.images().Forget(image.image.target.digest, manifest);
+    removed.push_back({true, manifest});
+  }
+  return removed;
+}
+
+}  // namespace
+
 Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view reference,
-                                              bool force) {
+                                              bool force,
+                                              const std::vector<oci::Platform>& platforms) {
+  if (!platforms.empty()) {
+    auto removed = TRY(RemovePlatforms(engine, reference, force, platforms));
+    if (!removed.empty()) return removed;
+  }
   NamedImage target = TRY(engine.images().Resolve(reference));
   const std::string id = target.documents->id;
   bool by_id = IsIdOf(reference, id);
@@ -121,19 +178,53 @@ Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view r
   std::vector<RemovedImage> removed;
   for (size_t i = 0; i < names.size(); ++i) {
     bool last = others == 0 && i + 1 == names.size();
-    TRY(engine.containerd().DeleteImage(names[i], last));
-    if (IsDangling(names[i])) continue;
-    removed.push_back({false, FamiliarName(names[i])});
-    PublishImage(engine, "untag", id, id);
-  }
-  if (others == 0) {
-    removed.push_back({true, id});
-    PublishImage(engine, "delete", id, id);
+    // The last name takes the image along: two events of one call.
+    Event deleted = ImageEvent("delete", id, id);
+    if (last) TRY(engine.store().untold().Put(deleted, names[i]));
+    auto remove = [&] { return engine.containerd().DeleteImage(names[i], last); };
+    bool named = !IsDangling(names[i]);
+    Result<> done =
+        named ? DoAndPublish(engine, ImageEvent("untag", id, id), names[i], remove) : remove();
+    if (done.ok() && named) removed.push_back({false, FamiliarName(names[i])});
+    if (done.ok() && last) {
+      removed.push_back({true, id});
+      deleted.time = WallClock::now();
+      engine.Publish(deleted);
+    }
+    engine.store().untold().Done(deleted, names[i]);
+    TRY(std::move(done));
   }
   return removed;
 }
 
+namespace {
+
+// After a load of one platform, docker's words.
+Result<> CheckProvides(Engine& engine, const std::vector<std::string>& names,
+                       const oci::Platform& platform) {
+  std::vector<std::string> without;
+  for (const std::string& name : names) {
+    std::string reference = IsDangling(name) ? name.substr(name.find('@') + 1) : name;
+    auto image = engine.images().Resolve(reference, &platform);
+    if (image.ok()) continue;
+    if (image.error().kind() != ErrorKind::kNotFound) return std::move(image).error();
+    without.push_back(FamiliarName(name));
+  }
+  if (without.empty()) return {};
+  if (without.size() == 1) {
+    return NotFound("image {} was loaded, but doesn't provide the requested platform ({})",
+                    without.front(), platform.ToString());
+  }
+  std::string list;
+  for (const std::string& name : without) list += (list.empty() ? "" : ", ") + name;
+  return NotFound("images [{}] were loaded, but don't provide the requested platform ({})", list,
+                  platform.ToString());
+}
+
+}  // namespace
+
 Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
+                                            const std::vector<oci::Platform>& platforms,
                                             const client::ProgressCallback& progress,
                                             const StopToken& stop) {
   std::string_view rest;
@@ -144,10 +235,12 @@ Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
     rest.remove_prefix(count);
     return count;
   };
-  ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd()));
+  ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd(), ""));
   std::vector<std::string> names = TRY(engine.containerd().Import(
-      read, std::string(kDanglingRepository), engine.options().snapshotter, progress, stop));
+      read, std::string(kDanglingRepository), engine.options().snapshotter,
+      platforms.empty() ? std::vector{oci::HostPlatform()} : platforms, progress, stop));
   TRY(replaced.Keep());
+  for (const oci::Platform& platform : platforms) TRY(CheckProvides(engine, names, platform));
   for (std::string& name : names) {
     // A nameless one is told by its id.
     std::string digest = IsDangling(name) ? name.substr(name.find('@') + 1) : "";
@@ -160,18 +253,28 @@ Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
   return names;
 }
 
-Result<> SaveImages(Engine& engine, const std::vector<std::string>& references, ByteSink& out,
+Result<> SaveImages(Engine& engine, const std::vector<std::string>& references,
+                    const std::vector<oci::Platform>& platforms, ByteSink& out,
                     const StopToken& stop) {
   std::vector<std::string> names;
+  bool of_host = true;
+  auto add = [&](const NamedImage& image, const std::string& reference) -> Result<> {
+    for (const oci::Platform& platform : platforms) {
+      TRY_WITH(engine.images().Resolve(reference, &platform), "no suitable export target found");
+    }
+    int fits = oci::MatchPlatform(oci::HostPlatform(), image.documents->config.platform);
+    of_host = of_host && fits > 0;
+    names.push_back(image.image.name);
+    PublishImage(engine, "save", image.documents->id, image.documents->id);
+    return {};
+  };
   for (const std::string& reference : references) {
     // A repository's name means all of its tags.
     Result<formats::Reference> name = formats::ParseReference(reference);
     if (name.ok() && name->tag.empty() && name->digest.empty()) {
       std::vector<formats::Reference> tags = TRY(TagsOfRepository(engine, *name));
       for (const formats::Reference& tagged : tags) {
-        NamedImage image = TRY(engine.images().Resolve(tagged.ToString()));
-        names.push_back(image.image.name);
-        PublishImage(engine, "save", image.documents->id, image.documents->id);
+        TRY(add(TRY(engine.images().Resolve(tagged.ToString())), tagged.Familiar()));
       }
       if (!tags.empty()) continue;
     }
@@ -179,12 +282,12 @@ Result<> SaveImages(Engine& engine, const std::vector<std::string>& references, 
     if (!found.ok() && found.error().kind() == ErrorKind::kNotFound) {
       return NotFound("No such image: {}", reference);  // as docker, without a tag that nobody gave
     }
-    NamedImage image = TRY(std::move(found));
-    names.push_back(image.image.name);
-    PublishImage(engine, "save", image.documents->id, image.documents->id);
+    TRY(add(TRY(std::move(found)), reference));
   }
+  std::vector<oci::Platform> wanted = platforms;
+  if (wanted.empty() && of_host) wanted.push_back(oci::HostPlatform());
   return engine.containerd().Export(
-      names, [&](std::string_view data) { return out.Write(data); }, stop);
+      names, wanted, [&](std::string_view data) { return out.Write(data); }, stop);
 }
 
 Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
@@ -203,16 +306,21 @@ Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
   pull.reference = name.ToString();
   pull.store_name = name.ToString();
   pull.snapshotter = engine.options().snapshotter;
-  pull.platform_os = platform.os;
-  pull.platform_architecture = platform.architecture;
+  pull.platform = platform;
   pull.credentials = request.credentials;
   pull.hosts_directory = engine.settings()->registry_hosts_directory;
-  ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd()));
+  std::string familiar = name.Familiar();
+  Event event = ImageEvent("pull", {}, familiar);
+  UntoldEvents& untold = engine.store().untold();
+  TRY(untold.Put(event, pull.store_name));
+  Undo undo;
+  undo.Push([&, intent = event] { untold.Done(intent, pull.store_name); });
+  ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd(), pull.store_name));
   TRY(engine.containerd().Pull(pull, progress, stop));
   TRY(replaced.Keep());
-  NamedImage image = TRY(engine.images().Resolve(pull.store_name));
-  std::string familiar = name.Familiar();
-  PublishImage(engine, "pull", image.documents->id, familiar);
+  event.actor_id = TRY(engine.images().Resolve(pull.store_name)).documents->id;
+  event.time = WallClock::now();
+  engine.Publish(event);
   return familiar;
 }
 
@@ -223,8 +331,9 @@ Result<> EnsureUnpacked(Engine& engine, const NamedImage& image) {
   auto there = engine.containerd().GetSnapshotUsage(snapshotter, top);
   if (there.ok()) return {};
   if (there.error().kind() != ErrorKind::kNotFound) return std::move(there).error();
-  TRY_WITH(engine.containerd().UnpackImage(image.image.name, snapshotter), "unpacking image '{}'",
-           FamiliarName(image.image.name));
+  TRY_WITH(engine.containerd().UnpackImage(image.image.name, snapshotter,
+                                           image.documents->config.platform),
+           "unpacking image '{}'", FamiliarName(image.image.name));
   return {};
 }
 
@@ -246,6 +355,7 @@ Result<PushedImage> PushImage(Engine& engine, const PushImageRequest& request,
   client::PushRequest push;
   push.reference = request.name.ToString();
   push.store_name = push.reference;
+  push.platform = request.platform;
   push.credentials = request.credentials;
   push.hosts_directory = engine.settings()->registry_hosts_directory;
   Result<client::Image> found = engine.containerd().GetImage(push.store_name);
@@ -255,7 +365,12 @@ Result<PushedImage> PushImage(Engine& engine, const PushImageRequest& request,
   client::Image image = TRY(std::move(found));
   TRY(engine.containerd().Push(push, progress, stop));
   PublishImage(engine, "push", FamiliarName(push.store_name), request.name.Familiar());
-  return PushedImage{request.name.tag, image.target.digest, image.target.size};
+  client::Descriptor pushed = image.target;
+  if (push.platform) {
+    auto documents = TRY(engine.images().Documents(image.target, &*push.platform));
+    pushed = documents->manifest_descriptor;
+  }
+  return PushedImage{request.name.tag, pushed.digest, pushed.size};
 }
 
 }  // namespace gantry::engine

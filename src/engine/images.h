@@ -28,22 +28,27 @@ struct RemovedImage {
   std::string name;      // of an untagged one, as users see it; of a deleted one its id
 };
 // `reference`: a name removes that name, an id all names (with `force`, or when there is only one).
-// kAborted in docker's words when a container stands in the way.
+// kAborted in docker's words when a container stands in the way. With `platforms` only these go, of
+// an image that has others here.
 Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view reference,
-                                              bool force);
+                                              bool force,
+                                              const std::vector<oci::Platform>& platforms = {});
 
 // A docker or OCI archive, compressed or not. Returns the names, as users see them, that now exist;
-// of images without a name their ids.
+// of images without a name their ids. kNotFound: they are there, one without one of `platforms`.
 Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
+                                            const std::vector<oci::Platform>& platforms,
                                             const client::ProgressCallback& progress,
                                             const StopToken& stop);
-Result<> SaveImages(Engine& engine, const std::vector<std::string>& references, ByteSink& out,
+// No platforms: the host's, or all when an image has not that one.
+Result<> SaveImages(Engine& engine, const std::vector<std::string>& references,
+                    const std::vector<oci::Platform>& platforms, ByteSink& out,
                     const StopToken& stop);
 
 struct PullImageRequest {
   std::string repository;
   std::string tag;       // a tag or digest; "" is latest
-  std::string platform;  // "os/arch", "" for the host's
+  std::string platform;  // "os/arch[/variant]", "" for the host's
   std::optional<client::Credentials> credentials;
 };
 // Returns the name as users see it.
@@ -52,6 +57,7 @@ Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
 
 struct PushImageRequest {
   formats::Reference name;  // with a tag or a digest
+  std::optional<oci::Platform> platform;
   std::optional<client::Credentials> credentials;
 };
 struct PushedImage {

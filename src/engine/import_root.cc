@@ -7,13 +7,11 @@
 
 #include <utility>
 
-#include "base/text.h"
 #include "engine/image_changes.h"
 #include "engine/new_image.h"
 #include "formats/compression/compression.h"
 #include "formats/digest.h"
-#include "registry/http_transfer.h"
-#include "wire/http_status.h"
+#include "registry/download.h"
 
 namespace gantry::engine {
 namespace {
@@ -64,16 +62,7 @@ Result<UniqueFd> DownloadRoot(Engine& engine, const std::string& source, std::st
   UniqueFd file(::open(root.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!file.valid()) return ErrnoError("making a file in '{}'", root);
   FdSink sink(file);
-  registry::HttpTransfer transfer;
-  registry::HttpRequest request;
-  request.url = *url;
-  request.user_agent = fmt::format("gantry/{}", GANTRY_VERSION);
-  request.write = [&](int, std::string_view data) { return sink.Write(data); };
-  registry::HttpAnswer answer = TRY(transfer.Run(request, stop));
-  if (answer.status >= 400) {
-    return MakeError(wire::KindOfStatus(answer.status, ErrorKind::kUnknown),
-                     "failed to GET {} with status {}: {}", *url, answer.status, Trim(answer.body));
-  }
+  TRY(registry::Download(*url, [&](std::string_view data) { return sink.Write(data); }, stop));
   if (::lseek(file.get(), 0, SEEK_SET) < 0) return ErrnoError("rewinding a download");
   return file;
 }

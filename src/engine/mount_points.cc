@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <set>
 #include <utility>
 
@@ -31,7 +30,7 @@ struct Mode {
   std::string propagation;
 };
 
-bool ParseMode(const std::string& text, Mode* mode) {
+bool ParseBindMode(const std::string& text, Mode* mode) {
   if (text.empty()) return true;
   int direction = 0, label = 0, propagation = 0, copy = 0, consistency = 0;
   for (const std::string& word : Split(text, ',')) {
@@ -188,12 +187,6 @@ void FillBind(const MountConfig& config, MountPoint* point) {
 
 }  // namespace
 
-std::string CleanPath(const std::string& path) {
-  std::string clean = std::filesystem::path(path).lexically_normal();
-  while (clean.size() > 1 && clean.back() == '/') clean.pop_back();
-  return clean;
-}
-
 Result<MountPoint> ParseMount(const MountConfig& config) {
   TRY_WITH(CheckMount(config), "invalid mount config for type \"{}\"", config.type);
   MountPoint point;
@@ -216,13 +209,13 @@ Result<MountPoint> ParseBind(const std::string& spec, const std::string& volume_
   std::vector<std::string> parts = Split(spec, ':');
   Mode mode;
   if (parts[0].empty() || parts.size() > 3) return invalid();
-  if (parts.size() == 2 && !parts[1].empty() && ParseMode(parts[1], &mode)) return invalid();
+  if (parts.size() == 2 && !parts[1].empty() && ParseBindMode(parts[1], &mode)) return invalid();
   MountConfig config;
   config.source = parts.size() == 1 ? "" : parts[0];
   config.target = parts.size() == 1 ? parts[0] : parts[1];
   std::string mode_text = parts.size() == 3 ? parts[2] : "";
   mode = Mode();
-  if (!ParseMode(mode_text, &mode)) return InvalidArgument("invalid mode: {}", mode_text);
+  if (!ParseBindMode(mode_text, &mode)) return InvalidArgument("invalid mode: {}", mode_text);
   config.type = config.source.starts_with('/') ? "bind" : "volume";
   config.read_only = !mode.writable;
   MountPoint point = TRY_WITH(ParseMount(config), "invalid volume specification: '{}'", spec);
@@ -265,7 +258,7 @@ Result<VolumesFrom> ParseVolumesFrom(const std::string& spec) {
   VolumesFrom from{spec.substr(0, colon)};
   std::string text = colon == std::string::npos ? "" : spec.substr(colon + 1);
   Mode mode;
-  if (!ParseMode(text, &mode) || mode.no_copy || !mode.propagation.empty()) {
+  if (!ParseBindMode(text, &mode) || mode.no_copy || !mode.propagation.empty()) {
     return InvalidArgument("invalid mode: {}", text);
   }
   from.writable = mode.writable;

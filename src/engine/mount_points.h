@@ -56,9 +56,6 @@ struct VolumesFrom {
 };
 Result<VolumesFrom> ParseVolumesFrom(const std::string& spec);
 
-// The same path by text alone, without "." and "..".
-std::string CleanPath(const std::string& path);
-
 // The mount in config.json of a point whose files are at `source`.
 oci::Mount ToMount(const MountPoint& point, const std::string& source);
 // What the container's root needs so that the propagation of its mounts works.

@@ -26,6 +26,7 @@
 #include "engine/links.h"
 #include "engine/network_list.h"
 #include "engine/port_bindings.h"
+#include "engine/store.h"
 #include "kernel/net_namespace.h"
 
 namespace gantry::engine {
@@ -266,6 +267,15 @@ std::vector<networks::Network> Engine::ConnectedNetworks(const ContainerRecord& 
   return out;
 }
 
+std::vector<networks::Network> Engine::RecordedNetworks(const ContainerRecord& record) const {
+  std::vector<networks::Network> out;
+  for (const auto& [name, config] : record.networking.endpoints_config) {
+    auto network = FindNetwork(*networks_, ReferenceOf(name, config));
+    if (network.ok()) out.push_back(*std::move(network));
+  }
+  return out;
+}
+
 std::vector<networks::Network> Engine::DetachNetworks(const ContainerRecord& record) {
   std::vector<networks::Network> left = ConnectedNetworks(record);
   Result<> detached = networks_->Detach(record.id);
@@ -331,17 +341,19 @@ Result<> Engine::ConnectNetwork(std::string_view network_reference, std::string_
   container->Update([&](ContainerRecord& record) {
     record.networking.endpoints_config[network.name] = std::move(config);
   });
-  Result<> done = Save(*container);
+  Event event = NetworkEvent("connect", network, before->id);
+  Result<> done = Save(*container, alive ? &event : nullptr);
   if (done.ok() && alive && !IsSpecial(network)) {
     done = AttachRunning(*container->record(), network);
   }
   if (!done.ok()) {
+    store_->untold().Done(event);
     container->Update([&](ContainerRecord& record) { record.networking = before->networking; });
     Result<> restored = Save(*container);
     if (!restored.ok()) log::Failure("container {}: {}", before->id, restored.error().message());
     return done;
   }
-  if (alive) PublishNetwork("connect", network, before->id);
+  if (alive) Publish(std::move(event));
   return {};
 }
 
@@ -366,7 +378,8 @@ Result<> Engine::DisconnectNetwork(std::string_view network_reference, std::stri
   }
   container->Update(
       [&](ContainerRecord& record) { record.networking.endpoints_config.erase(network.name); });
-  TRY(Save(*container));
+  Event event = NetworkEvent("disconnect", network, before->id);
+  TRY(Save(*container, alive ? &event : nullptr));
   if (!alive) return {};
   if (!IsSpecial(network)) {
     Result<> taken_off = networks_->Disconnect(before->id, network.id);
@@ -374,7 +387,7 @@ Result<> Engine::DisconnectNetwork(std::string_view network_reference, std::stri
     if (!taken_off.ok() && taken_off.error().kind() != ErrorKind::kNotFound) return taken_off;
     TRY(UpdateHostFiles(*container->record()));
   }
-  PublishNetwork("disconnect", network, before->id);
+  Publish(std::move(event));
   return {};
 }
 

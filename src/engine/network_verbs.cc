@@ -5,6 +5,7 @@
 #include "engine/engine.h"
 #include "engine/network_list.h"
 #include "engine/network_options.h"
+#include "engine/store.h"
 
 namespace gantry::engine {
 namespace {
@@ -133,9 +134,13 @@ Result<networks::NetworkRequest> Engine::MakeNetworkRequest(const NetworkCreate&
 Result<networks::Network> Engine::CreateNetwork(const NetworkCreate& wanted) {
   TRY(CheckNameAndDriver(wanted));
   networks::NetworkRequest request = TRY(MakeNetworkRequest(wanted));
-  networks::Network network = TRY(networks_->CreateNetwork(request));
-  PublishNetwork("create", network);
-  return network;
+  // Its id is not known yet.
+  Event intent = NetworkEvent("create", {});
+  TRY(store_->untold().Put(intent, request.name));
+  auto created = networks_->CreateNetwork(request);
+  if (created.ok()) PublishNetwork("create", *created);
+  store_->untold().Done(intent, request.name);
+  return created;
 }
 
 Result<> Engine::RemoveNetwork(std::string_view reference) {
@@ -144,8 +149,18 @@ Result<> Engine::RemoveNetwork(std::string_view reference) {
     return Forbidden(
         fmt::format("{} is a pre-defined network and cannot be removed", network.name));
   }
-  TRY(networks_->RemoveNetwork(network.id));
-  PublishNetwork("destroy", network);
+  return RemoveAndPublish(network);
+}
+
+Result<> Engine::RemoveAndPublish(const networks::Network& network) {
+  Event event = NetworkEvent("destroy", network);
+  TRY(store_->untold().Put(event));
+  Result<> removed = networks_->RemoveNetwork(network.id);
+  if (!removed.ok()) {
+    store_->untold().Done(event);
+    return removed;
+  }
+  Publish(std::move(event));
   return {};
 }
 
@@ -155,13 +170,12 @@ Result<std::vector<std::string>> Engine::PruneNetworks(
   for (const networks::Network& network : networks_->ListNetworks()) {
     if (!IsUserDefined(network) || network.config_only || !wanted(network)) continue;
     if (!networks_->ListEndpoints(network.id).empty()) continue;
-    auto done = networks_->RemoveNetwork(network.id);
+    auto done = RemoveAndPublish(network);
     // Somebody was faster: attached to it or removed it.
     bool raced = !done.ok() && (done.error().kind() == ErrorKind::kPermissionDenied ||
                                 done.error().kind() == ErrorKind::kNotFound);
     if (raced) continue;
     TRY_WITH(std::move(done), "removing network {}", network.name);
-    PublishNetwork("destroy", network);
     removed.push_back(network.name);
   }
   Event event;
@@ -174,13 +188,7 @@ Result<std::vector<std::string>> Engine::PruneNetworks(
 
 void Engine::PublishNetwork(std::string_view action, const networks::Network& network,
                             std::string_view container_id) {
-  Event event;
-  event.type = "network";
-  event.action = action;
-  event.actor_id = network.id;
-  event.attributes = {{"name", network.name}, {"type", network.driver}};
-  if (!container_id.empty()) event.attributes.emplace("container", container_id);
-  Publish(std::move(event));
+  Publish(NetworkEvent(action, network, container_id));
 }
 
 }  // namespace gantry::engine

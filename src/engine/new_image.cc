@@ -211,7 +211,8 @@ Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImagePa
   record.target = TRY(WriteDocument(containerd, lease, manifest, oci::kOciManifest, labels));
   std::vector<std::string> names = parts.names;
   if (names.empty()) names.push_back(std::string(kDanglingName) + record.target.digest);
-  ReplacedImages replaced = TRY(ReplacedImages::Note(containerd));
+  ReplacedImages replaced =
+      TRY(ReplacedImages::Note(containerd, names.size() == 1 ? names.front() : ""));
   for (const std::string& name : names) {
     record.name = name;
     TRY(containerd.PutImage(record));

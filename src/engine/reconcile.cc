@@ -67,6 +67,7 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(networks_->EnsureDefaultBridge());
   TRY(ReconcileNetworks());
   TRY(Subscribe());
+  TRY(TellUntold());
   TRY(Reconcile(/*first=*/true));
   TRY(ReconcileVolumes());
   SweepDirectories();
@@ -232,7 +233,7 @@ void Engine::ReconcileWithTurn(Container& container, const client::TaskState* ta
     phase = record->state.phase;
   }
   if (phase == Phase::kRemoving) {
-    if (first) PublishOnce("destroy", *record, {}, record->created);
+    if (first) PublishOnce(ContainerEvent("destroy", *record), record->created);
     Result<> removed = FinishRemoval(*record);
     if (!removed.ok()) log::Failure("removing {}: {}", id, removed.error().message());
     return;
@@ -297,10 +298,9 @@ void Engine::AdoptTask(Container& container, const client::TaskState& task, bool
     changed.state.pid = task.pid;
     changed.state.phase = phase;
   });
-  // The event comes after the record, so it was not told.
-  if (unrecorded) Publish("start", *container.record());
   if (first) TellProbes(*container.record());
-  Result<> saved = Save(container);
+  // The event comes with the record, so it was not told.
+  Result<> saved = unrecorded ? SaveAndPublish(container, "start") : Save(container);
   if (!saved.ok()) log::Failure("container {}: {}", container.id(), saved.error().message());
 }
 

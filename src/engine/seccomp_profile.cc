@@ -157,10 +157,6 @@ oci::Seccomp DefaultSeccomp(const std::set<std::string>& capabilities) {
 
 namespace {
 
-bool HasWord(const std::vector<std::string>& list, std::string_view word) {
-  return std::find(list.begin(), list.end(), word) != list.end();
-}
-
 // Whether this kernel is at least "major.minor".
 bool KernelIsAtLeast(std::string_view wanted) {
   auto parse = [](std::string_view text) {
@@ -191,14 +187,14 @@ struct Condition {
     for (const std::string& capability : capabilities) {
       if (!held.contains(capability)) return false;
     }
-    return (architectures.empty() || HasWord(architectures, kGoArchitecture)) &&
+    return (architectures.empty() || Contains(architectures, kGoArchitecture)) &&
            (minimum_kernel.empty() || KernelIsAtLeast(minimum_kernel));
   }
   bool ExcludesHold(const std::set<std::string>& held) const {
     for (const std::string& capability : capabilities) {
       if (held.contains(capability)) return true;
     }
-    return HasWord(architectures, kGoArchitecture) ||
+    return Contains(architectures, kGoArchitecture) ||
            (!minimum_kernel.empty() && KernelIsAtLeast(minimum_kernel));
   }
 };

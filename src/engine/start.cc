@@ -109,6 +109,7 @@ Result<Engine::Outcome> Engine::Start(std::string_view reference) {
 }
 
 Result<> Engine::StartWithTurn(Container& container) {
+  ActionTimer timer(action_times_, "start");
   Container::RecordPointer before = container.record();
   container.Update([](ContainerRecord& record) {
     record.state.phase = Phase::kStarting;
@@ -121,6 +122,7 @@ Result<> Engine::StartWithTurn(Container& container) {
     Publish("start", *record);
     TellProbes(*record);
     ForwardLog(*record, true);
+    timer.Done();
     return {};
   }
   std::string message = run.error().message();
@@ -230,7 +232,8 @@ Result<> Engine::RunTask(Container& container, const ContainerRecord& record) {
   });
   undo.Commit();
   TellLinkedFrom(record);
-  Result<> saved = Save(container);
+  Event event = ContainerEvent("start", *container.record());
+  Result<> saved = Save(container, &event);
   trace.Lap("record");
   start_traces_.Add(id, trace.TakeSteps());
   CollectTrace(id);

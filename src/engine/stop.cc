@@ -105,9 +105,7 @@ Result<> Engine::CallRestartOff(Container& container) {
     record.state.stopped_by_user = true;
     record.state.phase = Phase::kExited;
   });
-  TRY(Save(container));
-  Publish("stop", *container.record());
-  return {};
+  return SaveAndPublish(container, "stop");
 }
 
 Result<> Engine::Restart(std::string_view reference, std::optional<int64_t> timeout,
@@ -188,9 +186,7 @@ Result<> Engine::Pause(std::string_view reference) {
     if (changed.state.health) changed.state.health->status = HealthStatus::kUnhealthy;
   });
   TellProbes(*container->record());
-  TRY(Save(*container));
-  Publish("pause", *record);
-  return {};
+  return SaveAndPublish(*container, "pause");
 }
 
 Result<> Engine::Unpause(std::string_view reference) {
@@ -203,9 +199,7 @@ Result<> Engine::Unpause(std::string_view reference) {
   TRY(containerd_->Resume(record->id));
   container->Update([](ContainerRecord& changed) { changed.state.phase = Phase::kRunning; });
   TellProbes(*container->record());
-  TRY(Save(*container));
-  Publish("unpause", *record);
-  return {};
+  return SaveAndPublish(*container, "unpause");
 }
 
 Result<> Engine::Resize(std::string_view reference, uint32_t width, uint32_t height) {

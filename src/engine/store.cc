@@ -24,6 +24,10 @@ const std::vector<std::string_view> kSchema = {
     R"(
       CREATE TABLE image_uses (image TEXT PRIMARY KEY, used_at INTEGER NOT NULL) WITHOUT ROWID;
     )",
+    R"(
+      CREATE TABLE untold_events (key TEXT PRIMARY KEY, event TEXT NOT NULL,
+                                  subject TEXT NOT NULL) WITHOUT ROWID;
+    )",
 };
 
 Result<> NoteImageUse(records::Transaction& transaction, const std::string& image_id,
@@ -39,11 +43,12 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path) {
   return std::unique_ptr<Store>(new Store(TRY(records::Database::Open(path, kSchema))));
 }
 
-Result<> Store::PutContainer(const ContainerRecord& record) {
+Result<> Store::PutContainer(const ContainerRecord& record, const Event* untold) {
   std::string text = ToJson(record).Dump();
   auto transaction = TRY(database_->Begin());
   TRY(transaction.Execute("INSERT OR REPLACE INTO containers (id, record) VALUES (?, ?)", record.id,
                           text));
+  if (untold != nullptr) TRY(untold_.Put(*untold, {}, transaction));
   return transaction.Commit();
 }
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine's records on disk (ROOT/engine/engine.db): containers, networks, endpoints,
-// volumes. Every
-// change is committed when the call returns. Any thread.
+// The engine's records on disk (ROOT/engine/engine.db): containers, networks, endpoints, volumes.
+// Every change is committed when the call returns. Any thread.
 #pragma once
 
 #include <map>
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "engine/container.h"
+#include "engine/untold_events.h"
 #include "networks/records.h"
 #include "records/database.h"
 #include "volumes/records.h"
@@ -24,8 +24,8 @@ class Store : public networks::RecordStore, public volumes::RecordStore {
  public:
   static Result<std::unique_ptr<Store>> Open(const std::string& path);
 
-  // Inserts or replaces.
-  Result<> PutContainer(const ContainerRecord& record);
+  // Inserts or replaces. With an event it is one that is to be told of the change.
+  Result<> PutContainer(const ContainerRecord& record, const Event* untold = nullptr);
   // Also notes that its image was used until now.
   Result<> EraseContainer(const std::string& id, const std::string& image_id);
   // A record that can't be read is an error that names it: nothing is silently forgotten.
@@ -56,11 +56,14 @@ class Store : public networks::RecordStore, public volumes::RecordStore {
   Result<> EraseVolume(const std::string& name) override;
   Result<std::vector<volumes::Volume>> ListVolumes() override;
 
+  UntoldEvents& untold() { return untold_; }
   records::Database& database() { return *database_; }
 
  private:
-  explicit Store(std::unique_ptr<records::Database> database) : database_(std::move(database)) {}
+  explicit Store(std::unique_ptr<records::Database> database)
+      : database_(std::move(database)), untold_(*database_) {}
   std::unique_ptr<records::Database> database_;
+  UntoldEvents untold_;
 };
 
 }  // namespace gantry::engine

@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "engine/oci_spec.h"
 #include "engine/port_bindings.h"
+#include "engine/store.h"
 
 namespace gantry::engine {
 namespace {
@@ -115,7 +116,8 @@ Result<std::vector<std::string>> Engine::Update(std::string_view reference,
     if (!changed.ok()) return cannot(changed.error());
   }
   container->Update([&](ContainerRecord& changed) { changed.host = host; });
-  TRY(Save(*container));
+  Event event = ContainerEvent("update", *container->record());
+  TRY(Save(*container, &event));
   // The record first: after a crash the ports of a running container are made what it says.
   if (*ports && record->state.IsAlive()) {
     auto set = networks_->SetPorts(record->id, *requests, settings()->port_address);
@@ -123,11 +125,12 @@ Result<std::vector<std::string>> Engine::Update(std::string_view reference,
       container->Update([&](ContainerRecord& changed) {
         changed.host.port_bindings = record->host.port_bindings;
       });
+      store_->untold().Done(event);
       TRY(Save(*container));
       return cannot(set.error());
     }
   }
-  Publish("update", *container->record());
+  Publish(std::move(event));
   return warnings;
 }
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "engine/engine.h"
+#include "engine/store.h"
 
 namespace gantry::engine {
 namespace {
@@ -19,12 +20,7 @@ constexpr size_t kMadeUpNameBytes = 32;
 
 void Engine::PublishVolume(std::string_view action, const std::string& name,
                            std::map<std::string, std::string> attributes) {
-  Event event;
-  event.type = "volume";
-  event.action = action;
-  event.actor_id = name;
-  event.attributes = std::move(attributes);
-  Publish(std::move(event));
+  Publish(VolumeEvent(action, name, std::move(attributes)));
 }
 
 Result<volumes::Volume> Engine::CreateVolume(volumes::CreateRequest request) {
@@ -32,16 +28,26 @@ Result<volumes::Volume> Engine::CreateVolume(volumes::CreateRequest request) {
     request.name = RandomHex(kMadeUpNameBytes);
     request.labels[std::string(volumes::kAnonymousLabel)] = "";
   }
-  volumes::Volumes::Created created = TRY(volumes_->Create(request));
-  if (created.is_new) {
-    PublishVolume("create", created.volume.name, {{"driver", created.volume.driver}});
-  }
-  return std::move(created.volume);
+  // One that is there already gives no event and needs no record of one.
+  bool is_new = !volumes_->Get(request.name).ok();
+  Event intent = VolumeEvent("create", request.name, {{"driver", volumes::Volume().driver}});
+  if (is_new) TRY(store_->untold().Put(intent));
+  auto created = volumes_->Create(request);
+  if (created.ok() && created->is_new) Publish(intent);
+  store_->untold().Done(intent);
+  return std::move(TRY(std::move(created)).volume);
 }
 
 Result<> Engine::RemoveVolume(const std::string& name) {
-  TRY(volumes_->Remove(name));
-  PublishVolume("destroy", name, {{"driver", "local"}});
+  Event event = VolumeEvent("destroy", name, {{"driver", "local"}});
+  TRY(volumes_->Get(name));
+  TRY(store_->untold().Put(event));
+  Result<> removed = volumes_->Remove(name);
+  if (!removed.ok()) {
+    store_->untold().Done(event);
+    return removed;
+  }
+  Publish(std::move(event));
   return {};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "images/export.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -48,8 +49,9 @@ class Exporter {
  private:
   Result<> Collect(const ImageRecord& image) {
     oci::Descriptor target = image.target;
-    if (options_.platform) {
-      target = TRY(ResolveManifest(*library_.blobs, target, *options_.platform)).descriptor;
+    const std::vector<oci::Platform>& platforms = options_.platforms;
+    if (platforms.size() == 1) {
+      target = TRY(ResolveManifest(*library_.blobs, target, platforms.front())).descriptor;
     }
     TRY(CollectTree(target, 0));
     oci::Descriptor entry = target;
@@ -60,8 +62,8 @@ class Exporter {
     }
     index_.manifests.push_back(std::move(entry));
 
-    auto resolved =
-        ResolveManifest(*library_.blobs, target, options_.platform.value_or(oci::HostPlatform()));
+    auto resolved = ResolveManifest(*library_.blobs, target,
+                                    platforms.empty() ? oci::HostPlatform() : platforms.front());
     // An image for other machines only is left out of docker's list; the index has it.
     if (!resolved.ok() && resolved.error().kind() == ErrorKind::kNotFound) return {};
     oci::Manifest manifest = TRY(std::move(resolved)).manifest;
@@ -83,7 +85,7 @@ class Exporter {
       oci::Index index = TRY(oci::ParseIndex(text, descriptor.media_type));
       size_t present = 0;
       for (const oci::Descriptor& inner : index.manifests) {
-        if (!library_.blobs->Stat(inner.digest).ok()) continue;
+        if (!IsWanted(inner) || !library_.blobs->Stat(inner.digest).ok()) continue;
         TRY(CollectTree(inner, depth + 1));
         ++present;
       }
@@ -98,6 +100,16 @@ class Exporter {
       blobs_.insert(blob.digest);
     }
     return {};
+  }
+
+  bool IsWanted(const oci::Descriptor& inner) const {
+    const std::vector<oci::Platform>& platforms = options_.platforms;
+    return platforms.size() < 2 || !inner.platform ||
+           std::any_of(
+               platforms.begin(), platforms.end(),
+               [&](const oci::Platform& wanted) {
+                 return oci::MatchPlatform(wanted, *inner.platform) >= oci::kSameArchitecture;
+               });
   }
 
   Json DockerManifest() const {

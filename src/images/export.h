@@ -4,7 +4,6 @@
 // OCI layout with docker's manifest.json beside it. Any thread.
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "base/byte_stream.h"
@@ -13,8 +12,9 @@
 namespace gantry::images {
 
 struct ExportOptions {
-  // Of an index, only the manifests for this platform; missing: all that are there.
-  std::optional<oci::Platform> platform;
+  // Of an index, only the manifests for these; none: all that are there. For one platform it is
+  // the manifest without its index.
+  std::vector<oci::Platform> platforms;
 };
 
 Result<> Export(const Library& library, const std::vector<ImageRecord>& images,

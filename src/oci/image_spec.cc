@@ -169,12 +169,6 @@ Json ListToJson(const std::vector<T>& items) {
   return list;
 }
 
-bool IsAttestation(const Descriptor& descriptor) {
-  if (descriptor.annotations.count("vnd.docker.reference.type") != 0) return true;
-  return descriptor.platform && descriptor.platform->os == "unknown" &&
-         descriptor.platform->architecture == "unknown";
-}
-
 }  // namespace
 
 bool IsManifest(std::string_view media_type) {
@@ -317,6 +311,24 @@ Json ToJson(const ImageConfig& config) {
   json.Set("rootfs", Json::MakeObject({{"type", "layers"}, {"diff_ids", std::move(diff_ids)}}));
   if (!config.history.empty()) json.Set("history", ListToJson(config.history));
   return json;
+}
+
+bool IsAttestation(const Descriptor& descriptor) {
+  if (descriptor.annotations.count("vnd.docker.reference.type") != 0) return true;
+  return descriptor.platform && descriptor.platform->os == "unknown" &&
+         descriptor.platform->architecture == "unknown";
+}
+
+std::vector<Descriptor> RankPlatforms(const Index& index, const Platform& wanted) {
+  std::vector<Descriptor> out = index.manifests;
+  std::erase_if(out, IsAttestation);
+  // Without a platform it may be anything: better than another's.
+  auto score = [&](const Descriptor& descriptor) {
+    return descriptor.platform ? MatchPlatform(wanted, *descriptor.platform) : 1;
+  };
+  std::stable_sort(out.begin(), out.end(),
+                   [&](const Descriptor& a, const Descriptor& b) { return score(a) > score(b); });
+  return out;
 }
 
 Result<Descriptor> SelectPlatform(const Index& index, const Platform& wanted) {

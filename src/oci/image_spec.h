@@ -137,6 +137,10 @@ formats::Json ToJson(const ImageConfig& config);
 // unknown/unknown) never match.
 Result<Descriptor> SelectPlatform(const Index& index, const Platform& wanted);
 
+// All of an index's manifests but attestations: those for `wanted` first, the best in front.
+std::vector<Descriptor> RankPlatforms(const Index& index, const Platform& wanted);
+bool IsAttestation(const Descriptor& descriptor);
+
 // The name of the snapshot with layers 0..n of these (image-spec, config.md, "Layer ChainID"), one
 // for each layer, base first.
 std::vector<formats::Digest> ChainIds(const std::vector<formats::Digest>& diff_ids);

@@ -30,6 +30,8 @@ Platform HostPlatform();
 Result<Platform> ParsePlatform(std::string_view text);
 // x86_64 → amd64, aarch64 → arm64, …
 Platform Normalize(Platform platform);
+// A score of MatchPlatform from which on it is that architecture, not one that it runs as well.
+inline constexpr int kSameArchitecture = 50;
 // Whether an image for `image` runs where `wanted` is asked for; higher is better, 0 is no.
 int MatchPlatform(const Platform& wanted, const Platform& image);
 

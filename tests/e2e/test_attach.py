@@ -302,4 +302,17 @@ def test_stats(engine, made):
     answer = connection.getresponse()
     first, second = json.loads(answer.readline()), json.loads(answer.readline())
     assert first['precpu_stats'] == NO_CPU and second['precpu_stats'] == first['cpu_stats'] and second['preread'] == first['read']
+    # Whoever else listens gets the same samples, in the form of its own version.
+    other = UnixConnection(engine.socket)
+    other.request('GET', '/v1.51' + path)
+    with other.getresponse() as theirs:
+        latest = json.loads(theirs.readline())
+        assert latest['precpu_stats'] == NO_CPU and 'os_type' not in latest
+        same = second
+        while same['read'] < latest['read']:
+            same = json.loads(answer.readline())
+        assert latest['cpu_stats'] == same['cpu_stats'] and latest['read'] == same['read']
+        following = json.loads(theirs.readline())
+        assert following['preread'] == latest['read'] and following['precpu_stats'] == latest['cpu_stats']
+    other.close()
     connection.close()

@@ -236,6 +236,45 @@ def test_none_is_lost_or_told_twice(own):
     assert files == ['events.log']
 
 
+def test_what_a_killed_engine_has_not_told(own):
+    """kill -9 between a record and its event: on disk that is a record without the last lines of the log. The next start tells
+    them, the same and once; and none that was told is told again."""
+    engine = own.engine
+    log = f'{engine.names.root}/engine/events.log'
+
+    def told():
+        return [(e['Type'], e['Action'], e['Actor']) for e in events(engine, '1') if e['Action'] != 'reload']
+
+    def restart(lost=0):
+        engine.kill('gantryd')
+        lines = open(log, 'rb').read().splitlines(keepends=True)
+        with open(log, 'wb') as file:
+            file.writelines(lines[:len(lines) - lost])
+        engine.start()
+
+    steps = (('create', '--name', 'box', '--label', 'k=v w', IMAGE, 'sleep', '1000'), ('start', 'box'), ('pause', 'box'),
+             ('unpause', 'box'), ('rename', 'box', 'ship'), ('update', '--restart', 'unless-stopped', 'ship'),
+             ('network', 'create', 'pond'), ('network', 'connect', 'pond', 'ship'), ('network', 'disconnect', 'pond', 'ship'),
+             ('network', 'rm', 'pond'), ('volume', 'create', 'hold'), ('volume', 'rm', 'hold'), ('tag', IMAGE, 'events/lost:1'),
+             ('rmi', 'events/lost:1'))
+    for lost in (1, 0):
+        for words in steps:
+            before = told()
+            own.ok(*words)
+            whole = told()
+            assert len(whole) > len(before), words
+            restart(lost)
+            assert told() == whole, (words, lost)
+        restart()
+        assert told() == whole
+        own.ok('rm', '-f', 'ship')
+        whole = told()
+    # An intent that did not come true is nothing to tell.
+    assert own('network', 'create', 'host').code and own('volume', 'rm', 'nosuch').code and own('network', 'rm', 'nosuch').code
+    restart()
+    assert told() == whole
+
+
 def test_a_reader_that_sleeps(own):
     """It costs a bounded queue, and is told everything when it wakes up."""
     engine = own.engine

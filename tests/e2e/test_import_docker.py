@@ -153,6 +153,10 @@ def test_no_data_root(moved, tmp_path):
     done = gantry('import-docker', '--data-root', str(tmp_path))
     assert (done.code, done.err) == (1, f"'{tmp_path}' is no data root of docker with its overlay2 store of images\n")
     assert os.listdir(tmp_path) == []
+    (tmp_path / 'rootfs/overlayfs').mkdir(parents=True)  # of a dockerd with containerd's store
+    done = gantry('import-docker', '--data-root', str(tmp_path))
+    assert done.code == 1 and f"the dockerd of '{tmp_path}' keeps its images in containerd, which can't be read here" in done.err
+    assert os.listdir(tmp_path) == ['rootfs']
 
 
 def test_engines_elsewhere_are_refused():

@@ -189,7 +189,11 @@ def test_docker_socket_of_a_running_daemon_is_left_alone(folder):
 
 def test_metrics():
     with running(Stack(12, ['--metrics-addr', '127.0.0.1:9323'])) as engine:
-        engine.api('GET', '/info')
+        assert engine.api('POST', '/images/create?fromSrc=-&repo=metrics', bytes(1024))[0] == 200
+        made = json.loads(engine.api('POST', '/containers/create', json.dumps({'Image': 'metrics', 'Cmd': ['x']}))[1])['Id']
+        assert engine.api('POST', '/containers/create', json.dumps({'Image': 'nosuch'}))[0] == 404
+        assert engine.api('DELETE', f'/containers/{made}')[0] == 204
+        assert engine.api('POST', '/build', b'no tar')[0] in (200, 400, 500)
 
         def get(path):
             with socket.create_connection(('127.0.0.1', 9323), 10) as s:
@@ -198,6 +202,15 @@ def test_metrics():
         page = in_namespace_of(engine, lambda: get('/metrics'))
         assert 'engine_daemon_container_states_containers{state="running"} 0\n' in page and 'process_resident_memory_bytes ' in page
         assert in_namespace_of(engine, lambda: get('/nosuch')).startswith('HTTP/1.1 404')
+        values = dict(line.rsplit(' ', 1) for line in page.splitlines() if line and not line.startswith('#') and ' ' in line)
+        seconds = 'engine_daemon_container_actions_seconds'
+        assert [values[f'{seconds}_count{{action="{a}"}}'] for a in ('create', 'delete', 'start', 'commit', 'changes')] == list('11000')
+        assert values[f'{seconds}_bucket{{action="create",le="+Inf"}}'] == '1' and values[f'{seconds}_bucket{{action="start",le="0.005"}}'] == '0'
+        assert 0 < time.time() - float(values['process_start_time_seconds']) < 600
+        assert float(values[f'{seconds}_sum{{action="create"}}']) > 0
+        failed = 'builder_builds_failed_total{reason="error_processing_commands_error"}'
+        assert (values['builder_builds_triggered_total'], values[failed]) == ('1', '1')
+        assert values['engine_daemon_health_checks_total'] == values['engine_daemon_health_checks_failed_total'] == '0'
 
 
 def resident(pid):

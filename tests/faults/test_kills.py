@@ -12,6 +12,7 @@ import random
 import subprocess
 import threading
 import time
+from urllib.parse import quote
 
 import pytest
 
@@ -166,6 +167,7 @@ def test_kills(own):
     assert fsck.settled_faults(engine) == []
     check_printer(client)
     check_exits(client, work.finished)
+    check_events(client, work.finished)
     check_nothing_left(client)
     engine.kill('gantryd', 'gantry-containerd')
     own_fsck = subprocess.run([places.BIN / 'gantry-containerd', 'fsck', '--root', f'{engine.names.root}/containerd'], stdout=subprocess.PIPE, text=True)
@@ -194,6 +196,19 @@ def check_exits(client, finished):
         assert (found['Status'], found['ExitCode']) == ('exited', code), (ident, found)
         assert found['FinishedAt'] > found['StartedAt'] > '2'
         assert client('logs', ident).out.split() == [str(n) for n in range(1, 51)], ident
+
+
+def check_events(client, finished):
+    """Each was told to be made, started and ended, once, whoever was killed meanwhile."""
+    status, text, _ = client.engine.api('GET', f'/events?since=1&until={time.time():.6f}&filters={quote(json.dumps({"type": ["container"]}))}')
+    assert status == 200
+    events = [json.loads(line) for line in text.splitlines()]
+    told = {}
+    for event in events:
+        told.setdefault(event['Actor']['ID'], []).append(event['Action'])
+    for ident in finished:
+        if told.get(ident, [''])[0] == 'create' or len(events) < 10000:  # else the log does not reach back
+            assert told[ident] == ['create', 'start', 'die'], (ident, told[ident])
 
 
 def check_nothing_left(client):

@@ -7,18 +7,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
+
+#include "base/text.h"
 
 namespace gantry::cli {
 namespace {
 
 constexpr int kMaxLinks = 10;
-
-std::string Clean(const std::string& path) {
-  std::string clean = std::filesystem::path(path).lexically_normal();
-  while (clean.size() > 1 && clean.back() == '/') clean.pop_back();
-  return clean.empty() ? "." : clean;
-}
 
 bool EndsInDot(const std::string& path) { return path == "." || path.ends_with("/."); }
 
@@ -63,11 +58,11 @@ Result<std::string> LocalPath(const std::string& path) {
     }
     full = std::string(directory) + "/" + path;
   }
-  return KeepEnd(Clean(full), path);
+  return KeepEnd(CleanPath(full), path);
 }
 
 std::pair<std::string, std::string> SplitDirectory(const std::string& path) {
-  std::string clean = Clean(path);
+  std::string clean = CleanPath(path);
   if (EndsInDot(path)) {
     if (clean == ".") return {".", "."};
     return {clean, "."};
@@ -80,7 +75,7 @@ std::pair<std::string, std::string> SplitDirectory(const std::string& path) {
 
 std::string FollowOnce(const std::string& path, const std::string& target) {
   if (target.starts_with('/')) return target;
-  return Clean(SplitDirectory(path).first + "/" + target);
+  return CleanPath(SplitDirectory(path).first + "/" + target);
 }
 
 CopyPlace KeepAskedName(const std::string& asked, std::string resolved) {
@@ -132,7 +127,7 @@ Result<CopyPlace> FindLocalDestination(const std::string& path) {
 
 Result<> CheckOutputPath(const std::string& path) {
   if (path == "-") return {};
-  std::string clean = Clean(path);
+  std::string clean = CleanPath(path);
   size_t slash = clean.rfind('/');
   std::string directory = slash == 0 ? "/" : clean.substr(0, slash);
   struct stat status;

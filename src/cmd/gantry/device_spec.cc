@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <filesystem>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -25,10 +24,6 @@ bool IsMode(std::string_view mode) {
     if (mode.find(mode[i], i + 1) != std::string_view::npos) return false;
   }
   return true;
-}
-
-std::string Normalised(const std::string& path) {
-  return std::filesystem::path(path).lexically_normal().string();
 }
 
 bool IsWord(std::string_view text, std::string_view also) {
@@ -85,8 +80,8 @@ Result<Json> ParseDevice(const std::string& text) {
     return InvalidArgument("{} is not an absolute path", inside);
   }
   if (parts.size() < 3) {
-    if (inside == host) host = Normalised(host);
-    inside = Normalised(inside);
+    if (inside == host) host = CleanPath(host);
+    inside = CleanPath(inside);
   }
   return Json::MakeObject(
       {{"PathOnHost", host}, {"PathInContainer", inside}, {"CgroupPermissions", mode}});

@@ -64,6 +64,17 @@ Result<DockerData> DockerData::Open(std::string root) {
   DockerData data;
   data.root_ = std::move(root);
   if (!PathExists(data.root_ + "/image/overlay2/imagedb")) {
+    // What a dockerd with "containerd-snapshotter" has: its layers by containerd's snapshots.
+    bool in_containerd = PathExists(data.root_ + "/rootfs/overlayfs") ||
+                         PathExists(data.root_ + "/image/overlayfs") ||
+                         PathExists(data.root_ + "/containerd/daemon");
+    if (in_containerd) {
+      return FailedPrecondition(
+          "the dockerd of '{}' keeps its images in containerd, which can't be read here: take them "
+          "over with 'docker save' and 'gantry load' while it runs, volumes are below "
+          "'{}/volumes'",
+          data.root_, data.root_);
+    }
     return FailedPrecondition("'{}' is no data root of docker with its overlay2 store of images",
                               data.root_);
   }
@@ -172,6 +183,13 @@ Result<std::vector<DockerContainer>> DockerData::Containers() const {
     container.id = id;
     container.config = TRY(ReadJson(directory + "/config.v2.json"));
     container.host = TRY(ReadJson(directory + "/hostconfig.json"));
+    const std::string& driver = container.config["Driver"].AsString();
+    if (driver != "overlay2") {
+      return FailedPrecondition(
+          "container {} has its files in the storage driver '{}'; only those of overlay2 can be "
+          "read: remove it first, or commit it to an image",
+          id, driver);
+    }
     std::string mount = fmt::format("{}/image/overlay2/layerdb/mounts/{}/mount-id", root_, id);
     std::string cache = TRY_WITH(ReadId(mount), "finding the layer of container {}", id);
     container.writable = fmt::format("{}/overlay2/{}/diff", root_, cache);

@@ -30,6 +30,7 @@
 #include "cmd/gantryd/socket_holder.h"
 #include "engine/api/list_rows.h"
 #include "engine/api/router.h"
+#include "engine/api/stats_feed.h"
 #include "engine/health.h"
 #include "engine/log_forwarder.h"
 #include "engine/supervise.h"
@@ -144,17 +145,8 @@ bool ChangesDiskNeed(const engine::Event& event) {
   return event.type == "daemon" && event.action == "reload";
 }
 
-Result<> Run(Options options, const std::vector<std::string>& arguments) {
-  TRY(RemapUsers(&options));
-  for (const std::string& warning : options.warnings) log::Warning("{}", warning);
-  TRY(MakeDirectories(options.state, 0711));
-  TRY(MakeDirectories(options.root + "/engine", 0700));
-  PidFile pid_file = TRY(PidFile::Lock(options.pid_file));
-  TRY(PrepareSettings(&options));
-  SetProxies(options.settings);
-  std::string programs = TRY(ProgramsDirectory());
-  auto parked = TRY(wire::LoopThread::Start());
-  std::unique_ptr<engine::Supervisor> supervisor;
+// What is known of the engine before its parts are there.
+Result<engine::EngineOptions> EngineOptionsOf(const Options& options, const std::string& programs) {
   engine::EngineOptions wanted;
   wanted.root = options.root;
   wanted.state = options.state;
@@ -170,6 +162,21 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   wanted.remap = options.remap;
   wanted.settings = options.settings;
   wanted.containerd_namespace = options.containerd_namespace;
+  return wanted;
+}
+
+Result<> Run(Options options, const std::vector<std::string>& arguments) {
+  TRY(RemapUsers(&options));
+  for (const std::string& warning : options.warnings) log::Warning("{}", warning);
+  TRY(MakeDirectories(options.state, 0711));
+  TRY(MakeDirectories(options.root + "/engine", 0700));
+  PidFile pid_file = TRY(PidFile::Lock(options.pid_file));
+  TRY(PrepareSettings(&options));
+  SetProxies(options.settings);
+  std::string programs = TRY(ProgramsDirectory());
+  auto parked = TRY(wire::LoopThread::Start());
+  std::unique_ptr<engine::Supervisor> supervisor;
+  engine::EngineOptions wanted = TRY(EngineOptionsOf(options, programs));
   wanted.containerd_address = options.containerd;
   if (options.containerd.empty()) {
     supervisor = TRY(RunContainerd(options, programs, parked->loop()));
@@ -186,6 +193,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
     if (told != nullptr && ChangesDiskNeed(event)) told->CheckSoon();
   };
   wanted.told = [&events](const engine::Event& event) { return events->HasRecent(event); };
+  wanted.told_since = [&events] { return events->recent_since(); };
   std::unique_ptr<engine::Execs> execs;
   wanted.exec_event = [&execs](const client::TaskEvent& event) { execs->OnTaskEvent(event); };
   std::unique_ptr<engine::HealthMonitor> health;
@@ -205,6 +213,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(engine->Connect(kConnectBound));
   build::Builds builds(*engine);
   TRY(builds.Open());
+  buildkit::Server buildkit(*engine, builds, workers);
   build::DiskBudget disk_budget(*engine, builds);
   budget = &disk_budget;
 
@@ -214,13 +223,15 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
                               *execs,
                               *log_watcher,
                               builds,
+                              buildkit,
                               disk_budget,
                               workers,
                               parked->loop(),
                               TRY(EngineId(options.root + "/engine")),
                               options.root,
                               listeners.open_hosts,
-                              std::make_shared<engine::api::ListRows>()};
+                              std::make_shared<engine::api::ListRows>(),
+                              std::make_shared<engine::api::StatsFeeds>(workers, parked->loop())};
   auto server =
       TRY(wire::HttpServer::Create(workers, parked->loop(), [&parts](wire::Exchange& exchange) {
         engine::api::Serve(parts, exchange);
@@ -231,7 +242,8 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   for (const std::string& host : options.hosts) log::Info("serving on {}", host);
   std::shared_ptr<wire::HttpServer> metrics;
   if (!options.metrics_address.empty()) {
-    metrics = TRY(ServeMetrics(options.metrics_address, *engine, *events, workers, parked->loop()));
+    metrics = TRY(
+        ServeMetrics(options.metrics_address, *engine, *events, builds, workers, parked->loop()));
   }
   Reloader reloader(*engine, parts.engine_id, arguments, options);
   Notify("READY=1\nSTATUS=serving");

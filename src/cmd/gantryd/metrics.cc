@@ -2,8 +2,10 @@
 #include "cmd/gantryd/metrics.h"
 
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <map>
 #include <utility>
 
@@ -24,9 +26,11 @@ class Page {
     text_ += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", name, help, type);
     name_ = name;
   }
-  void Sample(double value, std::string_view labels = {}) {
-    text_ += labels.empty() ? fmt::format("{} {:g}\n", name_, value)
-                            : fmt::format("{}{{{}}} {:g}\n", name_, labels, value);
+  void Sample(double value, std::string_view labels = {}) { Sample("", value, labels); }
+  // One of several series of a name, such as "_sum".
+  void Sample(std::string_view series, double value, std::string_view labels) {
+    text_ += labels.empty() ? fmt::format("{}{} {}\n", name_, series, value)
+                            : fmt::format("{}{}{{{}}} {}\n", name_, series, labels, value);
   }
   void Whole(int64_t value) { text_ += fmt::format("{} {}\n", name_, value); }
   const std::string& text() const { return text_; }
@@ -62,6 +66,47 @@ void AddEngine(engine::Engine& engine, engine::EventLog& events, Page* page) {
   page->Whole(events.listeners());
 }
 
+void AddHistogram(std::string_view labels, const engine::ActionTimes::Histogram& times,
+                  Page* page) {
+  using engine::ActionTimes;
+  for (size_t i = 0; i < ActionTimes::kBounds.size(); ++i) {
+    page->Sample("_bucket", static_cast<double>(times.at_most[i]),
+                 fmt::format("{},le=\"{:g}\"", labels, ActionTimes::kBounds[i]));
+  }
+  page->Sample("_bucket", static_cast<double>(times.count), fmt::format("{},le=\"+Inf\"", labels));
+  page->Sample("_sum", times.seconds, labels);
+  page->Sample("_count", static_cast<double>(times.count), labels);
+}
+
+void AddActions(engine::Engine& engine, build::Builds& builds, Page* page) {
+  page->Begin("engine_daemon_container_actions_seconds", "histogram",
+              "The number of seconds it takes to process each container action");
+  for (const char* action : {"changes", "commit", "create", "delete", "start"}) {
+    AddHistogram(fmt::format("action=\"{}\"", action), engine.action_times().Of(action), page);
+  }
+  page->Begin("engine_daemon_health_checks_total", "counter", "Probes that were made");
+  page->Whole(engine.probes());
+  page->Begin("engine_daemon_health_checks_failed_total", "counter", "Probes that failed");
+  page->Whole(engine.failed_probes());
+  page->Begin("builder_builds_triggered_total", "counter", "Builds that were begun");
+  page->Whole(builds.begun());
+  page->Begin("builder_builds_failed_total", "counter", "Builds that failed");
+  page->Sample(static_cast<double>(builds.cancelled()), "reason=\"build_canceled\"");
+  page->Sample(static_cast<double>(builds.failed()), "reason=\"error_processing_commands_error\"");
+}
+
+// Seconds since 1970: field 22 of /proc/self/stat counts ticks since the boot (proc(5)).
+double StartTime() {
+  Result<std::string> text = ReadFile("/proc/self/stat", 4096);
+  if (!text.ok()) return 0;
+  std::vector<std::string> words = SplitWords(std::string_view(*text).substr(text->rfind(')') + 1));
+  timespec up{};
+  if (words.size() < 20 || ::clock_gettime(CLOCK_BOOTTIME, &up) < 0) return 0;
+  double age = static_cast<double>(up.tv_sec) + static_cast<double>(up.tv_nsec) / 1e9 -
+               std::atof(words[19].c_str()) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  return static_cast<double>(UnixNanos(WallClock::now())) / 1e9 - age;
+}
+
 void AddProcess(Page* page) {
   engine::HostInfo host = engine::ReadHostInfo();
   rusage used{};
@@ -75,15 +120,24 @@ void AddProcess(Page* page) {
   page->Whole(host.open_descriptors);
   page->Begin("process_threads", "gauge", "Threads");
   page->Whole(host.threads);
+  rlimit descriptors{};
+  (void)::getrlimit(RLIMIT_NOFILE, &descriptors);
+  page->Begin("process_max_fds", "gauge", "Descriptors that may be open");
+  page->Sample(static_cast<double>(descriptors.rlim_cur));
+  page->Begin("process_start_time_seconds", "gauge", "When this process began, since 1970");
+  page->Sample(StartTime());
   Result<std::string> pages = ReadFile("/proc/self/statm", 256);
   if (!pages.ok()) return;
   std::vector<std::string> words = SplitWords(*pages);
   if (words.size() < 2) return;
+  page->Begin("process_virtual_memory_bytes", "gauge", "Virtual memory");
+  page->Whole(std::atoll(words[0].c_str()) * ::sysconf(_SC_PAGESIZE));
   page->Begin("process_resident_memory_bytes", "gauge", "Resident memory");
   page->Whole(std::atoll(words[1].c_str()) * ::sysconf(_SC_PAGESIZE));
 }
 
-void Answer(engine::Engine& engine, engine::EventLog& events, wire::Exchange& exchange) {
+void Answer(engine::Engine& engine, engine::EventLog& events, build::Builds& builds,
+            wire::Exchange& exchange) {
   const std::string& method = exchange.request().method;
   Result<> sent;
   if (exchange.path() != "/metrics" || (method != "GET" && method != "HEAD")) {
@@ -92,6 +146,7 @@ void Answer(engine::Engine& engine, engine::EventLog& events, wire::Exchange& ex
   } else {
     Page page;
     AddEngine(engine, events, &page);
+    AddActions(engine, builds, &page);
     AddProcess(&page);
     exchange.headers().Set("Content-Type", kTextForm);
     sent = exchange.Respond(200, page.text());
@@ -101,15 +156,13 @@ void Answer(engine::Engine& engine, engine::EventLog& events, wire::Exchange& ex
 
 }  // namespace
 
-Result<std::shared_ptr<wire::HttpServer>> ServeMetrics(const std::string& address,
-                                                       engine::Engine& engine,
-                                                       engine::EventLog& events,
-                                                       wire::WorkerPool& workers,
-                                                       EventLoop& parked) {
-  auto server =
-      TRY(wire::HttpServer::Create(workers, parked, [&engine, &events](wire::Exchange& exchange) {
-        Answer(engine, events, exchange);
-      }));
+Result<std::shared_ptr<wire::HttpServer>> ServeMetrics(
+    const std::string& address, engine::Engine& engine, engine::EventLog& events,
+    build::Builds& builds, wire::WorkerPool& workers, EventLoop& parked) {
+  auto server = TRY(wire::HttpServer::Create(workers, parked,
+                                             [&engine, &events, &builds](wire::Exchange& exchange) {
+                                               Answer(engine, events, builds, exchange);
+                                             }));
   TRY_WITH(server->Listen("tcp://" + address, ""), "serving metrics");
   log::Info("metrics on http://{}/metrics", address);
   return server;

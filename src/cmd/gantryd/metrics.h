@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "build/builds.h"
 #include "engine/engine.h"
 #include "engine/event_log.h"
 #include "wire/http_server.h"
@@ -15,10 +16,8 @@
 namespace gantry::gantryd {
 
 // `address`: HOST:PORT. Everything outlives the server.
-Result<std::shared_ptr<wire::HttpServer>> ServeMetrics(const std::string& address,
-                                                       engine::Engine& engine,
-                                                       engine::EventLog& events,
-                                                       wire::WorkerPool& workers,
-                                                       EventLoop& parked);
+Result<std::shared_ptr<wire::HttpServer>> ServeMetrics(
+    const std::string& address, engine::Engine& engine, engine::EventLog& events,
+    build::Builds& builds, wire::WorkerPool& workers, EventLoop& parked);
 
 }  // namespace gantry::gantryd

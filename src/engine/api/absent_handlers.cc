@@ -31,13 +31,6 @@ Result<> NoSuchPlugin(Call& call) { return NotFound("plugin \"{}\" not found", c
 
 Result<> NoPlugins(Call&) { return Unimplemented("this engine has no plugins"); }
 
-Result<> NoBuildSession(Call& call) {
-  if (call.exchange.request().headers.Get("Upgrade").empty()) {
-    return InvalidArgument("no upgrade proto in request");
-  }
-  return Unimplemented("this engine has no BuildKit: build with DOCKER_BUILDKIT=0");
-}
-
 Result<> AnswerOptions(Call& call) { return RespondEmpty(call, 200); }
 
 }  // namespace gantry::engine::api

@@ -24,9 +24,6 @@ Result<> NoSuchPlugin(Call& call);
 // 501: pull, create, upgrade.
 Result<> NoPlugins(Call& call);
 
-// 501, BuildKit: POST /session, POST /grpc.
-Result<> NoBuildSession(Call& call);
-
 // OPTIONS of any path.
 Result<> AnswerOptions(Call& call);
 

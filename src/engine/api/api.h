@@ -15,6 +15,7 @@
 #include "base/event_loop.h"
 #include "build/builds.h"
 #include "build/disk_budget.h"
+#include "buildkit/server.h"
 #include "engine/api/version_shape.h"
 #include "engine/engine.h"
 #include "engine/event_log.h"
@@ -31,6 +32,7 @@ inline constexpr int kMinMinor = 24;
 inline constexpr int kMaxMinor = 55;
 
 class ListRows;
+class StatsFeeds;
 
 struct ApiParts {
   Engine& engine;
@@ -38,6 +40,7 @@ struct ApiParts {
   Execs& execs;
   LogWatcher& log_watcher;
   build::Builds& builds;
+  buildkit::Server& buildkit;
   build::DiskBudget& disk_budget;
   wire::WorkerPool& workers;
   EventLoop& parked;
@@ -46,6 +49,7 @@ struct ApiParts {
   // tcp listeners without TLS, each with docker's warning in GET /info.
   std::vector<std::string> open_hosts;
   std::shared_ptr<ListRows> list_rows;
+  std::shared_ptr<StatsFeeds> stats;
 };
 
 struct Call {

@@ -92,10 +92,12 @@ Result<> ExportContainer(Call& call) {
 }
 
 Result<> ContainerChanges(Call& call) {
+  ActionTimer timer(call.engine().action_times(), "changes");
   Json list = Json::MakeArray();
   for (const Engine::Change& change : TRY(call.engine().Changes(call.arg()))) {
     list.Append(Json::MakeObject({{"Path", change.path}, {"Kind", static_cast<int>(change.kind)}}));
   }
+  timer.Done();
   // docker's answer when there is none.
   return RespondJson(call, 200, list.size() == 0 ? Json() : list);
 }

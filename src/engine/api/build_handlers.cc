@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <future>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -73,6 +74,10 @@ Result<> BuildImage(Call& call) {
     if (!quiet) return stream.Send(StreamLine(text));
     untold += text;
     return {};
+  };
+  // Standard error in red, as docker has it.
+  output.command = [&](bool to_stderr, std::string_view text) {
+    return output.text(to_stderr ? fmt::format("\x1b[91m{}\x1b[0m", text) : std::string(text));
   };
   output.pull = [&](const std::string& name) {
     Result<formats::Reference> reference = formats::ParseReference(name);
@@ -145,6 +150,44 @@ Result<> CancelBuild(Call& call) {
   if (id.empty()) return InvalidArgument("build ID not provided");
   call.parts.builds.Cancel(id);
   return RespondEmpty(call, 200);
+}
+
+namespace {
+
+// The connection speaks HTTP/2 from here on, without TLS of its own.
+Result<UniqueFd> TakeHttp2(Call& call) {
+  if (call.exchange.request().headers.Get("Upgrade").empty()) {
+    return InvalidArgument("no upgrade proto in request");
+  }
+  if (!call.exchange.request().WantsUpgrade("h2c")) {
+    return InvalidArgument("protocol {} not supported",
+                           call.exchange.request().headers.Get("Upgrade"));
+  }
+  wire::HttpHeaders& headers = call.exchange.headers();
+  headers.Set("Connection", "Upgrade");
+  headers.Set("Upgrade", "h2c");
+  wire::Exchange::Raw raw = TRY(call.exchange.Hijack(101));
+  if (!raw.received.empty()) return InvalidArgument("bytes before the answer to the upgrade");
+  return std::move(raw.socket);
+}
+
+}  // namespace
+
+Result<> ServeBuildKit(Call& call) { return call.parts.buildkit.Serve(TRY(TakeHttp2(call))); }
+
+Result<> ServeBuildSession(Call& call) {
+  const wire::HttpHeaders& headers = call.exchange.request().headers;
+  std::string id(headers.Get("X-Docker-Expose-Session-Uuid"));
+  // An error can only be told as long as the connection is HTTP/1.
+  if (id.empty() && call.exchange.request().WantsUpgrade("h2c")) {
+    return InvalidArgument("a session needs an id");
+  }
+  std::set<std::string> methods;
+  for (const wire::HttpHeaders::Field& field : headers.fields()) {
+    bool is_method = wire::EqualsIgnoreCase(field.name, "X-Docker-Expose-Session-Grpc-Method");
+    if (is_method) methods.insert(field.value);
+  }
+  return call.parts.buildkit.AddSession(id, std::move(methods), TRY(TakeHttp2(call)));
 }
 
 }  // namespace gantry::engine::api

@@ -10,5 +10,8 @@ namespace gantry::engine::api {
 Result<> BuildImage(Call& call);
 Result<> PruneBuildCache(Call& call);
 Result<> CancelBuild(Call& call);
+// BuildKit's API: the connection becomes its own.
+Result<> ServeBuildKit(Call& call);
+Result<> ServeBuildSession(Call& call);
 
 }  // namespace gantry::engine::api

@@ -113,7 +113,9 @@ Result<build::BuildRequest> ReadBuildRequest(Call& call) {
   const wire::Query& query = call.query();
   std::string_view version = query.Get("version");
   if (version == "2") {
-    return Unimplemented("this engine has no BuildKit: build with DOCKER_BUILDKIT=0");
+    return Unimplemented(
+        "version 2 of this call is not served: BuildKit's clients use POST /grpc and POST "
+        "/session");
   }
   if (!version.empty() && version != "1") return InvalidArgument("invalid version \"{}\"", version);
   if (query.GetBool("squash") && !call.engine().settings()->experimental) {

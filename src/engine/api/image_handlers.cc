@@ -7,6 +7,7 @@
 
 #include "engine/api/container_json.h"
 #include "engine/api/image_json.h"
+#include "engine/api/platform_parameter.h"
 #include "engine/api/progress_stream.h"
 #include "engine/api/registry_auth.h"
 #include "engine/image_usage.h"
@@ -53,13 +54,42 @@ class ExchangeSink : public ByteSink {
 };
 
 constexpr int kLastMinorOfContainerConfig = 44;
+// API versions with the platform in a query, with the manifests of an image, and with more than one
+// platform.
+constexpr int kPlatformMinor = 48;
+constexpr int kInspectPlatformMinor = 49;
+constexpr int kRemovePlatformsMinor = 50;
+constexpr int kManyPlatformsMinor = 52;
+
+// Of an archive that is loaded or saved.
+Result<std::vector<oci::Platform>> PlatformsOfArchive(const Call& call) {
+  bool many = call.query().GetAll("platform").size() > 1;
+  if (many && call.minor >= kPlatformMinor && call.minor < kManyPlatformsMinor) {
+    return InvalidArgument(
+        "multiple platform parameters are not supported in this API version; use API version 1.52 "
+        "or later");
+  }
+  return PlatformParameters(call, "platform", kPlatformMinor);
+}
 
 }  // namespace
 
 Result<> InspectImage(Call& call) {
+  bool manifests = call.minor >= kPlatformMinor && call.query().GetBool("manifests");
+  auto platform = TRY(PlatformParameter(call, kInspectPlatformMinor));
+  if (manifests && platform) {
+    return InvalidArgument(
+        "conflicting options: manifests and platform options cannot both be set");
+  }
   NamedImage image = TRY(call.engine().images().Resolve(call.arg()));
+  ImageUsage group = TRY(UsageOf(call.engine(), image.documents->id));
+  client::Descriptor target = image.image.target;
+  if (platform) {
+    image = TRY(call.engine().images().Resolve(call.arg(), &*platform));
+    target = image.documents->manifest_descriptor;
+  }
   const ImageDocuments& documents = *image.documents;
-  ImageUsage group = TRY(UsageOf(call.engine(), documents.id));
+  auto disk = TRY(call.engine().image_sizes().Of(documents));
   Json config_json = ToJson(TRY(ParseContainerConfig(documents.config_json["config"])));
   // docker-compose 1.x speaks the newest version and can't do without a member that ended
   // with 1.44.
@@ -68,38 +98,40 @@ Result<> InspectImage(Call& call) {
   if (old_compose) call.minor = std::min(call.minor, kLastMinorOfContainerConfig);
   Json layers = Json::MakeArray();
   for (const formats::Digest& layer : documents.config.diff_ids) layers.Append(layer.text());
-  return RespondJson(
-      call, 200,
-      Json::MakeObject(
-          {{"Id", documents.id},
-           {"RepoTags", StringsOrEmpty(group.tags)},
-           {"RepoDigests", StringsOrEmpty(group.digests)},
-           {"Parent", ""},
-           {"Comment",
-            documents.config.history.empty() ? "" : documents.config.history.back().comment},
-           {"Created", documents.config.created},
-           {"Container", ""},
-           {"ContainerConfig", old_compose ? config_json : Json()},
-           {"DockerVersion", ""},
-           {"Author", documents.config.author},
-           {"Config", config_json},
-           {"Architecture", documents.config.platform.architecture},
-           {"Os", documents.config.platform.os},
-           {"Size", group.disk->total},
-           {"VirtualSize", group.disk->total},
-           {"GraphDriver",
-            Json::MakeObject({{"Data", Json()}, {"Name", call.engine().options().snapshotter}})},
-           {"Descriptor", DescriptorJson(image.image.target)},
-           {"RootFS", Json::MakeObject({{"Type", "layers"}, {"Layers", layers}})},
-           {"Metadata", Json::MakeObject({{"LastTagTime", TimeText(image.image.updated_at)}})}}));
+  Json answer = Json::MakeObject(
+      {{"Id", documents.id},
+       {"RepoTags", StringsOrEmpty(group.tags)},
+       {"RepoDigests", StringsOrEmpty(group.digests)},
+       {"Parent", ""},
+       {"Comment", documents.config.history.empty() ? "" : documents.config.history.back().comment},
+       {"Created", documents.config.created},
+       {"Container", ""},
+       {"ContainerConfig", old_compose ? config_json : Json()},
+       {"DockerVersion", ""},
+       {"Author", documents.config.author},
+       {"Config", config_json},
+       {"Architecture", documents.config.platform.architecture},
+       {"Os", documents.config.platform.os},
+       {"Size", disk->total},
+       {"VirtualSize", disk->total},
+       {"GraphDriver",
+        Json::MakeObject({{"Data", Json()}, {"Name", call.engine().options().snapshotter}})},
+       {"Descriptor", DescriptorJson(target)},
+       {"RootFS", Json::MakeObject({{"Type", "layers"}, {"Layers", layers}})},
+       {"Metadata", Json::MakeObject({{"LastTagTime", TimeText(image.image.updated_at)}})}});
+  if (manifests) answer.Set("Manifests", TRY(ManifestsJson(call.engine(), target)));
+  return RespondJson(call, 200, std::move(answer));
 }
 
 Result<> ImageHistory(Call& call) {
+  auto platform = TRY(PlatformParameter(call, kPlatformMinor));
   NamedImage image = TRY(call.engine().images().Resolve(call.arg()));
+  ImageUsage group = TRY(UsageOf(call.engine(), image.documents->id));
+  if (platform) image = TRY(call.engine().images().Resolve(call.arg(), &*platform));
   const ImageDocuments& documents = *image.documents;
-  ImageUsage group = TRY(UsageOf(call.engine(), documents.id));
   const auto& history = documents.config.history;
-  const std::vector<int64_t>& layers = group.disk->snapshot_bytes;
+  auto disk = TRY(call.engine().image_sizes().Of(documents));
+  const std::vector<int64_t>& layers = disk->snapshot_bytes;
   std::vector<Json> rows;
   size_t layer = 0;
   for (const oci::HistoryEntry& entry : history) {
@@ -117,7 +149,7 @@ Result<> ImageHistory(Call& call) {
                                      {"Created", UnixSeconds(documents.config.created)},
                                      {"CreatedBy", ""},
                                      {"Id", ""},
-                                     {"Size", group.disk->root},
+                                     {"Size", disk->root},
                                      {"Tags", Json()}}));
   }
   rows.back().Set("Id", documents.id);
@@ -138,8 +170,9 @@ Result<> TagImage(Call& call) {
 }
 
 Result<> RemoveImage(Call& call) {
+  auto platforms = TRY(PlatformParameters(call, "platforms", kRemovePlatformsMinor));
   std::vector<RemovedImage> removed =
-      TRY(engine::RemoveImage(call.engine(), call.arg(), call.query().GetBool("force")));
+      TRY(engine::RemoveImage(call.engine(), call.arg(), call.query().GetBool("force"), platforms));
   Json out = Json::MakeArray();
   for (const RemovedImage& image : removed) {
     out.Append(Json::MakeObject({{image.deleted ? "Deleted" : "Untagged", image.name}}));
@@ -148,10 +181,11 @@ Result<> RemoveImage(Call& call) {
 }
 
 Result<> LoadImages(Call& call) {
+  auto platforms = TRY(PlatformsOfArchive(call));
   ProgressStream stream(call, call.query().GetBool("quiet", true) ? ProgressStream::Detail::kNone
                                                                   : ProgressStream::Detail::kBars);
-  Result<std::vector<std::string>> names =
-      engine::LoadImages(call.engine(), call.exchange.body(), stream.callback(), StopToken());
+  Result<std::vector<std::string>> names = engine::LoadImages(
+      call.engine(), call.exchange.body(), platforms, stream.callback(), StopToken());
   if (!names.ok()) return stream.Fail(std::move(names).error());
   for (const std::string& name : *names) {
     const char* what = name.starts_with("sha256:") ? "Loaded image ID: " : "Loaded image: ";
@@ -164,9 +198,10 @@ Result<> SaveImages(Call& call) {
   std::vector<std::string> names = call.args;
   if (names.empty()) names = call.query().GetAll("names");
   if (names.empty()) return InvalidArgument("no image is named");
+  auto platforms = TRY(PlatformsOfArchive(call));
   call.exchange.headers().Set("Content-Type", "application/x-tar");
   ExchangeSink sink(call.exchange);
-  TRY(engine::SaveImages(call.engine(), names, sink, StopToken()));
+  TRY(engine::SaveImages(call.engine(), names, platforms, sink, StopToken()));
   if (!call.exchange.begun()) TRY(call.exchange.Begin(200));
   return call.exchange.Finish();
 }
@@ -213,7 +248,9 @@ Result<> CommitContainer(Call& call) {
   request.changes = query.GetAll("changes");
   request.pause = query.Get("pause").empty() || query.GetBool("pause");
   if (!body.is_null()) request.config = TRY(ParseContainerConfig(body));
+  ActionTimer timer(call.engine().action_times(), "commit");
   std::string id = TRY(engine::CommitContainer(call.engine(), std::move(request)));
+  timer.Done();
   return RespondJson(call, 201, Json::MakeObject({{"Id", id}}));
 }
 

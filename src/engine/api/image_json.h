@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The documents of images that several answers have: lists, system df. Pure; any thread.
+// The documents of images that several answers have: lists, system df. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -17,5 +17,7 @@ formats::Json ImageSummary(const ImageUsage& image, int64_t shared);
 // [] and not null for none.
 formats::Json StringsOrEmpty(const std::vector<std::string>& strings);
 formats::Json DescriptorJson(const client::Descriptor& descriptor);
+// "Manifests": each platform's image of the target and what is attached to one.
+Result<formats::Json> ManifestsJson(Engine& engine, const client::Descriptor& target);
 
 }  // namespace gantry::engine::api

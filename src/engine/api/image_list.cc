@@ -12,13 +12,13 @@
 #include "engine/image_usage.h"
 #include "formats/human_units.h"
 #include "formats/reference.h"
-#include "oci/image_spec.h"
 
 namespace gantry::engine::api {
 namespace {
 
 using formats::Json;
 
+constexpr int kManifestsMinor = 47;
 constexpr int kIdentityMinor = 54;
 
 std::string Listed(const std::vector<std::string>& values) {
@@ -74,54 +74,6 @@ struct Choice {
 Result<WallTime> CreationOf(Call& call, const std::string& reference) {
   NamedImage image = TRY(call.engine().images().Resolve(reference));
   return ParseRfc3339(image.documents->config.created);
-}
-
-// One entry of "Manifests": a platform's image or what is attached to one.
-Json ManifestEntry(const oci::Descriptor& descriptor, const ImageUsage& image) {
-  std::string digest(descriptor.digest.text());
-  bool here = digest == image.documents->manifest_descriptor.digest;
-  Json json = DescriptorJson({descriptor.media_type, digest, descriptor.size});
-  Json out = Json::MakeObject({{"ID", digest}, {"Descriptor", json}, {"Available", here}});
-  auto kind = descriptor.annotations.find("vnd.docker.reference.type");
-  bool attestation = kind != descriptor.annotations.end() && kind->second == "attestation-manifest";
-  int64_t total = here ? image.disk->total : 0;
-  int64_t unpacked = here ? image.disk->root : 0;
-  out.Set("Size", Json::MakeObject({{"Content", total - unpacked}, {"Total", total}}));
-  out.Set("Kind", attestation ? "attestation" : "image");
-  if (attestation) {
-    auto subject = descriptor.annotations.find("vnd.docker.reference.digest");
-    std::string of = subject == descriptor.annotations.end() ? "" : subject->second;
-    out.Set("AttestationData", Json::MakeObject({{"For", of}}));
-    return out;
-  }
-  oci::Platform platform = descriptor.platform.value_or(image.documents->config.platform);
-  Json platform_json =
-      Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
-  if (!platform.variant.empty()) platform_json.Set("variant", platform.variant);
-  out.Set("ImageData", Json::MakeObject({{"Platform", platform_json},
-                                         {"Size", Json::MakeObject({{"Unpacked", unpacked}})},
-                                         {"Containers", Json::MakeArray()}}));
-  return out;
-}
-
-Result<Json> Manifests(Call& call, const ImageUsage& image) {
-  Json out = Json::MakeArray();
-  if (!oci::IsIndex(image.target.media_type)) {
-    const client::Descriptor& own = image.documents->manifest_descriptor;
-    oci::Descriptor descriptor;
-    descriptor.media_type = own.media_type;
-    descriptor.digest = TRY(formats::Digest::Parse(own.digest));
-    descriptor.size = own.size;
-    out.Append(ManifestEntry(descriptor, image));
-    return out;
-  }
-  std::string text =
-      TRY(call.engine().containerd().ReadBlob(image.target.digest, oci::kMaxDocumentBytes));
-  oci::Index index = TRY(oci::ParseIndex(text, image.target.media_type));
-  for (const oci::Descriptor& descriptor : index.manifests) {
-    out.Append(ManifestEntry(descriptor, image));
-  }
-  return out;
 }
 
 }  // namespace
@@ -189,14 +141,14 @@ Result<> ListImages(Call& call) {
     return a->created() > b->created();
   });
   bool shared = call.query().GetBool("shared-size");
-  bool manifests = call.query().GetBool("manifests");
+  bool manifests = call.minor >= kManifestsMinor && call.query().GetBool("manifests");
   if (call.query().GetBool("identity") && !manifests && call.minor >= kIdentityMinor) {
     return InvalidArgument("conflicting options: identity requires manifests=1");
   }
   Json out = Json::MakeArray();
   for (const ImageUsage* image : found) {
     Json entry = ImageSummary(*image, shared ? image->shared : -1);
-    if (manifests) entry.Set("Manifests", TRY(Manifests(call, *image)));
+    if (manifests) entry.Set("Manifests", TRY(ManifestsJson(call.engine(), image->target)));
     out.Append(std::move(entry));
   }
   return RespondJson(call, 200, std::move(out));

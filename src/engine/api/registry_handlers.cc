@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/api/filters.h"
+#include "engine/api/platform_parameter.h"
 #include "engine/api/progress_stream.h"
 #include "engine/api/registry_auth.h"
 #include "engine/images.h"
@@ -34,6 +35,8 @@ Result<std::optional<bool>> BoolFilter(const Filters& filters, std::string_view 
 }
 
 // One image of a push; what it became over there.
+constexpr int kPushPlatformMinor = 46;
+
 Result<> PushOne(Call& call, ProgressStream* stream, const PushImageRequest& request) {
   PushedImage pushed =
       TRY(engine::PushImage(call.engine(), request, stream->PushCallback(), StopToken()));
@@ -110,6 +113,12 @@ Result<> PushImage(Call& call) {
   std::vector<formats::Reference> all = {name};
   // Without a tag: all there are.
   if (tag.empty() && name.digest.empty()) all = TRY(TagsOfRepository(call.engine(), name));
+  auto platform = TRY(PlatformParameter(call, kPushPlatformMinor));
+  if (platform) {
+    for (const formats::Reference& one : all) {
+      TRY(call.engine().images().Resolve(one.Familiar(), &*platform));
+    }
+  }
   ProgressStream stream(call, ProgressStream::Detail::kBars);
   TRY(stream.Send(Json::MakeObject(
       {{"status", fmt::format("The push refers to repository [{}]", name.Repository())}})));
@@ -118,7 +127,7 @@ Result<> PushImage(Call& call) {
         NotFound("An image does not exist locally with the tag: {}", name.FamiliarRepository()));
   }
   for (const formats::Reference& one : all) {
-    Result<> pushed = PushOne(call, &stream, {one, CredentialsOfHeader(call)});
+    Result<> pushed = PushOne(call, &stream, {one, platform, CredentialsOfHeader(call)});
     if (!pushed.ok()) return stream.Fail(std::move(pushed).error());
   }
   return stream.Finish();

@@ -91,8 +91,8 @@ constexpr Route kRoutes[] = {
     {"POST", "/build", BuildImage},
     {"POST", "/build/prune", PruneBuildCache},
     {"POST", "/build/cancel", CancelBuild},
-    {"POST", "/session", NoBuildSession},
-    {"POST", "/grpc", NoBuildSession},
+    {"POST", "/session", ServeBuildSession},
+    {"POST", "/grpc", ServeBuildKit},
 
     {"GET", "/networks", ListNetworks, AnswerForm::kNetworkList},
     {"POST", "/networks/create", CreateNetwork},

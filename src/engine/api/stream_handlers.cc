@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <charconv>
+#include <chrono>
+#include <memory>
 #include <utility>
 
 #include "engine/api/event_feed.h"
@@ -18,6 +20,7 @@ using formats::Json;
 
 constexpr size_t kPiece = size_t{64} << 10;
 constexpr int kConditionMinor = 30;  // of wait
+constexpr std::chrono::milliseconds kShowBound{500};
 
 Result<LogOptions> ReadLogOptions(Call& call, bool terminal) {
   LogOptions options;
@@ -40,6 +43,16 @@ Result<LogOptions> ReadLogOptions(Call& call, bool terminal) {
     }
   }
   return options;
+}
+
+// Clients that attach and wait take the answer of the wait for the end of the output (dockerode's
+// run), as with docker, which hands the output over first. One that reads nothing holds it up for a
+// moment only.
+void AfterOutput(EventLoop& loop, Container& container, std::function<void()> answer) {
+  auto once = [told = std::make_shared<std::atomic<bool>>(false), answer = std::move(answer)] {
+    if (!told->exchange(true)) answer();
+  };
+  if (container.WhenShown(once)) loop.Post([&loop, once] { loop.After(kShowBound, once); });
 }
 
 Result<WaitCondition> ReadCondition(std::string_view text) {
@@ -83,15 +96,19 @@ Result<> WaitContainer(Call& call) {
   if (call.minor >= kConditionMinor) condition = TRY(ReadCondition(call.query().Get("condition")));
   call.exchange.headers().Set("Content-Type", "application/json");
   std::shared_ptr<wire::ResponseSink> sink = TRY(call.exchange.Park(200));
-  uint64_t number = container->Wait(condition, [sink, condition](const WaitResult& result) {
-    Json answer = Json::MakeObject({{"StatusCode", result.exit_code}});
-    // Of a removal only its own failure would be an error, not that of a start before it.
-    if (!result.error.empty() && condition != WaitCondition::kRemoved) {
-      answer.Set("Error", Json::MakeObject({{"Message", result.error}}));
-    }
-    sink->Write(answer.Dump() + "\n");
-    sink->Finish();
-  });
+  EventLoop& loop = call.parts.parked;
+  uint64_t number =
+      container->Wait(condition, [&loop, container, sink, condition](const WaitResult& result) {
+        Json answer = Json::MakeObject({{"StatusCode", result.exit_code}});
+        // Of a removal only its own failure would be an error, not that of a start before it.
+        if (!result.error.empty() && condition != WaitCondition::kRemoved) {
+          answer.Set("Error", Json::MakeObject({{"Message", result.error}}));
+        }
+        AfterOutput(loop, *container, [sink, text = answer.Dump() + "\n"] {
+          sink->Write(text);
+          sink->Finish();
+        });
+      });
   sink->Watch([container, number] { container->CancelWait(number); });
   return {};
 }

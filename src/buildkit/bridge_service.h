@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// moby.buildkit.v1.frontend.LLBBridge: a client (buildx) asks the front end for a result and says
+// which one is the build's. A call names its build in the metadata. Any thread.
+#pragma once
+
+#include "buildkit/shared.h"
+#include "moby/buildkit/gateway.grpc.pb.h"
+
+namespace gantry::buildkit {
+
+class BridgeService : public moby::buildkit::v1::frontend::LLBBridge::CallbackService {
+ public:
+  explicit BridgeService(Shared& shared) : shared_(shared) {}
+
+  grpc::ServerUnaryReactor* Ping(grpc::CallbackServerContext* context,
+                                 const moby::buildkit::v1::frontend::PingRequest* request,
+                                 moby::buildkit::v1::frontend::PongResponse* response) override;
+  grpc::ServerUnaryReactor* Solve(grpc::CallbackServerContext* context,
+                                  const moby::buildkit::v1::frontend::SolveRequest* request,
+                                  moby::buildkit::v1::frontend::SolveResponse* response) override;
+  grpc::ServerUnaryReactor* Evaluate(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::frontend::EvaluateRequest* request,
+      moby::buildkit::v1::frontend::EvaluateResponse* response) override;
+  grpc::ServerUnaryReactor* Inputs(grpc::CallbackServerContext* context,
+                                   const moby::buildkit::v1::frontend::InputsRequest* request,
+                                   moby::buildkit::v1::frontend::InputsResponse* response) override;
+  grpc::ServerUnaryReactor* Return(grpc::CallbackServerContext* context,
+                                   const moby::buildkit::v1::frontend::ReturnRequest* request,
+                                   moby::buildkit::v1::frontend::ReturnResponse* response) override;
+
+ private:
+  // `work` with the build that the call names.
+  grpc::ServerUnaryReactor* WithJob(
+      grpc::CallbackServerContext* context,
+      std::function<Result<>(const std::shared_ptr<Job>& job, const StopToken& stop)> work);
+  Shared& shared_;
+};
+
+// Runs the front end for a build and keeps what it makes there; its name.
+Result<std::string> Solve(Shared& shared, const std::shared_ptr<Job>& job,
+                          const std::string& frontend,
+                          const google::protobuf::Map<std::string, std::string>& options,
+                          const StopToken& stop);
+
+}  // namespace gantry::buildkit

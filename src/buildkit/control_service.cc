@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "buildkit/control_service.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/undo.h"
+#include "buildkit/bridge_service.h"
+#include "buildkit/progress.h"
+#include "buildkit/rpc.h"
+#include "engine/images.h"
+#include "formats/reference.h"
+#include "oci/platform.h"
+
+namespace gantry::buildkit {
+namespace {
+
+namespace api = moby::buildkit::v1;
+
+// The BuildKit whose API this is.
+constexpr const char* kVersion = "v0.16.0";
+
+struct Export {
+  std::vector<std::string> names;  // as the store has them
+  bool stores = false;
+  bool pushes = false;
+};
+
+// docker's exporter of images: "moby", or "image" of other clients; none: the result is only
+// cached.
+Result<Export> ReadExport(const Wanted& wanted) {
+  Export out;
+  for (const api::Exporter& exporter : wanted.exporters) {
+    if (exporter.type() != "moby" && exporter.type() != "image") {
+      return Unimplemented("exporter \"{}\" is not supported", exporter.type());
+    }
+    out.stores = true;
+    for (const auto& [key, value] : exporter.attrs()) {
+      if (key == "push") out.pushes = value == "true" || value == "1";
+      if (key != "name") continue;
+      for (const std::string& text : SplitWords(value, ",")) {
+        formats::Reference name =
+            TRY_WITH(formats::ParseReference(text), "invalid image name {}", text);
+        out.names.push_back(formats::WithDefaultTag(name).ToString());
+      }
+    }
+  }
+  return out;
+}
+
+google::protobuf::Timestamp ToTimestamp(WallTime time) {
+  constexpr int64_t kNanos = 1'000'000'000;
+  google::protobuf::Timestamp out;
+  out.set_seconds(UnixNanos(time) / kNanos);
+  out.set_nanos(static_cast<int32_t>(UnixNanos(time) % kNanos));
+  return out;
+}
+
+// Clients send an empty one for none.
+bool HasFilter(const google::protobuf::RepeatedPtrField<std::string>& filters) {
+  return std::any_of(filters.begin(), filters.end(), [](const auto& one) { return !one.empty(); });
+}
+
+void Fill(const build::CachedStep& step, api::UsageRecord* record) {
+  record->set_id(step.key);
+  record->set_inuse(step.in_use);
+  record->set_size(step.size);
+  *record->mutable_createdat() = ToTimestamp(step.created_at);
+  *record->mutable_lastusedat() = ToTimestamp(step.used_at);
+  record->set_usagecount(step.uses);
+  record->set_description(step.description);
+  record->set_recordtype("regular");
+  if (!step.parent.empty()) record->add_parents(step.parent);
+}
+
+// Streams messages of which one is written at a time. Deletes itself.
+class StatusStream : public grpc::ServerWriteReactor<api::StatusResponse> {
+ public:
+  static grpc::ServerWriteReactor<api::StatusResponse>* Start(Shared& shared, std::string ref) {
+    auto stream = std::shared_ptr<StatusStream>(new StatusStream());
+    stream->self_ = stream;
+    shared.workers.Run([stream, &shared, ref = std::move(ref)] {
+      auto job = shared.jobs.FindOrEnded(ref, kBeginBound);
+      if (!job.ok()) return stream->End(ToStatus(job.error()));
+      stream->job_ = *std::move(job);
+      stream->Next();
+    });
+    return stream.get();
+  }
+  void OnWriteDone(bool ok) override {
+    if (!ok) return End({grpc::StatusCode::CANCELLED, "the client is gone"});
+    Next();
+  }
+  void OnCancel() override { End({grpc::StatusCode::CANCELLED, "the client is gone"}); }
+  void OnDone() override { self_.reset(); }
+
+ private:
+  StatusStream() = default;
+
+  void Next() {
+    auto wake = [stream = self_] { stream->Next(); };
+    switch (job_->Read(number_, &update_, wake)) {
+      case Job::Next::kHave:
+        ++number_;
+        StartUnlessEnded();
+        break;
+      case Job::Next::kEnd:
+        End(grpc::Status::OK);
+        break;
+      case Job::Next::kLater:
+        break;
+    }
+  }
+  void StartUnlessEnded() {
+    MutexLock lock(mutex_);
+    if (!ended_) StartWrite(&update_);
+  }
+  void End(const grpc::Status& status) {
+    MutexLock lock(mutex_);
+    if (!std::exchange(ended_, true)) Finish(status);
+  }
+
+  std::shared_ptr<StatusStream> self_;  // until gRPC is done with it
+  std::shared_ptr<Job> job_;
+  size_t number_ = 0;
+  api::StatusResponse update_;
+  Mutex mutex_;
+  bool ended_ GUARDED_BY(mutex_) = false;
+};
+
+// What was pruned, once it is.
+class PruneStream : public grpc::ServerWriteReactor<api::UsageRecord> {
+ public:
+  static grpc::ServerWriteReactor<api::UsageRecord>* Start(
+      wire::WorkerPool& workers, std::function<Result<std::vector<api::UsageRecord>>()> prune) {
+    auto* stream = new PruneStream();
+    workers.Run([stream, prune = std::move(prune)] {
+      auto pruned = prune();
+      if (!pruned.ok()) return stream->Finish(ToStatus(pruned.error()));
+      stream->records_ = *std::move(pruned);
+      stream->Next();
+    });
+    return stream;
+  }
+  void OnWriteDone(bool ok) override {
+    if (!ok) return Finish({grpc::StatusCode::CANCELLED, "the client is gone"});
+    Next();
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  void Next() {
+    if (next_ == records_.size()) return Finish(grpc::Status::OK);
+    StartWrite(&records_[next_++]);
+  }
+
+  std::vector<api::UsageRecord> records_;
+  size_t next_ = 0;
+};
+
+Result<> Push(Shared& shared, const Job& job, const std::string& name, Progress& progress,
+              const StopToken& stop) {
+  return InStep(progress, "pushing " + name, [&](size_t step) -> Result<> {
+    engine::PushImageRequest push;
+    push.name = TRY(formats::ParseReference(name));
+    auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
+    push.credentials = TRY(session->FindLogin(push.name.domain, stop));
+    auto told = [&](const client::Progress& part) {
+      progress.Part(step, part.name, part.progress, part.total, part.event == "complete");
+    };
+    TRY(engine::PushImage(shared.engine, push, told, stop));
+    return {};
+  });
+}
+
+}  // namespace
+
+void Describe(api::types::WorkerRecord* record) {
+  record->set_id("gantry");
+  (*record->mutable_labels())["org.mobyproject.buildkit.worker.executor"] = "gantry-containerd";
+  oci::Platform host = oci::HostPlatform();
+  pb::Platform* platform = record->add_platforms();
+  platform->set_os(host.os);
+  platform->set_architecture(host.architecture);
+  platform->set_variant(host.variant);
+  record->mutable_buildkitversion()->set_package("gantry");
+  record->mutable_buildkitversion()->set_version(kVersion);
+}
+
+Result<> ControlService::Build(const api::SolveRequest& request, api::SolveResponse* response,
+                               const StopToken& stop) {
+  Wanted wanted{request.session(), {request.exporters().begin(), request.exporters().end()}};
+  if (!request.exporterdeprecated().empty()) {
+    api::Exporter exporter;
+    exporter.set_type(request.exporterdeprecated());
+    *exporter.mutable_attrs() = request.exporterattrsdeprecated();
+    if (wanted.exporters.empty()) wanted.exporters.push_back(std::move(exporter));
+  }
+  auto job = TRY(shared_.jobs.Begin(request.ref(), std::move(wanted)));
+  Undo end;
+  end.Push([&] { shared_.jobs.End(request.ref()); });
+  Export wants = TRY(ReadExport(job->wanted()));
+  if (request.definition().def_size() > 0 || request.frontendinputs_size() > 0) {
+    return Unimplemented("operations of LLB are not run: this engine builds Dockerfiles");
+  }
+  if (!request.frontend().empty()) {
+    job->Return(
+        TRY(buildkit::Solve(shared_, job, request.frontend(), request.frontendattrs(), stop)));
+  }
+  Made* made = TRY(job->AwaitReturn(stop));
+  if (made == nullptr || !wants.stores) return {};
+  Progress& progress = job->progress();
+  auto& told = *response->mutable_exporterresponse();
+  std::string id =
+      TRY(InStep(progress, "exporting to image", [&](size_t step) -> Result<std::string> {
+        std::string stored = TRY(made->builder->Store(wants.names));
+        progress.Part(step, "writing image " + stored, 0, 0, true);
+        for (const std::string& name : wants.names)
+          progress.Part(step, "naming to " + name, 0, 0, true);
+        return stored;
+      }));
+  told["containerimage.config.digest"] = id;
+  told["containerimage.digest"] = id;
+  std::string names;
+  for (const std::string& name : wants.names) names += (names.empty() ? "" : ",") + name;
+  if (!names.empty()) told["image.name"] = names;
+  for (const std::string& name : wants.names) {
+    if (wants.pushes) TRY(Push(shared_, *job, name, progress, stop));
+  }
+  return {};
+}
+
+grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*,
+                                                const api::SolveRequest* request,
+                                                api::SolveResponse* response) {
+  return WorkCall::Start(shared_.workers, [=, this](const StopToken& stop) {
+    return Build(*request, response, stop);
+  });
+}
+
+grpc::ServerWriteReactor<api::StatusResponse>* ControlService::Status(
+    grpc::CallbackServerContext*, const api::StatusRequest* request) {
+  return StatusStream::Start(shared_, request->ref());
+}
+
+grpc::ServerUnaryReactor* ControlService::ListWorkers(grpc::CallbackServerContext* context,
+                                                      const api::ListWorkersRequest*,
+                                                      api::ListWorkersResponse* response) {
+  Describe(response->add_record());
+  auto* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ControlService::Info(grpc::CallbackServerContext* context,
+                                               const api::InfoRequest*,
+                                               api::InfoResponse* response) {
+  response->mutable_buildkitversion()->set_package("gantry");
+  response->mutable_buildkitversion()->set_version(kVersion);
+  auto* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ControlService::DiskUsage(grpc::CallbackServerContext* context,
+                                                    const api::DiskUsageRequest* request,
+                                                    api::DiskUsageResponse* response) {
+  auto* reactor = context->DefaultReactor();
+  if (HasFilter(request->filter())) {
+    reactor->Finish(
+        {grpc::StatusCode::UNIMPLEMENTED, "filters of the disk usage are not supported"});
+    return reactor;
+  }
+  WallTime newest = WallClock::now() - std::chrono::nanoseconds(request->agelimit());
+  for (const build::CachedStep& step : shared_.builds.cache().List()) {
+    if (request->agelimit() > 0 && step.used_at > newest) continue;
+    Fill(step, response->add_record());
+  }
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+grpc::ServerWriteReactor<api::UsageRecord>* ControlService::Prune(
+    grpc::CallbackServerContext*, const api::PruneRequest* request) {
+  auto prune = [this, request = *request]() -> Result<std::vector<api::UsageRecord>> {
+    if (HasFilter(request.filter()) || request.maxusedspace() > 0 || request.minfreespace() > 0) {
+      return Unimplemented(
+          "filters and limits of space are not supported here: use POST /build/prune");
+    }
+    WallTime before = WallClock::now() - std::chrono::nanoseconds(request.keepduration());
+    std::map<std::string, build::CachedStep> known;
+    for (build::CachedStep& step : shared_.builds.cache().List()) known[step.key] = std::move(step);
+    auto pruned = TRY(shared_.builds.cache().Prune([&](const build::CachedStep& step) {
+      return request.keepduration() == 0 || step.used_at < before;
+    }));
+    std::vector<api::UsageRecord> records;
+    for (const std::string& key : pruned.keys) Fill(known[key], &records.emplace_back());
+    return records;
+  };
+  return PruneStream::Start(shared_.workers, std::move(prune));
+}
+
+}  // namespace gantry::buildkit

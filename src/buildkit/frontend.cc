@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "buildkit/frontend.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "base/io.h"
+#include "base/number.h"
+#include "base/text.h"
+#include "build/context.h"
+#include "dockerfile/lines.h"
+#include "dockerfile/patterns.h"
+#include "kernel/paths.h"
+#include "oci/platform.h"
+
+namespace gantry::buildkit {
+namespace {
+
+constexpr std::string_view kArgument = "build-arg:";
+constexpr std::string_view kLabel = "label:";
+
+std::string Get(const FrontendOptions& options, const std::string& key,
+                std::string_view fallback = "") {
+  auto found = options.find(key);
+  return found == options.end() || found->second.empty() ? std::string(fallback) : found->second;
+}
+
+// What asks for a thing that this front end does not have. Others that it does not know change
+// nothing in the image.
+Result<> RefuseOption(const std::string& key, const std::string& value) {
+  bool named = key.starts_with("context:");
+  bool subrequest = key == "requestid";
+  bool attest = key.starts_with("attest:") && !value.empty() &&
+                value.find("disabled=true") == std::string::npos;
+  if (named) return Unimplemented("named build contexts are not supported ({})", key.substr(8));
+  if (subrequest) return Unimplemented("the front end has no {}", value);
+  if (attest && key != "attest:provenance") {
+    return Unimplemented("attestations are not supported ({})", key.substr(7));
+  }
+  if (key == "multi-platform" && value == "true") {
+    return Unimplemented("an image for several platforms can't be built");
+  }
+  return {};
+}
+
+Result<> ReadUlimits(const std::string& text, engine::HostConfig* host) {
+  for (const std::string& one : SplitWords(text, ",")) {
+    size_t equals = one.find('=');
+    size_t colon = one.find(':', equals);
+    auto soft =
+        equals == std::string::npos
+            ? std::nullopt
+            : ParseNumber<int64_t>(std::string_view(one).substr(equals + 1, colon - equals - 1));
+    auto hard = colon == std::string::npos
+                    ? soft
+                    : ParseNumber<int64_t>(std::string_view(one).substr(colon + 1));
+    if (!soft || !hard) return InvalidArgument("invalid ulimit: {}", one);
+    host->ulimits.push_back({one.substr(0, equals), *soft, *hard});
+  }
+  return {};
+}
+
+// A regular file's text; nothing without it.
+Result<std::optional<std::string>> ReadText(BorrowedFd root, const std::string& path) {
+  Result<UniqueFd> file = kernel::OpenIn(root, path, O_RDONLY | O_NONBLOCK);
+  if (!file.ok() && file.error().error_number() == ENOENT) return std::optional<std::string>();
+  struct stat status{};
+  if (!file.ok() || ::fstat(file->get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    return InvalidArgument("{} can't be read", path);
+  }
+  return std::optional<std::string>(TRY(ReadToEnd(*file, dockerfile::kMaxBytes)));
+}
+
+std::string ReceiveName(std::string_view what) { return fmt::format("[internal] load {}", what); }
+
+class Frontend {
+ public:
+  Frontend(engine::Engine& engine, std::shared_ptr<Session> session, Progress& progress,
+           const StopToken& stop)
+      : engine_(engine), session_(std::move(session)), progress_(progress), stop_(stop) {}
+
+  Result<std::unique_ptr<Made>> Run(build::Builds& builds, const FrontendOptions& options);
+
+ private:
+  Result<> Receive(const std::string& what, const Directory& directory, BorrowedFd root);
+  // The Dockerfile's text and the patterns of the .dockerignore that counts.
+  Result<std::string> LoadDockerfile(build::Context& context, const FrontendOptions& options,
+                                     const std::string& path, dockerfile::IgnoreList* ignored);
+  build::BuildOutput Output();
+
+  engine::Engine& engine_;
+  const std::shared_ptr<Session> session_;
+  Progress& progress_;
+  const StopToken stop_;
+};
+
+Result<> Frontend::Receive(const std::string& what, const Directory& directory, BorrowedFd root) {
+  return InStep(progress_, ReceiveName(what), [&](size_t step) -> Result<> {
+    int64_t bytes = TRY(session_->Receive(directory, root, stop_));
+    progress_.Part(step, "transferring " + directory.name, bytes, 0, true);
+    return {};
+  });
+}
+
+Result<std::string> Frontend::LoadDockerfile(build::Context& context,
+                                             const FrontendOptions& options,
+                                             const std::string& path,
+                                             dockerfile::IgnoreList* ignored) {
+  UniqueFd files = TRY(context.MakeDirectory("dockerfile"));
+  TRY(Receive("build definition from " + path,
+              {.name = Get(options, "dockerfilekey", "dockerfile"),
+               .excludes = {},
+               .followed = {path, path + ".dockerignore"}},
+              files));
+  auto text = TRY(ReadText(files, path));
+  if (!text) return NotFound("failed to read dockerfile: open {}: no such file or directory", path);
+  if (text->empty()) return InvalidArgument("the Dockerfile cannot be empty");
+  auto patterns = TRY(ReadText(files, path + ".dockerignore"));
+  if (!patterns) {
+    UniqueFd beside = TRY(context.MakeDirectory("dockerignore"));
+    TRY(Receive(".dockerignore",
+                {.name = Get(options, "contextkey", "context"),
+                 .excludes = {},
+                 .followed = {".dockerignore"}},
+                beside));
+    patterns = TRY(ReadText(beside, ".dockerignore"));
+  }
+  if (patterns) {
+    *ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
+  }
+  return *std::move(text);
+}
+
+build::BuildOutput Frontend::Output() {
+  build::BuildOutput output;
+  // Numbers of the builder's steps to those of progress; the step that runs.
+  struct State {
+    std::map<size_t, size_t> steps;
+    size_t running = 0;
+  };
+  auto state = std::make_shared<State>();
+  output.text = [](std::string_view) -> Result<> { return {}; };
+  output.command = [state, progress = &progress_](bool to_stderr,
+                                                  std::string_view text) -> Result<> {
+    progress->Log(state->running, to_stderr, text);
+    return {};
+  };
+  output.step = [state, progress = &progress_](const build::StepEvent& event) {
+    using Kind = build::StepEvent::Kind;
+    if (event.kind == Kind::kBegin) {
+      state->running = state->steps[event.number] = progress->Begin(event.name);
+    } else if (event.kind == Kind::kCached) {
+      progress->Cached(state->steps[event.number]);
+    } else {
+      progress->End(state->steps[event.number], event.error);
+    }
+  };
+  output.pull = [state, progress = &progress_](const std::string&) {
+    return [state, progress](const client::Progress& part) {
+      bool done = part.event == "complete" || part.event == "already exists";
+      progress->Part(state->running, part.name, part.progress, part.total, done);
+    };
+  };
+  return output;
+}
+
+Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, const FrontendOptions& options) {
+  build::BuildRequest request = TRY(ReadFrontendOptions(options));
+  request.find_login = [session = session_, stop = stop_](const std::string& registry) {
+    return session->FindLogin(registry, stop);
+  };
+  build::Context context = TRY(build::Context::Create(engine_));
+  dockerfile::IgnoreList ignored;
+  std::string text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
+  TRY(Receive(
+      "build context",
+      {.name = Get(options, "contextkey", "context"), .excludes = ignored.Lines(), .followed = {}},
+      context.files()));
+  auto made = std::make_unique<Made>();
+  made->output = Output();
+  made->builder = std::make_unique<build::Builder>(engine_, builds.cache(), std::move(request),
+                                                   std::move(context), made->output, stop_);
+  TRY(made->builder->Plan(text));
+  build::BuildEnd end = TRY(made->builder->Run());
+  if (!end.failure.empty()) {
+    return MakeError(ErrorKind::kUnknown, "{}", build::ProcessFailure(end));
+  }
+  return made;
+}
+
+}  // namespace
+
+Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) {
+  build::BuildRequest request;
+  for (const auto& [key, value] : options) {
+    TRY(RefuseOption(key, value));
+    if (key.starts_with(kArgument)) request.arguments[key.substr(kArgument.size())] = value;
+    if (key.starts_with(kLabel)) request.labels[key.substr(kLabel.size())] = value;
+  }
+  std::string context = Get(options, "context");
+  if (!context.empty() && !context.starts_with("local:")) {
+    return Unimplemented("a context of that kind is not supported: {}", context);
+  }
+  request.dockerfile = Get(options, "filename", "Dockerfile");
+  request.target = Get(options, "target");
+  request.keeps_failed = false;
+  request.no_cache = options.contains("no-cache");
+  request.pull = Get(options, "image-resolve-mode") == "pull";
+  request.platform = Get(options, "platform");
+  if (request.platform.find(',') != std::string::npos) {
+    return Unimplemented("an image for several platforms can't be built");
+  }
+  if (!request.platform.empty()) TRY(oci::ParsePlatform(request.platform));
+  engine::HostConfig& host = request.host;
+  std::string network = Get(options, "force-network-mode");
+  if (network != "sandbox") host.network_mode = network;
+  host.cgroup_parent = Get(options, "cgroup-parent");
+  for (const std::string& one : SplitWords(Get(options, "add-hosts"), ",")) {
+    size_t equals = one.find('=');
+    host.extra_hosts.push_back(one.substr(0, equals) + ":" +
+                               one.substr(std::min(one.size(), equals + 1)));
+  }
+  std::string shared_memory = Get(options, "shm-size");
+  if (!shared_memory.empty()) {
+    auto size = ParseNumber<int64_t>(shared_memory);
+    if (!size) return InvalidArgument("invalid shm-size: {}", shared_memory);
+    host.shm_size = *size;
+  }
+  TRY(ReadUlimits(Get(options, "ulimit"), &host));
+  return request;
+}
+
+Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
+                                          const FrontendOptions& options,
+                                          std::shared_ptr<Session> session, Progress& progress,
+                                          const StopToken& stop) {
+  return Frontend(engine, std::move(session), progress, stop).Run(builds, options);
+}
+
+}  // namespace gantry::buildkit

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The front end dockerfile.v0: options of BuildKit's clients, and the build that they ask for.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "base/stop_token.h"
+#include "build/builds.h"
+#include "buildkit/made.h"
+#include "buildkit/progress.h"
+#include "buildkit/session.h"
+
+namespace gantry::buildkit {
+
+using FrontendOptions = std::map<std::string, std::string>;
+
+// kInvalidArgument, or kUnimplemented for what this front end does not have.
+Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options);
+
+// `progress` outlives what is made. Fetches Dockerfile and context from the session and makes the
+// image, which is not stored yet.
+Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
+                                          const FrontendOptions& options,
+                                          std::shared_ptr<Session> session, Progress& progress,
+                                          const StopToken& stop);
+
+}  // namespace gantry::buildkit

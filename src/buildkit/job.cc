@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "buildkit/job.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/clock.h"
+#include "wire/worker_pool.h"
+
+namespace gantry::buildkit {
+namespace {
+
+constexpr size_t kKeptEnded = 16;
+
+}  // namespace
+
+Result<std::shared_ptr<Job>> Job::Create(std::string ref, Wanted wanted) {
+  StopSource returned = TRY(StopSource::Create());
+  return std::shared_ptr<Job>(new Job(std::move(ref), std::move(wanted), std::move(returned)));
+}
+
+void Job::Wake(std::vector<std::function<void()>> sleepers) {
+  for (auto& wake : sleepers) wake();
+}
+
+void Job::Publish(StatusResponse update) {
+  std::vector<std::function<void()>> sleepers;
+  {
+    MutexLock lock(mutex_);
+    updates_.push_back(std::move(update));
+    sleepers = std::exchange(sleepers_, {});
+  }
+  Wake(std::move(sleepers));
+}
+
+void Job::End() {
+  std::vector<std::function<void()>> sleepers;
+  std::map<std::string, std::unique_ptr<Made>> made;
+  {
+    MutexLock lock(mutex_);
+    ended_ = true;
+    made.swap(made_);
+    sleepers = std::exchange(sleepers_, {});
+  }
+  Wake(std::move(sleepers));
+}
+
+Job::Next Job::Read(size_t number, StatusResponse* update, std::function<void()> wake) {
+  MutexLock lock(mutex_);
+  if (number < updates_.size()) {
+    *update = updates_[number];
+    return Next::kHave;
+  }
+  if (ended_) return Next::kEnd;
+  sleepers_.push_back(std::move(wake));
+  return Next::kLater;
+}
+
+Result<std::string> Job::Keep(std::unique_ptr<Made> made) {
+  MutexLock lock(mutex_);
+  if (ended_) return NotFound("no such job {}", ref_);
+  std::string name = fmt::format("{}-{}", ref_, made_.size() + 1);
+  made_[name] = std::move(made);
+  return name;
+}
+
+void Job::Return(Result<std::string> name) {
+  MutexLock lock(mutex_);
+  if (!result_) result_ = std::move(name);
+  returned_.RequestStop();
+}
+
+Result<Made*> Job::AwaitReturn(const StopToken& stop) {
+  {
+    wire::WorkerPool::Blocked blocked;
+    TRY(WaitFor(returned_.token().fd(), POLLIN, std::chrono::hours(24 * 365), stop));
+  }
+  MutexLock lock(mutex_);
+  if (!result_->ok()) return result_->error();
+  if ((*result_)->empty()) return nullptr;
+  auto found = made_.find(**result_);
+  if (found == made_.end()) return NotFound("no such result: {}", **result_);
+  return found->second.get();
+}
+
+Result<std::shared_ptr<Job>> Jobs::Begin(const std::string& ref, Wanted wanted) {
+  if (ref.empty()) return InvalidArgument("a build needs a reference");
+  auto job = TRY(Job::Create(ref, std::move(wanted)));
+  MutexLock lock(mutex_);
+  if (!jobs_.emplace(ref, job).second) return AlreadyExists("job {} exists already", ref);
+  begun_.NotifyAll();
+  return job;
+}
+
+void Jobs::End(const std::string& ref) {
+  std::shared_ptr<Job> job;
+  {
+    MutexLock lock(mutex_);
+    auto found = jobs_.find(ref);
+    if (found == jobs_.end()) return;
+    job = found->second;
+    jobs_.erase(found);
+    ended_.push_back(job);
+    if (ended_.size() > kKeptEnded) ended_.pop_front();
+  }
+  job->End();
+}
+
+Result<std::shared_ptr<Job>> Jobs::Find(const std::string& ref, std::chrono::milliseconds bound) {
+  wire::WorkerPool::Blocked blocked;
+  auto deadline = SteadyClock::now() + bound;
+  MutexLock lock(mutex_);
+  for (;;) {
+    auto found = jobs_.find(ref);
+    if (found != jobs_.end()) return found->second;
+    // It will not begin again.
+    if (Ended(ref)) return NotFound("no such job {}", ref);
+    auto left = deadline - SteadyClock::now();
+    if (left <= left.zero()) return NotFound("no such job {}", ref);
+    (void)begun_.WaitFor(mutex_, left);
+  }
+}
+
+std::shared_ptr<Job> Jobs::Ended(const std::string& ref) const {
+  auto found = std::find_if(ended_.rbegin(), ended_.rend(),
+                            [&](const auto& job) { return job->ref() == ref; });
+  return found == ended_.rend() ? nullptr : *found;
+}
+
+Result<std::shared_ptr<Job>> Jobs::FindOrEnded(const std::string& ref,
+                                               std::chrono::milliseconds bound) {
+  auto job = Find(ref, bound);
+  if (job.ok()) return job;
+  MutexLock lock(mutex_);
+  std::shared_ptr<Job> ended = Ended(ref);
+  if (ended == nullptr) return job;
+  return ended;
+}
+
+}  // namespace gantry::buildkit

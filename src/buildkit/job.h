@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One build of BuildKit's API by its reference: what the client wants of it (Control.Solve), its
+// progress (Control.Status), and its results until one of them is returned (LLBBridge). Any thread.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "base/stop_token.h"
+#include "buildkit/made.h"
+#include "buildkit/progress.h"
+#include "moby/buildkit/control.pb.h"
+
+namespace gantry::buildkit {
+
+using moby::buildkit::v1::StatusResponse;
+
+struct Wanted {
+  std::string session;
+  std::vector<moby::buildkit::v1::Exporter> exporters;
+};
+
+class Job {
+ public:
+  static Result<std::shared_ptr<Job>> Create(std::string ref, Wanted wanted);
+
+  const std::string& ref() const { return ref_; }
+  const Wanted& wanted() const { return wanted_; }
+
+  Progress& progress() { return progress_; }
+  // Nothing more is published; what was made and not stored is given up.
+  void End();
+  enum class Next : uint8_t { kHave, kLater, kEnd };
+  // The update with that number. kLater: `wake` is called once when there is more.
+  Next Read(size_t number, StatusResponse* update, std::function<void()> wake);
+
+  // Keeps what was made; the name by which it can be returned. kNotFound when the job has ended.
+  Result<std::string> Keep(std::unique_ptr<Made> made);
+  // Ends AwaitReturn: with a result's name, or "" when the client wants none. The first counts.
+  void Return(Result<std::string> name);
+  // What was returned; nullptr for nothing. kCancelled when `stop` says so.
+  Result<Made*> AwaitReturn(const StopToken& stop);
+
+ private:
+  Job(std::string ref, Wanted wanted, StopSource returned)
+      : ref_(std::move(ref)),
+        wanted_(std::move(wanted)),
+        returned_(std::move(returned)),
+        progress_(ref_, [this](StatusResponse update) { Publish(std::move(update)); }) {}
+  void Publish(StatusResponse update);
+  void Wake(std::vector<std::function<void()>> sleepers);
+
+  const std::string ref_;
+  const Wanted wanted_;
+  StopSource returned_;
+  Progress progress_;
+  Mutex mutex_;
+  std::vector<StatusResponse> updates_ GUARDED_BY(mutex_);
+  std::vector<std::function<void()>> sleepers_ GUARDED_BY(mutex_);
+  bool ended_ GUARDED_BY(mutex_) = false;
+  std::map<std::string, std::unique_ptr<Made>> made_ GUARDED_BY(mutex_);
+  std::optional<Result<std::string>> result_ GUARDED_BY(mutex_);
+};
+
+class Jobs {
+ public:
+  // kAlreadyExists for a reference that is in use.
+  Result<std::shared_ptr<Job>> Begin(const std::string& ref, Wanted wanted);
+  // Ends it. Its progress can still be asked for by clients that come late.
+  void End(const std::string& ref);
+  // Calls that belong to a job may come before it: waits up to `bound` for it. kNotFound.
+  Result<std::shared_ptr<Job>> Find(const std::string& ref, std::chrono::milliseconds bound);
+  // Also one that has ended, a while ago.
+  Result<std::shared_ptr<Job>> FindOrEnded(const std::string& ref, std::chrono::milliseconds bound);
+
+ private:
+  std::shared_ptr<Job> Ended(const std::string& ref) const REQUIRES(mutex_);
+
+  Mutex mutex_;
+  CondVar begun_;
+  std::map<std::string, std::shared_ptr<Job>> jobs_ GUARDED_BY(mutex_);
+  std::deque<std::shared_ptr<Job>> ended_ GUARDED_BY(mutex_);
+};
+
+}  // namespace gantry::buildkit

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "buildkit/progress.h"
+
+#include "base/clock.h"
+#include "build/stage_state.h"
+
+namespace gantry::buildkit {
+namespace {
+
+google::protobuf::Timestamp Now() {
+  constexpr int64_t kNanos = 1'000'000'000;
+  int64_t now = UnixNanos(WallClock::now());
+  google::protobuf::Timestamp out;
+  out.set_seconds(now / kNanos);
+  out.set_nanos(static_cast<int32_t>(now % kNanos));
+  return out;
+}
+
+}  // namespace
+
+size_t Progress::Begin(const std::string& name) {
+  MutexLock lock(mutex_);
+  size_t number = ++last_;
+  auto& vertex = steps_[number].vertex;
+  // Clients only need that it is another one for each step.
+  vertex.set_digest("sha256:" + build::HexDigest(fmt::format("{}\n{}", ref_, number)));
+  vertex.set_name(name);
+  *vertex.mutable_started() = Now();
+  Update update;
+  *update.add_vertexes() = vertex;
+  publish_(std::move(update));
+  return number;
+}
+
+void Progress::Cached(size_t step) {
+  MutexLock lock(mutex_);
+  auto& vertex = steps_[step].vertex;
+  vertex.set_cached(true);
+  Update update;
+  *update.add_vertexes() = vertex;
+  publish_(std::move(update));
+}
+
+void Progress::Log(size_t step, bool to_stderr, std::string_view text) {
+  MutexLock lock(mutex_);
+  Update update;
+  auto* log = update.add_logs();
+  log->set_vertex(steps_[step].vertex.digest());
+  *log->mutable_timestamp() = Now();
+  log->set_stream(to_stderr ? 2 : 1);
+  log->set_msg(text.data(), text.size());
+  publish_(std::move(update));
+}
+
+void Progress::Part(size_t step, const std::string& name, int64_t current, int64_t total,
+                    bool done) {
+  MutexLock lock(mutex_);
+  Step& of = steps_[step];
+  auto [started, is_new] = of.parts.try_emplace(name, Now());
+  Update update;
+  auto* status = update.add_statuses();
+  status->set_id(name);
+  status->set_vertex(of.vertex.digest());
+  status->set_name(name);
+  status->set_current(current);
+  status->set_total(total);
+  *status->mutable_timestamp() = Now();
+  *status->mutable_started() = started->second;
+  if (done) *status->mutable_completed() = Now();
+  publish_(std::move(update));
+}
+
+void Progress::End(size_t step, const std::string& error) {
+  MutexLock lock(mutex_);
+  auto& vertex = steps_[step].vertex;
+  *vertex.mutable_completed() = Now();
+  vertex.set_error(error);
+  Update update;
+  *update.add_vertexes() = vertex;
+  publish_(std::move(update));
+}
+
+}  // namespace gantry::buildkit

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "buildkit/rpc.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <utility>
+
+namespace gantry::buildkit {
+namespace {
+
+struct Pair {
+  ErrorKind kind;
+  grpc::StatusCode code;
+};
+// The first of a code is what it means coming back.
+constexpr Pair kCodes[] = {
+    {ErrorKind::kInvalidArgument, grpc::StatusCode::INVALID_ARGUMENT},
+    {ErrorKind::kNotFound, grpc::StatusCode::NOT_FOUND},
+    {ErrorKind::kAlreadyExists, grpc::StatusCode::ALREADY_EXISTS},
+    {ErrorKind::kFailedPrecondition, grpc::StatusCode::FAILED_PRECONDITION},
+    {ErrorKind::kUnimplemented, grpc::StatusCode::UNIMPLEMENTED},
+    {ErrorKind::kUnavailable, grpc::StatusCode::UNAVAILABLE},
+    {ErrorKind::kCancelled, grpc::StatusCode::CANCELLED},
+    {ErrorKind::kDeadlineExceeded, grpc::StatusCode::DEADLINE_EXCEEDED},
+    {ErrorKind::kResourceExhausted, grpc::StatusCode::RESOURCE_EXHAUSTED},
+    {ErrorKind::kInternal, grpc::StatusCode::INTERNAL},
+};
+
+}  // namespace
+
+grpc::Status ToStatus(const Error& error) {
+  auto found = std::find_if(std::begin(kCodes), std::end(kCodes),
+                            [&](const Pair& pair) { return pair.kind == error.kind(); });
+  return {found == std::end(kCodes) ? grpc::StatusCode::UNKNOWN : found->code, error.message()};
+}
+
+Result<> ToResult(const grpc::Status& status) {
+  if (status.ok()) return {};
+  auto found = std::find_if(std::begin(kCodes), std::end(kCodes),
+                            [&](const Pair& pair) { return pair.code == status.error_code(); });
+  ErrorKind kind = found == std::end(kCodes) ? ErrorKind::kUnknown : found->kind;
+  return MakeError(kind, "{}", status.error_message());
+}
+
+bool IsAscii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x80; });
+}
+
+std::string QueryEscape(std::string_view text) {
+  std::string out;
+  for (unsigned char c : text) {
+    if (std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '~') {
+      out += static_cast<char>(c);
+    } else if (c == ' ') {
+      out += '+';
+    } else {
+      out += fmt::format("%{:02X}", c);
+    }
+  }
+  return out;
+}
+
+CancelWith::CancelWith(grpc::ClientContext& context, const StopToken& stop)
+    : end_(*StopSource::Create()) {
+  watch_ = std::thread([&context, stop, end = end_.token()] {
+    pollfd fds[] = {{stop.fd().get(), POLLIN, 0}, {end.fd().get(), POLLIN, 0}};
+    while (::poll(fds, 2, -1) < 0 && errno == EINTR) {
+    }
+    if (fds[0].revents != 0) context.TryCancel();
+  });
+}
+
+CancelWith::~CancelWith() {
+  end_.RequestStop();
+  watch_.join();
+}
+
+grpc::ServerUnaryReactor* WorkCall::Start(wire::WorkerPool& workers, Work work) {
+  Result<StopSource> stop = StopSource::Create();
+  if (!stop.ok()) {
+    auto* failed = new WorkCall(*StopSource::Create());
+    failed->Finish(ToStatus(stop.error()));
+    return failed;
+  }
+  auto* call = new WorkCall(*std::move(stop));
+  workers.Run([call, token = call->stop_.token(), work = std::move(work)] {
+    Result<> done = work(token);
+    call->Finish(done.ok() ? grpc::Status::OK : ToStatus(done.error()));
+  });
+  return call;
+}
+
+}  // namespace gantry::buildkit

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "buildkit/server.h"
+
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/server_posix.h>
+
+#include <utility>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "buildkit/bridge_service.h"
+#include "buildkit/control_service.h"
+#include "buildkit/job.h"
+#include "buildkit/session.h"
+
+namespace gantry::buildkit {
+
+struct Server::Parts {
+  Parts(engine::Engine& engine, build::Builds& builds, wire::WorkerPool& workers)
+      : shared{engine, builds, workers, jobs, sessions}, control(shared), bridge(shared) {}
+
+  Jobs jobs;
+  Sessions sessions;
+  Shared shared;
+  ControlService control;
+  BridgeService bridge;
+  Mutex mutex;
+  // Made with the first connection: most daemons never see one.
+  std::unique_ptr<grpc::Server> grpc GUARDED_BY(mutex);
+};
+
+Server::Server(engine::Engine& engine, build::Builds& builds, wire::WorkerPool& workers)
+    : parts_(std::make_unique<Parts>(engine, builds, workers)) {}
+
+Server::~Server() = default;
+
+Result<> Server::Serve(UniqueFd connection) {
+  MutexLock lock(parts_->mutex);
+  if (!parts_->grpc) {
+    grpc::ServerBuilder builder;
+    builder.RegisterService(&parts_->control);
+    builder.RegisterService(&parts_->bridge);
+    builder.SetMaxReceiveMessageSize(16 << 20);
+    parts_->grpc = builder.BuildAndStart();
+    if (!parts_->grpc) return Internal("the gRPC server does not start");
+  }
+  grpc::AddInsecureChannelFromFd(parts_->grpc.get(), connection.Release());
+  return {};
+}
+
+Result<> Server::AddSession(const std::string& id, std::set<std::string> methods,
+                            UniqueFd connection) {
+  return parts_->sessions.Add(id, std::move(methods), std::move(connection));
+}
+
+}  // namespace gantry::buildkit

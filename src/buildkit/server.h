@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// BuildKit's API on connections that the engine's HTTP server has handed over: Control and
+// LLBBridge for POST /grpc, sessions for POST /session (docs/build.md). Dockerfiles are built by
+// the engine's own builder; operations of LLB are not served. Any thread.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "build/builds.h"
+#include "engine/engine.h"
+#include "wire/worker_pool.h"
+
+namespace gantry::buildkit {
+
+class Server {
+ public:
+  Server(engine::Engine& engine, build::Builds& builds, wire::WorkerPool& workers);
+  ~Server();
+
+  // HTTP/2 follows on the connection, which is non-blocking.
+  Result<> Serve(UniqueFd connection);
+  // The client serves on it. `methods`: those that it says it has.
+  Result<> AddSession(const std::string& id, std::set<std::string> methods, UniqueFd connection);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace gantry::buildkit

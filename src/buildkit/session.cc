@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "buildkit/session.h"
+
+#include <fcntl.h>
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/grpcpp.h>
+#include <poll.h>
+
+#include <utility>
+
+#include "base/clock.h"
+#include "buildkit/rpc.h"
+#include "buildkit/tree_receiver.h"
+#include "moby/buildkit/secrets.grpc.pb.h"
+#include "moby/filesync/auth.grpc.pb.h"
+#include "moby/filesync/filesync.grpc.pb.h"
+#include "wire/worker_pool.h"
+
+namespace gantry::buildkit {
+namespace {
+
+constexpr std::chrono::seconds kAnswerBound{30};
+// What Docker Hub is called in a client's configuration.
+constexpr std::string_view kHubKey = "https://index.docker.io/v1/";
+
+}  // namespace
+
+bool Session::alive() const {
+  // A channel that was made of a descriptor has no state to be asked for.
+  pollfd poll{connection_.get(), POLLRDHUP, 0};
+  return ::poll(&poll, 1, 0) == 0;
+}
+
+Result<int64_t> Session::Receive(const Directory& directory, BorrowedFd root,
+                                 const StopToken& stop) {
+  grpc::ClientContext context;
+  auto add = [&](const char* key, const std::vector<std::string>& values) {
+    bool plain = true;
+    for (const std::string& value : values) plain = plain && IsAscii(value);
+    for (const std::string& value : values) {
+      context.AddMetadata(key, plain ? value : QueryEscape(value));
+    }
+    if (!plain) context.AddMetadata(std::string(key) + "-encoded", "1");
+  };
+  add("dir-name", {directory.name});
+  add("exclude-patterns", directory.excludes);
+  add("followpaths", directory.followed);
+  CancelWith cancel(context, stop);
+  auto stub = moby::filesync::v1::FileSync::NewStub(channel_);
+  auto stream = stub->DiffCopy(&context);
+  wire::WorkerPool::Blocked blocked;
+  TreeReceiver receiver(root);
+  Result<> received = receiver.Run(*stream);
+  if (!received.ok()) context.TryCancel();
+  grpc::Status status = stream->Finish();
+  if (!received.ok()) {
+    // When the stream broke the status says why.
+    bool broke = received.error().kind() == ErrorKind::kUnavailable && !status.ok();
+    return broke ? ToResult(status).error() : std::move(received).error();
+  }
+  TRY(ToResult(status));
+  return receiver.bytes();
+}
+
+Result<client::Credentials> Session::FindLogin(const std::string& registry, const StopToken& stop) {
+  if (!methods_.contains("/moby.filesync.v1.Auth/Credentials")) return client::Credentials{};
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kAnswerBound);
+  CancelWith cancel(context, stop);
+  moby::filesync::v1::CredentialsRequest request;
+  request.set_host(registry == "docker.io" ? std::string(kHubKey) : registry);
+  moby::filesync::v1::CredentialsResponse response;
+  auto stub = moby::filesync::v1::Auth::NewStub(channel_);
+  TRY_WITH(ToResult(stub->Credentials(&context, request, &response)), "asking for a login of {}",
+           registry);
+  client::Credentials login;
+  // Without a name the secret is an identity token.
+  (response.username().empty() ? login.identity_token : login.secret) = response.secret();
+  login.username = response.username();
+  return login;
+}
+
+Result<std::string> Session::Secret(const std::string& name, const StopToken& stop) {
+  if (!methods_.contains("/moby.buildkit.secrets.v1.Secrets/GetSecret")) {
+    return NotFound("secret {}: not found", name);
+  }
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kAnswerBound);
+  CancelWith cancel(context, stop);
+  moby::buildkit::secrets::v1::GetSecretRequest request;
+  request.set_id(name);
+  moby::buildkit::secrets::v1::GetSecretResponse response;
+  auto stub = moby::buildkit::secrets::v1::Secrets::NewStub(channel_);
+  TRY_WITH(ToResult(stub->GetSecret(&context, request, &response)), "secret {}", name);
+  return response.data();
+}
+
+Result<> Sessions::Add(const std::string& id, std::set<std::string> methods, UniqueFd connection) {
+  UniqueFd watched(::fcntl(connection.get(), F_DUPFD_CLOEXEC, 3));
+  if (!watched.valid()) return ErrnoError("duplicating a session's connection");
+  std::shared_ptr<grpc::Channel> channel =
+      grpc::CreateInsecureChannelFromFd("session", connection.Release());
+  MutexLock lock(mutex_);
+  Sweep();
+  sessions_[id] =
+      std::make_shared<Session>(id, std::move(channel), std::move(watched), std::move(methods));
+  added_.NotifyAll();
+  return {};
+}
+
+void Sessions::Sweep() {
+  std::erase_if(sessions_, [](const auto& entry) { return !entry.second->alive(); });
+}
+
+Result<std::shared_ptr<Session>> Sessions::Find(const std::string& id,
+                                                std::chrono::milliseconds bound) {
+  wire::WorkerPool::Blocked blocked;
+  auto deadline = SteadyClock::now() + bound;
+  MutexLock lock(mutex_);
+  for (;;) {
+    Sweep();
+    auto found = sessions_.find(id);
+    if (found != sessions_.end()) return found->second;
+    auto left = deadline - SteadyClock::now();
+    if (left <= left.zero()) return NotFound("no active session for {}", id);
+    (void)added_.WaitFor(mutex_, left);
+  }
+}
+
+}  // namespace gantry::buildkit

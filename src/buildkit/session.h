@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A client's session (POST /session): on that connection the roles are turned, the client serves
+// gRPC: its directories, logins, secrets. Any thread; calls block.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "base/stop_token.h"
+#include "base/unique_fd.h"
+#include "client/containerd.h"
+
+namespace grpc {
+class Channel;
+}
+
+namespace gantry::buildkit {
+
+// A part of one of the client's directories, in the patterns of .dockerignore.
+struct Directory {
+  std::string name;  // "context", "dockerfile"
+  std::vector<std::string> excludes;
+  std::vector<std::string> followed;  // only these paths, and what they link to; empty: all
+};
+
+class Session {
+ public:
+  // `methods`: the gRPC methods that the client says it serves, "/moby.filesync.v1.Auth/…".
+  // `connection`: another descriptor of the channel's own.
+  Session(std::string id, std::shared_ptr<grpc::Channel> channel, UniqueFd connection,
+          std::set<std::string> methods)
+      : id_(std::move(id)),
+        channel_(std::move(channel)),
+        connection_(std::move(connection)),
+        methods_(std::move(methods)) {}
+
+  const std::string& id() const { return id_; }
+  // The client has not hung up.
+  bool alive() const;
+
+  // Receives the directory into `root`, which is empty; all becomes root's. Bytes received.
+  Result<int64_t> Receive(const Directory& directory, BorrowedFd root, const StopToken& stop);
+  // Of a registry ("docker.io", "localhost:5000"); empty when the client knows none.
+  Result<client::Credentials> FindLogin(const std::string& registry, const StopToken& stop);
+  // kNotFound when the client has none of that name.
+  Result<std::string> Secret(const std::string& name, const StopToken& stop);
+
+ private:
+  const std::string id_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const UniqueFd connection_;
+  const std::set<std::string> methods_;
+};
+
+class Sessions {
+ public:
+  // The connection is the session's from now on. One of the same id is replaced.
+  Result<> Add(const std::string& id, std::set<std::string> methods, UniqueFd connection);
+  // Builds may begin before their session: waits up to `bound` for it. kNotFound.
+  Result<std::shared_ptr<Session>> Find(const std::string& id, std::chrono::milliseconds bound);
+
+ private:
+  // Forgets those whose client has gone.
+  void Sweep() REQUIRES(mutex_);
+
+  Mutex mutex_;
+  CondVar added_;
+  std::map<std::string, std::shared_ptr<Session>> sessions_ GUARDED_BY(mutex_);
+};
+
+}  // namespace gantry::buildkit

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client of BuildKit's API as buildx is one: gRPC on a connection that POST /grpc has upgraded, and a session (POST
+/session) that serves the client's directories. Written from protos/; what it sends can be spoiled."""
+import os
+import socket
+import stat
+import tempfile
+import threading
+import uuid
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+
+from harness.grpc_api import message, message_class
+
+STAT, REQ, DATA, FIN, ERR = range(5)
+GO_DIRECTORY, GO_SYMLINK, GO_FIFO = 1 << 31, 1 << 27, 1 << 25
+Packet = 'fsutil.types.Packet'
+
+
+def packet(kind, **fields):
+    return message(Packet, type=kind, **fields)
+
+
+def entry(path, mode=0o644, **fields):
+    return packet(STAT, stat={'path': path, 'mode': mode, **fields})
+
+
+def upgraded(engine_socket, path, headers=()):
+    """A connection on which HTTP/2 can begin."""
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(engine_socket)
+    lines = [f'POST {path} HTTP/1.1', 'Host: x', 'Connection: Upgrade', 'Upgrade: h2c', *(f'{k}: {v}' for k, v in headers)]
+    s.sendall(('\r\n'.join(lines) + '\r\n\r\n').encode())
+    head = b''
+    while not head.endswith(b'\r\n\r\n'):
+        piece = s.recv(1)
+        assert piece, head
+        head += piece
+    assert head.startswith(b'HTTP/1.1 101 '), head
+    return s
+
+
+def joined(a, b):
+    """Two sockets, one's bytes to the other, both ways."""
+    def copy(source, target):
+        try:
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        except OSError:
+            pass
+        for s in (source, target):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+    for pair in ((a, b), (b, a)):
+        threading.Thread(target=copy, args=pair, daemon=True).start()
+
+
+def walk(root, below=''):
+    """Entries in the order of fsutil's walk."""
+    for name in sorted(os.listdir(root / below)):
+        path = f'{below}/{name}' if below else name
+        status = os.lstat(root / path)
+        fields = {'modTime': status.st_mtime_ns, 'uid': status.st_uid, 'gid': status.st_gid}
+        mode = status.st_mode & 0o777
+        if stat.S_ISDIR(status.st_mode):
+            yield entry(path, mode | GO_DIRECTORY, **fields)
+            yield from walk(root, path)
+        elif stat.S_ISLNK(status.st_mode):
+            yield entry(path, mode | GO_SYMLINK, linkname=os.readlink(root / path), **fields)
+        else:
+            yield entry(path, mode, size=status.st_size, **fields)
+
+
+def send_directory(root, requests, wanted=lambda path: True):
+    """FileSync.DiffCopy of a client: packets for `requests`."""
+    entries = [e for e in walk(Path(root)) if wanted(e.stat.path)]
+    yield from entries
+    yield packet(STAT)
+    for request in requests:
+        if request.type == FIN:
+            yield packet(FIN)
+            return
+        assert request.type == REQ, request
+        data = (Path(root) / entries[request.ID].stat.path).read_bytes()
+        for at in range(0, len(data), 1 << 15):
+            yield packet(DATA, ID=request.ID, data=data[at:at + (1 << 15)])
+        yield packet(DATA, ID=request.ID)
+
+
+class Session:
+    """Serves `directories`, names to paths or to functions of the requests that yield packets; `secrets`, names to bytes."""
+
+    def __init__(self, engine_socket, directories, secrets=None, logins=None):
+        self.id, self.directories, self.asked = uuid.uuid4().hex, directories, []
+        self.secrets, self.logins = secrets or {}, logins or {}
+        self.server = grpc.server(futures.ThreadPoolExecutor(8))
+        self.server.add_generic_rpc_handlers([self])
+        self.folder = tempfile.TemporaryDirectory(prefix='gt-bk-')
+        path = f'{self.folder.name}/s'
+        assert self.server.add_insecure_port(f'unix:{path}')
+        self.server.start()
+        inner = socket.socket(socket.AF_UNIX)
+        inner.connect(path)
+        methods = ['/moby.filesync.v1.FileSync/DiffCopy', '/moby.filesync.v1.Auth/Credentials', '/moby.buildkit.secrets.v1.Secrets/GetSecret']
+        self.outer = upgraded(engine_socket, '/session', [('X-Docker-Expose-Session-Uuid', self.id),
+                                                          *(('X-Docker-Expose-Session-Grpc-Method', m) for m in methods)])
+        joined(self.outer, inner)
+
+    def close(self):
+        self.outer.close()
+        self.server.stop(None)
+        self.folder.cleanup()
+
+    def service(self, call):
+        """Of grpc.GenericRpcHandler."""
+        kinds = {'DiffCopy': (Packet, self.diff_copy), 'Credentials': ('moby.filesync.v1.CredentialsRequest', self.login),
+                 'GetSecret': ('moby.buildkit.secrets.v1.GetSecretRequest', self.secret)}
+        name = call.method.rsplit('/', 1)[1]
+        if name not in kinds:
+            return None
+        kind, work = kinds[name]
+        make = grpc.stream_stream_rpc_method_handler if name == 'DiffCopy' else grpc.unary_unary_rpc_method_handler
+        return make(work, request_deserializer=message_class(kind).FromString, response_serializer=lambda m: m.SerializeToString())
+
+    def diff_copy(self, requests, context):
+        metadata = {}
+        for key, value in context.invocation_metadata():
+            metadata.setdefault(key, []).append(value)
+        self.asked.append(metadata)
+        directory = self.directories[metadata['dir-name'][0]]
+        if callable(directory):
+            return directory(requests)
+        only, without = metadata.get('followpaths'), metadata.get('exclude-patterns', [])
+        return send_directory(directory, requests, lambda path: (not only or path in only) and path.split('/')[0] not in without)
+
+    def login(self, request, context):
+        name, secret = self.logins.get(request.Host, ('', ''))
+        return message('moby.filesync.v1.CredentialsResponse', Username=name, Secret=secret)
+
+    def secret(self, request, context):
+        if request.ID not in self.secrets:
+            context.abort(grpc.StatusCode.NOT_FOUND, f'secret {request.ID}: not found')
+        return message('moby.buildkit.secrets.v1.GetSecretResponse', data=self.secrets[request.ID])
+
+
+class BuildKit:
+    """Control and LLBBridge of an engine."""
+
+    def __init__(self, engine_socket):
+        self.socket = engine_socket
+        self.folder = tempfile.TemporaryDirectory(prefix='gt-bk-')
+        path = f'{self.folder.name}/c'
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen()
+        threading.Thread(target=self.accept, daemon=True).start()
+        self.channel = grpc.insecure_channel(f'unix:{path}', options=[('grpc.enable_retries', 0), ('grpc.use_local_subchannel_pool', 1)])
+
+    def accept(self):
+        while True:
+            try:
+                inner, _ = self.listener.accept()
+            except OSError:
+                return
+            joined(inner, upgraded(self.socket, '/grpc'))
+
+    def close(self):
+        self.channel.close()
+        self.listener.close()
+        self.folder.cleanup()
+
+    def start(self, service, method, request, answer, build=None, streams=False):
+        make = self.channel.unary_stream if streams else self.channel.unary_unary
+        call = make(f'/{service}/{method}', request_serializer=lambda m: m.SerializeToString(),
+                    response_deserializer=message_class(f'{service.rsplit(".", 1)[0]}.{answer}').FromString)
+        metadata = [('buildkit-controlapi-buildid', build)] if build else []
+        return call(request, metadata=metadata, timeout=120) if streams else call.future(request, metadata=metadata, timeout=120)
+
+    def control(self, method, answer=None, streams=False, kind=None, **fields):
+        request = message(f'moby.buildkit.v1.{kind or method + "Request"}', **fields)
+        return self.start('moby.buildkit.v1.Control', method, request, answer or method + 'Response', streams=streams)
+
+    def bridge(self, method, build, answer=None, **fields):
+        request = message(f'moby.buildkit.v1.frontend.{method}Request', **fields)
+        return self.start('moby.buildkit.v1.frontend.LLBBridge', method, request, answer or method + 'Response', build)
+
+    def build(self, session, options=None, names=(), frontend='dockerfile.v0', exporters=None):
+        """As `buildx build` does: Solve and Status beside the front end's. Control's answer and all updates."""
+        ref = uuid.uuid4().hex
+        if exporters is None:
+            exporters = [{'Type': 'moby', 'Attrs': {'name': ','.join(names)}}]
+        solve = self.control('Solve', Ref=ref, Session=session.id, Exporters=exporters)
+        updates = self.control('Status', streams=True, Ref=ref)
+        assert {c.ID for c in self.bridge('Ping', ref, 'PongResponse').result().FrontendAPICaps} >= {'solve.base', 'return'}
+        try:
+            result = self.bridge('Solve', ref, Frontend=frontend, FrontendOpt=options or {}, allowResultReturn=True).result().result
+            self.bridge('Return', ref, result=result).result()
+        except grpc.RpcError as error:
+            self.bridge('Return', ref, error={'code': error.code().value[0], 'message': error.details()}).result()
+        return solve, list(updates)

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BuildKit's API: the project's own client (harness/buildkit.py), and buildx where GANTRY_BUILDX names its folder."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import grpc
+import pytest
+
+from harness.buildkit import DATA, FIN, GO_DIRECTORY, GO_SYMLINK, REQ, STAT, BuildKit, Session, entry, packet
+from harness.client import Client
+from harness.engine import until
+from harness.places import IMAGE
+
+BUILDX = os.environ.get('GANTRY_BUILDX')
+
+
+@pytest.fixture(scope='module')
+def client(stack, home):
+    return Client('gantry', stack, home)
+
+
+@pytest.fixture
+def builder(stack):
+    made = BuildKit(stack.socket)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def context(tmp_path):
+    folder = tmp_path / 'context'
+    (folder / 'sub/deep').mkdir(parents=True)
+    (folder / 'a.txt').write_text('text\n')
+    (folder / 'sub/program').write_text('#!/bin/sh\necho ran\n')
+    (folder / 'sub/program').chmod(0o755)
+    (folder / 'sub/big').write_bytes(bytes(range(256)) * 2000)
+    (folder / 'sub/deep/empty').touch()
+    (folder / 'sub/link').symlink_to('../a.txt')
+    (folder / 'left-out').write_text('x')
+    (folder / '.dockerignore').write_text('# comment\n/left-out\n')
+    (folder / 'Dockerfile').write_text(f'FROM {IMAGE} AS first\nARG WHO=nobody\nRUN echo "$WHO" > /who; echo to-out; echo to-err >&2\n'
+                                       'FROM first\nCOPY . /data/\nENV A=b\nWORKDIR /w\n')
+    return folder
+
+
+@pytest.fixture
+def session(stack, context):
+    made = Session(stack.socket, {'context': context, 'dockerfile': context})
+    yield made
+    made.close()
+
+
+def image_of(client, name):
+    return json.loads(client.ok('image', 'inspect', name))[0]
+
+
+def vertices(updates):
+    """By name, the last state of each."""
+    return {v.digest: v for u in updates for v in u.vertexes}.values()
+
+
+def ended_with(call):
+    with pytest.raises(grpc.RpcError) as caught:
+        call.result()
+    return caught.value.details()
+
+
+def test_a_build(stack, client, builder, session):
+    ref = f'own/{uuid.uuid4().hex[:8]}'
+    solve, updates = builder.build(session, {'build-arg:WHO': 'me', 'label:l': 'v'}, [f'{ref}:1', ref])
+    told = solve.result().ExporterResponse
+    image = image_of(client, ref)
+    assert told['containerimage.config.digest'] == image['Id'] == image_of(client, f'{ref}:1')['Id']
+    assert told['image.name'] == f'docker.io/{ref}:1,docker.io/{ref}:latest'
+    assert image['Config']['Labels'] == {'l': 'v'} and 'A=b' in image['Config']['Env'] and image['Config']['WorkingDir'] == '/w'
+    names = [v.name for v in vertices(updates)]
+    assert names == ['[internal] load build definition from Dockerfile', '[internal] load .dockerignore', '[internal] load build context',
+                     f'[first 1/2] FROM {IMAGE} AS first', '[first 2/2] RUN echo "$WHO" > /who; echo to-out; echo to-err >&2',
+                     '[stage-1 1/3] FROM first', '[stage-1 2/3] COPY . /data/', '[stage-1 3/3] WORKDIR /w', 'exporting to image']
+    assert all(v.HasField('started') and v.HasField('completed') and v.error == '' and not v.cached for v in vertices(updates))
+    logs = {(log.stream, log.msg) for u in updates for log in u.logs}
+    assert logs == {(1, b'to-out\n'), (2, b'to-err\n')}
+    assert session.asked[2]['exclude-patterns'] == ['left-out']
+    show = 'cat /who; cd /data; find . | sort; stat -c "%a %u" sub/program a.txt; readlink sub/link; sha256sum < sub/big; sub/program'
+    assert client.ok('run', '--rm', ref, 'sh', '-c', show).split('\n') == [
+        'me', '.', './.dockerignore', './Dockerfile', './a.txt', './sub', './sub/big', './sub/deep', './sub/deep/empty', './sub/link', './sub/program',
+        '755 0', '644 0', '../a.txt', subprocess.run(['sha256sum'], input=bytes(range(256)) * 2000, stdout=subprocess.PIPE).stdout.decode().strip(), 'ran']
+    # Once more: nothing runs, the image is the same.
+    again, updates = builder.build(session, {'build-arg:WHO': 'me', 'label:l': 'v'}, [ref])
+    assert again.result().ExporterResponse['containerimage.config.digest'] == image['Id']
+    assert {v.name for v in vertices(updates) if v.cached} == {names[4], names[6], names[7]}
+    client.ok('rmi', ref, f'{ref}:1')
+
+
+def test_without_a_gateway(stack, client, builder, session):
+    """buildctl's way: the front end is named in Control.Solve."""
+    ref = f'own/{uuid.uuid4().hex[:8]}'
+    solve = builder.control('Solve', Ref=uuid.uuid4().hex, Session=session.id, Frontend='dockerfile.v0',
+                            FrontendAttrs={'target': 'first'}, Exporters=[{'Type': 'image', 'Attrs': {'name': ref}}])
+    assert solve.result().ExporterResponse['image.name'] == f'docker.io/{ref}:latest'
+    assert client.ok('run', '--rm', ref, 'cat', '/who') == 'nobody'
+    client.ok('rmi', ref)
+    # No exporter: nothing is stored.
+    before = client.ok('images', '-aq')
+    assert dict(builder.control('Solve', Ref=uuid.uuid4().hex, Session=session.id, Frontend='dockerfile.v0').result().ExporterResponse) == {}
+    assert client.ok('images', '-aq') == before
+
+
+def test_a_command_that_fails(client, builder, session, context):
+    (context / 'Dockerfile').write_text(f'FROM {IMAGE}\nRUN echo said; exit 3\n')
+    solve, updates = builder.build(session)
+    said = 'process "/bin/sh -c echo said; exit 3" did not complete successfully: exit code: 3'
+    assert ended_with(solve) == said
+    assert [v.error for v in vertices(updates) if v.error] == [said]
+    assert client.ok('ps', '-aq') == ''
+
+
+@pytest.mark.parametrize('text, options, said', [
+    ('FROM {IMAGE}\nBAD x\n', {}, 'dockerfile parse error on line 2: unknown instruction: BAD'),
+    ('', {}, 'the Dockerfile cannot be empty'),
+    ('FROM {IMAGE}\n', {'filename': 'other'}, 'failed to read dockerfile: open other: no such file or directory'),
+    ('FROM {IMAGE}\nCOPY nothing /\n', {}, 'COPY failed: file not found in build context or excluded by .dockerignore: stat nothing: file does not exist'),
+    ('FROM {IMAGE}\n', {'target': 'nothing'}, 'failed to reach build target nothing in Dockerfile'),
+    ('FROM {IMAGE}\n', {'platform': 'linux/amd64,linux/arm64'}, 'an image for several platforms can\'t be built'),
+    ('FROM {IMAGE}\n', {'context:base': 'docker-image://x'}, 'named build contexts are not supported (base)'),
+    ('FROM {IMAGE}\n', {'context': 'https://example.com/x.git'}, 'a context of that kind is not supported: https://example.com/x.git'),
+    ('FROM {IMAGE}\n', {'attest:sbom': ''}, None),
+    ('FROM {IMAGE}\n', {'attest:sbom': 'generator=x'}, 'attestations are not supported (sbom)'),
+])
+def test_refused(builder, session, context, text, options, said):
+    (context / 'Dockerfile').write_text(text.format(IMAGE=IMAGE))
+    solve, updates = builder.build(session, options, exporters=[])
+    if said is None:
+        solve.result()
+    else:
+        assert ended_with(solve) == said
+
+
+def test_syntax_lines_and_other_front_ends(builder, session):
+    solve, _ = builder.build(session, {'source': 'docker/dockerfile:1'}, frontend='gateway.v0', exporters=[])
+    solve.result()
+    solve, _ = builder.build(session, {'source': 'someone/else:1'}, frontend='gateway.v0', exporters=[])
+    assert ended_with(solve) == 'front end images are not run: someone/else:1'
+    call = builder.control('Solve', Ref=uuid.uuid4().hex, Session=session.id, Frontend='dockerfile.v0', Exporters=[{'Type': 'oci'}])
+    assert ended_with(call) == 'exporter "oci" is not supported'
+    call = builder.control('Solve', Ref='x', Session=session.id, Definition={'def': [b'x']})
+    assert ended_with(call) == 'operations of LLB are not run: this engine builds Dockerfiles'
+
+
+def test_worker_and_cache(builder, session):
+    worker, = builder.control('ListWorkers').result().record
+    assert (worker.platforms[0].OS, worker.platforms[0].Architecture) == ('linux', {'x86_64': 'amd64', 'aarch64': 'arm64'}[os.uname().machine])
+    assert builder.control('Info').result().buildkitVersion.version.startswith('v0.')
+    builder.build(session, exporters=[])[0].result()
+    records = {r.ID: r for r in builder.control('DiskUsage').result().record}
+    assert any(r.Description.endswith('COPY') or 'COPY' in r.Description for r in records.values()) and all(r.RecordType == 'regular' for r in records.values())
+    pruned = list(builder.control('Prune', 'UsageRecord', streams=True))
+    assert {r.ID for r in pruned} == set(records)
+    assert list(builder.control('DiskUsage').result().record) == []
+
+
+def sends(*packets, then=None):
+    """A client that sends these, whatever it is asked for, and reads to the end."""
+    def directory(requests):
+        yield from packets
+        yield packet(STAT)
+        for request in requests:
+            if request.type == REQ:
+                yield packet(DATA, ID=request.ID)
+            elif then is not None:
+                yield from then
+            elif request.type == FIN:
+                yield packet(FIN)
+                return
+    return directory
+
+
+@pytest.mark.parametrize('packets, said', [
+    ([entry('../out')], 'the client sent a bad path'),
+    ([entry('/etc/out')], 'the client sent a bad path'),
+    ([entry('a//b')], 'the client sent a bad path'),
+    ([entry('')], 'the client sent a bad path'),
+    ([entry('up', GO_SYMLINK | 0o777, linkname='/tmp'), entry('up/out')], 'up/out'),
+    ([entry('up', GO_SYMLINK | 0o777, linkname='/tmp'), entry('up/out', GO_DIRECTORY | 0o755)], 'up/out'),
+    ([entry('up', GO_SYMLINK | 0o777, linkname='/etc/passwd'), entry('up')], 'up'),
+    ([entry('hard', linkname='../../../etc/passwd')], 'the client sent a bad path'),
+    ([entry('hard', linkname='missing')], "linking it to 'missing'"),
+    ([entry('twice', GO_DIRECTORY | 0o755), entry('twice', GO_DIRECTORY | 0o755)], 'twice'),
+    ([entry('node', 1 << 26 | 0o644, devmajor=1, devminor=3)], 'it is a device or a socket'),
+    ([packet(DATA, ID=0, data=b'x')], 'bytes that nobody asked for'),
+    ([entry('a'), packet(DATA, ID=7, data=b'x')], 'bytes that nobody asked for'),
+    ([packet(FIN)], 'ended before it had sent all'),
+    ([packet(4, data=b'disk on fire')], 'the client could not send a directory: disk on fire'),
+    ([packet(STAT), entry('late')], 'more entries than there may be'),
+], ids=lambda value: value if isinstance(value, str) else '')
+def test_hostile_senders(stack, builder, context, packets, said):
+    session = Session(stack.socket, {'context': sends(*packets), 'dockerfile': context})
+    (context / 'Dockerfile.dockerignore').write_text('')
+    try:
+        solve, _ = builder.build(session, exporters=[])
+        assert said in ended_with(solve)
+    finally:
+        session.close()
+    assert not os.path.lexists('/tmp/out')
+    until(lambda: list(Path(stack.names.root, 'engine/builds').glob('*')) == [])
+
+
+def test_a_client_that_goes(stack, client, builder, context):
+    """Its session breaks in the middle of a file; its build is cancelled while a command runs."""
+    def endless(requests):
+        yield entry('big', size=1 << 40)
+        yield packet(STAT)
+        while True:
+            yield packet(DATA, ID=0, data=bytes(1 << 16))
+            if time.monotonic() > end:
+                session.outer.shutdown(socket.SHUT_RDWR)
+                return
+    end = time.monotonic() + 0.3
+    (context / 'Dockerfile.dockerignore').write_text('')
+    session = Session(stack.socket, {'context': endless, 'dockerfile': context})
+    solve, _ = builder.build(session, exporters=[])
+    assert ended_with(solve)
+    session.close()
+    (context / 'Dockerfile').write_text(f'FROM {IMAGE}\nRUN echo begun; sleep 1000\n')
+    session = Session(stack.socket, {'context': context, 'dockerfile': context})
+    ref = uuid.uuid4().hex
+    solve = builder.control('Solve', Ref=ref, Session=session.id, Frontend='dockerfile.v0')
+    for update in builder.control('Status', streams=True, Ref=ref):
+        if any(log.msg == b'begun\n' for log in update.logs):
+            solve.cancel()
+            break
+    until(lambda: client.ok('ps', '-aq') == '' and list(Path(stack.names.root, 'engine/builds').glob('*')) == [])
+    session.close()
+
+
+def test_bad_upgrades(stack):
+    for path in ('/grpc', '/session'):
+        assert stack.api('POST', path)[0] == 400
+        status, text, _ = stack.api('POST', path, headers={'Connection': 'Upgrade', 'Upgrade': 'websocket'})
+        assert status == 400 and b'protocol websocket not supported' in text
+    status, text, _ = stack.api('POST', '/session', headers={'Connection': 'Upgrade', 'Upgrade': 'h2c'})
+    assert status == 400 and b'a session needs an id' in text
+
+
+@pytest.mark.skipif(not BUILDX, reason='GANTRY_BUILDX names no folder with buildx')
+def test_buildx(stack, client, context, tmp_path):
+    plugins = tmp_path / '.docker/cli-plugins'
+    plugins.mkdir(parents=True)
+    (plugins / 'docker-buildx').symlink_to(Path(BUILDX) / 'buildx')
+    environment = dict(os.environ, HOME=str(tmp_path), DOCKER_HOST=f'unix://{stack.socket}')
+
+    def docker(*words):
+        return subprocess.run([shutil.which('docker'), *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    built = docker('buildx', 'build', '--progress=plain', '--iidfile', tmp_path / 'id', '-t', 'bx:1', context)
+    assert built.returncode == 0, built.stdout
+    assert '[first 2/2] RUN' in built.stdout and 'to-err' in built.stdout and 'naming to docker.io/library/bx:1' in built.stdout
+    assert (tmp_path / 'id').read_text() == image_of(client, 'bx:1')['Id']
+    assert 'CACHED' in docker('buildx', 'build', '--progress=plain', '-t', 'bx:1', context).stdout
+    (context / 'Dockerfile').write_text(f'FROM {IMAGE}\nRUN exit 3\n')
+    failed = docker('buildx', 'build', '--progress=plain', context)
+    assert failed.returncode == 1 and 'process "/bin/sh -c exit 3" did not complete successfully: exit code: 3' in failed.stdout
+    assert docker('buildx', 'du').returncode == 0 and docker('buildx', 'prune', '-f').returncode == 0
+    client.ok('rmi', 'bx:1')
