@@ -48,6 +48,6 @@ set(GANTRY_SMALL_FOLDERS runtime runtime/child cmd/gantry-runtime)
 # Compiled apart from their folders' batches, so that programs that only read digests don't link
 # OpenSSL, whose start-up asks the processor for its features (a virtual machine traps each cpuid).
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/formats/digest_hash.cc
-                            ${CMAKE_SOURCE_DIR}/src/oci/image_spec.cc
+                            ${CMAKE_SOURCE_DIR}/src/oci/chain_id.cc
                             ${CMAKE_SOURCE_DIR}/src/wire/tls.cc
                             PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)

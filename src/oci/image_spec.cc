@@ -352,13 +352,4 @@ Result<Descriptor> SelectPlatform(const Index& index, const Platform& wanted) {
                   offered.empty() ? "none" : offered);
 }
 
-std::vector<Digest> ChainIds(const std::vector<Digest>& diff_ids) {
-  std::vector<Digest> chain;
-  for (const Digest& diff_id : diff_ids) {
-    chain.push_back(chain.empty() ? diff_id
-                                  : Digest::Of(chain.back().text() + " " + diff_id.text()));
-  }
-  return chain;
-}
-
 }  // namespace gantry::oci
