@@ -4,12 +4,14 @@ import json
 import os
 import pathlib
 import re
+import signal
 
 import pytest
 from conftest import pairs
 
 from harness.created import create, running, shell
-from harness.engine import until
+from harness.engine import ask, until
+from harness.traps import until_takes
 
 V2 = os.path.exists('/sys/fs/cgroup/cgroup.controllers')
 MIB = 1 << 20
@@ -381,6 +383,7 @@ def test_mac_address(engine):
 def test_stop_signal(engine):
     script = 'trap "echo got; exit 7" HUP; while :; do sleep 0.05; done'
     with running(engine, Cmd=['sh', '-c', script], StopSignal='HUP', StopTimeout=20) as container:
+        until_takes(ask(engine, 'GET', f'/containers/{container.id}/json')['State']['Pid'], signal.SIGHUP)
         assert container.post('stop')[0] == 204
         assert container.wait() == 7
 

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """create, start, stop, kill, restart, rm, wait, ps, inspect, rename of states."""
 import json
+import signal
 import time
 
 import pytest
 
 from harness.engine import until
 from harness.places import IMAGE
+from harness.traps import until_takes
 
 PATIENT = ['sh', '-c', 'trap "exit 7" TERM; trap "exit 8" HUP; while :; do sleep 0.05; done']
 DEAF = ['sh', '-c', 'trap "" TERM; while :; do sleep 0.05; done']
+
+
+def trapped(client, name, number):
+    until_takes(int(client.inspect(name, '{{.State.Pid}}')), number)
 
 
 def state(client, name):
@@ -40,7 +46,7 @@ def test_start_attached(client, names):
 def test_stop_and_start_again(client, names):
     name = names()
     client.ok('run', '-d', '--name', name, IMAGE, *PATIENT)
-    time.sleep(0.3)
+    trapped(client, name, signal.SIGHUP)
     client.ok('stop', name)
     assert state(client, name) == 'exited false 7'
     client.ok('stop', name)
@@ -55,7 +61,7 @@ def test_stop_and_start_again(client, names):
 def test_files_stay_over_a_restart(client, names):
     name = names()
     client.ok('run', '-d', '--name', name, IMAGE, 'sh', '-c', 'cat /f 2>/dev/null; echo x >>/f; sleep 100')
-    time.sleep(0.3)
+    until(lambda: client('exec', name, 'test', '-s', '/f').code == 0)
     client.ok('restart', '-t', '0', name)
     until(lambda: client.ok('logs', name) == 'x')
 
@@ -63,7 +69,7 @@ def test_files_stay_over_a_restart(client, names):
 def test_stop_kills_in_the_end(client, names):
     name = names()
     client.ok('run', '-d', '--name', name, IMAGE, *DEAF)
-    time.sleep(0.3)
+    trapped(client, name, signal.SIGTERM)
     begin = time.monotonic()
     client.ok('stop', '-t', '1', name)
     assert 0.9 < time.monotonic() - begin < 6
@@ -74,7 +80,7 @@ def test_stop_kills_in_the_end(client, names):
 def test_kill(client, names, argument, code):
     name = names()
     client.ok('run', '-d', '--name', name, IMAGE, *PATIENT)
-    time.sleep(0.3)
+    trapped(client, name, signal.SIGHUP)
     assert client.ok('kill', *argument, name) == name
     until(lambda: state(client, name) == f'exited false {code}')
 

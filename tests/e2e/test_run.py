@@ -7,6 +7,7 @@ import time
 import pytest
 
 from harness.places import IMAGE
+from harness.traps import until_takes
 
 
 @pytest.mark.parametrize('command, code', [
@@ -154,7 +155,7 @@ def test_stop_signal(client, names):
     name = names()
     client.ok('run', '-d', '--name', name, '--stop-signal', 'SIGUSR1', IMAGE, 'sh', '-c',
               'trap "exit 5" USR1; while :; do sleep 0.05; done')
-    time.sleep(0.3)
+    until_takes(int(client.inspect(name, '{{.State.Pid}}')), signal.SIGUSR1)
     client.ok('stop', '-t', '10', name)
     assert client.inspect(name, '{{.State.ExitCode}}') == '5'
 

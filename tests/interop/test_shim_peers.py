@@ -18,6 +18,7 @@ from harness import places
 from harness.containerd import NewerContainerd, busybox_root
 from harness.engine import until
 from harness.shim import CGROUP_PARENT, Shim, ShimError, Ttrpc, bootstrap, field, fields, remove_cgroup_parent
+from harness.traps import until_takes
 
 OURS, DEBIANS = places.BIN / 'containerd-shim-gantry-v1', Path('/usr/bin/containerd-shim-runc-v2')
 CGROUPS = Path('/sys/fs/cgroup')
@@ -584,9 +585,9 @@ def test_a_sandbox_ends_its_tasks(pod):
     sandbox(shim, 'StartSandbox')
     polite, deaf = task('t1', *sh('trap "exit 3" TERM; while :; do sleep 0.05; done')), task('t2', *sh('trap "" TERM; while :; do sleep 0.05; done'))
     for one in (polite, deaf):
-        one.create('')
+        pid = one.create('')
         one.call('Start')
-    time.sleep(0.3)  # the traps are set
+        until_takes(pid)
     sandbox(shim, 'StopSandbox', field(2, 1))
     assert (polite.wait(), deaf.wait()) == (3, 137)
     polite.call('Delete')

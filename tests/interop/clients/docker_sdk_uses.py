@@ -59,7 +59,7 @@ def test_every_setting_comes_back(sdk, start):
 
 
 def test_life(sdk, start):
-    container = start(['sh', '-c', 'trap "exit 3" TERM; while :; do sleep 0.1; done'], name=f'{NAME}-life')
+    container = start(['sh', '-c', 'trap "exit 3" TERM; echo trapped; while :; do sleep 0.1; done'], name=f'{NAME}-life')
     container.pause()
     container.reload()
     assert container.status == 'paused'
@@ -73,6 +73,9 @@ def test_life(sdk, start):
     container.update(mem_limit='96m', memswap_limit='96m', restart_policy={'Name': 'no'})
     container.reload()
     assert container.attrs['HostConfig']['Memory'] == 96 << 20
+    # Before the shell has set its trap the first process of a container takes no signal.
+    while container.logs().count(b'trapped') < 2:
+        pass
     container.stop(timeout=20)
     assert container.wait()['StatusCode'] == 3
     container.start()

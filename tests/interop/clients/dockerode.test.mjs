@@ -116,7 +116,7 @@ test('logs', async () => {
 });
 
 test('life: inspect, pause, rename, restart, stop, kill, wait, top, stats', async () => {
-  const container = await start({ Cmd: ['sh', '-c', 'trap "exit 5" TERM; while :; do sleep 0.1; done'], name: `node-${process.pid}` });
+  const container = await start({ Cmd: ['sh', '-c', 'trap "exit 5" TERM; echo trapped; while :; do sleep 0.1; done'], name: `node-${process.pid}` });
   assert.equal((await container.inspect()).State.Status, 'running');
   await container.pause();
   assert.ok((await container.inspect()).State.Paused);
@@ -131,6 +131,8 @@ test('life: inspect, pause, rename, restart, stop, kill, wait, top, stats', asyn
   assert.equal(JSON.parse(first).id, container.id);
   stream.destroy();
   await container.restart({ t: 5 });
+  // Before the shell has set its trap the first process of a container takes no signal.
+  while (String(await container.logs({ stdout: true })).split('trapped').length < 3);
   const waiting = container.wait();
   await container.stop({ t: 10 });
   assert.equal((await waiting).StatusCode, 5);
