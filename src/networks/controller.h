@@ -192,6 +192,7 @@ class KernelController : public Controller {
                        bool all);
   Result<> TellNames(const std::string& container_id);
   Result<> ReconcileNames(ReconcileReport* report);
+  Result<> DropFormerFirewall(ReconcileReport* report);
 
   // reconcile.cc
   Result<KernelState> LookAtKernel();

@@ -324,7 +324,7 @@ class IptablesFirewall : public Firewall {
     return {};
   }
   Result<> RemoveEverything() override {
-    TRY(RepairNetworks({}));
+    TRY(Repair({}, {}));
     return {};
   }
   bool has_rules() const override { return true; }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include <cerrno>
 #include <set>
 
 #include "base/directory.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "kernel/rtnetlink.h"
 #include "networks/controller.h"
@@ -36,11 +38,30 @@ Result<ReconcileReport> KernelController::Reconcile() {
   TRY(ReconcileNetnsLinks(&report));
   TRY(ReconcileProxy(&report));
   TRY(ReconcileNames(&report));
+  TRY_WITH(DropFormerFirewall(&report), "removing the rules of another firewall backend");
 
   for (std::string& change : TRY(firewall_->Repair(BridgedNetworks(), ListEndpoints({})))) {
     report.changes.push_back(std::move(change));
   }
   return report;
+}
+
+// Rules last as long as the kernel, and so does the file that says whose they are.
+Result<> KernelController::DropFormerFirewall(ReconcileReport* report) {
+  const std::string file = options_.run_directory + "/firewall-backend";
+  const std::string_view now = FirewallBackendName(options_.firewall);
+  Result<std::string> known = ReadFile(file);
+  if (!known.ok() && known.error().error_number() != ENOENT) return std::move(known).error();
+  // Before there was a file there was one default.
+  const std::string former =
+      known.ok() ? *known : std::string(FirewallBackendName(FirewallBackend::kNftables));
+  if (former != now) {
+    FirewallBackend backend = TRY(ParseFirewallBackend(former));
+    TRY(MakeFirewall(backend, {}, options_.bridge, &netfilter_sockets_)->RemoveEverything());
+    report->changes.push_back(fmt::format("rules of {} removed", former));
+  }
+  if (known.ok() && former == now) return {};
+  return ReplaceFile(file, now, 0600);
 }
 
 Result<KernelController::KernelState> KernelController::LookAtKernel() {

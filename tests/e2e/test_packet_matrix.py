@@ -421,6 +421,24 @@ def test_rules_in_iptables(home, monkeypatch, tmp_path, variant):
         assert '\n'.join(world.wrong([('other', 'tcp', 'host:8084', 'b1 other'), ('other', 'tcp', 'host:8080', 'refused')])) == ''
 
 
+def test_another_backend(home):
+    """A daemon that is told to use another one takes the former's rules away, ports and all."""
+    engine = Stack(number=23)
+    with whole_world(engine, home) as world:
+        host = world.spaces['host']
+
+        def left():
+            return {'nftables': 'gantry' in packets.run('nft', 'list', 'tables', space=host),
+                    'iptables': 'GANTRY' in packets.run('iptables-save', space=host)}
+        for backend in ('nftables', 'iptables', 'none', 'iptables', 'nftables'):
+            engine.stop()
+            engine.arguments = ['--firewall-backend', backend]
+            engine.start()
+            assert left() == {name: name == backend for name in ('nftables', 'iptables')}, backend
+            if backend != 'none':
+                assert '\n'.join(world.wrong()) == ''
+
+
 # From, protocol, to, answer: without any rule of ours.
 WITHOUT_RULES = [
     ('r2', 'tcp', 'r1:80', 'r1 r2'),
