@@ -51,14 +51,6 @@ Result<Export> ReadExport(const Wanted& wanted) {
   return out;
 }
 
-google::protobuf::Timestamp ToTimestamp(WallTime time) {
-  constexpr int64_t kNanos = 1'000'000'000;
-  google::protobuf::Timestamp out;
-  out.set_seconds(UnixNanos(time) / kNanos);
-  out.set_nanos(static_cast<int32_t>(UnixNanos(time) % kNanos));
-  return out;
-}
-
 // Clients send an empty one for none.
 bool HasFilter(const google::protobuf::RepeatedPtrField<std::string>& filters) {
   return std::any_of(filters.begin(), filters.end(), [](const auto& one) { return !one.empty(); });

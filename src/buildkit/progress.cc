@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "buildkit/progress.h"
 
-#include "base/clock.h"
 #include "build/stage_state.h"
 
 namespace gantry::buildkit {
-namespace {
 
-google::protobuf::Timestamp Now() {
+google::protobuf::Timestamp ToTimestamp(WallTime time) {
   constexpr int64_t kNanos = 1'000'000'000;
-  int64_t now = UnixNanos(WallClock::now());
   google::protobuf::Timestamp out;
-  out.set_seconds(now / kNanos);
-  out.set_nanos(static_cast<int32_t>(now % kNanos));
+  out.set_seconds(UnixNanos(time) / kNanos);
+  out.set_nanos(static_cast<int32_t>(UnixNanos(time) % kNanos));
   return out;
 }
+
+namespace {
+
+google::protobuf::Timestamp Now() { return ToTimestamp(WallClock::now()); }
 
 }  // namespace
 

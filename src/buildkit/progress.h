@@ -10,11 +10,15 @@
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/mutex.h"
 #include "moby/buildkit/control.pb.h"
 
 namespace gantry::buildkit {
+
+// Of a time after 1970.
+google::protobuf::Timestamp ToTimestamp(WallTime time);
 
 class Progress {
  public:

@@ -20,8 +20,6 @@ grpc::Status ToStatus(const Error& error);
 Result<> ToResult(const grpc::Status& status);
 
 bool IsAscii(std::string_view text);
-// As Go's url.QueryEscape.
-std::string QueryEscape(std::string_view text);
 
 // While it lives, a stop cancels the call.
 class CancelWith {

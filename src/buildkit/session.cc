@@ -14,6 +14,7 @@
 #include "moby/buildkit/secrets.grpc.pb.h"
 #include "moby/filesync/auth.grpc.pb.h"
 #include "moby/filesync/filesync.grpc.pb.h"
+#include "wire/url.h"
 #include "wire/worker_pool.h"
 
 namespace gantry::buildkit {
@@ -38,7 +39,7 @@ Result<int64_t> Session::Receive(const Directory& directory, BorrowedFd root,
     bool plain = true;
     for (const std::string& value : values) plain = plain && IsAscii(value);
     for (const std::string& value : values) {
-      context.AddMetadata(key, plain ? value : QueryEscape(value));
+      context.AddMetadata(key, plain ? value : wire::PercentEncode(value));
     }
     if (!plain) context.AddMetadata(std::string(key) + "-encoded", "1");
   };

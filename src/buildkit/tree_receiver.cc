@@ -9,6 +9,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "formats/go_file_mode.h"
 #include "kernel/paths.h"
 
 namespace gantry::buildkit {
@@ -21,20 +22,10 @@ using fsutil::types::Stat;
 constexpr size_t kAtOnce = 64;
 constexpr size_t kMaxEntries = 5'000'000;
 
-// Bits of Go's os.FileMode.
-constexpr uint32_t kGoDirectory = 1U << 31;
-constexpr uint32_t kGoSymlink = 1U << 27;
-constexpr uint32_t kGoFifo = 1U << 25;
-constexpr uint32_t kGoSetuid = 1U << 23;
-constexpr uint32_t kGoSetgid = 1U << 22;
-constexpr uint32_t kGoSticky = 1U << 20;
-// Any of them: it is no regular file.
-constexpr uint32_t kGoType =
-    kGoDirectory | kGoSymlink | kGoFifo | 1U << 26 | 1U << 24 | 1U << 21 | 1U << 19;
-
 mode_t ModeOf(uint32_t mode) {
-  return (mode & 0777) | ((mode & kGoSetuid) != 0 ? S_ISUID : 0U) |
-         ((mode & kGoSetgid) != 0 ? S_ISGID : 0U) | ((mode & kGoSticky) != 0 ? S_ISVTX : 0U);
+  return (mode & 0777) | ((mode & formats::kModeSetuid) != 0 ? S_ISUID : 0U) |
+         ((mode & formats::kModeSetgid) != 0 ? S_ISGID : 0U) |
+         ((mode & formats::kModeSticky) != 0 ? S_ISVTX : 0U);
 }
 
 timespec TimeOf(int64_t nanos) {
@@ -100,17 +91,17 @@ Result<> TreeReceiver::Make(const Stat& stat) {
   auto place = TRY(PlaceOf(root_, stat.path()));
   const char* name = place.name.c_str();
   File file{stat.path(), ModeOf(stat.mode()), stat.modtime(), {}};
-  uint32_t type = stat.mode() & kGoType;
-  if (type == kGoDirectory) {
+  uint32_t type = stat.mode() & formats::kModeType;
+  if (type == formats::kModeDirectory) {
     if (::mkdirat(place.parent.get(), name, 0700) != 0) return ErrnoError("making it");
     directories_.push_back(std::move(file));
     return {};
   }
-  if (type == kGoSymlink) {
+  if (type == formats::kModeSymlink) {
     if (::symlinkat(stat.linkname().c_str(), place.parent.get(), name) != 0) {
       return ErrnoError("making it");
     }
-  } else if (type == kGoFifo) {
+  } else if (type == formats::kModeNamedPipe) {
     if (::mkfifoat(place.parent.get(), name, file.mode) != 0) return ErrnoError("making it");
   } else if (type != 0) {
     return Unimplemented("it is a device or a socket, which no context may have");

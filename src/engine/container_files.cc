@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "engine/mount_points.h"
+#include "formats/go_file_mode.h"
 #include "kernel/mount_view.h"
 #include "kernel/paths.h"
 
@@ -22,44 +23,33 @@ namespace {
 constexpr int kMaxLinks = 255;
 constexpr size_t kMaxCgroupText = size_t{64} << 10;
 
-// Go's os.FileMode.
-constexpr uint32_t kModeDirectory = 1u << 31;
-constexpr uint32_t kModeSymlink = 1u << 27;
-constexpr uint32_t kModeDevice = 1u << 26;
-constexpr uint32_t kModeNamedPipe = 1u << 25;
-constexpr uint32_t kModeSocket = 1u << 24;
-constexpr uint32_t kModeSetuid = 1u << 23;
-constexpr uint32_t kModeSetgid = 1u << 22;
-constexpr uint32_t kModeCharDevice = 1u << 21;
-constexpr uint32_t kModeSticky = 1u << 20;
-
 uint32_t GoMode(mode_t mode) {
   uint32_t out = mode & 0777;
   switch (mode & S_IFMT) {
     case S_IFDIR:
-      out |= kModeDirectory;
+      out |= formats::kModeDirectory;
       break;
     case S_IFLNK:
-      out |= kModeSymlink;
+      out |= formats::kModeSymlink;
       break;
     case S_IFBLK:
-      out |= kModeDevice;
+      out |= formats::kModeDevice;
       break;
     case S_IFCHR:
-      out |= kModeDevice | kModeCharDevice;
+      out |= formats::kModeDevice | formats::kModeCharDevice;
       break;
     case S_IFIFO:
-      out |= kModeNamedPipe;
+      out |= formats::kModeNamedPipe;
       break;
     case S_IFSOCK:
-      out |= kModeSocket;
+      out |= formats::kModeSocket;
       break;
     default:
       break;
   }
-  if ((mode & S_ISUID) != 0) out |= kModeSetuid;
-  if ((mode & S_ISGID) != 0) out |= kModeSetgid;
-  if ((mode & S_ISVTX) != 0) out |= kModeSticky;
+  if ((mode & S_ISUID) != 0) out |= formats::kModeSetuid;
+  if ((mode & S_ISGID) != 0) out |= formats::kModeSetgid;
+  if ((mode & S_ISVTX) != 0) out |= formats::kModeSticky;
   return out;
 }
 
