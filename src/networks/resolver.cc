@@ -239,6 +239,14 @@ Result<> KernelController::TellNames(const std::string& container_id) {
   return {};
 }
 
+// An endpoint of another host's, to a proxy that may know nothing of it.
+Result<> KernelController::TellName(const Endpoint& endpoint) {
+  for (const auto& reply : TRY(proxy_.CallAll({EndpointRequest(endpoint, true)}, {}))) {
+    TRY(Refused(reply));
+  }
+  return {};
+}
+
 Result<> KernelController::Rename(const std::string& container_id, const std::string& name) {
   std::shared_lock<std::shared_mutex> beside(operations_);
   std::shared_lock<std::shared_mutex> publishing(publishing_);
@@ -246,6 +254,9 @@ Result<> KernelController::Rename(const std::string& container_id, const std::st
     if (!endpoint.named || endpoint.names.empty()) continue;
     endpoint.names.front() = name;
     TRY(Remember(endpoint));
+    if (IsOverlay(endpoint.network_id)) {
+      TRY(options_.cluster->Claim(ShownToCluster(endpoint)));
+    }
     auto call = [&] { return proxy_.CallAll({EndpointRequest(endpoint, true)}, {}); };
     auto replies = CallOrStart(call, &publishing);
     for (const auto& reply : TRY(std::move(replies))) TRY(Refused(reply));
@@ -260,6 +271,10 @@ Result<> KernelController::ReconcileNames(ReconcileReport* report) {
     if (!endpoint.named) continue;
     containers.insert(endpoint.container_id);
     if (endpoint.names.empty()) continue;  // the proxy keeps none without a name
+    std::string id = endpoint.id;
+    wanted.emplace(std::move(id), std::move(endpoint));
+  }
+  for (Endpoint& endpoint : NamedElsewhere()) {
     std::string id = endpoint.id;
     wanted.emplace(std::move(id), std::move(endpoint));
   }
