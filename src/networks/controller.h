@@ -186,7 +186,9 @@ class KernelController : public Controller {
   void BeginCluster();
   void FollowCluster(const ClusterView& view);
   void FollowSharedNetworks(const ClusterView& view);
-  Result<> FollowNeighbours(const std::string& network_id, const ClusterView& view);
+  Result<bool> FollowNeighbours(const std::string& network_id, const ClusterView& view);
+  void TellNamesElsewhere(const std::vector<Endpoint>& named);
+  bool AwaitsCluster(const std::string& network_id) const;
   Result<> ForgetStrangers(int tunnel, const std::map<std::string, ClusterEndpoint>& wanted);
   std::vector<Endpoint> NamedElsewhere() const;
   bool NeedsWayOut(const Endpoint& endpoint) const;

@@ -264,12 +264,29 @@ void KernelController::BeginCluster() {
 // In the cluster's thread.
 void KernelController::FollowCluster(const ClusterView& view) {
   FollowSharedNetworks(view);
-  std::shared_lock<std::shared_mutex> beside(operations_);
-  for (const Network& network : ListNetworks()) {
-    if (!network.is_overlay() || !view.networks.contains(network.id)) continue;
-    auto followed = FollowNeighbours(network.id, view);
-    if (!followed.ok()) log::Failure("network {}: {}", network.name, followed.error().message());
+  bool first = false;
+  {
+    std::shared_lock<std::shared_mutex> beside(operations_);
+    for (const Network& network : ListNetworks()) {
+      if (!network.is_overlay() || !view.networks.contains(network.id)) continue;
+      auto followed = FollowNeighbours(network.id, view);
+      if (!followed.ok()) log::Failure("network {}: {}", network.name, followed.error().message());
+      first |= followed.ok() && *followed;
+    }
   }
+  if (!first) return;
+  // The proxy may have names from an earlier process that are nobody's any more.
+  std::unique_lock<std::shared_mutex> alone(operations_);
+  ReconcileReport report;
+  auto reconciled = ReconcileNames(&report);
+  if (!reconciled.ok()) log::Failure("cluster: {}", reconciled.error().message());
+}
+
+bool KernelController::AwaitsCluster(const std::string& network_id) const {
+  MutexLock lock(mutex_);
+  auto found = networks_.find(network_id);
+  return found != networks_.end() && found->second.network.is_overlay() &&
+         !found->second.neighbours;
 }
 
 void KernelController::FollowSharedNetworks(const ClusterView& view) {
@@ -295,10 +312,10 @@ void KernelController::FollowSharedNetworks(const ClusterView& view) {
   }
 }
 
-// The tunnel, the pools of addresses and the names become what the cluster says. Only the cluster's
-// thread is here.
-Result<> KernelController::FollowNeighbours(const std::string& network_id,
-                                            const ClusterView& view) {
+// The tunnel, the pools of addresses and the names become what the cluster says; true: for the
+// first time. Only the cluster's thread is here.
+Result<bool> KernelController::FollowNeighbours(const std::string& network_id,
+                                                const ClusterView& view) {
   std::map<std::string, ClusterEndpoint> wanted;
   for (const auto& [id, endpoint] : view.endpoints) {
     if (endpoint.network_id == network_id) wanted.emplace(id, endpoint);
@@ -313,7 +330,7 @@ Result<> KernelController::FollowNeighbours(const std::string& network_id,
     name = state.network.name;
     tunnel = state.tunnel_index;
   }
-  if (tunnel == 0) return {};
+  if (tunnel == 0) return false;
   if (!known) TRY(ForgetStrangers(tunnel, wanted));
   std::vector<ClusterEndpoint> gone;
   std::vector<ClusterEndpoint> come;
@@ -354,14 +371,19 @@ Result<> KernelController::FollowNeighbours(const std::string& network_id,
     }
     state.neighbours = std::move(wanted);
   }
+  if (known) TellNamesElsewhere(named);
+  return !known.has_value();
+}
+
+void KernelController::TellNamesElsewhere(const std::vector<Endpoint>& named) {
   std::shared_lock<std::shared_mutex> publishing(publishing_);
   for (const Endpoint& endpoint : named) {
     auto told = TellName(endpoint);
+    if (told.ok()) continue;
     // A proxy that is not there is told of all when it starts.
-    if (!told.ok() && told.error().kind() == ErrorKind::kUnavailable) break;
-    TRY(std::move(told));
+    if (told.error().kind() == ErrorKind::kUnavailable) return;
+    log::Failure("network {}: {}", endpoint.network_name, told.error().message());
   }
-  return {};
 }
 
 // A tunnel that an earlier process told of others. What is right stays: packets pass meanwhile.

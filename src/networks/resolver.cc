@@ -293,6 +293,8 @@ Result<> KernelController::ReconcileNames(ReconcileReport* report) {
   formats::ProxyReply known = TRY(std::move(listed));
   std::vector<formats::ProxyRequest> requests;
   for (const formats::ProxyEndpoint& endpoint : known.endpoints) {
+    // What other hosts have the cluster may not have told yet.
+    if (AwaitsCluster(endpoint.network)) continue;
     auto found = wanted.find(endpoint.owner);
     if (found == wanted.end()) {
       Endpoint gone;
