@@ -19,8 +19,8 @@ using networks::NetworkRequest;
 
 // What an interface name may have: IFNAMSIZ less the end.
 constexpr size_t kMaxInterfaceName = 15;
-constexpr int kMinMtu = 68;      // RFC 791
-constexpr int kMaxMtu = 65'535;  // of a bridge
+constexpr int kMinMtu = 68;                  // RFC 791
+constexpr int kMaxMtu = 65'535;              // of a bridge
 constexpr uint32_t kMaxVni = (1 << 24) - 1;  // RFC 7348 section 5
 
 Error BadValue(std::string_view key, const std::string& text, std::string_view why) {
@@ -237,6 +237,7 @@ Result<> ReadParentOptions(const std::map<std::string, std::string>& options,
 Result<> ReadOverlayOptions(const std::map<std::string, std::string>& options,
                             NetworkRequest* request) {
   request->mode4 = request->mode6 = networks::GatewayMode::kIsolated;
+  request->mtu = 0;
   for (const auto& [key, value] : options) {
     if (key == "com.docker.network.driver.overlay.vxlanid_list") {
       auto number = ParseNumber<uint32_t>(Split(value, ',').front());

@@ -36,7 +36,9 @@ std::string EndOf(std::string_view prefix) {
   return end;
 }
 
-KeyValue FromProto(const mvccpb::KeyValue& item) { return {item.key(), item.value(), item.lease()}; }
+KeyValue FromProto(const mvccpb::KeyValue& item) {
+  return {item.key(), item.value(), item.lease()};
+}
 
 api::Compare ToProto(const Guard& guard) {
   api::Compare compare;
@@ -126,8 +128,8 @@ class GrpcClient : public Client {
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepAliveMs);
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     for (const std::string& member : options_.members) {
-      members_.push_back(std::make_unique<Member>(
-          grpc::CreateCustomChannel(member, credentials, arguments)));
+      members_.push_back(
+          std::make_unique<Member>(grpc::CreateCustomChannel(member, credentials, arguments)));
     }
   }
 

@@ -136,7 +136,7 @@ struct NetworkRequest {
   std::string config_from;
   std::vector<IpamConfig> ipam;  // as the user wrote it
   std::map<std::string, std::string> ipam_options;
-  uint32_t mtu = kDefaultMtu;
+  uint32_t mtu = kDefaultMtu;  // 0: that, or of overlay what a tunnel carries
   bool internal = false;
   bool icc = true;
   bool masquerade = true;

@@ -255,9 +255,8 @@ void KernelController::BeginCluster() {
   for (const Endpoint& endpoint : ListEndpoints({})) {
     if (IsOverlay(endpoint.network_id)) own.push_back(ShownToCluster(endpoint));
   }
-  auto begun = options_.cluster->Begin(std::move(own), [this](const ClusterView& view) {
-    FollowCluster(view);
-  });
+  auto begun = options_.cluster->Begin(std::move(own),
+                                       [this](const ClusterView& view) { FollowCluster(view); });
   if (!begun.ok()) log::Failure("cluster: {}", begun.error().message());
 }
 
@@ -295,14 +294,16 @@ void KernelController::FollowSharedNetworks(const ClusterView& view) {
     if (InspectNetwork(id).ok()) continue;
     Result<> added = AddShared(network);
     if (added.ok()) added = SetUp(network);
-    if (!added.ok()) log::Failure("network {} is not there: {}", network.name,
-                                  added.error().message());
+    if (!added.ok())
+      log::Failure("network {} is not there: {}", network.name, added.error().message());
   }
   for (const Network& network : ListNetworks()) {
     if (!network.is_overlay() || view.networks.contains(network.id)) continue;
     if (!ListEndpoints(network.id).empty()) {
-      log::Failure("network {} was removed while this host was away: its containers here reach "
-                   "each other alone", network.name);
+      log::Failure(
+          "network {} was removed while this host was away: its containers here reach "
+          "each other alone",
+          network.name);
       continue;
     }
     auto forgotten = ForgetNetwork(network);

@@ -156,8 +156,8 @@ struct Endpoint {
   uint8_t prefix_length6 = 0;
   std::optional<formats::Ipv6Address> gateway6;
   std::vector<std::string> link_local;  // further addresses, of both families, as the user said
-  bool internal = false;  // of a closed network: no default route, no published ports
-  bool implicit = false;  // nobody asked for it: the way out beside overlay networks
+  bool internal = false;                // of a closed network: no default route, no published ports
+  bool implicit = false;                // nobody asked for it: the way out beside overlay networks
   formats::MacAddress mac;
   std::string host_link;   // the veth's end in the bridge; "" on networks without one
   std::string interface;   // its name inside, "eth0"

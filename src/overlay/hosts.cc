@@ -295,8 +295,8 @@ std::vector<std::string> Hosts::AddressKeys(const ClusterEndpoint& endpoint) con
 // The endpoint and its addresses, unless another has one of these.
 Result<> Hosts::Put(const ClusterEndpoint& endpoint, int64_t lease) {
   std::vector<std::string> keys = AddressKeys(endpoint);
-  std::vector<Change> changes = {{true, Key(EndpointKey(endpoint)),
-                                  EncodeEndpoint({options_.id, endpoint}), lease}};
+  std::vector<Change> changes = {
+      {true, Key(EndpointKey(endpoint)), EncodeEndpoint({options_.id, endpoint}), lease}};
   std::string network = Key("networks/" + endpoint.network_id);
   std::vector<Guard> guards = {{Guard::Kind::kPresent, network, ""}};
   for (const std::string& key : keys) {

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks that four hosts share (driver overlay), by real packets. Debian's dockerd has such
 networks in swarms alone, so there is no peer to compare with: the words are docker's."""
+import contextlib
+import http.client
 import json
+import os
+import random
 import threading
 
 import pytest
 
 from harness import packets
-from harness.cluster import LEASE, STORE, cluster_of
+from harness.client import Client
+from harness.cluster import LEASE, STORE, Host, cluster_of
 from harness.engine import until
-from harness.places import IMAGE
+from harness.places import IMAGE, IMAGE_TAR, SOAK
 
 pytestmark = pytest.mark.only('gantry')
 
@@ -190,3 +195,72 @@ def test_bad_input(cluster):
     assert 'already exists' in cluster.clients[1]('network', 'create', '-d', 'overlay', 'twice').err
     client.ok('network', 'rm', 'twice')
     assert [k for k in cluster.store.keys() if '/networks/' in k] == []
+
+
+def test_both_families(cluster):
+    first, second = cluster.clients[:2]
+    first.ok('network', 'create', '-d', 'overlay', '--ipv6', 'both')
+    until(lambda: second('network', 'inspect', 'both').code == 0)
+    for client, name in ((first, 'six-a'), (second, 'six-b')):
+        client.ok('run', '-d', '--name', name, '--network', 'both', IMAGE, 'sleep', '1000000')
+    address = second.inspect('six-b', '{{.NetworkSettings.Networks.both.GlobalIPv6Address}}')
+    until(lambda: ping(first, 'six-a', address), what=address)
+    assert ping(first, 'six-a', 'six-b')
+    for client, name in ((first, 'six-a'), (second, 'six-b')):
+        client.ok('rm', '-f', name)
+    until(lambda: first('network', 'rm', 'both').code == 0)
+
+
+def test_one_address_is_one_host(cluster, home):
+    """The second is told so, and serves its own containers."""
+    stranger = Host(9, ['--cluster-advertise', cluster.hosts[0].address]).cable(cluster.space)
+    try:
+        stranger.start()
+        client = Client('gantry', stranger, home)
+        client.ok('load', '-i', IMAGE_TAR)
+        client.ok('run', '--rm', IMAGE, 'true')
+        until(lambda: 'belongs to another host of the cluster' in client('network', 'create', '-d', 'overlay', 'mine').err)
+        assert f'address {cluster.hosts[0].address} (cluster-advertise) belongs to another host' in stranger.log.read_text()
+    finally:
+        assert stranger.destroy() == []
+
+
+def test_kills_while_networks_are_joined(cluster, net):
+    """What the cluster knows of a host is what the host has, and what others send there, after a kill at any moment."""
+    first, second = cluster.clients[:2]
+    rng = random.Random(int(os.environ.get('GANTRY_SEED', random.randrange(10**6))))
+    for name in ('k0', 'k1'):
+        run(first, name)
+    run(second, 'watcher')
+    for point in range(40 if SOAK else 6):
+        over = threading.Event()
+
+        def change(number, dice):
+            name = f'k{number}'
+            while not over.is_set():
+                verb = dice.choice(['connect', 'disconnect', 'restart'])
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    if verb == 'restart':
+                        first.engine.api('POST', f'/containers/{name}/restart?t=0')
+                    else:
+                        first.engine.api('POST', f'/networks/net/{verb}', json.dumps({'Container': name}))
+        threads = [threading.Thread(target=change, args=(n, random.Random(rng.random()))) for n in range(2)]
+        for thread in threads:
+            thread.start()
+        threading.Event().wait(0.05 + rng.random() * 0.5)
+        first.engine.kill('gantryd')
+        over.set()
+        for thread in threads:
+            thread.join()
+        first.engine.start()
+        # Killed in the middle of a restart it may not run.
+        first.ok('start', 'k0', 'k1')
+
+        def agree():
+            found = json.loads(first.ok('network', 'inspect', 'net'))[0]
+            mine = {c['IPv4Address'].split('/')[0] for c in found['Containers'].values()}
+            return cluster.store.endpoints(first.engine.address) == mine == second.engine.neighbours()
+        until(agree, 60, f'point {point}')
+    for name in ('k0', 'k1'):
+        first('network', 'connect', 'net', name)
+        until(lambda: ping(second, 'watcher', name), what=name)

@@ -2,6 +2,7 @@
 """Hosts that share networks: each a network namespace with a gantryd of its own, with cables to a
 bridge in a namespace of the test's, where Debian's etcd is too."""
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -40,6 +41,11 @@ class Store:
     def keys(self, prefix='/gantry/'):
         return self.ask('get', '--prefix', '--keys-only', prefix)[1].split()
 
+    def endpoints(self, host):
+        """The IPv4 addresses that the cluster knows of at that host's."""
+        values = [json.loads(line) for line in self.ask('get', '--prefix', '--print-value-only', '/gantry/endpoints/')[1].splitlines() if line]
+        return {v['address'] for v in values if v['hostAddress'] == host}
+
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
@@ -72,6 +78,12 @@ class Host(Stack):
         """The hosts that a tunnel sends to."""
         out = [self.inside('bridge', 'fdb', 'show', 'dev', t).stdout for t in self.tunnels()]
         return {line.split(' dst ')[1].split()[0] for text in out for line in text.splitlines() if ' dst ' in line}
+
+
+    def neighbours(self):
+        """The IPv4 addresses that its tunnels answer for."""
+        out = [self.inside('ip', '-4', '-o', 'neigh', 'show', 'nud', 'permanent', 'dev', t).stdout for t in self.tunnels()]
+        return {line.split()[0] for text in out for line in text.splitlines()}
 
 
 class Cluster:

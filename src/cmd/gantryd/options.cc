@@ -6,8 +6,8 @@
 #include <functional>
 #include <utility>
 
-#include "cmd/gantryd/config_file.h"
 #include "cmd/gantryd/cluster.h"
+#include "cmd/gantryd/config_file.h"
 #include "cmd/gantryd/option_table.h"
 #include "cmd/gantryd/option_values.h"
 
