@@ -229,6 +229,7 @@ class KernelController : public Controller {
                        bool all);
   Result<> TellNames(const std::string& container_id);
   Result<> TellName(const Endpoint& endpoint);
+  Result<bool> LeadsToResolver(const std::string& container_id);
   Result<> ReconcileNames(ReconcileReport* report);
   Result<> DropFormerFirewall(ReconcileReport* report);
 

@@ -18,6 +18,7 @@ using etcd::Guard;
 using networks::ClusterEndpoint;
 
 constexpr std::chrono::milliseconds kRetry{500};
+constexpr std::chrono::seconds kFirstAnswer{5};
 // A claim looks again at what it may take over when somebody was faster.
 constexpr int kLooks = 5;
 
@@ -65,6 +66,7 @@ void Hosts::RunSessions(const StopToken& stop) {
       MutexLock lock(mutex_);
       lease_ = 0;
       trouble_ = trouble;
+      woken_.NotifyAll();
     }
     if (stop.stop_requested()) return;
     // Once for each kind of trouble, not twice a second.
@@ -85,6 +87,7 @@ Result<> Hosts::RunSession(const StopToken& stop) {
   {
     MutexLock lock(mutex_);
     lease_ = lease;
+    woken_.NotifyAll();
   }
   log::Info("cluster: host {} is known as {}", options_.name, options_.address.ToString());
   changed_(view_);
@@ -236,10 +239,16 @@ Result<> Hosts::TellReleased() {
   return {};
 }
 
-Result<int64_t> Hosts::Lease() const {
+// Of a daemon that has just started the first answer is waited for: its containers come back.
+Result<int64_t> Hosts::Lease() {
   MutexLock lock(mutex_);
+  auto end = std::chrono::steady_clock::now() + kFirstAnswer;
+  while (lease_ == 0 && trouble_.empty() && std::chrono::steady_clock::now() < end) {
+    woken_.WaitFor(mutex_, end - std::chrono::steady_clock::now());
+  }
   if (lease_ == 0) {
-    return MakeError(ErrorKind::kUnavailable, "the cluster's store can't be reached: {}", trouble_);
+    return MakeError(ErrorKind::kUnavailable, "the cluster's store can't be reached: {}",
+                     trouble_.empty() ? "no answer yet" : trouble_);
   }
   return lease_;
 }

@@ -65,7 +65,7 @@ class Hosts : public networks::Cluster {
   Result<> TellReleased();
   Result<> Put(const networks::ClusterEndpoint& endpoint, int64_t lease);
   std::vector<std::string> AddressKeys(const networks::ClusterEndpoint& endpoint) const;
-  Result<int64_t> Lease() const;
+  Result<int64_t> Lease();
 
   const HostOptions options_;
   const std::unique_ptr<etcd::Client> etcd_;
@@ -74,13 +74,12 @@ class Hosts : public networks::Cluster {
   Changed changed_;
   networks::ClusterView view_;  // of the thread
 
-  mutable Mutex mutex_;
+  Mutex mutex_;
   CondVar woken_;
-  int64_t lease_ GUARDED_BY(mutex_) = 0;  // 0: no session
-  std::string trouble_ GUARDED_BY(mutex_) = "not asked yet";
+  int64_t lease_ GUARDED_BY(mutex_) = 0;    // 0: no session
+  std::string trouble_ GUARDED_BY(mutex_);  // why there is none; "": it was not asked yet
   std::map<std::string, networks::ClusterEndpoint> own_ GUARDED_BY(mutex_);       // by id
   std::map<std::string, networks::ClusterEndpoint> released_ GUARDED_BY(mutex_);  // not told yet
-  bool keeping_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace gantry::overlay
