@@ -5,9 +5,10 @@
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
 
 #include <cstring>
+
+#include "kernel/link_header.h"
 
 namespace gantry::kernel {
 namespace {
@@ -69,10 +70,7 @@ Result<std::vector<Item>> ListFamily(NetlinkSocket* socket, uint8_t family, int 
 }  // namespace
 
 void AppendCreateTunnel(NetlinkBatch* batch, const TunnelSpec& spec) {
-  ifinfomsg header{};
-  header.ifi_flags = IFF_UP;
-  header.ifi_change = IFF_UP;
-  batch->Begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, header);
+  batch->Begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, UpLink(0));
   batch->String(IFLA_IFNAME, spec.name);
   batch->U32(IFLA_MTU, spec.mtu);
   if (spec.master != 0) batch->U32(IFLA_MASTER, static_cast<uint32_t>(spec.master));
