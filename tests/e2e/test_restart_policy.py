@@ -96,6 +96,11 @@ def test_kill_and_rm_of_a_waiting_one(client, names):
     client.ok('rm', '-f', name)
 
 
+def end_by_hangup(client, name):
+    """The end takes the process that asked for it along, when that is not faster."""
+    assert client('exec', name, 'kill', '-HUP', '1').code in (0, 137)
+
+
 def test_update_while_it_lives(client, names):
     name = names()
     api = client.engine.api
@@ -103,10 +108,10 @@ def test_update_while_it_lives(client, names):
     assert api('POST', f'/containers/{name}/update', json.dumps({'RestartPolicy': {'Name': 'on-failure', 'MaximumRetryCount': 1}}))[0] == 200
     assert client.inspect(name, '{{json .HostConfig.RestartPolicy}}') == '{"Name":"on-failure","MaximumRetryCount":1}'
     ready(client, name, 1)
-    client.ok('exec', name, 'kill', '-HUP', '1')
+    end_by_hangup(client, name)
     until(lambda: state(client, name) == 'running true false 0 1')
     ready(client, name, 2)
-    client.ok('exec', name, 'kill', '-HUP', '1')
+    end_by_hangup(client, name)
     until(lambda: state(client, name) == 'exited false false 5 1')
     for policy in ({'Name': 'sometimes'}, {'Name': 'always', 'MaximumRetryCount': 3}):
         status, body, _ = api('POST', f'/containers/{name}/update', json.dumps({'RestartPolicy': policy}))
