@@ -13,6 +13,7 @@
 
 #include <cstring>
 #include <functional>
+#include <set>
 #include <shared_mutex>
 #include <thread>
 
@@ -147,6 +148,7 @@ class KernelController : public Controller {
 
   // link.cc
   enum class Port { kFirst, kLast };
+  Result<> JoinBridge(const std::function<Result<>(kernel::NetlinkSocket*)>& transact);
   Result<> CreateLink(const Endpoint& endpoint, int bridge_index, kernel::NetNamespace* netns,
                       Port port);
   Result<> FillInterface(const Endpoint& endpoint, kernel::NetNamespace* netns, Port port);
@@ -163,15 +165,17 @@ class KernelController : public Controller {
 
   // lead.cc
   enum class Family { kIpv4, kIpv6 };
-  std::optional<Endpoint> GatewayOf(const std::string& container_id, Family family) const;
+  std::optional<Endpoint> GatewayOf(const std::string& container_id, Family family,
+                                    std::string_view without) const;
   bool Leads(const Endpoint& endpoint) const;
   std::optional<Endpoint> LeaderOf(const std::string& container_id) const;
   std::optional<Endpoint> PublisherBeside(const Endpoint& endpoint) const;
   Result<> Remember(const Endpoint& endpoint);
   Result<> MovePorts(const Endpoint& from, const Endpoint& to);
   Result<> PublishAgain(Endpoint endpoint, std::vector<PublishedPort> ports);
-  void AppendDefaultRoutes(const Endpoint& endpoint, int index, kernel::NetlinkBatch* batch) const;
-  Result<> SetDefaultRoutes(const std::string& container_id);
+  void AppendDefaultRoutes(const Endpoint& endpoint, int index, kernel::NetlinkBatch* batch,
+                           std::string_view without = {}) const;
+  Result<> SetDefaultRoutes(const std::string& container_id, std::string_view without = {});
   Result<> FollowLeader(const std::string& container_id, std::vector<PublishedPort> ports);
 
   // resolver.cc
@@ -210,6 +214,7 @@ class KernelController : public Controller {
   // restarts a proxy that ended.
   void RefillLater();
   void CheckDeadLater(const std::string& link);
+  Result<bool> DeleteDying();
   void ForgetUdpLater(const std::vector<Endpoint>& endpoints);
   void WatchProxy();
   void WatchFirewall();
@@ -230,6 +235,8 @@ class KernelController : public Controller {
   mutable Mutex mutex_;
   std::map<std::string, NetworkState> networks_ GUARDED_BY(mutex_);            // by id
   std::map<std::string, std::vector<Endpoint>> endpoints_ GUARDED_BY(mutex_);  // by container
+  // Interfaces of the host whose namespace was dropped: the kernel takes them down in its own time.
+  std::set<std::string> dying_ GUARDED_BY(mutex_);
   bool watching_proxy_ GUARDED_BY(mutex_) = false;
   bool watching_firewall_ GUARDED_BY(mutex_) = false;
   bool proxy_wanted_ GUARDED_BY(mutex_) = true;  // false while RemoveEverything ends it
