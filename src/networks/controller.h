@@ -195,6 +195,7 @@ class KernelController : public Controller {
   Result<> ForgetNames(const std::string& container_id, const std::vector<Endpoint>& gone,
                        bool all);
   Result<> TellNames(const std::string& container_id);
+  Result<bool> LeadsToResolver(const std::string& container_id);
   Result<> ReconcileNames(ReconcileReport* report);
   Result<> DropFormerFirewall(ReconcileReport* report);
 
