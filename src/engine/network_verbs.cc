@@ -17,7 +17,7 @@ Error Forbidden(std::string message) {
   return Error(ErrorKind::kPermissionDenied, std::move(message));
 }
 
-Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted) {
+Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted, bool cluster) {
   if (wanted.name.find_first_not_of(" \t\n\r") == std::string::npos)
     return InvalidArgument("invalid name: {}", wanted.name);
   for (const char* name : {"bridge", "host", "none", "default"}) {
@@ -29,11 +29,11 @@ Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted) {
   if (driver == "host" || driver == "null") {
     return Forbidden(fmt::format("only one instance of \"{}\" network is allowed", driver));
   }
-  if (driver == "overlay" || wanted.scope == "swarm") {
+  if ((driver == "overlay" && !cluster) || wanted.scope == "swarm") {
     return Forbidden("cannot create a swarm scoped network when swarm is not active");
   }
   if (driver == "ipvlan") return Unimplemented("network driver {} is not implemented", driver);
-  if (!driver.empty() && driver != "bridge" && driver != "macvlan") {
+  if (!driver.empty() && driver != "bridge" && driver != "macvlan" && driver != "overlay") {
     return NotFound("plugin \"{}\" not found", driver);
   }
   if (wanted.ingress) return Forbidden("Ingress network can only be global scope network");
@@ -132,7 +132,7 @@ Result<networks::NetworkRequest> Engine::MakeNetworkRequest(const NetworkCreate&
 }
 
 Result<networks::Network> Engine::CreateNetwork(const NetworkCreate& wanted) {
-  TRY(CheckNameAndDriver(wanted));
+  TRY(CheckNameAndDriver(wanted, networks_->HasCluster()));
   networks::NetworkRequest request = TRY(MakeNetworkRequest(wanted));
   // Its id is not known yet.
   Event intent = NetworkEvent("create", {});

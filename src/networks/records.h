@@ -79,6 +79,8 @@ struct Network {
   std::string parent;
   bool parent_made = false;
   std::string parent_mode;
+  // Of overlay (overlay.cc): the number that its tunnels are known by on all hosts.
+  uint32_t vni = 0;
   bool ipv4 = true;  // without it `subnet` and `gateway` mean nothing
   formats::Ipv4Prefix subnet;
   formats::Ipv4Address gateway;
@@ -121,7 +123,10 @@ struct Network {
   WallTime created{};
 
   bool has_ipv4() const { return ipv4 && !config_only; }
-  bool has_bridge() const { return driver == "bridge" && !config_only; }
+  bool is_overlay() const { return driver == "overlay" && !config_only; }
+  bool has_bridge() const { return (driver == "bridge" && !config_only) || is_overlay(); }
+  // Nothing leaves its bridge: containers of an overlay that is not internal leave by another.
+  bool closed() const { return internal || is_overlay(); }
   bool operator==(const Network&) const = default;
 };
 
@@ -133,6 +138,8 @@ std::vector<Subnet> SubnetsOf(const Network& network);
 std::vector<Subnet6> SubnetsOf6(const Network& network);
 
 inline constexpr std::string_view kPassthru = "passthru";
+// The interface that an overlay's packets leave by.
+std::string TunnelName(const Network& network);
 // What a network stands on whose user names no parent: nothing leads out of it.
 std::string DummyParent(const Network& network);
 
@@ -149,7 +156,8 @@ struct Endpoint {
   uint8_t prefix_length6 = 0;
   std::optional<formats::Ipv6Address> gateway6;
   std::vector<std::string> link_local;  // further addresses, of both families, as the user said
-  bool internal = false;  // of an internal network: no default route, no published ports
+  bool internal = false;                // of a closed network: no default route, no published ports
+  bool implicit = false;                // nobody asked for it: the way out beside overlay networks
   formats::MacAddress mac;
   std::string host_link;   // the veth's end in the bridge; "" on networks without one
   std::string interface;   // its name inside, "eth0"
