@@ -295,10 +295,11 @@ class Containerd {
   using ReadFunction = std::function<Result<size_t>(char* buffer, size_t size)>;
   using WriteFunction = std::function<Result<>(std::string_view data)>;
   // Image archives (Transfer service). Import returns the names that were stored, sorted; an image
-  // without one is stored as `unnamed`@DIGEST. `unpack`: the platforms that are.
+  // without one is stored as `unnamed`@DIGEST. Of indexes `platforms` are kept and unpacked; none:
+  // all are kept, and the host's unpacked.
   Result<std::vector<std::string>> Import(const ReadFunction& read, const std::string& unnamed,
                                           const std::string& snapshotter,
-                                          const std::vector<oci::Platform>& unpack,
+                                          const std::vector<oci::Platform>& platforms,
                                           const ProgressCallback& progress, const StopToken& stop);
   // Of indexes these platforms; none: all that are here.
   Result<> Export(const std::vector<std::string>& names,

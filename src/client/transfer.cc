@@ -269,7 +269,7 @@ Result<> Containerd::RemoveArchiveIndex(const std::string& unnamed, SavedImages*
 Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
                                                     const std::string& unnamed,
                                                     const std::string& snapshotter,
-                                                    const std::vector<oci::Platform>& unpack,
+                                                    const std::vector<oci::Platform>& platforms,
                                                     const ProgressCallback& progress,
                                                     const StopToken& stop) {
   auto data = TRY(Stream::Open(stubs_.get(), "import"));
@@ -277,7 +277,11 @@ Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
   transfer::ImageImportStream source;
   source.set_stream(data->id());
   transfer::ImageStore destination;
-  for (const oci::Platform& platform : unpack) SetUnpack(&destination, snapshotter, platform);
+  for (const oci::Platform& platform : platforms) SetUnpack(&destination, snapshotter, platform);
+  if (platforms.empty()) {
+    SetUnpack(&destination, snapshotter, oci::HostPlatform());
+    destination.clear_platforms();
+  }
   // Names of the archive are stored as they are.
   auto* reference = destination.add_extra_references();
   reference->set_name(unnamed);

@@ -99,6 +99,10 @@ class TransferCall {
                                .add_digest = reference.add_digest(),
                                .skip_named_digest = reference.skip_named_digest()});
     }
+    for (const auto& platform : to.platforms()) {
+      options.platforms.push_back(
+          ToPlatform(platform.os(), platform.architecture(), platform.variant()));
+    }
     options.labels = ToLabels(to.labels());
     options.before_record = [&](const oci::Descriptor& target) {
       return UnpackWhatFits(library, target, to);

@@ -43,6 +43,8 @@ CgroupFeatures FeaturesOfV1(const std::vector<kernel::CgroupHierarchy>& hierarch
   out.memory = !memory.empty();
   out.swap = Exists(memory, "memory.memsw.limit_in_bytes");
   out.memory_reservation = Exists(memory, "memory.soft_limit_in_bytes");
+  out.kernel_memory = Exists(memory, "memory.kmem.limit_in_bytes");
+  out.kernel_memory_tcp = Exists(memory, "memory.kmem.tcp.limit_in_bytes");
   out.oom_kill_disable = Exists(memory, "memory.oom_control");
   out.swappiness = Exists(memory, "memory.swappiness");
   out.pids = !DirectoryOf(hierarchies, "pids").empty();
@@ -68,6 +70,7 @@ CgroupFeatures FeaturesOfV1(const std::vector<kernel::CgroupHierarchy>& hierarch
 
 CgroupFeatures FeaturesOfV2(const kernel::CgroupHierarchy& hierarchy) {
   CgroupFeatures out;
+  out.unified = true;
   const std::string& root = hierarchy.mount_point;
   std::vector<std::string> controllers = SplitWords(FirstLine(root + "/cgroup.controllers"));
   auto has = [&](std::string_view name) {
@@ -122,6 +125,29 @@ CgroupFeatures FeaturesOf(bool unified, const std::vector<kernel::CgroupHierarch
 
 Result<CgroupFeatures> ReadCgroupFeatures() {
   return FeaturesOf(kernel::CgroupIsUnified(), TRY(kernel::CgroupHierarchies(0)));
+}
+
+std::vector<std::string> WarningsOf(const CgroupFeatures& features) {
+  std::vector<std::string> out;
+  auto need = [&out](bool there, std::string_view what) {
+    if (!there) out.push_back(fmt::format("WARNING: No {} support", what));
+  };
+  // What one version can't do on any kernel is nothing that the user could mend.
+  bool v2 = features.unified;
+  need(features.memory, "memory limit");
+  need(features.swap, "swap limit");
+  need(features.oom_kill_disable || v2, "oom kill disable");
+  need(features.cpu_quota, "cpu cfs quota");
+  need(features.cpu_quota, "cpu cfs period");
+  need(features.cpu_shares, "cpu shares");
+  need(features.cpuset, "cpuset");
+  need(features.blkio_weight || !v2, "io.weight");
+  need(features.blkio_weight_device || !v2, "io.weight (per device)");
+  need(features.blkio_read_bps, v2 ? "io.max (rbps)" : "blkio throttle.read_bps_device");
+  need(features.blkio_write_bps, v2 ? "io.max (wbps)" : "blkio throttle.write_bps_device");
+  need(features.blkio_read_iops, v2 ? "io.max (riops)" : "blkio throttle.read_iops_device");
+  need(features.blkio_write_iops, v2 ? "io.max (wiops)" : "blkio throttle.write_iops_device");
+  return out;
 }
 
 Result<bool> IsInCpuset(std::string_view wanted, std::string_view available) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What this kernel's cgroups can limit, for the warnings of create and update. Any thread.
+// What this kernel's cgroups can limit, for GET /info and for the warnings of that, of create and
+// of update. Any thread.
 #pragma once
 
 #include <string>
@@ -13,9 +14,12 @@
 namespace gantry::engine {
 
 struct CgroupFeatures {
+  bool unified = false;  // cgroup v2
   bool memory = false;
   bool swap = false;
   bool memory_reservation = false;
+  bool kernel_memory = false;
+  bool kernel_memory_tcp = false;
   bool oom_kill_disable = false;
   bool swappiness = false;
   bool pids = false;
@@ -37,6 +41,9 @@ struct CgroupFeatures {
 CgroupFeatures FeaturesOf(bool unified, const std::vector<kernel::CgroupHierarchy>& hierarchies);
 // This host's.
 Result<CgroupFeatures> ReadCgroupFeatures();
+
+// One line for each that is missing, in docker's words.
+std::vector<std::string> WarningsOf(const CgroupFeatures& features);
 
 // Whether every number of `wanted` ("0-2,5", cpuset(7)) is in `available`; "" is. An error:
 // `wanted` is no such list, or has numbers beyond 8192.

@@ -236,9 +236,9 @@ Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
     return count;
   };
   ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd(), ""));
-  std::vector<std::string> names = TRY(engine.containerd().Import(
-      read, std::string(kDanglingRepository), engine.options().snapshotter,
-      platforms.empty() ? std::vector{oci::HostPlatform()} : platforms, progress, stop));
+  std::vector<std::string> names =
+      TRY(engine.containerd().Import(read, std::string(kDanglingRepository),
+                                     engine.options().snapshotter, platforms, progress, stop));
   TRY(replaced.Keep());
   for (const oci::Platform& platform : platforms) TRY(CheckProvides(engine, names, platform));
   for (std::string& name : names) {

@@ -35,7 +35,8 @@ Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view r
                                               const std::vector<oci::Platform>& platforms = {});
 
 // A docker or OCI archive, compressed or not. Returns the names, as users see them, that now exist;
-// of images without a name their ids. kNotFound: they are there, one without one of `platforms`.
+// of images without a name their ids. `platforms`: of indexes only these are kept. kNotFound: an
+// index has none of them, then nothing was loaded; or an image that is no index is another's.
 Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
                                             const std::vector<oci::Platform>& platforms,
                                             const client::ProgressCallback& progress,

@@ -267,17 +267,27 @@ class Importer {
     Labels labels;
     if (oci::IsIndex(descriptor.media_type)) {
       oci::Index index = TRY(oci::ParseIndex(text, descriptor.media_type));
+      labels = ReferenceLabels(index);
       size_t present = 0;
+      size_t unwanted = 0;
       for (const oci::Descriptor& inner : index.manifests) {
+        if (!IsWanted(inner)) {
+          // Its blobs were stored before it was known whose they are. What nothing refers to goes
+          // with the request's lease. A label of an earlier import stays.
+          std::erase_if(labels,
+                        [&](const auto& label) { return label.second == inner.digest.text(); });
+          ++unwanted;
+          continue;
+        }
         if (!library_.blobs->Stat(inner.digest).ok()) continue;
         if (!oci::IsManifest(inner.media_type) && !oci::IsIndex(inner.media_type)) continue;
         TRY_WITH(RecordTree(inner, depth + 1), "reading manifest {}", inner.digest.text());
         ++present;
       }
+      if (present == 0 && unwanted > 0) return NotWanted();
       if (present == 0 && !index.manifests.empty()) {
         return InvalidArgument("none of the manifests of the index is in the archive");
       }
-      labels = ReferenceLabels(index);
     } else {
       oci::Manifest manifest = TRY(oci::ParseManifest(text, descriptor.media_type));
       TRY_WITH(RecordBlob(manifest.config, {}), "reading the image configuration");
@@ -287,6 +297,22 @@ class Importer {
       labels = ReferenceLabels(manifest);
     }
     return RecordBlob(descriptor, labels);
+  }
+
+  Error NotWanted() const {
+    std::string list;
+    for (const oci::Platform& wanted : options_.platforms) {
+      list += (list.empty() ? "" : " ") + wanted.ToString();
+    }
+    return NotFound("requested platform(s) ([{}]) not found", list);
+  }
+
+  bool IsWanted(const oci::Descriptor& manifest) const {
+    if (options_.platforms.empty() || !manifest.platform.has_value()) return true;
+    return std::any_of(options_.platforms.begin(), options_.platforms.end(),
+                       [&](const oci::Platform& wanted) {
+                         return oci::MatchPlatform(wanted, *manifest.platform) > 0;
+                       });
   }
 
   Result<> CheckBlob(const oci::Descriptor& descriptor) {

@@ -23,6 +23,8 @@ struct ImportOptions {
   std::string index_name;
   // Names in the archive are normalised before ("busybox" → "docker.io/library/busybox:latest").
   std::vector<NameRule> rules;
+  // Of an index only manifests for these (and those that say no platform) are kept; none: all.
+  std::vector<oci::Platform> platforms;
   Labels labels;               // of every image that is recorded
   BeforeRecord before_record;  // may be empty
 };

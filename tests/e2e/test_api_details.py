@@ -242,6 +242,21 @@ def test_names_that_are_taken_leave_nameless_images(engine, tags):
     ask(engine, 'GET', f'/images/{ids[0]}/json', status=404)
 
 
+def test_errors_of_a_load_are_in_its_stream(engine):
+    for body in (b'no archive at all', archive_of({'f': b'x'})):
+        status, text, _ = engine.api('POST', '/images/load', body, TAR)
+        line = json.loads(text.splitlines()[-1])
+        assert status == 200 and line['error'] and line['errorDetail']['message'] == line['error'], (status, text)
+
+
+def test_log_format(newer, made):
+    """Under trial in docker: any that is not known is refused, in the versions that have it."""
+    container = made(['true'])
+    status, text, _ = newer.api('GET', f'/v1.54/containers/{container}/logs?stdout=1&format=nosuch')
+    assert (status, json.loads(text)['message']) == (400, 'unsupported log format')
+    assert newer.api('GET', f'/v1.53/containers/{container}/logs?stdout=1&format=nosuch')[0] == 200
+
+
 def test_load_takes_names_and_keeps_the_nameless(engine, tags):
     name = f't{os.getpid()}-loaded:1'
     saved, ids = {}, []

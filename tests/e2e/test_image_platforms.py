@@ -25,9 +25,9 @@ def message(answer):
     return answer[0], json.loads(answer[1])['message']
 
 
-def archive(tmp_path, architectures):
+def archive(tmp_path, architectures, more=''):
     layout = Layout(tmp_path / '-'.join(architectures))
-    layout.index(NAME, {a: [layer_tar([('which', a.encode(), 0o644, 0)])] for a in architectures})
+    layout.index(NAME, {a: [layer_tar([('which', (a + more).encode(), 0o644, 0)])] for a in architectures})
     index = json.loads((layout.folder / 'index.json').read_text())
     index['manifests'][0]['annotations'] = {'io.containerd.image.name': f'docker.io/{NAME}', 'org.opencontainers.image.ref.name': '1'}
     (layout.folder / 'index.json').write_text(json.dumps(index))
@@ -107,10 +107,10 @@ def test_load_and_create(client, tmp_path, names):
     data = archive(tmp_path, ['arm64']).read_bytes()
     try:
         status, text, _ = engine.api('POST', f'/v1.48/images/load?{query(platform=AMD)}', data)
-        assert status == 404 and f"image {NAME} was loaded, but doesn't provide the requested platform (linux/amd64)" in text.decode()
-        # It is an image all the same: listed, looked at and removed.
-        assert NAME in client.ok('images', '--format', '{{.Repository}}:{{.Tag}}').split()
-        assert get(engine, f'/images/{NAME}/json')['Architecture'] == 'arm64'
+        assert status == 200 and 'requested platform(s) ([linux/amd64]) not found' in json.loads(text)['errorDetail']['message']
+        assert NAME not in client.ok('images', '--format', '{{.Repository}}:{{.Tag}}').split(), 'a load that fails changes nothing'
+        status, text, _ = engine.api('POST', '/v1.48/images/load', data)
+        assert status == 200 and f'Loaded image: {NAME}' in text.decode()
         assert message(engine.api('POST', '/containers/create?platform=linux/amd64', json.dumps({'Image': NAME, 'Cmd': ['x']}))) == (
             404, f'image with reference {NAME} was found but its platform (linux/arm64) does not match the specified platform (linux/amd64)')
         status, text, _ = engine.api('POST', f'/v1.48/images/load?{query(platform=ARM)}', data)
@@ -122,6 +122,80 @@ def test_load_and_create(client, tmp_path, names):
     finally:
         client('rmi', '-f', NAME)
     assert NAME not in client.ok('images', '--format', '{{.Repository}}:{{.Tag}}').split()
+
+
+def here(engine):
+    return [m['Available'] for m in get(engine, f'/v1.48/images/{NAME}/json?manifests=1')['Manifests']]
+
+
+@pytest.mark.engine_alone
+def test_load_one_of_two(client, tmp_path):
+    """What was asked for is there and unpacked; another load brings the other, and takes nothing away."""
+    engine, data = client.engine, archive(tmp_path, ['amd64', 'arm64'], str(tmp_path)).read_bytes()
+    try:
+        for wanted in (ARM, AMD):
+            status, text, _ = engine.api('POST', f'/v1.48/images/load?{query(platform=wanted)}', data)
+            assert status == 200 and f'Loaded image: {NAME}' in text.decode() and 'error' not in text.decode()
+            assert get(engine, f'/v1.49/images/{NAME}/json?{query(platform=wanted)}')['Architecture'] == wanted['architecture']
+        two = f'{query(platform=AMD)}&{query(platform=ARM)}'
+        assert engine.api('POST', f'/v1.52/images/load?{two}', data)[0] == 200
+        assert here(engine) == [True, True]
+        assert message(engine.api('POST', f'/v1.51/images/load?{two}', data)) == (
+            400, 'multiple platform parameters are not supported in this API version; use API version 1.52 or later')
+    finally:
+        client('rmi', '-f', NAME)
+
+
+@pytest.mark.engine_alone
+def test_load_of_another_manifest(client, tmp_path):
+    """No index says what it is for: docker loads it, and tells that it is not what was asked for."""
+    layout, name = Layout(tmp_path / 'one'), 'platforms/one:1'
+    layout.image(f'docker.io/{name}', [layer_tar([('x', b'x', 0o644, 0)])], architecture='arm64')
+    out = tmp_path / 'one.tar'
+    with tarfile.open(out, 'w') as tar:
+        tar.add(layout.folder, '.')
+    try:
+        status, text, _ = client.engine.api('POST', f'/v1.48/images/load?{query(platform=AMD)}', out.read_bytes())
+        error = f"image {name} was loaded, but doesn't provide the requested platform (linux/amd64)"
+        assert status == 200 and error in json.loads(text)['error']
+        assert get(client.engine, f'/images/{name}/json')['Architecture'] == 'arm64'
+    finally:
+        client('rmi', '-f', name)
+
+
+@pytest.mark.engine_alone
+def test_attestations(client, tmp_path):
+    engine, name = client.engine, 'platforms/proven:1'
+    layout = Layout(tmp_path / 'proven')
+    image = layout.manifest([layer_tar([('x', b'x', 0o644, 0)])])
+    types = ('https://slsa.dev/provenance/v1', 'https://spdx.dev/Document')
+    layers = [layout.blob(json.dumps({'predicateType': t}).encode(), 'x') | {'mediaType': 'application/vnd.in-toto+json', 'annotations': {'in-toto.io/predicate-type': t}}
+              for t in types]
+    config = layout.blob(json.dumps({'architecture': 'unknown', 'os': 'unknown', 'rootfs': {'type': 'layers', 'diff_ids': [l['digest'] for l in layers]}}).encode(),
+                         'config.v1+json')
+    proof = layout.blob(json.dumps({'schemaVersion': 2, 'mediaType': 'application/vnd.oci.image.manifest.v1+json', 'config': config, 'layers': layers}).encode(),
+                        'manifest.v1+json', platform={'os': 'unknown', 'architecture': 'unknown'},
+                        annotations={'vnd.docker.reference.type': 'attestation-manifest', 'vnd.docker.reference.digest': image['digest']})
+    index = {'schemaVersion': 2, 'mediaType': 'application/vnd.oci.image.index.v1+json', 'manifests': [image, proof]}
+    layout.add(f'docker.io/{name}', layout.blob(json.dumps(index).encode(), 'index.v1+json'))
+    with tarfile.open(tmp_path / 'proven.tar', 'w') as tar:
+        tar.add(layout.folder, '.')
+    path = f'/v1.55/images/{name}/attestations'
+    try:
+        client.ok('load', '-i', tmp_path / 'proven.tar')
+        plain = get(engine, path)
+        assert [s['PredicateType'] for s in plain] == list(types) and all('Statement' not in s for s in plain)
+        assert [s['Descriptor'] for s in plain] == layers
+        assert get(engine, f'{path}?statement=1&type={urllib.parse.quote(types[1])}') == [
+            {'Descriptor': layers[1], 'PredicateType': types[1], 'Statement': {'predicateType': types[1]}}]
+        assert get(engine, f'{path}?type=nosuch') == []
+        assert get(engine, f'/v1.55/images/{IMAGE}/attestations') == []
+        assert engine.api('GET', f'{path}?{query(platform=S390)}')[0] == 404
+        assert message(engine.api('GET', f'{path}?{query(platform=AMD)}&{query(platform=ARM)}')) == (400, 'only one platform value is currently supported')
+        assert message(engine.api('GET', path.replace('1.55', '1.54'))) == (404, 'page not found')
+        assert engine.api('GET', '/v1.55/images/nosuch/attestations')[0] == 404
+    finally:
+        client('rmi', '-f', name)
 
 
 @pytest.mark.engine_alone

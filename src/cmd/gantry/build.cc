@@ -22,8 +22,10 @@ namespace {
 
 struct BuildFlags {
   std::vector<std::string> tags, arguments, labels, add_hosts, cache_from, ulimits, security;
-  std::string file, target, platform, network, iid_file, cgroup_parent, cpuset_cpus, cpuset_mems;
-  bool no_cache = false, pull = false, quiet = false, rm = true, force_rm = true, squash = false;
+  std::string file, target, platform, network, isolation, iid_file, cgroup_parent, cpuset_cpus,
+      cpuset_mems;
+  bool no_cache = false, pull = false, quiet = false, rm = true, force_rm = true, squash = false,
+       compress = false;
   int64_t memory = 0, memory_swap = 0, shm_size = 0, cpu_period = 0, cpu_quota = 0, cpu_shares = 0;
 };
 
@@ -43,6 +45,7 @@ void Bind(Flags* flags, BuildFlags* to) {
   flags->List("build-arg", 0, &to->arguments, "Set a variable of ARG, \"NAME[=value]\"");
   flags->List("cache-from", 0, &to->cache_from, "Images to take for a cache");
   flags->String("cgroup-parent", 0, &to->cgroup_parent, "Parent cgroup of the steps");
+  flags->Bool("compress", 0, &to->compress, "No effect: the context is sent as it is");
   flags->Int("cpu-period", 0, &to->cpu_period, "Length of a CFS period in microseconds");
   flags->Int("cpu-quota", 0, &to->cpu_quota, "CFS quota in microseconds");
   flags->Int("cpu-shares", 'c', &to->cpu_shares, "Weight of processor time");
@@ -51,6 +54,7 @@ void Bind(Flags* flags, BuildFlags* to) {
   flags->String("file", 'f', &to->file, "The Dockerfile (default PATH/Dockerfile)");
   flags->Bool("force-rm", 0, &to->force_rm, "Remove the container of a failed step too");
   flags->String("iidfile", 0, &to->iid_file, "Write the image's id to a file");
+  flags->String("isolation", 0, &to->isolation, "Isolation of the steps (\"default\")");
   flags->List("label", 0, &to->labels, "Set a label of the image");
   BindSize(flags, "memory", 'm', &to->memory, "Memory limit of a step");
   BindSize(flags, "memory-swap", 0, &to->memory_swap, "Limit of memory and swap together");
@@ -107,6 +111,7 @@ Result<wire::Query> QueryOf(const BuildFlags& flags, const BuildContext& context
   text("target", flags.target);
   text("platform", Cli::PlatformOr(flags.platform));
   text("networkmode", flags.network);
+  text("isolation", flags.isolation);
   text("cgroupparent", flags.cgroup_parent);
   text("cpusetcpus", flags.cpuset_cpus);
   text("cpusetmems", flags.cpuset_mems);

@@ -159,7 +159,6 @@ Result<> Flags::ParseLong(std::string_view arg, const std::vector<std::string>& 
       help_ = true;
       return {};
     }
-    if (ignore_unknown_) return {};
     std::vector<std::string> names;
     for (const Info& info : Shown()) names.push_back(info.name);
     std::string meant = Suggest(name, names);
@@ -181,7 +180,6 @@ Result<> Flags::ParseShorthands(std::string_view arg, const std::vector<std::str
         help_ = true;
         return {};
       }
-      if (ignore_unknown_) return {};
       return InvalidArgument("unknown shorthand flag: '{}' in -{}", arg[i], arg.substr(i));
     }
     std::string_view value = arg.substr(i + 1);

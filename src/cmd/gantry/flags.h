@@ -42,8 +42,6 @@ class Flags {
 
   // All words are arguments, what looks like a flag too.
   void PassThrough() { pass_through_ = true; }
-  // Flags that are not bound are passed over; what follows one is an argument.
-  void IgnoreUnknown() { ignore_unknown_ = true; }
 
   // The arguments that are not flags.
   Result<std::vector<std::string>> Parse(const std::vector<std::string>& args, Order order);
@@ -84,7 +82,6 @@ class Flags {
   std::vector<Flag> flags_;
   bool help_ = false;
   bool pass_through_ = false;
-  bool ignore_unknown_ = false;
 };
 
 // Go's strconv.ParseBool: 1, t, T, TRUE, true, True, 0, f, F, FALSE, false, False.

@@ -6,15 +6,24 @@
 #include "cmd/gantry/documents.h"
 #include "cmd/gantry/listing.h"
 #include "cmd/gantry/output.h"
+#include "cmd/gantry/swarm_flags.h"
 
 namespace gantry::cli {
 namespace {
 
-// Any flag of docker's command is taken: the engine refuses before it could matter. An engine that
-// is a swarm, or has plugins, answers; then we must not pretend to have done what was asked.
+Error OnlyDocker(const Invocation& call) {
+  return Unimplemented("'{}': this engine can, but only docker's own command line knows how to ask",
+                       call.Name());
+}
+
+// The flags of docker's command are taken: the engine refuses before they could matter. One that is
+// a swarm, or has plugins, answers; then we must not pretend to have done what was asked.
 Result<int> HandOn(Cli& cli, Invocation& call, std::string_view method, std::string path) {
-  call.flags.IgnoreUnknown();
-  if (auto code = call.Parse(ArgCount::AtLeast(0))) return *code;
+  std::string command = call.Name().substr(call.Name().find(' ') + 1);
+  BindSwarmFlags(command, &call.flags);
+  // What follows the image is the service's command.
+  auto order = command == "service create" ? Flags::Order::kBeforeArgs : Flags::Order::kAnywhere;
+  if (auto code = call.Parse(ArgCount::AtLeast(0), order)) return *code;
   ApiRequest request;
   request.method = method;
   request.path = std::move(path);
@@ -25,11 +34,18 @@ Result<int> HandOn(Cli& cli, Invocation& call, std::string_view method, std::str
     if (inspect) PrintText("[]\n");
     return std::move(answer).error();
   }
-  return Unimplemented("'{}': this engine can, but only docker's own command line knows how to ask",
-                       call.Name());
+  return OnlyDocker(call);
 }
 
 }  // namespace
+
+Result<int> AskForSwarm(Cli& cli, Invocation& call) {
+  ApiRequest request;
+  request.path = "/swarm";
+  Api* api = TRY(cli.Connect());
+  TRY(api->Call(request));
+  return OnlyDocker(call);
+}
 
 Result<int> ConfigCommand(Cli& cli, Invocation& call) {
   return HandOn(cli, call, "GET", "/configs");

@@ -6,6 +6,7 @@
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/listing.h"
 #include "cmd/gantry/output.h"
+#include "cmd/gantry/swarm_flags.h"
 
 namespace gantry::cli {
 namespace {
@@ -19,12 +20,43 @@ Json Pairs(const std::vector<std::string>& pairs) {
   return object;
 }
 
+// Of a volume of a swarm, docker's words.
+std::string ClusterStatus(const Json& volume) {
+  if (volume.is_null()) return "N/A";
+  if (volume["Info"]["VolumeID"].AsString().empty()) return "pending creation";
+  size_t nodes = volume["PublishStatus"].size();
+  if (nodes == 0) return "created";
+  return fmt::format("in use ({} node{})", nodes, nodes == 1 ? "" : "s");
+}
+
+Json VolumeRow(const Json& volume) {
+  std::string labels;
+  for (const auto& [key, value] : volume["Labels"].members()) {
+    labels.append(labels.empty() ? "" : ",").append(key).append("=").append(value.AsString());
+  }
+  const Json& cluster = volume["ClusterVolume"];
+  const Json none("N/A");
+  return Json::MakeObject(
+      {{"Availability", cluster.is_null() ? none : cluster["Spec"]["Availability"]},
+       {"Driver", volume["Driver"]},
+       {"Group", cluster.is_null() ? none : cluster["Spec"]["Group"]},
+       {"Labels", labels},
+       {"Links", none},
+       {"Mountpoint", volume["Mountpoint"]},
+       {"Name", volume["Name"]},
+       {"Scope", volume["Scope"]},
+       {"Size", none},
+       {"Status", ClusterStatus(cluster)}});
+}
+
 }  // namespace
 
 Result<int> VolumeListCommand(Cli& cli, Invocation& call) {
   bool quiet = false;
+  bool cluster = false;
   std::string format;
   std::vector<std::string> filters;
+  call.flags.Bool("cluster", 0, &cluster, "Show only volumes of a swarm");
   BindFilters(&call.flags, &filters, "Show only what matches, such as dangling=true");
   call.flags.String("format", 0, &format,
                     "\"table\", \"table TEMPLATE\", \"json\" or a Go template");
@@ -32,14 +64,21 @@ Result<int> VolumeListCommand(Cli& cli, Invocation& call) {
   if (auto code = call.Parse(ArgCount::None())) return *code;
   if (!quiet) format = TRY(cli.FormatOr(format, "volumesFormat"));
   ListingSpec spec;
-  spec.default_table = "{{.Driver}}\t{{.Name}}";
+  spec.default_table = cluster
+                           ? "{{.Name}}\t{{.Group}}\t{{.Driver}}\t{{.Availability}}\t{{.Status}}"
+                           : "{{.Driver}}\t{{.Name}}";
   spec.default_quiet = "{{.Name}}";
   spec.root_type = "*formatter.volumeContext";
-  spec.headers = Json::MakeObject({{"Driver", "DRIVER"},
+  spec.headers = Json::MakeObject({{"Availability", "AVAILABILITY"},
+                                   {"Driver", "DRIVER"},
+                                   {"Group", "GROUP"},
                                    {"Labels", "LABELS"},
+                                   {"Links", "LINKS"},
                                    {"Mountpoint", "MOUNTPOINT"},
                                    {"Name", "VOLUME NAME"},
-                                   {"Scope", "SCOPE"}});
+                                   {"Scope", "SCOPE"},
+                                   {"Size", "SIZE"},
+                                   {"Status", "STATUS"}});
   Listing listing = TRY(Listing::Create(std::move(spec), format, quiet));
   wire::Query query;
   if (!filters.empty()) query.Add("filters", FormatFilters(filters));
@@ -47,15 +86,8 @@ Result<int> VolumeListCommand(Cli& cli, Invocation& call) {
   Json answer = TRY(api->Get("/volumes", query));
   std::vector<Json> rows;
   for (const Json& volume : answer["Volumes"].items()) {
-    std::string labels;
-    for (const auto& [key, value] : volume["Labels"].members()) {
-      labels.append(labels.empty() ? "" : ",").append(key).append("=").append(value.AsString());
-    }
-    rows.push_back(Json::MakeObject({{"Driver", volume["Driver"]},
-                                     {"Labels", labels},
-                                     {"Mountpoint", volume["Mountpoint"]},
-                                     {"Name", volume["Name"]},
-                                     {"Scope", volume["Scope"]}}));
+    if (cluster && volume["ClusterVolume"].is_null()) continue;
+    rows.push_back(VolumeRow(volume));
   }
   std::sort(rows.begin(), rows.end(), [](const Json& a, const Json& b) {
     return a["Name"].AsString() < b["Name"].AsString();
@@ -71,7 +103,14 @@ Result<int> VolumeCreateCommand(Cli& cli, Invocation& call) {
   call.flags.String("name", 0, &name, "Name of the volume");
   call.flags.List("opt", 'o', &options, "Options of the driver");
   call.flags.List("label", 0, &labels, "Set labels");
+  BindSwarmFlags("volume create", &call.flags);
   if (auto code = call.Parse(ArgCount::AtMost(1))) return *code;
+  std::vector<Flags::Info> given = call.GivenFlags();
+  bool cluster = std::any_of(given.begin(), given.end(), [](const Flags::Info& flag) {
+    return flag.name != "driver" && flag.name != "name" && flag.name != "opt" &&
+           flag.name != "label";
+  });
+  if (cluster) return AskForSwarm(cli, call);
   if (!call.args().empty()) {
     if (!name.empty()) {
       return InvalidArgument(

@@ -2,6 +2,7 @@
 #include "engine/api/build_handlers.h"
 
 #include <poll.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -111,20 +112,47 @@ Result<> BuildImage(Call& call) {
   return stream.Finish();
 }
 
+namespace {
+
+constexpr int kSpaceMinor = 48;  // since when a prune may name more than what it keeps
+
+// How much of the build cache, `total` bytes, a prune leaves, by BuildKit's rules.
+Result<int64_t> BytesToKeep(const Call& call, int64_t total) {
+  int64_t old = TRY(IntParameter(call, "keep-storage", 0));
+  if (call.minor < kSpaceMinor) return old;
+  int64_t reserved = TRY(IntParameter(call, "reserved-space", 0));
+  int64_t most = TRY(IntParameter(call, "max-used-space", 0));
+  int64_t free = TRY(IntParameter(call, "min-free-space", 0));
+  if (reserved == 0) reserved = old;
+  if (most == 0 && free == 0) return reserved;
+  int64_t keep = most == 0 ? total : most;
+  if (free > 0) {
+    struct statvfs disk;
+    if (::statvfs(call.parts.data_root.c_str(), &disk) != 0) {
+      return ErrnoError("looking at the file system of '{}'", call.parts.data_root);
+    }
+    auto there = static_cast<int64_t>(disk.f_bavail * disk.f_frsize);
+    keep = std::min(keep, total - std::max<int64_t>(free - there, 0));
+  }
+  return std::max(keep, reserved);
+}
+
+}  // namespace
+
 Result<> PruneBuildCache(Call& call) {
   Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
-  TRY(filters.CheckKeys({"until", "unused-for", "id", "parent", "type", "description", "inuse",
-                         "shared", "private"}));
+  // Others are passed over, as by docker: `system prune` hands on what it has for other things.
   std::optional<WallTime> before;
   for (const char* key : {"until", "unused-for"}) {
     for (const std::string& text : filters.Values(key)) {
       before = WallClock::now() - TRY_WITH(formats::ParseGoDuration(text), "filter '{}'", key);
     }
   }
-  // The newest that fit into the space that is to be kept.
-  int64_t keep = TRY(IntParameter(call, "keep-storage", 0));
-  if (keep == 0) keep = TRY(IntParameter(call, "reserved-space", 0));
   std::vector<build::CachedStep> steps = call.parts.builds.cache().List();
+  int64_t total = 0;
+  for (const build::CachedStep& step : steps) total += step.size;
+  // The newest that fit into the space that is to be kept.
+  int64_t keep = TRY(BytesToKeep(call, total));
   std::sort(steps.begin(), steps.end(),
             [](const auto& a, const auto& b) { return a.used_at > b.used_at; });
   std::map<std::string, bool> kept;

@@ -186,7 +186,7 @@ Result<> LoadImages(Call& call) {
                                                                   : ProgressStream::Detail::kBars);
   Result<std::vector<std::string>> names = engine::LoadImages(
       call.engine(), call.exchange.body(), platforms, stream.callback(), StopToken());
-  if (!names.ok()) return stream.Fail(std::move(names).error());
+  if (!names.ok()) return stream.FailInStream(names.error());
   for (const std::string& name : *names) {
     const char* what = name.starts_with("sha256:") ? "Loaded image ID: " : "Loaded image: ";
     TRY(stream.Send(Json::MakeObject({{"stream", what + name + "\n"}})));

@@ -12,6 +12,7 @@ Result<> CommitContainer(Call& call);
 Result<> LoadImages(Call& call);
 Result<> SaveImages(Call& call);
 Result<> InspectImage(Call& call);
+Result<> ImageAttestations(Call& call);
 Result<> ImageHistory(Call& call);
 Result<> TagImage(Call& call);
 Result<> RemoveImage(Call& call);

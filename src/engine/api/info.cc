@@ -5,9 +5,10 @@
 #include <set>
 #include <utility>
 
+#include "base/io.h"
 #include "engine/apparmor.h"
+#include "engine/cgroup_features.h"
 #include "engine/host_info.h"
-#include "engine/host_limits.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -41,22 +42,27 @@ Json CountsOf(Call& call) {
                            {"Images", static_cast<int64_t>(ids.size())}});
 }
 
-Json LimitsOf(const HostLimits& limits) {
-  Json out = Json::MakeObject({{"MemoryLimit", limits.memory},
-                               {"SwapLimit", limits.swap},
-                               {"CpuCfsPeriod", limits.cpu_quota},
-                               {"CpuCfsQuota", limits.cpu_quota},
-                               {"CPUShares", limits.cpu_shares},
-                               {"CPUSet", limits.cpuset},
-                               {"PidsLimit", limits.pids},
-                               {"IPv4Forwarding", limits.ipv4_forwarding},
+bool ForwardsIpv4() {
+  Result<std::string> text = ReadFile("/proc/sys/net/ipv4/ip_forward", 64);
+  return text.ok() && text->starts_with("1");
+}
+
+Json LimitsOf(const CgroupFeatures& cgroups) {
+  Json out = Json::MakeObject({{"MemoryLimit", cgroups.memory},
+                               {"SwapLimit", cgroups.swap},
+                               {"CpuCfsPeriod", cgroups.cpu_quota},
+                               {"CpuCfsQuota", cgroups.cpu_quota},
+                               {"CPUShares", cgroups.cpu_shares},
+                               {"CPUSet", cgroups.cpuset},
+                               {"PidsLimit", cgroups.pids},
+                               {"IPv4Forwarding", ForwardsIpv4()},
                                {"BridgeNfIptables", false},
                                {"BridgeNfIp6tables", false},
-                               {"OomKillDisable", limits.oom_kill_disable},
+                               {"OomKillDisable", cgroups.oom_kill_disable},
                                {"CgroupDriver", "cgroupfs"},
-                               {"CgroupVersion", limits.unified ? "2" : "1"}});
-  if (limits.kernel_memory) out.Set("KernelMemory", true);
-  if (limits.kernel_memory_tcp) out.Set("KernelMemoryTCP", true);
+                               {"CgroupVersion", cgroups.unified ? "2" : "1"}});
+  if (cgroups.kernel_memory) out.Set("KernelMemory", true);
+  if (cgroups.kernel_memory_tcp) out.Set("KernelMemoryTCP", true);
   return out;
 }
 
@@ -118,32 +124,33 @@ Json RuntimesOf(const Settings& settings) {
   return runtimes;
 }
 
-Json SecurityOptionsOf(const Settings& settings, const HostLimits& limits, bool remaps_users) {
+Json SecurityOptionsOf(const Settings& settings, const CgroupFeatures& cgroups, bool remaps_users) {
   Json out = Json::MakeArray();
   if (HostUsesAppArmor()) out.Append("name=apparmor");
   const std::string& profile = settings.seccomp_path;
   out.Append("name=seccomp,profile=" + (profile.empty() ? "builtin" : profile));
   if (remaps_users) out.Append("name=userns");
-  if (limits.unified) out.Append("name=cgroupns");
+  if (cgroups.unified) out.Append("name=cgroupns");
   if (settings.no_new_privileges) out.Append("name=no-new-privileges");
   return out;
 }
 
-Json SettingsOf(const Settings& settings, const HostLimits& limits, bool remaps_users) {
-  return Json::MakeObject({{"Debug", settings.debug},
-                           {"ExperimentalBuild", settings.experimental},
-                           {"LoggingDriver", settings.log.type},
-                           {"IndexServerAddress", kIndexServer},
-                           {"RegistryConfig", RegistriesOf(settings)},
-                           {"HttpProxy", WithoutCredentials(settings.http_proxy)},
-                           {"HttpsProxy", WithoutCredentials(settings.https_proxy)},
-                           {"NoProxy", settings.no_proxy},
-                           {"Labels", Json(settings.labels)},
-                           {"Runtimes", RuntimesOf(settings)},
-                           {"DefaultRuntime", settings.default_runtime},
-                           {"CDISpecDirs", Json(settings.cdi_spec_directories)},
-                           {"DiscoveredDevices", Json::MakeArray()},
-                           {"SecurityOptions", SecurityOptionsOf(settings, limits, remaps_users)}});
+Json SettingsOf(const Settings& settings, const CgroupFeatures& cgroups, bool remaps_users) {
+  return Json::MakeObject(
+      {{"Debug", settings.debug},
+       {"ExperimentalBuild", settings.experimental},
+       {"LoggingDriver", settings.log.type},
+       {"IndexServerAddress", kIndexServer},
+       {"RegistryConfig", RegistriesOf(settings)},
+       {"HttpProxy", WithoutCredentials(settings.http_proxy)},
+       {"HttpsProxy", WithoutCredentials(settings.https_proxy)},
+       {"NoProxy", settings.no_proxy},
+       {"Labels", Json(settings.labels)},
+       {"Runtimes", RuntimesOf(settings)},
+       {"DefaultRuntime", settings.default_runtime},
+       {"CDISpecDirs", Json(settings.cdi_spec_directories)},
+       {"DiscoveredDevices", Json::MakeArray()},
+       {"SecurityOptions", SecurityOptionsOf(settings, cgroups, remaps_users)}});
 }
 
 Json Commit(const std::string& version) {
@@ -191,7 +198,7 @@ Json FixedMembers() {
                                                        {"RemoteManagers", Json()}})}});
 }
 
-std::vector<std::string> AllWarnings(Call& call, const HostLimits& limits) {
+std::vector<std::string> AllWarnings(Call& call, const CgroupFeatures& cgroups) {
   std::vector<std::string> out;
   for (const std::string& host : call.parts.open_hosts) {
     std::string address = host.substr(host.find("://") + 3);
@@ -202,7 +209,11 @@ std::vector<std::string> AllWarnings(Call& call, const HostLimits& limits) {
         "https://docs.docker.com/go/attack-surface/",
         address));
   }
-  for (std::string& warning : WarningsOf(limits)) out.push_back(std::move(warning));
+  if (!call.engine().settings()->seccomp_path.empty()) {
+    out.emplace_back("WARNING: daemon is not using the default seccomp profile");
+  }
+  for (std::string& warning : WarningsOf(cgroups)) out.push_back(std::move(warning));
+  if (!ForwardsIpv4()) out.emplace_back("WARNING: IPv4 forwarding is disabled");
   return out;
 }
 
@@ -210,15 +221,15 @@ std::vector<std::string> AllWarnings(Call& call, const HostLimits& limits) {
 
 Result<> GetInfo(Call& call) {
   std::shared_ptr<const Settings> settings = call.engine().settings();
-  HostLimits limits = ReadHostLimits();
+  CgroupFeatures cgroups = TRY(ReadCgroupFeatures());
   Json out = Json::MakeObject();
-  for (Json part :
-       {PartsOf(call), CountsOf(call), LimitsOf(limits), HostOf(ReadHostInfo()),
-        SettingsOf(*settings, limits, call.engine().options().remap.has_value()), FixedMembers()}) {
+  for (Json part : {PartsOf(call), CountsOf(call), LimitsOf(cgroups), HostOf(ReadHostInfo()),
+                    SettingsOf(*settings, cgroups, call.engine().options().remap.has_value()),
+                    FixedMembers()}) {
     AddMembers(&out, std::move(part));
   }
   out.Set("NEventsListener", call.parts.events.listeners());
-  std::vector<std::string> warnings = AllWarnings(call, limits);
+  std::vector<std::string> warnings = AllWarnings(call, cgroups);
   out.Set("Warnings", warnings.empty() ? Json() : Json(warnings));
   return RespondJson(call, 200, std::move(out));
 }

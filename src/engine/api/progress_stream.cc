@@ -103,8 +103,15 @@ Result<> ProgressStream::SendLocked(const Json& line) {
 }
 
 Result<> ProgressStream::Fail(Error error, int code) {
+  {
+    MutexLock lock(mutex_);
+    if (!call_.exchange.begun()) return error;
+  }
+  return FailInStream(error, code);
+}
+
+Result<> ProgressStream::FailInStream(const Error& error, int code) {
   MutexLock lock(mutex_);
-  if (!call_.exchange.begun()) return error;
   Json detail = Json::MakeObject();
   if (code != 0) detail.Set("code", code);
   detail.Set("message", error.message());

@@ -31,6 +31,8 @@ class ProgressStream {
   // Before anything was sent the error is the answer, else it goes into the stream.
   // `code`: the exit code of a build's command.
   Result<> Fail(Error error, int code = 0);
+  // For a call of which docker tells errors with status 200 always.
+  Result<> FailInStream(const Error& error, int code = 0);
   Result<> Finish();
 
  private:

@@ -82,6 +82,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/images/get", SaveImages},
     {"GET", "/images/{*}/get", SaveImages},
     {"GET", "/images/{*}/json", InspectImage, AnswerForm::kImage},
+    {"GET", "/images/{*}/attestations", ImageAttestations},
     {"GET", "/images/{*}/history", ImageHistory},
     {"POST", "/images/{*}/tag", TagImage},
     {"POST", "/images/{*}/push", PushImage},

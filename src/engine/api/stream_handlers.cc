@@ -20,6 +20,7 @@ using formats::Json;
 
 constexpr size_t kPiece = size_t{64} << 10;
 constexpr int kConditionMinor = 30;  // of wait
+constexpr int kLogFormatMinor = 54;
 constexpr std::chrono::milliseconds kShowBound{500};
 
 Result<LogOptions> ReadLogOptions(Call& call, bool terminal) {
@@ -67,6 +68,10 @@ Result<WaitCondition> ReadCondition(std::string_view text) {
 Result<> GetLogs(Call& call) {
   auto container = TRY(call.engine().Find(call.arg()));
   Container::RecordPointer record = container->record();
+  // docker tries a format for logs since then, which no client of its own asks for yet.
+  if (call.minor >= kLogFormatMinor && !call.query().Get("format").empty()) {
+    return InvalidArgument("unsupported log format");
+  }
   LogOptions options = TRY(ReadLogOptions(call, record->config.tty));
   if (call.query().GetBool("details")) options.details = TRY(LogDetailsOf(*record));
   if (record->host.log_config.type == "none") {
