@@ -52,9 +52,14 @@ Result<std::shared_ptr<const ImageDocuments>> ImageIndex::Documents(
   std::string text = TRY(containerd_.ReadBlob(target.digest, oci::kMaxDocumentBytes));
   oci::Index index = TRY(oci::ParseIndex(text, target.media_type));
   oci::Platform wanted = platform != nullptr ? *platform : oci::HostPlatform();
+  Kept kept = TRY(KeptBy(target.digest));
   bool best = true;
   for (const oci::Descriptor& item : oci::RankPlatforms(index, wanted)) {
     if (platform != nullptr && item.platform && !IsFor(wanted, *item.platform)) continue;
+    if (!kept.Contains(item.digest.text())) {
+      best = false;
+      continue;
+    }
     auto documents = ReadManifest({item.media_type, item.digest.text(), item.size});
     bool absent = !documents.ok() && documents.error().kind() == ErrorKind::kNotFound;
     bool other = documents.ok() && platform != nullptr && !item.platform &&
@@ -92,6 +97,19 @@ Result<std::shared_ptr<const ImageDocuments>> ImageIndex::ReadManifest(
 
   MutexLock lock(mutex_);
   return known_.emplace(manifest.digest, std::move(documents)).first->second;
+}
+
+ImageIndex::Kept::Kept(const client::Labels& labels) {
+  constexpr std::string_view kReference = "containerd.io/gc.ref.content.";
+  for (const auto& [key, value] : labels) {
+    if (!key.starts_with(kReference)) continue;
+    all_ = false;
+    digests_.insert(value);
+  }
+}
+
+Result<ImageIndex::Kept> ImageIndex::KeptBy(const std::string& index) {
+  return Kept(TRY(containerd_.GetBlob(index)).labels);
 }
 
 void ImageIndex::Forget(const std::string& index, const std::string& manifest) {

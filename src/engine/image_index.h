@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -47,6 +48,18 @@ class ImageIndex {
                                                           const oci::Platform* platform = nullptr);
   // The same of one manifest. kNotFound: it or its configuration is not here.
   Result<std::shared_ptr<const ImageDocuments>> ReadManifest(const client::Descriptor& manifest);
+  // Whether an index keeps this manifest: the content of another may be here for a moment longer,
+  // or for another image's sake. An index without any reference of that kind keeps all.
+  class Kept {
+   public:
+    explicit Kept(const client::Labels& labels);
+    bool Contains(const std::string& digest) const { return all_ || digests_.contains(digest); }
+
+   private:
+    bool all_ = true;
+    std::set<std::string> digests_;
+  };
+  Result<Kept> KeptBy(const std::string& index);
   // The manifest's content is gone, and with it what is known of an index that names it.
   void Forget(const std::string& index, const std::string& manifest);
   // All images of the store. Those of which nothing is here and what is no image, such as an

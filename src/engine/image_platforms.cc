@@ -18,7 +18,12 @@ Result<std::vector<PlatformImage>> ListPlatforms(Engine& engine, const client::D
   }
   std::string text = TRY(engine.containerd().ReadBlob(target.digest, oci::kMaxDocumentBytes));
   oci::Index index = TRY(oci::ParseIndex(text, target.media_type));
+  ImageIndex::Kept kept = TRY(engine.images().KeptBy(target.digest));
   for (const oci::Descriptor& descriptor : index.manifests) {
+    if (!kept.Contains(descriptor.digest.text())) {
+      out.push_back({descriptor, oci::IsAttestation(descriptor), nullptr});
+      continue;
+    }
     auto documents = engine.images().ReadManifest(
         {descriptor.media_type, descriptor.digest.text(), descriptor.size});
     if (!documents.ok() && documents.error().kind() != ErrorKind::kNotFound) {

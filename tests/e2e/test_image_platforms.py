@@ -130,13 +130,14 @@ def here(engine):
 
 @pytest.mark.engine_alone
 def test_load_one_of_two(client, tmp_path):
-    """What was asked for is there and unpacked; another load brings the other, and takes nothing away."""
+    """What was asked for is there and unpacked, nothing else; another load brings the other, and takes nothing away."""
     engine, data = client.engine, archive(tmp_path, ['amd64', 'arm64'], str(tmp_path)).read_bytes()
     try:
-        for wanted in (ARM, AMD):
+        for wanted, found in ((ARM, [False, True]), (AMD, [True, True])):
             status, text, _ = engine.api('POST', f'/v1.48/images/load?{query(platform=wanted)}', data)
             assert status == 200 and f'Loaded image: {NAME}' in text.decode() and 'error' not in text.decode()
             assert get(engine, f'/v1.49/images/{NAME}/json?{query(platform=wanted)}')['Architecture'] == wanted['architecture']
+            assert here(engine) == found
         two = f'{query(platform=AMD)}&{query(platform=ARM)}'
         assert engine.api('POST', f'/v1.52/images/load?{two}', data)[0] == 200
         assert here(engine) == [True, True]
