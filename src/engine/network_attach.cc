@@ -24,6 +24,7 @@
 #include "engine/engine.h"
 #include "engine/host_files.h"
 #include "engine/links.h"
+#include "engine/net_rates.h"
 #include "engine/network_list.h"
 #include "engine/port_bindings.h"
 #include "engine/store.h"
@@ -202,6 +203,7 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
   request.network = network.id;
   request.hostname = record.hostname;
   request.gateway_priority = config.gateway_priority;
+  request.rates = RatesOf(record.host);
   request.ports = TRY(ParsePortBindings(record.config, record.host));
   request.default_ip = settings()->port_address;
   request.names = AliasesOf(record, config);
@@ -504,6 +506,7 @@ void Engine::ReconcileAttachments(const ContainerRecord& record) {
     note(AttachRunning(record, *network));
   }
   if (networks_->EndpointsOf(record.id).empty()) return;
+  note(networks_->SetRates(record.id, RatesOf(record.host)));
   auto ports = ParsePortBindings(record.config, record.host);
   if (!ports.ok()) return note(std::move(ports).error());
   auto set = networks_->SetPorts(record.id, *ports, settings()->port_address);

@@ -249,6 +249,7 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
   }
   endpoint.link_local = request.link_local;
   endpoint.sysctls = request.sysctls;
+  endpoint.rates = request.rates;
   endpoint.internal = network.internal || network.parent == DummyParent(network);
   endpoint.gateway_priority = request.gateway_priority;
   bool follows = !request.mac && network.has_bridge() && endpoint.has_ipv4();

@@ -2,7 +2,8 @@
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
 // default_bridge.cc, default_network.cc, user_networks.cc, subnets.cc, bridge.cc, attach.cc,
-// entries.cc, link.cc, sub_link.cc, lead.cc, resolver.cc, firewall_watch.cc, reconcile.cc.
+// entries.cc, link.cc, sub_link.cc, rates.cc, lead.cc, resolver.cc, firewall_watch.cc,
+// reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
 // `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
@@ -55,6 +56,7 @@ class KernelController : public Controller {
   Result<> Disconnect(const std::string& container_id, std::string_view network) override;
   Result<Endpoint> SetPorts(const std::string& container_id, const std::vector<PortRequest>& ports,
                             const std::string& default_ip) override;
+  Result<> SetRates(const std::string& container_id, const Rates& rates) override;
   Result<> LinkNamespace(const std::string& container_id, BorrowedFd netns) override;
   Result<> Rename(const std::string& container_id, const std::string& name) override;
   Result<Network> CreateNetwork(const NetworkRequest& request) override;
@@ -160,6 +162,11 @@ class KernelController : public Controller {
                          kernel::NetNamespace* netns);
   Result<> RemoveInterface(const Endpoint& endpoint);
   static Result<bool> HasSubLink(const Endpoint& endpoint, BorrowedFd fd);
+
+  // rates.cc
+  Result<> LimitLink(const Endpoint& endpoint, kernel::NetNamespace* netns);
+  Result<> FollowRates(const Endpoint& endpoint);
+  Result<> ReconcileRates(ReconcileReport* report);
 
   // lead.cc
   enum class Family { kIpv4, kIpv6 };

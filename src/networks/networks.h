@@ -91,6 +91,7 @@ struct AttachRequest {
   // Of the container's networks the one with the highest gives the default route of its families;
   // internal ones never do (lead.cc).
   int32_t gateway_priority = 0;
+  Rates rates;
   // On users' networks (docs/resolver.md): what the container is called, its own name first; names
   // that it alone calls others by (alias → container); the servers that it asks outside, empty for
   // the host's.
@@ -187,6 +188,10 @@ class Controller {
   virtual Result<Endpoint> SetPorts(const std::string& container_id,
                                     const std::vector<PortRequest>& ports,
                                     const std::string& default_ip) = 0;
+
+  // From now on the running container sends and receives so fast on each of its networks: all of
+  // them or none. On no network: no error.
+  virtual Result<> SetRates(const std::string& container_id, const Rates& rates) = 0;
 
   // Where links are wanted (Options::netns_links): an entry and a link for the namespace of a
   // container that is on no network. Detach takes them away.

@@ -33,6 +33,7 @@ Result<ReconcileReport> KernelController::Reconcile() {
   ReconcileReport report;
   KernelState state = TRY(LookAtKernel());
   TRY(ReconcileEndpoints(state, &report));
+  TRY(ReconcileRates(&report));
   TRY(ReconcileLeaders(&report));
   TRY(RemoveStrangers(state, &report));
   TRY(ReconcileNetnsLinks(&report));

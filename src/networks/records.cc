@@ -353,6 +353,8 @@ std::string EncodeEndpoint(const Endpoint& endpoint) {
                            {"links", endpoint.links},
                            {"dns", endpoint.dns},
                            {"sysctls", endpoint.sysctls},
+                           {"netRate", endpoint.rates.rate},
+                           {"netCeil", endpoint.rates.ceil},
                            {"ports", std::move(ports)}})
       .Dump();
 }
@@ -396,6 +398,8 @@ Result<Endpoint> DecodeEndpoint(std::string_view text) {
   reader.Field("links", &endpoint.links);
   reader.Field("dns", &endpoint.dns);
   reader.Field("sysctls", &endpoint.sysctls);
+  reader.Field("netRate", &endpoint.rates.rate);
+  reader.Field("netCeil", &endpoint.rates.ceil);
   reader.Objects("ports", [&](JsonReader& item) { endpoint.ports.push_back(ReadPort(item)); });
   if (endpoint.id.empty() || endpoint.container_id.empty() || endpoint.network_id.empty()) {
     reader.Fail("id", "expected id, container and network");

@@ -134,6 +134,15 @@ inline constexpr std::string_view kPassthru = "passthru";
 // What a network stands on whose user names no parent: nothing leads out of it.
 std::string DummyParent(const Network& network);
 
+// How fast an interface sends and receives, in bits per second (rates.cc); zeros: as fast as it
+// can.
+struct Rates {
+  uint64_t rate = 0;  // for long
+  uint64_t ceil = 0;  // for a moment after a quiet one; not below `rate`
+  bool limited() const { return rate != 0; }
+  bool operator==(const Rates&) const = default;
+};
+
 struct Endpoint {
   std::string id;  // 64 hexadecimal digits
   std::string container_id;
@@ -159,6 +168,7 @@ struct Endpoint {
   std::map<std::string, std::string> links;  // of this container alone: alias → container
   std::vector<std::string> dns;              // servers that its resolver asks; empty: the host's
   std::vector<PublishedPort> ports;
+  Rates rates;
   // Of its interface inside: "net.ipv4.conf.IFNAME.log_martians=1", … (docs/networks.md).
   std::vector<std::string> sysctls;
 

@@ -32,6 +32,7 @@ Endpoint AnEndpoint() {
   endpoint.prefix_length6 = 64;
   endpoint.gateway6 = *formats::Ipv6Address::Parse("fd00::1");
   endpoint.link_local = {"169.254.3.4", "fe80::9"};
+  endpoint.rates = {10'000'000, 20'000'000};
   endpoint.sysctls = {"net.ipv6.conf.IFNAME.accept_ra=0"};
   return endpoint;
 }
