@@ -424,6 +424,8 @@ Result<> KernelController::Disconnect(const std::string& container_id, std::stri
   for (const Endpoint& endpoint : EndpointsOf(container_id)) {
     if (endpoint.network_id != wanted.id) continue;
     TRY_WITH(Unpublish({endpoint}), "disconnecting container '{}'", container_id);
+    // While the record is there: after a crash nothing tells that another network has to lead now.
+    TRY(SetDefaultRoutes(container_id, endpoint.id));
     // The namespace lives on, so the interface has to be deleted, whatever that costs.
     TRY(RemoveInterface(endpoint));
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));

@@ -170,15 +170,17 @@ class KernelController : public Controller {
 
   // lead.cc
   enum class Family { kIpv4, kIpv6 };
-  std::optional<Endpoint> GatewayOf(const std::string& container_id, Family family) const;
+  std::optional<Endpoint> GatewayOf(const std::string& container_id, Family family,
+                                    std::string_view without) const;
   bool Leads(const Endpoint& endpoint) const;
   std::optional<Endpoint> LeaderOf(const std::string& container_id) const;
   std::optional<Endpoint> PublisherBeside(const Endpoint& endpoint) const;
   Result<> Remember(const Endpoint& endpoint);
   Result<> MovePorts(const Endpoint& from, const Endpoint& to);
   Result<> PublishAgain(Endpoint endpoint, std::vector<PublishedPort> ports);
-  void AppendDefaultRoutes(const Endpoint& endpoint, int index, kernel::NetlinkBatch* batch) const;
-  Result<> SetDefaultRoutes(const std::string& container_id);
+  void AppendDefaultRoutes(const Endpoint& endpoint, int index, kernel::NetlinkBatch* batch,
+                           std::string_view without = {}) const;
+  Result<> SetDefaultRoutes(const std::string& container_id, std::string_view without = {});
   Result<> FollowLeader(const std::string& container_id, std::vector<PublishedPort> ports);
 
   // resolver.cc

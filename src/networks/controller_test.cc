@@ -5,6 +5,7 @@
 // namespace with a wire to it. Needs root; skipped with a reason otherwise.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <linux/rtnetlink.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -674,6 +675,63 @@ class FileRecordStore : public RecordStore {
   }
   std::string directory_;
 };
+
+// What is in the kernel at the moment that an endpoint's record goes.
+class WatchedRecordStore : public RecordStore {
+ public:
+  Result<> PutEndpoint(const Endpoint& endpoint) override { return store_->PutEndpoint(endpoint); }
+  Result<> EraseEndpoint(const std::string& container_id, const std::string& network_id) override {
+    if (on_erase) on_erase();
+    return store_->EraseEndpoint(container_id, network_id);
+  }
+  Result<std::vector<Endpoint>> ListEndpoints() override { return store_->ListEndpoints(); }
+  Result<> PutNetwork(const Network& network) override { return store_->PutNetwork(network); }
+  Result<> EraseNetwork(const std::string& id) override { return store_->EraseNetwork(id); }
+  Result<std::vector<Network>> ListNetworks() override { return store_->ListNetworks(); }
+
+  std::function<void()> on_erase;
+
+ private:
+  std::unique_ptr<RecordStore> store_ = MakeMemoryRecordStore();
+};
+
+// Whoever reads the records after a crash sees one network, which has to lead already.
+TEST_F(ControllerTest, AnotherNetworkLeadsBeforeTheRecordOfTheLeaderGoes) {
+  controller_.reset();
+  auto store = std::make_unique<WatchedRecordStore>();
+  WatchedRecordStore* watched = store.get();
+  store_ = std::move(store);
+  StartController();
+  NetworkRequest wanted;
+  wanted.name = "a-first";
+  ASSERT_TRUE(controller_->CreateNetwork(wanted).ok());
+  UniqueFd inside = NamespaceOf(AttachOne(1));
+  AttachRequest further;
+  further.container_id = ContainerId(1);
+  further.network = "a-first";
+  auto joined = controller_->AttachToExisting(further, inside);
+  ASSERT_TRUE(joined.ok()) << joined.error().message();
+  auto ways = [&] {
+    kernel::NetNamespace netns = *kernel::OpenNetNamespace(inside);
+    std::vector<int> through;
+    std::vector<kernel::Route> routes = *kernel::ListRoutes(&netns.route);
+    for (const kernel::Route& route : routes) {
+      if (route.prefix_length == 0 && route.table == RT_TABLE_MAIN) {
+        through.push_back(route.interface);
+      }
+    }
+    return through;
+  };
+  kernel::NetNamespace netns = *kernel::OpenNetNamespace(inside);
+  EXPECT_EQ(ways(), std::vector<int>{*kernel::LinkIndex(netns.route, "eth1")});
+  std::vector<int> seen;
+  watched->on_erase = [&] { seen = ways(); };
+  ASSERT_TRUE(controller_->Disconnect(ContainerId(1), "a-first").ok());
+  watched->on_erase = nullptr;
+  EXPECT_EQ(seen, std::vector<int>{*kernel::LinkIndex(netns.route, "eth0")});
+  EXPECT_EQ(ways(), seen);
+  ASSERT_TRUE(controller_->RemoveNetwork("a-first").ok());
+}
 
 // A second process attaches and detaches, and is killed at any instruction.
 TEST_F(ControllerTest, AKillAtAnyMomentLeavesNothingBehind) {

@@ -40,9 +40,11 @@ std::optional<Endpoint> FirstOf(std::vector<Endpoint> endpoints, Fit fit) {
 
 }  // namespace
 
-std::optional<Endpoint> KernelController::GatewayOf(const std::string& container_id,
-                                                    Family family) const {
-  return FirstOf(EndpointsOf(container_id), family == Family::kIpv4 ? HasGateway4 : HasGateway6);
+std::optional<Endpoint> KernelController::GatewayOf(const std::string& container_id, Family family,
+                                                    std::string_view without) const {
+  std::vector<Endpoint> endpoints = EndpointsOf(container_id);
+  std::erase_if(endpoints, [&](const Endpoint& endpoint) { return endpoint.id == without; });
+  return FirstOf(std::move(endpoints), family == Family::kIpv4 ? HasGateway4 : HasGateway6);
 }
 
 std::optional<Endpoint> KernelController::LeaderOf(const std::string& container_id) const {
@@ -98,20 +100,22 @@ Result<> KernelController::PublishAgain(Endpoint endpoint, std::vector<Published
   return {};
 }
 
-// Those that lead through this endpoint.
+// Those that lead through this endpoint when the one `without` is not there.
 void KernelController::AppendDefaultRoutes(const Endpoint& endpoint, int index,
-                                           kernel::NetlinkBatch* batch) const {
-  std::optional<Endpoint> leader = GatewayOf(endpoint.container_id, Family::kIpv4);
+                                           kernel::NetlinkBatch* batch,
+                                           std::string_view without) const {
+  std::optional<Endpoint> leader = GatewayOf(endpoint.container_id, Family::kIpv4, without);
   if (leader && leader->id == endpoint.id) {
     kernel::AppendDefaultRoute(batch, InAddr(endpoint.gateway));
   }
-  std::optional<Endpoint> leader6 = GatewayOf(endpoint.container_id, Family::kIpv6);
+  std::optional<Endpoint> leader6 = GatewayOf(endpoint.container_id, Family::kIpv6, without);
   if (leader6 && leader6->id == endpoint.id) {
     kernel::AppendDefaultRoute6(batch, index, InAddr6(*endpoint.gateway6));
   }
 }
 
-Result<> KernelController::SetDefaultRoutes(const std::string& container_id) {
+Result<> KernelController::SetDefaultRoutes(const std::string& container_id,
+                                            std::string_view without) {
   std::vector<Endpoint> endpoints = EndpointsOf(container_id);
   if (endpoints.empty()) return {};
   UniqueFd entry = TRY(kernel::OpenNetNamespaceEntry(endpoints.front().netns_path));
@@ -121,7 +125,7 @@ Result<> KernelController::SetDefaultRoutes(const std::string& container_id) {
     auto index = kernel::LinkIndex(netns.route, endpoint.interface);
     // One that is just being made, or taken away.
     if (!index.ok() && index.error().kind() == ErrorKind::kNotFound) continue;
-    AppendDefaultRoutes(endpoint, TRY(std::move(index)), &batch);
+    AppendDefaultRoutes(endpoint, TRY(std::move(index)), &batch, without);
     if (batch.message_count() == 0) continue;
     TRY_WITH(netns.route.Transact(&batch), "making network {} the way out of container '{}'",
              endpoint.network_name, container_id);
@@ -129,14 +133,13 @@ Result<> KernelController::SetDefaultRoutes(const std::string& container_id) {
   return {};
 }
 
-// An endpoint with these ports has just gone.
+// An endpoint with these ports has just gone; its routes went before it.
 Result<> KernelController::FollowLeader(const std::string& container_id,
                                         std::vector<PublishedPort> ports) {
   if (EndpointsOf(container_id).empty()) {
     // Where links are wanted the namespace keeps its name to its end.
     return options_.netns_links.empty() ? UnbindEntry(container_id) : Result<>();
   }
-  TRY(SetDefaultRoutes(container_id));
   std::optional<Endpoint> leader = LeaderOf(container_id);
   if (!leader || ports.empty()) return {};
   return PublishAgain(*std::move(leader), std::move(ports));

@@ -104,9 +104,10 @@ class ContainerDaemon(Engine):
             end(int(pid), signal.SIGKILL, 5)
         for space in self.spaces:
             for group in CGROUPS.glob(f'*/{space}'):
-                for part in sorted((p for p in group.rglob('*') if p.is_dir()), key=lambda p: -len(str(p))):
-                    os.rmdir(part)
-                os.rmdir(group)
+                # A shim may be taking its own away meanwhile.
+                for part, _, _ in os.walk(group, topdown=False):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.rmdir(part)
         subprocess.run(['ip', 'netns', 'del', self.names.netns_name], stderr=subprocess.DEVNULL)
         subprocess.run(['rm', '-rf', self.names.state, self.names.root], check=True)
         with contextlib.suppress(OSError):
