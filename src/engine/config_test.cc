@@ -122,7 +122,7 @@ TEST(ConfigTest, AnUpdateTakesRatesAway) {
   HostConfig host;
   host.net_rate = 1'000'000;
   host.net_ceil = 2'000'000;
-  ASSERT_TRUE(MergeUpdate(*ParseUpdate(*Json::Parse(R"({"Memory":200})")), &host).ok());
+  ASSERT_TRUE(MergeUpdate(*ParseUpdate(*Json::Parse(R"({"CpuShares":7})")), &host).ok());
   EXPECT_EQ(RatesOf(host), (networks::Rates{1'000'000, 2'000'000}));
   ASSERT_TRUE(MergeUpdate(*ParseUpdate(*Json::Parse(R"({"NetRate":0})")), &host).ok());
   EXPECT_EQ(RatesOf(host), (networks::Rates{2'000'000, 2'000'000}));
