@@ -222,15 +222,15 @@ std::string_view ExposedTo(const std::string& host_ip) {
 std::string RuleOf(const networks::Options& options, const networks::Endpoint& endpoint,
                    const networks::PublishedPort& port) {
   bool ipv6 = port.host_ip.find(':') != std::string::npos;
-  bool has_rule = options.firewall != networks::FirewallBackend::kNone &&
-                  (ipv6 ? options.firewall_families.ipv6 : options.firewall_families.ipv4) &&
+  bool has_rule = options.firewall.backend != networks::FirewallBackend::kNone &&
+                  (ipv6 ? options.firewall.families.ipv6 : options.firewall.families.ipv4) &&
                   !IsLoopback(port.host_ip) &&
                   (ipv6 ? endpoint.address6.has_value() : endpoint.has_ipv4());
   bool to_ipv6 = has_rule ? ipv6 : !endpoint.has_ipv4() && endpoint.address6.has_value();
   std::string target =
       to_ipv6 ? fmt::format("[{}]", endpoint.address6->ToString()) : endpoint.address.ToString();
   std::string rule =
-      options.firewall == networks::FirewallBackend::kIptables
+      options.firewall.backend == networks::FirewallBackend::kIptables
           ? fmt::format("{} chain GANTRYD-{}", ipv6 ? "ip6tables" : "iptables", options.bridge)
           : fmt::format("nft table {} gantry-{}", ipv6 ? "ip6" : "ip", options.bridge);
   std::string_view protocol = networks::ProtocolName(port.protocol);

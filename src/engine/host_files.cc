@@ -46,9 +46,11 @@ std::string MakeHosts(const HostFilesRequest& request) {
   for (const std::string& extra : request.host->extra_hosts) {
     // "name:address"; an IPv6 address has colons of its own.
     size_t colon = extra.find(':');
-    std::string address = extra.substr(colon + 1);
-    if (address == kHostGateway) address = request.gateway;
-    out += address + "\t" + extra.substr(0, colon) + "\n";
+    std::vector<std::string> addresses = {extra.substr(colon + 1)};
+    if (addresses.front() == kHostGateway) addresses = request.gateways;
+    for (const std::string& address : addresses) {
+      out += address + "\t" + extra.substr(0, colon) + "\n";
+    }
   }
   return out + LinkHosts(request.links) + AddressLines(request);
 }
@@ -151,7 +153,7 @@ Result<std::vector<oci::Mount>> WriteHostFiles(const HostFilesRequest& request) 
     if (extra.find(':') == std::string::npos) {
       return InvalidArgument("bad format for add-host: \"{}\"", extra);
     }
-    if (extra.ends_with(kHostGateway) && request.gateway.empty()) {
+    if (extra.ends_with(kHostGateway) && request.gateways.empty()) {
       return InvalidArgument(
           "unable to derive the IP value for host-gateway: the default bridge has no address");
     }

@@ -24,7 +24,7 @@ struct HostFilesRequest {
   std::string hostname;
   std::vector<networks::Endpoint> endpoints;  // of the container, one a network
   std::vector<LinkedContainer> links;
-  std::string gateway;  // of the host, for "host-gateway"; "" when there is none
+  std::vector<std::string> gateways;  // what "host-gateway" stands for: the host, by family
 };
 
 // Writes the three files and returns their mounts. With --network host they are copies of the

@@ -466,8 +466,12 @@ Result<HostFilesRequest> Engine::HostFilesOf(const ContainerRecord& record) cons
   files.hostname = record.hostname;
   files.endpoints = networks_->EndpointsOf(record.id);
   files.links = TRY(LinksOf(record));
+  files.gateways = settings()->host_gateways;
+  if (!files.gateways.empty()) return files;
   auto bridge = networks_->InspectNetwork("bridge");
-  if (bridge.ok()) files.gateway = bridge->gateway.ToString();
+  if (!bridge.ok()) return files;
+  files.gateways.push_back(bridge->gateway.ToString());
+  if (bridge->gateway6) files.gateways.push_back(bridge->gateway6->ToString());
   return files;
 }
 

@@ -51,6 +51,9 @@ struct Settings {
   std::vector<std::string> dns;
   std::vector<std::string> dns_options;
   std::vector<std::string> dns_search;
+  // What "host-gateway" stands for in their /etc/hosts, at most one address of a family; empty: the
+  // default network's gateways.
+  std::vector<std::string> host_gateways;
   // Where ports are published that say no address, on networks that say none; "": everywhere.
   std::string port_address;
   // By driver: options of new networks that don't have them.

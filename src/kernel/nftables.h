@@ -38,6 +38,7 @@ class NftRule {
   NftRule& LoadInputInterface(int reg);   // 16 bytes: the name
   NftRule& LoadOutputInterface(int reg);  // 16 bytes
   NftRule& LoadProtocol(int reg);         // layer 4, 1 byte
+  NftRule& LoadMark(int reg);             // of the packet: skb->mark
   // The address, in a table of this family (not kInet): 4 or 16 bytes.
   NftRule& LoadSource(NftFamily family, int reg);
   NftRule& LoadDestination(NftFamily family, int reg);

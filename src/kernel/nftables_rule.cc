@@ -63,6 +63,9 @@ NftRule& NftRule::LoadOutputInterface(int reg) {
 NftRule& NftRule::LoadProtocol(int reg) {
   return Load("meta", NFTA_META_DREG, NFTA_META_KEY, NFT_META_L4PROTO, reg);
 }
+NftRule& NftRule::LoadMark(int reg) {
+  return Load("meta", NFTA_META_DREG, NFTA_META_KEY, NFT_META_MARK, reg);
+}
 NftRule& NftRule::LoadConntrackState(int reg) {
   return Load("ct", NFTA_CT_DREG, NFTA_CT_KEY, NFT_CT_STATE, reg);
 }

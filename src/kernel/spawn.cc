@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "kernel/clone.h"
+#include "kernel/descriptor_limit.h"
 
 namespace gantry::kernel {
 namespace {
@@ -38,6 +39,7 @@ struct ChildPlan {
   ProcessGroup group;
   int parent_death_signal;
   pid_t parent_pid;
+  std::optional<rlimit> descriptors;
   Failure failure;
 };
 
@@ -96,6 +98,9 @@ bool Prepare(ChildPlan* plan) {
   }
   if (plan->cwd != nullptr && ::chdir(plan->cwd) < 0) return Fail(plan, "entering the directory");
   if (!PlaceFds(plan)) return false;
+  if (plan->descriptors && ::setrlimit(RLIMIT_NOFILE, &*plan->descriptors) < 0) {
+    return Fail(plan, "setting the limit of descriptors");
+  }
   // CLONE_CLEAR_SIGHAND, where there is clone3, has reset handlers; what we ignore, or whoever
   // started us in the background (SIGINT and SIGQUIT), would stay ignored, in containers too. 0.2
   // µs a signal.
@@ -165,6 +170,7 @@ Result<SpawnedProcess> Spawn(const SpawnOptions& options) {
                  options.group,
                  options.parent_death_signal,
                  ::getpid(),
+                 InheritedDescriptorLimit(),
                  {}};
 
   alignas(16) char stack[16 * 1024];

@@ -3,7 +3,8 @@
 // The one place where programs are started: clone3 with CLONE_VM and CLONE_VFORK, so that the cost
 // does not grow with the caller's memory, and with a pidfd, so that no number is ever reused under
 // us. Nothing is inherited but what is asked for: descriptors come from an explicit map, signal
-// handlers and mask are reset. Any thread; only the calling thread waits until the exec.
+// handlers, mask and the limit of descriptors (descriptor_limit.h) are reset. Any thread; only the
+// calling thread waits until the exec.
 #pragma once
 
 #include <sys/types.h>

@@ -31,8 +31,7 @@ Result<std::unique_ptr<Controller>> Controller::Create(Options options) {
 
 KernelController::KernelController(Options options, std::unique_ptr<EventLoop> loop)
     : options_(std::move(options)),
-      firewall_(MakeFirewall(options_.firewall, options_.firewall_families, options_.bridge,
-                             &netfilter_sockets_)),
+      firewall_(MakeFirewall(options_.firewall, options_.bridge, &netfilter_sockets_)),
       proxy_(options_.run_directory, options_.proxy_binary),
       pool_(options_.pool_size),
       loop_(std::move(loop)) {}
@@ -182,13 +181,32 @@ void KernelController::RefillLater() {
 }
 
 void KernelController::CheckDeadLater(const std::string& link) {
+  {
+    MutexLock lock(mutex_);
+    dying_.insert(link);
+  }
   loop_->Post([this, link] {
     loop_->After(kDeathWait, [this, link] {
+      {
+        MutexLock lock(mutex_);
+        dying_.erase(link);
+      }
       // Somebody keeps the namespace: the address is free, so the interface must go.
       auto deleted = DeleteLink(link);
       if (!deleted.ok()) log::Warning("{}", deleted.error().message());
     });
   });
+}
+
+// A full bridge has no place until they are gone. Whether there were any.
+Result<bool> KernelController::DeleteDying() {
+  std::set<std::string> links;
+  {
+    MutexLock lock(mutex_);
+    links = dying_;
+  }
+  for (const std::string& link : links) TRY(DeleteLink(link));
+  return !links.empty();
 }
 
 // Clients that go on sending to a published udp port must find the next container there.

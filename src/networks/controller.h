@@ -14,6 +14,7 @@
 
 #include <cstring>
 #include <functional>
+#include <set>
 #include <shared_mutex>
 #include <thread>
 
@@ -149,6 +150,7 @@ class KernelController : public Controller {
 
   // link.cc
   enum class Port { kFirst, kLast };
+  Result<> JoinBridge(const std::function<Result<>(kernel::NetlinkSocket*)>& transact);
   Result<> CreateLink(const Endpoint& endpoint, int bridge_index, kernel::NetNamespace* netns,
                       Port port);
   Result<> FillInterface(const Endpoint& endpoint, kernel::NetNamespace* netns, Port port);
@@ -200,6 +202,7 @@ class KernelController : public Controller {
   Result<> ForgetNames(const std::string& container_id, const std::vector<Endpoint>& gone,
                        bool all);
   Result<> TellNames(const std::string& container_id);
+  Result<bool> LeadsToResolver(const std::string& container_id);
   Result<> ReconcileNames(ReconcileReport* report);
   Result<> DropFormerFirewall(ReconcileReport* report);
 
@@ -219,6 +222,7 @@ class KernelController : public Controller {
   // restarts a proxy that ended.
   void RefillLater();
   void CheckDeadLater(const std::string& link);
+  Result<bool> DeleteDying();
   void ForgetUdpLater(const std::vector<Endpoint>& endpoints);
   void WatchProxy();
   void WatchFirewall();
@@ -239,6 +243,8 @@ class KernelController : public Controller {
   mutable Mutex mutex_;
   std::map<std::string, NetworkState> networks_ GUARDED_BY(mutex_);            // by id
   std::map<std::string, std::vector<Endpoint>> endpoints_ GUARDED_BY(mutex_);  // by container
+  // Interfaces of the host whose namespace was dropped: the kernel takes them down in its own time.
+  std::set<std::string> dying_ GUARDED_BY(mutex_);
   bool watching_proxy_ GUARDED_BY(mutex_) = false;
   bool watching_firewall_ GUARDED_BY(mutex_) = false;
   bool proxy_wanted_ GUARDED_BY(mutex_) = true;  // false while RemoveEverything ends it

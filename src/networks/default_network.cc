@@ -85,7 +85,7 @@ Result<> KernelController::PresentAddress(Network* network) {
 
 Result<> KernelController::WantedIpv4(Network* network) {
   const DefaultNetworkOptions& wanted = options_.default_network;
-  network->mtu = options_.mtu;
+  network->mtu = wanted.mtu;
   network->icc = wanted.icc;
   network->masquerade = wanted.masquerade;
   network->host_binding = wanted.host_binding;

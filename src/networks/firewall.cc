@@ -2,6 +2,9 @@
 #include "networks/firewall.h"
 
 #include <array>
+#include <charconv>
+
+#include "base/text.h"
 
 namespace gantry::networks {
 namespace {
@@ -69,17 +72,32 @@ class OneFamilyFirewall : public Firewall {
   const std::unique_ptr<Firewall> backend_;
 };
 
-std::unique_ptr<Firewall> MakeBackend(FirewallBackend backend, const std::string& stack,
+std::unique_ptr<Firewall> MakeBackend(const FirewallSetup& setup, const std::string& stack,
                                       KernelSockets* netfilter) {
-  switch (backend) {
+  switch (setup.backend) {
     case FirewallBackend::kNftables:
-      return MakeNftFirewall(stack, netfilter);
+      return MakeNftFirewall(setup, stack, netfilter);
     case FirewallBackend::kIptables:
-      return MakeIptablesFirewall(stack);
+      return MakeIptablesFirewall(setup, stack);
     case FirewallBackend::kNone:
       return std::make_unique<NoFirewall>();
   }
   CHECK(false);
+}
+
+// As strconv.ParseUint(text, 0, 32): decimal, or "0x10", "0b11", "0o17", "017".
+std::optional<uint32_t> ParseGoNumber(std::string_view text) {
+  int base = 10;
+  if (text.size() > 1 && text[0] == '0') {
+    char kind = Lower(text[1]);
+    base = kind == 'x' ? 16 : kind == 'b' ? 2 : 8;
+    text.remove_prefix(kind == 'x' || kind == 'b' || kind == 'o' ? 2 : 1);
+  }
+  uint32_t value = 0;
+  const char* end = text.data() + text.size();
+  auto [stop, error] = std::from_chars(text.data(), end, value, base);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
 }
 
 constexpr std::array<std::string_view, 3> kBackendNames = {"nftables", "iptables", "none"};
@@ -93,14 +111,35 @@ Result<FirewallBackend> ParseFirewallBackend(std::string_view name) {
   return InvalidArgument("invalid firewall backend \"{}\": nftables, iptables or none", name);
 }
 
+Result<PacketMark> ParsePacketMark(const std::string& text) {
+  PacketMark parsed;
+  size_t slash = text.find('/');
+  auto mark = ParseGoNumber(text.substr(0, slash));
+  if (!mark)
+    return InvalidArgument("invalid bridge-accept-fwmark: invalid firewall mark \"{}\"", text);
+  parsed.mark = *mark;
+  if (slash == std::string::npos) return parsed;
+  auto mask = ParseGoNumber(text.substr(slash + 1));
+  if (!mask)
+    return InvalidArgument("invalid bridge-accept-fwmark: invalid firewall mask \"{}\"", text);
+  parsed.mask = *mask;
+  return parsed;
+}
+
+std::string ToString(const PacketMark& mark) {
+  std::string text = fmt::format("{:#x}", mark.mark);
+  return mark.mask == PacketMark{}.mask ? text : fmt::format("{}/{:#x}", text, mark.mask);
+}
+
 std::string_view FirewallBackendName(FirewallBackend backend) {
   return kBackendNames.at(static_cast<size_t>(backend));
 }
 
-std::unique_ptr<Firewall> MakeFirewall(FirewallBackend backend, FirewallFamilies families,
-                                       const std::string& stack, KernelSockets* netfilter) {
-  if (!families.ipv4 && !families.ipv6) backend = FirewallBackend::kNone;
-  auto made = MakeBackend(backend, stack, netfilter);
+std::unique_ptr<Firewall> MakeFirewall(const FirewallSetup& setup, const std::string& stack,
+                                       KernelSockets* netfilter) {
+  const FirewallFamilies& families = setup.families;
+  if (!families.ipv4 && !families.ipv6) return std::make_unique<NoFirewall>();
+  auto made = MakeBackend(setup, stack, netfilter);
   if (families == FirewallFamilies{}) return made;
   return std::make_unique<OneFamilyFirewall>(families, std::move(made));
 }

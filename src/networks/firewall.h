@@ -56,9 +56,11 @@ class Firewall {
 
 // `stack` is the name of the default bridge: rules of several stacks live side by side. The sockets
 // outlive the firewall. A family that is left out is to the rules as if no network had it.
-std::unique_ptr<Firewall> MakeFirewall(FirewallBackend backend, FirewallFamilies families,
-                                       const std::string& stack, KernelSockets* netfilter);
-std::unique_ptr<Firewall> MakeNftFirewall(const std::string& stack, KernelSockets* netfilter);
-std::unique_ptr<Firewall> MakeIptablesFirewall(const std::string& stack);
+std::unique_ptr<Firewall> MakeFirewall(const FirewallSetup& setup, const std::string& stack,
+                                       KernelSockets* netfilter);
+std::unique_ptr<Firewall> MakeNftFirewall(const FirewallSetup& setup, const std::string& stack,
+                                          KernelSockets* netfilter);
+std::unique_ptr<Firewall> MakeIptablesFirewall(const FirewallSetup& setup,
+                                               const std::string& stack);
 
 }  // namespace gantry::networks

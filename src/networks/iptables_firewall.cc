@@ -36,8 +36,9 @@ std::string ProtocolMatch(const PortView& port, uint16_t number) {
 // One family's rules.
 class IptablesRules {
  public:
-  IptablesRules(const std::string& stack, bool ipv6)
-      : ipv6_(ipv6),
+  IptablesRules(const FirewallSetup& setup, const std::string& stack, bool ipv6)
+      : setup_(setup),
+        ipv6_(ipv6),
         forward_{"GANTRY-" + stack, {"FORWARD"}},
         exposed_{"GANTRYX-" + stack, {}},
         local_{"GANTRY-" + stack,
@@ -59,6 +60,7 @@ class IptablesRules {
   Lines PortRules(const std::vector<Endpoint>& endpoints) const;
   Lines ExposedRules(const std::vector<Endpoint>& endpoints) const;
 
+  FirewallSetup setup_;
   bool ipv6_;
   OwnChain forward_;
   OwnChain exposed_;
@@ -93,12 +95,18 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
       }
       add("-o {} -j ACCEPT", network.bridge);
     }
-    if (mode == GatewayMode::kRouted) {
-      add("-o {} -j {}", network.bridge, exposed_.name);
+    bool routed = mode == GatewayMode::kRouted;
+    if (routed || setup_.direct_routing) add("-o {} -j {}", network.bridge, exposed_.name);
+    if (routed) {
       add("-o {} -p {} -j ACCEPT", network.bridge, ipv6_ ? "ipv6-icmp" : "icmp");
     }
     for (const std::string& trusted : network.trusted_interfaces) {
       add("-i {} -o {} -j {}", trusted, network.bridge, exposed_.name);
+    }
+  }
+  if (setup_.accepted_mark) {
+    for (const Network& network : networks) {
+      add("-o {} -m mark --mark {} -j ACCEPT", network.bridge, ToString(*setup_.accepted_mark));
     }
   }
   for (const Network& network : networks) add("-o {} -j DROP", network.bridge);
@@ -291,8 +299,9 @@ Result<> IptablesRules::Change(const Endpoint& before, const Endpoint& after) co
 
 class IptablesFirewall : public Firewall {
  public:
-  explicit IptablesFirewall(const std::string& stack)
-      : families_{IptablesRules(stack, /*ipv6=*/false), IptablesRules(stack, /*ipv6=*/true)} {}
+  IptablesFirewall(const FirewallSetup& setup, const std::string& stack)
+      : families_{IptablesRules(setup, stack, /*ipv6=*/false),
+                  IptablesRules(setup, stack, /*ipv6=*/true)} {}
 
   Result<Changes> RepairNetworks(const std::vector<Network>& networks) override {
     Changes changes;
@@ -335,8 +344,9 @@ class IptablesFirewall : public Firewall {
 
 }  // namespace
 
-std::unique_ptr<Firewall> MakeIptablesFirewall(const std::string& stack) {
-  return std::make_unique<IptablesFirewall>(stack);
+std::unique_ptr<Firewall> MakeIptablesFirewall(const FirewallSetup& setup,
+                                               const std::string& stack) {
+  return std::make_unique<IptablesFirewall>(setup, stack);
 }
 
 }  // namespace gantry::networks

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Netlink sockets of one protocol, kept open: closing one may cost a grace period, and each call
-// needs its own while it lasts. They belong to the namespace of the process. Any thread.
+// Netlink sockets of one protocol, some kept open: closing one may cost a grace period, and each
+// call needs its own while it lasts. They belong to the namespace of the process. Any thread.
 #pragma once
 
 #include <utility>
@@ -48,10 +48,13 @@ class KernelSockets {
   }
 
  private:
+  // What a crowd needed for a moment is not kept; `socket` is closed after the lock is free.
   void GiveBack(kernel::NetlinkSocket socket) {
     MutexLock lock(mutex_);
-    idle_.push_back(std::move(socket));
+    if (idle_.size() < kMostIdle) idle_.push_back(std::move(socket));
   }
+
+  static constexpr size_t kMostIdle = 8;
 
   int protocol_;
   Mutex mutex_;

@@ -46,13 +46,6 @@ Result<> AppendAddresses(const Endpoint& endpoint, int index, kernel::NetlinkBat
   return {};
 }
 
-Result<> HintAtFullBridge(Result<> joined) {
-  if (!joined.ok() && joined.error().error_number() == EXFULL) {
-    joined.error().AddHint("a bridge takes at most 1,023 containers");
-  }
-  return joined;
-}
-
 std::string AddressesText(const Endpoint& endpoint) {
   std::string text = endpoint.has_ipv4() ? endpoint.address.ToString() : "";
   if (endpoint.address6) text += (text.empty() ? "" : ", ") + endpoint.address6->ToString();
@@ -60,6 +53,19 @@ std::string AddressesText(const Endpoint& endpoint) {
 }
 
 }  // namespace
+
+// Makes a port of a bridge, if need be in the place of one that is about to go.
+Result<> KernelController::JoinBridge(
+    const std::function<Result<>(kernel::NetlinkSocket*)>& transact) {
+  auto socket = TRY(route_sockets_.Take());
+  auto is_full = [](const Result<>& joined) {
+    return !joined.ok() && joined.error().error_number() == EXFULL;
+  };
+  auto joined = transact(socket.get());
+  if (is_full(joined) && TRY(DeleteDying())) joined = transact(socket.get());
+  if (is_full(joined)) joined.error().AddHint("a bridge takes at most 1,023 containers");
+  return joined;
+}
 
 Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index,
                                       kernel::NetNamespace* netns, Port port) {
@@ -79,24 +85,25 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
   spec.peer_netns = netns->fd;
   spec.peer_mac = endpoint.mac.bytes;
   spec.mtu = network.mtu;
-  {
+  auto create = [&](kernel::NetlinkSocket* socket) {
     kernel::NetlinkBatch batch;
     kernel::AppendCreateVeth(&batch, spec);
     // The firewall sees what a bridge passes on only where br_netfilter is there and on.
     if (!network.icc && !last) kernel::AppendIsolatePort(&batch, spec.name);
-    auto socket = TRY(route_sockets_.Take());
-    TRY_WITH(HintAtFullBridge(socket.get()->Transact(&batch)),
-             "making interface '{}' of network {}", spec.name, endpoint.network_name);
-  }
+    return socket->Transact(&batch);
+  };
+  TRY_WITH(JoinBridge(create), "making interface '{}' of network {}", spec.name,
+           endpoint.network_name);
   TRY(FillInterface(endpoint, netns, port));
   if (endpoint.rates.limited()) TRY(LimitLink(endpoint, netns));
   if (!last) return {};
-  auto socket = TRY(route_sockets_.Take());
-  kernel::NetlinkBatch join;
-  kernel::AppendSetMaster(&join, TRY(kernel::LinkIndex(*socket.get(), spec.name)), bridge_index);
-  if (!network.icc) kernel::AppendIsolatePort(&join, spec.name);
-  TRY_WITH(HintAtFullBridge(socket.get()->Transact(&join)), "making '{}' a port of network {}",
-           spec.name, endpoint.network_name);
+  auto join = [&](kernel::NetlinkSocket* socket) -> Result<> {
+    kernel::NetlinkBatch batch;
+    kernel::AppendSetMaster(&batch, TRY(kernel::LinkIndex(*socket, spec.name)), bridge_index);
+    if (!network.icc) kernel::AppendIsolatePort(&batch, spec.name);
+    return socket->Transact(&batch);
+  };
+  TRY_WITH(JoinBridge(join), "making '{}' a port of network {}", spec.name, endpoint.network_name);
   return {};
 }
 

@@ -45,6 +45,7 @@ struct DefaultNetworkOptions {
   bool icc = true;
   bool masquerade = true;
   std::string host_binding;  // where ports without an address are published; "": as for others
+  uint32_t mtu = kDefaultMtu;
 };
 
 struct Options {
@@ -53,15 +54,13 @@ struct Options {
   // Where subnets come from that nobody names.
   std::vector<SubnetPool> pools = DefaultSubnetPools();
   std::vector<SubnetPool6> pools6;
-  uint32_t mtu = 1500;                        // of networks that say nothing
   std::string run_directory = "/run/gantry";  // netns/ID, proxy.sock, gantry-proxy.pid
   // Beside RUN/netns/ID a link ID in this directory (/run/netns: `ip netns exec ID …`); "": none.
   std::string netns_links;
   std::string proxy_binary;        // path of gantry-proxy
   RecordStore* records = nullptr;  // outlives the controller
   size_t pool_size = 2;            // namespaces kept ready
-  FirewallBackend firewall = FirewallBackend::kNftables;
-  FirewallFamilies firewall_families;
+  FirewallSetup firewall;
   bool enable_forwarding = true;  // turn on ip_forward, and its IPv6 equal for who has IPv6
 };
 
@@ -134,7 +133,7 @@ struct NetworkRequest {
   std::string config_from;
   std::vector<IpamConfig> ipam;  // as the user wrote it
   std::map<std::string, std::string> ipam_options;
-  uint32_t mtu = 0;  // 0: the default bridge's
+  uint32_t mtu = kDefaultMtu;
   bool internal = false;
   bool icc = true;
   bool masquerade = true;

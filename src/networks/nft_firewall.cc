@@ -68,15 +68,17 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
 // All sets of networks, or of endpoints, so that a caller who knows every element can say so: each
 // empty.
 Elements EmptyNetworkSets() {
-  return {{kSetBridges, {}}, {kSetInternal, {}}, {kSetIcc, {}},        {kSetUnprotected, {}},
-          {kSetRouted, {}},  {kSetTrusted, {}},  {kSetMasquerade, {}}, {kSetSource, {}}};
+  return {{kSetBridges, {}},     {kSetInternal, {}},   {kSetIcc, {}},
+          {kSetUnprotected, {}}, {kSetRouted, {}},     {kSetDirect, {}},
+          {kSetTrusted, {}},     {kSetMasquerade, {}}, {kSetSource, {}}};
 }
 Elements EmptyPortSets() {
   return {{kSetPorts, {}},      {kSetPortsAt, {}},      {kSetExposed, {}},
           {kSetPortRanges, {}}, {kSetPortRangesAt, {}}, {kSetExposedRanges, {}}};
 }
 
-void AddNetworkElements(const Network& network, NftFamily family, Elements* elements) {
+void AddNetworkElements(const Network& network, NftFamily family, const FirewallSetup& setup,
+                        Elements* elements) {
   std::optional<NetworkView> view = ViewOf(network, IsIpv6(family));
   if (!view) return;
   std::string interface = kernel::NftInterfaceKey(network.bridge);
@@ -86,7 +88,9 @@ void AddNetworkElements(const Network& network, NftFamily family, Elements* elem
   if (view->mode == GatewayMode::kNatUnprotected) {
     (*elements)[kSetUnprotected].insert({interface, ""});
   }
-  if (view->mode == GatewayMode::kRouted) (*elements)[kSetRouted].insert({interface, ""});
+  bool routed = view->mode == GatewayMode::kRouted;
+  if (routed) (*elements)[kSetRouted].insert({interface, ""});
+  if (routed || setup.direct_routing) (*elements)[kSetDirect].insert({interface, ""});
   for (const std::string& trusted : network.trusted_interfaces) {
     (*elements)[kSetTrusted].insert({kernel::NftInterfaceKey(trusted) + interface, ""});
   }
@@ -136,7 +140,7 @@ class NftTable {
   NftTable(NftFamily family, std::string name) : family_(family), name_(std::move(name)) {}
 
   // Each set named in `wanted` gets exactly these elements.
-  Result<> Repair(kernel::NetlinkSocket* socket, const Elements& wanted,
+  Result<> Repair(kernel::NetlinkSocket* socket, const Elements& wanted, const FirewallSetup& setup,
                   Firewall::Changes* changes) const;
   // One transaction.
   Result<> Add(kernel::NetlinkSocket* socket, const Elements& elements) const;
@@ -218,7 +222,7 @@ Result<> NftTable::RepairElements(kernel::NetlinkSocket* socket, const std::stri
 }
 
 Result<> NftTable::Repair(kernel::NetlinkSocket* socket, const Elements& wanted,
-                          Firewall::Changes* changes) const {
+                          const FirewallSetup& setup, Firewall::Changes* changes) const {
   NftBatch batch(family_, name_);
   Existing existing;
   if (TRY(kernel::NftTableExists(socket, family_, name_))) {
@@ -236,7 +240,7 @@ Result<> NftTable::Repair(kernel::NetlinkSocket* socket, const Elements& wanted,
     if (elements == wanted.end()) continue;
     TRY(RepairElements(socket, set.name, elements->second, exists, &batch, changes));
   }
-  for (const NftFixedChain& chain : NftChains(family_)) {
+  for (const NftFixedChain& chain : NftChains(family_, setup.accepted_mark)) {
     RepairChain(chain, existing, &batch, changes);
   }
   return batch.Commit(socket);
@@ -277,8 +281,9 @@ Result<> NftTable::RemoveTable(kernel::NetlinkSocket* socket) const {
 
 class NftFirewall : public Firewall {
  public:
-  NftFirewall(const std::string& stack, KernelSockets* sockets)
-      : tables_{NftTable(NftFamily::kIpv4, "gantry-" + stack),
+  NftFirewall(const FirewallSetup& setup, const std::string& stack, KernelSockets* sockets)
+      : setup_(setup),
+        tables_{NftTable(NftFamily::kIpv4, "gantry-" + stack),
                 NftTable(NftFamily::kIpv6, "gantry-" + stack)},
         gate_(stack),
         sockets_(*sockets) {}
@@ -297,7 +302,7 @@ class NftFirewall : public Firewall {
       auto socket = TRY(sockets_.Take());
       for (const NftTable& table : tables_) {
         Elements elements;
-        AddNetworkElements(network, table.family(), &elements);
+        AddNetworkElements(network, table.family(), setup_, &elements);
         TRY(table.Remove(socket.get(), elements));
       }
     }
@@ -378,7 +383,7 @@ class NftFirewall : public Firewall {
     for (const NftTable& table : tables_) {
       Elements elements = EmptyNetworkSets();
       for (const Network& network : networks) {
-        AddNetworkElements(network, table.family(), &elements);
+        AddNetworkElements(network, table.family(), setup_, &elements);
       }
       auto socket = TRY(sockets_.Take());
       // A host may have no IPv6 at all: a family's table is there with the first network of it.
@@ -393,12 +398,13 @@ class NftFirewall : public Firewall {
         }
         elements.merge(ports);
       }
-      TRY_WITH(table.Repair(socket.get(), elements, &changes), "setting up the nft table");
+      TRY_WITH(table.Repair(socket.get(), elements, setup_, &changes), "setting up the nft table");
     }
     for (std::string& change : TRY(gate_.Repair(networks))) changes.push_back(std::move(change));
     return changes;
   }
 
+  const FirewallSetup setup_;
   const std::array<NftTable, 2> tables_;
   const ForwardGate gate_;
   KernelSockets& sockets_;
@@ -406,8 +412,9 @@ class NftFirewall : public Firewall {
 
 }  // namespace
 
-std::unique_ptr<Firewall> MakeNftFirewall(const std::string& stack, KernelSockets* netfilter) {
-  return std::make_unique<NftFirewall>(stack, netfilter);
+std::unique_ptr<Firewall> MakeNftFirewall(const FirewallSetup& setup, const std::string& stack,
+                                          KernelSockets* netfilter) {
+  return std::make_unique<NftFirewall>(setup, stack, netfilter);
 }
 
 }  // namespace gantry::networks

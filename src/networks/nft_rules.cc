@@ -110,11 +110,12 @@ NftRule Exposed(NftFamily family, const char* set, NftRule rule) {
       .InSet(kFirst, set);
 }
 
-std::vector<NftFixedRule> ForwardRules(NftFamily family) {
-  NftRule routed = ToBridges(kSetRouted);
+std::vector<NftFixedRule> ForwardRules(NftFamily family,
+                                       const std::optional<PacketMark>& accepted) {
+  NftRule direct = ToBridges(kSetDirect);
   NftRule trusted = BetweenInterfaces(kSetTrusted);
   uint32_t icmp = Is6(family) ? uint32_t{IPPROTO_ICMPV6} : uint32_t{IPPROTO_ICMP};
-  return {
+  std::vector<NftFixedRule> rules = {
       {ToBridges(kSetBridges)
            .LoadConntrackState(kFirst)
            .Mask(kFirst, kEstablishedOrRelated)
@@ -133,14 +134,23 @@ std::vector<NftFixedRule> ForwardRules(NftFamily family) {
        "published ports"},
       {ToBridges(kSetUnprotected).LoadInputInterface(kFirst).NotInSet(kFirst, kSetBridges).Accept(),
        "unprotected networks, but not between bridges"},
-      {Exposed(family, kSetExposed, routed).Accept(), "published ports of routed networks"},
-      {Exposed(family, kSetExposedRanges, routed).Accept(), "and their ranges"},
+      {Exposed(family, kSetExposed, direct).Accept(), "published ports at containers' addresses"},
+      {Exposed(family, kSetExposedRanges, direct).Accept(), "and ranges there"},
       {ToBridges(kSetRouted).LoadProtocol(kFirst).EqualByte(kFirst, icmp).Accept(),
        "icmp of routed networks"},
       {Exposed(family, kSetExposed, trusted).Accept(), "published ports from trusted interfaces"},
       {Exposed(family, kSetExposedRanges, trusted).Accept(), "and ranges from there"},
-      {ToBridges(kSetBridges).Drop(), "nothing else gets in"},
   };
+  if (accepted) {
+    rules.push_back({ToBridges(kSetBridges)
+                         .LoadMark(kFirst)
+                         .Mask(kFirst, accepted->mask)
+                         .Equal(kFirst, accepted->mark)
+                         .Accept(),
+                     "packets marked " + ToString(*accepted)});
+  }
+  rules.push_back({ToBridges(kSetBridges).Drop(), "nothing else gets in"});
+  return rules;
 }
 
 }  // namespace
@@ -158,6 +168,7 @@ std::vector<kernel::NftSet> NftSets(NftFamily family) {
       {kSetIcc, pair, 32},
       {kSetUnprotected, interface, 16},
       {kSetRouted, interface, 16},
+      {kSetDirect, interface, 16},
       {kSetTrusted, pair, 32},
       {kSetMasquerade, NftConcat({address}), size, true},
       {kSetSource, NftConcat({address}), size, true, NftConcat({address}), size},
@@ -181,7 +192,7 @@ std::vector<kernel::NftSet> NftSets(NftFamily family) {
   };
 }
 
-std::vector<NftFixedChain> NftChains(NftFamily family) {
+std::vector<NftFixedChain> NftChains(NftFamily family, const std::optional<PacketMark>& accepted) {
   NftFixedChain prerouting{{"prerouting", "nat", NF_INET_PRE_ROUTING, kDnatPriority}, {}};
   prerouting.rules.push_back(
       {NftRule().LoadInputInterface(kFirst).InSet(kFirst, kSetBridges).Return(),
@@ -194,7 +205,7 @@ std::vector<NftFixedChain> NftChains(NftFamily family) {
   AddPortRules(family, &output.rules);
 
   NftFixedChain forward{{"forward", "filter", NF_INET_FORWARD, kFilterPriority},
-                        ForwardRules(family)};
+                        ForwardRules(family, accepted)};
 
   NftFixedChain postrouting{{"postrouting", "nat", NF_INET_POST_ROUTING, kSnatPriority}, {}};
   auto leaving = [&] {

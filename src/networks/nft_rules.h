@@ -5,9 +5,12 @@
 // one transaction whose cost grows with its own ports alone. Used by nft_firewall.cc. Any thread.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "kernel/nftables.h"
+#include "networks/firewall_backend.h"
 
 namespace gantry::networks {
 
@@ -16,10 +19,11 @@ inline constexpr const char* kSetBridges = "bridges";          // our bridges
 inline constexpr const char* kSetInternal = "internal";        // those without a way out
 inline constexpr const char* kSetIcc = "icc";                  // containers reach each other
 inline constexpr const char* kSetUnprotected = "unprotected";  // every port is reached
-inline constexpr const char* kSetRouted = "routed";            // reached at containers' addresses
-inline constexpr const char* kSetTrusted = "trusted";          // reached so from one interface
-inline constexpr const char* kSetMasquerade = "masquerade";    // leave with the host's address
-inline constexpr const char* kSetSource = "source";            // leave with an address: subnet → it
+inline constexpr const char* kSetRouted = "routed";            // containers' addresses outside
+inline constexpr const char* kSetDirect = "direct";    // published ports at containers' addresses
+inline constexpr const char* kSetTrusted = "trusted";  // reached so from one interface
+inline constexpr const char* kSetMasquerade = "masquerade";  // leave with the host's address
+inline constexpr const char* kSetSource = "source";          // leave with an address: subnet → it
 // Of endpoints.
 inline constexpr const char* kSetPorts = "ports";       // proto . port → container
 inline constexpr const char* kSetPortsAt = "ports-at";  // address . proto . port → container
@@ -34,12 +38,14 @@ std::vector<kernel::NftSet> NftSets(kernel::NftFamily family);
 struct NftFixedRule {
   kernel::NftRule expressions;
   // Says in `nft list ruleset` why the rule is there, and tells at start-up that it is.
-  const char* comment;
+  std::string comment;
 };
 struct NftFixedChain {
   kernel::NftBaseChain base;
   std::vector<NftFixedRule> rules;
 };
-std::vector<NftFixedChain> NftChains(kernel::NftFamily family);
+// `accepted`: packets that may into networks, whatever they are.
+std::vector<NftFixedChain> NftChains(kernel::NftFamily family,
+                                     const std::optional<PacketMark>& accepted);
 
 }  // namespace gantry::networks

@@ -50,15 +50,15 @@ Result<ReconcileReport> KernelController::Reconcile() {
 // Rules last as long as the kernel, and so does the file that says whose they are.
 Result<> KernelController::DropFormerFirewall(ReconcileReport* report) {
   const std::string file = options_.run_directory + "/firewall-backend";
-  const std::string_view now = FirewallBackendName(options_.firewall);
+  const std::string_view now = FirewallBackendName(options_.firewall.backend);
   Result<std::string> known = ReadFile(file);
   if (!known.ok() && known.error().error_number() != ENOENT) return std::move(known).error();
   // Before there was a file there was one default.
   const std::string former =
       known.ok() ? *known : std::string(FirewallBackendName(FirewallBackend::kNftables));
   if (former != now) {
-    FirewallBackend backend = TRY(ParseFirewallBackend(former));
-    TRY(MakeFirewall(backend, {}, options_.bridge, &netfilter_sockets_)->RemoveEverything());
+    FirewallSetup setup{.backend = TRY(ParseFirewallBackend(former))};
+    TRY(MakeFirewall(setup, options_.bridge, &netfilter_sockets_)->RemoveEverything());
     report->changes.push_back(fmt::format("rules of {} removed", former));
   }
   if (known.ok() && former == now) return {};

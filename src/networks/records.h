@@ -67,6 +67,8 @@ struct BasicSubnet {
 using Subnet = BasicSubnet<formats::Ipv4Prefix>;
 using Subnet6 = BasicSubnet<formats::Ipv6Prefix>;
 
+inline constexpr uint32_t kDefaultMtu = 1500;
+
 struct Network {
   std::string id;  // 64 hexadecimal digits
   std::string name;
@@ -105,7 +107,7 @@ struct Network {
   std::string config_from;       // the name of the one it was made from
   std::vector<IpamConfig> ipam;  // empty: the subnets were chosen here
   std::map<std::string, std::string> ipam_options;
-  uint32_t mtu = 1500;
+  uint32_t mtu = kDefaultMtu;
   bool internal = false;    // no way out, no way in
   bool icc = true;          // containers reach each other
   bool masquerade = true;   // outgoing packets get the host's address

@@ -34,6 +34,7 @@ constexpr int kProxyEnd = 5000;  // milliseconds
 constexpr int32_t kPriorityDestinationNat = -100;
 constexpr const char* kTable = "gantry-dns";
 constexpr const char* kMap = "ports";
+constexpr const char* kRuleComment = "the resolver's ports";
 
 std::string Network16(uint16_t value) {
   return {static_cast<char>(value >> 8), static_cast<char>(value)};
@@ -82,9 +83,19 @@ Result<> RedirectPort(uint16_t udp, uint16_t tcp) {
                     .LoadDestinationPort(1)
                     .LookUp(0, kMap, 0)
                     .DestinationNat(NftFamily::kIpv4, 0, 1),
-                "the resolver's ports");
+                kRuleComment);
   kernel::NetlinkSocket socket = TRY(kernel::NetlinkSocket::Open(NETLINK_NETFILTER));
   return batch.Commit(&socket);
+}
+
+// That table is there, whole: somebody may have flushed the namespace's rules.
+Result<bool> IsPortRedirected() {
+  kernel::NetlinkSocket socket = TRY(kernel::NetlinkSocket::Open(NETLINK_NETFILTER));
+  if (!TRY(kernel::NftTableExists(&socket, NftFamily::kIpv4, kTable))) return false;
+  std::vector<kernel::NftListedRule> rules =
+      TRY(kernel::ListNftRules(&socket, NftFamily::kIpv4, kTable));
+  if (rules.size() != 1 || rules.front().comment != kRuleComment) return false;
+  return TRY(kernel::ListNftElements(&socket, NftFamily::kIpv4, kTable, kMap)).size() == 2;
 }
 
 Result<> Refused(const formats::ProxyReply& reply) {
@@ -239,6 +250,20 @@ Result<> KernelController::TellNames(const std::string& container_id) {
   return {};
 }
 
+// Of a container whose sockets the proxy has.
+Result<bool> KernelController::LeadsToResolver(const std::string& container_id) {
+  auto entry = kernel::OpenNetNamespaceEntry(NetnsPath(container_id));
+  // Somebody took the entry away: nothing can be made right in there.
+  if (!entry.ok() && entry.error().kind() == ErrorKind::kNotFound) return true;
+  UniqueFd netns = TRY(std::move(entry));
+  bool leads = false;
+  TRY(kernel::RunInNetNamespace(netns, [&]() -> Result<> {
+    leads = TRY(IsPortRedirected());
+    return {};
+  }));
+  return leads;
+}
+
 Result<> KernelController::Rename(const std::string& container_id, const std::string& name) {
   std::shared_lock<std::shared_mutex> beside(operations_);
   std::shared_lock<std::shared_mutex> publishing(publishing_);
@@ -290,7 +315,9 @@ Result<> KernelController::ReconcileNames(ReconcileReport* report) {
   for (const auto& [id, endpoint] : wanted) requests.push_back(EndpointRequest(endpoint, true));
   for (const formats::ProxyResolver& resolver : known.resolvers) {
     formats::ProxyRequest request = TRY(ResolverRequest(resolver.owner));
-    containers.erase(resolver.owner);
+    if (!containers.contains(resolver.owner) || TRY(LeadsToResolver(resolver.owner))) {
+      containers.erase(resolver.owner);
+    }
     if (request.resolver != resolver) requests.push_back(std::move(request));
   }
   if (!requests.empty()) {

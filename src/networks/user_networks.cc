@@ -86,7 +86,7 @@ Result<Network> KernelController::NamedNetwork(const NetworkRequest& request) co
   network.interface_prefix = request.interface_prefix;
   network.attachable = request.attachable;
   network.host_binding = request.host_binding;
-  network.mtu = request.mtu != 0 ? request.mtu : options_.mtu;
+  network.mtu = request.mtu;
   network.internal = request.internal;
   network.icc = request.icc;
   network.masquerade = request.masquerade;

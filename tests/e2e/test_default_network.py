@@ -3,13 +3,15 @@
 
 What Debian's dockerd has too is proven on it (GANTRY_E2E=docker:peer)."""
 import contextlib
+import os
+import signal
 
 import pytest
 
 from conftest import engines
 from harness import packets
 from harness.client import Client
-from harness.engine import Peer, Stack
+from harness.engine import Peer, Stack, until
 from harness.places import IMAGE, IMAGE_TAR
 from test_networks import api, reaches, sleeper
 
@@ -71,12 +73,16 @@ def test_options_of_the_daemon(kind, home):
         # Networks of users have their own settings.
         client.ok('network', 'create', '--subnet', '10.216.1.0/24', 'own')
         c = sleeper(client, 'three', '--network', 'own', '-p', '81')
+        assert client.ok('exec', c, 'cat', '/sys/class/net/eth0/mtu') == '1500'
         assert '0.0.0.0' in [p['HostIp'] for p in api(client, 'GET', f'/containers/{c}/json')[1]['NetworkSettings']['Ports']['81/tcp']]
 
 
 REFUSED = [
     (['--default-gateway', '10.1.0.1'], 'auxiliary address: (DefaultGatewayIPv4:10.1.0.1) must belong to the master pool: 10.215.0.0/16'),
     (['--default-gateway', '10.215.0.5'], 'failed to allocate secondary ip address (DefaultGatewayIPv4:10.215.0.5): Address already in use'),
+    (['--host-gateway-ip', '192.0.2.1', '--host-gateway-ip', '192.0.2.2'], 'only one IPv4 host gateway IP address can be specified'),
+    (['--bridge-accept-fwmark', '1/x'], 'invalid firewall mask "1/x"'),
+    (['--bridge-accept-fwmark', '0x100000000'], 'invalid firewall mark "0x100000000"'),
     (['--iptables=false', '--icc=false'], 'You specified --iptables=false with --icc=false. ICC=false uses iptables to function. '
                                           'Please set --icc or --iptables to true'),
 ]
@@ -117,6 +123,40 @@ def test_other_options_at_the_next_start(home):
         engine.restart()
         assert bridge_addresses(client) == ['10.213.0.1/16']
         assert client.inspect(sleeper(client, 'one'), '{{.NetworkSettings.IPAddress}}') == '10.213.4.0'
+
+
+def hosts(client, *arguments):
+    text = client.ok('run', '--rm', '--add-host', 'up:host-gateway', *arguments, IMAGE, 'cat', '/etc/hosts')
+    return [line.split()[0] for line in text.splitlines() if line.split()[1:] == ['up']]
+
+
+@pytest.mark.parametrize('kind', engines())
+def test_host_gateway(kind, home):
+    with engine_with(kind, 8, ['--bip', BIP, '--host-gateway-ip', '192.0.2.9'], home) as client:
+        assert hosts(client) == hosts(client, '--network', 'none') == ['192.0.2.9']
+
+
+def test_host_gateways(home, tmp_path):
+    """As docker 28 has them: one address of each family, by default the default network's own."""
+    both = ['--bip', BIP, '--ipv6', '--fixed-cidr-v6', 'fd5e:2::/64', '--default-gateway', GATEWAY]
+    with engine_with('gantry', 8, both, home) as client:
+        engine = client.engine
+        assert hosts(client) == ['10.215.0.5', 'fd5e:2::1']
+        for given in (['--host-gateway-ip', '192.0.2.9', '--host-gateway-ip', 'fd5e:2::77'], ['--host-gateway-ip', 'fd5e:2::77']):
+            engine.stop()
+            engine.arguments = [*both, *given]
+            engine.start()
+            assert hosts(client) == given[1::2]
+        # The key, by its names of now and of before; a reload is enough.
+        file = tmp_path / 'daemon.json'
+        file.write_text('{"host-gateway-ip": "192.0.2.8"}')
+        engine.stop()
+        engine.arguments = [*both, '--config-file', str(file)]
+        engine.start()
+        assert hosts(client) == ['192.0.2.8']
+        file.write_text('{"host-gateway-ips": ["192.0.2.7", "fd5e:2::78"]}')
+        os.kill(engine.pid('gantryd'), signal.SIGHUP)
+        until(lambda: hosts(client) == ['192.0.2.7', 'fd5e:2::78'], 30)
 
 
 def test_options_of_new_networks(home):

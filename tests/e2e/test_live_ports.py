@@ -125,7 +125,7 @@ def test_of_a_stopped_container_and_of_none(live):
     client.ok('update', '--publish-add', '18203:81', NAME)
     client.ok('start', NAME)
     serve(client, servers)
-    assert until(lambda: reached(client, 18203) == 'live', 5)
+    assert until(lambda: reached(client, 18203) == 'live', 60)
     client.ok('run', '-d', '--name', f'{NAME}h', '--network', 'host', IMAGE, 'sleep', '100')
     try:
         done = client('update', '--publish-add', '18204:80', f'{NAME}h')
@@ -168,7 +168,7 @@ def test_a_bridge_that_is_full(stack, home):
         assert done.code == 1 and 'a bridge takes at most 1,023 containers' in done.err
         assert 'eth1' not in client.ok('exec', f'{NAME}other', 'ip', 'link')
         client.ok('rm', '-f', f'{NAME}last')
-        until(lambda: client('start', f'{NAME}more').code == 0, 10)
+        until(lambda: client('start', f'{NAME}more').code == 0, 60)
     finally:
         client('rm', '-f', f'{NAME}last', f'{NAME}more', f'{NAME}other')
         packets.run('ip', 'netns', 'del', elsewhere)

@@ -205,7 +205,7 @@ def test_port_53_is_the_containers_own(client, nets, names):
     sleeper(client, one, '--network', a)
     client.ok('run', '-d', '--name', two, '--network', a, IMAGE, 'sh', '-c', 'while :; do echo mine | nc -l -p 53; done')
     where = address(client, two, a)
-    assert until(lambda: client('exec', one, 'sh', '-c', f'nc -w 2 {where} 53 </dev/null').text, 10) == 'mine'
+    assert until(lambda: client('exec', one, 'sh', '-c', f'nc -w 2 {where} 53 </dev/null').text, 60) == 'mine'
     assert ask(client, two, A, one) == (0, 0, [address(client, one, a)])
 
 
@@ -235,7 +235,7 @@ def test_answers_across_restarts(client, nets, names, victims):
             return ask(client, two, A, one) == (0, 0, [where])
         except AssertionError:  # refused while no proxy is there
             return False
-    assert until(answers, 10)
+    assert until(answers, 60)
     assert ask(client, two, A, one, 'tcp') == (0, 0, [where])
     client.ok('rm', '-f', one)
     assert ask(client, two, A, one)[2] == []

@@ -88,7 +88,7 @@ def test_published_tcp(client, names, other_host, where):
     name = names()
     client.ok('run', '-d', '--name', name, '-p', '18080:80', IMAGE, *SERVE)
     ask = lambda: fetch(client.engine, '127.0.0.1' if where == '127.0.0.1' else '192.0.2.1', 18080, namespace=None if where == '127.0.0.1' else other_host)
-    assert until(ask, 10).startswith('hello from')
+    assert until(ask, 60).startswith('hello from')
 
 
 @pytest.mark.parametrize('where', ['127.0.0.1', 'other host'])
@@ -98,7 +98,7 @@ def test_published_udp(client, names, other_host, where):
               IMAGE, '/usr/bin/python3', '-c', ANSWER)
     time.sleep(0.3)
     ask = lambda: fetch(client.engine, '127.0.0.1' if where == '127.0.0.1' else '192.0.2.1', 18081, udp=True, namespace=None if where == '127.0.0.1' else other_host)
-    assert until(ask, 15) == 'answer'
+    assert until(ask, 60) == 'answer'
 
 
 def test_port_given_by_the_engine(client, names):
@@ -106,7 +106,7 @@ def test_port_given_by_the_engine(client, names):
     client.ok('run', '-d', '--name', name, '-p', '127.0.0.1::80', IMAGE, *SERVE)
     port = int(client.inspect(name, '{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}'))
     assert port > 1023 and client.inspect(name, '{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostIp}}') == '127.0.0.1'
-    assert until(lambda: fetch(client.engine, '127.0.0.1', port), 10).startswith('hello')
+    assert until(lambda: fetch(client.engine, '127.0.0.1', port), 60).startswith('hello')
     assert f'127.0.0.1:{port}->80/tcp' in client.ok('ps', '--filter', f'name={name}')
 
 
@@ -127,7 +127,7 @@ def test_port_of_another_program(client, names):
     name = names()
     holder = client.engine.spawn(['/usr/bin/python3', '-c', 'import socket, time; s = socket.create_server(("", 18085)); time.sleep(60)'])
     try:
-        until(lambda: ':18085' in client.engine.inside('ss', '-ltn').stdout, 10)
+        until(lambda: ':18085' in client.engine.inside('ss', '-ltn').stdout, 60)
         done = client('run', '-d', '--name', name, '-p', '18085:80', IMAGE, 'sleep', '100')
         assert done.code == 125 and f'address already in use (process {holder.pid} (python3) has it)' in done.err
     finally:

@@ -379,7 +379,7 @@ def published(client, name):
     """Whether port 28080 leads to the container, from loopback and by the host's own address."""
     from test_network import fetch
     client.ok('exec', '-d', name, 'sh', '-c', 'echo hello | nc -l -p 80 >/dev/null')
-    return until(lambda: fetch(client.engine, '127.0.0.1', 28080) == 'hello', 10)
+    return until(lambda: fetch(client.engine, '127.0.0.1', 28080) == 'hello', 60)
 
 
 # ---- what others hear of it

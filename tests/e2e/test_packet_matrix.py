@@ -263,10 +263,10 @@ def test_a_host_that_drops_what_it_forwards(world, variant):
     assert '\n'.join(world.wrong()) == ''
     iptables('-P', 'FORWARD', 'ACCEPT')
     tell()
-    until(lambda: not there(), 10)
+    until(lambda: not there(), 60)
     iptables('-P', 'FORWARD', 'DROP')
     tell()
-    until(there, 10)
+    until(there, 60)
     assert '\n'.join(world.wrong()) == ''
     before = chains(host, variant)
     engine.restart()
@@ -315,7 +315,7 @@ def test_beside_dockerd(world):
         world.servers.listen(world.spaces['d1'], 'd1', TCP, UDP)
         assert 'FORWARD DROP' in chains(host, 'nft')
         os.kill(engine.pid('gantryd'), signal.SIGHUP)
-        until(lambda: f'-A FORWARD -j GANTRY-{engine.names.bridge}' in chains(host, 'nft'), 10)
+        until(lambda: f'-A FORWARD -j GANTRY-{engine.names.bridge}' in chains(host, 'nft'), 60)
         # Each engine's masquerade stands between them.
         between = [
             ('d1', 'tcp', 'other:80', 'other host'),
@@ -349,7 +349,7 @@ def test_somebody_flushes_everything(world):
         pytest.skip('dockerd needs a restart')
     table = f'gantry-{world.client.engine.names.bridge}'
     packets.run('nft', 'flush', 'ruleset', space=world.spaces['host'])
-    until(lambda: table in packets.run('nft', 'list', 'tables', space=world.spaces['host']), 10)
+    until(lambda: table in packets.run('nft', 'list', 'tables', space=world.spaces['host']), 60)
     assert '\n'.join(world.wrong()) == ''
 
 
@@ -411,7 +411,7 @@ def test_rules_in_iptables(home, monkeypatch, tmp_path, variant):
         packets.run(iptables, '-t', 'nat', '-F', f'GANTRYD-{bridge}', space=host)
         packets.run(iptables, '-F', f'GANTRY-{bridge}', space=host)
         os.kill(engine.pid('gantryd'), signal.SIGHUP)
-        until(lambda: 'DNAT' in packets.run(saved, '-t', 'nat', space=host), 10)
+        until(lambda: 'DNAT' in packets.run(saved, '-t', 'nat', space=host), 60)
         assert '\n'.join(world.wrong()) == ''
         # Ports go with their container, also when somebody took a part of the rules.
         packets.run(iptables, '-t', 'nat', '-D', f'GANTRYD-{bridge}', '-p', 'tcp', '-m', 'tcp', '--dport', '8080', '-j', 'DNAT',
@@ -419,6 +419,51 @@ def test_rules_in_iptables(home, monkeypatch, tmp_path, variant):
         world.client.ok('rm', '-f', 'r1')
         assert '10.81.1.11' not in packets.run(saved, space=host)
         assert '\n'.join(world.wrong([('other', 'tcp', 'host:8084', 'b1 other'), ('other', 'tcp', 'host:8080', 'refused')])) == ''
+
+
+# With these options of the daemon, beside the matrix; a packet from the other host to port 54 or 81 is marked.
+OPENED = [
+    ('other', 'tcp', 'r1:80', 'r1 other'),
+    ('other', 'tcp', 'r1:8203', 'r1 other'),
+    ('other', 'udp', 'r1:53', 'r1 other'),
+    ('other', 'tcp', 'a2:80', 'a2 other'),
+    ('b1', 'tcp', 'r1:80', 'r1 b1'),
+    ('b1', 'udp', 'r1:53', 'r1 b1'),
+    ('b1', 'tcp', 'r1:81', 'no'),
+    ('other', 'tcp', 'r1:103', 'r1 other'),
+    ('other', 'tcp', 'r2:80', 'no'),
+    ('other', 'icmp', 'r1', 'no'),
+    ('i1', 'tcp', 'r1:80', 'no'),
+    ('a1', 'tcp', 'a2:80', 'no'),
+    ('other', 'tcp', 'host:8080', 'r1 other'),
+    # Marked.
+    ('other', 'tcp', 'r1:81', 'r1 other'),
+    ('other', 'tcp', 'r2:81', 'r2 other'),
+    ('other', 'udp', 'r2:54', 'r2 other'),
+    ('other', 'tcp', 'i1:81', 'no'),
+]
+
+
+@pytest.mark.parametrize('backend', ['nftables', 'iptables'])
+def test_direct_routing_and_marked_packets(home, backend):
+    """`--allow-direct-routing` and `--bridge-accept-fwmark`: published ports at containers' own addresses, and what the host's rules let in."""
+    engine = Stack(number=20, arguments=['--firewall-backend', backend, '--allow-direct-routing', '--bridge-accept-fwmark', '0x40/0xf0'])
+    with whole_world(engine, home) as world:
+        host = world.spaces['host']
+        for words in (['table', 'ip', 'marking'], ['chain', 'ip', 'marking', 'early', '{ type filter hook prerouting priority -150 ; }'],
+                      *(['rule', 'ip', 'marking', 'early', 'iifname', 'cable', *port, 'meta', 'mark', 'set', '0x143'] for port in
+                        (['tcp', 'dport', '81'], ['udp', 'dport', '54']))):
+            packets.run('nft', 'add', *words, space=host)
+        assert '\n'.join(world.wrong(OPENED)) == ''
+        engine.kill('gantryd')
+        engine.start()
+        assert '\n'.join(world.wrong(OPENED)) == ''
+        # Without the options it is as ever.
+        engine.stop()
+        engine.arguments = ['--firewall-backend', backend]
+        engine.start()
+        closed = [(*row[:3], 'no') for row in OPENED if row[3] in ('r1 other', 'r2 other', 'a2 other', 'r1 b1') and row[2] != 'host:8080']
+        assert '\n'.join(world.wrong(closed + [('other', 'tcp', 'host:8080', 'r1 other')])) == ''
 
 
 def test_another_backend(home):

@@ -187,7 +187,7 @@ def test_who_reaches_whom(home, backend):
         for program in ('iptables', 'ip6tables'):
             packets.run(program, '-P', 'FORWARD', 'DROP', space=host)
         jump = f'-A FORWARD -j GANTRY-{engine.names.bridge}'
-        until(lambda: all(jump in packets.run(f'{p}-save', '-t', 'filter', space=host) for p in ('iptables', 'ip6tables')), 10)
+        until(lambda: all(jump in packets.run(f'{p}-save', '-t', 'filter', space=host) for p in ('iptables', 'ip6tables')), 60)
         assert '\n'.join(world.wrong(MATRIX)) == ''
         # Without networks of IPv6 there is no table of it.
         for name in CONTAINERS:

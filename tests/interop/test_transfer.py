@@ -55,8 +55,8 @@ def daemon():
 
 
 def files_of(daemon):
-    """What the topmost snapshot holds; the layers are known."""
-    top = [p for k, p in daemon.snapshots().items() if (p / 'data/big').exists()]
+    """What the topmost snapshot holds; the layers are known. One that a killed daemon was filling is the collector's."""
+    top = [p for k, p in daemon.snapshots().items() if not k.startswith('extract-') and (p / 'data/big').exists()]
     assert len(top) == 1
     big = top[0] / 'data/big'
     assert big.read_bytes() == NOISE and (big.stat().st_mode & 0o7777, big.stat().st_uid) == (0o640, 1234)

@@ -20,6 +20,7 @@
 #include "containerd/daemon.h"
 #include "containerd/options.h"
 #include "kernel/cgroups.h"
+#include "kernel/descriptor_limit.h"
 
 namespace gantry::containerd {
 namespace {
@@ -63,6 +64,8 @@ Result<> SetOomScore(int score) {
 
 Result<> Run(const Options& options) {
   for (const std::string& warning : options.warnings) log::Warning("{}", warning);
+  // A container takes three.
+  TRY(kernel::RaiseDescriptorLimit());
   TRY_WITH(SetOomScore(options.oom_score), "setting oom_score {}", options.oom_score);
   if (!options.cgroup.empty()) {
     TRY(kernel::JoinCgroup(options.cgroup, kernel::MissingCgroup::kMake));

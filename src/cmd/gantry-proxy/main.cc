@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -19,6 +18,7 @@
 #include "base/event_loop.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "kernel/descriptor_limit.h"
 #include "portproxy/control_server.h"
 #include "portproxy/port_table.h"
 #include "portproxy/resolver.h"
@@ -107,16 +107,9 @@ Result<> Detach(const Arguments& arguments) {
   return {};
 }
 
-// Each connection is two descriptors, each port at least one.
-void RaiseDescriptorLimit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 Result<> Serve(UniqueFd listener) {
-  RaiseDescriptorLimit();
+  // Each connection is two descriptors, each port at least one.
+  TRY(kernel::RaiseDescriptorLimit());
   ::signal(SIGPIPE, SIG_IGN);
   sigset_t ends;
   ::sigemptyset(&ends);

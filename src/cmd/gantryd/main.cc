@@ -34,6 +34,7 @@
 #include "engine/health.h"
 #include "engine/log_forwarder.h"
 #include "engine/supervise.h"
+#include "kernel/descriptor_limit.h"
 #include "wire/http_server.h"
 
 namespace gantry::gantryd {
@@ -154,10 +155,8 @@ Result<engine::EngineOptions> EngineOptionsOf(const Options& options, const std:
   wanted.cgroup_parent = options.cgroup_parent;
   wanted.networks = options.networks;
   wanted.networks.bridge = options.bridge;
-  wanted.networks.mtu = static_cast<uint32_t>(options.mtu);
-  wanted.networks.firewall = options.firewall;
-  wanted.networks.enable_forwarding =
-      options.ip_forward.value_or(options.firewall != networks::FirewallBackend::kNone);
+  wanted.networks.enable_forwarding = options.ip_forward.value_or(
+      options.networks.firewall.backend != networks::FirewallBackend::kNone);
   wanted.engine_id = TRY(EngineId(options.root + "/engine"));
   wanted.remap = options.remap;
   wanted.settings = options.settings;
@@ -166,6 +165,7 @@ Result<engine::EngineOptions> EngineOptionsOf(const Options& options, const std:
 }
 
 Result<> Run(Options options, const std::vector<std::string>& arguments) {
+  TRY(kernel::RaiseDescriptorLimit());
   TRY(RemapUsers(&options));
   for (const std::string& warning : options.warnings) log::Warning("{}", warning);
   TRY(MakeDirectories(options.state, 0711));

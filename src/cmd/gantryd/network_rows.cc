@@ -13,6 +13,10 @@ namespace {
 
 using formats::Json;
 
+// RFC 791's, and what a veth or bridge can have (ETH_MAX_MTU).
+constexpr int64_t kLeastMtu = 68;
+constexpr int64_t kMostMtu = 65535;
+
 networks::DefaultNetworkOptions& DefaultOf(Options* o) { return o->networks.default_network; }
 
 // Puts a switch's value where `where` says.
@@ -82,6 +86,37 @@ Result<> TakeGatewayIpv6(Options* o, const std::string& value) {
 
 Result<> TakeBinding(Options* o, const std::string& value) {
   DefaultOf(o).host_binding = TRY(ParseAddress(value));
+  return {};
+}
+
+Result<> TakeMtu(Options* o, const std::string& value) {
+  int64_t mtu = TRY(ParseNumber(value));
+  if (mtu < kLeastMtu || mtu > kMostMtu) return InvalidArgument("invalid default MTU: {}", value);
+  DefaultOf(o).mtu = static_cast<uint32_t>(mtu);
+  return {};
+}
+
+Result<> TakeFirewall(Options* o, const std::string& value) {
+  o->networks.firewall.backend = TRY(networks::ParseFirewallBackend(value));
+  return {};
+}
+
+Result<> TakeMark(Options* o, const std::string& value) {
+  o->networks.firewall.accepted_mark.reset();
+  if (!value.empty()) o->networks.firewall.accepted_mark = TRY(networks::ParsePacketMark(value));
+  return {};
+}
+
+Result<> TakeHostGateway(Options* o, const std::string& value) {
+  std::string address = TRY(ParseAddress(value));
+  bool ipv6 = address.find(':') != std::string::npos;
+  std::vector<std::string>& all = o->settings.host_gateways;
+  for (const std::string& other : all) {
+    if ((other.find(':') != std::string::npos) != ipv6) continue;
+    return InvalidArgument("only one {} host gateway IP address can be specified",
+                           ipv6 ? "IPv6" : "IPv4");
+  }
+  all.push_back(std::move(address));
   return {};
 }
 
@@ -189,6 +224,12 @@ std::vector<OptionRow> NetworkRows() {
       {"ip", 0, "ip", Kind::kText, "ADDRESS",
        "where the default network's ports are published that say no address (0.0.0.0)", TakeBinding,
        nullptr},
+      {"mtu", 0, "mtu", Kind::kNumber, "N", "of the default network (1500)", TakeMtu, nullptr},
+      {"host-gateway-ip", 0, "host-gateway-ips", Kind::kList, "ADDRESS",
+       "what \"host-gateway\" is in --add-host, one of a family (the default network's gateways)",
+       TakeHostGateway, nullptr},
+      // As the key was called before docker 28.
+      {"", 0, "host-gateway-ip", Kind::kText, "", "", TakeHostGateway, nullptr},
       {"icc", 0, "icc", Kind::kSwitch, "", "its containers reach each other (true)",
        SwitchAt([](Options* o) -> bool& { return DefaultOf(o).icc; }), nullptr},
       {"ip-masq", 0, "ip-masq", Kind::kSwitch, "",
@@ -196,11 +237,19 @@ std::vector<OptionRow> NetworkRows() {
        SwitchAt([](Options* o) -> bool& { return DefaultOf(o).masquerade; }), nullptr},
       {"ip-forward", 0, "ip-forward", Kind::kSwitch, "", "turn on forwarding (true)", TakeForward,
        nullptr},
+      {"firewall-backend", 0, "firewall-backend", Kind::kText, "NAME",
+       "nftables, iptables, or none: no rules, gantry-proxy alone (nftables)", TakeFirewall,
+       nullptr},
+      {"allow-direct-routing", 0, "allow-direct-routing", Kind::kSwitch, "",
+       "published ports are reached at containers' own addresses, too",
+       SwitchAt([](Options* o) -> bool& { return o->networks.firewall.direct_routing; }), nullptr},
+      {"bridge-accept-fwmark", 0, "bridge-accept-fwmark", Kind::kText, "MARK[/MASK]",
+       "let packets that are marked so into networks", TakeMark, nullptr},
       {"iptables", 0, "iptables", Kind::kSwitch, "",
        "make firewall rules of IPv4, with either backend (true)",
-       SwitchAt([](Options* o) -> bool& { return o->networks.firewall_families.ipv4; }), nullptr},
+       SwitchAt([](Options* o) -> bool& { return o->networks.firewall.families.ipv4; }), nullptr},
       {"ip6tables", 0, "ip6tables", Kind::kSwitch, "", "and of IPv6 (true)",
-       SwitchAt([](Options* o) -> bool& { return o->networks.firewall_families.ipv6; }), nullptr},
+       SwitchAt([](Options* o) -> bool& { return o->networks.firewall.families.ipv6; }), nullptr},
       {"default-network-opt", 0, "default-network-opts", Kind::kMap, "DRIVER=NAME=VALUE",
        "option of new networks that don't have it", TakeNetworkOption, TakeNetworkOptions},
       {"netns-links", 0, "netns-links", Kind::kText, "DIR",

@@ -227,11 +227,6 @@ Result<> TakeDiskBudget(Options* o, const std::string& value) {
   return {};
 }
 
-Result<> TakeFirewall(Options* o, const std::string& value) {
-  o->firewall = TRY(networks::ParseFirewallBackend(value));
-  return {};
-}
-
 Result<> TakePublishDefault(Options* o, const std::string& value) {
   if (value != "any" && value != "loopback") {
     return InvalidArgument("invalid publish-default \"{}\": any or loopback", value);
@@ -346,10 +341,6 @@ std::vector<OptionRow> PlaceRows() {
           Text([](Options& o) -> auto& { return o.containerd_namespace; })),
       Row("bridge", 'b', "bridge", Kind::kText, "NAME", "default bridge (gantry0)",
           Text([](Options& o) -> auto& { return o.bridge; })),
-      Row("firewall-backend", 0, "firewall-backend", Kind::kText, "NAME",
-          "nftables, iptables, or none: no rules, gantry-proxy alone (nftables)", TakeFirewall),
-      Row("mtu", 0, "mtu", Kind::kNumber, "N", "of containers' networks (1500)",
-          Number([](Options& o) -> auto& { return o.mtu; }, 68, "invalid default MTU")),
       Row("cgroup-parent", 0, "cgroup-parent", Kind::kText, "PATH", "(/gantry)",
           Text([](Options& o) -> auto& { return o.cgroup_parent; })),
       Row("userns-remap", 0, "userns-remap", Kind::kText, "USER[:GROUP]",
@@ -489,7 +480,6 @@ std::function<Result<>(Options*, const Json&)> RefuseUnlessEmpty(std::string_vie
 
 constexpr std::string_view kPlugins = "there are no engine plugins";
 constexpr std::string_view kSwarm = "this engine is no swarm node";
-constexpr std::string_view kBridge = "the bridge's firewall rules are gantry's own";
 constexpr std::string_view kNoBuilder = "the builder takes no settings";
 
 // docker's settings of networks whose value is fixed here, or that mean nothing here.
@@ -497,13 +487,9 @@ std::vector<OptionRow> FixedNetworkRows() {
   return {
       Usual("ip-forward-no-drop", "ip-forward-no-drop", "true",
             "the FORWARD policy is never changed"),
-      Fixed("allow-direct-routing", "allow-direct-routing", Kind::kSwitch, {"false"}, kBridge),
-      Fixed("bridge-accept-fwmark", "bridge-accept-fwmark", Kind::kText, {}, kBridge),
       Usual("userland-proxy", "userland-proxy", "true", "gantry-proxy serves loopback"),
       Fixed("userland-proxy-path", "userland-proxy-path", Kind::kText, {},
             "gantry-proxy serves loopback"),
-      Fixed("host-gateway-ip", "host-gateway-ips", Kind::kList, {},
-            "\"host-gateway\" is the container's gateway"),
   };
 }
 

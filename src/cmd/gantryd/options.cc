@@ -164,7 +164,7 @@ Result<> ApplyEnvironment(Options* options) {
 // In dockerd's words.
 Result<> CheckNetworks(Options* options) {
   networks::DefaultNetworkOptions& standard = options->networks.default_network;
-  const networks::FirewallFamilies& families = options->networks.firewall_families;
+  const networks::FirewallFamilies& families = options->networks.firewall.families;
   if (!standard.icc && !families.ipv4) {
     return InvalidArgument(
         "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
@@ -278,6 +278,7 @@ void CompareDefaultNetworks(const networks::DefaultNetworkOptions& present,
   compare(present.icc == wanted.icc, "icc");
   compare(present.masquerade == wanted.masquerade, "ip-masq");
   compare(present.host_binding == wanted.host_binding, "ip");
+  compare(present.mtu == wanted.mtu, "mtu");
 }
 
 }  // namespace
@@ -297,15 +298,18 @@ std::vector<std::string> NeedRestart(const Options& present, const Options& want
   compare(present.containerd == wanted.containerd, "containerd");
   compare(present.containerd_namespace == wanted.containerd_namespace, "containerd-namespace");
   compare(present.bridge == wanted.bridge, "bridge");
-  compare(present.mtu == wanted.mtu, "mtu");
   CompareDefaultNetworks(present.networks.default_network, wanted.networks.default_network,
                          compare);
   compare(present.networks.netns_links == wanted.networks.netns_links, "netns-links");
   compare(present.networks.pools == wanted.networks.pools &&
               present.networks.pools6 == wanted.networks.pools6,
           "default-address-pools");
-  compare(present.firewall == wanted.firewall, "firewall-backend");
-  compare(present.networks.firewall_families == wanted.networks.firewall_families, "iptables");
+  const networks::FirewallSetup& rules = present.networks.firewall;
+  const networks::FirewallSetup& wanted_rules = wanted.networks.firewall;
+  compare(rules.backend == wanted_rules.backend, "firewall-backend");
+  compare(rules.families == wanted_rules.families, "iptables");
+  compare(rules.direct_routing == wanted_rules.direct_routing, "allow-direct-routing");
+  compare(rules.accepted_mark == wanted_rules.accepted_mark, "bridge-accept-fwmark");
   compare(present.ip_forward == wanted.ip_forward, "ip-forward");
   compare(present.cgroup_parent == wanted.cgroup_parent, "cgroup-parent");
   compare(present.metrics_address == wanted.metrics_address, "metrics-addr");

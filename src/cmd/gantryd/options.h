@@ -14,7 +14,6 @@
 #include "engine/settings.h"
 #include "engine/user_remap.h"
 #include "formats/ip_address.h"
-#include "networks/firewall_backend.h"
 #include "networks/networks.h"
 
 namespace gantry::gantryd {
@@ -36,10 +35,8 @@ struct Options {
   std::string containerd;          // "": gantryd runs gantry-containerd
   std::string containerd_namespace = "gantry";
   std::string bridge = "gantry0";
-  networks::FirewallBackend firewall = networks::FirewallBackend::kNftables;
   std::optional<bool> ip_forward;  // unset: on, unless the backend is none
-  int64_t mtu = 1500;
-  networks::Options networks;  // the rest of it is set from the others
+  networks::Options networks;      // the rest of it is set from the others
   bool pools_given = false;
   std::string cgroup_parent = "/gantry";
   std::string pid_file;  // "": STATE/gantryd.pid
