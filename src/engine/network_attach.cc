@@ -128,6 +128,8 @@ Result<> CheckAgainst(const networks::Network& network, const EndpointConfig& co
     return {};
   }
   if (!addressed) return {};
+  // Its plugins know.
+  if (network.is_cni()) return {};
   for (const std::string& address :
        {config.ipam_config->ipv4_address, config.ipam_config->ipv6_address}) {
     if (address.empty()) continue;

@@ -33,7 +33,7 @@ Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted) {
     return Forbidden("cannot create a swarm scoped network when swarm is not active");
   }
   if (driver == "ipvlan") return Unimplemented("network driver {} is not implemented", driver);
-  if (!driver.empty() && driver != "bridge" && driver != "macvlan") {
+  if (!driver.empty() && driver != "bridge" && driver != "cni" && driver != "macvlan") {
     return NotFound("plugin \"{}\" not found", driver);
   }
   if (wanted.ingress) return Forbidden("Ingress network can only be global scope network");

@@ -2,7 +2,7 @@
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
 // default_bridge.cc, default_network.cc, user_networks.cc, subnets.cc, bridge.cc, attach.cc,
-// entries.cc, link.cc, sub_link.cc, rates.cc, lead.cc, resolver.cc, firewall_watch.cc,
+// entries.cc, link.cc, sub_link.cc, cni.cc, rates.cc, lead.cc, resolver.cc, firewall_watch.cc,
 // reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
@@ -165,6 +165,14 @@ class KernelController : public Controller {
   Result<> RemoveInterface(const Endpoint& endpoint);
   static Result<bool> HasSubLink(const Endpoint& endpoint, BorrowedFd fd);
 
+  // cni.cc
+  static Result<> ChooseCni(const NetworkRequest& request, Network* network);
+  Result<> PlanCni(const AttachRequest& request, const Network& network, Endpoint* endpoint) const;
+  Result<> AddByCni(Endpoint* endpoint, kernel::NetNamespace* netns);
+  Result<> DeleteByCni(const Endpoint& endpoint);
+  Result<bool> HasCniLink(const Endpoint& endpoint, BorrowedFd netns);
+  Result<> CollectCni(ReconcileReport* report);
+
   // rates.cc
   Result<> LimitLink(const Endpoint& endpoint, kernel::NetNamespace* netns);
   Result<> FollowRates(const Endpoint& endpoint);
@@ -212,6 +220,7 @@ class KernelController : public Controller {
   Result<> ReconcileProxy(ReconcileReport* report);
   Result<> ReconcileEndpoints(const KernelState& state, ReconcileReport* report);
   Result<> RemoveStrangers(const KernelState& state, ReconcileReport* report);
+  Result<bool> IsWhole(const Endpoint& endpoint, const KernelState& state, BorrowedFd netns);
   Result<> Reconnect(const Endpoint& endpoint);
   std::string NetnsDirectory() const { return options_.run_directory + "/netns"; }
   std::string NetnsPath(const std::string& container_id) const {

@@ -99,13 +99,15 @@ struct AttachRequest {
   std::vector<std::string> dns;
 };
 
-// `network create` of the drivers bridge and macvlan.
+// `network create` of the drivers bridge, cni and macvlan.
 struct NetworkRequest {
   std::string name;
   std::string driver = "bridge";
   std::string bridge;  // "": br- and the id's first twelve digits
   std::string parent;  // of macvlan; "": none that leads anywhere
   std::string parent_mode;
+  std::string cni_config;  // of cni: its text (cni_config.h)
+  std::vector<std::string> cni_path;
   bool ipv4 = true;
   bool ipv6 = false;
   // Unset: as for the default bridge.

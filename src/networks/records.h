@@ -79,6 +79,9 @@ struct Network {
   std::string parent;
   bool parent_made = false;
   std::string parent_mode;
+  // Of cni (cni.cc): the configuration's text, and where its plugins are.
+  std::string cni_config;
+  std::vector<std::string> cni_path;
   bool ipv4 = true;  // without it `subnet` and `gateway` mean nothing
   formats::Ipv4Prefix subnet;
   formats::Ipv4Address gateway;
@@ -120,7 +123,8 @@ struct Network {
   std::map<std::string, std::string> labels;
   WallTime created{};
 
-  bool has_ipv4() const { return ipv4 && !config_only; }
+  bool is_cni() const { return driver == "cni"; }
+  bool has_ipv4() const { return ipv4 && !config_only && !is_cni(); }
   bool has_bridge() const { return driver == "bridge" && !config_only; }
   bool operator==(const Network&) const = default;
 };
@@ -171,11 +175,18 @@ struct Endpoint {
   std::vector<std::string> dns;              // servers that its resolver asks; empty: the host's
   std::vector<PublishedPort> ports;
   Rates rates;
+  // Of a network of the driver cni: what its plugins were told and answered (cni_config.h), and the
+  // ports that they publish.
+  std::string cni_runtime;  // never empty there
+  std::string cni_result;   // "": no ADD has succeeded yet
+  std::vector<PublishedPort> cni_ports;
   // Of its interface inside: "net.ipv4.conf.IFNAME.log_martians=1", … (docs/networks.md).
   std::vector<std::string> sysctls;
 
   bool has_ipv4() const { return prefix_length != 0; }
   bool has_host_link() const { return !host_link.empty(); }
+  bool is_cni() const { return !cni_runtime.empty(); }
+  std::vector<PublishedPort> AllPorts() const;
   bool operator==(const Endpoint&) const = default;
 };
 
