@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernel/link_header.h"
 #include "kernel/rtnetlink.h"
 
 namespace gantry::kernel {
@@ -85,10 +86,7 @@ Result<> MoveLink(NetlinkSocket* here, NetlinkSocket* there, BorrowedFd netns,
     return AlreadyExists("the container has a network interface '{}' already", move.new_name);
   }
   NetlinkBatch batch;
-  ifinfomsg header{};
-  header.ifi_family = AF_UNSPEC;
-  header.ifi_index = link.index;
-  batch.Begin(RTM_NEWLINK, 0, header);
+  batch.Begin(RTM_NEWLINK, 0, ThisLink(link.index));
   batch.U32(IFLA_NET_NS_FD, static_cast<uint32_t>(netns.get()));
   batch.String(IFLA_IFNAME, move.new_name);
   TRY(here->Transact(&batch));

@@ -9,19 +9,9 @@
 
 #include <cstring>
 
+#include "kernel/link_header.h"
+
 namespace gantry::kernel {
-namespace {
-
-ifinfomsg UpLink(int index) {
-  ifinfomsg header{};
-  header.ifi_family = AF_UNSPEC;
-  header.ifi_index = index;
-  header.ifi_flags = IFF_UP;
-  header.ifi_change = IFF_UP;
-  return header;
-}
-
-}  // namespace
 
 void AppendCreateVeth(NetlinkBatch* batch, const VethSpec& spec) {
   batch->Begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, UpLink(0));
@@ -33,7 +23,7 @@ void AppendCreateVeth(NetlinkBatch* batch, const VethSpec& spec) {
   size_t data = batch->BeginNest(IFLA_INFO_DATA);
   size_t peer = batch->BeginNest(VETH_INFO_PEER);
   // Not up yet: the kernel opens it before the pair is joined, which fails (ENOTCONN).
-  ifinfomsg peer_header{};
+  ifinfomsg peer_header = ThisLink(0);
   batch->Raw(&peer_header, sizeof peer_header);
   batch->String(IFLA_IFNAME, spec.peer);
   batch->U32(IFLA_NET_NS_FD, static_cast<uint32_t>(spec.peer_netns.get()));
@@ -58,25 +48,17 @@ void AppendCreateBridge(NetlinkBatch* batch, const std::string& name, const Hard
 void AppendLinkUp(NetlinkBatch* batch, int index) { batch->Begin(RTM_NEWLINK, 0, UpLink(index)); }
 
 void AppendSetMtu(NetlinkBatch* batch, int index, uint32_t mtu) {
-  ifinfomsg header{};
-  header.ifi_family = AF_UNSPEC;
-  header.ifi_index = index;
-  batch->Begin(RTM_NEWLINK, 0, header);
+  batch->Begin(RTM_NEWLINK, 0, ThisLink(index));
   batch->U32(IFLA_MTU, mtu);
 }
 
 void AppendSetMaster(NetlinkBatch* batch, int index, int master) {
-  ifinfomsg header{};
-  header.ifi_family = AF_UNSPEC;
-  header.ifi_index = index;
-  batch->Begin(RTM_NEWLINK, 0, header);
+  batch->Begin(RTM_NEWLINK, 0, ThisLink(index));
   batch->U32(IFLA_MASTER, static_cast<uint32_t>(master));
 }
 
 void AppendIsolatePort(NetlinkBatch* batch, const std::string& name) {
-  ifinfomsg header{};
-  header.ifi_family = AF_UNSPEC;
-  batch->Begin(RTM_NEWLINK, 0, header);
+  batch->Begin(RTM_NEWLINK, 0, ThisLink(0));
   batch->String(IFLA_IFNAME, name);
   size_t info = batch->BeginNest(IFLA_LINKINFO);
   batch->String(IFLA_INFO_SLAVE_KIND, "bridge");
@@ -88,9 +70,7 @@ void AppendIsolatePort(NetlinkBatch* batch, const std::string& name) {
 }
 
 void AppendDeleteLink(NetlinkBatch* batch, int index) {
-  ifinfomsg header{};
-  header.ifi_index = index;
-  batch->Begin(RTM_DELLINK, 0, header);
+  batch->Begin(RTM_DELLINK, 0, ThisLink(index));
 }
 
 void AppendAddAddress(NetlinkBatch* batch, int index, in_addr address, uint8_t prefix_length) {

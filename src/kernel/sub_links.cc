@@ -4,21 +4,14 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
-#include <net/if.h>
+
+#include "kernel/link_header.h"
 
 namespace gantry::kernel {
 namespace {
 
-ifinfomsg NewLink(unsigned flags) {
-  ifinfomsg header{};
-  header.ifi_family = AF_UNSPEC;
-  header.ifi_flags = flags;
-  header.ifi_change = flags;
-  return header;
-}
-
 void BeginSubLink(NetlinkBatch* batch, const SubLinkSpec& spec) {
-  batch->Begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, NewLink(0));
+  batch->Begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, ThisLink(0));
   batch->String(IFLA_IFNAME, spec.name);
   batch->U32(IFLA_LINK, static_cast<uint32_t>(spec.parent));
   batch->U32(IFLA_NET_NS_FD, static_cast<uint32_t>(spec.netns.get()));
@@ -26,7 +19,7 @@ void BeginSubLink(NetlinkBatch* batch, const SubLinkSpec& spec) {
 }
 
 void BeginUpLink(NetlinkBatch* batch, const std::string& name) {
-  batch->Begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, NewLink(IFF_UP));
+  batch->Begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, UpLink(0));
   batch->String(IFLA_IFNAME, name);
 }
 
@@ -67,7 +60,7 @@ void AppendCreatePair(NetlinkBatch* batch, const std::string& name, const std::s
   size_t data = batch->BeginNest(IFLA_INFO_DATA);
   size_t other = batch->BeginNest(VETH_INFO_PEER);
   // Up only later: the kernel opens it before the pair is joined, which fails (ENOTCONN).
-  ifinfomsg peer_header{};
+  ifinfomsg peer_header = ThisLink(0);
   batch->Raw(&peer_header, sizeof peer_header);
   batch->String(IFLA_IFNAME, peer);
   batch->EndNest(other);
