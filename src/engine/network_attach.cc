@@ -499,6 +499,7 @@ void Engine::ReconcileAttachments(const ContainerRecord& record) {
   note(LinkBareNamespace(record, record.state.pid));
   std::vector<std::string> present;
   for (const networks::Endpoint& endpoint : networks_->EndpointsOf(record.id)) {
+    if (endpoint.implicit) continue;
     if (wanted.contains(endpoint.network_name)) {
       present.push_back(endpoint.network_id);
     } else {

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <functional>
 
+#include "base/number.h"
 #include "base/text.h"
 #include "networks/cni_config.h"
 
@@ -19,8 +20,9 @@ using networks::NetworkRequest;
 
 // What an interface name may have: IFNAMSIZ less the end.
 constexpr size_t kMaxInterfaceName = 15;
-constexpr int kMinMtu = 68;      // RFC 791
-constexpr int kMaxMtu = 65'535;  // of a bridge
+constexpr int kMinMtu = 68;                  // RFC 791
+constexpr int kMaxMtu = 65'535;              // of a bridge
+constexpr uint32_t kMaxVni = (1 << 24) - 1;  // RFC 7348 section 5
 
 Error BadValue(std::string_view key, const std::string& text, std::string_view why) {
   return InvalidArgument("failed to parse {} value: {} ({})", key, text, why);
@@ -264,12 +266,35 @@ Result<> ReadCniOptions(const std::map<std::string, std::string>& options,
   return {};
 }
 
+// "4100", or "4100,4101": the first is the network's.
+Result<> ReadOverlayOptions(const std::map<std::string, std::string>& options,
+                            NetworkRequest* request) {
+  request->mode4 = request->mode6 = networks::GatewayMode::kIsolated;
+  request->mtu = 0;
+  for (const auto& [key, value] : options) {
+    if (key == "com.docker.network.driver.overlay.vxlanid_list") {
+      auto number = ParseNumber<uint32_t>(Split(value, ',').front());
+      if (!number || *number == 0 || *number > kMaxVni) {
+        return InvalidArgument("invalid vxlan id value \"{}\" passed", value);
+      }
+      request->vni = *number;
+    }
+    if (key == "encrypted") {
+      return Unimplemented("network option {} is not implemented", key);
+    }
+    if (key == "com.docker.network.driver.mtu") request->mtu = TRY(ParseMtu(key, value));
+  }
+  request->options = options;
+  return {};
+}
+
 }  // namespace
 
 Result<> ReadNetworkOptions(const std::map<std::string, std::string>& options,
                             NetworkRequest* request) {
   if (request->driver == "cni") return ReadCniOptions(options, request);
   if (request->driver == "macvlan") return ReadParentOptions(options, request);
+  if (request->driver == "overlay") return ReadOverlayOptions(options, request);
   for (const auto& [key, value] : options) {
     auto known = Options().find(key);
     if (known != Options().end()) TRY(known->second(key, value, request));
@@ -285,7 +310,7 @@ Result<> ReadNetworkOptions(const std::map<std::string, std::string>& options,
 
 Result<> ReadPools(NetworkRequest* request) {
   NetworkRequest& r = *request;
-  bool bridge = r.driver == "bridge";
+  bool bridge = r.driver != "macvlan";
   for (const networks::IpamConfig& config : r.ipam) {
     if (!IsIpv6(config.subnet)) {
       if (!r.ipv4) continue;

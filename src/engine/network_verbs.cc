@@ -2,6 +2,10 @@
 //
 // POST /networks/create, DELETE /networks/{}, POST /networks/prune: checks in docker's words, then
 // networks::Controller, which writes the record before it touches the kernel.
+#include <algorithm>
+#include <iterator>
+#include <string_view>
+
 #include "engine/engine.h"
 #include "engine/network_list.h"
 #include "engine/network_options.h"
@@ -17,7 +21,7 @@ Error Forbidden(std::string message) {
   return Error(ErrorKind::kPermissionDenied, std::move(message));
 }
 
-Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted) {
+Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted, bool cluster) {
   if (wanted.name.find_first_not_of(" \t\n\r") == std::string::npos)
     return InvalidArgument("invalid name: {}", wanted.name);
   for (const char* name : {"bridge", "host", "none", "default"}) {
@@ -29,11 +33,12 @@ Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted) {
   if (driver == "host" || driver == "null") {
     return Forbidden(fmt::format("only one instance of \"{}\" network is allowed", driver));
   }
-  if (driver == "overlay" || wanted.scope == "swarm") {
+  if ((driver == "overlay" && !cluster) || wanted.scope == "swarm") {
     return Forbidden("cannot create a swarm scoped network when swarm is not active");
   }
   if (driver == "ipvlan") return Unimplemented("network driver {} is not implemented", driver);
-  if (!driver.empty() && driver != "bridge" && driver != "cni" && driver != "macvlan") {
+  static constexpr std::string_view kDrivers[] = {"", "bridge", "cni", "macvlan", "overlay"};
+  if (std::find(std::begin(kDrivers), std::end(kDrivers), driver) == std::end(kDrivers)) {
     return NotFound("plugin \"{}\" not found", driver);
   }
   if (wanted.ingress) return Forbidden("Ingress network can only be global scope network");
@@ -132,7 +137,7 @@ Result<networks::NetworkRequest> Engine::MakeNetworkRequest(const NetworkCreate&
 }
 
 Result<networks::Network> Engine::CreateNetwork(const NetworkCreate& wanted) {
-  TRY(CheckNameAndDriver(wanted));
+  TRY(CheckNameAndDriver(wanted, networks_->HasCluster()));
   networks::NetworkRequest request = TRY(MakeNetworkRequest(wanted));
   // Its id is not known yet.
   Event intent = NetworkEvent("create", {});

@@ -136,13 +136,19 @@ Result<Endpoint> KernelController::FindEndpoint(const std::string& container_id,
 }
 
 Result<Endpoint> KernelController::Attach(const AttachRequest& request) {
-  return Connect(request, BorrowedFd());
+  Endpoint endpoint = TRY(Connect(request, BorrowedFd()));
+  if (!NeedsWayOut(endpoint)) return endpoint;
+  UniqueFd netns = TRY(kernel::OpenNetNamespaceEntry(endpoint.netns_path));
+  TRY(GiveWayOut(request, netns));
+  return endpoint;
 }
 
 Result<Endpoint> KernelController::AttachToExisting(const AttachRequest& request,
                                                     BorrowedFd netns) {
   CHECK(netns.valid());
-  return Connect(request, netns);
+  Endpoint endpoint = TRY(Connect(request, netns));
+  if (NeedsWayOut(endpoint)) TRY(GiveWayOut(request, netns));
+  return endpoint;
 }
 
 Result<Endpoint> KernelController::Connect(const AttachRequest& request, BorrowedFd existing) {
@@ -160,6 +166,7 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
     undo.Push([&] { LogFailure(SetDefaultRoutes(request.container_id)); });
   }
   undo.Push([&] { Forget(endpoint); });
+  if (IsOverlay(endpoint.network_id)) TRY(ClaimAddresses(request, &endpoint));
 
   if (!request.ports.empty() && !LeaderOf(request.container_id) && endpoint.cni_ports.empty()) {
     log::Warning("container '{}': network {} publishes no ports", request.container_id,
@@ -246,7 +253,8 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
   endpoint.network_id = network.id;
   endpoint.network_name = network.name;
   endpoint.hostname = request.hostname;
-  endpoint.named = !network.is_default;
+  endpoint.named = !network.is_default && !request.implicit;
+  endpoint.implicit = request.implicit;
   if (endpoint.named) {
     endpoint.names = request.names;
     endpoint.links = request.links;
@@ -255,7 +263,7 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
   endpoint.link_local = request.link_local;
   endpoint.sysctls = request.sysctls;
   endpoint.rates = request.rates;
-  endpoint.internal = network.internal || network.parent == DummyParent(network);
+  endpoint.internal = network.closed() || network.parent == DummyParent(network);
   endpoint.gateway_priority = request.gateway_priority;
   bool follows = !request.mac && network.has_bridge() && endpoint.has_ipv4();
   endpoint.mac = follows ? formats::MacAddress::Of(endpoint.address) : mac;
@@ -318,6 +326,9 @@ Result<> KernelController::TakeAddresses(const AttachRequest& request, NetworkSt
 }
 
 void KernelController::Forget(const Endpoint& endpoint) {
+  if (options_.cluster != nullptr && IsOverlay(endpoint.network_id)) {
+    options_.cluster->Release(endpoint.id);
+  }
   MutexLock lock(mutex_);
   auto network = networks_.find(endpoint.network_id);
   if (network != networks_.end()) {
@@ -429,6 +440,12 @@ Result<> KernelController::Detach(const std::string& container_id) {
 }
 
 Result<> KernelController::Disconnect(const std::string& container_id, std::string_view network) {
+  TRY(DisconnectOne(container_id, network));
+  return TakeWayOut(container_id);
+}
+
+Result<> KernelController::DisconnectOne(const std::string& container_id,
+                                         std::string_view network) {
   std::shared_lock<std::shared_mutex> beside(operations_);
   std::shared_lock<std::shared_mutex> publishing(publishing_);
   Network wanted = TRY(InspectNetwork(network));

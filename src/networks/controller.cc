@@ -60,6 +60,7 @@ Result<std::unique_ptr<KernelController>> KernelController::Create(Options optio
 }
 
 KernelController::~KernelController() {
+  if (options_.cluster != nullptr) options_.cluster->End();
   if (!thread_.joinable()) return;
   loop_->Stop();
   thread_.join();
@@ -243,6 +244,10 @@ Result<> KernelController::EnsureProxy() {
       auto told = TellProxy(endpoint);
       if (!told.ok()) log::Failure("{}", told.error().message());
       if (endpoint.named) named.insert(endpoint.container_id);
+    }
+    for (const Endpoint& endpoint : NamedElsewhere()) {
+      auto told = TellName(endpoint);
+      if (!told.ok()) log::Failure("network {}: {}", endpoint.network_name, told.error().message());
     }
     for (const std::string& container : named) {
       auto told = TellNames(container);

@@ -2,8 +2,8 @@
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
 // default_bridge.cc, default_network.cc, user_networks.cc, subnets.cc, bridge.cc, attach.cc,
-// entries.cc, link.cc, sub_link.cc, cni.cc, rates.cc, lead.cc, resolver.cc, firewall_watch.cc,
-// reconcile.cc.
+// entries.cc, link.cc, sub_link.cc, cni.cc, overlay.cc, rates.cc, lead.cc, resolver.cc,
+// firewall_watch.cc, reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
 // `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
@@ -45,6 +45,9 @@ inline formats::Ipv6Address AddressOf6(const in6_addr& address) {
   return out;
 }
 
+// Of a daemon without cluster-store.
+Error NoCluster();
+
 class KernelController : public Controller {
  public:
   static Result<std::unique_ptr<KernelController>> Create(Options options);
@@ -64,6 +67,7 @@ class KernelController : public Controller {
   Result<> RemoveNetwork(std::string_view id_or_name) override;
   Result<ReconcileReport> Reconcile() override;
   Result<> RepairFirewall() override;
+  bool HasCluster() const override { return options_.cluster != nullptr; }
   std::vector<Network> ListNetworks() const override;
   Result<Network> InspectNetwork(std::string_view id_or_name) const override;
   std::vector<Endpoint> ListEndpoints(std::string_view network_id) const override;
@@ -76,6 +80,10 @@ class KernelController : public Controller {
     AddressPools addresses;  // of IPv4, where it has that
     std::optional<AddressPools6> addresses6;
     int bridge_index = 0;  // 0 until the bridge was made or adopted
+    // Of overlay: its tunnel, 0 until it was made or adopted, and whom that was told of, by id;
+    // unset: nobody has looked yet at what it knows.
+    int tunnel_index = 0;
+    std::optional<std::map<std::string, ClusterEndpoint>> neighbours;
   };
   struct KernelState;  // what Reconcile found
 
@@ -91,6 +99,9 @@ class KernelController : public Controller {
   Result<> PresentAddress(Network* network);
   Result<> FollowOptions(Network* network);
   Result<> ChangeBridge(const Network& before, const Network& after);
+
+  // user_networks.cc
+  Result<> ForgetNetwork(const Network& network);
 
   // default_bridge.cc
   Result<> AddNetwork(const Network& network);
@@ -178,6 +189,27 @@ class KernelController : public Controller {
   Result<> FollowRates(const Endpoint& endpoint);
   Result<> ReconcileRates(ReconcileReport* report);
 
+  // overlay.cc
+  Result<Network> CreateOverlay(const NetworkRequest& request);
+  Result<> AddShared(const Network& network);
+  Result<> EnsureTunnel(const Network& network, int bridge_index);
+  Result<uint32_t> TunnelMtu() const;
+  Result<> ClaimAddresses(const AttachRequest& request, Endpoint* endpoint);
+  ClusterEndpoint ShownToCluster(const Endpoint& endpoint) const;
+  bool IsOverlay(const std::string& network_id) const;
+  void BeginCluster();
+  void FollowCluster(const ClusterView& view);
+  void FollowSharedNetworks(const ClusterView& view);
+  Result<bool> FollowNeighbours(const std::string& network_id, const ClusterView& view);
+  void TellNamesElsewhere(const std::vector<Endpoint>& named);
+  bool AwaitsCluster(const std::string& network_id) const;
+  Result<> ForgetStrangers(int tunnel, const std::map<std::string, ClusterEndpoint>& wanted);
+  std::vector<Endpoint> NamedElsewhere() const;
+  bool NeedsWayOut(const Endpoint& endpoint) const;
+  Result<> GiveWayOut(const AttachRequest& request, BorrowedFd netns);
+  Result<> TakeWayOut(const std::string& container_id);
+  Result<> DisconnectOne(const std::string& container_id, std::string_view network);
+
   // lead.cc
   enum class Family { kIpv4, kIpv6 };
   std::optional<Endpoint> GatewayOf(const std::string& container_id, Family family,
@@ -210,6 +242,7 @@ class KernelController : public Controller {
   Result<> ForgetNames(const std::string& container_id, const std::vector<Endpoint>& gone,
                        bool all);
   Result<> TellNames(const std::string& container_id);
+  Result<> TellName(const Endpoint& endpoint);
   Result<bool> LeadsToResolver(const std::string& container_id);
   Result<> ReconcileNames(ReconcileReport* report);
   Result<> DropFormerFirewall(ReconcileReport* report);

@@ -27,6 +27,7 @@ Result<Network> KernelController::EnsureDefaultBridge() {
     }
   }
   WatchFirewall();
+  BeginCluster();
   return network;
 }
 
@@ -45,6 +46,7 @@ Result<> KernelController::SetUp(const Network& network) {
   TRY_WITH(firewall_->RepairNetworks(BridgedNetworks()), "setting up the firewall");
   if (network.subnet6 && options_.enable_forwarding) TRY(EnableForwarding6());
   int index = TRY_WITH(EnsureBridge(network), "setting up bridge '{}'", network.bridge);
+  if (network.is_overlay()) TRY(EnsureTunnel(network, index));
   MutexLock lock(mutex_);
   networks_.at(network.id).bridge_index = index;
   return {};
@@ -72,6 +74,7 @@ Result<> KernelController::RemoveEverything() {
   for (const Network& network : ListNetworks()) {
     if (network.parent_made) TRY(DeleteLink(network.parent));
     if (!network.has_bridge()) continue;
+    if (network.is_overlay()) TRY(DeleteLink(TunnelName(network)));
     if (!network.foreign_bridge) TRY(DeleteLink(network.bridge));
     MutexLock lock(mutex_);
     networks_.at(network.id).bridge_index = 0;

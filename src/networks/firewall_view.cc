@@ -83,7 +83,7 @@ std::optional<NetworkView> ViewOf(const Network& network, bool ipv6) {
   view.subnet = ipv6 ? network.subnet6->ToString() : network.subnet.ToString();
   view.mode = ipv6 ? network.mode6 : network.mode4;
   bool translates = view.mode == GatewayMode::kNat || view.mode == GatewayMode::kNatUnprotected;
-  view.masquerade = translates && network.masquerade && !network.internal;
+  view.masquerade = translates && network.masquerade && !network.closed();
   if (ipv6 && network.host_ipv6) view.source = network.host_ipv6->ToString();
   if (!ipv6 && network.host_ipv4) view.source = network.host_ipv4->ToString();
   return view;

@@ -82,7 +82,7 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
     if (network.icc) add("-i {} -o {} -j ACCEPT", network.bridge, network.bridge);
   }
   for (const Network& network : networks) {
-    if (!network.internal) continue;
+    if (!network.closed()) continue;
     add("-i {} -j DROP", network.bridge);
     add("-o {} -j DROP", network.bridge);
   }

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "formats/ip_address.h"
+#include "networks/cluster.h"
 #include "networks/firewall_backend.h"
 #include "networks/records.h"
 #include "networks/subnet_choice.h"
@@ -59,6 +60,7 @@ struct Options {
   std::string netns_links;
   std::string proxy_binary;        // path of gantry-proxy
   RecordStore* records = nullptr;  // outlives the controller
+  Cluster* cluster = nullptr;      // the same; without it there are no networks of several hosts
   size_t pool_size = 2;            // namespaces kept ready
   FirewallSetup firewall;
   bool enable_forwarding = true;  // turn on ip_forward, and its IPv6 equal for who has IPv6
@@ -91,6 +93,7 @@ struct AttachRequest {
   // internal ones never do (lead.cc).
   int32_t gateway_priority = 0;
   Rates rates;
+  bool implicit = false;  // the controller's own: the way out beside overlay networks
   // On users' networks (docs/resolver.md): what the container is called, its own name first; names
   // that it alone calls others by (alias → container); the servers that it asks outside, empty for
   // the host's.
@@ -99,7 +102,7 @@ struct AttachRequest {
   std::vector<std::string> dns;
 };
 
-// `network create` of the drivers bridge, cni and macvlan.
+// `network create` of the drivers bridge, cni, macvlan and overlay.
 struct NetworkRequest {
   std::string name;
   std::string driver = "bridge";
@@ -108,6 +111,7 @@ struct NetworkRequest {
   std::string parent_mode;
   std::string cni_config;  // of cni: its text (cni_config.h)
   std::vector<std::string> cni_path;
+  uint32_t vni = 0;  // of overlay; 0: the first free one
   bool ipv4 = true;
   bool ipv6 = false;
   // Unset: as for the default bridge.
@@ -135,7 +139,7 @@ struct NetworkRequest {
   std::string config_from;
   std::vector<IpamConfig> ipam;  // as the user wrote it
   std::map<std::string, std::string> ipam_options;
-  uint32_t mtu = kDefaultMtu;
+  uint32_t mtu = kDefaultMtu;  // 0: that, or of overlay what a tunnel carries
   bool internal = false;
   bool icc = true;
   bool masquerade = true;
@@ -213,6 +217,8 @@ class Controller {
   // The firewall's part of it.
   virtual Result<> RepairFirewall() = 0;
 
+  // There may be networks that several hosts share.
+  virtual bool HasCluster() const = 0;
   virtual std::vector<Network> ListNetworks() const = 0;
   // By id, unique prefix of an id, or name. kNotFound: "network NAME not found".
   virtual Result<Network> InspectNetwork(std::string_view id_or_name) const = 0;

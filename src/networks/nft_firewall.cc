@@ -84,7 +84,7 @@ void AddNetworkElements(const Network& network, NftFamily family, const Firewall
   std::string interface = kernel::NftInterfaceKey(network.bridge);
   (*elements)[kSetBridges].insert({interface, ""});
   if (network.icc) (*elements)[kSetIcc].insert({interface + interface, ""});
-  if (network.internal) (*elements)[kSetInternal].insert({interface, ""});
+  if (network.closed()) (*elements)[kSetInternal].insert({interface, ""});
   if (view->mode == GatewayMode::kNatUnprotected) {
     (*elements)[kSetUnprotected].insert({interface, ""});
   }

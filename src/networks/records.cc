@@ -77,6 +77,8 @@ std::vector<Subnet6> SubnetsOf6(const Network& network) {
   return all;
 }
 
+std::string TunnelName(const Network& network) { return "vx-" + network.id.substr(0, 12); }
+
 std::string DummyParent(const Network& network) { return "dm-" + network.id.substr(0, 12); }
 
 Result<GatewayMode> ParseGatewayMode(std::string_view name) {
@@ -253,6 +255,7 @@ std::string EncodeNetwork(const Network& network) {
                                {"parentMode", network.parent_mode},
                                {"cniConfig", network.cni_config},
                                {"cniPath", network.cni_path},
+                               {"vni", network.vni},
                                {"ipv4", network.ipv4},
                                {"subnet", subnet ? network.subnet.ToString() : ""},
                                {"gateway", subnet ? network.gateway.ToString() : ""},
@@ -300,6 +303,7 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("parentMode", &network.parent_mode);
   reader.Field("cniConfig", &network.cni_config);
   reader.Field("cniPath", &network.cni_path);
+  reader.Field("vni", &network.vni);
   reader.Field("configOnly", &network.config_only);
   reader.Field("wantsIpv6", &network.wants_ipv6);
   reader.Field("configFrom", &network.config_from);
@@ -366,6 +370,7 @@ std::string EncodeEndpoint(const Endpoint& endpoint) {
                            {"interface", endpoint.interface},
                            {"netns", endpoint.netns_path},
                            {"internal", endpoint.internal},
+                           {"implicit", endpoint.implicit},
                            {"gatewayPriority", endpoint.gateway_priority},
                            {"named", endpoint.named},
                            {"names", endpoint.names},
@@ -414,6 +419,7 @@ Result<Endpoint> DecodeEndpoint(std::string_view text) {
   reader.Field("interface", &endpoint.interface);
   reader.Field("netns", &endpoint.netns_path);
   reader.Field("internal", &endpoint.internal);
+  reader.Field("implicit", &endpoint.implicit);
   reader.Field("gatewayPriority", &endpoint.gateway_priority);
   reader.Field("named", &endpoint.named);
   reader.Field("names", &endpoint.names);

@@ -82,6 +82,8 @@ struct Network {
   // Of cni (cni.cc): the configuration's text, and where its plugins are.
   std::string cni_config;
   std::vector<std::string> cni_path;
+  // Of overlay (overlay.cc): the number that its tunnels are known by on all hosts.
+  uint32_t vni = 0;
   bool ipv4 = true;  // without it `subnet` and `gateway` mean nothing
   formats::Ipv4Prefix subnet;
   formats::Ipv4Address gateway;
@@ -123,9 +125,12 @@ struct Network {
   std::map<std::string, std::string> labels;
   WallTime created{};
 
-  bool is_cni() const { return driver == "cni"; }
+  bool is_cni() const { return driver == "cni" && !config_only; }
+  bool is_overlay() const { return driver == "overlay" && !config_only; }
   bool has_ipv4() const { return ipv4 && !config_only && !is_cni(); }
-  bool has_bridge() const { return driver == "bridge" && !config_only; }
+  bool has_bridge() const { return (driver == "bridge" && !config_only) || is_overlay(); }
+  // Nothing leaves its bridge: containers of an overlay that is not internal leave by another.
+  bool closed() const { return internal || is_overlay(); }
   bool operator==(const Network&) const = default;
 };
 
@@ -137,6 +142,8 @@ std::vector<Subnet> SubnetsOf(const Network& network);
 std::vector<Subnet6> SubnetsOf6(const Network& network);
 
 inline constexpr std::string_view kPassthru = "passthru";
+// The interface that an overlay's packets leave by.
+std::string TunnelName(const Network& network);
 // What a network stands on whose user names no parent: nothing leads out of it.
 std::string DummyParent(const Network& network);
 
@@ -162,7 +169,8 @@ struct Endpoint {
   uint8_t prefix_length6 = 0;
   std::optional<formats::Ipv6Address> gateway6;
   std::vector<std::string> link_local;  // further addresses, of both families, as the user said
-  bool internal = false;  // of an internal network: no default route, no published ports
+  bool internal = false;                // of a closed network: no default route, no published ports
+  bool implicit = false;                // nobody asked for it: the way out beside overlay networks
   formats::MacAddress mac;
   std::string host_link;   // the veth's end in the bridge; "" on networks without one
   std::string interface;   // its name inside, "eth0"

@@ -250,6 +250,14 @@ Result<> KernelController::TellNames(const std::string& container_id) {
   return {};
 }
 
+// An endpoint of another host's, to a proxy that may know nothing of it.
+Result<> KernelController::TellName(const Endpoint& endpoint) {
+  for (const auto& reply : TRY(proxy_.CallAll({EndpointRequest(endpoint, true)}, {}))) {
+    TRY(Refused(reply));
+  }
+  return {};
+}
+
 // Of a container whose sockets the proxy has.
 Result<bool> KernelController::LeadsToResolver(const std::string& container_id) {
   auto entry = kernel::OpenNetNamespaceEntry(NetnsPath(container_id));
@@ -271,6 +279,9 @@ Result<> KernelController::Rename(const std::string& container_id, const std::st
     if (!endpoint.named || endpoint.names.empty()) continue;
     endpoint.names.front() = name;
     TRY(Remember(endpoint));
+    if (IsOverlay(endpoint.network_id)) {
+      TRY(options_.cluster->Claim(ShownToCluster(endpoint)));
+    }
     auto call = [&] { return proxy_.CallAll({EndpointRequest(endpoint, true)}, {}); };
     auto replies = CallOrStart(call, &publishing);
     for (const auto& reply : TRY(std::move(replies))) TRY(Refused(reply));
@@ -285,6 +296,10 @@ Result<> KernelController::ReconcileNames(ReconcileReport* report) {
     if (!endpoint.named) continue;
     containers.insert(endpoint.container_id);
     if (endpoint.names.empty()) continue;  // the proxy keeps none without a name
+    std::string id = endpoint.id;
+    wanted.emplace(std::move(id), std::move(endpoint));
+  }
+  for (Endpoint& endpoint : NamedElsewhere()) {
     std::string id = endpoint.id;
     wanted.emplace(std::move(id), std::move(endpoint));
   }
@@ -303,6 +318,8 @@ Result<> KernelController::ReconcileNames(ReconcileReport* report) {
   formats::ProxyReply known = TRY(std::move(listed));
   std::vector<formats::ProxyRequest> requests;
   for (const formats::ProxyEndpoint& endpoint : known.endpoints) {
+    // What other hosts have the cluster may not have told yet.
+    if (AwaitsCluster(endpoint.network)) continue;
     auto found = wanted.find(endpoint.owner);
     if (found == wanted.end()) {
       Endpoint gone;

@@ -7,6 +7,7 @@
 namespace gantry::networks {
 
 Result<Network> KernelController::CreateNetwork(const NetworkRequest& request) {
+  if (request.driver == "overlay" && !request.config_only) return CreateOverlay(request);
   std::unique_lock<std::shared_mutex> alone(operations_);
   if (request.name.empty()) return InvalidArgument("network name is missing");
   if (!request.ipv4 && !request.ipv6 && !request.config_only) {
@@ -60,6 +61,7 @@ Result<Network> KernelController::NamedNetwork(const NetworkRequest& request) co
     network.parent = request.parent.empty() ? DummyParent(network) : request.parent;
     network.parent_mode = request.parent_mode;
   }
+  network.vni = request.vni;
   if (network.has_bridge()) {
     network.bridge = request.bridge;
     if (network.bridge.empty() && request.default_bridge) network.bridge = options_.bridge;
@@ -91,7 +93,7 @@ Result<Network> KernelController::NamedNetwork(const NetworkRequest& request) co
   network.interface_prefix = request.interface_prefix;
   network.attachable = request.attachable;
   network.host_binding = request.host_binding;
-  network.mtu = request.mtu;
+  network.mtu = request.mtu != 0 ? request.mtu : kDefaultMtu;
   network.internal = request.internal;
   network.icc = request.icc;
   network.masquerade = request.masquerade;
@@ -102,8 +104,21 @@ Result<Network> KernelController::NamedNetwork(const NetworkRequest& request) co
 }
 
 Result<> KernelController::RemoveNetwork(std::string_view id_or_name) {
-  std::unique_lock<std::shared_mutex> alone(operations_);
   Network network = TRY(InspectNetwork(id_or_name));
+  // First for all hosts, each of which then forgets it.
+  if (network.is_overlay()) {
+    if (options_.cluster == nullptr) return NoCluster();
+    TRY(options_.cluster->RemoveNetwork(network));
+  }
+  std::unique_lock<std::shared_mutex> alone(operations_);
+  auto still = InspectNetwork(network.id);
+  if (!still.ok() && network.is_overlay()) return {};
+  TRY(std::move(still));
+  return ForgetNetwork(network);
+}
+
+// Of this host.
+Result<> KernelController::ForgetNetwork(const Network& network) {
   if (network.is_default) {
     return MakeError(ErrorKind::kPermissionDenied,
                      "{} is a pre-defined network and cannot be removed", network.name);
@@ -125,6 +140,7 @@ Result<> KernelController::RemoveNetwork(std::string_view id_or_name) {
     was_set_up = networks_.at(network.id).bridge_index != 0;
   }
   // One that was never ours (there before, or set-up failed on it) is left alone.
+  if (network.is_overlay()) TRY(DeleteLink(TunnelName(network)));
   if (was_set_up && !network.foreign_bridge) TRY(DeleteLink(network.bridge));
   TRY(RemoveParent(network));
   if (network.has_bridge()) {

@@ -22,6 +22,7 @@
 #include "base/pid_file.h"
 #include "base/random.h"
 #include "build/builds.h"
+#include "cmd/gantryd/cluster.h"
 #include "cmd/gantryd/keeper.h"
 #include "cmd/gantryd/listeners.h"
 #include "cmd/gantryd/metrics.h"
@@ -177,6 +178,8 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   auto parked = TRY(wire::LoopThread::Start());
   std::unique_ptr<engine::Supervisor> supervisor;
   engine::EngineOptions wanted = TRY(EngineOptionsOf(options, programs));
+  std::unique_ptr<overlay::Hosts> cluster = TRY(MakeCluster(options.cluster, wanted.engine_id));
+  wanted.networks.cluster = cluster.get();
   wanted.containerd_address = options.containerd;
   if (options.containerd.empty()) {
     supervisor = TRY(RunContainerd(options, programs, parked->loop()));

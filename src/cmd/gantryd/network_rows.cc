@@ -202,6 +202,22 @@ Result<> TakeNetworkOptions(Options* o, const Json& json) {
   return {};
 }
 
+Result<> TakeClusterOption(Options* o, const std::string& value) {
+  auto [name, text] = TRY(ParsePair(value));
+  o->cluster.store_options[name] = text;
+  return {};
+}
+
+Result<> TakeClusterStore(Options* o, const std::string& value) {
+  o->cluster.store = value;
+  return {};
+}
+
+Result<> TakeClusterAdvertise(Options* o, const std::string& value) {
+  o->cluster.advertise = value;
+  return {};
+}
+
 }  // namespace
 
 std::vector<OptionRow> NetworkRows() {
@@ -257,6 +273,13 @@ std::vector<OptionRow> NetworkRows() {
        nullptr},
       {"default-address-pool", 0, "default-address-pools", Kind::kList, "base=SUBNET,size=N",
        "where networks without a subnet get theirs (docker's)", TakePoolFlag, TakePools},
+      {"cluster-store", 0, "cluster-store", Kind::kText, "etcd://HOST:PORT,…",
+       "what hosts share networks by (driver overlay)", TakeClusterStore, nullptr},
+      {"cluster-advertise", 0, "cluster-advertise", Kind::kText, "ADDRESS|INTERFACE",
+       "where other hosts reach this one", TakeClusterAdvertise, nullptr},
+      {"cluster-store-opt", 0, "cluster-store-opts", Kind::kMap, "NAME=VALUE",
+       "kv.cacertfile, kv.certfile, kv.keyfile, kv.user, kv.password, kv.path, discovery.ttl",
+       TakeClusterOption, nullptr},
   };
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <utility>
 
+#include "cmd/gantryd/cluster.h"
 #include "cmd/gantryd/config_file.h"
 #include "cmd/gantryd/option_table.h"
 #include "cmd/gantryd/option_values.h"
@@ -226,6 +227,7 @@ Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   TRY(ApplyEnvironment(&options));
   Complete(&options);
   TRY(CheckNetworks(&options));
+  TRY(CheckCluster(options.cluster));
   TRY(engine::CheckSettings(options.settings));
   return options;
 }
@@ -301,6 +303,7 @@ std::vector<std::string> NeedRestart(const Options& present, const Options& want
   CompareDefaultNetworks(present.networks.default_network, wanted.networks.default_network,
                          compare);
   compare(present.networks.netns_links == wanted.networks.netns_links, "netns-links");
+  compare(present.cluster == wanted.cluster, "cluster-store");
   compare(present.networks.pools == wanted.networks.pools &&
               present.networks.pools6 == wanted.networks.pools6,
           "default-address-pools");

@@ -26,6 +26,14 @@ struct TlsFiles {
   std::string key;
 };
 
+// Networks that several hosts share (cluster.h).
+struct ClusterOptions {
+  std::string store;      // "etcd://HOST:PORT,…"; "": none
+  std::string advertise;  // an address or an interface of this host
+  std::map<std::string, std::string> store_options;
+  bool operator==(const ClusterOptions&) const = default;
+};
+
 struct Options {
   std::string root = "/var/lib/gantry";
   std::string state = "/run/gantry";
@@ -38,6 +46,7 @@ struct Options {
   std::optional<bool> ip_forward;  // unset: on, unless the backend is none
   networks::Options networks;      // the rest of it is set from the others
   bool pools_given = false;
+  ClusterOptions cluster;
   std::string cgroup_parent = "/gantry";
   std::string pid_file;  // "": STATE/gantryd.pid
   std::string log_level = "info";

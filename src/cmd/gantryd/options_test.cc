@@ -94,6 +94,28 @@ TEST(GantrydOptions, OptionsOfNewNetworks) {
             "\"bridge\" for map option, should be root-key=key=value");
 }
 
+TEST(GantrydOptions, TheClustersStore) {
+  auto options =
+      ParseOptions({"--cluster-store", "etcd://one:2379,192.0.2.1:2379/path", "--cluster-advertise",
+                    "eth0:2376", "--cluster-store-opt", "discovery.ttl=10"});
+  ASSERT_TRUE(options.ok()) << options.error().message();
+  EXPECT_EQ(options->cluster.advertise, "eth0:2376");
+  EXPECT_EQ(ErrorOf({"--cluster-store", "consul://one:8500", "--cluster-advertise", "eth0"}),
+            "\"cluster-store\" must be etcd://HOST:PORT[,HOST:PORT…][/PATH]: consul://one:8500");
+  EXPECT_EQ(ErrorOf({"--cluster-store", "etcd://one", "--cluster-advertise", "eth0"}),
+            "\"cluster-store\" names no HOST:PORT: 'one'");
+  EXPECT_EQ(ErrorOf({"--cluster-store", "etcd://one:2379"}),
+            "\"cluster-store\" needs \"cluster-advertise\": the address, or the interface, that "
+            "other hosts reach this one at");
+  auto with = [](const std::string& option) {
+    return ErrorOf({"--cluster-store", "etcd://one:2379", "--cluster-advertise", "eth0",
+                    "--cluster-store-opt", option});
+  };
+  EXPECT_EQ(with("discovery.ttl=4"), "\"discovery.ttl\" must be 5 to 86400 seconds: 4");
+  EXPECT_EQ(with("kv.nothing=1"), "\"cluster-store-opts\" has no kv.nothing");
+  EXPECT_EQ(with("kv.keyfile=/key"), "\"kv.certfile\" and \"kv.keyfile\" belong together");
+}
+
 TEST(GantrydOptions, PoolsTakeThePlaceOfDockers) {
   auto usual = ParseOptions({});
   ASSERT_TRUE(usual.ok());

@@ -59,7 +59,7 @@ Json Document(const networks::Network& network) {
   return Json::MakeObject({{"Name", network.name},
                            {"Id", network.id},
                            {"Created", TimeText(network.created)},
-                           {"Scope", "local"},
+                           {"Scope", network.is_overlay() ? "global" : "local"},
                            {"Driver", network.driver},
                            {"EnableIPv4", network.ipv4},
                            {"EnableIPv6", network.subnet6.has_value() || network.wants_ipv6},
