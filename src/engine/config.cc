@@ -218,6 +218,8 @@ void VisitResources(V& v, T& c) {
   v("OomKillDisable", c.oom_kill_disable);
   v("PidsLimit", c.pids_limit);
   v("Ulimits", c.ulimits);
+  v.OmitEmpty("NetRate", c.net_rate);
+  v.OmitEmpty("NetCeil", c.net_ceil);
   v("CpuCount", c.cpu_count);
   v("CpuPercent", c.cpu_percent);
   v("IOMaximumIOps", c.io_maximum_iops);

@@ -204,6 +204,9 @@ struct HostConfig {
   std::optional<bool> oom_kill_disable;
   std::optional<int64_t> pids_limit;
   std::vector<Ulimit> ulimits;
+  // Our own, of each network interface, in bits per second (net_rates.h); unset: no limit.
+  std::optional<int64_t> net_rate;
+  std::optional<int64_t> net_ceil;
   // Of Windows: refused or discarded, see CheckCreate.
   int64_t cpu_count = 0;
   int64_t cpu_percent = 0;

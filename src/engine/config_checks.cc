@@ -11,6 +11,7 @@
 #include "engine/health.h"
 #include "engine/mount_points.h"
 #include "engine/namespace_modes.h"
+#include "engine/net_rates.h"
 #include "engine/resource_checks.h"
 #include "engine/signals.h"
 
@@ -240,6 +241,7 @@ Result<> CheckPlaces(const HostFacts& facts, const HostConfig& host) {
 
 Result<Warnings> CheckCreate(const HostFacts& facts, ContainerConfig* config, HostConfig* host) {
   TRY(CheckNetworkMode(*config, *host));
+  TRY(CheckNetRates(*host));
   TRY(CheckForeign(*host));
   TRY(CheckRealtime(facts.cgroups, *host));
   TRY(CheckConfig(config));

@@ -53,6 +53,24 @@ TEST(ConfigChecksTest, LimitsThatContradict) {
   EXPECT_EQ(ErrorOf(host), "Requested CPUs are not available - requested 2-4, available: 0-3");
 }
 
+TEST(ConfigChecksTest, Rates) {
+  HostConfig host;
+  host.net_rate = 8'000;
+  EXPECT_EQ(ErrorOf(host), "invalid NetRate: 8000 bit/s, the minimum is 16000");
+  host.net_rate = -1;
+  EXPECT_NE(ErrorOf(host), "");
+  host.net_rate = 1'000'000;
+  EXPECT_EQ(ErrorOf(host), "");
+  host.net_ceil = 500'000;
+  EXPECT_EQ(ErrorOf(host), "invalid NetCeil: 500000 bit/s is less than NetRate, which is 1000000");
+  host.net_ceil = 1'000'000;
+  EXPECT_EQ(ErrorOf(host), "");
+  host.network_mode = "host";
+  EXPECT_EQ(ErrorOf(host), "conflicting options: net rates and the host network mode");
+  host.network_mode = "container:a";
+  EXPECT_EQ(ErrorOf(host), "conflicting options: net rates and the container type network mode");
+}
+
 TEST(ConfigChecksTest, WhatTheKernelLacksIsTakenOut) {
   ContainerConfig config;
   HostConfig host;

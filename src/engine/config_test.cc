@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/net_rates.h"
+
 namespace gantry::engine {
 namespace {
 
@@ -114,6 +116,19 @@ TEST(ConfigTest, UpdateKeepsWhatIsNotAsked) {
   asked.nano_cpus = 1;
   host.cpu_quota = 1000;
   EXPECT_EQ(MergeUpdate(asked, &host).error().kind(), ErrorKind::kAborted);
+}
+
+TEST(ConfigTest, AnUpdateTakesRatesAway) {
+  HostConfig host;
+  host.net_rate = 1'000'000;
+  host.net_ceil = 2'000'000;
+  ASSERT_TRUE(MergeUpdate(*ParseUpdate(*Json::Parse(R"({"CpuShares":7})")), &host).ok());
+  EXPECT_EQ(RatesOf(host), (networks::Rates{1'000'000, 2'000'000}));
+  ASSERT_TRUE(MergeUpdate(*ParseUpdate(*Json::Parse(R"({"NetRate":0})")), &host).ok());
+  EXPECT_EQ(RatesOf(host), (networks::Rates{2'000'000, 2'000'000}));
+  ASSERT_TRUE(MergeUpdate(*ParseUpdate(*Json::Parse(R"({"NetCeil":0})")), &host).ok());
+  EXPECT_FALSE(RatesOf(host).limited());
+  EXPECT_EQ(ToJson(host).Dump().find("NetRate"), std::string::npos);
 }
 
 }  // namespace

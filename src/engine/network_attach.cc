@@ -24,6 +24,7 @@
 #include "engine/engine.h"
 #include "engine/host_files.h"
 #include "engine/links.h"
+#include "engine/net_rates.h"
 #include "engine/network_list.h"
 #include "engine/port_bindings.h"
 #include "engine/store.h"
@@ -127,6 +128,8 @@ Result<> CheckAgainst(const networks::Network& network, const EndpointConfig& co
     return {};
   }
   if (!addressed) return {};
+  // Its plugins know.
+  if (network.is_cni()) return {};
   for (const std::string& address :
        {config.ipam_config->ipv4_address, config.ipam_config->ipv6_address}) {
     if (address.empty()) continue;
@@ -202,6 +205,7 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
   request.network = network.id;
   request.hostname = record.hostname;
   request.gateway_priority = config.gateway_priority;
+  request.rates = RatesOf(record.host);
   request.ports = TRY(ParsePortBindings(record.config, record.host));
   request.default_ip = settings()->port_address;
   request.names = AliasesOf(record, config);
@@ -509,6 +513,7 @@ void Engine::ReconcileAttachments(const ContainerRecord& record) {
     note(AttachRunning(record, *network));
   }
   if (networks_->EndpointsOf(record.id).empty()) return;
+  note(networks_->SetRates(record.id, RatesOf(record.host)));
   auto ports = ParsePortBindings(record.config, record.host);
   if (!ports.ok()) return note(std::move(ports).error());
   auto set = networks_->SetPorts(record.id, *ports, settings()->port_address);

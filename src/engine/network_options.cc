@@ -7,6 +7,7 @@
 
 #include "base/number.h"
 #include "base/text.h"
+#include "networks/cni_config.h"
 
 namespace gantry::engine {
 namespace {
@@ -233,6 +234,38 @@ Result<> ReadParentOptions(const std::map<std::string, std::string>& options,
   return {};
 }
 
+// Where CNI's own tools look for configurations and programs; Debian's are in the second directory.
+constexpr const char* kCniDirectory = "/etc/cni/net.d";
+constexpr const char* kCniPath = "/opt/cni/bin:/usr/lib/cni";
+
+// Of cni: `cni.conf`, a file; `cni.dir`, where it is; `cni.path`, where plugins are.
+Result<> ReadCniOptions(const std::map<std::string, std::string>& options,
+                        NetworkRequest* request) {
+  if (!request->ipam.empty() || request->internal || request->ipv6) {
+    return InvalidArgument(
+        "network {}: the driver cni has addresses and families from its configuration",
+        request->name);
+  }
+  auto option = [&](const char* key, const char* usual) {
+    auto given = options.find(key);
+    return given == options.end() ? std::string(usual) : given->second;
+  };
+  request->cni_path = Split(option("cni.path", kCniPath), ':');
+  std::erase(request->cni_path, "");
+  for (const std::string& directory : request->cni_path) {
+    if (directory.starts_with('/')) continue;
+    return InvalidArgument("cni.path: '{}' is no absolute path", directory);
+  }
+  std::string file = option("cni.conf", "");
+  if (file.find('/') != std::string::npos && !file.starts_with('/')) {
+    return InvalidArgument("cni.conf: '{}' is neither a file's name nor an absolute path", file);
+  }
+  request->cni_config =
+      TRY(networks::FindCniConfig(option("cni.dir", kCniDirectory), file, request->name));
+  request->options = options;
+  return {};
+}
+
 // "4100", or "4100,4101": the first is the network's.
 Result<> ReadOverlayOptions(const std::map<std::string, std::string>& options,
                             NetworkRequest* request) {
@@ -259,6 +292,7 @@ Result<> ReadOverlayOptions(const std::map<std::string, std::string>& options,
 
 Result<> ReadNetworkOptions(const std::map<std::string, std::string>& options,
                             NetworkRequest* request) {
+  if (request->driver == "cni") return ReadCniOptions(options, request);
   if (request->driver == "macvlan") return ReadParentOptions(options, request);
   if (request->driver == "overlay") return ReadOverlayOptions(options, request);
   for (const auto& [key, value] : options) {

@@ -2,6 +2,10 @@
 //
 // POST /networks/create, DELETE /networks/{}, POST /networks/prune: checks in docker's words, then
 // networks::Controller, which writes the record before it touches the kernel.
+#include <algorithm>
+#include <iterator>
+#include <string_view>
+
 #include "engine/engine.h"
 #include "engine/network_list.h"
 #include "engine/network_options.h"
@@ -33,7 +37,8 @@ Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted, bool cluster) {
     return Forbidden("cannot create a swarm scoped network when swarm is not active");
   }
   if (driver == "ipvlan") return Unimplemented("network driver {} is not implemented", driver);
-  if (!driver.empty() && driver != "bridge" && driver != "macvlan" && driver != "overlay") {
+  static constexpr std::string_view kDrivers[] = {"", "bridge", "cni", "macvlan", "overlay"};
+  if (std::find(std::begin(kDrivers), std::end(kDrivers), driver) == std::end(kDrivers)) {
     return NotFound("plugin \"{}\" not found", driver);
   }
   if (wanted.ingress) return Forbidden("Ingress network can only be global scope network");

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// POST /containers/{id}/update: limits, restart policy and published ports of a container, running
-// or not. For limits the kernel is asked first, so that the record never promises what was refused.
+// POST /containers/{id}/update: limits, restart policy, rates and published ports of a container,
+// running or not. For limits the kernel is asked first, so that the record never promises what was
+// refused.
 #include <algorithm>
 #include <type_traits>
 
+#include "base/log.h"
 #include "engine/config_checks.h"
 #include "engine/engine.h"
+#include "engine/net_rates.h"
 #include "engine/oci_spec.h"
 #include "engine/port_bindings.h"
 #include "engine/store.h"
@@ -76,6 +79,7 @@ Result<> MergeUpdate(const HostConfig& asked, HostConfig* host) {
   take(&host->cpuset_mems, asked.cpuset_mems);
   take(&host->memory_reservation, asked.memory_reservation);
   take(&host->memory_swap, asked.memory_swap);
+  MergeNetRates(asked, host);
   // Zero and less take a limit away.
   if (asked.pids_limit) host->pids_limit = std::max<int64_t>(*asked.pids_limit, 0);
   if (!policy.empty()) host->restart_policy = asked.restart_policy;
@@ -100,6 +104,8 @@ Result<std::vector<std::string>> Engine::Update(std::string_view reference,
   HostConfig host = record->host;
   Result<> merged = MergeUpdate(asked, &host);
   if (!merged.ok()) return cannot(merged.error());
+  Result<> rates = CheckNetRates(host);
+  if (!rates.ok()) return cannot(rates.error());
   Result<bool> ports = ChangePortBindings(body, &host);
   if (!ports.ok()) return cannot(ports.error());
   Result<std::vector<networks::PortRequest>> requests = ParsePortBindings(record->config, host);
@@ -118,17 +124,26 @@ Result<std::vector<std::string>> Engine::Update(std::string_view reference,
   container->Update([&](ContainerRecord& changed) { changed.host = host; });
   Event event = ContainerEvent("update", *container->record());
   TRY(Save(*container, &event));
-  // The record first: after a crash the ports of a running container are made what it says.
-  if (*ports && record->state.IsAlive()) {
+  // The record first: after a crash rates and ports of a running container are made what it says.
+  auto follow = [&]() -> Result<> {
+    TRY(networks_->SetRates(record->id, RatesOf(host)));
+    if (!*ports) return {};
     auto set = networks_->SetPorts(record->id, *requests, settings()->port_address);
-    if (!set.ok()) {
-      container->Update([&](ContainerRecord& changed) {
-        changed.host.port_bindings = record->host.port_bindings;
-      });
-      store_->untold().Done(event);
-      TRY(Save(*container));
-      return cannot(set.error());
-    }
+    if (set.ok()) return {};
+    Result<> undone = networks_->SetRates(record->id, RatesOf(record->host));
+    if (!undone.ok()) log::Warning("container {}: {}", record->id, undone.error().message());
+    return std::move(set).error();
+  };
+  Result<> followed = record->state.IsAlive() ? follow() : Result<>();
+  if (!followed.ok()) {
+    container->Update([&](ContainerRecord& changed) {
+      changed.host.port_bindings = record->host.port_bindings;
+      changed.host.net_rate = record->host.net_rate;
+      changed.host.net_ceil = record->host.net_ceil;
+    });
+    store_->untold().Done(event);
+    TRY(Save(*container));
+    return cannot(followed.error());
   }
   Publish(std::move(event));
   return warnings;

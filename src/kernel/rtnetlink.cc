@@ -138,6 +138,24 @@ void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway) {
   batch->Attribute(RTA_GATEWAY, &gateway, sizeof gateway);
 }
 
+Result<> DeleteDefaultRoutes(NetlinkSocket* socket, int index) {
+  for (uint8_t family : {AF_INET, AF_INET6}) {
+    for (;;) {
+      NetlinkBatch batch;
+      rtmsg header = DefaultRoute(family);
+      // Whoever made it, and whatever way.
+      header.rtm_protocol = RTPROT_UNSPEC;
+      header.rtm_scope = RT_SCOPE_NOWHERE;
+      batch.Begin(RTM_DELROUTE, 0, header);
+      batch.U32(RTA_OIF, static_cast<uint32_t>(index));
+      auto deleted = socket->Transact(&batch);
+      if (!deleted.ok() && deleted.error().error_number() == ESRCH) break;
+      TRY(std::move(deleted));
+    }
+  }
+  return {};
+}
+
 void AppendDefaultRoute6(NetlinkBatch* batch, int index, const in6_addr& gateway) {
   batch->Begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, DefaultRoute(AF_INET6));
   batch->Attribute(RTA_GATEWAY, &gateway, sizeof gateway);

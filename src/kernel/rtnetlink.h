@@ -51,6 +51,9 @@ void AppendDeleteAddress6(NetlinkBatch* batch, int index, const in6_addr& addres
 void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway);
 void AppendDefaultRoute6(NetlinkBatch* batch, int index, const in6_addr& gateway);
 
+// Every default route over that interface, of both families.
+Result<> DeleteDefaultRoutes(NetlinkSocket* socket, int index);
+
 struct Link {
   int index = 0;
   std::string name;

@@ -168,7 +168,7 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   undo.Push([&] { Forget(endpoint); });
   if (IsOverlay(endpoint.network_id)) TRY(ClaimAddresses(request, &endpoint));
 
-  if (!request.ports.empty() && !LeaderOf(request.container_id)) {
+  if (!request.ports.empty() && !LeaderOf(request.container_id) && endpoint.cni_ports.empty()) {
     log::Warning("container '{}': network {} publishes no ports", request.container_id,
                  endpoint.network_name);
   }
@@ -200,7 +200,11 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   }
 
   undo.Push([&] { LogFailure(RemoveInterface(endpoint)); });
-  TRY(CreateLink(endpoint, bridge_index, &netns, existing.valid() ? Port::kLast : Port::kFirst));
+  if (endpoint.is_cni()) {
+    TRY(AddByCni(&endpoint, &netns));
+  } else {
+    TRY(CreateLink(endpoint, bridge_index, &netns, existing.valid() ? Port::kLast : Port::kFirst));
+  }
 
   undo.Push([&] { LogFailure(firewall_->Unpublish({endpoint})); });
   TRY_WITH(firewall_->Publish({endpoint}), "publishing ports");
@@ -224,6 +228,8 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
                      "cannot create endpoint on configuration-only network");
   }
   bool wanted = request.mac && network.parent_mode != kPassthru;
+  Endpoint endpoint;
+  if (network.is_cni()) TRY(PlanCni(request, network, &endpoint));
   formats::MacAddress mac = wanted ? *request.mac : TRY(UsualMac(network));
   MutexLock lock(mutex_);
   NetworkState& state = networks_.at(network.id);
@@ -241,8 +247,7 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
                        network.name);
     }
   }
-  Endpoint endpoint;
-  TRY(TakeAddresses(request, &state, &endpoint));
+  if (!network.is_cni()) TRY(TakeAddresses(request, &state, &endpoint));
   endpoint.id = RandomHex(32);
   endpoint.container_id = request.container_id;
   endpoint.network_id = network.id;
@@ -257,6 +262,7 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
   }
   endpoint.link_local = request.link_local;
   endpoint.sysctls = request.sysctls;
+  endpoint.rates = request.rates;
   endpoint.internal = network.closed() || network.parent == DummyParent(network);
   endpoint.gateway_priority = request.gateway_priority;
   bool follows = !request.mac && network.has_bridge() && endpoint.has_ipv4();
@@ -328,7 +334,7 @@ void KernelController::Forget(const Endpoint& endpoint) {
   if (network != networks_.end()) {
     NetworkState& state = network->second;
     auto now = SteadyClock::now();
-    if (endpoint.has_ipv4()) state.addresses.GiveBack(endpoint.address, now);
+    if (endpoint.has_ipv4() && !endpoint.is_cni()) state.addresses.GiveBack(endpoint.address, now);
     if (endpoint.address6 && state.addresses6) {
       state.addresses6->GiveBack(*endpoint.address6, now);
     }
@@ -415,7 +421,13 @@ Result<> KernelController::Detach(const std::string& container_id) {
   // Those that stand on an interface of the host must be gone before another has their address;
   // the others die with the namespace.
   for (const Endpoint& endpoint : endpoints) {
-    if (!endpoint.has_host_link()) TRY(RemoveInterface(endpoint));
+    if (endpoint.is_cni()) {
+      // What a plugin can't take away it won't next time either; the rest goes.
+      auto deleted = DeleteByCni(endpoint);
+      if (!deleted.ok()) log::Failure("{}", deleted.error().message());
+    } else if (!endpoint.has_host_link()) {
+      TRY(RemoveInterface(endpoint));
+    }
   }
   TRY_WITH(UnbindEntry(container_id), "detaching container '{}'", container_id);
   TRY_WITH(std::move(unpublished), "detaching container '{}'", container_id);

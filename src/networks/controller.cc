@@ -112,7 +112,7 @@ Result<> KernelController::LoadRecords() {
                        endpoint.network_id);
     }
     NetworkState& state = network->second;
-    if (endpoint.has_ipv4()) {
+    if (endpoint.has_ipv4() && !endpoint.is_cni()) {
       TRY_WITH(state.addresses.TakeWanted(endpoint.address), "reading endpoint '{}'", endpoint.id);
     }
     if (endpoint.address6 && state.addresses6) {

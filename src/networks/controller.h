@@ -2,8 +2,8 @@
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
 // default_bridge.cc, default_network.cc, user_networks.cc, subnets.cc, bridge.cc, attach.cc,
-// entries.cc, link.cc, sub_link.cc, overlay.cc, lead.cc, resolver.cc, firewall_watch.cc,
-// reconcile.cc.
+// entries.cc, link.cc, sub_link.cc, cni.cc, overlay.cc, rates.cc, lead.cc, resolver.cc,
+// firewall_watch.cc, reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
 // `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
@@ -60,6 +60,7 @@ class KernelController : public Controller {
   Result<> Disconnect(const std::string& container_id, std::string_view network) override;
   Result<Endpoint> SetPorts(const std::string& container_id, const std::vector<PortRequest>& ports,
                             const std::string& default_ip) override;
+  Result<> SetRates(const std::string& container_id, const Rates& rates) override;
   Result<> LinkNamespace(const std::string& container_id, BorrowedFd netns) override;
   Result<> Rename(const std::string& container_id, const std::string& name) override;
   Result<Network> CreateNetwork(const NetworkRequest& request) override;
@@ -175,6 +176,19 @@ class KernelController : public Controller {
   Result<> RemoveInterface(const Endpoint& endpoint);
   static Result<bool> HasSubLink(const Endpoint& endpoint, BorrowedFd fd);
 
+  // cni.cc
+  static Result<> ChooseCni(const NetworkRequest& request, Network* network);
+  Result<> PlanCni(const AttachRequest& request, const Network& network, Endpoint* endpoint) const;
+  Result<> AddByCni(Endpoint* endpoint, kernel::NetNamespace* netns);
+  Result<> DeleteByCni(const Endpoint& endpoint);
+  Result<bool> HasCniLink(const Endpoint& endpoint, BorrowedFd netns);
+  Result<> CollectCni(ReconcileReport* report);
+
+  // rates.cc
+  Result<> LimitLink(const Endpoint& endpoint, kernel::NetNamespace* netns);
+  Result<> FollowRates(const Endpoint& endpoint);
+  Result<> ReconcileRates(ReconcileReport* report);
+
   // overlay.cc
   Result<Network> CreateOverlay(const NetworkRequest& request);
   Result<> AddShared(const Network& network);
@@ -239,6 +253,7 @@ class KernelController : public Controller {
   Result<> ReconcileProxy(ReconcileReport* report);
   Result<> ReconcileEndpoints(const KernelState& state, ReconcileReport* report);
   Result<> RemoveStrangers(const KernelState& state, ReconcileReport* report);
+  Result<bool> IsWhole(const Endpoint& endpoint, const KernelState& state, BorrowedFd netns);
   Result<> Reconnect(const Endpoint& endpoint);
   std::string NetnsDirectory() const { return options_.run_directory + "/netns"; }
   std::string NetnsPath(const std::string& container_id) const {

@@ -72,7 +72,8 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
   Network network = TRY(InspectNetwork(endpoint.network_id));
   if (!network.has_bridge()) {
     TRY(CreateSubLink(network, endpoint, netns));
-    return FillInterface(endpoint, netns, port);
+    TRY(FillInterface(endpoint, netns, port));
+    return endpoint.rates.limited() ? LimitLink(endpoint, netns) : Result<>();
   }
   bool last = port == Port::kLast;
   kernel::VethSpec spec;
@@ -94,6 +95,7 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
   TRY_WITH(JoinBridge(create), "making interface '{}' of network {}", spec.name,
            endpoint.network_name);
   TRY(FillInterface(endpoint, netns, port));
+  if (endpoint.rates.limited()) TRY(LimitLink(endpoint, netns));
   if (!last) return {};
   auto join = [&](kernel::NetlinkSocket* socket) -> Result<> {
     kernel::NetlinkBatch batch;

@@ -92,6 +92,7 @@ struct AttachRequest {
   // Of the container's networks the one with the highest gives the default route of its families;
   // internal ones never do (lead.cc).
   int32_t gateway_priority = 0;
+  Rates rates;
   bool implicit = false;  // the controller's own: the way out beside overlay networks
   // On users' networks (docs/resolver.md): what the container is called, its own name first; names
   // that it alone calls others by (alias → container); the servers that it asks outside, empty for
@@ -101,13 +102,15 @@ struct AttachRequest {
   std::vector<std::string> dns;
 };
 
-// `network create` of the drivers bridge, macvlan and overlay.
+// `network create` of the drivers bridge, cni, macvlan and overlay.
 struct NetworkRequest {
   std::string name;
   std::string driver = "bridge";
   std::string bridge;  // "": br- and the id's first twelve digits
   std::string parent;  // of macvlan; "": none that leads anywhere
   std::string parent_mode;
+  std::string cni_config;  // of cni: its text (cni_config.h)
+  std::vector<std::string> cni_path;
   uint32_t vni = 0;  // of overlay; 0: the first free one
   bool ipv4 = true;
   bool ipv6 = false;
@@ -190,6 +193,10 @@ class Controller {
   virtual Result<Endpoint> SetPorts(const std::string& container_id,
                                     const std::vector<PortRequest>& ports,
                                     const std::string& default_ip) = 0;
+
+  // From now on the running container sends and receives so fast on each of its networks: all of
+  // them or none. On no network: no error.
+  virtual Result<> SetRates(const std::string& container_id, const Rates& rates) = 0;
 
   // Where links are wanted (Options::netns_links): an entry and a link for the namespace of a
   // container that is on no network. Detach takes them away.

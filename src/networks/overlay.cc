@@ -458,6 +458,7 @@ Result<> KernelController::GiveWayOut(const AttachRequest& request, BorrowedFd n
   way.names = request.names;  // of errors
   way.gateway_priority = std::numeric_limits<int32_t>::min();
   way.implicit = true;
+  way.rates = request.rates;
   auto given = Connect(way, netns);
   if (given.ok()) return {};
   auto undone = Disconnect(request.container_id, request.network);

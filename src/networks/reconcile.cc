@@ -33,6 +33,8 @@ Result<ReconcileReport> KernelController::Reconcile() {
   ReconcileReport report;
   KernelState state = TRY(LookAtKernel());
   TRY(ReconcileEndpoints(state, &report));
+  TRY(CollectCni(&report));
+  TRY(ReconcileRates(&report));
   TRY(ReconcileLeaders(&report));
   TRY(RemoveStrangers(state, &report));
   TRY(ReconcileNetnsLinks(&report));
@@ -72,12 +74,18 @@ Result<KernelController::KernelState> KernelController::LookAtKernel() {
   return state;
 }
 
+Result<bool> KernelController::IsWhole(const Endpoint& endpoint, const KernelState& state,
+                                       BorrowedFd netns) {
+  if (endpoint.is_cni()) return HasCniLink(endpoint, netns);
+  if (endpoint.has_host_link()) return HasPort(state.links, endpoint.host_link);
+  return HasSubLink(endpoint, netns);
+}
+
 // A record without a namespace is a lost endpoint; one without its interface is connected again.
 Result<> KernelController::ReconcileEndpoints(const KernelState& state, ReconcileReport* report) {
   for (const Endpoint& endpoint : ListEndpoints({})) {
     auto netns = kernel::OpenNetNamespaceEntry(endpoint.netns_path);
-    bool whole = netns.ok() && (endpoint.has_host_link() ? HasPort(state.links, endpoint.host_link)
-                                                         : TRY(HasSubLink(endpoint, *netns)));
+    bool whole = netns.ok() && TRY(IsWhole(endpoint, state, *netns));
     if (whole) continue;
     if (netns.ok()) {
       auto reconnected = Reconnect(endpoint);
@@ -88,6 +96,10 @@ Result<> KernelController::ReconcileEndpoints(const KernelState& state, Reconcil
                                                   endpoint.container_id, endpoint.network_name,
                                                   reconnected.error().message()));
       if (reconnected.ok()) continue;
+    }
+    if (endpoint.is_cni()) {
+      auto deleted = DeleteByCni(endpoint);
+      if (!deleted.ok()) report->changes.push_back(deleted.error().message());
     }
     TRY(UnbindEntry(endpoint.container_id));
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
@@ -134,6 +146,10 @@ Result<> KernelController::Reconnect(const Endpoint& endpoint) {
   kernel::NetNamespace netns = TRY(kernel::OpenNetNamespace(fd));
   // Half made, if it is there.
   TRY(RemoveInterface(endpoint));
+  if (endpoint.is_cni()) {
+    Endpoint again = endpoint;
+    return AddByCni(&again, &netns);
+  }
   return CreateLink(endpoint, bridge_index, &netns, Port::kLast);
 }
 

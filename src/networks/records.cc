@@ -45,6 +45,12 @@ std::string_view GatewayModeName(GatewayMode mode) {
   return "";
 }
 
+std::vector<PublishedPort> Endpoint::AllPorts() const {
+  std::vector<PublishedPort> all = ports;
+  all.insert(all.end(), cni_ports.begin(), cni_ports.end());
+  return all;
+}
+
 Subnet FirstSubnet(const Network& network) {
   Subnet first{network.subnet, {}, network.ip_range, network.auxiliary};
   if (!network.gateway.IsUnspecified()) first.gateway = network.gateway;
@@ -198,7 +204,7 @@ void ReadSubnets(JsonReader* reader, std::string_view key, std::vector<BasicSubn
 
 void ReadIpv4(JsonReader* reader, Network* network) {
   reader->Field("ipv4", &network->ipv4);
-  if (network->ipv4 && !network->config_only) {
+  if (network->has_ipv4()) {
     Parsed(reader, "subnet", formats::Ipv4Prefix::Parse, &network->subnet);
     Parsed(reader, "gateway", formats::Ipv4Address::Parse, &network->gateway);
   }
@@ -239,7 +245,7 @@ void AddIpv6(const Network& network, Json* out) {
 }  // namespace
 
 std::string EncodeNetwork(const Network& network) {
-  bool subnet = network.ipv4 && !network.config_only;
+  bool subnet = network.has_ipv4();
   Json out = Json::MakeObject({{"id", network.id},
                                {"name", network.name},
                                {"driver", network.driver},
@@ -247,6 +253,8 @@ std::string EncodeNetwork(const Network& network) {
                                {"parent", network.parent},
                                {"parentMade", network.parent_made},
                                {"parentMode", network.parent_mode},
+                               {"cniConfig", network.cni_config},
+                               {"cniPath", network.cni_path},
                                {"vni", network.vni},
                                {"ipv4", network.ipv4},
                                {"subnet", subnet ? network.subnet.ToString() : ""},
@@ -293,6 +301,8 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("parent", &network.parent);
   reader.Field("parentMade", &network.parent_made);
   reader.Field("parentMode", &network.parent_mode);
+  reader.Field("cniConfig", &network.cni_config);
+  reader.Field("cniPath", &network.cni_path);
   reader.Field("vni", &network.vni);
   reader.Field("configOnly", &network.config_only);
   reader.Field("wantsIpv6", &network.wants_ipv6);
@@ -316,8 +326,9 @@ Result<Network> DecodeNetwork(std::string_view text) {
   if (network.host_binding == "0.0.0.0" && !said) network.host_binding.clear();
   reader.Field("labels", &network.labels);
   Parsed(&reader, "created", ParseRfc3339, &network.created);
-  if (network.id.empty() || network.bridge.empty() == network.has_bridge()) {
-    reader.Fail("id", "expected id and bridge");
+  if (network.id.empty() || network.bridge.empty() == network.has_bridge() ||
+      network.cni_config.empty() == network.is_cni()) {
+    reader.Fail("id", "expected id and bridge, or a CNI configuration");
   }
   if (!network.ipv4 && !network.subnet6 && !network.config_only) {
     reader.Fail("subnet", "expected one of either family");
@@ -326,14 +337,22 @@ Result<Network> DecodeNetwork(std::string_view text) {
   return network;
 }
 
-std::string EncodeEndpoint(const Endpoint& endpoint) {
-  Json ports = Json::MakeArray();
-  for (const PublishedPort& port : endpoint.ports) {
-    ports.Append(Json::MakeObject({{"hostIp", port.host_ip},
-                                   {"hostPort", int{port.host_port}},
-                                   {"containerPort", int{port.container_port}},
-                                   {"protocol", ProtocolName(port.protocol)}}));
+namespace {
+
+Json EncodePorts(const std::vector<PublishedPort>& ports) {
+  Json out = Json::MakeArray();
+  for (const PublishedPort& port : ports) {
+    out.Append(Json::MakeObject({{"hostIp", port.host_ip},
+                                 {"hostPort", int{port.host_port}},
+                                 {"containerPort", int{port.container_port}},
+                                 {"protocol", ProtocolName(port.protocol)}}));
   }
+  return out;
+}
+
+}  // namespace
+
+std::string EncodeEndpoint(const Endpoint& endpoint) {
   return Json::MakeObject({{"id", endpoint.id},
                            {"container", endpoint.container_id},
                            {"network", endpoint.network_id},
@@ -358,7 +377,12 @@ std::string EncodeEndpoint(const Endpoint& endpoint) {
                            {"links", endpoint.links},
                            {"dns", endpoint.dns},
                            {"sysctls", endpoint.sysctls},
-                           {"ports", std::move(ports)}})
+                           {"netRate", endpoint.rates.rate},
+                           {"netCeil", endpoint.rates.ceil},
+                           {"cniRuntime", endpoint.cni_runtime},
+                           {"cniResult", endpoint.cni_result},
+                           {"cniPorts", EncodePorts(endpoint.cni_ports)},
+                           {"ports", EncodePorts(endpoint.ports)}})
       .Dump();
 }
 
@@ -402,6 +426,12 @@ Result<Endpoint> DecodeEndpoint(std::string_view text) {
   reader.Field("links", &endpoint.links);
   reader.Field("dns", &endpoint.dns);
   reader.Field("sysctls", &endpoint.sysctls);
+  reader.Field("netRate", &endpoint.rates.rate);
+  reader.Field("netCeil", &endpoint.rates.ceil);
+  reader.Field("cniRuntime", &endpoint.cni_runtime);
+  reader.Field("cniResult", &endpoint.cni_result);
+  reader.Objects("cniPorts",
+                 [&](JsonReader& item) { endpoint.cni_ports.push_back(ReadPort(item)); });
   reader.Objects("ports", [&](JsonReader& item) { endpoint.ports.push_back(ReadPort(item)); });
   if (endpoint.id.empty() || endpoint.container_id.empty() || endpoint.network_id.empty()) {
     reader.Fail("id", "expected id, container and network");

@@ -79,6 +79,9 @@ struct Network {
   std::string parent;
   bool parent_made = false;
   std::string parent_mode;
+  // Of cni (cni.cc): the configuration's text, and where its plugins are.
+  std::string cni_config;
+  std::vector<std::string> cni_path;
   // Of overlay (overlay.cc): the number that its tunnels are known by on all hosts.
   uint32_t vni = 0;
   bool ipv4 = true;  // without it `subnet` and `gateway` mean nothing
@@ -122,8 +125,9 @@ struct Network {
   std::map<std::string, std::string> labels;
   WallTime created{};
 
-  bool has_ipv4() const { return ipv4 && !config_only; }
+  bool is_cni() const { return driver == "cni" && !config_only; }
   bool is_overlay() const { return driver == "overlay" && !config_only; }
+  bool has_ipv4() const { return ipv4 && !config_only && !is_cni(); }
   bool has_bridge() const { return (driver == "bridge" && !config_only) || is_overlay(); }
   // Nothing leaves its bridge: containers of an overlay that is not internal leave by another.
   bool closed() const { return internal || is_overlay(); }
@@ -142,6 +146,15 @@ inline constexpr std::string_view kPassthru = "passthru";
 std::string TunnelName(const Network& network);
 // What a network stands on whose user names no parent: nothing leads out of it.
 std::string DummyParent(const Network& network);
+
+// How fast an interface sends and receives, in bits per second (rates.cc); zeros: as fast as it
+// can.
+struct Rates {
+  uint64_t rate = 0;  // for long
+  uint64_t ceil = 0;  // for a moment after a quiet one; not below `rate`
+  bool limited() const { return rate != 0; }
+  bool operator==(const Rates&) const = default;
+};
 
 struct Endpoint {
   std::string id;  // 64 hexadecimal digits
@@ -169,11 +182,19 @@ struct Endpoint {
   std::map<std::string, std::string> links;  // of this container alone: alias → container
   std::vector<std::string> dns;              // servers that its resolver asks; empty: the host's
   std::vector<PublishedPort> ports;
+  Rates rates;
+  // Of a network of the driver cni: what its plugins were told and answered (cni_config.h), and the
+  // ports that they publish.
+  std::string cni_runtime;  // never empty there
+  std::string cni_result;   // "": no ADD has succeeded yet
+  std::vector<PublishedPort> cni_ports;
   // Of its interface inside: "net.ipv4.conf.IFNAME.log_martians=1", … (docs/networks.md).
   std::vector<std::string> sysctls;
 
   bool has_ipv4() const { return prefix_length != 0; }
   bool has_host_link() const { return !host_link.empty(); }
+  bool is_cni() const { return !cni_runtime.empty(); }
+  std::vector<PublishedPort> AllPorts() const;
   bool operator==(const Endpoint&) const = default;
 };
 

@@ -32,6 +32,10 @@ Endpoint AnEndpoint() {
   endpoint.prefix_length6 = 64;
   endpoint.gateway6 = *formats::Ipv6Address::Parse("fd00::1");
   endpoint.link_local = {"169.254.3.4", "fe80::9"};
+  endpoint.cni_runtime = R"({"mac":"02:00:00:00:00:01"})";
+  endpoint.cni_result = "{}";
+  endpoint.cni_ports = {{"", 8080, 80, Protocol::kTcp}};
+  endpoint.rates = {10'000'000, 20'000'000};
   endpoint.sysctls = {"net.ipv6.conf.IFNAME.accept_ra=0"};
   return endpoint;
 }

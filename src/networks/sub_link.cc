@@ -153,6 +153,7 @@ Result<> KernelController::CreateSubLink(const Network& network, const Endpoint&
 
 // Who is on a network of this kind, on the host or inside.
 Result<> KernelController::RemoveInterface(const Endpoint& endpoint) {
+  if (endpoint.is_cni()) return DeleteByCni(endpoint);
   if (endpoint.has_host_link()) return DeleteLink(endpoint.host_link);
   auto entry = kernel::OpenNetNamespaceEntry(endpoint.netns_path);
   if (!entry.ok() && entry.error().kind() == ErrorKind::kNotFound) return {};
@@ -172,6 +173,8 @@ Result<bool> KernelController::HasSubLink(const Endpoint& endpoint, BorrowedFd f
   auto index = kernel::LinkIndex(netns.route, endpoint.interface);
   if (!index.ok() && index.error().kind() == ErrorKind::kNotFound) return false;
   int wanted = TRY(std::move(index));
+  // Of a CNI configuration without addresses.
+  if (!endpoint.has_ipv4() && !endpoint.address6) return true;
   for (const kernel::LinkAddress& item : TRY(kernel::ListAddresses(&netns.route))) {
     if (item.index == wanted && ntohl(item.address.s_addr) == endpoint.address.value) return true;
   }

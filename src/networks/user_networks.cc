@@ -18,6 +18,11 @@ Result<Network> KernelController::CreateNetwork(const NetworkRequest& request) {
     TRY(AddNetwork(network));
     return network;
   }
+  if (network.is_cni()) {
+    TRY(ChooseCni(request, &network));
+    TRY(AddNetwork(network));
+    return network;
+  }
   if (request.ipv4) TRY(ChooseIpv4(request, &network));
   if (request.ipv6) TRY(ChooseIpv6(request, &network));
   TRY(ChooseMore(request, &network));
@@ -52,7 +57,7 @@ Result<Network> KernelController::NamedNetwork(const NetworkRequest& request) co
   network.wants_ipv6 = request.config_only && request.ipv6;
   network.config_from = request.config_from;
   if (!network.config_only) network.driver = request.driver;
-  if (!network.config_only && !network.has_bridge()) {
+  if (!network.config_only && !network.has_bridge() && !network.is_cni()) {
     network.parent = request.parent.empty() ? DummyParent(network) : request.parent;
     network.parent_mode = request.parent_mode;
   }

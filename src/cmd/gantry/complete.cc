@@ -106,7 +106,7 @@ void AddFlagValues(Cli& cli, const std::string& flag, Words* out) {
   static const FixedValues kFixed[] = {
       {"attach", {"stderr", "stdin", "stdout"}},
       {"cgroupns", {"host", "private"}},
-      {"driver", {"bridge", "host", "ipvlan", "macvlan", "none", "overlay"}},
+      {"driver", {"bridge", "cni", "host", "ipvlan", "macvlan", "none", "overlay"}},
       {"format", {"json", "table"}},
       {"ipc", {"container:", "host", "none", "private", "shareable"}},
       {"log-driver", {"fluentd", "gelf", "journald", "json-file", "local", "none", "syslog"}},

@@ -7,7 +7,7 @@
 namespace gantry::cli {
 namespace {
 
-enum class Value { kNumber, kSize, kSwap, kCpus, kIgnored };
+enum class Value { kNumber, kSize, kSwap, kCpus, kBitRate, kIgnored };
 
 struct NumberFlag {
   const char* name;
@@ -35,6 +35,10 @@ constexpr NumberFlag kFlags[] = {
     {"cpu-rt-runtime", 0, "CpuRealtimeRuntime", Value::kNumber, true,
      "Real-time microseconds in a period"},
     {"cpus", 0, "NanoCpus", Value::kCpus, true, "Number of processors, such as 1.5"},
+    {"net-rate", 0, "NetRate", Value::kBitRate, true,
+     "Bits per second that each interface sends and receives, such as 10mbit; 0: no limit"},
+    {"net-ceil", 0, "NetCeil", Value::kBitRate, true,
+     "The same for a moment, after a quiet one; 0: as net-rate"},
     {"pids-limit", 0, "PidsLimit", Value::kNumber, true, "Most processes; -1: no limit"},
     {"memory-swappiness", 0, "MemorySwappiness", Value::kNumber, false,
      "Swappiness, 0 to 100 (default -1)"},
@@ -53,12 +57,14 @@ constexpr NumberFlag kFlags[] = {
 Result<int64_t> Parse(const std::string& text, Value value) {
   if (value == Value::kNumber) return ParseInteger(text);
   if (value == Value::kCpus) return ParseCpus(text);
+  if (value == Value::kBitRate) return ParseBitRate(text);
   if (value == Value::kSwap && text == "-1") return int64_t{-1};
   return formats::ParseBinarySize(text);
 }
 
 std::string_view TypeOf(Value value) {
   if (value == Value::kNumber) return "int";
+  if (value == Value::kBitRate) return "rate";
   return value == Value::kCpus ? "decimal" : "bytes";
 }
 

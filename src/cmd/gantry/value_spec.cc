@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "cmd/gantry/flags.h"
 #include "formats/human_units.h"
 
@@ -103,6 +106,48 @@ Result<int64_t> ParseCpus(const std::string& text) {
   fraction.resize(9, '0');
   return TRY(ParseInteger(whole.empty() ? "0" : whole)) * 1'000'000'000 +
          TRY(ParseInteger(fraction));
+}
+
+namespace {
+
+// tc(8), "RATES"; without case.
+constexpr std::pair<std::string_view, int64_t> kRateUnits[] = {
+    {"", 1},
+    {"bit", 1},
+    {"kbit", 1'000},
+    {"mbit", 1'000'000},
+    {"gbit", 1'000'000'000},
+    {"kibit", int64_t{1} << 10},
+    {"mibit", int64_t{1} << 20},
+    {"gibit", int64_t{1} << 30},
+    {"bps", 8},
+    {"kbps", 8'000},
+    {"mbps", 8'000'000},
+    {"gbps", 8'000'000'000},
+    {"kibps", int64_t{8} << 10},
+    {"mibps", int64_t{8} << 20},
+    {"gibps", int64_t{8} << 30},
+};
+constexpr double kMaxRate = 1e15;
+
+}  // namespace
+
+Result<int64_t> ParseBitRate(const std::string& text) {
+  size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+  std::string number = text.substr(0, end);
+  bool fine = number.find_first_of("0123456789") != std::string::npos &&
+              std::count(number.begin(), number.end(), '.') <= 1;
+  std::string wanted = Lower(std::string_view(text).substr(end));
+  for (const auto& [unit, factor] : kRateUnits) {
+    if (!fine || unit != wanted) continue;
+    double rate = std::strtod(number.c_str(), nullptr) * static_cast<double>(factor);
+    if (rate > kMaxRate) break;
+    return static_cast<int64_t>(std::llround(rate));
+  }
+  return InvalidArgument(
+      "invalid rate '{}': a number with bit, kbit, mbit, gbit (bits per second), or bps, kbps, "
+      "mbps, gbps (bytes per second)",
+      text);
 }
 
 Result<Json> ParseRestartPolicy(const std::string& text) {

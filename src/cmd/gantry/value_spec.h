@@ -22,6 +22,9 @@ Result<std::vector<std::string>> ReadPairsFile(const std::string& path, bool fro
 Result<formats::Json> ParseUlimit(const std::string& text);
 // "1.5" processors to billionths.
 Result<int64_t> ParseCpus(const std::string& text);
+// "10mbit", "2.5gbit", "500kbps", "64000" to bits per second; units are tc(8)'s, where bps is
+// bytes.
+Result<int64_t> ParseBitRate(const std::string& text);
 // "no", "always", "unless-stopped", "on-failure[:5]" to {"Name", "MaximumRetryCount"}.
 Result<formats::Json> ParseRestartPolicy(const std::string& text);
 // "name:ip" or "name=ip" to "name:ip".

@@ -25,6 +25,18 @@ TEST(ValueSpec, Limits) {
   EXPECT_FALSE(ParseCpus(".").ok());
 }
 
+TEST(ValueSpec, Rates) {
+  EXPECT_EQ(*ParseBitRate("10mbit"), 10'000'000);
+  EXPECT_EQ(*ParseBitRate("2.5Gbit"), 2'500'000'000);
+  EXPECT_EQ(*ParseBitRate("500kbps"), 4'000'000);
+  EXPECT_EQ(*ParseBitRate("1mibit"), 1 << 20);
+  EXPECT_EQ(*ParseBitRate("64000"), 64'000);
+  EXPECT_EQ(*ParseBitRate("0"), 0);
+  for (const char* bad : {"", "mbit", "-1", "1mb", "1 mbit", "1.2.3mbit", "9999999gbit", "0x10"}) {
+    EXPECT_FALSE(ParseBitRate(bad).ok()) << bad;
+  }
+}
+
 TEST(ValueSpec, Hosts) {
   EXPECT_EQ(*ParseExtraHost("a=1.2.3.4"), "a:1.2.3.4");
   EXPECT_EQ(*ParseExtraHost("a:[::1]"), "a:::1");

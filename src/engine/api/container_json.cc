@@ -96,7 +96,7 @@ Json PortsObject(const ContainerRecord& record, const std::vector<networks::Endp
   if (!record.state.IsAlive()) return out;
   for (const std::string& port : record.config.exposed_ports.names) out.Set(port, Json());
   for (const networks::Endpoint& endpoint : endpoints) {
-    for (const networks::PublishedPort& port : endpoint.ports) {
+    for (const networks::PublishedPort& port : endpoint.AllPorts()) {
       out.MutableMember(PortKey(port))
           .Append(Json::MakeObject(
               {{"HostIp", port.host_ip},
@@ -111,7 +111,7 @@ Json PortsList(const ContainerRecord& record, const std::vector<networks::Endpoi
   if (!record.state.IsAlive()) return out;
   std::vector<std::string> published;
   for (const networks::Endpoint& endpoint : endpoints) {
-    for (const networks::PublishedPort& port : endpoint.ports) {
+    for (const networks::PublishedPort& port : endpoint.AllPorts()) {
       published.push_back(PortKey(port));
       out.Append(Json::MakeObject({{"IP", port.host_ip},
                                    {"PrivatePort", int{port.container_port}},

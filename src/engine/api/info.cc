@@ -177,12 +177,12 @@ Json PartsOf(Call& call) {
        {"DriverStatus",
         Json::MakeArray({Json::MakeArray({"driver-type", "io.containerd.snapshotter.v1"})})},
        {"DockerRootDir", call.parts.data_root},
-       {"Plugins",
-        Json::MakeObject({{"Volume", Json::MakeArray({"local"})},
-                          {"Network", Json::MakeArray({"bridge", "host", "macvlan", "null"})},
-                          {"Authorization", Json()},
-                          {"Log", Json::MakeArray({"fluentd", "gelf", "journald", "json-file",
-                                                   "local", "syslog"})}})}});
+       {"Plugins", Json::MakeObject(
+                       {{"Volume", Json::MakeArray({"local"})},
+                        {"Network", Json::MakeArray({"bridge", "cni", "host", "macvlan", "null"})},
+                        {"Authorization", Json()},
+                        {"Log", Json::MakeArray({"fluentd", "gelf", "journald", "json-file",
+                                                 "local", "syslog"})}})}});
 }
 
 // What docker has and this engine does not: always the same.
