@@ -86,6 +86,25 @@ void AppendCreateTunnel(NetlinkBatch* batch, const TunnelSpec& spec) {
   batch->EndNest(info);
 }
 
+Result<in_addr> TunnelLocal(NetlinkSocket* socket, int index) {
+  in_addr local{};
+  NetlinkBatch batch;
+  batch.Begin(RTM_GETLINK, 0, ThisLink(index));
+  auto look = [&](const NetlinkMessage& message) {
+    for (const NetlinkAttribute& attribute : message.AttributesAfter<ifinfomsg>()) {
+      if (attribute.type != IFLA_LINKINFO) continue;
+      for (const NetlinkAttribute& info : ParseAttributes(attribute.data)) {
+        if (info.type != IFLA_INFO_DATA) continue;
+        for (const NetlinkAttribute& item : ParseAttributes(info.data)) {
+          if (item.type == IFLA_VXLAN_LOCAL) Copy(item, &local);
+        }
+      }
+    }
+  };
+  TRY_WITH(socket->Get(&batch, look), "looking at a tunnel");
+  return local;
+}
+
 void AppendForward(NetlinkBatch* batch, int index, const HardwareAddress& mac, in_addr host) {
   batch->Begin(RTM_NEWNEIGH, kReplace, Entry(PF_BRIDGE, index, NUD_PERMANENT, NTF_SELF));
   batch->Attribute(NDA_LLADDR, mac.data(), mac.size());

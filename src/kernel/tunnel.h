@@ -29,6 +29,9 @@ struct TunnelSpec {
 // IPv6), and drops what it does not know where to send.
 void AppendCreateTunnel(NetlinkBatch* batch, const TunnelSpec& spec);
 
+// The address that packets of this one leave with; unspecified of an interface that is no tunnel.
+Result<in_addr> TunnelLocal(NetlinkSocket* socket, int index);
+
 // Frames for this MAC address leave by the tunnel `index` to that host: two messages, one for the
 // tunnel and one for the bridge that it is a port of, which so doesn't flood them to other ports.
 // In place of what was said before.

@@ -186,7 +186,11 @@ Result<> KernelController::EnsureTunnel(const Network& network, int bridge_index
   std::string name = TunnelName(network);
   auto found = kernel::FindLink(socket.get(), name);
   if (!found.ok() && found.error().kind() != ErrorKind::kNotFound) return found.error();
-  if (found.ok() && (found->kind != "vxlan" || found->master != bridge_index)) {
+  in_addr local = InAddr(options_.cluster->host());
+  // This host may be reached at another address than when it was made.
+  bool fitting = found.ok() && found->kind == "vxlan" && found->master == bridge_index &&
+                 TRY(kernel::TunnelLocal(socket.get(), found->index)).s_addr == local.s_addr;
+  if (found.ok() && !fitting) {
     TRY(DeleteLink(name));
     found = NotFound("made anew");
   }
@@ -194,7 +198,7 @@ Result<> KernelController::EnsureTunnel(const Network& network, int bridge_index
     kernel::TunnelSpec spec;
     spec.name = name;
     spec.vni = network.vni;
-    spec.local = InAddr(options_.cluster->host());
+    spec.local = local;
     spec.mtu = network.mtu;
     spec.master = bridge_index;
     kernel::NetlinkBatch batch;
@@ -289,6 +293,14 @@ bool KernelController::AwaitsCluster(const std::string& network_id) const {
 }
 
 void KernelController::FollowSharedNetworks(const ClusterView& view) {
+  // Endpoints come and go all the time, networks rarely: nobody waits for the look.
+  auto known = [&](const Network& network) {
+    return !network.is_overlay() || view.networks.contains(network.id);
+  };
+  std::vector<Network> here = ListNetworks();
+  size_t shared = static_cast<size_t>(
+      std::count_if(here.begin(), here.end(), [](const auto& item) { return item.is_overlay(); }));
+  if (shared == view.networks.size() && std::all_of(here.begin(), here.end(), known)) return;
   std::unique_lock<std::shared_mutex> alone(operations_);
   for (const auto& [id, network] : view.networks) {
     if (InspectNetwork(id).ok()) continue;

@@ -183,6 +183,23 @@ def test_a_host_that_dies_is_forgotten(cluster, net):
     until(lambda: ping(first, 'aa', 'zz'))
 
 
+def test_a_host_moves_to_another_address(cluster, net):
+    first, third = cluster.clients[0], cluster.clients[2]
+    engine = third.engine
+    run(first, 'aa')
+    run(third, 'mover')
+    until(lambda: ping(first, 'aa', 'mover'))
+    engine.inside('ip', 'addr', 'add', '10.231.0.33/24', 'dev', 'eth0')
+    arguments = list(engine.arguments)
+    engine.arguments[engine.arguments.index('--cluster-advertise') + 1] = '10.231.0.33'
+    engine.restart()
+    until(lambda: first.engine.forwards() == {'10.231.0.33'})
+    until(lambda: ping(first, 'aa', 'mover') and ping(third, 'mover', 'aa'))
+    third.ok('rm', '-f', 'mover')
+    engine.arguments[:] = arguments
+    engine.restart()
+
+
 def test_bad_input(cluster):
     client = cluster.clients[0]
     for flags, words in ((['-o', 'com.docker.network.driver.mtu=1500'], 'carries at most 1450'),
