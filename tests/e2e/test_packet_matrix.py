@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may reach whom, by packets: a host with its containers on five bridges, another host beside it.
+"""Who may reach whom, by packets: a host with its containers on six bridges, another host beside it.
 
 The table was proven on Debian's dockerd (GANTRY_E2E=docker:peer); where gantry differs on purpose the
 row says so. The same must hold before and after everything that touches the firewall."""
@@ -17,7 +17,8 @@ from harness.places import IMAGE
 from traces import end
 
 HOST, OTHER = '192.0.2.1', '192.0.2.2'
-NETWORKS = {'red': [], 'blue': [], 'inner': ['--internal'], 'apart': ['-o', 'com.docker.network.bridge.enable_icc=false']}
+NETWORKS = {'red': [], 'blue': [], 'inner': ['--internal'], 'apart': ['-o', 'com.docker.network.bridge.enable_icc=false'],
+            'plain': ['-o', 'com.docker.network.bridge.enable_ip_masquerade=false']}
 GATEWAYS = {name: f'10.81.{number}.1' for number, name in enumerate(NETWORKS, 1)}
 # Name → (network, address, published ports).
 CONTAINERS = {
@@ -29,6 +30,7 @@ CONTAINERS = {
     'i2': ('inner', '10.81.3.12', []),
     'a1': ('apart', '10.81.4.11', []),
     'a2': ('apart', '10.81.4.12', ['8090:80']),
+    'p1': ('plain', '10.81.5.11', []),
 }
 TCP, UDP = (80, 81, 100, 101, 102, 103, 8200, 8203, 8204, 8207, 8213), (53, 54)
 
@@ -79,6 +81,9 @@ MATRIX = [
     ('r1', 'udp', 'other:53', 'other host'),
     ('r1', 'icmp', 'other', 'yes'),
     ('a1', 'tcp', 'other:80', 'other host'),
+    # Without masquerading the container itself.
+    ('p1', 'tcp', 'other:80', 'other p1'),
+    ('p1', 'udp', 'other:53', 'other p1'),
     ('i1', 'tcp', 'other:80', 'no'),
     ('i1', 'udp', 'other:53', 'no'),
     ('i1', 'icmp', 'other', 'no'),

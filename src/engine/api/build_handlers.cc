@@ -153,12 +153,13 @@ Result<> PruneBuildCache(Call& call) {
   for (const build::CachedStep& step : steps) total += step.size;
   // The newest that fit into the space that is to be kept.
   int64_t keep = TRY(BytesToKeep(call, total));
+  bool keeps = keep > 0;
   std::sort(steps.begin(), steps.end(),
             [](const auto& a, const auto& b) { return a.used_at > b.used_at; });
   std::map<std::string, bool> kept;
   for (const build::CachedStep& step : steps) {
     keep -= step.size;
-    kept[step.key] = keep >= 0 && step.size > 0;
+    kept[step.key] = keeps && keep >= 0;
   }
   auto wanted = [&](const build::CachedStep& step) {
     return (!before || step.used_at < *before) && !kept[step.key] &&
