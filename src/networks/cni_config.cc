@@ -7,6 +7,7 @@
 
 #include "base/directory.h"
 #include "base/io.h"
+#include "base/number.h"
 #include "base/text.h"
 
 namespace gantry::networks {
@@ -62,18 +63,13 @@ struct Cidr {
 };
 
 Result<Cidr> ParseCidr(const std::string& text) {
-  size_t slash = text.find('/');
-  unsigned length = 0;
-  for (size_t at = slash == std::string::npos ? text.size() : slash + 1; at < text.size(); ++at) {
-    bool digit = text[at] >= '0' && text[at] <= '9';
-    if (!digit || length > 128) return InvalidArgument("'{}' is no address with its length", text);
-    length = length * 10 + static_cast<unsigned>(text[at] - '0');
-  }
-  size_t most = text.find(':') == std::string::npos ? 32 : 128;
-  if (length == 0 || length > most) {
+  size_t slash = std::min(text.find('/'), text.size());
+  auto length = ParseNumber<uint8_t>(text.substr(std::min(slash + 1, text.size())));
+  uint8_t most = text.find(':') == std::string::npos ? 32 : 128;
+  if (!length || *length == 0 || *length > most) {
     return InvalidArgument("'{}' is no address with its length", text);
   }
-  return Cidr{text.substr(0, slash), static_cast<uint8_t>(length)};
+  return Cidr{text.substr(0, slash), *length};
 }
 
 Result<> ReadAddress(const Json& item, Endpoint* endpoint, Gateways* gateways) {

@@ -2,8 +2,8 @@
 #include "networks/firewall.h"
 
 #include <array>
-#include <charconv>
 
+#include "base/number.h"
 #include "base/text.h"
 
 namespace gantry::networks {
@@ -93,11 +93,7 @@ std::optional<uint32_t> ParseGoNumber(std::string_view text) {
     base = kind == 'x' ? 16 : kind == 'b' ? 2 : 8;
     text.remove_prefix(kind == 'x' || kind == 'b' || kind == 'o' ? 2 : 1);
   }
-  uint32_t value = 0;
-  const char* end = text.data() + text.size();
-  auto [stop, error] = std::from_chars(text.data(), end, value, base);
-  if (error != std::errc() || stop != end) return std::nullopt;
-  return value;
+  return ParseNumber<uint32_t>(text, base);
 }
 
 constexpr std::array<std::string_view, 3> kBackendNames = {"nftables", "iptables", "none"};
