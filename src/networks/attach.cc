@@ -326,9 +326,7 @@ Result<> KernelController::TakeAddresses(const AttachRequest& request, NetworkSt
 }
 
 void KernelController::Forget(const Endpoint& endpoint) {
-  if (options_.cluster != nullptr && IsOverlay(endpoint.network_id)) {
-    options_.cluster->Release(endpoint.id);
-  }
+  if (IsShared(endpoint.network_id)) options_.cluster->Release(endpoint.id);
   MutexLock lock(mutex_);
   auto network = networks_.find(endpoint.network_id);
   if (network != networks_.end()) {

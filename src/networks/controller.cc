@@ -245,10 +245,8 @@ Result<> KernelController::EnsureProxy() {
       if (!told.ok()) log::Failure("{}", told.error().message());
       if (endpoint.named) named.insert(endpoint.container_id);
     }
-    for (const Endpoint& endpoint : NamedElsewhere()) {
-      auto told = TellName(endpoint);
-      if (!told.ok()) log::Failure("network {}: {}", endpoint.network_name, told.error().message());
-    }
+    auto elsewhere = TellElsewhere(NamedElsewhere());
+    if (!elsewhere.ok()) log::Failure("cluster: {}", elsewhere.error().message());
     for (const std::string& container : named) {
       auto told = TellNames(container);
       if (!told.ok()) log::Failure("container '{}': {}", container, told.error().message());

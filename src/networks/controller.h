@@ -197,11 +197,11 @@ class KernelController : public Controller {
   Result<> ClaimAddresses(const AttachRequest& request, Endpoint* endpoint);
   ClusterEndpoint ShownToCluster(const Endpoint& endpoint) const;
   bool IsOverlay(const std::string& network_id) const;
+  bool IsShared(const std::string& network_id) const;
   void BeginCluster();
   void FollowCluster(const ClusterView& view);
   void FollowSharedNetworks(const ClusterView& view);
   Result<bool> FollowNeighbours(const std::string& network_id, const ClusterView& view);
-  void TellNamesElsewhere(const std::vector<Endpoint>& named);
   bool AwaitsCluster(const std::string& network_id) const;
   Result<> ForgetStrangers(int tunnel, const std::map<std::string, ClusterEndpoint>& wanted);
   std::vector<Endpoint> NamedElsewhere() const;
@@ -242,7 +242,7 @@ class KernelController : public Controller {
   Result<> ForgetNames(const std::string& container_id, const std::vector<Endpoint>& gone,
                        bool all);
   Result<> TellNames(const std::string& container_id);
-  Result<> TellName(const Endpoint& endpoint);
+  Result<> TellElsewhere(const std::vector<Endpoint>& endpoints);
   Result<bool> LeadsToResolver(const std::string& container_id);
   Result<> ReconcileNames(ReconcileReport* report);
   Result<> DropFormerFirewall(ReconcileReport* report);

@@ -102,6 +102,11 @@ bool KernelController::IsOverlay(const std::string& network_id) const {
   return found != networks_.end() && found->second.network.is_overlay();
 }
 
+// The cluster is to hear of it. A daemon that was started without its store keeps what it has.
+bool KernelController::IsShared(const std::string& network_id) const {
+  return options_.cluster != nullptr && IsOverlay(network_id);
+}
+
 // What other hosts made meanwhile is chosen around, and so is what they make while this is under
 // way.
 Result<Network> KernelController::CreateOverlay(const NetworkRequest& request) {
@@ -384,19 +389,13 @@ Result<bool> KernelController::FollowNeighbours(const std::string& network_id,
     }
     state.neighbours = std::move(wanted);
   }
-  if (known) TellNamesElsewhere(named);
-  return !known.has_value();
-}
-
-void KernelController::TellNamesElsewhere(const std::vector<Endpoint>& named) {
+  // The first time all names are looked at.
+  if (!known) return true;
   std::shared_lock<std::shared_mutex> publishing(publishing_);
-  for (const Endpoint& endpoint : named) {
-    auto told = TellName(endpoint);
-    if (told.ok()) continue;
-    // A proxy that is not there is told of all when it starts.
-    if (told.error().kind() == ErrorKind::kUnavailable) return;
-    log::Failure("network {}: {}", endpoint.network_name, told.error().message());
-  }
+  auto told = TellElsewhere(named);
+  // A proxy that is not there is told of all when it starts.
+  if (!told.ok() && told.error().kind() != ErrorKind::kUnavailable) return std::move(told).error();
+  return false;
 }
 
 // A tunnel that an earlier process told of others. What is right stays: packets pass meanwhile.

@@ -250,11 +250,12 @@ Result<> KernelController::TellNames(const std::string& container_id) {
   return {};
 }
 
-// An endpoint of another host's, to a proxy that may know nothing of it.
-Result<> KernelController::TellName(const Endpoint& endpoint) {
-  for (const auto& reply : TRY(proxy_.CallAll({EndpointRequest(endpoint, true)}, {}))) {
-    TRY(Refused(reply));
-  }
+// Endpoints of other hosts, to a proxy that may know nothing of them.
+Result<> KernelController::TellElsewhere(const std::vector<Endpoint>& endpoints) {
+  if (endpoints.empty()) return {};
+  std::vector<formats::ProxyRequest> requests;
+  for (const Endpoint& endpoint : endpoints) requests.push_back(EndpointRequest(endpoint, true));
+  for (const auto& reply : TRY(proxy_.CallAll(requests, {}))) TRY(Refused(reply));
   return {};
 }
 
@@ -279,7 +280,7 @@ Result<> KernelController::Rename(const std::string& container_id, const std::st
     if (!endpoint.named || endpoint.names.empty()) continue;
     endpoint.names.front() = name;
     TRY(Remember(endpoint));
-    if (IsOverlay(endpoint.network_id)) {
+    if (IsShared(endpoint.network_id)) {
       TRY(options_.cluster->Claim(ShownToCluster(endpoint)));
     }
     auto call = [&] { return proxy_.CallAll({EndpointRequest(endpoint, true)}, {}); };

@@ -200,6 +200,21 @@ def test_a_host_moves_to_another_address(cluster, net):
     engine.restart()
 
 
+def test_a_daemon_without_the_store_keeps_what_it_has(cluster, net):
+    first, third = cluster.clients[0], cluster.clients[2]
+    engine = third.engine
+    run(first, 'aa')
+    run(third, 'kept')
+    until(lambda: ping(first, 'aa', 'kept'))
+    arguments, engine.arguments = engine.arguments, []
+    engine.restart()
+    third.ok('rename', 'kept', 'other')
+    assert ping(third, 'other', first.inspect('aa', '{{.NetworkSettings.Networks.net.IPAddress}}'))
+    third.ok('rm', '-f', 'other')
+    engine.arguments = arguments
+    engine.restart()
+
+
 def test_bad_input(cluster):
     client = cluster.clients[0]
     for flags, words in ((['-o', 'com.docker.network.driver.mtu=1500'], 'carries at most 1450'),
