@@ -106,6 +106,7 @@ Result<> Builder::Plan(const std::string& text) {
 }
 
 Result<BuildEnd> Builder::Run() {
+  TRY(FindCacheSources());
   for (const Instruction& in : file_.arguments) {
     TRY(Say(fmt::format("Step {}/{} : {}\n", ++step_, steps_, in.text)));
   }
@@ -269,6 +270,20 @@ Result<bool> Builder::HoldImage(const std::string& name, const std::string& id) 
   holds_.push_back(*std::move(hold));
   TRY(engine_.store().PutImageUse(id, WallClock::now()));
   return true;
+}
+
+// Who is not there is no source: the first build of an image names itself.
+Result<> Builder::FindCacheSources() {
+  for (const std::string& name : request_.cache_from) {
+    auto image = engine_.images().Resolve(name);
+    if (!image.ok() && image.error().kind() != ErrorKind::kNotFound) {
+      return std::move(image).error();
+    }
+    if (!image.ok() || !TRY(HoldImage(name, image->documents->id))) continue;
+    TRY(engine::EnsureUnpacked(engine_, *image));
+    cache_sources_.Add(*std::move(image));
+  }
+  return {};
 }
 
 Result<> Builder::RunTriggers() {

@@ -15,6 +15,7 @@
 #include "base/stop_token.h"
 #include "build/arguments.h"
 #include "build/cache.h"
+#include "build/cache_sources.h"
 #include "build/context.h"
 #include "build/copy_files.h"
 #include "build/copy_source.h"
@@ -66,6 +67,7 @@ class Builder {
   Result<engine::NamedImage> PulledImage(const std::string& name, const std::string& platform);
   // No budget removes it while the build runs.
   Result<bool> HoldImage(const std::string& name, const std::string& id);
+  Result<> FindCacheSources();
   Result<> RunTriggers();
   Result<> Step(const dockerfile::Instruction& in);
   Result<> Declare(const dockerfile::Instruction& in);
@@ -104,6 +106,7 @@ class Builder {
   const BuildOutput& output_;
   const StopToken stop_;
   Cache::User cache_;
+  CacheSources cache_sources_;
   Arguments arguments_;
 
   dockerfile::Dockerfile file_;

@@ -34,7 +34,7 @@ void CountFixed(engine::Engine& engine, DiskBudget::Report* report) {
 
 std::string ContainerOf(engine::Engine& engine, const std::string& image_id) {
   for (const auto& record : engine.List()) {
-    if (record->image_id == image_id) return record->name;
+    if (engine::ImagesOf(*record).contains(image_id)) return record->name;
   }
   return "";
 }

@@ -8,12 +8,13 @@
 namespace gantry::build {
 namespace {
 
-void Publish(engine::Engine& engine, const std::string& id, const std::string& name) {
+void Publish(engine::Engine& engine, std::string_view action, const std::string& id,
+             const std::string& name) {
   engine::Event event;
   event.type = "image";
-  event.action = "tag";
+  event.action = action;
   event.actor_id = id;
-  event.attributes["name"] = engine::FamiliarName(name);
+  event.attributes["name"] = name;
   event.time = WallClock::now();
   engine.Publish(std::move(event));
 }
@@ -40,7 +41,8 @@ Result<std::string> StoreResult(engine::Engine& engine, StageState state,
     parts.names = names;
     id = TRY(engine::StoreImage(engine, lease, parts));
   }
-  for (const std::string& name : names) Publish(engine, id, name);
+  Publish(engine, "create", id, id);
+  for (const std::string& name : names) Publish(engine, "tag", id, engine::FamiliarName(name));
   return id;
 }
 

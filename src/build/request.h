@@ -28,8 +28,9 @@ struct BuildRequest {
   bool keeps_failed = true;       // the container of a step that failed
   std::map<std::string, std::optional<std::string>> arguments;  // no value: as if not given
   std::map<std::string, std::string> labels;
-  std::string platform;     // "os/arch", "" for the host's
-  engine::HostConfig host;  // of the containers that run the steps
+  std::vector<std::string> cache_from;  // images; steps are taken from them alone
+  std::string platform;                 // "os/arch", "" for the host's
+  engine::HostConfig host;              // of the containers that run the steps
   // By registry ("docker.io", "localhost:5000").
   std::map<std::string, client::Credentials> credentials;
   // Asked for the others, when it is set.

@@ -51,9 +51,15 @@ Result<Instruction> WithHeredocs(Instruction in) {
 
 Result<bool> Builder::TakeCached(const std::string& key, const std::string& created_by) {
   if (request_.no_cache) return false;
-  std::optional<CachedStep> step = cache_.Find(key);
-  if (!step) return false;
-  AddStep(created_by, step->created, step->layer, state_);
+  if (request_.cache_from.empty()) {
+    std::optional<CachedStep> step = cache_.Find(key);
+    if (!step) return false;
+    AddStep(created_by, step->created, step->layer, state_);
+  } else {
+    std::optional<CacheSources::Step> step = cache_sources_.Find(*state_, created_by);
+    if (!step) return false;
+    AddStep(created_by, step->created, step->layer, state_);
+  }
   state_->cache_key = key;
   if (showing_) Tell({.kind = StepEvent::Kind::kCached});
   TRY(Say(" ---> Using cache\n"));

@@ -13,6 +13,7 @@ namespace gantry::client {
 namespace containers = containerd::services::containers::v1;
 namespace content = containerd::services::content::v1;
 namespace images = containerd::services::images::v1;
+namespace introspection = containerd::services::introspection::v1;
 namespace namespaces = containerd::services::namespaces::v1;
 namespace snapshots = containerd::services::snapshots::v1;
 
@@ -23,6 +24,7 @@ Containerd::Stubs::Stubs(std::shared_ptr<grpc::Channel> on, std::string name_spa
       content(content::Content::NewStub(channel)),
       events(containerd::services::events::v1::Events::NewStub(channel)),
       images(images::Images::NewStub(channel)),
+      introspection(introspection::Introspection::NewStub(channel)),
       namespaces(namespaces::Namespaces::NewStub(channel)),
       snapshots(snapshots::Snapshots::NewStub(channel)),
       streaming(containerd::services::streaming::v1::Streaming::NewStub(channel)),
@@ -251,6 +253,23 @@ Result<> Containerd::WriteBlob(const std::string& digest, const std::string& dat
   Result<> written = ToResult(stream->Finish());
   if (!written.ok() && written.error().kind() == ErrorKind::kAlreadyExists) return {};
   return written;
+}
+
+Result<std::vector<std::string>> Containerd::SnapshotterCapabilities(
+    const std::string& snapshotter) {
+  introspection::PluginsRequest request;
+  request.add_filters(fmt::format("type==io.containerd.snapshotter.v1,id=={}", snapshotter));
+  introspection::PluginsResponse response;
+  TRY(Call(*stubs_, kQuick, stubs_->introspection.get(),
+           &introspection::Introspection::Stub::Plugins, request, &response));
+  // One that could not be loaded is listed with its error.
+  for (const auto& plugin : response.plugins()) {
+    if (plugin.has_init_err()) {
+      return FailedPrecondition("snapshotter \"{}\": {}", snapshotter, plugin.init_err().message());
+    }
+    return std::vector<std::string>(plugin.capabilities().begin(), plugin.capabilities().end());
+  }
+  return NotFound("the container daemon has no snapshotter \"{}\"", snapshotter);
 }
 
 Result<std::vector<Mount>> Containerd::PrepareSnapshot(const std::string& snapshotter,

@@ -24,6 +24,10 @@ namespace gantry::client {
 
 using Labels = std::map<std::string, std::string>;
 
+// Of PrepareSnapshot: the most that may be written into the snapshot, decimal bytes; heeded by
+// snapshotters with the capability "quota".
+inline constexpr const char* kQuotaLabel = "containerd.io/snapshot/gantry.quota-bytes";
+
 struct Descriptor {
   std::string media_type;
   std::string digest;  // "sha256:…"
@@ -220,6 +224,9 @@ class Containerd {
   // Writes a small blob; a blob that is there already is success.
   Result<> WriteBlob(const std::string& digest, const std::string& data, const Labels& labels);
 
+  // What the snapshotter can do that not all can, such as "quota". kNotFound: there is none of this
+  // name. kFailedPrecondition: it could not be loaded.
+  Result<std::vector<std::string>> SnapshotterCapabilities(const std::string& snapshotter);
   // `lease`: what holds it; "": its labels, such as "containerd.io/gc.root".
   Result<std::vector<Mount>> PrepareSnapshot(const std::string& snapshotter, const std::string& key,
                                              const std::string& parent, const Labels& labels,

@@ -18,6 +18,7 @@
 #include "containerd/services/content/v1/content.grpc.pb.h"
 #include "containerd/services/events/v1/events.grpc.pb.h"
 #include "containerd/services/images/v1/images.grpc.pb.h"
+#include "containerd/services/introspection/v1/introspection.grpc.pb.h"
 #include "containerd/services/namespaces/v1/namespace.grpc.pb.h"
 #include "containerd/services/snapshots/v1/snapshots.grpc.pb.h"
 #include "containerd/services/streaming/v1/streaming.grpc.pb.h"
@@ -36,6 +37,7 @@ struct Containerd::Stubs {
   std::unique_ptr<containerd::services::content::v1::Content::Stub> content;
   std::unique_ptr<containerd::services::events::v1::Events::Stub> events;
   std::unique_ptr<containerd::services::images::v1::Images::Stub> images;
+  std::unique_ptr<containerd::services::introspection::v1::Introspection::Stub> introspection;
   std::unique_ptr<containerd::services::namespaces::v1::Namespaces::Stub> namespaces;
   std::unique_ptr<containerd::services::snapshots::v1::Snapshots::Stub> snapshots;
   std::unique_ptr<containerd::services::streaming::v1::Streaming::Stub> streaming;

@@ -39,6 +39,7 @@ std::vector<introspection_api::Plugin> AllPlugins(const Parts& parts) {
   for (const auto& [name, snapshotter] : parts.snapshotters) {
     add("io.containerd.snapshotter.v1", name, true);
     (*plugins.back().mutable_exports())["root"] = parts.root + "/snapshots/" + name;
+    if (snapshotter->HasQuotas()) plugins.back().add_capabilities("quota");
   }
   add("io.containerd.metadata.v1", "sqlite", false);
   add("io.containerd.differ.v1", "walking", true);

@@ -114,7 +114,8 @@ TEST(InstructionTest, Errors) {
             "symbols");
   EXPECT_EQ(ErrorOf("RUN x"),
             "dockerfile parse error on line 1: no build stage in current context");
-  EXPECT_EQ(ErrorOf("# nothing\n"), "no build stage in current context");
+  EXPECT_EQ(ErrorOf("# nothing\n"), "file with no instructions");
+  EXPECT_EQ(ErrorOf("ARG a\n"), "no build stage in current context");
 }
 
 TEST(InstructionTest, Stages) {

@@ -310,8 +310,9 @@ Result<Dockerfile> Parse(std::string_view text) {
                              number);
     }
   }
-  if (file.stages.empty()) return InvalidArgument("no build stage in current context");
-  return file;
+  if (!file.stages.empty()) return file;
+  if (file.arguments.empty()) return InvalidArgument("file with no instructions");
+  return InvalidArgument("no build stage in current context");
 }
 
 Result<Instruction> ParseInstruction(std::string_view text, char escape) {

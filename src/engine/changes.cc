@@ -16,7 +16,9 @@
 #include <utility>
 
 #include "base/directory.h"
+#include "base/log.h"
 #include "base/random.h"
+#include "base/undo.h"
 #include "engine/engine.h"
 #include "engine/root_view.h"
 #include "kernel/mounts.h"
@@ -168,6 +170,7 @@ Result<std::vector<Engine::Change>> Engine::Changes(std::string_view reference) 
   const client::Mount& mount = mounts.front();
   UniqueFd root = TRY(OpenRootAlone(*container));
   UniqueFd now = TRY(kernel::OpenIn(root, "", O_RDONLY | O_DIRECTORY));
+  Undo remove_view;
   UniqueFd upper, image;
   if (mount.type == "overlay") {
     upper = TRY(kernel::OpenRoot(OptionOf(mount, "upperdir=")));
@@ -176,10 +179,11 @@ Result<std::vector<Engine::Change>> Engine::Changes(std::string_view reference) 
     std::string key = fmt::format("{}-changes-{}", id, RandomHex(4));
     auto view = TRY(containerd_->ViewSnapshot(options_.snapshotter, key,
                                               container->record()->parent_snapshot, {}));
-    Result<UniqueFd> opened =
-        view.empty() ? Result<UniqueFd>(UniqueFd()) : OpenReadOnlyView(view.front());
-    TRY(containerd_->RemoveSnapshot(options_.snapshotter, key));
-    image = TRY(std::move(opened));
+    remove_view.Push([this, key] {
+      Result<> removed = containerd_->RemoveSnapshot(options_.snapshotter, key);
+      if (!removed.ok()) log::Warning("removing snapshot {}: {}", key, removed.error().message());
+    });
+    if (!view.empty()) image = TRY(OpenReadOnlyView(view.front()));
   }
   Comparison comparison;
   TRY(comparison.Directory(upper.valid() ? BorrowedFd(upper) : BorrowedFd(now), now, image, "", 0));

@@ -42,11 +42,17 @@ Result<std::string> CommitContainer(Engine& engine, CommitRequest request) {
 
   Undo resume;
   if (request.pause && record->state.phase == Phase::kRunning) {
-    TRY(engine.Pause(record->id));
-    resume.Push([&engine, id = record->id] {
-      Result<> resumed = engine.Unpause(id);
-      if (!resumed.ok()) log::Failure("container {}: {}", id, resumed.error().message());
-    });
+    Result<> paused = engine.Pause(record->id);
+    if (paused.ok()) {
+      resume.Push([&engine, id = record->id] {
+        Result<> resumed = engine.Unpause(id);
+        if (!resumed.ok()) log::Failure("container {}: {}", id, resumed.error().message());
+      });
+    } else {
+      // It has just ended, or cannot be paused: as with docker its files are taken as they are.
+      log::Info("container {}: committed without a pause: {}", record->id,
+                paused.error().message());
+    }
   }
   Lease lease = TRY(Lease::Take(engine.containerd()));
   image.layer = TRY_WITH(DiffSnapshot(engine, lease, record->id, record->parent_snapshot),

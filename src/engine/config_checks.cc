@@ -14,6 +14,7 @@
 #include "engine/net_rates.h"
 #include "engine/resource_checks.h"
 #include "engine/signals.h"
+#include "formats/human_units.h"
 
 namespace gantry::engine {
 namespace {
@@ -219,6 +220,8 @@ Result<> CheckPlaces(const HostFacts& facts, const HostConfig& host) {
   }
   for (const auto& [name, value] : host.storage_opt) {
     if (name != "size") return InvalidArgument("Unknown option {}", name);
+    TRY(LayerQuota(host.storage_opt));
+    if (facts.layer_quotas) continue;
     return InvalidArgument(
         "--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
   }
@@ -238,6 +241,12 @@ Result<> CheckPlaces(const HostFacts& facts, const HostConfig& host) {
 }
 
 }  // namespace
+
+Result<int64_t> LayerQuota(const std::map<std::string, std::string>& storage_options) {
+  auto size = storage_options.find("size");
+  if (size == storage_options.end()) return 0;
+  return formats::ParseBinarySize(size->second);
+}
 
 Result<Warnings> CheckCreate(const HostFacts& facts, ContainerConfig* config, HostConfig* host) {
   TRY(CheckNetworkMode(*config, *host));

@@ -23,6 +23,7 @@ struct HostFacts {
   int64_t cpus = 1;
   bool remaps_users = false;     // --userns-remap
   bool systemd_cgroups = false;  // cgroups are made by systemd
+  bool layer_quotas = false;     // the snapshotter limits writable layers
   std::set<std::string> runtimes;
 };
 
@@ -32,7 +33,11 @@ using Warnings = std::vector<std::string>;
 // the host's files. Errors: kInvalidArgument.
 Result<Warnings> CheckCreate(const HostFacts& facts, ContainerConfig* config, HostConfig* host);
 
-// The same for the limits and the restart policy of an update; fields at zero are not asked for.
+// The most that may be written into the container's layer, bytes, as `--storage-opt size=` says; 0:
+// any amount. kInvalidArgument: it is no size.
+Result<int64_t> LayerQuota(const std::map<std::string, std::string>& storage_options);
+
+// CheckCreate for the limits and the restart policy of an update; fields at zero are not asked for.
 Result<Warnings> CheckUpdate(const HostFacts& facts, HostConfig* host);
 
 }  // namespace gantry::engine

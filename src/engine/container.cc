@@ -111,6 +111,14 @@ void ReadState(JsonReader& reader, ContainerState* state) {
 
 }  // namespace
 
+std::set<std::string> ImagesOf(const ContainerRecord& record) {
+  std::set<std::string> ids = {record.image_id};
+  for (const MountPoint& point : record.mounts) {
+    if (point.type == "image") ids.insert(point.image_id);
+  }
+  return ids;
+}
+
 std::string_view PhaseName(Phase phase) {
   return phase == Phase::kStarting ? "created" : kPhaseNames[static_cast<size_t>(phase)];
 }

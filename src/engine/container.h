@@ -20,6 +20,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -102,6 +103,9 @@ struct ContainerRecord {
   bool for_build = false;          // a step of a build: no start of the engine keeps it
   ContainerState state;
 };
+
+// The ids of the images that a container needs: what it was made from, and those it mounts.
+std::set<std::string> ImagesOf(const ContainerRecord& record);
 
 formats::Json ToJson(const ContainerRecord& record);
 Result<ContainerRecord> ParseContainerRecord(const formats::Json& json);

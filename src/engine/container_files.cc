@@ -90,7 +90,9 @@ Result<UniqueFd> CloneRootOfProcess(const ContainerRecord& record) {
 
 std::string CleanPathOfCopy(const std::string& path) {
   std::string clean = CleanPath("/" + path);
-  bool dot = path == "." || path.ends_with("/.");
+  std::string_view name = path;
+  while (name.ends_with('/')) name.remove_suffix(1);
+  bool dot = name == "." || name.ends_with("/.");
   if (dot) return clean == "/" ? "/." : clean + "/.";
   if (path.ends_with('/') && clean != "/") clean += '/';
   return clean;

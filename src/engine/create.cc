@@ -52,18 +52,24 @@ HostFacts Engine::Facts() const {
   facts.forwards_ipv4 = !forwards.ok() || forwards->starts_with('1');
   facts.runtimes = RuntimeNames(*settings());
   facts.remaps_users = options_.remap.has_value();
+  facts.layer_quotas = layer_quotas_;
   return facts;
 }
 
-// A mode that names another container holds on to its id, so that a rename breaks nothing; who is
-// not there is missed at the start.
-void Engine::PinModes(HostConfig* host) const {
+// A mode that names another container holds on to its id, so that a rename breaks nothing. As
+// docker has it, only the one whose network is joined may come later.
+Result<> Engine::PinModes(HostConfig* host) const {
   for (std::string* mode : {&host->pid_mode, &host->ipc_mode, &host->network_mode}) {
     std::string name = ContainerOfMode(*mode);
     if (name.empty()) continue;
     auto other = Find(name);
-    if (other.ok()) *mode = fmt::format("{}{}", kContainerMode, (*other)->id());
+    if (other.ok()) {
+      *mode = fmt::format("{}{}", kContainerMode, (*other)->id());
+    } else if (mode != &host->network_mode) {
+      return InvalidArgument("{}", other.error().message());
+    }
   }
+  return {};
 }
 
 Result<NamedImage> Engine::ImageFor(const CreateRequest& request, Warnings* warnings) {
@@ -122,7 +128,7 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warn
   std::vector<std::string>& entrypoint = record.config.entrypoint.words;
   bool has_command = !record.config.cmd.words.empty();
   if (has_command && entrypoint.size() == 1 && entrypoint[0].empty()) entrypoint.clear();
-  PinModes(&record.host);
+  TRY(PinModes(&record.host));
   ApplySettings(*settings(), &record.host);
   ApplyHostDefaults(unified_cgroups_, &record.host);
   TRY(SettleNetworks(&record));
@@ -148,10 +154,13 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warn
 }
 
 Result<std::vector<client::Mount>> Engine::PrepareWritable(const ContainerRecord& record) {
+  client::Labels labels = {{"containerd.io/gc.root", FormatRfc3339Nano(record.created)}};
+  int64_t quota = TRY(LayerQuota(record.host.storage_opt));
+  if (!record.host.storage_opt.contains("size") && !record.for_build) quota = options_.layer_bytes;
+  if (quota > 0) labels[client::kQuotaLabel] = std::to_string(quota);
   auto prepare = [&] {
-    return containerd_->PrepareSnapshot(
-        options_.snapshotter, record.id, record.parent_snapshot,
-        {{"containerd.io/gc.root", FormatRfc3339Nano(record.created)}});
+    return containerd_->PrepareSnapshot(options_.snapshotter, record.id, record.parent_snapshot,
+                                        labels);
   };
   auto mounts = prepare();
   bool packed = !mounts.ok() && mounts.error().kind() == ErrorKind::kNotFound;

@@ -5,7 +5,15 @@
 #include <set>
 #include <utility>
 
+#include "base/clock.h"
+#include "base/log.h"
+
 namespace gantry::engine {
+namespace {
+
+constexpr std::chrono::hours kLife(1);
+
+}  // namespace
 
 Result<ReplacedImages> ReplacedImages::Note(client::Containerd& containerd,
                                             const std::string& store_name) {
@@ -39,6 +47,22 @@ Result<> ReplacedImages::Keep() {
     named.insert(image.target.digest);
   }
   return {};
+}
+
+Result<NamelessRecord> NamelessRecord::Of(client::Containerd& containerd, client::Image image) {
+  NamelessRecord out;
+  out.name_ = std::string(kDanglingName) + image.target.digest;
+  Result<client::Image> there = containerd.GetImage(out.name_);
+  if (there.ok()) return out;
+  if (there.error().kind() != ErrorKind::kNotFound) return std::move(there).error();
+  image.name = out.name_;
+  image.labels = {{"containerd.io/gc.expire", FormatRfc3339Nano(WallClock::now() + kLife)}};
+  TRY(containerd.PutImage(image));
+  out.remove_.Push([&containerd, name = out.name_] {
+    Result<> removed = containerd.DeleteImage(name, /*collect=*/false);
+    if (!removed.ok()) log::Warning("forgetting '{}': {}", name, removed.error().message());
+  });
+  return out;
 }
 
 }  // namespace gantry::engine

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/undo.h"
 #include "client/containerd.h"
 
 namespace gantry::engine {
@@ -40,6 +41,18 @@ class ReplacedImages {
       : containerd_(&containerd), before_(std::move(images)) {}
   client::Containerd* containerd_;
   std::vector<client::Image> before_;
+};
+
+// A nameless record beside the named ones of an image, for as long as the object is there; one that
+// a kill leaves behind expires after an hour.
+class NamelessRecord {
+ public:
+  static Result<NamelessRecord> Of(client::Containerd& containerd, client::Image image);
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string name_;
+  Undo remove_;
 };
 
 }  // namespace gantry::engine

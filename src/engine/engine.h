@@ -56,6 +56,9 @@ struct EngineOptions {
   std::string containerd_address;
   std::string containerd_namespace = "gantry";
   std::string snapshotter = "overlayfs";
+  // The most that may be written into the layer of a container that asks for no other limit; 0: any
+  // amount.
+  int64_t layer_bytes = 0;
   // Asked for under a foreign containerd: the absolute path of our shim.
   std::string runtime = "io.containerd.runc.v2";
   std::string cgroup_parent = "/gantry";
@@ -205,6 +208,8 @@ class Engine {
     Accounts accounts;
   };
   Result<ExecBasis> BasisForExec(const ContainerRecord& record);
+  // As they are in the container now. kAborted: it has ended meanwhile.
+  Result<Accounts> AccountsOfRunning(const ContainerRecord& record) const;
 
   // Paths of docs/state-on-disk.md.
   std::string ContainerDirectory(std::string_view id) const;
@@ -268,7 +273,7 @@ class Engine {
 
   // create.cc
   HostFacts Facts() const;
-  void PinModes(HostConfig* host) const;
+  Result<> PinModes(HostConfig* host) const;
   Result<NamedImage> ImageFor(const CreateRequest& request, Warnings* warnings);
   Result<ContainerRecord> MakeRecord(CreateRequest request, Warnings* warnings);
   // The writable layer's snapshot; unpacks an image that is not yet.
@@ -403,6 +408,7 @@ class Engine {
   Result<> Subscribe();
   void OnSubscriptionEnded(const Error& error);
   void Reconnect();
+  Result<> CheckSnapshotter();
   Result<> Reconcile(bool first);
   void ReconcileContainer(const std::shared_ptr<Container>& container,
                           const client::TaskState* task, bool first);
@@ -425,7 +431,8 @@ class Engine {
   std::unique_ptr<ImageSizes> image_sizes_;
   ImageHolds image_holds_;
   bool unified_cgroups_ = false;
-  HostFacts facts_;  // without what Facts() asks the kernel each time
+  bool layer_quotas_ = false;  // set by Connect
+  HostFacts facts_;            // without what Facts() asks the kernel each time
   // Some container has had links since the start.
   std::atomic<bool> any_links_ = false;
   StartTraces start_traces_;

@@ -69,6 +69,10 @@ Result<std::string> Execs::Create(std::string_view container, ExecOptions option
   if (!ParseDetachKeys(options.detach_keys).ok()) {
     return InvalidArgument("Invalid escape keys ({}) provided", options.detach_keys);
   }
+  // An unknown user is said at once; the start looks again.
+  if (!options.config.user.empty()) {
+    TRY(ResolveUser(options.config.user, {}, TRY(engine_.AccountsOfRunning(*record))));
+  }
   std::string command = Command(options.config.cmd);
   Exec exec;
   exec.id = RandomHex(32);

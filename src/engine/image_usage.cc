@@ -45,8 +45,10 @@ Result<ImageUsages> ListImageUsage(Engine& engine) {
     AddName(image.image, &usage);
   }
   for (const auto& record : engine.List()) {
-    auto found = by_id.find(record->image_id);
-    if (found != by_id.end()) ++found->second.containers;
+    for (const std::string& id : ImagesOf(*record)) {
+      auto found = by_id.find(id);
+      if (found != by_id.end()) ++found->second.containers;
+    }
   }
   struct Part {
     int64_t bytes = 0;

@@ -61,7 +61,7 @@ bool IsIdOf(std::string_view reference, std::string_view id) {
 Result<> CheckUnused(Engine& engine, std::string_view reference, const std::string& id, bool by_id,
                      bool force) {
   for (const auto& record : engine.List()) {
-    if (record->image_id != id) continue;
+    if (!ImagesOf(*record).contains(id)) continue;
     bool alive = record->state.IsAlive();
     if (by_id && alive) {
       return Error(ErrorKind::kAborted,
@@ -102,6 +102,10 @@ Result<> TagImage(Engine& engine, std::string_view reference, std::string_view r
   }
   if (!name.digest.empty()) {
     return InvalidArgument("refusing to create a tag with a digest reference");
+  }
+  std::string familiar = name.Familiar();
+  if (familiar == "sha256" || familiar.starts_with("sha256:")) {
+    return InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name");
   }
   client::Image image = source.image;
   image.name = WithDefaultTag(name).ToString();
@@ -257,6 +261,7 @@ Result<> SaveImages(Engine& engine, const std::vector<std::string>& references,
                     const std::vector<oci::Platform>& platforms, ByteSink& out,
                     const StopToken& stop) {
   std::vector<std::string> names;
+  std::vector<NamelessRecord> nameless;
   bool of_host = true;
   auto add = [&](const NamedImage& image, const std::string& reference) -> Result<> {
     for (const oci::Platform& platform : platforms) {
@@ -264,7 +269,14 @@ Result<> SaveImages(Engine& engine, const std::vector<std::string>& references,
     }
     int fits = oci::MatchPlatform(oci::HostPlatform(), image.documents->config.platform);
     of_host = of_host && fits > 0;
-    names.push_back(image.image.name);
+    Result<std::string> asked = StoreName(reference);
+    if (asked.ok() && *asked == image.image.name) {
+      names.push_back(image.image.name);
+    } else {
+      // By its id or digest: no name goes with it.
+      nameless.push_back(TRY(NamelessRecord::Of(engine.containerd(), image.image)));
+      names.push_back(nameless.back().name());
+    }
     PublishImage(engine, "save", image.documents->id, image.documents->id);
     return {};
   };

@@ -28,19 +28,20 @@ std::string NamespacePath(const ContainerRecord& donor, std::string_view kind) {
 
 Result<Container::RecordPointer> Engine::Donor(const std::string& mode,
                                                std::string_view what) const {
+  // docker's words and kinds, which are others for networks: it was there when this one was made,
+  // so the fault is not the request's.
   std::string reference = ContainerOfMode(mode);
+  bool network = what == "network";
+  std::string complaint = network ? "joining network namespace of container"
+                                  : fmt::format("failed to join {} namespace", what);
   auto other = Find(reference);
-  if (!other.ok()) {
-    return std::move(other).error().AddContext(fmt::format("failed to join {} namespace", what));
-  }
+  if (!other.ok()) return Internal("{}: {}", complaint, other.error().message());
   Container::RecordPointer record = (*other)->record();
-  if (!record->state.IsAlive()) {
-    return MakeError(ErrorKind::kAborted,
-                     "cannot join {} namespace of a non running container: container {} is not "
-                     "running",
-                     what, reference);
-  }
-  return record;
+  if (record->state.IsAlive()) return record;
+  if (!network) return Internal("{}: container {} is not running", complaint, reference);
+  return MakeError(ErrorKind::kAborted,
+                   "cannot join network namespace of a non running container: container {} is {}",
+                   record->name, PhaseName(record->state.phase));
 }
 
 // Whoever joins what another has must be in the user namespace that it belongs to.

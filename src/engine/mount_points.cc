@@ -293,6 +293,7 @@ Json ToJson(const MountPoint& point) {
                            {"propagation", point.propagation},
                            {"subpath", point.subpath},
                            {"snapshot", point.snapshot},
+                           {"imageId", point.image_id},
                            {"writable", point.writable},
                            {"recursive", point.recursive},
                            {"makeSource", point.make_source},
@@ -314,6 +315,7 @@ Result<MountPoint> ParseMountPoint(const Json& json) {
   reader.Field("propagation", &point.propagation);
   reader.Field("subpath", &point.subpath);
   reader.Field("snapshot", &point.snapshot);
+  reader.Field("imageId", &point.image_id);
   reader.Field("writable", &point.writable);
   reader.Field("recursive", &point.recursive);
   reader.Field("makeSource", &point.make_source);

@@ -27,6 +27,7 @@ struct MountPoint {
   std::string propagation;  // "rprivate", …; "" for a volume: the runtime's own
   std::string subpath;      // of a volume or an image
   std::string snapshot;     // the view of an image
+  std::string image_id;
   bool writable = true;
   bool recursive = true;
   bool make_source = false;              // -v makes a missing directory, --mount does not

@@ -63,6 +63,7 @@ Result<> Engine::Connect(std::chrono::milliseconds bound) {
 
 Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(containerd_->Version(bound));
+  TRY(CheckSnapshotter());
   TRY(containerd_->EnsureNamespace());
   TRY(networks_->EnsureDefaultBridge());
   TRY(ReconcileNetworks());
@@ -72,6 +73,18 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(ReconcileVolumes());
   SweepDirectories();
   return {};
+}
+
+Result<> Engine::CheckSnapshotter() {
+  auto capabilities =
+      TRY_WITH(containerd_->SnapshotterCapabilities(options_.snapshotter), "storage-driver");
+  layer_quotas_ =
+      std::find(capabilities.begin(), capabilities.end(), "quota") != capabilities.end();
+  if (options_.layer_bytes == 0 || layer_quotas_) return {};
+  return FailedPrecondition(
+      "storage-opts: size: {} has no quotas on this file system (hint: mount xfs with pquota, ext4 "
+      "with prjquota)",
+      options_.snapshotter);
 }
 
 // Every byte belongs to a record: directories that none names go into the trash, attach sockets and

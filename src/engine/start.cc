@@ -334,10 +334,13 @@ Result<std::string> Engine::StdoutUri(const ContainerRecord& record) const {
   return Internal("failed to initialize logging driver: {}", uri.error().message());
 }
 
+Result<Accounts> Engine::AccountsOfRunning(const ContainerRecord& record) const {
+  return ReadAccounts(TRY(OpenRootOfProcess(record)));
+}
+
 Result<Engine::ExecBasis> Engine::BasisForExec(const ContainerRecord& record) {
-  UniqueFd root = TRY(OpenRootOfProcess(record));
   ExecBasis basis;
-  basis.accounts = TRY(ReadAccounts(root));
+  basis.accounts = TRY(AccountsOfRunning(record));
   SpecRequest request;
   request.id = record.id;
   request.config = &record.config;

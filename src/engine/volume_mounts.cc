@@ -101,6 +101,7 @@ Result<> Engine::MakeMountPoints(bool read_only_non_recursive, ContainerRecord* 
       NamedImage image = TRY(images_->Resolve(point.name));
       TRY(EnsureUnpacked(*this, image));
       point.source = image.documents->top_chain_id;
+      point.image_id = image.documents->id;
       point.snapshot = fmt::format("{}-image-{}", record->id,
                                    formats::Digest::Of(point.destination).hex().substr(0, 16));
     }

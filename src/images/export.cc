@@ -56,7 +56,9 @@ class Exporter {
     TRY(CollectTree(target, 0));
     oci::Descriptor entry = target;
     auto reference = formats::ParseReference(image.name);
-    entry.annotations["io.containerd.image.name"] = image.name;
+    // dockerd's record of an image without a name, which none follows into the archive.
+    bool named = !image.name.starts_with("moby-dangling@");
+    if (named) entry.annotations["io.containerd.image.name"] = image.name;
     if (reference.ok() && !reference->tag.empty()) {
       entry.annotations["org.opencontainers.image.ref.name"] = reference->tag;
     }

@@ -120,4 +120,21 @@ Result<> DeleteSubvolume(const std::string& path) {
   return {};
 }
 
+Result<> LimitSubvolume(const std::string& path, uint64_t bytes) {
+  UniqueFd subvolume = TRY(OpenFile(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  btrfs_ioctl_quota_ctl_args enable = {};
+  enable.cmd = BTRFS_QUOTA_CTL_ENABLE;
+  // Counting is on already: 0 too, or EEXIST.
+  if (::ioctl(subvolume.get(), BTRFS_IOC_QUOTA_CTL, &enable) != 0 && errno != EEXIST) {
+    return ErrnoError("limiting subvolume '{}': counting what subvolumes take", path);
+  }
+  btrfs_ioctl_qgroup_limit_args limit = {};  // qgroupid 0: the subvolume's own
+  limit.lim.flags = BTRFS_QGROUP_LIMIT_MAX_EXCL;
+  limit.lim.max_excl = bytes;
+  if (::ioctl(subvolume.get(), BTRFS_IOC_QGROUP_LIMIT, &limit) != 0) {
+    return ErrnoError("limiting subvolume '{}' to {} bytes", path, bytes);
+  }
+  return {};
+}
+
 }  // namespace gantry::kernel

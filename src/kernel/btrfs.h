@@ -3,6 +3,7 @@
 // Subvolumes of btrfs by the kernel's own calls (linux/btrfs.h, btrfs(5)); needs root. Any thread.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/error.h"
@@ -21,5 +22,10 @@ Result<> SnapshotSubvolume(const std::string& source, const std::string& path,
 // With everything in it; the kernel frees the space later. kFailedPrecondition: another subvolume
 // is in it. kNotFound: there is nothing.
 Result<> DeleteSubvolume(const std::string& path);
+
+// What is written into the subvolume `path` and shared with no other takes at most `bytes`; then
+// write(2) fails with EDQUOT. The file system counts from then on what each subvolume takes
+// (btrfs-quota(8)), which it is told the first time.
+Result<> LimitSubvolume(const std::string& path, uint64_t bytes);
 
 }  // namespace gantry::kernel

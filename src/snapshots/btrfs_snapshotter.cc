@@ -15,17 +15,14 @@ class BtrfsSnapshotter : public DirectorySnapshotter {
   using DirectorySnapshotter::DirectorySnapshotter;
 
   std::string_view name() const override { return "btrfs"; }
+  bool HasQuotas() const override { return true; }
 
  protected:
-  Result<> MakeDirectory(const std::string& directory, Kind kind,
-                         const std::vector<uint64_t>& ancestors) override {
-    if (!ancestors.empty()) {
-      return kernel::SnapshotSubvolume(Files(ancestors.front()), directory,
-                                       kind == Kind::kView ? kernel::SubvolumeAccess::kReadOnly
-                                                           : kernel::SubvolumeAccess::kReadWrite);
+  Result<> MakeDirectory(const NewDirectory& directory) override {
+    TRY(MakeSubvolume(directory));
+    if (directory.quota_bytes) {
+      TRY(kernel::LimitSubvolume(directory.path, *directory.quota_bytes));
     }
-    TRY(kernel::CreateSubvolume(directory));
-    if (::chmod(directory.c_str(), 0755) != 0) return ErrnoError("changing '{}'", directory);
     return {};
   }
 
@@ -41,6 +38,20 @@ class BtrfsSnapshotter : public DirectorySnapshotter {
     auto deleted = kernel::DeleteSubvolume(directory);
     if (deleted.ok() || deleted.error().error_number() == ENOENT) return {};
     return DirectorySnapshotter::Discard(directory);
+  }
+
+ private:
+  Result<> MakeSubvolume(const NewDirectory& directory) const {
+    if (!directory.ancestors.empty()) {
+      auto access = directory.kind == Kind::kView ? kernel::SubvolumeAccess::kReadOnly
+                                                  : kernel::SubvolumeAccess::kReadWrite;
+      return kernel::SnapshotSubvolume(Files(directory.ancestors.front()), directory.path, access);
+    }
+    TRY(kernel::CreateSubvolume(directory.path));
+    if (::chmod(directory.path.c_str(), 0755) != 0) {
+      return ErrnoError("changing '{}'", directory.path);
+    }
+    return {};
   }
 };
 

@@ -6,10 +6,24 @@
 
 #include "base/directory.h"
 #include "base/io.h"
+#include "base/number.h"
 #include "base/undo.h"
 #include "snapshots/disk_usage.h"
 
 namespace gantry::snapshots {
+namespace {
+
+Result<std::optional<uint64_t>> QuotaOf(const Labels& labels) {
+  auto found = labels.find(std::string(kQuotaLabel));
+  if (found == labels.end()) return std::optional<uint64_t>();
+  std::optional<uint64_t> bytes = ParseNumber<uint64_t>(found->second);
+  if (!bytes || *bytes == 0) {
+    return InvalidArgument("label {}: '{}' is no number of bytes", kQuotaLabel, found->second);
+  }
+  return bytes;
+}
+
+}  // namespace
 
 std::string DirectorySnapshotter::Directory(uint64_t number) const {
   return fmt::format("{}/{}", root_, number);
@@ -39,12 +53,16 @@ Result<std::vector<Mount>> DirectorySnapshotter::Create(const std::string& ns,
     ancestors.insert(ancestors.begin(), record.number);
   }
 
+  auto quota = TRY_WITH(QuotaOf(labels), "preparing snapshot '{}'", key);
+  if (quota && !HasQuotas()) {
+    return FailedPrecondition("preparing snapshot '{}': {} has no quotas here", key, name());
+  }
   uint64_t number = ++last_number_;
   std::string directory = Directory(number);
   Undo undo;
   // What cannot be thrown away now has no record and goes at the next start.
   undo.Push([&] { (void)Discard(directory).ok(); });
-  TRY_WITH(MakeDirectory(directory, kind, ancestors), "preparing snapshot '{}'", key);
+  TRY_WITH(MakeDirectory({directory, kind, ancestors, quota}), "preparing snapshot '{}'", key);
   WallTime now = WallClock::now();
   TRY(records_->Insert({.ns = ns,
                         .key = key,

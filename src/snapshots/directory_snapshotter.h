@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,9 +37,14 @@ class DirectorySnapshotter : public Snapshotter {
   SnapshotRecords& records() override { return *records_; }
 
  protected:
-  // Fills the directory of a new snapshot, which does not exist yet. May make none.
-  virtual Result<> MakeDirectory(const std::string& directory, Kind kind,
-                                 const std::vector<uint64_t>& ancestors) = 0;
+  struct NewDirectory {
+    std::string path;  // does not exist yet
+    Kind kind = Kind::kActive;
+    std::vector<uint64_t> ancestors;
+    std::optional<uint64_t> quota_bytes;  // only with HasQuotas()
+  };
+  // Makes and fills the directory of a new snapshot. May make none.
+  virtual Result<> MakeDirectory(const NewDirectory& directory) = 0;
   virtual std::vector<Mount> MountsOf(uint64_t number, Kind kind,
                                       const std::vector<uint64_t>& ancestors) const = 0;
   // Where the snapshot's own files are.

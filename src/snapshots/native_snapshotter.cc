@@ -18,14 +18,14 @@ class NativeSnapshotter : public DirectorySnapshotter {
   std::string_view name() const override { return "native"; }
 
  protected:
-  Result<> MakeDirectory(const std::string& directory, Kind kind,
-                         const std::vector<uint64_t>& ancestors) override {
+  Result<> MakeDirectory(const NewDirectory& directory) override {
+    const auto& [path, kind, ancestors, quota_bytes] = directory;
     // A view shows its parent's own directory.
     if (kind == Kind::kView && !ancestors.empty()) return {};
-    if (::mkdir(directory.c_str(), 0755) != 0) return ErrnoError("making '{}'", directory);
+    if (::mkdir(path.c_str(), 0755) != 0) return ErrnoError("making '{}'", path);
     if (ancestors.empty()) return {};
     UniqueFd from = TRY(OpenFile(Files(ancestors.front()), O_RDONLY | O_DIRECTORY));
-    UniqueFd to = TRY(OpenFile(directory, O_RDONLY | O_DIRECTORY));
+    UniqueFd to = TRY(OpenFile(path, O_RDONLY | O_DIRECTORY));
     return kernel::CopyTree(from, to);
   }
 

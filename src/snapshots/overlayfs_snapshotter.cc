@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "kernel/project_quota.h"
 #include "snapshots/directory_snapshotter.h"
 
 namespace gantry::snapshots {
@@ -14,20 +15,26 @@ namespace {
 class OverlayfsSnapshotter : public DirectorySnapshotter {
  public:
   OverlayfsSnapshotter(const std::string& root, SnapshotRecords* records, Trash* trash,
-                       bool index_option)
-      : DirectorySnapshotter(root, records, trash), index_option_(index_option) {}
+                       bool index_option, bool quotas)
+      : DirectorySnapshotter(root, records, trash), index_option_(index_option), quotas_(quotas) {}
 
   std::string_view name() const override { return "overlayfs"; }
+  bool HasQuotas() const override { return quotas_; }
 
  protected:
-  Result<> MakeDirectory(const std::string& directory, Kind kind,
-                         const std::vector<uint64_t>& ancestors) override {
-    if (::mkdir(directory.c_str(), 0700) != 0) return ErrnoError("making '{}'", directory);
-    std::string files = directory + "/fs";
+  Result<> MakeDirectory(const NewDirectory& directory) override {
+    const std::string& path = directory.path;
+    if (::mkdir(path.c_str(), 0700) != 0) return ErrnoError("making '{}'", path);
+    // Before there is anything in it: overlay moves files from one of its directories to the other,
+    // so both belong to the project.
+    if (directory.quota_bytes) TRY(kernel::LimitTree(path, *directory.quota_bytes));
+    std::string files = path + "/fs";
     if (::mkdir(files.c_str(), 0755) != 0) return ErrnoError("making '{}'", files);
-    if (!ancestors.empty()) TRY(CopyRootAttributes(Files(ancestors.front()), files));
-    std::string work = directory + "/work";
-    if (kind == Kind::kActive && ::mkdir(work.c_str(), 0711) != 0) {
+    if (!directory.ancestors.empty()) {
+      TRY(CopyRootAttributes(Files(directory.ancestors.front()), files));
+    }
+    std::string work = path + "/work";
+    if (directory.kind == Kind::kActive && ::mkdir(work.c_str(), 0711) != 0) {
       return ErrnoError("making '{}'", work);
     }
     return {};
@@ -59,6 +66,11 @@ class OverlayfsSnapshotter : public DirectorySnapshotter {
 
   std::string Files(uint64_t number) const override { return Directory(number) + "/fs"; }
 
+  Result<> Discard(const std::string& directory) override {
+    if (quotas_) TRY(kernel::ForgetTreeLimit(directory));
+    return DirectorySnapshotter::Discard(directory);
+  }
+
  private:
   // The root of an overlay has the attributes of its upper directory.
   static Result<> CopyRootAttributes(const std::string& parent, const std::string& files) {
@@ -72,6 +84,7 @@ class OverlayfsSnapshotter : public DirectorySnapshotter {
   }
 
   const bool index_option_;
+  const bool quotas_;
 };
 
 }  // namespace
@@ -82,7 +95,9 @@ Result<std::unique_ptr<Snapshotter>> MakeOverlayfsSnapshotter(const std::string&
   TRY_WITH(MakeDirectories(root, 0700), "opening snapshotter overlayfs");
   // Without index=off a kernel whose default is on refuses an upper directory that moved.
   bool index = PathExists("/sys/module/overlay/parameters/index");
-  return std::unique_ptr<Snapshotter>(new OverlayfsSnapshotter(root, records, trash, index));
+  bool quotas = TRY(kernel::HasProjectQuotas(root));
+  return std::unique_ptr<Snapshotter>(
+      new OverlayfsSnapshotter(root, records, trash, index, quotas));
 }
 
 }  // namespace gantry::snapshots

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The "overlayfs" snapshotter: ROOT/N/fs is a layer's own files, ROOT/N/work overlay's work
-// directory. Any thread.
+// directory. It has quotas where the file system of ROOT has project quotas. Any thread.
 #pragma once
 
 #include <memory>

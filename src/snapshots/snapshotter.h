@@ -30,6 +30,10 @@ std::string_view KindName(Kind kind);  // "View", "Active", "Committed"
 
 using Labels = std::map<std::string, std::string>;
 
+// Prepare's label for the most that may be written into the new snapshot, decimal bytes.
+// Snapshotters without quotas refuse it.
+inline constexpr std::string_view kQuotaLabel = "containerd.io/snapshot/gantry.quota-bytes";
+
 struct Usage {
   uint64_t bytes = 0;
   uint64_t inodes = 0;
@@ -89,11 +93,14 @@ class Snapshotter {
   virtual ~Snapshotter() = default;
 
   virtual std::string_view name() const = 0;
+  // Whether kQuotaLabel is heeded: a matter of the file system as it is mounted now.
+  virtual bool HasQuotas() const { return false; }
 
   Result<Record> Stat(const std::string& ns, const std::string& key) {
     return records().Get(ns, key);
   }
   // Makes a writable snapshot on top of `parent` (empty: of nothing) and returns its mounts.
+  // kInvalidArgument: kQuotaLabel is no number above 0. kFailedPrecondition: there are no quotas.
   virtual Result<std::vector<Mount>> Prepare(const std::string& ns, const std::string& key,
                                              const std::string& parent, const Labels& labels) = 0;
   // The same, read-only.

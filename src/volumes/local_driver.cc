@@ -95,16 +95,22 @@ Result<> CheckVolumeName(std::string_view name) {
   return {};
 }
 
-Result<> CheckLocalOptions(const std::map<std::string, std::string>& options) {
+Result<int64_t> SizeLimit(const std::map<std::string, std::string>& options) {
+  auto size = options.find("size");
+  if (size == options.end()) return 0;
+  Result<int64_t> bytes = formats::ParseBinarySize(size->second);
+  if (!bytes.ok()) return InvalidArgument("{}", bytes.error().message());
+  return *bytes;
+}
+
+Result<> CheckLocalOptions(const std::map<std::string, std::string>& options, bool quotas) {
   for (const auto& [key, value] : options) {
     if (key != "type" && key != "device" && key != "o" && key != "size") {
       return InvalidArgument("invalid option: \"{}\"", key);
     }
   }
-  if (auto size = options.find("size"); size != options.end()) {
-    Result<int64_t> bytes = formats::ParseBinarySize(size->second);
-    if (!bytes.ok()) return InvalidArgument("{}", bytes.error().message());
-    if (*bytes > 0) return InvalidArgument("quota size requested but no quota support");
+  if (TRY(SizeLimit(options)) > 0 && !quotas) {
+    return InvalidArgument("quota size requested but no quota support");
   }
   struct Need {
     const char* option;

@@ -15,7 +15,10 @@ namespace gantry::volumes {
 
 // docker's rules and words; kInvalidArgument.
 Result<> CheckVolumeName(std::string_view name);
-Result<> CheckLocalOptions(const std::map<std::string, std::string>& options);
+// `quotas`: whether volumes may have a size here.
+Result<> CheckLocalOptions(const std::map<std::string, std::string>& options, bool quotas);
+// The option `size`, bytes; 0: none. kInvalidArgument: it is no size.
+Result<int64_t> SizeLimit(const std::map<std::string, std::string>& options);
 
 // A detached mount of what the options say. `target` is only named in errors, which hide a
 // password.

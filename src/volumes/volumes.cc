@@ -10,6 +10,8 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/undo.h"
+#include "kernel/project_quota.h"
 #include "volumes/local_driver.h"
 
 namespace gantry::volumes {
@@ -36,11 +38,20 @@ Result<std::unique_ptr<Volumes>> Volumes::Open(Options options) {
   std::unique_ptr<Volumes> volumes(new Volumes(std::move(options)));
   TRY(MakeDirectories(volumes->options_.root, kPrivate));
   TRY(MakeDirectories(volumes->options_.run, kPrivate));
-  TRY(volumes->options_.discard(volumes->Home(kUnfinished)));
-  TRY(MakeDirectoryWithMode(volumes->Home(kUnfinished), kPrivate));
+  volumes->quotas_ = TRY(kernel::HasProjectQuotas(volumes->options_.root));
+  TRY(volumes->DiscardUnfinished());
   TRY(volumes->LoadRecords());
   TRY(volumes->AdoptDirectories());
   return volumes;
+}
+
+Result<> Volumes::DiscardUnfinished() {
+  const std::string directory = Home(kUnfinished);
+  if (PathExists(directory)) {
+    for (const std::string& name : TRY(ListDirectory(directory)))
+      TRY(Discard(directory + "/" + name));
+  }
+  return MakeDirectoryWithMode(directory, kPrivate);
 }
 
 Result<> Volumes::LoadRecords() {
@@ -114,7 +125,7 @@ Result<Volumes::Created> Volumes::Create(const CreateRequest& request) {
     }
   }
   TRY_WITH(CheckVolumeName(name), "create {}", name);
-  TRY_WITH(CheckLocalOptions(request.options), "create {}", name);
+  TRY_WITH(CheckLocalOptions(request.options, quotas_), "create {}", name);
   Volume volume{.name = name,
                 .options = request.options,
                 .labels = request.labels,
@@ -122,7 +133,7 @@ Result<Volumes::Created> Volumes::Create(const CreateRequest& request) {
                 .shows_labels = request.shows_labels,
                 .created = WallClock::now()};
   TRY(options_.records->PutVolume(volume));
-  Result<> made = MakeDirectory(name);
+  Result<> made = MakeDirectory(volume);
   if (!made.ok()) {
     TRY(options_.records->EraseVolume(name));
     return std::move(made).error().AddContext("create " + name);
@@ -135,15 +146,29 @@ Result<Volumes::Created> Volumes::Create(const CreateRequest& request) {
 }
 
 // Whole or not at all. A directory that a person has put there is taken as it is.
-Result<> Volumes::MakeDirectory(const std::string& name) {
-  if (PathExists(Home(name))) return MakeDirectoryWithMode(Home(name) + "/_data", kDataMode);
+Result<> Volumes::MakeDirectory(const Volume& volume) {
+  const std::string home = Home(volume.name);
+  const int64_t limit = TRY(SizeLimit(volume.options));
+  if (PathExists(home)) {
+    if (limit == 0) return MakeDirectoryWithMode(home + "/_data", kDataMode);
+    return FailedPrecondition("directory '{}' is there already, it can't be given a size", home);
+  }
   std::string unfinished = fmt::format("{}/{}", Home(kUnfinished), RandomHex(8));
   TRY(MakeDirectoryWithMode(unfinished, kPrivate));
+  Undo undo;
+  undo.Push([&] { (void)Discard(unfinished).ok(); });
+  if (limit > 0) TRY(kernel::LimitTree(unfinished, static_cast<uint64_t>(limit)));
   TRY(MakeDirectoryWithMode(unfinished + "/_data", kDataMode));
-  if (std::rename(unfinished.c_str(), Home(name).c_str()) < 0) {
-    return ErrnoError("making directory '{}'", Home(name));
+  if (std::rename(unfinished.c_str(), home.c_str()) < 0) {
+    return ErrnoError("making directory '{}'", home);
   }
+  undo.Commit();
   return {};
+}
+
+Result<> Volumes::Discard(const std::string& directory) {
+  if (quotas_) TRY(kernel::ForgetTreeLimit(directory));
+  return options_.discard(directory);
 }
 
 Result<Volume> Volumes::Get(const std::string& name) const { return TRY(Find(name)).volume; }
@@ -170,7 +195,7 @@ Result<> Volumes::Remove(const std::string& name) {
 // With the volume's turn. A container that comes meanwhile waits for the turn and finds nothing.
 Result<> Volumes::Forget(const Volume& volume) {
   if (volume.NeedsMount()) TRY_WITH(UnmountNow(volume), "remove {}", volume.name);
-  TRY_WITH(options_.discard(Home(volume.name)), "remove {}", volume.name);
+  TRY_WITH(Discard(Home(volume.name)), "remove {}", volume.name);
   {
     MutexLock lock(mutex_);
     volumes_.erase(volume.name);

@@ -114,7 +114,9 @@ class Volumes {
   explicit Volumes(Options options) : options_(std::move(options)) {}
   Result<> LoadRecords();
   Result<> AdoptDirectories();
-  Result<> MakeDirectory(const std::string& name);
+  Result<> MakeDirectory(const Volume& volume);
+  Result<> Discard(const std::string& directory);
+  Result<> DiscardUnfinished();
   Result<State> Find(const std::string& name) const;
   Result<> Forget(const Volume& volume);
   Result<> MountNow(const Volume& volume);
@@ -124,6 +126,7 @@ class Volumes {
   std::string Home(const std::string& name) const { return options_.root + "/" + name; }
 
   const Options options_;
+  bool quotas_ = false;  // set by Open: the file system limits what a volume takes
   mutable Mutex mutex_;
   CondVar turn_free_;
   std::set<std::string> turns_ GUARDED_BY(mutex_);  // names of volumes that somebody works on

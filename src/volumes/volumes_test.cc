@@ -124,11 +124,17 @@ TEST(LocalDriverTest, RefusesInDockersWords) {
     EXPECT_FALSE(CheckVolumeName(bad).ok()) << bad;
   }
   EXPECT_FALSE(CheckVolumeName(std::string(256, 'a')).ok());
-  EXPECT_TRUE(CheckLocalOptions({{"type", "tmpfs"}, {"device", "x"}, {"o", "size=1m"}}).ok());
-  EXPECT_EQ(CheckLocalOptions({{"foo", ""}}).error().message(), "invalid option: \"foo\"");
-  EXPECT_EQ(CheckLocalOptions({{"o", "bind"}}).error().message(),
+  EXPECT_TRUE(
+      CheckLocalOptions({{"type", "tmpfs"}, {"device", "x"}, {"o", "size=1m"}}, /*quotas=*/false)
+          .ok());
+  EXPECT_EQ(CheckLocalOptions({{"foo", ""}}, /*quotas=*/false).error().message(),
+            "invalid option: \"foo\"");
+  EXPECT_EQ(CheckLocalOptions({{"o", "bind"}}, /*quotas=*/false).error().message(),
             "missing required option: \"device\"");
-  EXPECT_FALSE(CheckLocalOptions({{"size", "1g"}}).ok());
+  EXPECT_EQ(CheckLocalOptions({{"size", "1g"}}, /*quotas=*/false).error().message(),
+            "quota size requested but no quota support");
+  EXPECT_TRUE(CheckLocalOptions({{"size", "1g"}}, /*quotas=*/true).ok());
+  EXPECT_FALSE(CheckLocalOptions({{"size", "much"}}, /*quotas=*/true).ok());
   std::string text =
       MountLocal({{"type", "nosuchfs"}, {"device", "/x"}, {"o", "password=secret"}}, "/v")
           .error()

@@ -11,6 +11,7 @@ import struct
 import sys
 import tarfile
 import urllib.parse
+from urllib.parse import quote
 
 import pytest
 
@@ -391,3 +392,57 @@ def test_refusals_of_newer_versions(newer):
     assert 'unknown operating system or architecture' in answer['message']
     assert 'invalid JSON: EOF' in ask(newer, 'POST', '/containers/create', status=400)['message']
     assert ask(newer, 'GET', '/info')['Plugins']['Log'] == ['fluentd', 'gelf', 'journald', 'json-file', 'local', 'syslog']
+
+
+def test_names_of_members_in_any_case(newer, made):
+    """As Go's decoder reads them, in every body."""
+    network = ask(newer, 'POST', '/networks/create', {'name': 'anycase', 'ipam': {'config': [{'subnet': '10.99.1.0/24'}]}, 'labels': {'A': 'b'}}, status=201)
+    try:
+        seen = ask(newer, 'GET', f"/networks/{network['Id']}")
+        assert seen['IPAM']['Config'][0]['Subnet'] == '10.99.1.0/24' and seen['Labels'] == {'A': 'b'}
+        container = made(['true'], False, HostConfig={'NetworkMode': 'bridge'})
+        ask(newer, 'POST', f"/networks/{network['Id']}/connect", {'container': container, 'endpointconfig': {'macaddress': '02:42:ac:11:00:02'}})
+        entry = ask(newer, 'GET', f'/containers/{container}/json')['NetworkSettings']['Networks']['anycase']
+        # What it asks for, until it has run.
+        assert entry['MacAddress'] == '02:42:ac:11:00:02'
+        ask(newer, 'POST', f"/networks/{network['Id']}/disconnect", {'container': container, 'force': True})
+    finally:
+        ask(newer, 'DELETE', f"/networks/{network['Id']}", status=204)
+    volume = ask(newer, 'POST', '/volumes/create', {'name': 'anycase', 'labels': {'A': 'b'}}, status=201)
+    assert (volume['Name'], volume['Labels']) == ('anycase', {'A': 'b'})
+    ask(newer, 'DELETE', '/volumes/anycase', status=204)
+
+
+def test_user_of_an_exec_is_looked_up_at_once(newer, made):
+    container = made(['sleep', '300'])
+    for user, why in (('nosuch', 'unable to find user nosuch: no matching entries in passwd file'), ('0:nosuch', 'unable to find group nosuch: no matching entries in group file')):
+        answer = ask(newer, 'POST', f'/containers/{container}/exec', {'Cmd': ['id'], 'User': user}, status=400)
+        assert answer['message'] == why
+    ask(newer, 'POST', f'/containers/{container}/exec', {'Cmd': ['id'], 'User': '1234:5678'}, status=201)
+
+
+def test_namespaces_of_a_container_that_is_not_there(newer, made):
+    """Of another's processes and memory already when it is made; of one that does not run, when it is started."""
+    for mode in ('PidMode', 'IpcMode'):
+        answer = made(['true'], status=400, HostConfig={mode: 'container:nosuch'})
+        assert 'No such container: nosuch' in answer
+    stopped = made(['true'], False)
+    for mode, kind in (('PidMode', 'PID'), ('IpcMode', 'IPC')):
+        container = made(['true'], False, HostConfig={mode: f'container:{stopped}', 'NetworkMode': 'none'})
+        answer = ask(newer, 'POST', f'/containers/{container}/start', status=500)
+        assert f'failed to join {kind} namespace: container {stopped} is not running' in answer['message']
+    container = made(['true'], False, HostConfig={'NetworkMode': f'container:{stopped}'})
+    answer = ask(newer, 'POST', f'/containers/{container}/start', status=409)
+    assert 'cannot join network namespace of a non running container: container' in answer['message']
+
+
+def test_image_that_a_mount_needs(newer, made):
+    source = made(['true'], False)
+    ident = ask(newer, 'POST', f'/commit?container={source}&repo=mounted&tag=one&comment=x', status=201)['Id']
+    seen = ask(newer, 'GET', '/images/mounted:one/json?platform=' + quote('{"os":"linux","architecture":"amd64"}'))
+    assert seen['Descriptor']['platform'] == {'os': 'linux', 'architecture': 'amd64'}
+    container = made(['sleep', '300'], HostConfig={'NetworkMode': 'none', 'Mounts': [{'Type': 'image', 'Source': 'mounted:one', 'Target': '/i'}]})
+    answer = ask(newer, 'DELETE', '/images/mounted:one', status=409)
+    assert f'container {container[:12]} is using its referenced image {ident[7:19]}' in answer['message']
+    assert not ask(newer, 'POST', '/images/prune?filters=' + quote('{"dangling":["false"]}'))['ImagesDeleted']
+    ask(newer, 'DELETE', '/images/mounted:one?force=1')

@@ -7,6 +7,7 @@ import re
 import socket
 import tarfile
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -417,3 +418,49 @@ def test_builds_beside_each_other(client, image):
     for number in range(wanted):
         assert b'Successfully built' in answers[number][1], answers[number]
         assert shown(client, tags[number], 'cat', '/s', '/n') == f'same\n{number}\n'
+
+
+def test_cache_from(client, folder, image):
+    """Steps come from the named images alone, by their history; who is not there is no source."""
+    first, second = image(), image()
+    path = folder({'Dockerfile': f'FROM {IMAGE}\nENV A=b\nCOPY f /f\nRUN cat /f >/g\n', 'f': 'one'})
+    good(client, '-t', first, path)
+    done = good(client, '-t', second, '--cache-from', first, path)
+    assert done.out.count('Using cache') == 3
+    client('rmi', second)
+    done = good(client, '-t', second, '--cache-from', 'nosuch:image', path)
+    assert 'Using cache' not in done.out and shown(client, second, 'cat', '/g') == 'one'
+
+
+@pytest.mark.only('gantry')
+def test_cache_from_an_image_that_came(client, folder, image, tmp_path):
+    """One that another engine has built, whose steps no cache here knows."""
+    name, again = image(), image()
+    path = folder({'Dockerfile': f'FROM {IMAGE}\nCOPY f /f\nRUN cat /f >/g\n', 'f': f'{os.getpid()}'})
+    good(client, '-t', name, path)
+    archive = str(tmp_path.parent / f'{tmp_path.name}.tar')
+    assert client('save', '-o', archive, name).code == 0
+    client('rmi', name)
+    client('builder', 'prune', '-af')
+    assert client('load', '-i', archive).code == 0
+    os.unlink(archive)
+    done = good(client, '-t', again, '--cache-from', name, path)
+    assert done.out.count('Using cache') == 2 and shown(client, again, 'cat', '/g') == f'{os.getpid()}'
+
+
+def test_nothing_in_the_dockerfile(client, folder):
+    path = folder({'Dockerfile': '# nothing\n\n'})
+    done = build(client, path)
+    assert done.code != 0 and 'file with no instructions' in done.err
+
+
+@pytest.mark.only('gantry')
+def test_an_event_tells_of_each_image(client, folder):
+    """Tagged or not, since API 1.44."""
+    path = folder({'Dockerfile': f'FROM {IMAGE}\nRUN echo {os.getpid()} >/e\n'})
+    since = time.time()
+    built = good(client, '-q', '--no-cache', path).text
+    _, body, _ = client.engine.api('GET', f'/events?since={since:.6f}&until={time.time():.6f}')
+    events = [json.loads(line) for line in body.splitlines()]
+    assert [e['Actor']['ID'] for e in events if (e['Type'], e['Action']) == ('image', 'create')] == [built]
+    client('rmi', built)

@@ -93,6 +93,8 @@ def test_names_in_archives(client, box):
     assert names_in(out_of(client, f'{box}:/d/sub/'))[0] == 'sub/'
     assert names_in(out_of(client, f'{box}:/d/sub/.')) == ['./', './b'] or names_in(out_of(client, f'{box}:/d/sub/.')) == ['.', './b']
     assert names_in(out_of(client, f'{box}:/d/link')) == ['link']
+    for dots in ('/d/sub/./', '/d/sub/.//', '/d/./sub/.'):
+        assert names_in(out_of(client, f'{box}:{dots}'))[-1] == './b'
 
 
 def test_files_in(client, box, tmp_path):

@@ -111,6 +111,25 @@ def test_save_and_load(client, tmp_path):
     remove(client, 'saved/it:v1')
 
 
+def test_save_by_id_or_digest(client, tmp_path):
+    """No name goes with what was not asked for by one."""
+    client.ok('tag', IMAGE, 'saved/id:v1')
+    for reference in (client.ok('inspect', '-f', '{{.Id}}', 'saved/id:v1'), client.ok('inspect', '-f', '{{.Id}}', 'saved/id:v1')[7:19]):
+        client.ok('save', '-o', tmp_path / 'a.tar', reference)
+        with tarfile.open(tmp_path / 'a.tar') as archive:
+            assert not json.load(archive.extractfile('manifest.json'))[0]['RepoTags']
+            if 'index.json' in archive.getnames():
+                assert 'annotations' not in json.load(archive.extractfile('index.json'))['manifests'][0]
+        assert client.ok('load', '-q', '-i', tmp_path / 'a.tar').startswith('Loaded image ID: sha256:')
+    assert client.ok('images', '-q', '-f', 'dangling=true', '-f', 'reference=saved/id') == ''
+    remove(client, 'saved/id:v1')
+
+
+def test_tag_that_looks_like_a_digest(client):
+    done = client('tag', IMAGE, 'sha256:sometag')
+    assert done.code == 1 and 'refusing to create an ambiguous tag using digest algorithm as name' in done.err
+
+
 def test_save_to_stdout_and_load_from_stdin(client):
     process = client.start('save', IMAGE)
     data, err = process.communicate(timeout=60)

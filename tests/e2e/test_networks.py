@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.engine import until
+from harness.engine import ask, until
 from harness.places import IMAGE
 
 SUBNETS = iter(range(1, 250))
@@ -411,6 +411,7 @@ def test_gateway_priority(client, nets, names):
     sleeper(client, name, '--network', a)
     way = lambda net: [entries(client, name)[net]['Gateway'] in r for r in routes(client, name)]
     assert api(client, 'POST', f'/networks/{b}/connect', {'Container': name, 'EndpointConfig': {'GwPriority': 5}})[0] == 200
+    assert ask(client.engine, 'GET', f'/v1.48/containers/{name}/json')['NetworkSettings']['Networks'][b]['GwPriority'] == 5
     assert way(b) == [True]
     client.ok('restart', '-t', '0', name)
     assert way(b) == [True]

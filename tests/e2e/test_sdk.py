@@ -136,3 +136,34 @@ def test_volumes(sdk):
         assert [v.name for v in sdk.volumes.list(filters={'label': 'a=b'})] == [volume.name]
     finally:
         volume.remove()
+
+
+def test_attach_to_the_log_of_one_that_ended(sdk, names):
+    """The SDK reads the head of the answer through a buffer and the stream past it: the log must not come with the head."""
+    container = sdk.containers.run(IMAGE, ['echo', 'hello'], detach=True, name=names())
+    container.wait()
+    for _ in range(20):
+        assert container.attach(stream=False, logs=True) == b'hello\n'
+
+
+def test_detach_keys_of_exec(sdk, sleeper):
+    """`detachKeys` as the SDK spells it: a member's name is read in any case."""
+    ident = sdk.api.exec_create(sleeper.id, ['cat'], stdin=True, tty=True, detach_keys='ctrl-p')
+    assert sdk.api.exec_inspect(ident)['DetachKeys'] == 'ctrl-p'
+    stream = sdk.api.exec_start(ident, tty=True, socket=True)
+    stream._sock.settimeout(10)
+    stream._sock.sendall(b'\x10')
+    end = b''
+    while piece := stream._sock.recv(128):
+        end += piece
+    assert end == b'' or end.startswith(b'exec attach failed: error on attach stdin: read escape sequence')
+    stream.close()
+
+
+def test_commit_of_one_that_ends(sdk, names):
+    """A commit pauses its container; one that ends at that moment is committed all the same."""
+    for _ in range(10):
+        container = sdk.containers.run(IMAGE, ['touch', '/new'], detach=True, name=names())
+        image = container.commit(repository=names())
+        container.remove(force=True)
+        sdk.images.remove(image.id, force=True)

@@ -10,7 +10,7 @@ packages_build=(
   libgtest-dev libgmock-dev
   busybox-static iproute2 nftables procps)
 packages_check=(clang-19 clang-format-19 libclang-rt-19-dev)
-packages_test=(containernetworking-plugins python3-pytest python3-docker python3-websocket python3-grpcio python3-venv docker-compose openssl zstd curl iptables strace uidmap e2fsprogs btrfs-progs
+packages_test=(containernetworking-plugins xfsprogs python3-pytest python3-docker python3-websocket python3-grpcio python3-venv docker-compose openssl zstd curl iptables strace uidmap e2fsprogs btrfs-progs
   openssh-client openssh-server zsh fish groff-base)
 packages_peers=(docker.io containerd runc crun podman conmon buildah skopeo umoci docker-registry etcd-server etcd-client)
 packages_lab=(mmdebstrap qemu-system-x86 e2fsprogs)

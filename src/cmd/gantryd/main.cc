@@ -153,6 +153,8 @@ Result<engine::EngineOptions> EngineOptionsOf(const Options& options, const std:
   wanted.root = options.root;
   wanted.state = options.state;
   wanted.programs_directory = programs;
+  wanted.snapshotter = options.snapshotter;
+  wanted.layer_bytes = options.layer_bytes;
   wanted.cgroup_parent = options.cgroup_parent;
   wanted.networks = options.networks;
   wanted.networks.bridge = options.bridge;

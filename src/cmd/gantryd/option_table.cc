@@ -221,6 +221,29 @@ Result<> TakeShmSize(Options* o, const std::string& value) {
   return {};
 }
 
+// By the container daemon's names and docker's. The engine asks whether it is there.
+Result<> TakeStorageDriver(Options* o, const std::string& value) {
+  if (value.empty() || value == "overlay2") {
+    o->snapshotter = "overlayfs";
+  } else if (value == "vfs") {
+    o->snapshotter = "native";
+  } else {
+    o->snapshotter = value;
+  }
+  return {};
+}
+
+Result<> TakeStorageOption(Options* o, const std::string& value) {
+  const size_t equals = value.find('=');
+  std::string name = value.substr(0, equals);
+  // docker puts its driver in front: "overlay2.size".
+  if (equals == std::string::npos || name.substr(name.find('.') + 1) != "size") {
+    return InvalidArgument("unknown storage option \"{}\" (hint: there is only size=BYTES)", value);
+  }
+  o->layer_bytes = TRY(formats::ParseBinarySize(value.substr(equals + 1)));
+  return {};
+}
+
 Result<> TakeDiskBudget(Options* o, const std::string& value) {
   o->settings.disk_budget = TRY(formats::ParseBinarySize(value));
   if (o->settings.disk_budget < 0) return InvalidArgument("invalid disk budget: {}", value);
@@ -339,6 +362,11 @@ std::vector<OptionRow> PlaceRows() {
           path([](Options& o) -> auto& { return o.containerd; })),
       Row("containerd-namespace", 0, "containerd-namespace", Kind::kText, "NAME", "(gantry)",
           Text([](Options& o) -> auto& { return o.containerd_namespace; })),
+      Row("storage-driver", 's', "storage-driver", Kind::kText, "NAME",
+          "the container daemon's snapshotter: overlayfs, btrfs, native (overlayfs)",
+          TakeStorageDriver),
+      Row("storage-opt", 0, "storage-opts", Kind::kList, "size=BYTES",
+          "what may be written into a container's layer (any)", TakeStorageOption),
       Row("bridge", 'b', "bridge", Kind::kText, "NAME", "default bridge (gantry0)",
           Text([](Options& o) -> auto& { return o.bridge; })),
       Row("cgroup-parent", 0, "cgroup-parent", Kind::kText, "PATH", "(/gantry)",
@@ -497,9 +525,6 @@ std::vector<OptionRow> FixedNetworkRows() {
 std::vector<OptionRow> FixedRows() {
   std::vector<OptionRow> rows = {
       Fixed("authorization-plugin", "authorization-plugins", Kind::kList, {}, kPlugins),
-      Fixed("storage-driver", "storage-driver", Kind::kText, {"", "overlayfs", "overlay2"},
-            "layers are overlayfs snapshots"),
-      Fixed("storage-opt", "storage-opts", Kind::kList, {}, "overlayfs snapshots have no options"),
       Usual("live-restore", "live-restore", "true", "containers always outlive the daemon"),
       Idle("raw-logs", "raw-logs", Kind::kSwitch, "the log never has colours"),
       Fixed("selinux-enabled", "selinux-enabled", Kind::kSwitch, {"false"},

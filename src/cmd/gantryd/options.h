@@ -47,6 +47,8 @@ struct Options {
   networks::Options networks;      // the rest of it is set from the others
   bool pools_given = false;
   ClusterOptions cluster;
+  std::string snapshotter = "overlayfs";
+  int64_t layer_bytes = 0;  // storage-opts size; 0: any amount
   std::string cgroup_parent = "/gantry";
   std::string pid_file;  // "": STATE/gantryd.pid
   std::string log_level = "info";

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/api/attach_handlers.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <chrono>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "engine/api/hijack.h"
@@ -55,6 +59,19 @@ Result<Wanted> ReadWanted(Call& call, uint8_t default_streams) {
   return wanted;
 }
 
+// docker's SDK for python reads the answer's head through a buffer and the stream past it: what
+// comes together with the head is lost to it. A log is there at once, so it waits until the head
+// has been read, which a unix socket tells; for a client that reads nothing, not for long.
+void AwaitHeadRead(BorrowedFd client) {
+  constexpr std::chrono::microseconds kPause(100);
+  constexpr int kPauses = 1000;
+  for (int i = 0; i < kPauses; ++i) {
+    int unread = 0;
+    if (::ioctl(client.get(), SIOCOUTQ, &unread) != 0 || unread == 0) return;
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 // Sends what is in the log, then joins the process where the log ends: the shim remembers the last
 // of the output, so that nothing is missing between the two. Without `stream` only the log is sent.
 Result<> SendLogAndJoin(Call& call, const Wanted& wanted, bool framed, AttachRequest* request) {
@@ -65,6 +82,7 @@ Result<> SendLogAndJoin(Call& call, const Wanted& wanted, bool framed, AttachReq
   options.framed = framed;
   options.count_since = record.state.started_at;
   LogStreamer log = TRY(LogStreamer::Open(call.engine().LogPath(record.id), options));
+  AwaitHeadRead(request->client);
   bool joins = wanted.stream && record.state.IsAlive();
   for (int attempt = 0; attempt < kJoinAttempts; ++attempt) {
     for (bool more = true; more;) {

@@ -52,7 +52,11 @@ Result<> ReadArguments(const Call& call, build::BuildRequest* request) {
     if (!value.is_string()) return InvalidArgument("error reading labels: '{}' is no string", name);
     request->labels[name] = value.AsString();
   }
-  TRY(JsonParameter(call, "cachefrom", "cache-from"));
+  Json sources = TRY(JsonParameter(call, "cachefrom", "cache-from"));
+  for (const Json& image : sources.items()) {
+    if (!image.is_string()) return InvalidArgument("error reading cache-from: no list of images");
+    request->cache_from.push_back(image.AsString());
+  }
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include "engine/api/create_shaping.h"
 #include "engine/api/filters.h"
 #include "engine/api/image_list.h"
+#include "engine/container_names.h"
 #include "engine/explain.h"
 #include "engine/top.h"
 
@@ -146,11 +147,16 @@ Result<> StartContainer(Call& call) {
         "starting container with non-empty request body was deprecated since API v1.22 and removed "
         "in v1.24");
   }
-  if (!call.query().Get("checkpoint").empty()) {
-    if (call.engine().settings()->experimental) {
-      return InvalidArgument("checkpoints are not supported by this engine");
+  const std::string checkpoint(call.query().Get("checkpoint"));
+  if (!checkpoint.empty()) {
+    if (!call.engine().settings()->experimental) {
+      return InvalidArgument("checkpoint is only supported in experimental mode");
     }
-    return InvalidArgument("checkpoint is only supported in experimental mode");
+    if (!CheckContainerName(checkpoint).ok() || checkpoint.ends_with('.')) {
+      return InvalidArgument(
+          "invalid checkpoint ID \"{}\", only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", checkpoint);
+    }
+    return InvalidArgument("checkpoints are not supported by this engine");
   }
   Result<Engine::Outcome> outcome = call.engine().Start(call.arg());
   if (!outcome.ok()) return BlameCommand(std::move(outcome).error());

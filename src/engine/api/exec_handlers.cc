@@ -15,11 +15,11 @@ using formats::JsonReader;
 constexpr int kConsoleSizeMinor = 42;
 
 // "ConsoleSize": [height, width].
-void ReadConsoleSize(const Json& body, uint32_t* width, uint32_t* height) {
-  const Json& size = body["ConsoleSize"];
-  if (!size.is_array() || size.size() != 2) return;
-  *height = static_cast<uint32_t>(size.at(0).AsUint() & 0xffff);
-  *width = static_cast<uint32_t>(size.at(1).AsUint() & 0xffff);
+void ReadConsoleSize(const JsonReader& reader, uint32_t* width, uint32_t* height) {
+  const Json* size = reader.Raw("ConsoleSize");
+  if (size == nullptr || !size->is_array() || size->size() != 2) return;
+  *height = static_cast<uint32_t>(size->at(0).AsUint() & 0xffff);
+  *width = static_cast<uint32_t>(size->at(1).AsUint() & 0xffff);
 }
 
 }  // namespace
@@ -27,7 +27,7 @@ void ReadConsoleSize(const Json& body, uint32_t* width, uint32_t* height) {
 Result<> CreateExec(Call& call) {
   Json body = TRY(ReadJsonBody(call));
   ExecOptions options;
-  JsonReader reader(body, "exec");
+  JsonReader reader(body, "exec", JsonReader::Keys::kAnyCase);
   reader.Field("AttachStdin", &options.attach_stdin);
   reader.Field("AttachStdout", &options.attach_stdout);
   reader.Field("AttachStderr", &options.attach_stderr);
@@ -39,7 +39,7 @@ Result<> CreateExec(Call& call) {
   reader.Field("User", &options.config.user);
   reader.Field("WorkingDir", &options.config.working_dir);
   TRY(reader.Finish());
-  if (call.minor >= kConsoleSizeMinor) ReadConsoleSize(body, &options.width, &options.height);
+  if (call.minor >= kConsoleSizeMinor) ReadConsoleSize(reader, &options.width, &options.height);
   std::string id = TRY(call.parts.execs.Create(call.arg(), std::move(options)));
   return RespondJson(call, 201, Json::MakeObject({{"Id", id}}));
 }
@@ -49,13 +49,13 @@ Result<> StartExec(Call& call) {
   if (body.is_null()) body = Json::MakeObject();
   bool detach = false;
   bool tty = false;
-  JsonReader reader(body, "exec");
+  JsonReader reader(body, "exec", JsonReader::Keys::kAnyCase);
   reader.Field("Detach", &detach);
   reader.Field("Tty", &tty);
   TRY(reader.Finish());
   uint32_t width = 0;
   uint32_t height = 0;
-  if (tty && call.minor >= kConsoleSizeMinor) ReadConsoleSize(body, &width, &height);
+  if (tty && call.minor >= kConsoleSizeMinor) ReadConsoleSize(reader, &width, &height);
   if (detach) {
     TRY(call.parts.execs.Start(call.arg(), nullptr, width, height));
     return RespondEmpty(call, 200);

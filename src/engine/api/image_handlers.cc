@@ -98,6 +98,8 @@ Result<> InspectImage(Call& call) {
   if (old_compose) call.minor = std::min(call.minor, kLastMinorOfContainerConfig);
   Json layers = Json::MakeArray();
   for (const formats::Digest& layer : documents.config.diff_ids) layers.Append(layer.text());
+  Json descriptor = DescriptorJson(target);
+  if (platform) descriptor.Set("platform", PlatformJson(documents.config.platform));
   Json answer = Json::MakeObject(
       {{"Id", documents.id},
        {"RepoTags", StringsOrEmpty(group.tags)},
@@ -116,7 +118,7 @@ Result<> InspectImage(Call& call) {
        {"VirtualSize", disk->total},
        {"GraphDriver",
         Json::MakeObject({{"Data", Json()}, {"Name", call.engine().options().snapshotter}})},
-       {"Descriptor", DescriptorJson(target)},
+       {"Descriptor", std::move(descriptor)},
        {"RootFS", Json::MakeObject({{"Type", "layers"}, {"Layers", layers}})},
        {"Metadata", Json::MakeObject({{"LastTagTime", TimeText(image.image.updated_at)}})}});
   if (manifests) answer.Set("Manifests", TRY(ManifestsJson(call.engine(), target)));
@@ -162,9 +164,6 @@ Result<> TagImage(Call& call) {
   std::string_view repository = call.query().Get("repo");
   if (repository.empty())
     return InvalidArgument("repository name must have at least one component");
-  if (repository == "sha256") {
-    return InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name");
-  }
   TRY(engine::TagImage(call.engine(), call.arg(), repository, call.query().Get("tag")));
   return RespondEmpty(call, 201);
 }

@@ -19,6 +19,12 @@ Json DescriptorJson(const client::Descriptor& descriptor) {
                            {"size", descriptor.size}});
 }
 
+Json PlatformJson(const oci::Platform& platform) {
+  Json out = Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
+  if (!platform.variant.empty()) out.Set("variant", platform.variant);
+  return out;
+}
+
 Json ImageSummary(const ImageUsage& image, int64_t shared) {
   const ImageDocuments& documents = *image.documents;
   const auto& labels = documents.config.config.labels;
@@ -63,14 +69,11 @@ Result<Json> ManifestJson(Engine& engine, const PlatformImage& image) {
   oci::Platform platform;
   if (image.documents) platform = image.documents->config.platform;
   if (descriptor.platform) platform = *descriptor.platform;
-  Json platform_json =
-      Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
-  if (!platform.variant.empty()) platform_json.Set("variant", platform.variant);
   Json containers = Json::MakeArray();
   for (const auto& record : engine.List()) {
     if (image.documents && record->image_id == image.documents->id) containers.Append(record->id);
   }
-  out.Set("ImageData", Json::MakeObject({{"Platform", platform_json},
+  out.Set("ImageData", Json::MakeObject({{"Platform", PlatformJson(platform)},
                                          {"Size", Json::MakeObject({{"Unpacked", unpacked}})},
                                          {"Containers", std::move(containers)}}));
   return out;

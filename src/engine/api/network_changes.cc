@@ -17,7 +17,7 @@ constexpr int kIpv4Minor = 48;  // IPv4 can be left out since then
 
 Result<Engine::NetworkCreate> ReadCreate(const Json& body) {
   Engine::NetworkCreate wanted;
-  JsonReader reader(body, "");
+  JsonReader reader(body, "", JsonReader::Keys::kAnyCase);
   reader.Field("Name", &wanted.name);
   reader.Field("Driver", &wanted.driver);
   reader.Field("Scope", &wanted.scope);
@@ -66,13 +66,11 @@ Result<> ConnectNetwork(Call& call) {
   Json body = TRY(ReadJsonBody(call));
   if (!body.is_object()) return InvalidArgument("the body of the request is no JSON object");
   std::string container;
-  JsonReader reader(body, "");
+  JsonReader reader(body, "", JsonReader::Keys::kAnyCase);
   reader.Field("Container", &container);
   TRY(reader.Finish());
   EndpointConfig config;
-  if (!body["EndpointConfig"].is_null()) {
-    config = TRY(ParseEndpointConfig(body["EndpointConfig"]));
-  }
+  if (const Json* wanted = reader.Raw("EndpointConfig")) config = TRY(ParseEndpointConfig(*wanted));
   TRY(call.engine().ConnectNetwork(call.arg(), container, std::move(config)));
   return RespondEmpty(call, 200);
 }
@@ -82,7 +80,7 @@ Result<> DisconnectNetwork(Call& call) {
   if (!body.is_object()) return InvalidArgument("the body of the request is no JSON object");
   std::string container;
   bool force = false;  // what is asked for is done in any case
-  JsonReader reader(body, "");
+  JsonReader reader(body, "", JsonReader::Keys::kAnyCase);
   reader.Field("Container", &container);
   reader.Field("Force", &force);
   TRY(reader.Finish());

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/api/filters.h"
+#include "engine/api/image_json.h"
 #include "engine/api/platform_parameter.h"
 #include "engine/api/progress_stream.h"
 #include "engine/api/registry_auth.h"
@@ -18,12 +19,6 @@ using formats::Json;
 
 constexpr int64_t kSearchLimit = 25;
 constexpr int64_t kMaxSearchLimit = 100;
-
-Json PlatformJson(const oci::Platform& platform) {
-  Json out = Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
-  if (!platform.variant.empty()) out.Set("variant", platform.variant);
-  return out;
-}
 
 // "true" or "false" of a filter that may be given once; nothing without it.
 Result<std::optional<bool>> BoolFilter(const Filters& filters, std::string_view key) {

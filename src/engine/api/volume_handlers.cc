@@ -80,15 +80,15 @@ Result<> ListVolumes(Call& call) {
 Result<> CreateVolume(Call& call) {
   Json body = TRY(ReadJsonBody(call));
   volumes::CreateRequest request;
-  formats::JsonReader reader(body, "");
+  formats::JsonReader reader(body, "", formats::JsonReader::Keys::kAnyCase);
   reader.Field("Name", &request.name);
   reader.Field("Driver", &request.driver);
   reader.Field("DriverOpts", &request.options);
   reader.Field("Labels", &request.labels);
   if (!body.is_null()) TRY(reader.Finish());
-  request.shows_options = body["DriverOpts"].is_object();
-  request.shows_labels = body["Labels"].is_object();
-  if (!body["ClusterVolumeSpec"].is_null()) {
+  request.shows_options = reader.Raw("DriverOpts") != nullptr;
+  request.shows_labels = reader.Raw("Labels") != nullptr;
+  if (reader.Raw("ClusterVolumeSpec") != nullptr) {
     return Unavailable(
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to "
         "connect this node to swarm and try again.");
