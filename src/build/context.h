@@ -36,6 +36,8 @@ class Context {
   Result<> DropIgnored(const std::string& dockerfile);
 
   BorrowedFd files() const { return files_; }
+  // Where they are, and what is beside them.
+  std::string PathOf(const std::string& name) const { return path_ + "/" + name; }
   // A new directory beside them, for downloads.
   Result<UniqueFd> MakeDirectory(const std::string& name);
 

@@ -12,6 +12,7 @@
 #include "buildkit/progress.h"
 #include "buildkit/rpc.h"
 #include "engine/images.h"
+#include "engine/settings.h"
 #include "formats/reference.h"
 #include "oci/platform.h"
 
@@ -51,6 +52,23 @@ Result<Export> ReadExport(const Wanted& wanted) {
   return out;
 }
 
+// What the client grants its build, as far as the daemon's configuration lets it.
+Result<std::set<std::string>> ReadEntitlements(const api::SolveRequest& request,
+                                               const engine::Settings& settings) {
+  std::set<std::string> out;
+  for (const std::string& wanted : request.entitlements()) {
+    bool allowed = (wanted == "network.host" && settings.builds_use_host_network) ||
+                   (wanted == "security.insecure" && settings.builds_run_insecure);
+    if (!allowed) {
+      return MakeError(ErrorKind::kPermissionDenied,
+                       "granting entitlement {} is not allowed by build daemon configuration",
+                       wanted);
+    }
+    out.insert(wanted);
+  }
+  return out;
+}
+
 // Clients send an empty one for none.
 bool HasFilter(const google::protobuf::RepeatedPtrField<std::string>& filters) {
   return std::any_of(filters.begin(), filters.end(), [](const auto& one) { return !one.empty(); });
@@ -64,7 +82,7 @@ void Fill(const build::CachedStep& step, api::UsageRecord* record) {
   *record->mutable_lastusedat() = ToTimestamp(step.used_at);
   record->set_usagecount(step.uses);
   record->set_description(step.description);
-  record->set_recordtype("regular");
+  record->set_recordtype(step.type());
   if (!step.parent.empty()) record->add_parents(step.parent);
 }
 
@@ -184,7 +202,10 @@ void Describe(api::types::WorkerRecord* record) {
 
 Result<> ControlService::Build(const api::SolveRequest& request, api::SolveResponse* response,
                                const StopToken& stop) {
-  Wanted wanted{request.session(), {request.exporters().begin(), request.exporters().end()}};
+  auto entitlements = ReadEntitlements(request, *shared_.engine.settings());
+  Wanted wanted{request.session(),
+                entitlements.ok() ? *entitlements : std::set<std::string>(),
+                {request.exporters().begin(), request.exporters().end()}};
   if (!request.exporterdeprecated().empty()) {
     api::Exporter exporter;
     exporter.set_type(request.exporterdeprecated());
@@ -194,6 +215,7 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
   auto job = TRY(shared_.jobs.Begin(request.ref(), std::move(wanted)));
   Undo end;
   end.Push([&] { shared_.jobs.End(request.ref()); });
+  TRY(entitlements);
   Export wants = TRY(ReadExport(job->wanted()));
   if (request.definition().def_size() > 0 || request.frontendinputs_size() > 0) {
     return Unimplemented("operations of LLB are not run: this engine builds Dockerfiles");

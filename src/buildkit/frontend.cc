@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::string_view kArgument = "build-arg:";
 constexpr std::string_view kLabel = "label:";
+constexpr std::string_view kContext = "context:";
 
 std::string Get(const FrontendOptions& options, const std::string& key,
                 std::string_view fallback = "") {
@@ -30,17 +31,37 @@ std::string Get(const FrontendOptions& options, const std::string& key,
 // What asks for a thing that this front end does not have. Others that it does not know change
 // nothing in the image.
 Result<> RefuseOption(const std::string& key, const std::string& value) {
-  bool named = key.starts_with("context:");
   bool subrequest = key == "requestid";
   bool attest = key.starts_with("attest:") && !value.empty() &&
                 value.find("disabled=true") == std::string::npos;
-  if (named) return Unimplemented("named build contexts are not supported ({})", key.substr(8));
   if (subrequest) return Unimplemented("the front end has no {}", value);
   if (attest && key != "attest:provenance") {
     return Unimplemented("attestations are not supported ({})", key.substr(7));
   }
   if (key == "multi-platform" && value == "true") {
     return Unimplemented("an image for several platforms can't be built");
+  }
+  return {};
+}
+
+// "context:NAME" with what stands for it, maybe for one platform ("NAME::linux/arm64").
+Result<> ReadNamedContext(std::string name, const std::string& value,
+                          build::BuildRequest* request) {
+  size_t platform = name.find("::");
+  if (platform != std::string::npos) {
+    oci::Platform wanted = TRY(oci::ParsePlatform(name.substr(platform + 2)));
+    if (oci::MatchPlatform(oci::HostPlatform(), wanted) == 0) return {};
+    name.resize(platform);
+  }
+  using Kind = build::NamedContext::Kind;
+  constexpr std::string_view kImage = "docker-image://";
+  constexpr std::string_view kLocal = "local:";
+  if (value.starts_with(kImage)) {
+    request->contexts[name] = {Kind::kImage, value.substr(kImage.size())};
+  } else if (value.starts_with(kLocal)) {
+    request->contexts[name] = {Kind::kDirectory, value.substr(kLocal.size())};
+  } else {
+    return Unimplemented("a build context of that kind is not supported: {}={}", name, value);
   }
   return {};
 }
@@ -75,11 +96,34 @@ Result<std::optional<std::string>> ReadText(BorrowedFd root, const std::string& 
 
 std::string ReceiveName(std::string_view what) { return fmt::format("[internal] load {}", what); }
 
+// A named context without what its .dockerignore leaves out, which comes first.
+Result<> ReceiveNamed(Session& session, Progress& progress, const std::string& name,
+                      BorrowedFd root, const StopToken& stop) {
+  return InStep(progress, ReceiveName("context " + name), [&](size_t step) -> Result<> {
+    constexpr const char* kIgnore = ".dockerignore";
+    TRY(session.Receive({.name = name, .excludes = {}, .followed = {kIgnore}}, root, stop));
+    auto patterns = TRY(ReadText(root, kIgnore));
+    TRY(kernel::RemoveContents(root));
+    dockerfile::IgnoreList ignored;
+    if (patterns) {
+      ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
+    }
+    int64_t bytes = TRY(
+        session.Receive({.name = name, .excludes = ignored.Lines(), .followed = {}}, root, stop));
+    progress.Part(step, "transferring " + name, bytes, 0, true);
+    return {};
+  });
+}
+
 class Frontend {
  public:
-  Frontend(engine::Engine& engine, std::shared_ptr<Session> session, Progress& progress,
+  Frontend(engine::Engine& engine, std::shared_ptr<Session> session, Job& job,
            const StopToken& stop)
-      : engine_(engine), session_(std::move(session)), progress_(progress), stop_(stop) {}
+      : engine_(engine),
+        session_(std::move(session)),
+        job_(job),
+        progress_(job.progress()),
+        stop_(stop) {}
 
   Result<std::unique_ptr<Made>> Run(build::Builds& builds, const FrontendOptions& options);
 
@@ -89,9 +133,12 @@ class Frontend {
   Result<std::string> LoadDockerfile(build::Context& context, const FrontendOptions& options,
                                      const std::string& path, dockerfile::IgnoreList* ignored);
   build::BuildOutput Output();
+  // What the client answers for the build, and what it is allowed.
+  void AskSession(build::BuildRequest* request);
 
   engine::Engine& engine_;
   const std::shared_ptr<Session> session_;
+  Job& job_;
   Progress& progress_;
   const StopToken stop_;
 };
@@ -166,11 +213,31 @@ build::BuildOutput Frontend::Output() {
   return output;
 }
 
-Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, const FrontendOptions& options) {
-  build::BuildRequest request = TRY(ReadFrontendOptions(options));
-  request.find_login = [session = session_, stop = stop_](const std::string& registry) {
+void Frontend::AskSession(build::BuildRequest* request) {
+  request->find_login = [session = session_, stop = stop_](const std::string& registry) {
     return session->FindLogin(registry, stop);
   };
+  request->receive_directory = [session = session_, progress = &progress_, stop = stop_](
+                                   const std::string& name, BorrowedFd root) {
+    return ReceiveNamed(*session, *progress, name, root, stop);
+  };
+  request->find_secret = [session = session_, stop = stop_](const std::string& id) {
+    return session->Secret(id, stop);
+  };
+  request->find_agent = [session = session_, stop = stop_](const std::string& id) {
+    return session->FindAgent(id, stop);
+  };
+  request->serve_agent = [session = session_](const std::string& id, UniqueFd listener) {
+    return session->ServeAgent(id, std::move(listener));
+  };
+  const std::set<std::string>& entitled = job_.wanted().entitlements;
+  request->allows_host_network = entitled.contains("network.host");
+  request->allows_insecure = entitled.contains("security.insecure");
+}
+
+Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, const FrontendOptions& options) {
+  build::BuildRequest request = TRY(ReadFrontendOptions(options));
+  AskSession(&request);
   build::Context context = TRY(build::Context::Create(engine_));
   dockerfile::IgnoreList ignored;
   std::string text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
@@ -197,6 +264,9 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
   for (const auto& [key, value] : options) {
     TRY(RefuseOption(key, value));
     if (key.starts_with(kArgument)) request.arguments[key.substr(kArgument.size())] = value;
+    if (key.starts_with(kContext)) {
+      TRY(ReadNamedContext(key.substr(kContext.size()), value, &request));
+    }
     if (key.starts_with(kLabel)) request.labels[key.substr(kLabel.size())] = value;
   }
   std::string context = Get(options, "context");
@@ -234,9 +304,9 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
 
 Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
                                           const FrontendOptions& options,
-                                          std::shared_ptr<Session> session, Progress& progress,
+                                          std::shared_ptr<Session> session, Job& job,
                                           const StopToken& stop) {
-  return Frontend(engine, std::move(session), progress, stop).Run(builds, options);
+  return Frontend(engine, std::move(session), job, stop).Run(builds, options);
 }
 
 }  // namespace gantry::buildkit

@@ -9,11 +9,13 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "buildkit/agent_forward.h"
 #include "buildkit/rpc.h"
 #include "buildkit/tree_receiver.h"
 #include "moby/buildkit/secrets.grpc.pb.h"
 #include "moby/filesync/auth.grpc.pb.h"
 #include "moby/filesync/filesync.grpc.pb.h"
+#include "moby/sshforward/ssh.grpc.pb.h"
 #include "wire/url.h"
 #include "wire/worker_pool.h"
 
@@ -94,6 +96,28 @@ Result<std::string> Session::Secret(const std::string& name, const StopToken& st
   auto stub = moby::buildkit::secrets::v1::Secrets::NewStub(channel_);
   TRY_WITH(ToResult(stub->GetSecret(&context, request, &response)), "secret {}", name);
   return response.data();
+}
+
+Result<> Session::FindAgent(const std::string& name, const StopToken& stop) {
+  if (!methods_.contains("/moby.sshforward.v1.SSH/CheckAgent")) {
+    return NotFound("the client forwards no ssh agent");
+  }
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kAnswerBound);
+  CancelWith cancel(context, stop);
+  moby::sshforward::v1::CheckAgentRequest request;
+  request.set_id(name);
+  moby::sshforward::v1::CheckAgentResponse response;
+  auto stub = moby::sshforward::v1::SSH::NewStub(channel_);
+  wire::WorkerPool::Blocked blocked;
+  Result<> found = ToResult(stub->CheckAgent(&context, request, &response));
+  if (found.ok() || found.error().kind() == ErrorKind::kCancelled) return found;
+  // Clients have no code for an agent that is not there.
+  return NotFound("{}", found.error().message());
+}
+
+std::shared_ptr<void> Session::ServeAgent(const std::string& name, UniqueFd listener) {
+  return std::make_shared<AgentForward>(channel_, name, std::move(listener));
 }
 
 Result<> Sessions::Add(const std::string& id, std::set<std::string> methods, UniqueFd connection) {

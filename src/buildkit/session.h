@@ -51,6 +51,10 @@ class Session {
   Result<client::Credentials> FindLogin(const std::string& registry, const StopToken& stop);
   // kNotFound when the client has none of that name.
   Result<std::string> Secret(const std::string& name, const StopToken& stop);
+  // kNotFound when the client forwards no ssh agent of that name.
+  Result<> FindAgent(const std::string& name, const StopToken& stop);
+  // Hands connections to the listener on to the client's agent (agent_forward.h).
+  std::shared_ptr<void> ServeAgent(const std::string& name, UniqueFd listener);
 
  private:
   const std::string id_;
