@@ -128,7 +128,7 @@ def test_a_command_that_fails(client, builder, session, context):
     ('FROM {IMAGE}\nCOPY nothing /\n', {}, 'COPY failed: file not found in build context or excluded by .dockerignore: stat nothing: file does not exist'),
     ('FROM {IMAGE}\n', {'target': 'nothing'}, 'failed to reach build target nothing in Dockerfile'),
     ('FROM {IMAGE}\n', {'platform': 'linux/amd64,linux/arm64'}, 'an image for several platforms can\'t be built'),
-    ('FROM {IMAGE}\n', {'context:base': 'docker-image://x'}, 'named build contexts are not supported (base)'),
+    ('FROM {IMAGE}\n', {'context:base': 'oci-layout://x'}, 'a build context of that kind is not supported: base=oci-layout://x'),
     ('FROM {IMAGE}\n', {'context': 'https://example.com/x.git'}, 'a context of that kind is not supported: https://example.com/x.git'),
     ('FROM {IMAGE}\n', {'attest:sbom': ''}, None),
     ('FROM {IMAGE}\n', {'attest:sbom': 'generator=x'}, 'attestations are not supported (sbom)'),
