@@ -416,6 +416,7 @@ class Engine {
   Result<> ReconcileNetworks();
   // tell_untold.cc
   Result<> TellUntold();
+  Result<> ReconcileExecs(bool first);
   Result<bool> CameTrue(Untold* untold);
   void SweepDirectories();
 
