@@ -2,6 +2,7 @@
 #include "engine/links.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "engine/port_bindings.h"
 
@@ -36,7 +37,7 @@ std::vector<ContainerPort> ExposedPorts(const ContainerRecord& record) {
   for (const auto& [text, bindings] : record.host.port_bindings) take(text);
   // tcp first, then by number, as docker orders them.
   auto key = [](const ContainerPort& port) {
-    return std::pair(port.protocol != networks::Protocol::kTcp, port.port);
+    return std::tuple(port.protocol != networks::Protocol::kTcp, port.port, port.protocol);
   };
   std::sort(ports.begin(), ports.end(),
             [&](const auto& a, const auto& b) { return key(a) < key(b); });

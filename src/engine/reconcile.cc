@@ -69,6 +69,7 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(ReconcileNetworks());
   TRY(Subscribe());
   TRY(TellUntold());
+  TRY(ReconcileExecs(/*first=*/true));
   TRY(Reconcile(/*first=*/true));
   TRY(ReconcileVolumes());
   SweepDirectories();
@@ -147,6 +148,7 @@ void Engine::Reconnect() {
     auto connect = [&]() -> Result<> {
       TRY(containerd_->Version(kReconnectBound));
       TRY(Subscribe());
+      TRY(ReconcileExecs(/*first=*/false));
       return Reconcile(/*first=*/false);
     };
     Result<> connected = connect();

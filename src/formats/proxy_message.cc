@@ -65,8 +65,9 @@ void ReadListeners(JsonReader* reader, std::vector<ProxyListener>* out) {
     ReadPort(&item, "last", &listener.last_port);
     item.Field("target", &listener.target_address);
     ReadPort(&item, "targetPort", &listener.target_port);
-    if (listener.protocol != "tcp" && listener.protocol != "udp") {
-      item.Fail("protocol", "expected tcp or udp");
+    const std::string& protocol = listener.protocol;
+    if (protocol != "tcp" && protocol != "udp" && protocol != "sctp") {
+      item.Fail("protocol", "expected tcp, udp or sctp");
     }
     if (listener.addresses.empty()) item.Fail("addresses", "expected at least one");
     if (listener.last_port < listener.first_port) item.Fail("last", "less than first");

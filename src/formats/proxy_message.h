@@ -19,7 +19,7 @@ inline constexpr size_t kMaxProxyMessageBytes = size_t{4} << 20;
 
 // One published port: the same host port on each of `addresses`.
 struct ProxyListener {
-  std::string protocol;                // "tcp" or "udp"
+  std::string protocol;                // "tcp", "udp" or "sctp"
   std::vector<std::string> addresses;  // "0.0.0.0", "::", …
   uint16_t first_port = 0;             // 0: any of ip_local_port_range
   uint16_t last_port = 0;              // one of first…last

@@ -10,6 +10,7 @@
 
 #include "base/directory.h"
 #include "base/io.h"
+#include "base/number.h"
 #include "base/text.h"
 
 namespace gantry::kernel {
@@ -20,6 +21,9 @@ constexpr size_t kLocalColumn = 1;  // "0100007F:1F90"
 constexpr size_t kStateColumn = 3;
 constexpr size_t kInodeColumn = 9;
 constexpr std::string_view kListening = "0A";
+// net/sctp/proc.c: those of /proc/net/sctp/eps, whose ports are decimal.
+constexpr size_t kSctpPortColumn = 5;
+constexpr size_t kSctpInodeColumn = 7;
 
 // The sockets that have the port, as their descriptors' links show them: "socket:[123]".
 void AddSockets(const std::string& file, bool tcp, uint16_t port, std::set<std::string>* sockets) {
@@ -35,6 +39,17 @@ void AddSockets(const std::string& file, bool tcp, uint16_t port, std::set<std::
     auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), found, 16);
     if (error != std::errc() || end != number.data() + number.size() || found != port) continue;
     sockets->insert("socket:[" + words[kInodeColumn] + "]");
+  }
+}
+
+void AddSctpSockets(uint16_t port, std::set<std::string>* sockets) {
+  auto text = ReadFile("/proc/thread-self/net/sctp/eps");
+  if (!text.ok()) return;  // a kernel without sctp
+  for (const std::string& line : Split(*text, '\n')) {
+    std::vector<std::string> words = SplitWords(line);
+    if (words.size() <= kSctpInodeColumn) continue;
+    if (ParseNumber<uint16_t>(words[kSctpPortColumn]) != port) continue;
+    sockets->insert("socket:[" + words[kSctpInodeColumn] + "]");
   }
 }
 
@@ -55,11 +70,15 @@ bool HasOneOf(const std::string& process, const std::set<std::string>& sockets) 
 }  // namespace
 
 std::optional<PortHolder> FindPortHolder(PortKind kind, uint16_t port) {
-  bool tcp = kind == PortKind::kTcp;
-  std::string file = std::string("/proc/thread-self/net/") + (tcp ? "tcp" : "udp");
   std::set<std::string> sockets;
-  AddSockets(file, tcp, port, &sockets);
-  AddSockets(file + "6", tcp, port, &sockets);
+  if (kind == PortKind::kSctp) {
+    AddSctpSockets(port, &sockets);
+  } else {
+    bool tcp = kind == PortKind::kTcp;
+    std::string file = std::string("/proc/thread-self/net/") + (tcp ? "tcp" : "udp");
+    AddSockets(file, tcp, port, &sockets);
+    AddSockets(file + "6", tcp, port, &sockets);
+  }
   auto processes = ListDirectory("/proc");
   if (sockets.empty() || !processes.ok()) return std::nullopt;
   for (const std::string& name : *processes) {

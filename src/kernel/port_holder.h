@@ -17,7 +17,7 @@ struct PortHolder {
   std::string program;  // /proc/PID/comm
 };
 
-enum class PortKind { kTcp, kUdp };
+enum class PortKind { kTcp, kUdp, kSctp };
 
 // In the calling thread's network namespace, whatever address it is bound to. Nothing: nobody, or
 // somebody who can't be seen.

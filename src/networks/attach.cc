@@ -22,7 +22,9 @@
 #include "base/random.h"
 #include "kernel/port_holder.h"
 #include "kernel/rtnetlink.h"
+#include "kernel/sctp.h"
 #include "networks/controller.h"
+#include "networks/firewall_view.h"
 
 namespace gantry::networks {
 namespace {
@@ -355,11 +357,42 @@ Error KernelController::NameHolder(const formats::ProxyFailure& failure,
     return error;
   }
   if (failure.error_number != EADDRINUSE || !failure.holder.empty()) return error;
-  bool udp = failure.listener < listeners.size() && listeners[failure.listener].protocol == "udp";
-  auto holder =
-      kernel::FindPortHolder(udp ? kernel::PortKind::kUdp : kernel::PortKind::kTcp, failure.port);
+  kernel::PortKind kind = kernel::PortKind::kTcp;
+  if (failure.listener < listeners.size()) {
+    const std::string& protocol = listeners[failure.listener].protocol;
+    if (protocol == "udp") kind = kernel::PortKind::kUdp;
+    if (protocol == "sctp") kind = kernel::PortKind::kSctp;
+  }
+  auto holder = kernel::FindPortHolder(kind, failure.port);
   if (holder) error.AddHint(fmt::format("process {} ({}) has it", holder->pid, holder->program));
   return error;
+}
+
+// On a kernel without sctp sockets gantry-proxy can't serve such ports, so rules have to lead to
+// them. Without one it fails in the words of the proxy that can't be.
+Result<> KernelController::CheckSctp(const Endpoint& endpoint,
+                                     const std::vector<formats::ProxyListener>& listeners) const {
+  bool served = kernel::HasSctp();
+  for (const formats::ProxyListener& listener : listeners) {
+    if (served || listener.protocol != ProtocolName(Protocol::kSctp)) continue;
+    Endpoint trial = endpoint;
+    trial.ports = PublishedBy({listener}, {std::max(listener.first_port, uint16_t{1})});
+    const FirewallFamilies& families = options_.firewall.families;
+    bool led = (families.ipv4 && !PortsOf(trial, /*ipv6=*/false).empty()) ||
+               (families.ipv6 && !PortsOf(trial, /*ipv6=*/true).empty());
+    if (!firewall_->has_rules() || !led) {
+      Error error = BindError({0, listener.addresses.front(), listener.first_port, EPROTONOSUPPORT,
+                               "", ErrnoErrorOf(EPROTONOSUPPORT, "socket").message()},
+                              {listener});
+      error.AddHint("this kernel has no sctp, and no rule of the firewall leads to the port");
+      return error;
+    }
+    log::Warning(
+        "container '{}': this kernel has no sctp, so port {}/sctp is reached by the firewall's "
+        "rules alone, not from loopback or from containers",
+        endpoint.container_id, listener.target_port);
+  }
+  return {};
 }
 
 // `publishing` is held, but given back while a proxy that is not there is started.
@@ -368,6 +401,7 @@ Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<
   PublishPlan plan = TRY(PlanOf(*endpoint));
   formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint->id,
                                 ListenersFor(ports, ProxyTarget(*endpoint), plan.bound)};
+  TRY(CheckSctp(*endpoint, request.listeners));
   endpoint->ports = RoutedPorts(ports, plan.routed);
   if (!request.listeners.empty()) {
     auto answered = CallOrStart([&] { return proxy_.CallAll({request}, {}); }, publishing);
@@ -396,7 +430,7 @@ Result<> KernelController::Unpublish(const std::vector<Endpoint>& endpoints) {
     if (!result.ok() && !failure) failure = std::move(result).error();
   };
   note(firewall_->Unpublish(endpoints));
-  ForgetUdpLater(endpoints);
+  ForgetConnectionsLater(endpoints);
   for (const Endpoint& endpoint : endpoints) {
     if (endpoint.ports.empty()) continue;
     auto reply = proxy_.Call({formats::ProxyOperation::kSet, endpoint.id, {}});

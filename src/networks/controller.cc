@@ -210,19 +210,25 @@ Result<bool> KernelController::DeleteDying() {
   return !links.empty();
 }
 
-// Clients that go on sending to a published udp port must find the next container there.
-void KernelController::ForgetUdpLater(const std::vector<Endpoint>& endpoints) {
-  std::vector<in_addr> addresses;
+// Clients that go on sending to a published udp port, or begin an sctp association with the ports
+// of the last one, as many do, must find the next container there.
+void KernelController::ForgetConnectionsLater(const std::vector<Endpoint>& endpoints) {
+  std::map<uint8_t, std::vector<in_addr>> addresses;
   for (const Endpoint& endpoint : endpoints) {
-    bool udp = std::any_of(endpoint.ports.begin(), endpoint.ports.end(),
-                           [](const PublishedPort& p) { return p.protocol == Protocol::kUdp; });
-    if (udp) addresses.push_back(InAddr(endpoint.address));
+    std::set<uint8_t> protocols;
+    for (const PublishedPort& port : endpoint.ports) {
+      if (port.protocol == Protocol::kUdp) protocols.insert(IPPROTO_UDP);
+      if (port.protocol == Protocol::kSctp) protocols.insert(IPPROTO_SCTP);
+    }
+    for (uint8_t protocol : protocols) addresses[protocol].push_back(InAddr(endpoint.address));
   }
   if (addresses.empty()) return;
   loop_->Post([this, addresses] {
     auto forget = [&]() -> Result<> {
       auto socket = TRY(netfilter_sockets_.Take());
-      TRY(kernel::ForgetConnections(socket.get(), IPPROTO_UDP, addresses));
+      for (const auto& [protocol, of] : addresses) {
+        TRY(kernel::ForgetConnections(socket.get(), protocol, of));
+      }
       return {};
     };
     auto forgotten = forget();

@@ -133,6 +133,8 @@ class KernelController : public Controller {
   Result<> Unpublish(const std::vector<Endpoint>& endpoints);
   Result<> PublishOnProxy(Endpoint* endpoint, const std::vector<PortRequest>& ports,
                           std::shared_lock<std::shared_mutex>* publishing);
+  Result<> CheckSctp(const Endpoint& endpoint,
+                     const std::vector<formats::ProxyListener>& listeners) const;
   static Result<> CheckPorts(const std::vector<PortRequest>& ports);
   // Those that say no address get one, if the network or the daemon has one for them.
   static void PlacePorts(const Network& network, const std::string& default_ip,
@@ -265,7 +267,7 @@ class KernelController : public Controller {
   void RefillLater();
   void CheckDeadLater(const std::string& link);
   Result<bool> DeleteDying();
-  void ForgetUdpLater(const std::vector<Endpoint>& endpoints);
+  void ForgetConnectionsLater(const std::vector<Endpoint>& endpoints);
   void WatchProxy();
   void WatchFirewall();
   void RepairFirewallLater();

@@ -81,6 +81,7 @@ Result<Endpoint> KernelController::SetPorts(const std::string& container_id,
   for (formats::ProxyListener& added : ListenersFor(missing, ProxyTarget(after), plan.bound)) {
     listeners.push_back(std::move(added));
   }
+  TRY(CheckSctp(after, {listeners.begin() + static_cast<std::ptrdiff_t>(kept), listeners.end()}));
   formats::ProxyReply reply = TRY_WITH(told(listeners), "publishing ports").front();
   if (reply.failure) return NameHolder(*reply.failure, listeners);
   if (reply.ports.size() != listeners.size()) {
@@ -101,7 +102,7 @@ Result<Endpoint> KernelController::SetPorts(const std::string& container_id,
   if (changed.ok()) {
     Endpoint gone = before;
     gone.ports = published;
-    ForgetUdpLater({gone});
+    ForgetConnectionsLater({gone});
     return after;
   }
   for (Result<> undone : {Remember(before), firewall_->Change(after, before)}) {

@@ -58,7 +58,15 @@ std::string Bytes(uint16_t port) {
 }
 
 std::string Bytes(Protocol protocol) {
-  return {static_cast<char>(protocol == Protocol::kUdp ? IPPROTO_UDP : IPPROTO_TCP)};
+  switch (protocol) {
+    case Protocol::kTcp:
+      return {static_cast<char>(IPPROTO_TCP)};
+    case Protocol::kUdp:
+      return {static_cast<char>(IPPROTO_UDP)};
+    case Protocol::kSctp:
+      return {static_cast<char>(IPPROTO_SCTP)};
+  }
+  CHECK(false);
 }
 
 bool Contains(const std::vector<std::string>& names, const std::string& name) {

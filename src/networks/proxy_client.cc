@@ -238,8 +238,9 @@ std::vector<PublishedPort> PublishedBy(const std::vector<formats::ProxyListener>
   std::vector<PublishedPort> published;
   for (size_t i = 0; i < listeners.size(); ++i) {
     for (const std::string& address : listeners[i].addresses) {
-      published.push_back({address, ports[i], listeners[i].target_port,
-                           listeners[i].protocol == "udp" ? Protocol::kUdp : Protocol::kTcp});
+      // gantry-proxy was told so by us.
+      Protocol protocol = *ParseProtocol(listeners[i].protocol);
+      published.push_back({address, ports[i], listeners[i].target_port, protocol});
     }
   }
   return published;

@@ -12,17 +12,27 @@ namespace gantry::networks {
 using formats::Json;
 using formats::JsonReader;
 
+namespace {
+
+constexpr std::pair<Protocol, std::string_view> kProtocols[] = {
+    {Protocol::kTcp, "tcp"},
+    {Protocol::kUdp, "udp"},
+    {Protocol::kSctp, "sctp"},
+};
+
+}  // namespace
+
 std::string_view ProtocolName(Protocol protocol) {
-  return protocol == Protocol::kUdp ? "udp" : "tcp";
+  for (const auto& [value, name] : kProtocols) {
+    if (value == protocol) return name;
+  }
+  return "";
 }
 
 Result<Protocol> ParseProtocol(std::string_view name) {
-  if (name == "tcp" || name.empty()) return Protocol::kTcp;
-  if (name == "udp") return Protocol::kUdp;
-  if (name == "sctp") {
-    return InvalidArgument(
-        "sctp ports can't be published: gantry-proxy carries tcp and udp alone (containers on one "
-        "network reach each other's sctp ports without that)");
+  if (name.empty()) return Protocol::kTcp;
+  for (const auto& [value, known] : kProtocols) {
+    if (known == name) return value;
   }
   return InvalidArgument("invalid proto: {}", name);
 }

@@ -18,8 +18,8 @@
 
 namespace gantry::networks {
 
-enum class Protocol : uint8_t { kTcp, kUdp };
-std::string_view ProtocolName(Protocol protocol);  // "tcp", "udp"
+enum class Protocol : uint8_t { kTcp, kUdp, kSctp };
+std::string_view ProtocolName(Protocol protocol);  // "tcp", "udp", "sctp"
 // kInvalidArgument for anything else; "" is tcp.
 Result<Protocol> ParseProtocol(std::string_view name);
 

@@ -62,9 +62,12 @@ Result<UniqueFd> OpenSocket(int type, uint16_t* port) {
 
 // Port 53 leads to the two sockets; in place of what an earlier resolver made.
 Result<> RedirectPort(uint16_t udp, uint16_t tcp) {
+  kernel::NetlinkSocket socket = TRY(kernel::NetlinkSocket::Open(NETLINK_NETFILTER));
   kernel::NftBatch batch(kernel::NftFamily::kIpv4, kTable);
-  // Deleting needs one that is there.
-  batch.AddTable().DeleteTable().AddTable();
+  // Not in any case: closing the socket then waits for a grace period of the kernel, which is most
+  // of what a start's network takes.
+  if (TRY(kernel::NftTableExists(&socket, NftFamily::kIpv4, kTable))) batch.DeleteTable();
+  batch.AddTable();
   uint32_t target = NftConcat({NftType::kIpv4Address, NftType::kInetService});
   batch.AddSet(
       {kMap, NftConcat({NftType::kInetProto, NftType::kInetService}), 8, false, target, 8});
@@ -84,7 +87,6 @@ Result<> RedirectPort(uint16_t udp, uint16_t tcp) {
                     .LookUp(0, kMap, 0)
                     .DestinationNat(NftFamily::kIpv4, 0, 1),
                 kRuleComment);
-  kernel::NetlinkSocket socket = TRY(kernel::NetlinkSocket::Open(NETLINK_NETFILTER));
   return batch.Commit(&socket);
 }
 

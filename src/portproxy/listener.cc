@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+// After it: both define the same structures otherwise.
+#include <linux/sctp.h>
 
 #include <cstring>
 
@@ -10,6 +12,8 @@ namespace gantry::portproxy {
 namespace {
 
 constexpr int kBacklog = 4096;  // the kernel cuts it to somaxconn
+// On how many streams either side may send; who has more than that can't be led on.
+constexpr uint16_t kSctpStreams = 256;
 
 Result<> Enable(BorrowedFd socket, int level, int option) {
   int one = 1;
@@ -45,13 +49,26 @@ uint16_t SocketAddress::port() const {
   return ntohs(reinterpret_cast<const sockaddr_in*>(&storage)->sin_port);
 }
 
-Result<UniqueFd> BindSocket(Transport transport, const SocketAddress& address) {
-  int type = transport == Transport::kTcp ? SOCK_STREAM : SOCK_DGRAM;
-  int family = address.storage.ss_family;
-  UniqueFd socket(::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+Result<UniqueFd> OpenSocket(Transport transport, int family) {
+  int type = transport == Transport::kUdp ? SOCK_DGRAM : SOCK_STREAM;
+  int protocol = transport == Transport::kSctp ? IPPROTO_SCTP : 0;
+  UniqueFd socket(::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol));
   if (!socket.valid()) return ErrnoError("opening a socket");
+  if (transport == Transport::kSctp) {
+    sctp_initmsg initial{};
+    initial.sinit_num_ostreams = kSctpStreams;
+    if (::setsockopt(socket.get(), IPPROTO_SCTP, SCTP_INITMSG, &initial, sizeof initial) < 0) {
+      return ErrnoError("setting up a socket");
+    }
+  }
+  return socket;
+}
+
+Result<UniqueFd> BindSocket(Transport transport, const SocketAddress& address) {
+  int family = address.storage.ss_family;
+  UniqueFd socket = TRY(OpenSocket(transport, family));
   if (family == AF_INET6) TRY(Enable(socket, IPPROTO_IPV6, IPV6_V6ONLY));
-  if (transport == Transport::kTcp) {
+  if (transport != Transport::kUdp) {
     // Connections that are still closing must not keep the port.
     TRY(Enable(socket, SOL_SOCKET, SO_REUSEADDR));
   } else if (family == AF_INET6) {
@@ -60,7 +77,7 @@ Result<UniqueFd> BindSocket(Transport transport, const SocketAddress& address) {
     TRY(Enable(socket, IPPROTO_IP, IP_PKTINFO));
   }
   if (::bind(socket.get(), address.get(), address.size) < 0) return ErrnoError("bind");
-  if (transport == Transport::kTcp && ::listen(socket.get(), kBacklog) < 0) {
+  if (transport != Transport::kUdp && ::listen(socket.get(), kBacklog) < 0) {
     return ErrnoError("listen");
   }
   return socket;

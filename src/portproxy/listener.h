@@ -26,9 +26,11 @@ struct SocketAddress {
   uint16_t port() const;
 };
 
-enum class Transport { kTcp, kUdp };
+enum class Transport { kTcp, kUdp, kSctp };
 
-// A bound socket, listening if tcp; port 0 takes a free one. IPv6 sockets take IPv6 only.
+// Not connected yet. errno EPROTONOSUPPORT: the kernel has no sctp.
+Result<UniqueFd> OpenSocket(Transport transport, int family);
+// A bound socket, listening unless udp; port 0 takes a free one. IPv6 sockets take IPv6 only.
 Result<UniqueFd> BindSocket(Transport transport, const SocketAddress& address);
 Result<uint16_t> BoundPort(BorrowedFd socket);
 
@@ -37,8 +39,10 @@ class Listener {
   virtual ~Listener() = default;
 };
 
-Result<std::unique_ptr<Listener>> MakeTcpListener(EventLoop* loop, UniqueFd socket,
-                                                  const SocketAddress& target);
+// Of tcp and sctp.
+Result<std::unique_ptr<Listener>> MakeAcceptingListener(EventLoop* loop, Transport transport,
+                                                        UniqueFd socket,
+                                                        const SocketAddress& target);
 Result<std::unique_ptr<Listener>> MakeUdpListener(EventLoop* loop, UniqueFd socket,
                                                   const SocketAddress& target);
 

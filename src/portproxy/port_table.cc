@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "portproxy/port_table.h"
 
+#include <algorithm>
 #include <cerrno>
+
+#include "base/io.h"
+#include "base/number.h"
+#include "base/text.h"
+#include "kernel/sctp.h"
 
 namespace gantry::portproxy {
 namespace {
@@ -10,7 +16,19 @@ namespace {
 constexpr int kRandomAttempts = 64;
 
 Transport TransportOf(const std::string& protocol) {
-  return protocol == "udp" ? Transport::kUdp : Transport::kTcp;
+  return protocol == "udp"    ? Transport::kUdp
+         : protocol == "sctp" ? Transport::kSctp
+                              : Transport::kTcp;
+}
+
+// ip(7), ip_local_port_range: what a port 0 is bound to.
+Result<std::pair<uint16_t, uint16_t>> RandomPorts() {
+  std::string text = TRY(ReadFile("/proc/sys/net/ipv4/ip_local_port_range"));
+  std::vector<std::string> words = SplitWords(text, " \t\n");
+  auto first = ParseNumber<uint16_t>(words.empty() ? "" : words.front());
+  auto last = ParseNumber<uint16_t>(words.empty() ? "" : words.back());
+  if (!first || !last) return Internal("ip_local_port_range is '{}'", text);
+  return std::pair{*first, *last};
 }
 
 bool IsWildcard(const std::string& address) { return address == "0.0.0.0" || address == "::"; }
@@ -82,6 +100,8 @@ std::vector<formats::ProxyOwner> PortTable::List() const {
 Result<PortTable::Entry> PortTable::Open(const formats::ProxyListener& wanted,
                                          formats::ProxyFailure* failure) {
   SocketAddress target = TRY(SocketAddress::Of(wanted.target_address, wanted.target_port));
+  Transport transport = TransportOf(wanted.protocol);
+  if (transport == Transport::kSctp && !kernel::HasSctp()) return Hold(wanted, failure);
   Result<std::vector<UniqueFd>> sockets = Internal("no port was tried");
   if (wanted.first_port == 0) {
     for (int attempt = 0; attempt < kRandomAttempts; ++attempt) {
@@ -98,9 +118,10 @@ Result<PortTable::Entry> PortTable::Open(const formats::ProxyListener& wanted,
   Entry entry{wanted, {}};
   entry.spec.first_port = entry.spec.last_port = TRY(BoundPort(bound.front()));
   for (UniqueFd& socket : bound) {
-    entry.listeners.push_back(TRY(TransportOf(wanted.protocol) == Transport::kTcp
-                                      ? MakeTcpListener(loop_, std::move(socket), target)
-                                      : MakeUdpListener(loop_, std::move(socket), target)));
+    entry.listeners.push_back(
+        TRY(transport == Transport::kUdp
+                ? MakeUdpListener(loop_, std::move(socket), target)
+                : MakeAcceptingListener(loop_, transport, std::move(socket), target)));
   }
   return entry;
 }
@@ -121,6 +142,48 @@ Result<std::vector<UniqueFd>> PortTable::BindAll(const formats::ProxyListener& w
     sockets.push_back(std::move(socket).value());
   }
   return sockets;
+}
+
+// A port without a socket.
+class PortTable::HeldPort : public Listener {
+ public:
+  HeldPort(Held* held, const std::string& address, uint16_t port)
+      : held_(held), place_(held->emplace(address, port).first) {}
+  ~HeldPort() override { held_->erase(place_); }
+
+ private:
+  Held* held_;
+  Held::iterator place_;
+};
+
+Result<PortTable::Entry> PortTable::Hold(const formats::ProxyListener& wanted,
+                                         formats::ProxyFailure* failure) {
+  std::pair<uint16_t, uint16_t> range{wanted.first_port, wanted.last_port};
+  if (wanted.first_port == 0) range = TRY(RandomPorts());
+  for (uint32_t number = range.first; number <= range.second; ++number) {
+    auto port = static_cast<uint16_t>(number);
+    auto held = std::find_if(wanted.addresses.begin(), wanted.addresses.end(),
+                             [&](const std::string& address) { return IsHeld(address, port); });
+    if (held != wanted.addresses.end()) {
+      failure->address = *held;
+      failure->port = port;
+      continue;
+    }
+    Entry entry{wanted, {}};
+    entry.spec.first_port = entry.spec.last_port = port;
+    for (const std::string& address : wanted.addresses) {
+      entry.listeners.push_back(std::make_unique<HeldPort>(&held_, address, port));
+    }
+    return entry;
+  }
+  failure->holder = HolderOf(wanted.protocol, failure->address, failure->port);
+  return ErrnoErrorOf(EADDRINUSE, "bind");
+}
+
+bool PortTable::IsHeld(const std::string& address, uint16_t port) const {
+  return std::any_of(held_.begin(), held_.end(), [&](const auto& held) {
+    return held.second == port && Meet(held.first, address);
+  });
 }
 
 std::string PortTable::HolderOf(const std::string& protocol, const std::string& address,

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Whose ports are open: owner → listeners. A change of one owner's listeners happens as a whole or
-// not at all; listeners that stay the same are not touched. The control server calls it; one
-// thread.
+// not at all; listeners that stay the same are not touched. Where the kernel has no sctp, ports of
+// that are held without a socket: nobody else on the host can have them. The control server calls
+// it; one thread.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/event_loop.h"
@@ -31,14 +34,19 @@ class PortTable {
     std::vector<std::unique_ptr<Listener>> listeners;
   };
   using Entries = std::vector<Entry>;
+  using Held = std::set<std::pair<std::string, uint16_t>>;  // address and port
+  class HeldPort;
 
   Result<Entry> Open(const formats::ProxyListener& wanted, formats::ProxyFailure* failure);
   Result<std::vector<UniqueFd>> BindAll(const formats::ProxyListener& wanted, uint16_t port,
                                         formats::ProxyFailure* failure);
+  Result<Entry> Hold(const formats::ProxyListener& wanted, formats::ProxyFailure* failure);
+  bool IsHeld(const std::string& address, uint16_t port) const;
   std::string HolderOf(const std::string& protocol, const std::string& address,
                        uint16_t port) const;
 
   EventLoop* loop_;
+  Held held_;  // before those whose entries are in it
   std::map<std::string, Entries> owners_;
 };
 

@@ -10,6 +10,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+// After netinet/in.h: both define the same structures otherwise.
+#include <linux/sctp.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -19,6 +21,7 @@
 
 #include "base/io.h"
 #include "base/random.h"
+#include "kernel/sctp.h"
 #include "portproxy/control_server.h"
 
 namespace gantry::portproxy {
@@ -33,9 +36,8 @@ constexpr const char* kLoopback = "127.0.0.1";
 
 UniqueFd Connected(Transport transport, const std::string& address, uint16_t port) {
   SocketAddress to = *SocketAddress::Of(address, port);
-  UniqueFd fd(::socket(to.storage.ss_family,
-                       (transport == Transport::kTcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC,
-                       0));
+  UniqueFd fd = *OpenSocket(transport, to.storage.ss_family);
+  ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) & ~O_NONBLOCK);
   timeval timeout{5, 0};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
   if (::connect(fd.get(), to.get(), to.size) < 0) return UniqueFd();
@@ -265,6 +267,86 @@ TEST_F(PortTableTest, AChangeHappensAsAWholeOrNotAtAll) {
   ProxyListener bad = Spec("tcp", 0, target_port);
   bad.addresses = {"not an address"};
   EXPECT_TRUE(Ask({ProxyOperation::kSet, "c", {bad}}).failure);
+}
+
+// With sctp in the kernel these are sockets, without it the table's own matter.
+TEST_F(PortTableTest, SctpPortsAreHad) {
+  ProxyReply a = Ask({ProxyOperation::kSet, "a", {Spec("sctp", 0, 80), Spec("sctp", 0, 81)}});
+  ASSERT_FALSE(a.failure) << a.failure->message;
+  EXPECT_NE(a.ports.at(0), a.ports.at(1));
+  uint16_t taken = a.ports.at(0);
+
+  ProxyListener here = Spec("sctp", taken, 80);
+  here.addresses = {kLoopback};
+  ProxyReply refused = Ask({ProxyOperation::kSet, "b", {Spec("sctp", 0, 80), here}});
+  ASSERT_TRUE(refused.failure);
+  EXPECT_EQ(refused.failure->listener, 1u);
+  EXPECT_EQ(refused.failure->holder, "a");
+  EXPECT_EQ(refused.failure->port, taken);
+  EXPECT_EQ(refused.failure->error_number, EADDRINUSE);
+  // Another address, and another protocol, are other ports.
+  here.addresses = {"127.0.0.2"};
+  EXPECT_FALSE(Ask({ProxyOperation::kSet, "b", {here, Spec("tcp", taken, 80)}}).failure);
+
+  // Of a range the next one; one that goes is free again.
+  here.addresses = {kLoopback};
+  here.last_port = static_cast<uint16_t>(taken + 20);
+  ProxyReply next = Ask({ProxyOperation::kSet, "c", {here}});
+  ASSERT_FALSE(next.failure) << next.failure->message;
+  EXPECT_GT(next.ports.at(0), taken);
+  EXPECT_FALSE(Ask({ProxyOperation::kSet, "a", {}}).failure);
+  here.last_port = taken;
+  EXPECT_EQ(Ask({ProxyOperation::kSet, "d", {here}}).ports.at(0), taken);
+}
+
+// A container's and a client's end of an association, messages between them.
+TEST_F(PortTableTest, SctpKeepsMessagesAndStreams) {
+  if (!kernel::HasSctp()) GTEST_SKIP() << "this kernel has no sctp";
+  uint16_t target_port = 0;
+  UniqueFd target = Target(Transport::kSctp, &target_port);
+  uint16_t port = Publish("a", "sctp", target_port);
+  UniqueFd client = Connected(Transport::kSctp, kLoopback, port);
+  ASSERT_TRUE(client.valid());
+  UniqueFd server = Accepted(target);
+  int one = 1;
+  ASSERT_EQ(::setsockopt(server.get(), IPPROTO_SCTP, SCTP_RECVRCVINFO, &one, sizeof one), 0);
+  auto say = [&](const UniqueFd& fd, std::string text, uint16_t stream, uint32_t ppid) {
+    sctp_sndinfo info{};
+    info.snd_sid = stream;
+    info.snd_ppid = htonl(ppid);
+    iovec part{text.data(), text.size()};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof info)]{};
+    msghdr header{nullptr, 0, &part, 1, control, sizeof control, 0};
+    cmsghdr* item = CMSG_FIRSTHDR(&header);
+    *item = {CMSG_LEN(sizeof info), IPPROTO_SCTP, SCTP_SNDINFO};
+    std::memcpy(CMSG_DATA(item), &info, sizeof info);
+    ASSERT_EQ(::sendmsg(fd.get(), &header, 0), static_cast<ssize_t>(text.size()));
+  };
+  std::string buffer(size_t{1} << 17, '\0');
+  for (size_t length : {1u, 100u, 20'000u, 60'000u}) {
+    say(client, std::string(length, 'm'), 3, 46);
+    std::string got;
+    sctp_rcvinfo info{};
+    for (bool ended = false; !ended;) {
+      iovec part{buffer.data(), buffer.size()};
+      alignas(cmsghdr) char control[CMSG_SPACE(sizeof info)]{};
+      msghdr header{nullptr, 0, &part, 1, control, sizeof control, 0};
+      ssize_t size = ::recvmsg(server.get(), &header, 0);
+      ASSERT_GT(size, 0);
+      got.append(buffer.data(), static_cast<size_t>(size));
+      ASSERT_NE(CMSG_FIRSTHDR(&header), nullptr);
+      std::memcpy(&info, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof info);
+      ended = (header.msg_flags & MSG_EOR) != 0;
+    }
+    EXPECT_EQ(got, std::string(length, 'm'));
+    EXPECT_EQ(info.rcv_sid, 3);
+    EXPECT_EQ(ntohl(info.rcv_ppid), 46u);
+  }
+  say(server, "answer", 0, 0);
+  EXPECT_EQ(::recv(client.get(), buffer.data(), buffer.size(), 0), 6);
+  // The end of one is the other's.
+  server.Reset();
+  EXPECT_LE(::recv(client.get(), buffer.data(), buffer.size(), 0), 0);
 }
 
 TEST_F(PortTableTest, ControlMessagesInPiecesAndBadOnes) {

@@ -150,12 +150,6 @@ def test_bad_network_options(client, option):
     assert done.code == 125 and done.out == '' and done.err
 
 
-@pytest.mark.only('gantry')
-def test_no_sctp(client):
-    done = client.run('-p', '8080:80/sctp', IMAGE, 'echo', 'ran')
-    assert done.code == 125 and done.out == '' and "sctp ports can't be published" in done.err
-
-
 def test_resolver(client):
     assert client.run('--dns', '192.0.2.53', IMAGE, 'cat', '/etc/resolv.conf').out.count('192.0.2.53') == 1
     assert '192.0.2.9' in client.run('--add-host', 'there:192.0.2.9', IMAGE, 'cat', '/etc/hosts').out

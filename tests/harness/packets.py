@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -126,6 +127,76 @@ def ping(space, address, seconds=SECONDS):
                 data = sock.recv(2000)
                 data = data if v6 else data[(data[0] & 15) * 4:]
                 if data[0] == answer_type and data[8:] == mark:
+                    return 'yes'
+        except OSError:
+            return 'no'
+
+
+SCTP = 132
+SCTP_INIT, SCTP_INIT_ACK = 1, 2
+
+
+def crc32c(data):
+    """RFC 9260, appendix A."""
+    value = 0xffffffff
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
+    return value ^ 0xffffffff
+
+
+def sctp_packet(source, destination, tag, kind):
+    """An INIT or an INIT ACK (RFC 9260, section 3.3): ten streams each way, initiate tag 7; the ACK with a cookie."""
+    cookie = struct.pack('!HH4s', 7, 8, b'tast') if kind == SCTP_INIT_ACK else b''
+    chunk = struct.pack('!BBHIIHHI', kind, 0, 20 + len(cookie), 7, 65536, 10, 10, 1) + cookie
+    head = struct.pack('!HHI', source, destination, tag)
+    return head + struct.pack('<I', crc32c(head + bytes(4) + chunk)) + chunk
+
+
+class SctpPeer:
+    """An end that answers INIT by INIT ACK, in raw packets: for kernels that have no sctp sockets. It writes down
+    (whom it saw, the port that was asked, whether the checksum was right)."""
+
+    def __init__(self, space, address='0.0.0.0'):
+        self.sock = socket_in(space, family(address), socket.SOCK_RAW, SCTP)
+        self.v6 = ':' in address
+        self.sock.settimeout(0.1)
+        self.seen, self.over = [], False
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while not self.over:
+            with contextlib.suppress(TimeoutError):
+                data, peer = self.sock.recvfrom(2000)
+                data = data if self.v6 else data[(data[0] & 15) * 4:]
+                source, destination, tag = struct.unpack('!HHI', data[:8])
+                if data[12] != SCTP_INIT:
+                    continue
+                right = data[8:12] == struct.pack('<I', crc32c(data[:8] + bytes(4) + data[12:])) and tag == 0
+                self.seen.append((peer[0], destination, right))
+                with contextlib.suppress(OSError):
+                    self.sock.sendto(sctp_packet(destination, source, 7, SCTP_INIT_ACK), (peer[0], 0))
+
+    def close(self):
+        self.over = True
+        self.thread.join()
+        self.sock.close()
+
+
+def ask_sctp(space, address, port, seconds=SECONDS):
+    """'yes' when an INIT to that place is answered from there, 'no' when nothing comes."""
+    own = struct.unpack('!H', os.urandom(2))[0] | 0x8000
+    with contextlib.closing(socket_in(space, family(address), socket.SOCK_RAW, SCTP)) as sock:
+        deadline = time.monotonic() + seconds
+        try:
+            sock.sendto(sctp_packet(own, port, 0, SCTP_INIT), (address, 0))
+            while True:
+                sock.settimeout(max(deadline - time.monotonic(), 0.001))
+                data, peer = sock.recvfrom(2000)
+                data = data if ':' in address else data[(data[0] & 15) * 4:]
+                if peer[0] == address and data[:4] == struct.pack('!HH', port, own) and data[12] == SCTP_INIT_ACK:
                     return 'yes'
         except OSError:
             return 'no'

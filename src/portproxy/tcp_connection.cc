@@ -15,10 +15,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <list>
 
-#include "base/log.h"
-#include "portproxy/listener.h"
+#include "portproxy/accepting_listener.h"
 
 namespace gantry::portproxy {
 namespace {
@@ -28,8 +26,6 @@ constexpr size_t kSmallBytes = size_t{16} << 10;
 constexpr size_t kSparePipes = 16;
 // Per wake-up, so that one busy connection doesn't starve the others.
 constexpr int kTcpRoundsPerEvent = 16;
-// How long a listener rests when the process is out of descriptors.
-constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 struct Pipe {
   UniqueFd reader;
@@ -150,16 +146,25 @@ struct Stream {
   size_t last_fill_ = 0;
 };
 
-class Connection {
+class TcpConnection : public Connection {
  public:
-  Connection(EventLoop* loop, UniqueFd client, UniqueFd target, std::function<void()> on_end)
+  TcpConnection(EventLoop* loop, UniqueFd client, UniqueFd target, std::function<void()> on_end)
       : loop_(loop), ends_{std::move(client), std::move(target)}, on_end_(std::move(on_end)) {}
-  ~Connection() {
+  ~TcpConnection() override {
     for (UniqueFd& end : ends_) loop_->Unwatch(end);
   }
 
-  // The target is connecting: its first writability, or error, says how that went.
-  Result<> Start() { return Want(1, EPOLLOUT); }
+  Result<bool> Start(const SocketAddress& target) override {
+    int one = 1;
+    // The ends decide about delaying small segments, not the relay.
+    for (const UniqueFd& end : ends_) {
+      (void)::setsockopt(end.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    }
+    if (!BeginConnect(ends_[1], target)) return false;
+    // Its first writability, or error, says how that went.
+    TRY(Want(1, EPOLLOUT));
+    return true;
+  }
 
  private:
   // May destroy *this.
@@ -194,9 +199,7 @@ class Connection {
         ::getsockopt(ends_[1].get(), IPPROTO_TCP, TCP_INFO, &info, &info_size) == 0 &&
         info.tcpi_state != TCP_SYN_SENT && info.tcpi_state != TCP_CLOSE;
     if (error != 0 || (!established && (events & (EPOLLERR | EPOLLHUP)) != 0)) {
-      // The client sees a reset, as it would from a closed port.
-      linger reset{1, 0};
-      (void)::setsockopt(ends_[0].get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+      EndByReset(ends_[0]);
       End();
       return false;
     }
@@ -235,77 +238,12 @@ class Connection {
   std::function<void()> on_end_;
 };
 
-class TcpListener : public Listener {
- public:
-  TcpListener(EventLoop* loop, UniqueFd socket, const SocketAddress& target)
-      : loop_(loop), socket_(std::move(socket)), target_(target) {}
-  ~TcpListener() override {
-    loop_->Unwatch(socket_);
-    if (pause_ != 0) loop_->CancelTimer(pause_);
-  }
-
-  Result<> Start() {
-    return loop_->Watch(socket_, EPOLLIN, [this](uint32_t) { Accept(); });
-  }
-
- private:
-  void Accept() {
-    for (int round = 0; round < kTcpRoundsPerEvent; ++round) {
-      UniqueFd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (!client.valid()) {
-        if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
-        return Pause(ErrnoError("accepting a connection"));
-      }
-      auto started = StartConnection(std::move(client));
-      if (!started.ok()) return Pause(started.error());
-    }
-  }
-
-  Result<> StartConnection(UniqueFd client) {
-    UniqueFd target(
-        ::socket(target_.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!target.valid()) return ErrnoError("opening a socket");
-    int one = 1;
-    // The ends decide about delaying small segments, not the relay.
-    (void)::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    (void)::setsockopt(target.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (::connect(target.get(), target_.get(), target_.size) < 0 && errno != EINPROGRESS) {
-      // No way to the container: for the client the port is closed. Not the listener's failure.
-      return {};
-    }
-    auto place = connections_.emplace(connections_.end());
-    *place = std::make_unique<Connection>(loop_, std::move(client), std::move(target),
-                                          [this, place] { connections_.erase(place); });
-    auto started = (*place)->Start();
-    if (!started.ok()) connections_.erase(place);
-    return started;
-  }
-
-  // Out of descriptors or memory: a level-triggered listener would spin.
-  void Pause(const Error& error) {
-    log::Warning("{}; pausing the listener", error.message());
-    if (!loop_->SetEvents(socket_, 0).ok()) return;
-    pause_ = loop_->After(kAcceptPause, [this] {
-      pause_ = 0;
-      auto resumed = loop_->SetEvents(socket_, EPOLLIN);
-      if (!resumed.ok()) log::Failure("{}", resumed.error().message());
-    });
-  }
-
-  EventLoop* loop_;
-  UniqueFd socket_;
-  SocketAddress target_;
-  EventLoop::TimerId pause_ = 0;
-  std::list<std::unique_ptr<Connection>> connections_;
-};
-
 }  // namespace
 
-Result<std::unique_ptr<Listener>> MakeTcpListener(EventLoop* loop, UniqueFd socket,
-                                                  const SocketAddress& target) {
-  auto listener = std::make_unique<TcpListener>(loop, std::move(socket), target);
-  TRY(listener->Start());
-  return std::unique_ptr<Listener>(std::move(listener));
+std::unique_ptr<Connection> MakeTcpConnection(EventLoop* loop, UniqueFd client, UniqueFd target,
+                                              std::function<void()> on_end) {
+  return std::make_unique<TcpConnection>(loop, std::move(client), std::move(target),
+                                         std::move(on_end));
 }
 
 }  // namespace gantry::portproxy
