@@ -127,7 +127,9 @@ class Frontend {
         progress_(job.progress()),
         stop_(stop) {}
 
-  Result<std::unique_ptr<Made>> Run(build::Builds& builds, const FrontendOptions& options);
+  // `body`: a tar of the context; nullptr: it is the session's, or elsewhere.
+  Result<std::unique_ptr<Made>> Run(build::Builds& builds, build::BuildRequest request,
+                                    const FrontendOptions& options, ByteSource* body);
 
  private:
   Result<> Receive(const std::string& what, const Directory& directory, BorrowedFd root);
@@ -140,7 +142,7 @@ class Frontend {
   Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
                                  const build::BuildRequest& request);
   build::BuildOutput Output();
-  // What the client answers for the build, and what it is allowed.
+  // What the client answers for the build.
   void AskSession(build::BuildRequest* request);
 
   engine::Engine& engine_;
@@ -260,18 +262,23 @@ void Frontend::AskSession(build::BuildRequest* request) {
   request->serve_agent = [session = session_](const std::string& id, UniqueFd listener) {
     return session->ServeAgent(id, std::move(listener));
   };
-  const std::set<std::string>& entitled = job_.wanted().entitlements;
-  request->allows_host_network = entitled.contains("network.host");
-  request->allows_insecure = entitled.contains("security.insecure");
 }
 
-Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, const FrontendOptions& options) {
-  build::BuildRequest request = TRY(ReadFrontendOptions(options));
-  AskSession(&request);
+Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, build::BuildRequest request,
+                                            const FrontendOptions& options, ByteSource* body) {
+  const std::set<std::string>& entitled = job_.wanted().entitlements;
+  request.allows_host_network = entitled.contains("network.host");
+  request.allows_insecure = entitled.contains("security.insecure");
+  if (session_ != nullptr) AskSession(&request);
   build::Context context = TRY(build::Context::Create(engine_));
   std::optional<std::string> ignored;
   std::string text;
-  if (request.remote.empty()) {
+  if (body != nullptr) {
+    TRY(InStep(progress_, ReceiveName("build context"),
+               [&](size_t) { return context.Receive(*body, stop_); }));
+    text = TRY(context.ReadDockerfile(request.dockerfile));
+    TRY(context.DropIgnored(request.dockerfile));
+  } else if (request.remote.empty()) {
     text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
     TRY(LoadContext(context, options, std::move(ignored)));
   } else {
@@ -340,7 +347,16 @@ Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds&
                                           const FrontendOptions& options,
                                           std::shared_ptr<Session> session, Job& job,
                                           const StopToken& stop) {
-  return Frontend(engine, std::move(session), job, stop).Run(builds, options);
+  build::BuildRequest request = TRY(ReadFrontendOptions(options));
+  return Frontend(engine, std::move(session), job, stop)
+      .Run(builds, std::move(request), options, nullptr);
+}
+
+Result<std::unique_ptr<Made>> RunBuild(engine::Engine& engine, build::Builds& builds,
+                                       build::BuildRequest request, ByteSource* body,
+                                       std::shared_ptr<Session> session, Job& job,
+                                       const StopToken& stop) {
+  return Frontend(engine, std::move(session), job, stop).Run(builds, std::move(request), {}, body);
 }
 
 }  // namespace gantry::buildkit

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "base/byte_stream.h"
 #include "base/error.h"
 #include "base/stop_token.h"
 #include "build/builds.h"
@@ -27,5 +28,12 @@ Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds&
                                           const FrontendOptions& options,
                                           std::shared_ptr<Session> session, Job& job,
                                           const StopToken& stop);
+
+// The same for a request that is read already. `body`: a tar of the context, else `session` has it;
+// `session` may be nullptr.
+Result<std::unique_ptr<Made>> RunBuild(engine::Engine& engine, build::Builds& builds,
+                                       build::BuildRequest request, ByteSource* body,
+                                       std::shared_ptr<Session> session, Job& job,
+                                       const StopToken& stop);
 
 }  // namespace gantry::buildkit

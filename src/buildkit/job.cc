@@ -25,14 +25,23 @@ void Job::Wake(std::vector<std::function<void()>> sleepers) {
   for (auto& wake : sleepers) wake();
 }
 
+void Job::Follow(std::function<void(const StatusResponse& update)> tell) {
+  MutexLock lock(mutex_);
+  follower_ = std::move(tell);
+}
+
 void Job::Publish(StatusResponse update) {
   std::vector<std::function<void()>> sleepers;
+  std::function<void(const StatusResponse&)> follower;
   {
     MutexLock lock(mutex_);
-    updates_.push_back(std::move(update));
+    updates_.push_back(update);
     sleepers = std::exchange(sleepers_, {});
+    follower = follower_;
   }
   Wake(std::move(sleepers));
+  // Progress makes one update after the other.
+  if (follower) follower(update);
 }
 
 void Job::End() {

@@ -39,6 +39,8 @@ class Job {
   const Wanted& wanted() const { return wanted_; }
 
   Progress& progress() { return progress_; }
+  // From now on `tell` gets each update as well, in order, by the thread that makes it.
+  void Follow(std::function<void(const StatusResponse& update)> tell);
   // Nothing more is published; what was made and not stored is given up.
   void End();
   enum class Next : uint8_t { kHave, kLater, kEnd };
@@ -68,6 +70,7 @@ class Job {
   Mutex mutex_;
   std::vector<StatusResponse> updates_ GUARDED_BY(mutex_);
   std::vector<std::function<void()>> sleepers_ GUARDED_BY(mutex_);
+  std::function<void(const StatusResponse&)> follower_ GUARDED_BY(mutex_);
   bool ended_ GUARDED_BY(mutex_) = false;
   std::map<std::string, std::unique_ptr<Made>> made_ GUARDED_BY(mutex_);
   std::optional<Result<std::string>> result_ GUARDED_BY(mutex_);

@@ -17,10 +17,11 @@ namespace gantry::buildkit {
 
 struct Server::Parts {
   Parts(engine::Engine& engine, build::Builds& builds, wire::WorkerPool& workers)
-      : shared{engine, builds, workers, jobs, sessions}, control(shared), bridge(shared) {}
+      : shared{engine, builds, workers, jobs, sessions, uploads}, control(shared), bridge(shared) {}
 
   Jobs jobs;
   Sessions sessions;
+  Uploads uploads;
   Shared shared;
   ControlService control;
   BridgeService bridge;
@@ -46,6 +47,16 @@ Result<> Server::Serve(UniqueFd connection) {
   }
   grpc::AddInsecureChannelFromFd(parts_->grpc.get(), connection.Release());
   return {};
+}
+
+Result<std::string> Server::Build(HttpBuild build,
+                                  const std::function<void(const std::string& update)>& tell,
+                                  const StopToken& stop) {
+  return RunHttpBuild(parts_->shared, std::move(build), tell, stop);
+}
+
+Result<> Server::Upload(const std::string& ref, ByteSource& body) {
+  return parts_->uploads.Offer(ref, body, kBeginBound);
 }
 
 Result<> Server::AddSession(const std::string& id, std::set<std::string> methods,

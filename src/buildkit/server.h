@@ -5,6 +5,7 @@
 // the engine's own builder; operations of LLB are not served. Any thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "build/builds.h"
+#include "buildkit/http_build.h"
 #include "engine/engine.h"
 #include "wire/worker_pool.h"
 
@@ -24,6 +26,13 @@ class Server {
 
   // HTTP/2 follows on the connection, which is non-blocking.
   Result<> Serve(UniqueFd connection);
+  // As RunHttpBuild (http_build.h).
+  Result<std::string> Build(HttpBuild build,
+                            const std::function<void(const std::string& update)>& tell,
+                            const StopToken& stop);
+  // The context of the build with that reference, whose request is another one. Returns when the
+  // build has it. kNotFound: no build has come for it.
+  Result<> Upload(const std::string& ref, ByteSource& body);
   // The client serves on it. `methods`: those that it says it has.
   Result<> AddSession(const std::string& id, std::set<std::string> methods, UniqueFd connection);
 

@@ -8,6 +8,7 @@
 #include "build/builds.h"
 #include "buildkit/job.h"
 #include "buildkit/session.h"
+#include "buildkit/uploads.h"
 #include "engine/engine.h"
 #include "wire/worker_pool.h"
 
@@ -19,6 +20,7 @@ struct Shared {
   wire::WorkerPool& workers;
   Jobs& jobs;
   Sessions& sessions;
+  Uploads& uploads;
 };
 
 // How long a call waits for the job or session that another connection of its client brings.

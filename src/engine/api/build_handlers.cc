@@ -16,6 +16,7 @@
 #include "engine/api/filters.h"
 #include "engine/api/progress_stream.h"
 #include "engine/images.h"
+#include "formats/base64.h"
 #include "formats/human_units.h"
 #include "formats/reference.h"
 
@@ -59,9 +60,38 @@ class ClientWatch {
 
 Json StreamLine(std::string_view text) { return Json::MakeObject({{"stream", text}}); }
 
+// Progress is BuildKit's own messages, each in a line of the stream.
+Result<> BuildByBuildKit(Call& call) {
+  constexpr std::string_view kUpload = "upload-request:";
+  std::string ref(call.query().Get("buildid"));
+  if (ref.starts_with(kUpload)) {
+    TRY(call.parts.buildkit.Upload(ref.substr(kUpload.size()), call.exchange.body()));
+    return RespondEmpty(call, 200);
+  }
+  buildkit::HttpBuild wanted = TRY(ReadHttpBuild(call));
+  ProgressStream stream(call, ProgressStream::Detail::kNone);
+  StopSource stop = TRY(StopSource::Create());
+  auto watch = TRY(ClientWatch::Start(call, stop));
+  auto tell = [&](const std::string& update) {
+    Result<> sent = stream.Send(
+        Json::MakeObject({{"id", "moby.buildkit.trace"}, {"aux", formats::EncodeBase64(update)}}));
+    // A client that is gone ends the build by its watch.
+    if (!sent.ok()) log::Debug("telling progress: {}", sent.error().message());
+  };
+  Result<std::string> id = call.parts.buildkit.Build(std::move(wanted), tell, stop.token());
+  if (!id.ok()) return stream.Fail(std::move(id).error());
+  if (!id->empty()) {
+    if (call.query().GetBool("q")) TRY(stream.Send(StreamLine(*id + "\n")));
+    TRY(stream.Send(
+        Json::MakeObject({{"id", "moby.image.id"}, {"aux", Json::MakeObject({{"ID", *id}})}})));
+  }
+  return stream.Finish();
+}
+
 }  // namespace
 
 Result<> BuildImage(Call& call) {
+  if (IsBuildKit(call)) return BuildByBuildKit(call);
   build::BuildRequest request = TRY(ReadBuildRequest(call));
   bool quiet = call.query().GetBool("q");
   ProgressStream stream(call,

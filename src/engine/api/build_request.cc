@@ -116,18 +116,15 @@ void ReadLogins(const Call& call, build::BuildRequest* request) {
 Result<build::BuildRequest> ReadBuildRequest(Call& call) {
   const wire::Query& query = call.query();
   std::string_view version = query.Get("version");
-  if (version == "2") {
-    return Unimplemented(
-        "version 2 of this call is not served: BuildKit's clients use POST /grpc and POST "
-        "/session");
+  if (!version.empty() && version != "1" && version != "2") {
+    return InvalidArgument("invalid version \"{}\"", version);
   }
-  if (!version.empty() && version != "1") return InvalidArgument("invalid version \"{}\"", version);
   if (query.GetBool("squash") && !call.engine().settings()->experimental) {
     return InvalidArgument("squash is only supported with experimental mode");
   }
   std::string_view outputs = query.Get("outputs");
-  if (!outputs.empty() && outputs != "[]" && outputs != "null") {
-    return Unimplemented("outputs are BuildKit's: this engine has none");
+  if (version != "2" && !outputs.empty() && outputs != "[]" && outputs != "null") {
+    return Unimplemented("outputs are BuildKit's: they need version=2");
   }
   build::BuildRequest request;
   TRY(ReadNames(call, &request));
@@ -146,6 +143,42 @@ Result<build::BuildRequest> ReadBuildRequest(Call& call) {
   if (!request.platform.empty()) TRY(oci::ParsePlatform(request.platform));
   ReadLogins(call, &request);
   return request;
+}
+
+bool IsBuildKit(const Call& call) { return call.query().Get("version") == "2"; }
+
+Result<buildkit::HttpBuild> ReadHttpBuild(Call& call) {
+  constexpr std::string_view kOfSession = "client-session";
+  constexpr std::string_view kUploaded = "upload-request";
+  const wire::Query& query = call.query();
+  buildkit::HttpBuild out;
+  out.ref = query.Get("buildid");
+  out.request = TRY(ReadBuildRequest(call));
+  // They are hints to BuildKit, whose cache knows more than images.
+  out.request.cache_from.clear();
+  out.request.keeps_failed = out.request.keeps_containers = false;
+  out.session = query.Get("session");
+  if (out.request.remote == kOfSession) {
+    out.request.remote.clear();
+    if (out.session.empty()) return InvalidArgument("remote={} needs a session", kOfSession);
+  } else if (out.request.remote == kUploaded) {
+    out.request.remote.clear();
+    if (out.ref.empty()) return InvalidArgument("remote={} needs a buildid", kUploaded);
+    out.uploaded = true;
+  } else if (out.request.remote.empty()) {
+    out.body = &call.exchange.body();
+  }
+  if (out.request.host.network_mode == "host") out.entitlements.insert("network.host");
+  Json outputs = TRY(JsonParameter(call, "outputs", "outputs"));
+  if (outputs.size() > 1) return InvalidArgument("multiple outputs not supported");
+  for (const Json& output : outputs.items()) {
+    buildkit::HttpBuild::Output& one = out.outputs.emplace_back();
+    one.type = output["Type"].AsString();
+    for (const auto& [key, value] : output["Attrs"].members()) {
+      one.attributes[key] = value.AsString();
+    }
+  }
+  return out;
 }
 
 }  // namespace gantry::engine::api
