@@ -85,6 +85,16 @@ Result<std::vector<std::string>> InterfaceSysctls(const EndpointConfig& config) 
   return sysctls;
 }
 
+// docker's: nobody can reach an address of IPv6 where sysctls of the container or of its interface
+// turn that off.
+bool HasIpv6(const HostConfig& host, const std::vector<std::string>& interface_sysctls) {
+  if (HasIpv6Off(host)) return false;
+  return std::none_of(interface_sysctls.begin(), interface_sysctls.end(), [](const auto& sysctl) {
+    return sysctl == "net.ipv6.conf.IFNAME.disable_ipv6=1" ||
+           sysctl == "net.ipv6.conf.ifname.disable_ipv6=1";
+  });
+}
+
 // "" when it is not asked for.
 Result<std::string> InterfaceName(const EndpointConfig& config) {
   auto given = config.driver_opts.find("com.docker.network.endpoint.ifname");
@@ -134,14 +144,6 @@ Result<> CheckAgainst(const networks::Network& network, const EndpointConfig& co
        {config.ipam_config->ipv4_address, config.ipam_config->ipv6_address}) {
     if (address.empty()) continue;
     bool ipv6 = address.find(':') != std::string::npos;
-    bool configured = std::any_of(network.ipam.begin(), network.ipam.end(), [&](const auto& item) {
-      return (item.subnet.find(':') != std::string::npos) == ipv6;
-    });
-    if (!configured) {
-      return InvalidArgument(
-          "user specified IP address is supported only when connecting to networks with user "
-          "configured subnets");
-    }
     if (ipv6 ? !network.subnet6 : !network.has_ipv4()) {
       return InvalidArgument("no configured subnet contains IP address {}", address);
     }
@@ -172,6 +174,12 @@ Result<> Engine::SettleNetworks(ContainerRecord* record) const {
     // One that is not there is an error of the start, as docker has it.
     auto network = FindNetwork(*networks_, key);
     if (!network.ok() && network.error().kind() != ErrorKind::kNotFound) return network.error();
+    // The daemon has no default network (--bridge none).
+    if (!network.ok() && key == "bridge") {
+      record->config.network_disabled = true;
+      wanted.clear();
+      return {};
+    }
     special |= network.ok() && IsSpecial(*network);
     settled[network.ok() ? network->name : key] = std::move(config);
   }
@@ -223,6 +231,7 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
   }
   if (config.ipam_config) request.link_local = config.ipam_config->link_local;
   request.sysctls = TRY(InterfaceSysctls(config));
+  request.ipv6 = HasIpv6(record.host, request.sysctls);
   request.interface = TRY(InterfaceName(config));
   std::string mac = config.mac_address;
   // The container's own is that of its first network.

@@ -307,7 +307,7 @@ Result<> KernelController::TakeAddresses(const AttachRequest& request, NetworkSt
     endpoint->gateway = TRY(ToldGateway(network, "DefaultGatewayIPv4",
                                         subnet.gateway.value_or(formats::Ipv4Address{})));
   }
-  if (!state->addresses6) return {};
+  if (!state->addresses6 || (!request.ipv6 && network.has_ipv4())) return {};
   auto take = [&]() -> Result<formats::Ipv6Address> {
     if (!request.address6) return state->addresses6->Take(now);
     TRY(state->addresses6->TakeWanted(*request.address6));
@@ -485,7 +485,9 @@ Result<> KernelController::DisconnectOne(const std::string& container_id,
     if (endpoint.network_id != wanted.id) continue;
     TRY_WITH(Unpublish({endpoint}), "disconnecting container '{}'", container_id);
     // While the record is there: after a crash nothing tells that another network has to lead now.
-    TRY(SetDefaultRoutes(container_id, endpoint.id));
+    // One that can't (the container took its interface down) doesn't keep this one.
+    auto led = SetDefaultRoutes(container_id, endpoint.id);
+    if (!led.ok()) log::Warning("{}", led.error().message());
     // The namespace lives on, so the interface has to be deleted, whatever that costs.
     TRY(RemoveInterface(endpoint));
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));

@@ -104,6 +104,8 @@ class KernelController : public Controller {
   Result<> ForgetNetwork(const Network& network);
 
   // default_bridge.cc
+  Result<> DropDefault();
+  Result<> RemoveRulesOf(const std::string& stack);
   Result<> AddNetwork(const Network& network);
   Result<> SetUp(const Network& network);
   // Those with a bridge: what the firewall is about.

@@ -49,8 +49,12 @@ struct DefaultNetworkOptions {
   uint32_t mtu = kDefaultMtu;
 };
 
+inline constexpr std::string_view kUsualBridge = "gantry0";
+// docker's word for: no default network. Who asks for it has a loopback interface alone.
+inline constexpr std::string_view kNoBridge = "none";
+
 struct Options {
-  std::string bridge = "gantry0";
+  std::string bridge{kUsualBridge};  // or kNoBridge
   DefaultNetworkOptions default_network;
   // Where subnets come from that nobody names.
   std::vector<SubnetPool> pools = DefaultSubnetPools();
@@ -81,6 +85,7 @@ struct AttachRequest {
   std::string hostname;
   std::optional<formats::Ipv4Address> address;
   std::optional<formats::Ipv6Address> address6;
+  bool ipv6 = true;  // false: it has IPv6 off inside, and beside IPv4 gets no address of it
   std::vector<std::string> link_local;  // further addresses, checked
   std::vector<std::string> sysctls;     // "net.ipv4.conf.IFNAME.KEY=VALUE"
   std::optional<formats::MacAddress> mac;
@@ -166,7 +171,9 @@ class Controller {
   virtual ~Controller() = default;
 
   // Makes or adopts the bridge, its address, the nft table; turns on ip_forward. Call it once
-  // before the others; calling it again repairs what somebody removed.
+  // before the others; calling it again repairs what somebody removed. With kNoBridge it takes the
+  // default network of before away, unless a container has an address of it, and returns an empty
+  // one.
   virtual Result<Network> EnsureDefaultBridge() = 0;
 
   // Order A: makes a namespace, bound at RUN/netns/CONTAINER_ID, and connects it. On an error

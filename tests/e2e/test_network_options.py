@@ -109,6 +109,22 @@ def test_options_of_endpoints(client, nets):
         assert status == 400 and words in text
 
 
+@pytest.mark.engine_alone
+def test_disconnect_where_the_next_cannot_lead(client, nets):
+    """As docker 29 does it: the other network can't have the default route, since its interface is down; this one is left all the same, and can be joined again."""
+    a, b = nets('a'), nets('b')
+    name = sleeper(client, f'{a}-c', '--cap-add', 'NET_ADMIN', '--network', a)
+    client.ok('network', 'connect', b, name)
+    client.ok('exec', name, 'ip', 'link', 'set', 'eth1', 'down')
+    client.ok('network', 'disconnect', a, name)
+    assert set(entries(client, name)) == {b}
+    assert 'eth0' not in client.ok('exec', name, 'ip', 'link')
+    client.ok('network', 'connect', a, name)
+    assert len(client.ok('exec', name, 'ip', 'route').split('default')) == 2
+    client.ok('restart', '-t', '0', name)
+    assert set(entries(client, name)) == {a, b}
+
+
 def test_sets_of_settings(client, nets):
     net, config = nets.name(), nets.name('config')  # they are removed in this order
     pool = subnet()
