@@ -151,6 +151,23 @@ Result<> CheckAgainst(const networks::Network& network, const EndpointConfig& co
   return {};
 }
 
+// The one that NetworkMode names, maybe by its id.
+bool IsFirst(const networks::Controller& controller, const HostConfig& host,
+             const networks::Network& network) {
+  auto first = FindNetwork(controller, NetworkName(host));
+  return first.ok() && first->id == network.id;
+}
+
+// Another network may lead now, of another mode than the former, whose ports it took over.
+Result<> FitPorts(networks::Controller& controller, const ContainerRecord& record,
+                  const std::string& default_ip) {
+  auto ports = TRY(ParsePortBindings(record.config, record.host));
+  auto set = controller.SetPorts(record.id, ports, default_ip);
+  // On internal networks alone nothing is published.
+  if (set.ok() || set.error().kind() == ErrorKind::kFailedPrecondition) return {};
+  return std::move(set).error();
+}
+
 // A user's network that was made anew under its name is another one.
 std::string ReferenceOf(const std::string& name, const EndpointConfig& config) {
   return config.network_id.empty() ? name : config.network_id;
@@ -235,7 +252,7 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
   request.interface = TRY(InterfaceName(config));
   std::string mac = config.mac_address;
   // The container's own is that of its first network.
-  if (mac.empty() && NetworkName(record.host) == network.name) mac = record.config.mac_address;
+  if (mac.empty() && IsFirst(*networks_, record.host, network)) mac = record.config.mac_address;
   if (!mac.empty()) request.mac = TRY(formats::MacAddress::Parse(mac));
   return request;
 }
@@ -267,6 +284,7 @@ Result<Engine::Attached> Engine::AttachNetworks(const ContainerRecord& record, U
     PublishNetwork("connect", network, record.id);
     one.Done();
   }
+  if (attached.endpoints.size() > 1) TRY(FitPorts(*networks_, record, settings()->port_address));
   all.Done();
   return attached;
 }
@@ -380,6 +398,9 @@ Result<> Engine::AttachRunning(const ContainerRecord& record, const networks::Ne
   const EndpointConfig& config = record.networking.endpoints_config.at(network.name);
   UniqueFd netns = TRY(OpenContainerNamespace(record));
   TRY(networks_->AttachToExisting(TRY(MakeAttachRequest(record, network, config)), netns));
+  // The network is joined, whatever becomes of ports.
+  auto fitted = FitPorts(*networks_, record, settings()->port_address);
+  if (!fitted.ok()) log::Warning("container {}: {}", record.id, fitted.error().message());
   return UpdateHostFiles(record);
 }
 
@@ -404,6 +425,8 @@ Result<> Engine::DisconnectNetwork(std::string_view network_reference, std::stri
     Result<> taken_off = networks_->Disconnect(before->id, network.id);
     // The record was ahead of it.
     if (!taken_off.ok() && taken_off.error().kind() != ErrorKind::kNotFound) return taken_off;
+    auto fitted = FitPorts(*networks_, *container->record(), settings()->port_address);
+    if (!fitted.ok()) log::Warning("container {}: {}", before->id, fitted.error().message());
     TRY(UpdateHostFiles(*container->record()));
   }
   Publish(std::move(event));
@@ -529,12 +552,7 @@ void Engine::ReconcileAttachments(const ContainerRecord& record) {
   }
   if (networks_->EndpointsOf(record.id).empty()) return;
   note(networks_->SetRates(record.id, RatesOf(record.host)));
-  auto ports = ParsePortBindings(record.config, record.host);
-  if (!ports.ok()) return note(std::move(ports).error());
-  auto set = networks_->SetPorts(record.id, *ports, settings()->port_address);
-  // On internal networks alone nothing is published.
-  bool fine = set.ok() || set.error().kind() == ErrorKind::kFailedPrecondition;
-  if (!fine) note(std::move(set).error());
+  note(FitPorts(*networks_, record, settings()->port_address));
 }
 
 std::vector<std::string> Engine::AliasesOf(const ContainerRecord& record,

@@ -402,7 +402,6 @@ Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<
   formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint->id,
                                 ListenersFor(ports, ProxyTarget(*endpoint), plan.bound)};
   TRY(CheckSctp(*endpoint, request.listeners));
-  endpoint->ports = RoutedPorts(ports, plan.routed);
   if (!request.listeners.empty()) {
     auto answered = CallOrStart([&] { return proxy_.CallAll({request}, {}); }, publishing);
     formats::ProxyReply reply = TRY_WITH(std::move(answered), "publishing ports").front();
@@ -414,6 +413,10 @@ Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<
     for (PublishedPort& port : PublishedBy(request.listeners, reply.ports)) {
       endpoint->ports.push_back(std::move(port));
     }
+  }
+  // As docker shows them: behind those of the host.
+  for (PublishedPort& port : RoutedPorts(ports, plan.routed)) {
+    endpoint->ports.push_back(std::move(port));
   }
   // What others see (`docker ps` meanwhile, a proxy that is started anew) has the ports too.
   MutexLock lock(mutex_);

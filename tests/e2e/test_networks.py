@@ -328,7 +328,7 @@ def test_refused_addresses(client, nets):
         assert done.code in (125, 1) and words in done.err, options
 
 
-@pytest.mark.engine_alone
+@pytest.mark.only('gantry')
 def test_address_of_a_subnet_from_the_pools(client, nets, names):
     """docker before 29.1 refuses every --ip there."""
     a, name = nets('a', IPAM={}, EnableIPv6=True), names()

@@ -93,7 +93,7 @@ def by_api(client, name, net, sysctls, driver_options):
     return name
 
 
-@pytest.mark.engine_alone
+@pytest.mark.only('gantry')
 @pytest.mark.parametrize('whole', [True, False])
 def test_off_inside(client, dual, whole):
     """As in docker 27: who turns IPv6 off, in the container or on the interface alone, has no address that nobody can reach, nor a name for it."""
