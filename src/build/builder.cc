@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "build/finish.h"
+#include "build/remote_context.h"
 #include "engine/image_index.h"
 #include "engine/images.h"
 #include "engine/store.h"
@@ -350,7 +351,11 @@ Result<> Builder::Configure(const Instruction& in) {
 Result<BuildEnd> Build(engine::Engine& engine, Cache& cache, BuildRequest request, ByteSource& body,
                        const BuildOutput& output, const StopToken& stop) {
   Context context = TRY(Context::Create(engine));
-  TRY(context.Receive(body, stop));
+  if (request.remote.empty()) {
+    TRY(context.Receive(body, stop));
+  } else if (TRY(FetchContext(request.remote, context, stop)) == RemoteKind::kDockerfile) {
+    request.dockerfile = "Dockerfile";
+  }
   std::string text = TRY(context.ReadDockerfile(request.dockerfile));
   TRY(context.DropIgnored(request.dockerfile));
   Builder builder(engine, cache, std::move(request), std::move(context), output, stop);

@@ -50,6 +50,9 @@ class Builder {
   // Once that went well: the image under the request's names, or `names`. Its id.
   Result<std::string> Store() { return Store(request_.names); }
   Result<std::string> Store(const std::vector<std::string>& names);
+  const StageState& result() const { return states_[target_]; }
+  // Its files, read only.
+  Result<BorrowedFd> OpenResult();
 
  private:
   // A snapshot's files, read only, while the build runs.
@@ -127,6 +130,7 @@ class Builder {
   Result<> BeginWithDirectory(const std::string& name);
   Result<CopySource> Download(const std::string& url,
                               const std::optional<formats::Digest>& checksum);
+  Result<CopySource> FromGit(const dockerfile::Instruction& in, const std::string& url);
   Result<CopySource> FromHeredoc(const dockerfile::Heredoc& doc,
                                  const dockerfile::Expander& expander);
 

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "build/builder.h"
 #include "build/download.h"
+#include "build/git_source.h"
 #include "engine/accounts.h"
 #include "engine/root_view.h"
 #include "formats/digest.h"
@@ -27,9 +28,6 @@ namespace {
 
 bool IsUrl(std::string_view text) {
   return text.starts_with("http://") || text.starts_with("https://");
-}
-bool IsGit(std::string_view text) {
-  return text.starts_with("git://") || text.starts_with("git@") || text.starts_with("ssh://");
 }
 
 // "755": bits of permissions in octal.
@@ -113,6 +111,14 @@ Result<BorrowedFd> Builder::ViewOf(const std::string& chain_id) {
   return BorrowedFd(view.root);
 }
 
+Result<BorrowedFd> Builder::OpenResult() {
+  if (!result().chain_id.empty()) return ViewOf(result().chain_id);
+  // No step has made a file.
+  Directory& nothing = directories_[""];
+  nothing.files = TRY(context_.MakeDirectory(fmt::format("beside-{}", ++beside_)));
+  return BorrowedFd(nothing.files);
+}
+
 Result<SourceTree> Builder::TreeOf(const std::string& from) {
   const NamedContext* named = FindContext(from);
   if (named != nullptr && named->kind == NamedContext::Kind::kDirectory) {
@@ -149,6 +155,19 @@ Result<CopySource> Builder::FromHeredoc(const dockerfile::Heredoc& doc,
   source.name = "file";
   source.base = std::move(name);
   return source;
+}
+
+Result<CopySource> Builder::FromGit(const Instruction& in, const std::string& url) {
+  std::string name = fmt::format("beside-{}", ++beside_);
+  TRY(context_.MakeDirectory(name));
+  const dockerfile::Flag* keep = in.FindFlag("keep-git-dir");
+  bool keeps = keep != nullptr && keep->value != "false";
+  FindRequest find;
+  GitTree tree = TRY(FetchGit(url, context_.PathOf(name),
+                              keeps ? GitDirectory::kKeep : GitDirectory::kDrop, stop_));
+  find.root = tree.files;
+  find.stop = stop_;
+  return FindSource(find, "");
 }
 
 Result<CopySource> Builder::Download(const std::string& url,
@@ -193,8 +212,10 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
       continue;
     }
     std::string path = TRY(expander.Word(in.words[i]));
-    if (in.kind == Kind::kAdd && IsGit(path)) {
-      return Unimplemented("ADD of a git repository is not supported: {}", path);
+    if (in.kind == Kind::kAdd && IsGitUrl(path)) {
+      if (checksum) return InvalidArgument("checksum can't be specified for non-HTTP(S) sources");
+      sources.push_back(TRY_WITH(FromGit(in, path), "ADD failed"));
+      continue;
     }
     if (in.kind == Kind::kAdd && IsUrl(path)) {
       TRY(Say(fmt::format("Downloading {}\n", path)));
@@ -218,7 +239,10 @@ Result<> Builder::Copy(const Instruction& in) {
   for (const dockerfile::Flag& flag : in.flags) {
     if (flag.name == "from" || flag.name == "chown" || flag.name == "chmod") continue;
     if (flag.name == "link") continue;  // it changes how a layer is made, not what is in it
-    if (flag.name == "parents" || flag.name == "exclude" || flag.name == "checksum") continue;
+    if (flag.name == "parents" || flag.name == "exclude" || flag.name == "checksum" ||
+        flag.name == "keep-git-dir") {
+      continue;
+    }
     return InvalidArgument("the --{} option requires BuildKit", flag.name);
   }
   std::string destination = DestinationOf(state_->config, TRY(expander.Word(in.words.back())));

@@ -89,7 +89,7 @@ Result<PlannedMount> Builder::PlanMount(const std::string& text) {
   bool has_tree = mount.type == Type::kBind || (mount.type == Type::kCache && !mount.from.empty());
   if (!has_tree) return planned;
   if (mount.from.empty()) {
-    planned.tree = {context_.files(), "", context_.PathOf("files")};
+    planned.tree = {context_.files(), "", context_.files_path()};
   } else {
     planned.tree = TRY(TreeOf(mount.from));
   }

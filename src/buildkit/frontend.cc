@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <optional>
 #include <utility>
 
 #include "base/io.h"
 #include "base/number.h"
 #include "base/text.h"
 #include "build/context.h"
+#include "build/remote_context.h"
 #include "dockerfile/lines.h"
 #include "dockerfile/patterns.h"
 #include "kernel/paths.h"
@@ -129,9 +131,14 @@ class Frontend {
 
  private:
   Result<> Receive(const std::string& what, const Directory& directory, BorrowedFd root);
-  // The Dockerfile's text and the patterns of the .dockerignore that counts.
+  // The Dockerfile's text, and that of a .dockerignore of its own.
   Result<std::string> LoadDockerfile(build::Context& context, const FrontendOptions& options,
-                                     const std::string& path, dockerfile::IgnoreList* ignored);
+                                     const std::string& path, std::optional<std::string>* ignored);
+  // Without what `patterns` leave out, else the directory's own .dockerignore.
+  Result<> LoadContext(build::Context& context, const FrontendOptions& options,
+                       std::optional<std::string> patterns);
+  Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
+                                 const build::BuildRequest& request);
   build::BuildOutput Output();
   // What the client answers for the build, and what it is allowed.
   void AskSession(build::BuildRequest* request);
@@ -154,7 +161,7 @@ Result<> Frontend::Receive(const std::string& what, const Directory& directory, 
 Result<std::string> Frontend::LoadDockerfile(build::Context& context,
                                              const FrontendOptions& options,
                                              const std::string& path,
-                                             dockerfile::IgnoreList* ignored) {
+                                             std::optional<std::string>* ignored) {
   UniqueFd files = TRY(context.MakeDirectory("dockerfile"));
   TRY(Receive("build definition from " + path,
               {.name = Get(options, "dockerfilekey", "dockerfile"),
@@ -164,20 +171,43 @@ Result<std::string> Frontend::LoadDockerfile(build::Context& context,
   auto text = TRY(ReadText(files, path));
   if (!text) return NotFound("failed to read dockerfile: open {}: no such file or directory", path);
   if (text->empty()) return InvalidArgument("the Dockerfile cannot be empty");
-  auto patterns = TRY(ReadText(files, path + ".dockerignore"));
+  *ignored = TRY(ReadText(files, path + ".dockerignore"));
+  return *std::move(text);
+}
+
+Result<> Frontend::LoadContext(build::Context& context, const FrontendOptions& options,
+                               std::optional<std::string> patterns) {
+  std::string name = Get(options, "contextkey", "context");
   if (!patterns) {
     UniqueFd beside = TRY(context.MakeDirectory("dockerignore"));
-    TRY(Receive(".dockerignore",
-                {.name = Get(options, "contextkey", "context"),
-                 .excludes = {},
-                 .followed = {".dockerignore"}},
+    TRY(Receive(".dockerignore", {.name = name, .excludes = {}, .followed = {".dockerignore"}},
                 beside));
     patterns = TRY(ReadText(beside, ".dockerignore"));
   }
+  dockerfile::IgnoreList ignored;
   if (patterns) {
-    *ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
+    ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
   }
-  return *std::move(text);
+  return Receive("build context", {.name = name, .excludes = ignored.Lines(), .followed = {}},
+                 context.files());
+}
+
+Result<std::string> Frontend::LoadRemote(build::Context& context, const FrontendOptions& options,
+                                         const build::BuildRequest& request) {
+  std::string path = request.dockerfile;
+  TRY(InStep(progress_, ReceiveName("remote build context"), [&](size_t) -> Result<> {
+    auto kind = TRY(build::FetchContext(request.remote, context, stop_));
+    if (kind == build::RemoteKind::kDockerfile) path = "Dockerfile";
+    return {};
+  }));
+  // The client's own Dockerfile for somebody else's files.
+  std::optional<std::string> ignored;
+  if (options.contains("dockerfilekey")) {
+    return LoadDockerfile(context, options, request.dockerfile, &ignored);
+  }
+  std::string text = TRY(context.ReadDockerfile(path));
+  TRY(context.DropIgnored(path));
+  return text;
 }
 
 build::BuildOutput Frontend::Output() {
@@ -239,12 +269,14 @@ Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, const Fronten
   build::BuildRequest request = TRY(ReadFrontendOptions(options));
   AskSession(&request);
   build::Context context = TRY(build::Context::Create(engine_));
-  dockerfile::IgnoreList ignored;
-  std::string text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
-  TRY(Receive(
-      "build context",
-      {.name = Get(options, "contextkey", "context"), .excludes = ignored.Lines(), .followed = {}},
-      context.files()));
+  std::optional<std::string> ignored;
+  std::string text;
+  if (request.remote.empty()) {
+    text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
+    TRY(LoadContext(context, options, std::move(ignored)));
+  } else {
+    text = TRY(LoadRemote(context, options, request));
+  }
   auto made = std::make_unique<Made>();
   made->output = Output();
   made->builder = std::make_unique<build::Builder>(engine_, builds.cache(), std::move(request),
@@ -270,7 +302,9 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
     if (key.starts_with(kLabel)) request.labels[key.substr(kLabel.size())] = value;
   }
   std::string context = Get(options, "context");
-  if (!context.empty() && !context.starts_with("local:")) {
+  if (build::IsRemoteContext(context)) {
+    request.remote = context;
+  } else if (!context.empty() && !context.starts_with("local:")) {
     return Unimplemented("a context of that kind is not supported: {}", context);
   }
   request.dockerfile = Get(options, "filename", "Dockerfile");

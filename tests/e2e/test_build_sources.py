@@ -3,20 +3,22 @@
 contexts, contexts from the web. Debian's dockerd has none of it but contexts from the web: what is expected is from the reference
 of the Dockerfile."""
 import hashlib
-import http.server
 import io
 import json
+import subprocess
 import tarfile
-import threading
-import urllib.parse
+import types
 import uuid
+from pathlib import Path
 
 import grpc
 import pytest
 
-from harness.buildkit import BuildKit
+from harness.buildkit import BuildKit, Session
 from harness.client import Client
+from harness.engine import until
 from harness.places import IMAGE
+from traces import end
 
 
 @pytest.fixture(scope='module')
@@ -25,10 +27,12 @@ def client(stack, home):
 
 
 @pytest.fixture
-def builder(stack):
+def builder(stack, client):
     made = BuildKit(stack.socket)
     yield made
     made.close()
+    # The last step's container is removed beside the answer.
+    until(lambda: client.ok('ps', '-aq') == '')
 
 
 @pytest.fixture
@@ -152,3 +156,130 @@ def test_named_images(client, builder, context):
     said = refused(builder.commands, context, f'FROM {IMAGE}\n', options={'context:x': 'oci-layout://x@sha256:0'})
     assert 'a build context of that kind is not supported: x=oci-layout://' in said
     client.ok('rmi', 'own/base:1')
+
+
+class Web:
+    """Files by path on loopback of the engine's network namespace, which the stack shares with nobody: a server there."""
+
+    def __init__(self, engine, folder):
+        self.name = '127.0.0.1:8099'
+        self.process = engine.spawn(['python3', '-m', 'http.server', '-d', str(folder), '-b', '127.0.0.1', '8099'])
+        until(lambda: engine.inside('curl', '-sf', f'http://{self.name}/', check=False).returncode == 0, 30)
+
+    def close(self):
+        end(self.process.pid, 15, 10)
+        self.process.wait(10)
+
+
+@pytest.fixture
+def web(stack, tmp_path):
+    folder = tmp_path / 'web'
+    folder.mkdir()
+    server = Web(stack, folder)
+    server.folder = folder
+    yield server
+    server.close()
+
+
+def archive(folder):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode='w:gz') as tar:
+        tar.add(folder, arcname='.')
+    return data.getvalue()
+
+
+def test_checksum(files, web):
+    (web.folder / 'f').write_text('from the web\n')
+    good = hashlib.sha256(b'from the web\n').hexdigest()
+    assert files(f'ARG SUM={good}\nADD --checksum=sha256:$SUM http://{web.name}/f /d/') == ['f']
+    said = refused(files, f'ADD --checksum=sha256:{"0" * 64} http://{web.name}/f /d/')
+    assert f'digest mismatch sha256:{good}: sha256:{"0" * 64}' in said
+
+
+def solved(builder, options, names=()):
+    solve, _ = builder.build(types.SimpleNamespace(id=options.pop('session')), options, names, exporters=None if names else [])
+    return solve.result()
+
+
+def test_contexts_from_the_web(stack, client, builder, context, web):
+    (context / 'Dockerfile').write_text(f'FROM {IMAGE}\nCOPY x/a.txt /a\nRUN cat /a\n')
+    (context / 'Other').write_text(f'FROM {IMAGE}\nCOPY y/a.txt /a\n')
+    (web.folder / 'c.tar.gz').write_bytes(archive(context))
+    (web.folder / 'only').write_text(f'FROM {IMAGE}\nRUN echo only >/a\n')
+    session = Session(stack.socket, {'dockerfile': context})
+    for options, found in (({'context': f'http://{web.name}/c.tar.gz'}, 'x/a.txt'),
+                           ({'context': f'http://{web.name}/c.tar.gz', 'filename': 'Other'}, 'y/a.txt'),
+                           ({'context': f'http://{web.name}/only', 'filename': 'whatever'}, 'only')):
+        solved(builder, {'session': session.id, **options}, ['own/web'])
+        assert client.ok('run', '--rm', 'own/web', 'cat', '/a') == found
+    # A Dockerfile of the client's for files of the web.
+    (context / 'Dockerfile').write_text(f'FROM {IMAGE}\nCOPY home.md /a\n')
+    solved(builder, {'session': session.id, 'context': f'http://{web.name}/c.tar.gz', 'dockerfilekey': 'dockerfile'}, ['own/web'])
+    assert client.ok('run', '--rm', 'own/web', 'cat', '/a') == 'home.md'
+    said = refused(solved, builder, {'session': session.id, 'context': f'http://{web.name}/none'})
+    assert 'fetching the build context' in said and '404' in said
+    session.close()
+    # Over POST /build, by ?remote=.
+    client.ok('build', '-t', 'own/web', '-f', 'Other', f'http://{web.name}/c.tar.gz')
+    assert client.ok('run', '--rm', 'own/web', 'cat', '/a') == 'y/a.txt'
+    client.ok('build', '-t', 'own/web', f'http://{web.name}/only')
+    assert client.ok('run', '--rm', 'own/web', 'cat', '/a') == 'only'
+    client.ok('rmi', 'own/web')
+
+
+def git(folder, *words):
+    done = subprocess.run(['git', '-C', str(folder), '-c', 'user.name=n', '-c', 'user.email=e@x', '-c', 'init.defaultBranch=main', *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(stack, tmp_path):
+    """git://127.0.0.1:9418/r.git with two commits of main, a branch, and links that lead out."""
+    folder = tmp_path / 'git/r.git'
+    (folder / 'sub').mkdir(parents=True)
+    git(folder, 'init', '-q')
+    (folder / 'Dockerfile').write_text(f'FROM {IMAGE}\nCOPY f /f\nRUN cat /f; ls -A /\n')
+    (folder / 'f').write_text('one\n')
+    (folder / 'sub/Dockerfile').write_text(f'FROM {IMAGE}\nCOPY g /f\nRUN cat /f\n')
+    (folder / 'sub/g').write_text('below\n')
+    (folder / 'out').symlink_to('/etc')
+    (folder / 'inner').symlink_to('sub')
+    for text in ('one', 'two'):
+        (folder / 'f').write_text(text + '\n')
+        git(folder, 'add', '-A')
+        git(folder, 'commit', '-qm', text)
+    git(folder, 'checkout', '-qb', 'other')
+    (folder / 'f').write_text('branch\n')
+    git(folder, 'commit', '-qam', 'three')
+    git(folder, 'checkout', '-q', 'main')
+    server = stack.spawn(['git', 'daemon', '--listen=127.0.0.1', '--port=9418', '--export-all', '--reuseaddr', f'--base-path={tmp_path}/git'])
+    url = 'git://127.0.0.1/r.git'
+    until(lambda: stack.inside('git', 'ls-remote', url, check=False).returncode == 0, 30)
+    yield types.SimpleNamespace(folder=folder, url=url)
+    end(server.pid, 15, 10)
+    server.wait(10)
+
+
+def test_git_contexts(stack, client, builder, context, repository):
+    first = git(repository.folder, 'rev-list', '--max-parents=0', 'main')
+    session = Session(stack.socket, {'context': context, 'dockerfile': context})
+    for fragment, found in (('', 'two'), ('#other', 'branch'), ('#main:sub', 'below'), ('#:sub', 'below'), (f'#{first}', 'one')):
+        solved(builder, {'session': session.id, 'context': repository.url + fragment}, ['own/git'])
+        assert client.ok('run', '--rm', 'own/git', 'cat', '/f') == found, fragment
+    for fragment, said in (('#main:out', "has no directory 'out'"), ('#main:inner', "has no directory 'inner'"), ('#main:../..', "has no directory"),
+                           ('#--upload-pack=x', "invalid git reference: '--upload-pack=x'"), ('#nothing', "couldn't find remote ref nothing")):
+        assert said in refused(solved, builder, {'session': session.id, 'context': repository.url + fragment}), fragment
+    session.close()
+    client.ok('build', '-t', 'own/git', f'{repository.url}#:sub')
+    assert client.ok('run', '--rm', 'own/git', 'cat', '/f') == 'below'
+    client.ok('rmi', 'own/git')
+    until(lambda: list(Path(stack.names.root, 'engine/builds').glob('*')) == [])
+
+
+def test_add_of_git(files, repository):
+    assert files(f'ADD {repository.url}#other:sub /d/') == ['Dockerfile', 'g']
+    found = files(f'ADD --keep-git-dir {repository.url} /d/')
+    assert '.git/HEAD' in found and 'f' in found
+    assert not [name for name in found if name.startswith('.git/hooks')]

@@ -16,6 +16,7 @@ from harness.grpc_api import message, message_class
 
 STAT, REQ, DATA, FIN, ERR = range(5)
 GO_DIRECTORY, GO_SYMLINK, GO_FIFO = 1 << 31, 1 << 27, 1 << 25
+GO_TYPE = GO_DIRECTORY | GO_SYMLINK | GO_FIFO | 1 << 26 | 1 << 24 | 1 << 21 | 1 << 19
 Packet = 'fsutil.types.Packet'
 
 
@@ -91,13 +92,58 @@ def send_directory(root, requests, wanted=lambda path: True):
         yield packet(DATA, ID=request.ID)
 
 
+def take_directory(root, requests):
+    """FileSend.DiffCopy of a client with a folder: makes what comes there; a callable is asked instead."""
+    if callable(root):
+        yield from root(requests)
+        return
+    root, entries, coming = Path(root), [], {}
+    for one in requests:
+        if one.type == STAT and one.HasField('stat'):
+            entries.append(one.stat)
+        elif one.type == STAT:
+            for number, entry_ in enumerate(entries):
+                path = root / entry_.path
+                if entry_.mode & GO_DIRECTORY:
+                    path.mkdir()
+                elif entry_.mode & GO_SYMLINK:
+                    path.symlink_to(entry_.linkname)
+                elif entry_.mode & GO_FIFO:
+                    os.mkfifo(path)
+                elif not entry_.mode & GO_TYPE and not entry_.linkname:
+                    coming[number] = open(path, 'wb')
+                    yield packet(REQ, ID=number)
+            if not coming:
+                yield packet(FIN)
+        elif one.type == DATA and one.data:
+            coming[one.ID].write(one.data)
+        elif one.type == DATA:
+            coming.pop(one.ID).close()
+            if not coming:
+                yield packet(FIN)
+        else:
+            assert one.type == FIN, one
+    for entry_ in entries:
+        path = root / entry_.path
+        if not entry_.mode & GO_TYPE and entry_.linkname:
+            os.link(root / entry_.linkname, path)
+        elif not entry_.mode & GO_TYPE:
+            assert path.stat().st_size == entry_.size
+        if not entry_.mode & (GO_TYPE & ~GO_DIRECTORY):
+            os.chmod(path, entry_.mode & 0o777)
+            os.utime(path, ns=(entry_.modTime, entry_.modTime))
+            os.chown(path, entry_.uid, entry_.gid)
+
+
 class Session:
     """Serves `directories`, names to paths or to functions of the requests that yield packets; `secrets`, names to bytes;
-    `agents`, names to functions of a connection's messages that yield the answers."""
+    `agents`, names to functions of a connection's messages that yield the answers. What comes of exporters is in `files`, by number
+    with what is told of it, and in the folders of `trees`, by number."""
 
-    def __init__(self, engine_socket, directories, secrets=None, logins=None, agents=None):
+    def __init__(self, engine_socket, directories, secrets=None, logins=None, agents=None, trees=None, takes_files=True):
         self.id, self.directories, self.asked = uuid.uuid4().hex, directories, []
         self.secrets, self.logins, self.agents = secrets or {}, logins or {}, agents or {}
+        self.files, self.trees = {}, trees or {}
         self.server = grpc.server(futures.ThreadPoolExecutor(16))
         self.server.add_generic_rpc_handlers([self])
         self.folder = tempfile.TemporaryDirectory(prefix='gt-bk-')
@@ -108,6 +154,7 @@ class Session:
         inner.connect(path)
         methods = ['/moby.filesync.v1.FileSync/DiffCopy', '/moby.filesync.v1.Auth/Credentials', '/moby.buildkit.secrets.v1.Secrets/GetSecret',
                    '/moby.sshforward.v1.SSH/CheckAgent', '/moby.sshforward.v1.SSH/ForwardAgent']
+        methods += ['/moby.filesync.v1.FileSend/DiffCopy'] if takes_files else []
         self.outer = upgraded(engine_socket, '/session', [('X-Docker-Expose-Session-Uuid', self.id),
                                                           *(('X-Docker-Expose-Session-Grpc-Method', m) for m in methods)])
         joined(self.outer, inner)
@@ -124,6 +171,8 @@ class Session:
                  'CheckAgent': ('moby.sshforward.v1.CheckAgentRequest', self.check_agent),
                  'ForwardAgent': ('moby.sshforward.v1.BytesMessage', self.forward_agent)}
         name = call.method.rsplit('/', 1)[1]
+        if call.method == '/moby.filesync.v1.FileSend/DiffCopy':
+            return self.take(dict(call.invocation_metadata))
         if name not in kinds:
             return None
         kind, work = kinds[name]
@@ -141,6 +190,20 @@ class Session:
             return directory(requests)
         only, without = metadata.get('followpaths'), metadata.get('exclude-patterns', [])
         return send_directory(directory, requests, lambda path: (not only or path in only) and path.split('/')[0] not in without)
+
+    def take(self, metadata):
+        number = int(metadata['buildkit-attachable-exporter-id'])
+        if number in self.trees:
+            return grpc.stream_stream_rpc_method_handler(lambda requests, context: take_directory(self.trees[number], requests),
+                                                         request_deserializer=message_class(Packet).FromString,
+                                                         response_serializer=lambda m: m.SerializeToString())
+
+        def take_file(requests, context):
+            data = b''.join(request.data for request in requests)
+            self.files[number] = (data, {k[12:]: v for k, v in metadata.items() if k.startswith('exporter-md-')})
+            yield from ()
+        return grpc.stream_stream_rpc_method_handler(take_file, request_deserializer=message_class('moby.filesync.v1.BytesMessage').FromString,
+                                                     response_serializer=lambda m: m.SerializeToString())
 
     def login(self, request, context):
         name, secret = self.logins.get(request.Host, ('', ''))
