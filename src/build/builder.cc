@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "build/finish.h"
+#include "build/remote_context.h"
 #include "engine/image_index.h"
 #include "engine/images.h"
 #include "engine/store.h"
@@ -92,12 +93,16 @@ Result<> Builder::Plan(const std::string& text) {
     const dockerfile::Stage& stage = file_.stages[i];
     steps_ += 1 + stage.instructions.size();
     auto need = [&](const std::string& name) {
+      if (FindContext(name) != nullptr) return;
       int found = file_.FindStage(name, i);
       if (found >= 0) needed_[static_cast<size_t>(found)] = true;
     };
     need(stage.from.words[0]);
     for (const Instruction& in : stage.instructions) {
-      if (const dockerfile::Flag* from = in.FindFlag("from")) need(from->value);
+      for (const dockerfile::Flag& flag : in.flags) {
+        if (flag.name == "from") need(flag.value);
+        if (flag.name == "mount") need(dockerfile::FromOfRunMount(flag.value));
+      }
     }
   }
   steps_ += file_.arguments.size();
@@ -203,14 +208,23 @@ Result<StageState> Builder::Base(size_t number) {
   if (name.empty()) {
     return InvalidArgument("base name ({}) should not be blank", from.words[0]);
   }
-  int earlier = file_.FindStage(name, number);
+  const NamedContext* named = FindContext(name);
+  if (named != nullptr && named->kind == NamedContext::Kind::kDirectory) {
+    TRY(BeginWithDirectory(named->value));
+    return *state_;
+  }
+  int earlier = named != nullptr ? -1 : file_.FindStage(name, number);
   if (earlier >= 0) {
     if (!needed_[static_cast<size_t>(earlier)]) {
       return InvalidArgument("stage {} is named by a variable: it is not built", name);
     }
     return states_[static_cast<size_t>(earlier)];
   }
-  if (name == kScratch) return StateOfScratch();
+  if (named != nullptr) {
+    name = named->value;
+  } else if (name == kScratch) {
+    return StateOfScratch();
+  }
   std::string platform = request_.platform;
   if (const dockerfile::Flag* flag = from.FindFlag("platform")) {
     platform = TRY(expander.Word(flag->value));
@@ -337,7 +351,11 @@ Result<> Builder::Configure(const Instruction& in) {
 Result<BuildEnd> Build(engine::Engine& engine, Cache& cache, BuildRequest request, ByteSource& body,
                        const BuildOutput& output, const StopToken& stop) {
   Context context = TRY(Context::Create(engine));
-  TRY(context.Receive(body, stop));
+  if (request.remote.empty()) {
+    TRY(context.Receive(body, stop));
+  } else if (TRY(FetchContext(request.remote, context, stop)) == RemoteKind::kDockerfile) {
+    request.dockerfile = "Dockerfile";
+  }
   std::string text = TRY(context.ReadDockerfile(request.dockerfile));
   TRY(context.DropIgnored(request.dockerfile));
   Builder builder(engine, cache, std::move(request), std::move(context), output, stop);

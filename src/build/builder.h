@@ -20,11 +20,14 @@
 #include "build/copy_source.h"
 #include "build/request.h"
 #include "build/stage_state.h"
+#include "build/step_container.h"
+#include "build/step_mounts.h"
 #include "dockerfile/expand.h"
 #include "dockerfile/instruction.h"
 #include "engine/engine.h"
 #include "engine/image_instructions.h"
 #include "engine/new_image.h"
+#include "formats/digest.h"
 
 namespace gantry::build {
 
@@ -47,6 +50,9 @@ class Builder {
   // Once that went well: the image under the request's names, or `names`. Its id.
   Result<std::string> Store() { return Store(request_.names); }
   Result<std::string> Store(const std::vector<std::string>& names);
+  const StageState& result() const { return states_[target_]; }
+  // Its files, read only.
+  Result<BorrowedFd> OpenResult();
 
  private:
   // A snapshot's files, read only, while the build runs.
@@ -87,14 +93,44 @@ class Builder {
                        const std::function<Result<>(BorrowedFd root)>& change);
   Result<> MakeWorkingDirectory(const dockerfile::Instruction& in);
   Result<> RunCommand(const dockerfile::Instruction& in);
+  // What becomes of a step's container and its snapshot.
+  Result<std::optional<engine::NewLayer>> LayerOf(StepContainer& container,
+                                                  const engine::Lease& lease);
+
+  // run_flags.cc
+  // --network and --security into `host`; the mounts.
+  Result<std::vector<PlannedMount>> ReadRunFlags(const dockerfile::Instruction& in,
+                                                 engine::HostConfig* host);
+  Result<PlannedMount> PlanMount(const std::string& text);
+  Result<StepMounts> MakeMounts(const std::vector<PlannedMount>& planned);
+  Result<> MakeMount(const PlannedMount& planned, StepMounts* out);
+  Result<> MakeBind(const PlannedMount& planned, StepMounts* out);
+  Result<> MakeCacheMount(const PlannedMount& planned, StepMounts* out);
+  Result<> MakeSecret(const PlannedMount& planned, StepMounts* out);
+  Result<> MakeAgent(const PlannedMount& planned, StepMounts* out);
+  // A fresh mount of the tree: read only, or one whose changes are thrown away.
+  Result<UniqueFd> MountTree(const SourceTree& tree, bool read_only, StepMounts* out);
+  Result<TargetStubs> NoteStubs(const std::vector<PlannedMount>& planned);
+  Result<> RemoveStubs(const TargetStubs& stubs, const std::string& snapshot);
 
   // copy_step.cc
   Result<> Copy(const dockerfile::Instruction& in);
   Result<std::vector<CopySource>> SourcesOf(const dockerfile::Instruction& in,
                                             const dockerfile::Expander& expander);
-  Result<BorrowedFd> RootOf(const std::string& from);
+  // Of a "from": a named context, else a stage, else an image.
+  Result<SourceTree> TreeOf(const std::string& from);
   Result<BorrowedFd> ViewOf(const std::string& chain_id);
-  Result<CopySource> Download(const std::string& url);
+
+  // named_context.cc
+  // Of a name as FROM and --from have it; nullptr for none.
+  const NamedContext* FindContext(const std::string& name) const;
+  // Received when it is first asked for.
+  Result<SourceTree> TreeOfDirectory(const std::string& name);
+  // A stage that has nothing but the files of a directory.
+  Result<> BeginWithDirectory(const std::string& name);
+  Result<CopySource> Download(const std::string& url,
+                              const std::optional<formats::Digest>& checksum);
+  Result<CopySource> FromGit(const dockerfile::Instruction& in, const std::string& url);
   Result<CopySource> FromHeredoc(const dockerfile::Heredoc& doc,
                                  const dockerfile::Expander& expander);
 
@@ -116,8 +152,13 @@ class Builder {
   std::optional<engine::ConfigEditor> editor_;
   BuildEnd end_;
   std::map<std::string, View> views_;  // by chain id
-  size_t beside_ = 0;                  // directories beside the context
-  size_t shown_ = 0;                   // steps that progress has shown, in all
+  struct Directory {
+    UniqueFd files;
+    std::string path;
+  };
+  std::map<std::string, Directory> directories_;  // of named contexts, by the client's names
+  size_t beside_ = 0;                             // directories beside the context
+  size_t shown_ = 0;                              // steps that progress has shown, in all
   size_t shown_of_stage_ = 0;
   bool showing_ = false;
   std::vector<engine::ImageHolds::Hold> holds_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/directory.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "build/context.h"
 #include "engine/store.h"
@@ -18,24 +19,6 @@ using formats::JsonReader;
 
 // More steps than this are not kept: the ones used longest ago go.
 constexpr size_t kMaxSteps = 10'000;
-
-Json ToJson(const CachedStep& step) {
-  Json json = Json::MakeObject({{"parent", step.parent},
-                                {"description", step.description},
-                                {"created", step.created},
-                                {"lease", step.lease},
-                                {"size", step.size},
-                                {"createdAt", UnixNanos(step.created_at)},
-                                {"usedAt", UnixNanos(step.used_at)},
-                                {"uses", step.uses}});
-  if (step.layer) {
-    json.Set("layer", Json::MakeObject({{"mediaType", step.layer->blob.media_type},
-                                        {"digest", step.layer->blob.digest},
-                                        {"size", step.layer->blob.size},
-                                        {"diffId", step.layer->diff_id}}));
-  }
-  return json;
-}
 
 Result<CachedStep> FromJson(const std::string& key, const Json& json) {
   CachedStep step;
@@ -51,6 +34,7 @@ Result<CachedStep> FromJson(const std::string& key, const Json& json) {
   reader.Field("createdAt", &created_at);
   reader.Field("usedAt", &used_at);
   reader.Field("uses", &step.uses);
+  reader.Field("directory", &step.directory);
   if (reader.Raw("layer") != nullptr) {
     engine::NewLayer& layer = step.layer.emplace();
     reader.Object("layer", [&](JsonReader& inner) {
@@ -68,13 +52,41 @@ Result<CachedStep> FromJson(const std::string& key, const Json& json) {
 
 }  // namespace
 
+Json ToJson(const CachedStep& step) {
+  Json json = Json::MakeObject({{"parent", step.parent},
+                                {"description", step.description},
+                                {"created", step.created},
+                                {"lease", step.lease},
+                                {"size", step.size},
+                                {"createdAt", UnixNanos(step.created_at)},
+                                {"usedAt", UnixNanos(step.used_at)},
+                                {"uses", step.uses}});
+  if (step.layer) {
+    json.Set("layer", Json::MakeObject({{"mediaType", step.layer->blob.media_type},
+                                        {"digest", step.layer->blob.digest},
+                                        {"size", step.layer->blob.size},
+                                        {"diffId", step.layer->diff_id}}));
+  }
+  if (!step.directory.empty()) json.Set("directory", step.directory);
+  return json;
+}
+
 Result<> Cache::Open() {
   std::map<std::string, Entry> entries;
   std::set<std::string> leases;
+  std::set<std::string> directories;
+  std::vector<std::string> lost;  // whose directory somebody has taken away
   for (const auto& [key, text] : TRY(engine_.store().ListBuildSteps())) {
     Json json = TRY_WITH(Json::Parse(text), "reading build step {}", key);
     CachedStep step = TRY_WITH(FromJson(key, json), "reading build step {}", key);
     if (!step.lease.empty()) leases.insert(step.lease);
+    if (!step.directory.empty()) {
+      if (!PathExists(MountsDirectory() + "/" + step.directory)) {
+        lost.push_back(key);
+        continue;
+      }
+      directories.insert(step.directory);
+    }
     entries.emplace(key, Entry{std::move(step)});
   }
   for (const std::string& lease : TRY(engine_.containerd().ListLeases())) {
@@ -82,7 +94,9 @@ Result<> Cache::Open() {
     log::Info("removing what a build has left: {}", lease);
     DropLease(lease);
   }
+  TRY(engine_.store().EraseBuildSteps(lost));
   TRY(DiscardContexts(engine_));
+  TRY(DiscardLostMounts(directories));
   MutexLock lock(mutex_);
   entries_ = std::move(entries);
   return {};
@@ -166,6 +180,7 @@ std::vector<CachedStep> Cache::List() const {
   std::vector<CachedStep> out;
   MutexLock lock(mutex_);
   for (const auto& [key, entry] : entries_) {
+    if (entry.being_made) continue;
     out.push_back(entry.step);
     out.back().in_use = entry.users > 0;
   }
@@ -175,6 +190,7 @@ std::vector<CachedStep> Cache::List() const {
 Result<Cache::Pruned> Cache::Prune(const std::function<bool(const CachedStep&)>& wanted) {
   Pruned pruned;
   std::vector<std::string> leases;
+  std::vector<std::string> directories;
   {
     MutexLock lock(mutex_);
     for (auto at = entries_.begin(); at != entries_.end();) {
@@ -186,12 +202,16 @@ Result<Cache::Pruned> Cache::Prune(const std::function<bool(const CachedStep&)>&
       pruned.keys.push_back(step.key);
       pruned.bytes += step.size;
       if (!step.lease.empty()) leases.push_back(step.lease);
+      if (!step.directory.empty()) directories.push_back(step.directory);
       at = entries_.erase(at);
     }
   }
-  // A crash after this leaves leases without a record, which the next start ends.
+  // A crash after this leaves leases and directories without a record, which the next start ends.
   TRY(engine_.store().EraseBuildSteps(pruned.keys));
   for (const std::string& lease : leases) DropLease(lease);
+  for (const std::string& directory : directories) {
+    TRY(engine_.Discard(MountsDirectory() + "/" + directory));
+  }
   return pruned;
 }
 

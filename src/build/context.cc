@@ -34,14 +34,20 @@ Result<std::string> ReadIn(BorrowedFd root, const std::string& path, size_t limi
 Result<Context> Context::Create(engine::Engine& engine) {
   Context context(engine, ContextsOf(engine) + "/" + RandomHex(8));
   TRY(MakeDirectories(context.path_, 0700));
-  context.files_ = TRY(context.MakeDirectory("files"));
+  context.TakeFiles(TRY(context.MakeDirectory("files")), context.PathOf("files"));
   return context;
 }
 
 Context::Context(Context&& other) noexcept
     : engine_(other.engine_),
       path_(std::exchange(other.path_, {})),
-      files_(std::move(other.files_)) {}
+      files_(std::move(other.files_)),
+      files_path_(std::move(other.files_path_)) {}
+
+void Context::TakeFiles(UniqueFd files, std::string path) {
+  files_ = std::move(files);
+  files_path_ = std::move(path);
+}
 
 Context::~Context() {
   if (path_.empty()) return;

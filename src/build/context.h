@@ -35,7 +35,13 @@ class Context {
   // Clients send .dockerignore and the Dockerfile even where .dockerignore leaves them out.
   Result<> DropIgnored(const std::string& dockerfile);
 
+  // Those that are in a directory beside them from now on.
+  void TakeFiles(UniqueFd files, std::string path);
+
   BorrowedFd files() const { return files_; }
+  const std::string& files_path() const { return files_path_; }
+  // Of a directory beside them.
+  std::string PathOf(const std::string& name) const { return path_ + "/" + name; }
   // A new directory beside them, for downloads.
   Result<UniqueFd> MakeDirectory(const std::string& name);
 
@@ -45,6 +51,7 @@ class Context {
   engine::Engine* engine_;
   std::string path_;
   UniqueFd files_;
+  std::string files_path_;
 };
 
 // What a crash has left.

@@ -67,6 +67,7 @@ Result<> CopyDirectory(const CopyRequest& request, const CopySource& source,
   return Extract(request, place, [&](ByteSink& sink) {
     trees::ArchiveRequest archive;
     archive.stop = request.stop;
+    archive.takes = source.takes;
     return trees::ArchiveDirectory(source.parent, archive, sink);
   });
 }

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <memory>
+#include <set>
 #include <utility>
 
 #include "base/byte_stream.h"
@@ -39,6 +41,7 @@ Result<std::string> HashOf(const CopySource& source, const FindRequest& request)
   trees::ArchiveRequest archive;
   archive.newest_seconds = 0;
   archive.stop = request.stop;
+  archive.takes = source.takes;
   HashSink sink;
   if (source.is_directory) {
     TRY(trees::ArchiveDirectory(source.parent, archive, sink));
@@ -47,6 +50,11 @@ Result<std::string> HashOf(const CopySource& source, const FindRequest& request)
     TRY(trees::ArchiveFile(source.parent, source.name, archive, sink));
   }
   return sink.Hex();
+}
+
+trees::Take TakeUnlessIgnored(const dockerfile::IgnoreList& excludes, const std::string& path) {
+  if (!excludes.Ignores(path)) return trees::Take::kYes;
+  return excludes.has_exceptions() ? trees::Take::kContents : trees::Take::kNo;
 }
 
 Result<CopySource> OpenSource(const FindRequest& request, const std::string& path) {
@@ -60,6 +68,11 @@ Result<CopySource> OpenSource(const FindRequest& request, const std::string& pat
   source.is_directory = S_ISDIR(status.st_mode);
   if (source.is_directory) {
     source.parent = TRY(kernel::OpenIn(request.root, real, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    if (!request.excludes.empty()) {
+      source.takes = [excludes = request.excludes](const std::string& below) {
+        return TakeUnlessIgnored(excludes, below);
+      };
+    }
   } else {
     auto place = TRY(kernel::OpenParentIn(request.root, real));
     source.parent = std::move(place.parent);
@@ -108,6 +121,57 @@ Result<bool> IsArchive(BorrowedFd parent, const std::string& name) {
   return first.ok() && *first;
 }
 
+Result<CopySource> FindSource(const FindRequest& request, const std::string& path) {
+  Result<CopySource> source = OpenSource(request, path);
+  if (source.ok()) return source;
+  int error = source.error().error_number();
+  bool missing = error == ENOENT || error == ENOTDIR;
+  return missing ? Missing(request, path) : std::move(source).error();
+}
+
+Result<CopySource> FindWithParents(const FindRequest& request, const std::string& pattern) {
+  size_t pivot = pattern.find("/./");
+  std::string base = pivot == std::string::npos ? "" : pattern.substr(0, pivot);
+  std::string rest =
+      dockerfile::CleanRelative(pivot == std::string::npos ? pattern : pattern.substr(pivot + 3));
+  base = dockerfile::CleanRelative(base);
+  for (const std::string& part : {base, rest}) {
+    if (part != ".." && !part.starts_with("../")) continue;
+    return InvalidArgument("forbidden path outside the build context: {} ()", pattern);
+  }
+  Result<std::string> real = engine::FollowLinks(request.root, base);
+  Result<UniqueFd> directory =
+      real.ok() ? kernel::OpenIn(request.root, *real, O_RDONLY | O_DIRECTORY) : real.error();
+  if (!directory.ok()) return Missing(request, base);
+  CopySource source;
+  source.is_directory = true;
+  source.parent = *std::move(directory);
+  auto chosen = std::make_shared<std::set<std::string>>();
+  if (dockerfile::HasWildcard(rest)) {
+    std::vector<std::string> paths;
+    TRY(Glob(source.parent, "", rest, 0, &paths));
+    chosen->insert(paths.begin(), paths.end());
+  } else if (kernel::OpenIn(source.parent, rest, O_PATH | O_NOFOLLOW, 0, kernel::Links::kRefuse)
+                 .ok()) {
+    chosen->insert(rest);
+  }
+  if (chosen->empty()) return Missing(request, pattern);
+  source.takes = [chosen, excludes = request.excludes](const std::string& path) {
+    // "" is the base itself, whose contents are everything.
+    bool all = chosen->contains("");
+    for (size_t end = 0; !all && end != std::string::npos;) {
+      end = path.find('/', end == 0 ? 0 : end + 1);
+      all = chosen->contains(path.substr(0, end));
+    }
+    if (all) return TakeUnlessIgnored(excludes, path);
+    auto below = chosen->lower_bound(path + "/");
+    bool above = below != chosen->end() && below->starts_with(path + "/");
+    return above ? trees::Take::kContents : trees::Take::kNo;
+  };
+  source.hash = TRY(HashOf(source, request));
+  return source;
+}
+
 Result<std::vector<CopySource>> FindSources(const FindRequest& request,
                                             const std::string& pattern) {
   std::string clean = dockerfile::CleanRelative(pattern);
@@ -116,19 +180,19 @@ Result<std::vector<CopySource>> FindSources(const FindRequest& request,
   }
   std::vector<CopySource> sources;
   if (!dockerfile::HasWildcard(clean)) {
-    Result<CopySource> source = OpenSource(request, clean);
-    if (!source.ok()) {
-      int error = source.error().error_number();
-      bool missing = error == ENOENT || error == ENOTDIR;
-      return missing ? Missing(request, clean) : std::move(source).error();
-    }
-    sources.push_back(*std::move(source));
+    CopySource source = TRY(FindSource(request, clean));
+    bool left_out = !source.is_directory && request.excludes.Ignores(source.base);
+    if (!left_out) sources.push_back(std::move(source));
     return sources;
   }
   std::vector<std::string> paths;
   UniqueFd root = TRY(kernel::OpenIn(request.root, "", O_RDONLY | O_DIRECTORY));
   TRY(Glob(root, "", clean, 0, &paths));
-  for (const std::string& path : paths) sources.push_back(TRY(OpenSource(request, path)));
+  for (const std::string& path : paths) {
+    CopySource source = TRY(OpenSource(request, path));
+    bool left_out = !source.is_directory && request.excludes.Ignores(source.base);
+    if (!left_out) sources.push_back(std::move(source));
+  }
   return sources;
 }
 

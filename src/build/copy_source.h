@@ -5,6 +5,7 @@
 // source are followed inside of it. One thread.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "base/error.h"
 #include "base/stop_token.h"
 #include "base/unique_fd.h"
+#include "dockerfile/patterns.h"
+#include "trees/archive_tree.h"
 
 namespace gantry::build {
 
@@ -21,7 +24,9 @@ struct CopySource {
   std::string base;  // what the copy is called in a directory
   bool is_directory = false;
   bool is_archive = false;  // ADD: it is unpacked instead
-  std::string hash;         // of all that a copy shows, times apart
+  // Of a directory: what of it; unset: everything.
+  std::function<trees::Take(const std::string& path)> takes;
+  std::string hash;  // of all that a copy shows, times apart
 };
 
 struct FindRequest {
@@ -29,11 +34,20 @@ struct FindRequest {
   // What errors call it: "file not found in build context or excluded by .dockerignore".
   std::string missing;
   bool finds_archives = false;
+  // Left out: a named file by its name, what is in a directory by its path below that.
+  dockerfile::IgnoreList excludes;
   StopToken stop;
 };
 
+// The one source at that path, in which nothing is a wildcard. kNotFound.
+Result<CopySource> FindSource(const FindRequest& request, const std::string& path);
+
 // The sources that `pattern` names: one, or with wildcards any number, sorted. kNotFound.
 Result<std::vector<CopySource>> FindSources(const FindRequest& request, const std::string& pattern);
+
+// `COPY --parents`: the directory up to "/./", else the root, as one source with nothing but what
+// the rest of the pattern names, at its path. No link is followed in that rest. kNotFound.
+Result<CopySource> FindWithParents(const FindRequest& request, const std::string& pattern);
 
 // Whether a file is a tar archive that ADD unpacks, compressed or not.
 Result<bool> IsArchive(BorrowedFd parent, const std::string& name);

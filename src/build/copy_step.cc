@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "build/builder.h"
 #include "build/download.h"
+#include "build/git_source.h"
 #include "engine/accounts.h"
 #include "engine/root_view.h"
 #include "formats/digest.h"
@@ -27,9 +28,6 @@ namespace {
 
 bool IsUrl(std::string_view text) {
   return text.starts_with("http://") || text.starts_with("https://");
-}
-bool IsGit(std::string_view text) {
-  return text.starts_with("git://") || text.starts_with("git@") || text.starts_with("ssh://");
 }
 
 // "755": bits of permissions in octal.
@@ -52,6 +50,22 @@ Result<OwnerIds> ParseOwner(BorrowedFd root, const std::string& text) {
   auto resolved = TRY_WITH(engine::ResolveUser(user + ":" + group, {}, accounts),
                            "can't resolve the owner '{}'", text);
   return OwnerIds(resolved.uid, resolved.gid);
+}
+
+// --checksum of ADD. kInvalidArgument.
+Result<std::optional<formats::Digest>> ChecksumOf(const Instruction& in,
+                                                  const dockerfile::Expander& expander) {
+  const dockerfile::Flag* flag = in.FindFlag("checksum");
+  if (flag == nullptr) return std::optional<formats::Digest>();
+  if (in.words.size() > 2) {
+    return InvalidArgument("checksum can't be specified for multiple sources");
+  }
+  std::string text = TRY(expander.Word(flag->value));
+  formats::Digest digest = TRY_WITH(formats::Digest::Parse(text), "invalid checksum '{}'", text);
+  if (digest.algorithm() != formats::DigestAlgorithm::kSha256) {
+    return Unimplemented("a checksum must be a sha256, not {}", text);
+  }
+  return std::optional(std::move(digest));
 }
 
 // As docker keeps it in the history: one source's hash, or the hash of all.
@@ -97,17 +111,34 @@ Result<BorrowedFd> Builder::ViewOf(const std::string& chain_id) {
   return BorrowedFd(view.root);
 }
 
-Result<BorrowedFd> Builder::RootOf(const std::string& from) {
+Result<BorrowedFd> Builder::OpenResult() {
+  if (!result().chain_id.empty()) return ViewOf(result().chain_id);
+  // No step has made a file.
+  Directory& nothing = directories_[""];
+  nothing.files = TRY(context_.MakeDirectory(fmt::format("beside-{}", ++beside_)));
+  return BorrowedFd(nothing.files);
+}
+
+Result<SourceTree> Builder::TreeOf(const std::string& from) {
+  const NamedContext* named = FindContext(from);
+  if (named != nullptr && named->kind == NamedContext::Kind::kDirectory) {
+    return TreeOfDirectory(named->value);
+  }
   size_t current = static_cast<size_t>(state_ - states_.data());
-  int stage = file_.FindStage(from, current);
-  if (stage >= 0) return ViewOf(states_[static_cast<size_t>(stage)].chain_id);
-  bool number = !from.empty() && from.find_first_not_of("0123456789") == std::string::npos;
+  auto tree_of = [&](const std::string& chain_id) -> Result<SourceTree> {
+    return SourceTree{TRY(ViewOf(chain_id)), chain_id, ""};
+  };
+  int stage = named != nullptr ? -1 : file_.FindStage(from, current);
+  if (stage >= 0) return tree_of(states_[static_cast<size_t>(stage)].chain_id);
+  bool number = named == nullptr && !from.empty() &&
+                from.find_first_not_of("0123456789") == std::string::npos;
   if (number) {
     return InvalidArgument(
         "invalid from flag value {}: refers to current build block or a later one", from);
   }
-  engine::NamedImage image = TRY_WITH(BaseImage(from, ""), "invalid from flag value {}", from);
-  return ViewOf(image.documents->top_chain_id);
+  engine::NamedImage image = TRY_WITH(BaseImage(named != nullptr ? named->value : from, ""),
+                                      "invalid from flag value {}", from);
+  return tree_of(image.documents->top_chain_id);
 }
 
 Result<CopySource> Builder::FromHeredoc(const dockerfile::Heredoc& doc,
@@ -126,12 +157,29 @@ Result<CopySource> Builder::FromHeredoc(const dockerfile::Heredoc& doc,
   return source;
 }
 
-Result<CopySource> Builder::Download(const std::string& url) {
+Result<CopySource> Builder::FromGit(const Instruction& in, const std::string& url) {
+  std::string name = fmt::format("beside-{}", ++beside_);
+  TRY(context_.MakeDirectory(name));
+  const dockerfile::Flag* keep = in.FindFlag("keep-git-dir");
+  bool keeps = keep != nullptr && keep->value != "false";
+  FindRequest find;
+  GitTree tree = TRY(FetchGit(url, context_.PathOf(name),
+                              keeps ? GitDirectory::kKeep : GitDirectory::kDrop, stop_));
+  find.root = tree.files;
+  find.stop = stop_;
+  return FindSource(find, "");
+}
+
+Result<CopySource> Builder::Download(const std::string& url,
+                                     const std::optional<formats::Digest>& checksum) {
   CopySource source;
   source.parent = TRY(context_.MakeDirectory(fmt::format("beside-{}", ++beside_)));
   source.name = "file";
   source.base = NameOfUrl(url);
   source.hash = TRY(DownloadFile(url, source.parent, source.name, stop_));
+  if (checksum && checksum->hex() != source.hash) {
+    return InvalidArgument("digest mismatch sha256:{}: {}", source.hash, checksum->text());
+  }
   return source;
 }
 
@@ -144,9 +192,17 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
   find.missing = fmt::format(
       "{} failed: file not found in build context or excluded by .dockerignore", in.keyword);
   if (const dockerfile::Flag* from = in.FindFlag("from")) {
-    find.root = TRY(RootOf(from->value));
+    find.root = TRY(TreeOf(from->value)).root;
     find.missing = fmt::format("{} failed", in.keyword);
   }
+  std::string excludes;
+  for (const dockerfile::Flag& flag : in.flags) {
+    if (flag.name == "exclude") excludes += TRY(expander.Word(flag.value)) + "\n";
+  }
+  find.excludes = TRY_WITH(dockerfile::IgnoreList::Parse(excludes), "reading --exclude");
+  const dockerfile::Flag* parents = in.FindFlag("parents");
+  bool with_parents = parents != nullptr && parents->value != "false";
+  std::optional<formats::Digest> checksum = TRY(ChecksumOf(in, expander));
   std::vector<CopySource> sources;
   for (size_t i = 0; i + 1 < in.words.size(); ++i) {
     auto doc = std::find_if(in.heredocs.begin(), in.heredocs.end(),
@@ -156,17 +212,24 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
       continue;
     }
     std::string path = TRY(expander.Word(in.words[i]));
-    if (in.kind == Kind::kAdd && IsGit(path)) {
-      return Unimplemented("ADD of a git repository is not supported: {}", path);
+    if (in.kind == Kind::kAdd && IsGitUrl(path)) {
+      if (checksum) return InvalidArgument("checksum can't be specified for non-HTTP(S) sources");
+      sources.push_back(TRY_WITH(FromGit(in, path), "ADD failed"));
+      continue;
     }
     if (in.kind == Kind::kAdd && IsUrl(path)) {
       TRY(Say(fmt::format("Downloading {}\n", path)));
-      sources.push_back(TRY_WITH(Download(path), "ADD failed"));
+      sources.push_back(TRY_WITH(Download(path, checksum), "ADD failed"));
+      continue;
+    }
+    if (checksum) return InvalidArgument("checksum can't be specified for non-HTTP(S) sources");
+    if (with_parents) {
+      sources.push_back(TRY(FindWithParents(find, path)));
       continue;
     }
     for (CopySource& source : TRY(FindSources(find, path))) sources.push_back(std::move(source));
   }
-  if (sources.empty())
+  if (sources.empty() && find.excludes.empty())
     return InvalidArgument("{} failed: no source files were specified", in.keyword);
   return sources;
 }
@@ -176,6 +239,10 @@ Result<> Builder::Copy(const Instruction& in) {
   for (const dockerfile::Flag& flag : in.flags) {
     if (flag.name == "from" || flag.name == "chown" || flag.name == "chmod") continue;
     if (flag.name == "link") continue;  // it changes how a layer is made, not what is in it
+    if (flag.name == "parents" || flag.name == "exclude" || flag.name == "checksum" ||
+        flag.name == "keep-git-dir") {
+      continue;
+    }
     return InvalidArgument("the --{} option requires BuildKit", flag.name);
   }
   std::string destination = DestinationOf(state_->config, TRY(expander.Word(in.words.back())));

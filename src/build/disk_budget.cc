@@ -67,6 +67,7 @@ DiskItem ItemOf(const CachedStep& step,
   item.name = step.description;
   item.used_at = step.used_at;
   if (step.in_use) item.needed_by = "a build that runs uses it";
+  if (!step.directory.empty()) item.parts.push_back({"cache of " + step.key, step.size});
   if (step.layer) {
     const client::Descriptor& blob = step.layer->blob;
     item.parts.push_back({blob.digest, blob.size});

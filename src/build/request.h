@@ -5,16 +5,25 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "client/containerd.h"
 #include "engine/config.h"
 
 namespace gantry::build {
+
+// What a name of FROM or --from means instead of a stage or image of that name.
+struct NamedContext {
+  enum class Kind : uint8_t { kImage, kDirectory };
+  Kind kind = Kind::kImage;
+  std::string value;  // the image's name, or what the client calls its directory
+};
 
 struct BuildRequest {
   std::vector<std::string> names;  // of the image, in the store
@@ -34,6 +43,19 @@ struct BuildRequest {
   std::map<std::string, client::Credentials> credentials;
   // Asked for the others, when it is set.
   std::function<Result<client::Credentials>(const std::string& registry)> find_login;
+  // Of a client with a session; unset: RUN gets neither secrets nor agents. kNotFound for a name
+  // that the client does not have.
+  std::function<Result<std::string>(const std::string& id)> find_secret;
+  std::function<Result<>(const std::string& id)> find_agent;
+  // Hands who connects to the listener on to the client's agent, while the object lives.
+  std::function<std::shared_ptr<void>(const std::string& id, UniqueFd listener)> serve_agent;
+  // By name, without ":latest".
+  std::map<std::string, NamedContext> contexts;
+  // Receives a client's directory into an empty one.
+  std::function<Result<>(const std::string& name, BorrowedFd root)> receive_directory;
+  // What RUN may ask for; without a session the user of the socket is trusted with the network.
+  bool allows_host_network = true;
+  bool allows_insecure = false;
 };
 
 // A step that users see in BuildKit's progress: FROM, RUN, COPY, ADD, WORKDIR.

@@ -3,6 +3,7 @@
 // Steps that come from the cache or make a layer: RUN, WORKDIR, and what COPY needs of both.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -19,26 +20,26 @@ using dockerfile::Instruction;
 
 namespace {
 
-constexpr std::string_view kNeedsBuildKit =
-    "the --{} option requires BuildKit. Refer to https://docs.docker.com/go/buildkit/ to learn how "
-    "to build images with BuildKit enabled";
-
 std::string Joined(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
   return out;
 }
 
-// The command with its here-documents: a lone one is the whole script, any other is the shell's.
+// Where a here-document is that names its interpreter.
+std::string ProgramOf(const dockerfile::Heredoc& doc) {
+  std::string name = doc.name;
+  std::replace(name.begin(), name.end(), '/', '_');
+  return "/dev/pipes/" + name;
+}
+
+// The command with its here-documents: a lone one is the whole script, or a program that the shell
+// calls; any other is the shell's.
 Result<Instruction> WithHeredocs(Instruction in) {
   if (in.heredocs.empty()) return in;
   if (in.heredocs.size() == 1 && in.words[0] == in.heredocs[0].word) {
-    if (in.heredocs[0].content.starts_with("#!")) {
-      return Unimplemented(
-          "a here-document of RUN with an interpreter of its own (#!) is not "
-          "supported");
-    }
-    in.words[0] = in.heredocs[0].content;
+    bool is_program = in.heredocs[0].content.starts_with("#!");
+    in.words[0] = is_program ? ProgramOf(in.heredocs[0]) : in.heredocs[0].content;
     return in;
   }
   for (const dockerfile::Heredoc& doc : in.heredocs) {
@@ -141,15 +142,25 @@ Result<> Builder::MakeWorkingDirectory(const Instruction& in) {
   });
 }
 
+Result<std::optional<engine::NewLayer>> Builder::LayerOf(StepContainer& container,
+                                                         const engine::Lease& lease) {
+  std::optional<engine::NewLayer> layer;
+  if (request_.keeps_containers) {
+    layer = TRY(engine::DiffSnapshot(engine_, lease, container.id(), state_->chain_id));
+    if (layer) TRY(engine::UnpackLayer(engine_, lease, state_->chain_id, *layer));
+    TRY(container.Keep());
+  } else {
+    TRY(Say(fmt::format("Removing intermediate container {}\n", container.id().substr(0, 12))));
+    layer = TRY_WITH(TakeLayer(lease, container.id()), "making the layer");
+    container.RemoveLater();
+  }
+  return layer;
+}
+
 Result<> Builder::RunCommand(const Instruction& original) {
   Instruction in = TRY(WithHeredocs(original));
   engine::HostConfig host = request_.host;
-  for (const dockerfile::Flag& flag : in.flags) {
-    bool network = flag.name == "network" &&
-                   (flag.value == "default" || flag.value == "none" || flag.value == "host");
-    if (!network) return InvalidArgument(fmt::runtime(kNeedsBuildKit), flag.name);
-    if (flag.value != "default") host.network_mode = flag.value;
-  }
+  std::vector<PlannedMount> planned = TRY(ReadRunFlags(in, &host));
   engine::ContainerConfig config = state_->config;
   config.cmd = {.set = true, .words = engine::CommandWords(in, config)};
   config.entrypoint = {.set = true, .words = {}};
@@ -165,6 +176,10 @@ Result<> Builder::RunCommand(const Instruction& original) {
   }
   std::string told;
   for (const std::string& word : config.cmd.words) told += fmt::format("{}\n", word.size()) + word;
+  bool is_program = !in.heredocs.empty() && in.words[0] == ProgramOf(in.heredocs[0]);
+  if (is_program) told += "\n" + in.heredocs[0].content;
+  if (host.privileged) told += "\ninsecure";
+  for (const PlannedMount& mount : planned) told += "\n" + KeyOf(mount);
   std::string key = HexDigest(
       fmt::format("{}\nRUN {}\n{}\n{}", state_->cache_key, created_by, told, host.network_mode));
   if (TRY(TakeCached(key, created_by))) return {};
@@ -172,10 +187,15 @@ Result<> Builder::RunCommand(const Instruction& original) {
     config.env.insert(config.env.begin(), name + "=" + value);
   }
   std::string image_id = state_->base ? state_->base->documents->id : "";
-  StepContainer container = TRY(StepContainer::Create(engine_, std::move(config), std::move(host),
-                                                      {state_->chain_id, image_id}));
-  std::string id = container.id().substr(0, 12);
-  TRY(Say(fmt::format(" ---> Running in {}\n", id)));
+  TargetStubs stubs = TRY(NoteStubs(planned));
+  StepMounts mounts = TRY(MakeMounts(planned));
+  if (is_program) {
+    mounts.inputs->mounts.push_back(TRY(MakeScriptMount(in.words[0], in.heredocs[0].content)));
+  }
+  StepContainer container =
+      TRY(StepContainer::Create(engine_, std::move(config), std::move(host),
+                                {state_->chain_id, image_id, std::move(mounts.inputs)}));
+  TRY(Say(fmt::format(" ---> Running in {}\n", container.id().substr(0, 12))));
   int code = TRY(container.Run(output_.command, stop_));
   if (code != 0) {
     end_.exit_code = code;
@@ -184,18 +204,10 @@ Result<> Builder::RunCommand(const Instruction& original) {
     if (request_.keeps_failed || request_.keeps_containers) TRY(container.Keep());
     return FailedPrecondition("{}", end_.failure);
   }
+  TRY(RemoveStubs(stubs, container.id()));
   std::string parent = state_->chain_id;
   engine::Lease lease = TRY(engine::Lease::TakeLasting(engine_.containerd(), kLeasePrefix));
-  std::optional<engine::NewLayer> layer;
-  if (request_.keeps_containers) {
-    layer = TRY(engine::DiffSnapshot(engine_, lease, container.id(), parent));
-    if (layer) TRY(engine::UnpackLayer(engine_, lease, parent, *layer));
-    TRY(container.Keep());
-  } else {
-    TRY(Say(fmt::format("Removing intermediate container {}\n", id)));
-    layer = TRY_WITH(TakeLayer(lease, container.id()), "making the layer");
-    container.RemoveLater();
-  }
+  auto layer = TRY(LayerOf(container, lease));
   return Remember(key, created_by, std::move(layer), std::move(lease), parent);
 }
 

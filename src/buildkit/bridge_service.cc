@@ -39,8 +39,7 @@ Result<std::string> Solve(Shared& shared, const std::shared_ptr<Job>& job,
   }
   if (!dockerfile) return Unimplemented("there is no front end '{}'", frontend);
   auto session = TRY(shared.sessions.Find(job->wanted().session, kBeginBound));
-  auto made =
-      RunFrontend(shared.engine, shared.builds, given, std::move(session), job->progress(), stop);
+  auto made = RunFrontend(shared.engine, shared.builds, given, std::move(session), *job, stop);
   if (made.ok()) return job->Keep(*std::move(made));
   // Clients put the name of a code before its message; BuildKit has none for what is wrong with a
   // Dockerfile or context.

@@ -6,13 +6,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "base/undo.h"
 #include "buildkit/bridge_service.h"
+#include "buildkit/exporters.h"
 #include "buildkit/progress.h"
 #include "buildkit/rpc.h"
-#include "engine/images.h"
-#include "formats/reference.h"
+#include "engine/settings.h"
 #include "oci/platform.h"
 
 namespace gantry::buildkit {
@@ -23,30 +22,19 @@ namespace api = moby::buildkit::v1;
 // The BuildKit whose API this is.
 constexpr const char* kVersion = "v0.16.0";
 
-struct Export {
-  std::vector<std::string> names;  // as the store has them
-  bool stores = false;
-  bool pushes = false;
-};
-
-// docker's exporter of images: "moby", or "image" of other clients; none: the result is only
-// cached.
-Result<Export> ReadExport(const Wanted& wanted) {
-  Export out;
-  for (const api::Exporter& exporter : wanted.exporters) {
-    if (exporter.type() != "moby" && exporter.type() != "image") {
-      return Unimplemented("exporter \"{}\" is not supported", exporter.type());
+// What the client grants its build, as far as the daemon's configuration lets it.
+Result<std::set<std::string>> ReadEntitlements(const api::SolveRequest& request,
+                                               const engine::Settings& settings) {
+  std::set<std::string> out;
+  for (const std::string& wanted : request.entitlements()) {
+    bool allowed = (wanted == "network.host" && settings.builds_use_host_network) ||
+                   (wanted == "security.insecure" && settings.builds_run_insecure);
+    if (!allowed) {
+      return MakeError(ErrorKind::kPermissionDenied,
+                       "granting entitlement {} is not allowed by build daemon configuration",
+                       wanted);
     }
-    out.stores = true;
-    for (const auto& [key, value] : exporter.attrs()) {
-      if (key == "push") out.pushes = value == "true" || value == "1";
-      if (key != "name") continue;
-      for (const std::string& text : SplitWords(value, ",")) {
-        formats::Reference name =
-            TRY_WITH(formats::ParseReference(text), "invalid image name {}", text);
-        out.names.push_back(formats::WithDefaultTag(name).ToString());
-      }
-    }
+    out.insert(wanted);
   }
   return out;
 }
@@ -64,7 +52,7 @@ void Fill(const build::CachedStep& step, api::UsageRecord* record) {
   *record->mutable_lastusedat() = ToTimestamp(step.used_at);
   record->set_usagecount(step.uses);
   record->set_description(step.description);
-  record->set_recordtype("regular");
+  record->set_recordtype(step.type());
   if (!step.parent.empty()) record->add_parents(step.parent);
 }
 
@@ -153,26 +141,13 @@ class PruneStream : public grpc::ServerWriteReactor<api::UsageRecord> {
   size_t next_ = 0;
 };
 
-Result<> Push(Shared& shared, const Job& job, const std::string& name, Progress& progress,
-              const StopToken& stop) {
-  return InStep(progress, "pushing " + name, [&](size_t step) -> Result<> {
-    engine::PushImageRequest push;
-    push.name = TRY(formats::ParseReference(name));
-    auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
-    push.credentials = TRY(session->FindLogin(push.name.domain, stop));
-    auto told = [&](const client::Progress& part) {
-      progress.Part(step, part.name, part.progress, part.total, part.event == "complete");
-    };
-    TRY(engine::PushImage(shared.engine, push, told, stop));
-    return {};
-  });
-}
-
 }  // namespace
 
 void Describe(api::types::WorkerRecord* record) {
   record->set_id("gantry");
   (*record->mutable_labels())["org.mobyproject.buildkit.worker.executor"] = "gantry-containerd";
+  // Without it buildx believes that there are no exporters but docker's own.
+  (*record->mutable_labels())["org.mobyproject.buildkit.worker.snapshotter"] = "overlayfs";
   oci::Platform host = oci::HostPlatform();
   pb::Platform* platform = record->add_platforms();
   platform->set_os(host.os);
@@ -184,7 +159,10 @@ void Describe(api::types::WorkerRecord* record) {
 
 Result<> ControlService::Build(const api::SolveRequest& request, api::SolveResponse* response,
                                const StopToken& stop) {
-  Wanted wanted{request.session(), {request.exporters().begin(), request.exporters().end()}};
+  auto entitlements = ReadEntitlements(request, *shared_.engine.settings());
+  Wanted wanted{request.session(),
+                entitlements.ok() ? *entitlements : std::set<std::string>(),
+                {request.exporters().begin(), request.exporters().end()}};
   if (!request.exporterdeprecated().empty()) {
     api::Exporter exporter;
     exporter.set_type(request.exporterdeprecated());
@@ -194,7 +172,8 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
   auto job = TRY(shared_.jobs.Begin(request.ref(), std::move(wanted)));
   Undo end;
   end.Push([&] { shared_.jobs.End(request.ref()); });
-  Export wants = TRY(ReadExport(job->wanted()));
+  TRY(entitlements);
+  std::vector<Export> exports = TRY(ReadExports(job->wanted()));
   if (request.definition().def_size() > 0 || request.frontendinputs_size() > 0) {
     return Unimplemented("operations of LLB are not run: this engine builds Dockerfiles");
   }
@@ -203,24 +182,9 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
         TRY(buildkit::Solve(shared_, job, request.frontend(), request.frontendattrs(), stop)));
   }
   Made* made = TRY(job->AwaitReturn(stop));
-  if (made == nullptr || !wants.stores) return {};
-  Progress& progress = job->progress();
-  auto& told = *response->mutable_exporterresponse();
-  std::string id =
-      TRY(InStep(progress, "exporting to image", [&](size_t step) -> Result<std::string> {
-        std::string stored = TRY(made->builder->Store(wants.names));
-        progress.Part(step, "writing image " + stored, 0, 0, true);
-        for (const std::string& name : wants.names)
-          progress.Part(step, "naming to " + name, 0, 0, true);
-        return stored;
-      }));
-  told["containerimage.config.digest"] = id;
-  told["containerimage.digest"] = id;
-  std::string names;
-  for (const std::string& name : wants.names) names += (names.empty() ? "" : ",") + name;
-  if (!names.empty()) told["image.name"] = names;
-  for (const std::string& name : wants.names) {
-    if (wants.pushes) TRY(Push(shared_, *job, name, progress, stop));
+  if (made == nullptr) return {};
+  for (const Export& one : exports) {
+    TRY(RunExport(shared_, *job, *made, one, response->mutable_exporterresponse(), stop));
   }
   return {};
 }

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <optional>
 #include <utility>
 
 #include "base/io.h"
 #include "base/number.h"
 #include "base/text.h"
 #include "build/context.h"
+#include "build/remote_context.h"
 #include "dockerfile/lines.h"
 #include "dockerfile/patterns.h"
 #include "kernel/paths.h"
@@ -20,6 +22,7 @@ namespace {
 
 constexpr std::string_view kArgument = "build-arg:";
 constexpr std::string_view kLabel = "label:";
+constexpr std::string_view kContext = "context:";
 
 std::string Get(const FrontendOptions& options, const std::string& key,
                 std::string_view fallback = "") {
@@ -30,17 +33,37 @@ std::string Get(const FrontendOptions& options, const std::string& key,
 // What asks for a thing that this front end does not have. Others that it does not know change
 // nothing in the image.
 Result<> RefuseOption(const std::string& key, const std::string& value) {
-  bool named = key.starts_with("context:");
   bool subrequest = key == "requestid";
   bool attest = key.starts_with("attest:") && !value.empty() &&
                 value.find("disabled=true") == std::string::npos;
-  if (named) return Unimplemented("named build contexts are not supported ({})", key.substr(8));
   if (subrequest) return Unimplemented("the front end has no {}", value);
   if (attest && key != "attest:provenance") {
     return Unimplemented("attestations are not supported ({})", key.substr(7));
   }
   if (key == "multi-platform" && value == "true") {
     return Unimplemented("an image for several platforms can't be built");
+  }
+  return {};
+}
+
+// "context:NAME" with what stands for it, maybe for one platform ("NAME::linux/arm64").
+Result<> ReadNamedContext(std::string name, const std::string& value,
+                          build::BuildRequest* request) {
+  size_t platform = name.find("::");
+  if (platform != std::string::npos) {
+    oci::Platform wanted = TRY(oci::ParsePlatform(name.substr(platform + 2)));
+    if (oci::MatchPlatform(oci::HostPlatform(), wanted) == 0) return {};
+    name.resize(platform);
+  }
+  using Kind = build::NamedContext::Kind;
+  constexpr std::string_view kImage = "docker-image://";
+  constexpr std::string_view kLocal = "local:";
+  if (value.starts_with(kImage)) {
+    request->contexts[name] = {Kind::kImage, value.substr(kImage.size())};
+  } else if (value.starts_with(kLocal)) {
+    request->contexts[name] = {Kind::kDirectory, value.substr(kLocal.size())};
+  } else {
+    return Unimplemented("a build context of that kind is not supported: {}={}", name, value);
   }
   return {};
 }
@@ -75,23 +98,54 @@ Result<std::optional<std::string>> ReadText(BorrowedFd root, const std::string& 
 
 std::string ReceiveName(std::string_view what) { return fmt::format("[internal] load {}", what); }
 
+// A named context without what its .dockerignore leaves out, which comes first.
+Result<> ReceiveNamed(Session& session, Progress& progress, const std::string& name,
+                      BorrowedFd root, const StopToken& stop) {
+  return InStep(progress, ReceiveName("context " + name), [&](size_t step) -> Result<> {
+    constexpr const char* kIgnore = ".dockerignore";
+    TRY(session.Receive({.name = name, .excludes = {}, .followed = {kIgnore}}, root, stop));
+    auto patterns = TRY(ReadText(root, kIgnore));
+    TRY(kernel::RemoveContents(root));
+    dockerfile::IgnoreList ignored;
+    if (patterns) {
+      ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
+    }
+    int64_t bytes = TRY(
+        session.Receive({.name = name, .excludes = ignored.Lines(), .followed = {}}, root, stop));
+    progress.Part(step, "transferring " + name, bytes, 0, true);
+    return {};
+  });
+}
+
 class Frontend {
  public:
-  Frontend(engine::Engine& engine, std::shared_ptr<Session> session, Progress& progress,
+  Frontend(engine::Engine& engine, std::shared_ptr<Session> session, Job& job,
            const StopToken& stop)
-      : engine_(engine), session_(std::move(session)), progress_(progress), stop_(stop) {}
+      : engine_(engine),
+        session_(std::move(session)),
+        job_(job),
+        progress_(job.progress()),
+        stop_(stop) {}
 
   Result<std::unique_ptr<Made>> Run(build::Builds& builds, const FrontendOptions& options);
 
  private:
   Result<> Receive(const std::string& what, const Directory& directory, BorrowedFd root);
-  // The Dockerfile's text and the patterns of the .dockerignore that counts.
+  // The Dockerfile's text, and that of a .dockerignore of its own.
   Result<std::string> LoadDockerfile(build::Context& context, const FrontendOptions& options,
-                                     const std::string& path, dockerfile::IgnoreList* ignored);
+                                     const std::string& path, std::optional<std::string>* ignored);
+  // Without what `patterns` leave out, else the directory's own .dockerignore.
+  Result<> LoadContext(build::Context& context, const FrontendOptions& options,
+                       std::optional<std::string> patterns);
+  Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
+                                 const build::BuildRequest& request);
   build::BuildOutput Output();
+  // What the client answers for the build, and what it is allowed.
+  void AskSession(build::BuildRequest* request);
 
   engine::Engine& engine_;
   const std::shared_ptr<Session> session_;
+  Job& job_;
   Progress& progress_;
   const StopToken stop_;
 };
@@ -107,7 +161,7 @@ Result<> Frontend::Receive(const std::string& what, const Directory& directory, 
 Result<std::string> Frontend::LoadDockerfile(build::Context& context,
                                              const FrontendOptions& options,
                                              const std::string& path,
-                                             dockerfile::IgnoreList* ignored) {
+                                             std::optional<std::string>* ignored) {
   UniqueFd files = TRY(context.MakeDirectory("dockerfile"));
   TRY(Receive("build definition from " + path,
               {.name = Get(options, "dockerfilekey", "dockerfile"),
@@ -117,20 +171,43 @@ Result<std::string> Frontend::LoadDockerfile(build::Context& context,
   auto text = TRY(ReadText(files, path));
   if (!text) return NotFound("failed to read dockerfile: open {}: no such file or directory", path);
   if (text->empty()) return InvalidArgument("the Dockerfile cannot be empty");
-  auto patterns = TRY(ReadText(files, path + ".dockerignore"));
+  *ignored = TRY(ReadText(files, path + ".dockerignore"));
+  return *std::move(text);
+}
+
+Result<> Frontend::LoadContext(build::Context& context, const FrontendOptions& options,
+                               std::optional<std::string> patterns) {
+  std::string name = Get(options, "contextkey", "context");
   if (!patterns) {
     UniqueFd beside = TRY(context.MakeDirectory("dockerignore"));
-    TRY(Receive(".dockerignore",
-                {.name = Get(options, "contextkey", "context"),
-                 .excludes = {},
-                 .followed = {".dockerignore"}},
+    TRY(Receive(".dockerignore", {.name = name, .excludes = {}, .followed = {".dockerignore"}},
                 beside));
     patterns = TRY(ReadText(beside, ".dockerignore"));
   }
+  dockerfile::IgnoreList ignored;
   if (patterns) {
-    *ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
+    ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
   }
-  return *std::move(text);
+  return Receive("build context", {.name = name, .excludes = ignored.Lines(), .followed = {}},
+                 context.files());
+}
+
+Result<std::string> Frontend::LoadRemote(build::Context& context, const FrontendOptions& options,
+                                         const build::BuildRequest& request) {
+  std::string path = request.dockerfile;
+  TRY(InStep(progress_, ReceiveName("remote build context"), [&](size_t) -> Result<> {
+    auto kind = TRY(build::FetchContext(request.remote, context, stop_));
+    if (kind == build::RemoteKind::kDockerfile) path = "Dockerfile";
+    return {};
+  }));
+  // The client's own Dockerfile for somebody else's files.
+  std::optional<std::string> ignored;
+  if (options.contains("dockerfilekey")) {
+    return LoadDockerfile(context, options, request.dockerfile, &ignored);
+  }
+  std::string text = TRY(context.ReadDockerfile(path));
+  TRY(context.DropIgnored(path));
+  return text;
 }
 
 build::BuildOutput Frontend::Output() {
@@ -166,18 +243,40 @@ build::BuildOutput Frontend::Output() {
   return output;
 }
 
-Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, const FrontendOptions& options) {
-  build::BuildRequest request = TRY(ReadFrontendOptions(options));
-  request.find_login = [session = session_, stop = stop_](const std::string& registry) {
+void Frontend::AskSession(build::BuildRequest* request) {
+  request->find_login = [session = session_, stop = stop_](const std::string& registry) {
     return session->FindLogin(registry, stop);
   };
+  request->receive_directory = [session = session_, progress = &progress_, stop = stop_](
+                                   const std::string& name, BorrowedFd root) {
+    return ReceiveNamed(*session, *progress, name, root, stop);
+  };
+  request->find_secret = [session = session_, stop = stop_](const std::string& id) {
+    return session->Secret(id, stop);
+  };
+  request->find_agent = [session = session_, stop = stop_](const std::string& id) {
+    return session->FindAgent(id, stop);
+  };
+  request->serve_agent = [session = session_](const std::string& id, UniqueFd listener) {
+    return session->ServeAgent(id, std::move(listener));
+  };
+  const std::set<std::string>& entitled = job_.wanted().entitlements;
+  request->allows_host_network = entitled.contains("network.host");
+  request->allows_insecure = entitled.contains("security.insecure");
+}
+
+Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, const FrontendOptions& options) {
+  build::BuildRequest request = TRY(ReadFrontendOptions(options));
+  AskSession(&request);
   build::Context context = TRY(build::Context::Create(engine_));
-  dockerfile::IgnoreList ignored;
-  std::string text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
-  TRY(Receive(
-      "build context",
-      {.name = Get(options, "contextkey", "context"), .excludes = ignored.Lines(), .followed = {}},
-      context.files()));
+  std::optional<std::string> ignored;
+  std::string text;
+  if (request.remote.empty()) {
+    text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
+    TRY(LoadContext(context, options, std::move(ignored)));
+  } else {
+    text = TRY(LoadRemote(context, options, request));
+  }
   auto made = std::make_unique<Made>();
   made->output = Output();
   made->builder = std::make_unique<build::Builder>(engine_, builds.cache(), std::move(request),
@@ -197,10 +296,15 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
   for (const auto& [key, value] : options) {
     TRY(RefuseOption(key, value));
     if (key.starts_with(kArgument)) request.arguments[key.substr(kArgument.size())] = value;
+    if (key.starts_with(kContext)) {
+      TRY(ReadNamedContext(key.substr(kContext.size()), value, &request));
+    }
     if (key.starts_with(kLabel)) request.labels[key.substr(kLabel.size())] = value;
   }
   std::string context = Get(options, "context");
-  if (!context.empty() && !context.starts_with("local:")) {
+  if (build::IsRemoteContext(context)) {
+    request.remote = context;
+  } else if (!context.empty() && !context.starts_with("local:")) {
     return Unimplemented("a context of that kind is not supported: {}", context);
   }
   request.dockerfile = Get(options, "filename", "Dockerfile");
@@ -234,9 +338,9 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
 
 Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
                                           const FrontendOptions& options,
-                                          std::shared_ptr<Session> session, Progress& progress,
+                                          std::shared_ptr<Session> session, Job& job,
                                           const StopToken& stop) {
-  return Frontend(engine, std::move(session), progress, stop).Run(builds, options);
+  return Frontend(engine, std::move(session), job, stop).Run(builds, options);
 }
 
 }  // namespace gantry::buildkit

@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "base/stop_token.h"
 #include "build/builds.h"
+#include "buildkit/job.h"
 #include "buildkit/made.h"
-#include "buildkit/progress.h"
 #include "buildkit/session.h"
 
 namespace gantry::buildkit {
@@ -21,11 +21,11 @@ using FrontendOptions = std::map<std::string, std::string>;
 // kInvalidArgument, or kUnimplemented for what this front end does not have.
 Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options);
 
-// `progress` outlives what is made. Fetches Dockerfile and context from the session and makes the
+// `job` outlives what is made. Fetches Dockerfile and context from the session and makes the
 // image, which is not stored yet.
 Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
                                           const FrontendOptions& options,
-                                          std::shared_ptr<Session> session, Progress& progress,
+                                          std::shared_ptr<Session> session, Job& job,
                                           const StopToken& stop);
 
 }  // namespace gantry::buildkit

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ using moby::buildkit::v1::StatusResponse;
 
 struct Wanted {
   std::string session;
+  std::set<std::string> entitlements;  // "network.host", "security.insecure"
   std::vector<moby::buildkit::v1::Exporter> exporters;
 };
 

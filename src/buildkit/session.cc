@@ -6,14 +6,18 @@
 #include <grpcpp/grpcpp.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/clock.h"
+#include "buildkit/agent_forward.h"
 #include "buildkit/rpc.h"
 #include "buildkit/tree_receiver.h"
+#include "buildkit/tree_sender.h"
 #include "moby/buildkit/secrets.grpc.pb.h"
 #include "moby/filesync/auth.grpc.pb.h"
 #include "moby/filesync/filesync.grpc.pb.h"
+#include "moby/sshforward/ssh.grpc.pb.h"
 #include "wire/url.h"
 #include "wire/worker_pool.h"
 
@@ -23,6 +27,41 @@ namespace {
 constexpr std::chrono::seconds kAnswerBound{30};
 // What Docker Hub is called in a client's configuration.
 constexpr std::string_view kHubKey = "https://index.docker.io/v1/";
+constexpr const char* kFileSend = "/moby.filesync.v1.FileSend/DiffCopy";
+constexpr const char* kExporterKey = "buildkit-attachable-exporter-id";
+
+// Bytes as messages of a size that every client takes.
+class MessageSink : public ByteSink {
+ public:
+  using BytesMessage = moby::filesync::v1::BytesMessage;
+  using Stream = grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>;
+
+  explicit MessageSink(Stream& stream) : stream_(stream) {}
+  Result<> Write(std::string_view data) override {
+    while (!data.empty()) {
+      size_t size = std::min(data.size(), kPiece - pending_.size());
+      pending_ += data.substr(0, size);
+      data.remove_prefix(size);
+      if (pending_.size() == kPiece) TRY(Flush());
+    }
+    return {};
+  }
+  Result<> Flush() {
+    if (pending_.empty()) return {};
+    BytesMessage message;
+    bytes_ += static_cast<int64_t>(pending_.size());
+    message.set_data(std::exchange(pending_, {}));
+    if (stream_.Write(message)) return {};
+    return MakeError(ErrorKind::kUnavailable, "the client's session broke");
+  }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  static constexpr size_t kPiece = size_t{256} << 10;
+  Stream& stream_;
+  std::string pending_;
+  int64_t bytes_ = 0;
+};
 
 }  // namespace
 
@@ -94,6 +133,84 @@ Result<std::string> Session::Secret(const std::string& name, const StopToken& st
   auto stub = moby::buildkit::secrets::v1::Secrets::NewStub(channel_);
   TRY_WITH(ToResult(stub->GetSecret(&context, request, &response)), "secret {}", name);
   return response.data();
+}
+
+Result<> Session::FindAgent(const std::string& name, const StopToken& stop) {
+  if (!methods_.contains("/moby.sshforward.v1.SSH/CheckAgent")) {
+    return NotFound("the client forwards no ssh agent");
+  }
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kAnswerBound);
+  CancelWith cancel(context, stop);
+  moby::sshforward::v1::CheckAgentRequest request;
+  request.set_id(name);
+  moby::sshforward::v1::CheckAgentResponse response;
+  auto stub = moby::sshforward::v1::SSH::NewStub(channel_);
+  wire::WorkerPool::Blocked blocked;
+  Result<> found = ToResult(stub->CheckAgent(&context, request, &response));
+  if (found.ok() || found.error().kind() == ErrorKind::kCancelled) return found;
+  // Clients have no code for an agent that is not there.
+  return NotFound("{}", found.error().message());
+}
+
+std::shared_ptr<void> Session::ServeAgent(const std::string& name, UniqueFd listener) {
+  return std::make_shared<AgentForward>(channel_, name, std::move(listener));
+}
+
+Result<> Session::CheckTakesFiles() const {
+  if (methods_.contains(kFileSend)) return {};
+  return FailedPrecondition("the client takes no files: its session has no {}", kFileSend);
+}
+
+Result<int64_t> Session::SendFile(int exporter, const std::map<std::string, std::string>& told,
+                                  const std::function<Result<>(ByteSink& sink)>& write,
+                                  const StopToken& stop) {
+  TRY(CheckTakesFiles());
+  grpc::ClientContext context;
+  context.AddMetadata(kExporterKey, std::to_string(exporter));
+  for (const auto& [key, value] : told) context.AddMetadata("exporter-md-" + key, value);
+  CancelWith cancel(context, stop);
+  auto stream = moby::filesync::v1::FileSend::NewStub(channel_)->DiffCopy(&context);
+  wire::WorkerPool::Blocked blocked;
+  MessageSink sink(*stream);
+  Result<> written = write(sink);
+  if (written.ok()) written = sink.Flush();
+  if (!written.ok()) context.TryCancel();
+  stream->WritesDone();
+  moby::filesync::v1::BytesMessage answer;
+  while (stream->Read(&answer)) {
+  }
+  grpc::Status status = stream->Finish();
+  if (!written.ok()) {
+    bool broke = written.error().kind() == ErrorKind::kUnavailable && !status.ok();
+    return broke ? ToResult(status).error() : std::move(written).error();
+  }
+  TRY_WITH(ToResult(status), "sending the result to the client");
+  return sink.bytes();
+}
+
+Result<int64_t> Session::SendTree(int exporter, BorrowedFd root, const StopToken& stop) {
+  TRY(CheckTakesFiles());
+  grpc::ClientContext context;
+  context.AddMetadata(kExporterKey, std::to_string(exporter));
+  CancelWith cancel(context, stop);
+  // One method whose messages depend on what the client does with them, which no generated stub
+  // can say: fsutil's packets here.
+  using Packet = fsutil::types::Packet;
+  grpc::internal::RpcMethod method(kFileSend, grpc::internal::RpcMethod::BIDI_STREAMING, channel_);
+  std::unique_ptr<grpc::ClientReaderWriter<Packet, Packet>> stream(
+      grpc::internal::ClientReaderWriterFactory<Packet, Packet>::Create(channel_.get(), method,
+                                                                        &context));
+  wire::WorkerPool::Blocked blocked;
+  TreeSender sender(root);
+  Result<> sent = sender.Run(*stream);
+  grpc::Status status = stream->Finish();
+  if (!sent.ok()) {
+    bool broke = sent.error().kind() == ErrorKind::kUnavailable && !status.ok();
+    return broke ? ToResult(status).error() : std::move(sent).error();
+  }
+  TRY_WITH(ToResult(status), "sending the result to the client");
+  return sender.bytes();
 }
 
 Result<> Sessions::Add(const std::string& id, std::set<std::string> methods, UniqueFd connection) {

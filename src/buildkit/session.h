@@ -5,12 +5,14 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "base/byte_stream.h"
 #include "base/error.h"
 #include "base/mutex.h"
 #include "base/stop_token.h"
@@ -51,8 +53,21 @@ class Session {
   Result<client::Credentials> FindLogin(const std::string& registry, const StopToken& stop);
   // kNotFound when the client has none of that name.
   Result<std::string> Secret(const std::string& name, const StopToken& stop);
+  // kNotFound when the client forwards no ssh agent of that name.
+  Result<> FindAgent(const std::string& name, const StopToken& stop);
+  // Hands connections to the listener on to the client's agent (agent_forward.h).
+  std::shared_ptr<void> ServeAgent(const std::string& name, UniqueFd listener);
+
+  // What the client takes for one of its exporters, by their number: a file, with what is told of
+  // it, or a directory, which nobody changes meanwhile. Bytes sent.
+  Result<int64_t> SendFile(int exporter, const std::map<std::string, std::string>& told,
+                           const std::function<Result<>(ByteSink& sink)>& write,
+                           const StopToken& stop);
+  Result<int64_t> SendTree(int exporter, BorrowedFd root, const StopToken& stop);
 
  private:
+  Result<> CheckTakesFiles() const;
+
   const std::string id_;
   const std::shared_ptr<grpc::Channel> channel_;
   const UniqueFd connection_;

@@ -5,6 +5,7 @@
 #include "dockerfile/instruction.h"
 #include "dockerfile/lines.h"
 #include "dockerfile/patterns.h"
+#include "dockerfile/run_mount.h"
 
 namespace gantry::dockerfile {
 namespace {
@@ -215,6 +216,68 @@ TEST(PatternsTest, IgnoreList) {
   EXPECT_TRUE(Ignored("**", "anything/at"));
   EXPECT_FALSE(IgnoreList::Parse("!").ok());
   EXPECT_TRUE(IgnoreList::Parse("a\n!b")->has_exceptions());
+}
+
+Expander Variables() {
+  Expander expander;
+  expander.lookup = [](const std::string& name) {
+    return name == "V" ? std::optional<std::string>("value") : std::nullopt;
+  };
+  return expander;
+}
+
+RunMount Mount(std::string_view text) {
+  Result<RunMount> mount = ParseRunMount(text, Variables());
+  EXPECT_TRUE(mount.ok()) << mount.error().message();
+  return mount.ok() ? *std::move(mount) : RunMount();
+}
+
+std::string MountError(std::string_view text) {
+  Result<RunMount> mount = ParseRunMount(text, Variables());
+  return mount.ok() ? "" : mount.error().message();
+}
+
+TEST(RunMountTest, Types) {
+  using Type = RunMount::Type;
+  RunMount bind = Mount("target=/a,from=x$V,source=/s/$V");
+  EXPECT_EQ(bind.type, Type::kBind);
+  EXPECT_TRUE(bind.read_only);
+  EXPECT_EQ(bind.from, "x$V");
+  EXPECT_EQ(bind.source, "/s/value");
+  EXPECT_FALSE(Mount("type=bind,dst=/a,rw").read_only);
+  EXPECT_FALSE(Mount("type=bind,dst=/a,readonly=false").read_only);
+  RunMount cache = Mount("type=cache,target=/root//x/,sharing=locked,mode=0700,uid=5,gid=6");
+  EXPECT_EQ(cache.id, "/root/x");
+  EXPECT_EQ(cache.sharing, RunMount::Sharing::kLocked);
+  EXPECT_EQ(cache.mode, mode_t{0700});
+  EXPECT_EQ(cache.uid, 5u);
+  EXPECT_EQ(cache.gid, 6u);
+  EXPECT_FALSE(cache.read_only);
+  EXPECT_TRUE(Mount("type=cache,target=/x,ro").read_only);
+  EXPECT_EQ(Mount("type=tmpfs,target=/x,size=2m").size, int64_t{2} << 20);
+  EXPECT_EQ(Mount("type=secret,target=/a/name").id, "name");
+  RunMount secret = Mount("type=secret,id=n,env=N,required");
+  EXPECT_TRUE(secret.required);
+  EXPECT_EQ(secret.variable, "N");
+  EXPECT_EQ(secret.target, "");
+  EXPECT_EQ(Mount("type=ssh").id, "default");
+  EXPECT_EQ(Mount("\"type=bind\",\"target=/with,comma\"").target, "/with,comma");
+  EXPECT_EQ(FromOfRunMount("type=bind,from=stage,target=/x"), "stage");
+}
+
+TEST(RunMountTest, Errors) {
+  EXPECT_EQ(MountError("type=bind"), "target is required for type=bind");
+  EXPECT_EQ(MountError("type=other,target=/x"), "unsupported mount type \"other\"");
+  EXPECT_EQ(MountError("type=bind,target=/x,size=1"), "unexpected key 'size' in 'size=1'");
+  EXPECT_EQ(MountError("type=secret,id=x,rw"), "unexpected key 'rw' in 'rw'");
+  EXPECT_EQ(MountError("type=cache,target=/x,sharing=all"), "unsupported sharing value \"all\"");
+  EXPECT_EQ(MountError("type=cache,target=/x,mode=9"), "invalid value for mode: 9");
+  EXPECT_EQ(MountError("type=cache,target=/x,uid=-1"), "invalid value for uid: -1");
+  EXPECT_EQ(MountError("type=tmpfs,target=/x,size=-1"), "invalid value for size: -1");
+  EXPECT_EQ(MountError("type=secret"), "invalid secret mount. one of source, target required");
+  EXPECT_EQ(MountError("target=/x,ro=perhaps"), "invalid value for ro: perhaps");
+  EXPECT_EQ(MountError("target"), "invalid field 'target' must be a key=value pair");
+  EXPECT_EQ(MountError("\"target=/x"), "invalid mount '\"target=/x': a quote is not closed");
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -241,10 +242,13 @@ struct NetworkingConfig {
   bool settled = false;
 };
 
+struct StepInputs;
+
 // What a step of a build runs on, instead of an image: nothing is merged into its configuration.
 struct BuildParent {
-  std::string snapshot;  // a chain id, "" for nothing
-  std::string image_id;  // of the stage's base; "" for scratch
+  std::string snapshot;                      // a chain id, "" for nothing
+  std::string image_id;                      // of the stage's base; "" for scratch
+  std::shared_ptr<const StepInputs> inputs;  // step_inputs.h; may be empty
 };
 
 struct CreateRequest {

@@ -178,8 +178,20 @@ Result<ContainerRecord> ParseContainerRecord(const Json& json) {
   return record;
 }
 
-Container::Container(ContainerRecord record)
-    : id_(record.id), record_(std::make_shared<const ContainerRecord>(std::move(record))) {}
+Container::Container(ContainerRecord record, std::shared_ptr<const StepInputs> inputs)
+    : id_(record.id),
+      record_(std::make_shared<const ContainerRecord>(std::move(record))),
+      inputs_(std::move(inputs)) {}
+
+std::shared_ptr<const StepInputs> Container::inputs() const {
+  MutexLock lock(mutex_);
+  return inputs_;
+}
+
+void Container::DropInputs() {
+  MutexLock lock(mutex_);
+  inputs_.reset();
+}
 
 Container::RecordPointer Container::record() const {
   MutexLock lock(mutex_);

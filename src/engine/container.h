@@ -29,6 +29,7 @@
 #include "base/mutex.h"
 #include "engine/config.h"
 #include "engine/mount_points.h"
+#include "engine/step_inputs.h"
 #include "formats/json.h"
 
 namespace gantry::engine {
@@ -120,10 +121,14 @@ class Container {
   // attached when it returns. An error: the container will not start.
   using AttachCallback = std::function<void(Result<std::string> socket)>;
 
-  explicit Container(ContainerRecord record);
+  explicit Container(ContainerRecord record, std::shared_ptr<const StepInputs> inputs = nullptr);
 
   RecordPointer record() const;
   const std::string& id() const { return id_; }
+
+  // Of a step of a build until DropInputs; else nullptr.
+  std::shared_ptr<const StepInputs> inputs() const;
+  void DropInputs();
 
   // Publishes a changed copy of the record. A change of phase that the table forbids is a bug.
   void Update(const std::function<void(ContainerRecord&)>& change);
@@ -186,6 +191,7 @@ class Container {
   CondVar turn_free_;
   bool turn_taken_ GUARDED_BY(mutex_) = false;
   RecordPointer record_ GUARDED_BY(mutex_);
+  std::shared_ptr<const StepInputs> inputs_ GUARDED_BY(mutex_);
   bool removed_ GUARDED_BY(mutex_) = false;
   uint64_t next_number_ GUARDED_BY(mutex_) = 1;
   std::map<uint64_t, Waiter> waiters_ GUARDED_BY(mutex_);

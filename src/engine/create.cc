@@ -174,6 +174,8 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   StartTrace trace("engine");
   ActionTimer timer(action_times_, "create");
   Warnings warnings;
+  std::shared_ptr<const StepInputs> inputs =
+      request.build_parent ? request.build_parent->inputs : nullptr;
   ContainerRecord record = TRY(MakeRecord(std::move(request), &warnings));
   // Until the record names the image for all to see.
   auto hold = record.for_build ? std::nullopt : image_holds_.Take(record.image_id);
@@ -204,7 +206,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
 
   record = std::move(whole);
   any_links_ = any_links_ || !record.host.links.empty();
-  auto container = std::make_shared<Container>(std::move(record));
+  auto container = std::make_shared<Container>(std::move(record), std::move(inputs));
   Insert(container);
   {
     MutexLock lock(mutex_);
@@ -220,6 +222,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
 Result<> Engine::KeepStepContainer(const std::string& id) {
   auto container = TRY(Find(id));
   container->Update([](ContainerRecord& record) { record.for_build = false; });
+  container->DropInputs();
   return Save(*container);
 }
 

@@ -336,6 +336,10 @@ class Engine {
   Result<std::vector<oci::Mount>> SetUpMounts(const ContainerRecord& record);
   Result<std::string> MakeTransientMount(const ContainerRecord& record, const MountPoint& point,
                                          const std::string& source, size_t number);
+  // A place of a container's own for a mount of the kind of `source`.
+  Result<std::string> MakeTransientPlace(const std::string& id, BorrowedFd source, size_t number);
+  Result<std::vector<oci::Mount>> AttachStepMounts(const std::string& id, size_t number,
+                                                   bool remapped);
   void DropTransientMounts(const std::string& id);
   void ReleaseMounts(const ContainerRecord& record);
   Result<> ReleaseVolumes(const ContainerRecord& record);
@@ -413,6 +417,7 @@ class Engine {
   Result<> ReconcileNetworks();
   // tell_untold.cc
   Result<> TellUntold();
+  Result<> ReconcileExecs(bool first);
   Result<bool> CameTrue(Untold* untold);
   void SweepDirectories();
 

@@ -46,6 +46,11 @@ std::string ContainerOf(const Event& event) {
   return event.type == "container" || found == event.attributes.end() ? "" : found->second;
 }
 
+std::string ExecOf(const Event& event) {
+  auto found = event.attributes.find("execID");
+  return found == event.attributes.end() ? "" : found->second;
+}
+
 std::string_view LineAtFront(std::string_view text) { return text.substr(0, text.find('\n')); }
 
 // The lines from the first event with a greater number on. Numbers rise, so the half is looked for
@@ -145,7 +150,7 @@ bool EventLog::HasRecent(const Event& event) const {
   return std::any_of(recent_.begin(), recent_.end(), [&](const NumberedEvent& entry) {
     return entry.event.time >= event.time && entry.event.type == event.type &&
            entry.event.action == event.action && entry.event.actor_id == event.actor_id &&
-           ContainerOf(entry.event) == ContainerOf(event);
+           ContainerOf(entry.event) == ContainerOf(event) && ExecOf(entry.event) == ExecOf(event);
   });
 }
 

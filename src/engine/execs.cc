@@ -6,8 +6,10 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/undo.h"
+#include "engine/event.h"
 #include "engine/oci_spec.h"
 #include "engine/stdio_uri.h"
+#include "engine/store.h"
 #include "wire/socket_io.h"
 
 namespace gantry::engine {
@@ -49,6 +51,11 @@ std::string Command(const std::vector<std::string>& words) {
   std::string out = words.front() + " ";
   for (size_t i = 1; i < words.size(); ++i) out += (i == 1 ? "" : " ") + words[i];
   return out;
+}
+
+// As UntoldEvents has it until it comes true.
+Event DieEvent(const std::string& container, const std::string& id) {
+  return {"container", "exec_die", container, {{"execID", id}}, WallClock::now()};
 }
 
 std::string ErrorFrame(const std::string& text, bool raw) {
@@ -130,10 +137,19 @@ Result<Execs::Started> Execs::Start(std::string_view id, const TakeClient& take,
     found->second.exec.running = true;
   }
   const ExecConfig& config = exec.options.config;
+  // Its end may come while no gantryd runs.
+  Result<> noted = engine_.store().untold().Put(DieEvent(record->id, exec.id), exec.id);
+  if (!noted.ok()) {
+    Fail(exec.id, noted.error());
+    return std::move(noted).error();
+  }
   engine_.Publish("exec_start: " + Command(config.cmd), *record, {{"execID", exec.id}});
   UniqueFd process;
   Result<> ran = Run(exec, *record, take ? &process : nullptr);
-  if (!ran.ok()) Fail(exec.id, ran.error());
+  if (!ran.ok()) {
+    engine_.store().untold().Done(DieEvent(record->id, exec.id), exec.id);
+    Fail(exec.id, ran.error());
+  }
   if (!take) {
     if (!ran.ok()) return std::move(ran).error();
     return Started{};
@@ -244,21 +260,38 @@ void Execs::OnTaskEvent(const client::TaskEvent& event) {
   {
     MutexLock lock(mutex_);
     auto found = execs_.find(event.exec_id);
-    if (found == execs_.end() || found->second.exec.exit_code) return;
-    found->second.exec.running = false;
-    found->second.exec.exit_code = event.exit_status;
-    found->second.lingering_client.Reset();
-    if (found->second.exec.options.ended) found->second.exec.options.ended(event.exit_status);
+    bool known = found != execs_.end();
+    if (known && found->second.exec.exit_code) return;
+    if (known) {
+      found->second.exec.running = false;
+      found->second.exec.exit_code = event.exit_status;
+      found->second.lingering_client.Reset();
+      if (found->second.exec.options.ended) found->second.exec.options.ended(event.exit_status);
+    }
   }
-  engine_.workers().Run([this, event] {
-    Result<client::Exit> deleted =
-        engine_.containerd().DeleteExec(event.container_id, event.exec_id);
-    if (!deleted.ok()) log::Debug("deleting an exec: {}", deleted.error().message());
-    auto container = engine_.Find(event.container_id);
-    if (!container.ok()) return;
+  engine_.workers().Run([this, event] { Finish(event); });
+}
+
+// Also of one that an earlier gantryd has started, or that nobody wants to know of any more.
+void Execs::Finish(const client::TaskEvent& event) {
+  Event die = DieEvent(event.container_id, event.exec_id);
+  UntoldEvents& untold = engine_.store().untold();
+  {
+    // Its event and a comparison may find the same end.
+    MutexLock lock(mutex_);
+    if (!untold.IsOpen(die, event.exec_id)) return;
+    if (!finishing_.insert(event.exec_id).second) return;
+  }
+  Result<client::Exit> deleted = engine_.containerd().DeleteExec(event.container_id, event.exec_id);
+  if (!deleted.ok()) log::Debug("deleting an exec: {}", deleted.error().message());
+  auto container = engine_.Find(event.container_id);
+  if (container.ok()) {
     engine_.Publish("exec_die", *(*container)->record(),
                     {{"execID", event.exec_id}, {"exitCode", std::to_string(event.exit_status)}});
-  });
+  }
+  MutexLock lock(mutex_);
+  untold.Done(die, event.exec_id);
+  finishing_.erase(event.exec_id);
 }
 
 }  // namespace gantry::engine

@@ -2,7 +2,7 @@
 //
 // Additional processes in running containers: POST /containers/{id}/exec and /exec/{id}/…. Execs
 // live in memory, as docker's do: after a restart of gantryd the processes go on, their ids are
-// unknown. Any thread.
+// unknown. Their end is told nevertheless: it is in UntoldEvents from the start on. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -87,11 +88,13 @@ class Execs {
   void Relay(const std::string& id, AttachRequest client, UniqueFd process, bool tty);
   void PublishDetach(const std::string& id);
   void Fail(const std::string& id, const Error& error);
+  void Finish(const client::TaskEvent& event);
 
   Engine& engine_;
   EventLoop& loop_;
   mutable Mutex mutex_;
   std::map<std::string, Entry, std::less<>> execs_ GUARDED_BY(mutex_);
+  std::set<std::string, std::less<>> finishing_ GUARDED_BY(mutex_);
 };
 
 }  // namespace gantry::engine

@@ -123,6 +123,9 @@ Result<> CheckRecursion(const MountConfig& config) {
 Result<> CheckTmpfs(const MountConfig& config) {
   if (!config.source.empty()) return InvalidArgument("field Source must not be specified");
   if (!config.tmpfs_options) return {};
+  if (config.tmpfs_options->size_bytes < 0) {
+    return InvalidArgument("invalid tmpfs size: {}", config.tmpfs_options->size_bytes);
+  }
   for (const std::vector<std::string>& option : config.tmpfs_options->options) {
     if (option.empty() || option.size() > 2) return InvalidArgument("invalid option array length");
     if (option[0] != "exec" && option[0] != "noexec") {

@@ -239,8 +239,10 @@ Result<Engine::Attached> Engine::AttachNetworks(const ContainerRecord& record, U
   std::stable_partition(order.begin(), order.end(),
                         [&](const auto* entry) { return entry->first == first; });
   Attached attached;
+  ActionTimer all(action_times_, "network allocate");
   for (const auto* entry : order) {
     const auto& [name, config] = *entry;
+    ActionTimer one(action_times_, "network connect");
     networks::Network network = TRY(FindNetwork(*networks_, ReferenceOf(name, config)));
     if (!IsSpecial(network)) {
       networks::AttachRequest request = TRY(MakeAttachRequest(record, network, config));
@@ -255,7 +257,9 @@ Result<Engine::Attached> Engine::AttachNetworks(const ContainerRecord& record, U
     }
     if (IsUserDefined(network)) attached.network_ids[name] = network.id;
     PublishNetwork("connect", network, record.id);
+    one.Done();
   }
+  all.Done();
   return attached;
 }
 
@@ -282,9 +286,11 @@ std::vector<networks::Network> Engine::RecordedNetworks(const ContainerRecord& r
 }
 
 std::vector<networks::Network> Engine::DetachNetworks(const ContainerRecord& record) {
+  ActionTimer timer(action_times_, "network release");
   std::vector<networks::Network> left = ConnectedNetworks(record);
   Result<> detached = networks_->Detach(record.id);
   if (!detached.ok()) log::Warning("container {}: {}", record.id, detached.error().message());
+  if (detached.ok()) timer.Done();
   return left;
 }
 

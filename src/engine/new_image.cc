@@ -189,6 +189,15 @@ Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage
   return StoreImage(engine, lease, parts);
 }
 
+Json ManifestOf(const client::Descriptor& config, const std::vector<client::Descriptor>& layers) {
+  Json list = Json::MakeArray();
+  for (const client::Descriptor& blob : layers) list.Append(ToJson(blob));
+  return Json::MakeObject({{"schemaVersion", 2},
+                           {"mediaType", oci::kOciManifest},
+                           {"config", ToJson(config)},
+                           {"layers", std::move(list)}});
+}
+
 Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImageParts& parts) {
   client::Containerd& containerd = engine.containerd();
   client::Labels config_labels;
@@ -197,16 +206,12 @@ Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImagePa
   }
   client::Descriptor config =
       TRY(WriteDocument(containerd, lease, parts.config, oci::kOciConfig, config_labels));
-  Json layers = Json::MakeArray();
   client::Labels labels = {{"containerd.io/gc.ref.content.config", config.digest}};
+  size_t number = 0;
   for (const client::Descriptor& blob : parts.layers) {
-    labels[fmt::format("containerd.io/gc.ref.content.l.{}", layers.size())] = blob.digest;
-    layers.Append(ToJson(blob));
+    labels[fmt::format("containerd.io/gc.ref.content.l.{}", number++)] = blob.digest;
   }
-  Json manifest = Json::MakeObject({{"schemaVersion", 2},
-                                    {"mediaType", oci::kOciManifest},
-                                    {"config", ToJson(config)},
-                                    {"layers", std::move(layers)}});
+  Json manifest = ManifestOf(config, parts.layers);
   client::Image record;
   record.target = TRY(WriteDocument(containerd, lease, manifest, oci::kOciManifest, labels));
   std::vector<std::string> names = parts.names;

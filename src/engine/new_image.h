@@ -60,6 +60,10 @@ std::string ChainId(const std::string& parent, const std::string& layer);
 Result<> UnpackLayer(Engine& engine, const Lease& lease, const std::string& parent,
                      const NewLayer& layer);
 
+// The manifest of an image with that configuration and those layers, the base's first.
+formats::Json ManifestOf(const client::Descriptor& config,
+                         const std::vector<client::Descriptor>& layers);
+
 // An image whose layers are in the store, unpacked.
 struct ImageParts {
   formats::Json config;                    // the whole document

@@ -64,6 +64,19 @@ oci::Mount MakeTmpfs(const std::string& target, const std::vector<std::string>& 
   return mount;
 }
 
+// Of the mount(2) of a "tmpfs" among HostConfig.Mounts.
+std::vector<std::string> TmpfsOptionsOf(const MountConfig& mount) {
+  std::vector<std::string> out;
+  const MountTmpfsOptions options = mount.tmpfs_options.value_or(MountTmpfsOptions{});
+  if (options.mode != 0) out.push_back(fmt::format("mode={:o}", options.mode));
+  if (options.size_bytes != 0) out.push_back(fmt::format("size={}", options.size_bytes));
+  if (mount.read_only) out.push_back("ro");
+  for (const std::vector<std::string>& option : options.options) {
+    out.push_back(option.size() == 1 ? option[0] : option[0] + "=" + option[1]);
+  }
+  return out;
+}
+
 std::vector<oci::Mount> TmpfsMounts(const HostConfig& host) {
   std::vector<oci::Mount> mounts;
   for (const auto& [target, options] : host.tmpfs) {
@@ -71,15 +84,7 @@ std::vector<oci::Mount> TmpfsMounts(const HostConfig& host) {
   }
   for (const MountConfig& mount : host.mounts) {
     if (mount.type != "tmpfs") continue;
-    std::vector<std::string> options;
-    if (mount.tmpfs_options && mount.tmpfs_options->mode != 0) {
-      options.push_back(fmt::format("mode={:o}", mount.tmpfs_options->mode));
-    }
-    if (mount.tmpfs_options && mount.tmpfs_options->size_bytes != 0) {
-      options.push_back(fmt::format("size={}", mount.tmpfs_options->size_bytes));
-    }
-    if (mount.read_only) options.push_back("ro");
-    mounts.push_back(MakeTmpfs(mount.target, options));
+    mounts.push_back(MakeTmpfs(mount.target, TmpfsOptionsOf(mount)));
   }
   return mounts;
 }

@@ -46,27 +46,6 @@ constexpr std::array<std::string_view, 5> kReadonlyPaths = {
 
 bool SharesHostNetwork(const HostConfig& host) { return host.network_mode == "host"; }
 
-// Variables of the container, later ones over earlier ones; a name without "=" takes one away.
-std::vector<std::string> MergeEnvironment(std::vector<std::string> base,
-                                          const std::vector<std::string>& over) {
-  for (const std::string& variable : over) {
-    std::string_view name = std::string_view(variable).substr(0, variable.find('='));
-    auto same = std::find_if(base.begin(), base.end(), [&](const std::string& existing) {
-      return existing.size() > name.size() && existing.starts_with(name) &&
-             existing[name.size()] == '=';
-    });
-    bool removes = name.size() == variable.size();
-    if (same == base.end()) {
-      if (!removes) base.push_back(variable);
-    } else if (removes) {
-      base.erase(same);
-    } else {
-      *same = variable;
-    }
-  }
-  return base;
-}
-
 void AddHome(const std::string& home, std::vector<std::string>* env) {
   bool set = std::any_of(env->begin(), env->end(),
                          [](const std::string& variable) { return variable.starts_with("HOME="); });
@@ -180,6 +159,26 @@ Result<> MakeSysctls(const SpecRequest& request, std::map<std::string, std::stri
 }
 
 }  // namespace
+
+std::vector<std::string> MergeEnvironment(std::vector<std::string> base,
+                                          const std::vector<std::string>& over) {
+  for (const std::string& variable : over) {
+    std::string_view name = std::string_view(variable).substr(0, variable.find('='));
+    auto same = std::find_if(base.begin(), base.end(), [&](const std::string& existing) {
+      return existing.size() > name.size() && existing.starts_with(name) &&
+             existing[name.size()] == '=';
+    });
+    bool removes = name.size() == variable.size();
+    if (same == base.end()) {
+      if (!removes) base.push_back(variable);
+    } else if (removes) {
+      base.erase(same);
+    } else {
+      *same = variable;
+    }
+  }
+  return base;
+}
 
 void ApplyHostDefaults(bool unified_cgroups, HostConfig* host) {
   if (host->network_mode.empty() || host->network_mode == "default") {

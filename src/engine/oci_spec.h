@@ -53,6 +53,10 @@ struct SpecRequest {
 // Errors: kInvalidArgument in docker's words.
 Result<oci::Spec> MakeSpec(const SpecRequest& request);
 
+// Variables of the container, later ones over earlier ones; a name without "=" takes one away.
+std::vector<std::string> MergeEnvironment(std::vector<std::string> base,
+                                          const std::vector<std::string>& over);
+
 // The process alone, as MakeSpec makes it: what an exec starts from.
 Result<oci::Process> MakeContainerProcess(const SpecRequest& request);
 

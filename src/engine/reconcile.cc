@@ -68,6 +68,7 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(ReconcileNetworks());
   TRY(Subscribe());
   TRY(TellUntold());
+  TRY(ReconcileExecs(/*first=*/true));
   TRY(Reconcile(/*first=*/true));
   TRY(ReconcileVolumes());
   SweepDirectories();
@@ -134,6 +135,7 @@ void Engine::Reconnect() {
     auto connect = [&]() -> Result<> {
       TRY(containerd_->Version(kReconnectBound));
       TRY(Subscribe());
+      TRY(ReconcileExecs(/*first=*/false));
       return Reconcile(/*first=*/false);
     };
     Result<> connected = connect();

@@ -99,6 +99,7 @@ void Engine::FinishLater(std::shared_ptr<Container> container, Container::Turn t
 
 // The whole removal as a client sees it: the record says so, its name and volumes are free.
 Result<> Engine::BeginRemoval(Container& container) {
+  ActionTimer timer(action_times_, "delete");
   container.Update([](ContainerRecord& record) {
     record.state.phase = Phase::kRemoving;
     record.state.removes_volumes = record.state.removes_volumes || record.host.auto_remove;
@@ -111,6 +112,7 @@ Result<> Engine::BeginRemoval(Container& container) {
   if (!released.ok()) log::Debug("removing {}: {}", record->id, released.error().message());
   Publish("destroy", *record);
   container.NotifyRemoved();
+  timer.Done();
   return {};
 }
 

@@ -32,6 +32,9 @@ struct Settings {
   std::vector<std::string> labels;  // "name=value"
   std::map<std::string, bool> features;
   bool experimental = false;  // builds may squash
+  // What a client may grant its builds ("builder").
+  bool builds_use_host_network = true;
+  bool builds_run_insecure = false;
   // Of the API versions 1.MINOR the lowest that is served.
   int min_api_minor = 24;
 

@@ -312,6 +312,9 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
     }
     request.mounts.push_back(std::move(mount));
   }
+  for (oci::Mount& mount : TRY(AttachStepMounts(record.id, record.mounts.size(), remapped))) {
+    request.mounts.push_back(std::move(mount));
+  }
   if (remapped) request.remap = &*options_.remap;
   if (user_namespace.valid()) {
     request.user_namespace = fmt::format("/proc/{}/fd/{}", ::getpid(), user_namespace.get());
@@ -324,7 +327,11 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
       init.empty() ? options_.programs_directory + "/gantry-init" : std::move(init);
   request.cdi_directories = settings()->cdi_spec_directories;
   request.unified_cgroups = unified_cgroups_;
-  return MakeSpec(request);
+  oci::Spec spec = TRY(MakeSpec(request));
+  auto container = FindById(record.id);
+  auto inputs = container ? container->inputs() : nullptr;
+  if (inputs) spec.process->env = MergeEnvironment(std::move(spec.process->env), inputs->env);
+  return spec;
 }
 
 Result<std::string> Engine::StdoutUri(const ContainerRecord& record) const {

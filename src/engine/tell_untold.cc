@@ -3,6 +3,7 @@
 // What a killed gantryd has done and not told: the next start tells it, at the time when it was
 // recorded, before it compares anything.
 #include <algorithm>
+#include <functional>
 
 #include "base/log.h"
 #include "engine/engine.h"
@@ -10,9 +11,18 @@
 #include "engine/store.h"
 
 namespace gantry::engine {
+namespace {
+
+constexpr uint32_t kUnknownExecExit = 255;
+
+}  // namespace
 
 Result<> Engine::TellUntold() {
   std::vector<Untold> all = TRY(store_->untold().List());
+  auto is_end_of_exec = [](const Untold& untold) { return untold.event.action == "exec_die"; };
+  auto ends = std::stable_partition(all.begin(), all.end(), std::not_fn(is_end_of_exec));
+  std::vector<Untold> to_come(ends, all.end());
+  all.erase(ends, all.end());
   std::sort(all.begin(), all.end(),
             [](const Untold& a, const Untold& b) { return a.event.time < b.event.time; });
   for (Untold& untold : all) {
@@ -23,7 +33,36 @@ Result<> Engine::TellUntold() {
               untold.event.action, untold.event.actor_id);
     Publish(untold.event);
   }
-  return store_->untold().Clear();
+  return store_->untold().Clear(to_come);
+}
+
+// Execs whose end is not told: those that have ended, as the container daemon knows. Of one that is
+// gone without a word, and at the first comparison alone, nobody knows how it ended.
+Result<> Engine::ReconcileExecs(bool first) {
+  for (const Untold& untold : TRY(store_->untold().List())) {
+    if (untold.event.action != "exec_die") continue;
+    client::TaskEvent exit;
+    exit.container_id = untold.event.actor_id;
+    exit.exec_id = untold.subject;
+    exit.exit_status = kUnknownExecExit;
+    Result<client::TaskState> state = containerd_->GetTask(exit.container_id, exit.exec_id);
+    if (state.ok()) {
+      // One that was not started yet by a gantryd that is gone will never be.
+      bool ended = state->status == client::TaskStatus::kStopped;
+      if (!ended && !(first && state->status == client::TaskStatus::kCreated)) continue;
+      if (ended) exit.exit_status = state->exit_status;
+    } else if (state.error().kind() != ErrorKind::kNotFound) {
+      log::Warning("looking for exec {}: {}", exit.exec_id, state.error().message());
+      continue;
+    } else if (!first) {
+      continue;
+    } else if (options_.told(untold.event) || untold.event.time < options_.told_since()) {
+      store_->untold().Done(untold.event, untold.subject);
+      continue;
+    }
+    options_.exec_event(exit);
+  }
+  return {};
 }
 
 // An event of a container is recorded with what it tells of; others were recorded before.

@@ -49,6 +49,11 @@ void UntoldEvents::Done(const Event& event, std::string_view subject) {
   if (!row.empty()) done_.insert(std::move(row));
 }
 
+bool UntoldEvents::IsOpen(const Event& event, std::string_view subject) {
+  MutexLock lock(mutex_);
+  return open_.contains(KeyOf(event, subject));
+}
+
 Result<std::vector<Untold>> UntoldEvents::List() {
   auto transaction = TRY(database_.Read());
   auto rows = TRY(transaction.Query("SELECT event, subject FROM untold_events"));
@@ -64,9 +69,10 @@ Result<std::vector<Untold>> UntoldEvents::List() {
   return out;
 }
 
-Result<> UntoldEvents::Clear() {
+Result<> UntoldEvents::Clear(const std::vector<Untold>& kept) {
   auto transaction = TRY(database_.Begin());
   TRY(transaction.Execute("DELETE FROM untold_events"));
+  for (const Untold& untold : kept) TRY(Put(untold.event, untold.subject, transaction));
   return transaction.Commit();
 }
 

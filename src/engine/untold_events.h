@@ -2,9 +2,9 @@
 //
 // Events that a kill -9 may lose, in engine.db. An event of a change of a container's record is
 // written in the change's own transaction; one of something else (a network, a volume, an image)
-// before that is done, as an intent. It is told afterwards, and its row goes with the next one that
-// is written. What a start finds here is told by it, if it came true and the log of events does not
-// have it (tell_untold.cc). Any thread.
+// before that is done, as an intent; the end of an exec when it is started. It is told afterwards,
+// and its row goes with the next one that is written. What a start finds here is told by it, if it
+// came true and the log of events does not have it (tell_untold.cc). Any thread.
 #pragma once
 
 #include <set>
@@ -32,9 +32,12 @@ class UntoldEvents {
   Result<> Put(const Event& event, const std::string& subject, records::Transaction& transaction);
   // It was told, or what it tells of was not done. One that was never put is none.
   void Done(const Event& event, std::string_view subject = {});
+  // Put, by this process or kept by it, and not done.
+  bool IsOpen(const Event& event, std::string_view subject = {});
 
   Result<std::vector<Untold>> List();
-  Result<> Clear();
+  // All rows go but those of events that are still to come.
+  Result<> Clear(const std::vector<Untold>& kept = {});
 
  private:
   records::Database& database_;

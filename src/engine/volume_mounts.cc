@@ -22,6 +22,7 @@
 #include "engine/images.h"
 #include "engine/mount_points.h"
 #include "engine/mount_sources.h"
+#include "engine/oci_spec.h"
 #include "engine/root_view.h"
 #include "formats/digest.h"
 #include "kernel/copy_tree.h"
@@ -209,13 +210,47 @@ Result<std::string> Engine::MakeTransientMount(const ContainerRecord& record,
   }
   UniqueFd part = TRY(OpenPart(root, point, point.type == "image" ? point.name : source));
   UniqueFd mount = TRY(kernel::CloneMount(part, "", kernel::BindKind::kRecursive));
-  std::string directory = fmt::format("{}/mounts/{}", options_.state, record.id);
-  std::string path = fmt::format("{}/{}", directory, number);
-  TRY(MakeDirectories(directory, 0700));
-  TRY(MakePlace(path, part));
+  std::string path = TRY(MakeTransientPlace(record.id, part, number));
   UniqueFd target = TRY(OpenFile(path, O_PATH | O_NOFOLLOW));
   TRY(kernel::AttachMount(mount, target));
   return path;
+}
+
+Result<std::string> Engine::MakeTransientPlace(const std::string& id, BorrowedFd source,
+                                               size_t number) {
+  std::string directory = fmt::format("{}/mounts/{}", options_.state, id);
+  std::string path = fmt::format("{}/{}", directory, number);
+  TRY(MakeDirectories(directory, 0700));
+  TRY(MakePlace(path, source));
+  return path;
+}
+
+Result<std::vector<oci::Mount>> Engine::AttachStepMounts(const std::string& id, size_t number,
+                                                         bool remapped) {
+  std::vector<oci::Mount> mounts;
+  auto container = FindById(id);
+  auto inputs = container ? container->inputs() : nullptr;
+  if (!inputs) return mounts;
+  auto attach = [&](BorrowedFd mount, BorrowedFd like) -> Result<std::string> {
+    std::string path = TRY(MakeTransientPlace(id, like, number++));
+    UniqueFd target = TRY(OpenFile(path, O_PATH | O_NOFOLLOW));
+    TRY(kernel::AttachMount(mount, target));
+    return path;
+  };
+  for (const StepMount& step : inputs->mounts) {
+    // A part of a mount can be taken once that has a place (before Linux 6.15).
+    if (step.tree.valid()) {
+      TRY_WITH(attach(step.tree, step.tree), "mounting '{}'", step.destination);
+    }
+    UniqueFd mount = TRY_WITH(kernel::CloneMount(step.part, "", kernel::BindKind::kBind),
+                              "mounting '{}'", step.destination);
+    std::string path = TRY_WITH(attach(mount, step.part), "mounting '{}'", step.destination);
+    std::vector<std::string> options = {"rbind", "rprivate"};
+    options.insert(options.end(), step.options.begin(), step.options.end());
+    if (remapped && step.maps_ids) options.emplace_back(kMapped);
+    mounts.push_back({step.destination, "bind", path, std::move(options), {}, {}});
+  }
+  return mounts;
 }
 
 void Engine::DropTransientMounts(const std::string& id) {

@@ -120,6 +120,7 @@ class JsonLogReader {
   Result<bool> SeekInFile(int64_t* tail);
   Result<bool> SeekInUnpacked(int64_t* tail);
   Result<bool> Fill();
+  Result<bool> Restart();
   Result<bool> Advance();
 
   std::string path_;

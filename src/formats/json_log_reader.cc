@@ -207,6 +207,20 @@ Result<bool> JsonLogReader::Fill() {
   return *got > 0;
 }
 
+// Begins anew with a file that somebody has cut off below what was read of it, as logrotate's
+// copytruncate does. False: it is as long as it was.
+Result<bool> JsonLogReader::Restart() {
+  struct stat info{};
+  if (::fstat(file_.fd.get(), &info) < 0) return ErrnoError("looking at log '{}'", path_);
+  if (static_cast<uint64_t>(info.st_size) >= offset_) return false;
+  if (::lseek(file_.fd.get(), 0, SEEK_SET) < 0) return ErrnoError("seeking in log '{}'", path_);
+  offset_ = 0;
+  if (buffer_.size() > at_) ++skipped_;
+  buffer_.clear();
+  at_ = 0;
+  return true;
+}
+
 // At the end of a file: opens the next newer one. False when this is the newest.
 Result<bool> JsonLogReader::Advance() {
   if (!file_.fd.valid()) return OpenIndex(0);
@@ -219,7 +233,7 @@ Result<bool> JsonLogReader::Advance() {
     ours = index;
     break;
   }
-  if (ours == 0) return false;
+  if (ours == 0) return Restart();
   // A file that is gone was the oldest.
   int next = ours > 0 ? ours - 1 : oldest;
   // What was written between our last read and the rotation.

@@ -180,6 +180,27 @@ TEST_F(JsonLogReaderTest, FollowsThroughRotations) {
   EXPECT_EQ(Read(*reader), "");
 }
 
+TEST_F(JsonLogReaderTest, BeginsAnewWithAFileThatWasCutOff) {
+  Write(path_, 0, 5);
+  auto reader = JsonLogReader::Open(path_, -1);
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ(Read(*reader), "0 1 2 3 4 ");
+  ASSERT_EQ(::truncate(path_.c_str(), 0), 0);
+  EXPECT_EQ(Read(*reader), "");
+  Write(path_, 5, 7);
+  EXPECT_EQ(Read(*reader), "5 6 ");
+  // Cut off in the middle of a line that was read in part.
+  std::string whole = Encode({"whole\n"});
+  std::FILE* file = std::fopen(path_.c_str(), "ae");
+  std::fputs(whole.substr(0, 20).c_str(), file);
+  std::fclose(file);
+  EXPECT_EQ(Read(*reader), "");
+  ASSERT_EQ(::truncate(path_.c_str(), 0), 0);
+  Write(path_, 7, 8);
+  EXPECT_EQ(Read(*reader), "7 ");
+  EXPECT_EQ(reader->skipped(), 1u);
+}
+
 TEST_F(JsonLogReaderTest, WaitsForTheEndOfALineAndSkipsTornOnes) {
   std::string whole = Encode({"whole\n"});
   ASSERT_TRUE(CreateFile(path_, "{\"log\":\"to\n" + whole.substr(0, 20), 0600).ok());

@@ -80,6 +80,7 @@ void LogFile::WriteOut() {
       size_t cut = room >= rest.size() ? rest.size() : rest.rfind('\n', room == 0 ? 0 : room - 1);
       bool fits = cut != std::string_view::npos && room > 0;
       if (!fits && size_ > 0) {
+        if (HasShrunk()) continue;
         Result<> rotated = Rotate();
         if (!rotated.ok()) {
           log::Warning("{}", rotated.error().message());
@@ -102,6 +103,14 @@ void LogFile::WriteOut() {
   } else {
     RetryLater();
   }
+}
+
+// Whether somebody has cut the file off, as logrotate's copytruncate does.
+bool LogFile::HasShrunk() {
+  struct stat info{};
+  if (::fstat(file_.get(), &info) < 0 || info.st_size >= size_) return false;
+  size_ = info.st_size;
+  return true;
 }
 
 void LogFile::RetryLater() {

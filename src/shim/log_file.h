@@ -41,6 +41,7 @@ class LogFile {
   formats::JsonLogEncoder& EncoderOf(formats::LogStream stream);
   void WriteOut();
   Result<> Rotate();
+  bool HasShrunk();
   void RetryLater();
   void AppendGap();
 

@@ -72,6 +72,15 @@ TEST_F(LogFileTest, RotatesAtRecordsAndKeepsSoManyFiles) {
   EXPECT_EQ(kept.size(), 100 - static_cast<size_t>(std::stoi(kept.front())));
 }
 
+TEST_F(LogFileTest, AFileThatWasCutOffIsNotRotatedEarly) {
+  auto log = *LogFile::Open(loop_.get(), {.path = path_, .max_size = 1000, .max_files = 3});
+  log->Append(LogStream::kStdout, std::string(800, 'x') + "\n", {});
+  ASSERT_EQ(::truncate(path_.c_str(), 0), 0);
+  log->Append(LogStream::kStdout, std::string(800, 'y') + "\n", {});
+  EXPECT_FALSE(PathExists(path_ + ".1"));
+  EXPECT_EQ(Read(), std::vector<std::string>{std::string(800, 'y') + "\n"});
+}
+
 TEST_F(LogFileTest, CompressesWhatIsRotated) {
   LogFileOptions options{.path = path_, .max_size = 1000, .max_files = 4, .compress = true};
   auto follower = *JsonLogReader::Open(path_, 0, Unpack);

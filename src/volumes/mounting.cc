@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
+#include "kernel/tree_size.h"
 #include "volumes/local_driver.h"
 #include "volumes/volumes.h"
 
@@ -53,52 +54,6 @@ Result<> FillInPlace(const std::string& path, const std::string& subpath,
   }
   return TRY(IsEmpty(*part)) ? fill(*part) : Result<>();
 }
-
-// Files and links, each inode once, as docker counts. What vanishes meanwhile counts nothing.
-class SizeCounter {
- public:
-  Result<> Add(UniqueFd directory) {
-    DirectoryHandle listing(::fdopendir(directory.get()));
-    if (!listing) return ErrnoError("listing a volume");
-    int fd = directory.Release();
-    for (;;) {
-      errno = 0;
-      const dirent* entry = ::readdir(listing.get());
-      if (entry == nullptr && errno != 0) return ErrnoError("listing a volume");
-      if (entry == nullptr) return {};
-      std::string_view name = entry->d_name;
-      if (name != "." && name != "..") TRY(AddEntry(fd, entry->d_name));
-    }
-  }
-  int64_t bytes() const { return bytes_; }
-
- private:
-  Result<> AddEntry(int parent, const char* name) {
-    struct stat status;
-    if (::fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
-      if (errno == ENOENT) return {};
-      return ErrnoError("reading '{}' of a volume", name);
-    }
-    if (!S_ISDIR(status.st_mode)) {
-      if (seen_.insert({status.st_dev, status.st_ino}).second) bytes_ += status.st_size;
-      return {};
-    }
-    UniqueFd inner(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!inner.valid()) {
-      if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return {};
-      return ErrnoError("opening '{}' of a volume", name);
-    }
-    if (++depth_ > kMaxDepth) return MakeError(ErrorKind::kResourceExhausted, "too many levels");
-    Result<> added = Add(std::move(inner));
-    --depth_;
-    return added;
-  }
-
-  static constexpr int kMaxDepth = 1000;  // each holds a descriptor
-  std::set<std::pair<dev_t, ino_t>> seen_;
-  int64_t bytes_ = 0;
-  int depth_ = 0;
-};
 
 }  // namespace
 
@@ -221,9 +176,7 @@ Result<> Volumes::FillAsWhole(const std::string& data, const Fill& fill) {
 Result<int64_t> Volumes::SizeOf(const std::string& name) const {
   Volume volume = TRY(Get(name));
   if (volume.NeedsMount() && !TRY(kernel::IsMountPoint(DataPath(volume)))) return int64_t{0};
-  SizeCounter counter;
-  TRY(counter.Add(TRY(OpenData(DataPath(volume)))));
-  return counter.bytes();
+  return kernel::TreeSize(TRY(OpenData(DataPath(volume))));
 }
 
 }  // namespace gantry::volumes

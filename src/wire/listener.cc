@@ -8,7 +8,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string_view>
@@ -19,23 +22,6 @@ namespace gantry::wire {
 namespace {
 
 constexpr int kBacklog = 4096;  // as Go's, and so docker's; net.core.somaxconn bounds it
-
-// The number of a group in /etc/group, or -1. Read here, since NSS would load libraries.
-gid_t FindGroup(const std::string& name) {
-  Result<std::string> text = ReadFile("/etc/group", size_t{4} << 20);
-  if (!text.ok()) return static_cast<gid_t>(-1);
-  std::string_view rest = *text;
-  while (!rest.empty()) {
-    std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    if (!line.starts_with(name + ":")) continue;
-    size_t second = line.find(':', name.size() + 1);
-    if (second == std::string_view::npos) continue;
-    return static_cast<gid_t>(
-        std::strtoul(std::string(line.substr(second + 1)).c_str(), nullptr, 10));
-  }
-  return static_cast<gid_t>(-1);
-}
 
 Result<> RemoveStale(const std::string& path, const sockaddr_un& address) {
   struct stat status{};
@@ -59,6 +45,7 @@ Result<UniqueFd> ListenUnix(const std::string& path, const std::string& group) {
     return InvalidArgument("socket path '{}' is empty or longer than 107 bytes", path);
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  gid_t gid = group.empty() ? static_cast<gid_t>(-1) : TRY(FindGroup(group));
   TRY(RemoveStale(path, address));
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.valid()) return ErrnoError("making a socket");
@@ -68,7 +55,6 @@ Result<UniqueFd> ListenUnix(const std::string& path, const std::string& group) {
     return ErrnoError("binding '{}'", path);
   }
   if (::chmod(path.c_str(), 0660) < 0) return ErrnoError("setting the mode of '{}'", path);
-  gid_t gid = FindGroup(group);
   if (gid != static_cast<gid_t>(-1) && ::chown(path.c_str(), static_cast<uid_t>(-1), gid) < 0) {
     return ErrnoError("giving '{}' to group '{}'", path, group);
   }
@@ -105,6 +91,27 @@ Result<UniqueFd> ListenTcp(const std::string& host_port) {
 }
 
 }  // namespace
+
+// Of /etc/group alone: NSS would load libraries.
+Result<gid_t> FindGroup(const std::string& group) {
+  std::string text = TRY(ReadFile("/etc/group", size_t{4} << 20));
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    if (!line.starts_with(group + ":")) continue;
+    size_t second = line.find(':', group.size() + 1);
+    if (second == std::string_view::npos) continue;
+    return static_cast<gid_t>(
+        std::strtoul(std::string(line.substr(second + 1)).c_str(), nullptr, 10));
+  }
+  gid_t number = 0;
+  auto [end, error] = std::from_chars(group.data(), group.data() + group.size(), number);
+  if (error != std::errc() || end != group.data() + group.size()) {
+    return NotFound("group {} not found", group);
+  }
+  return number;
+}
 
 Result<UniqueFd> OpenListener(const std::string& url, const std::string& group) {
   if (url.starts_with("unix://")) return ListenUnix(url.substr(7), group);

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """GET /events: which come, filters, times, forms by version, and that none is lost or told twice."""
+import contextlib
 import json
 import os
 import socket
 import threading
 import time
 import urllib.parse
+from pathlib import Path
 
 import pytest
 
@@ -294,3 +296,59 @@ def test_a_reader_that_sleeps(own):
         text += sleeper.recv(65536)
     assert text.count(b'"Action":"rename"') == 600
     sleeper.close()
+
+
+def test_the_end_of_an_exec_over_restarts(own):
+    """An exec outlives gantryd. Its end is told by the gantryd that runs then, or by the next one, once and with its code; also when
+    that was killed between the end and its event."""
+    engine = own.engine
+    own.ok('run', '-d', '--name', 'box', IMAGE, 'sleep', '1000')
+    pid = int(own.inspect('box', '{{.State.Pid}}'))
+    log = f'{engine.names.root}/engine/events.log'
+
+    def begin(word):
+        """An exec that ends with 7 when the file of that name is there."""
+        own.ok('exec', '-d', 'box', 'sh', '-c', f'while [ ! -e /{word} ]; do sleep 0.02; done; exit 7')
+
+    def let_end(word):
+        open(f'/proc/{pid}/root/{word}', 'w').close()
+
+    def ends():
+        return [e['Actor']['Attributes']['exitCode'] for e in events(engine, '1') if e['Action'] == 'exec_die']
+
+    def runs(word):
+        for process in Path(f'/proc/{pid}/root/proc').glob('[0-9]*/cmdline'):
+            with contextlib.suppress(OSError):
+                if word in process.read_text():
+                    return True
+        return False
+
+    def sockets():
+        """The shim's for attaching: one of the container, one of each exec."""
+        return len(os.listdir(f'{engine.names.state}/io'))
+    begin('while-it-is-away')
+    begin('after-its-return')
+    engine.kill('gantryd')
+    let_end('while-it-is-away')
+    until(lambda: not runs('while-it-is-away'))
+    engine.start()
+    until(lambda: ends() == ['7'])
+    let_end('after-its-return')
+    until(lambda: ends() == ['7', '7'])
+    until(lambda: sockets() == 1)
+    # What the log has was told; what it has not is told again.
+    own.ok('exec', '-d', 'box', 'sh', '-c', 'exit 9')
+    until(lambda: ends() == ['7', '7', '9'])
+    for lost in (1, 0):
+        engine.kill('gantryd')
+        lines = open(log, 'rb').read().splitlines(keepends=True)
+        with open(log, 'wb') as file:
+            file.writelines(lines[:len(lines) - lost])
+        engine.start()
+        # Nobody knows any more how it ended.
+        until(lambda: ends() == ['7', '7', '255'])
+    own.ok('rm', '-f', 'box')
+    restart_count = len(ends())
+    engine.kill('gantryd')
+    engine.start()
+    assert len(ends()) == restart_count

@@ -2,7 +2,9 @@
 """`logs` with its options, and that the log is whole."""
 import gzip
 import json
+import os
 import re
+import select
 import time
 from pathlib import Path
 
@@ -154,3 +156,70 @@ def test_no_line_is_lost_under_load(client, names):
     begin = time.monotonic()
     out = client('logs', '-f', name, timeout=120).out
     assert out == ''.join(f'{n}\n' for n in range(1, 300001)), (len(out), time.monotonic() - begin)
+
+
+class Follower:
+    """`logs -f` whose lines come one by one, each within a bound."""
+    def __init__(self, client, name, *options):
+        self.process = client.start('logs', '-f', *options, name)
+
+    def lines(self, count):
+        found = []
+        while len(found) < count:
+            assert select.select([self.process.stdout], [], [], 20)[0], f'after {found} nothing comes'
+            line = self.process.stdout.readline()
+            assert line, f'ended after {found}'
+            found.append(int(line))
+        return found
+
+    def end(self):
+        return self.process.communicate(timeout=20)[0]
+
+
+# Says 1, 2, 3 …, one at each signal, so that the test knows what has been said.
+AT_A_SIGNAL = 'i=0; trap "i=\\$((i+1)); echo \\$i" USR1; echo 0; while :; do sleep 0.02; done'
+
+
+def say(client, name):
+    client.ok('kill', '-s', 'USR1', name)
+
+
+def test_follow_over_a_file_that_is_cut_off(client, names):
+    """Rotation from outside: `logrotate` with copytruncate, or `: > file`."""
+    name = printed(client, names, AT_A_SIGNAL)
+    follower = Follower(client, name)
+    assert follower.lines(1) == [0]
+    for number in (1, 2, 3):
+        say(client, name)
+        assert follower.lines(1) == [number]
+    os.truncate(client.inspect(name, '{{.LogPath}}'), 0)
+    for number in (4, 5):
+        say(client, name)
+        assert follower.lines(1) == [number]
+    assert client.ok('logs', name).split() == ['4', '5']
+    client.ok('rm', '-f', name)
+    assert follower.end() == b''
+
+
+def test_follow_over_a_file_that_is_taken_away(client, names):
+    """Who follows reads on what is written to it, new readers find nothing; a container that is started again has a new one."""
+    name = printed(client, names, AT_A_SIGNAL)
+    follower = Follower(client, name)
+    assert follower.lines(1) == [0]
+    path = client.inspect(name, '{{.LogPath}}')
+    os.unlink(path)
+    say(client, name)
+    assert follower.lines(1) == [1]
+    client.ok('restart', '-t', '0', name)
+    assert follower.end() == b'', 'a log ends with the run of its container'
+    until(lambda: client.ok('logs', name).split() == ['0'])
+    assert os.path.exists(path)
+
+
+@pytest.mark.parametrize('words', [('rm', '-f'), ('kill',), ('stop', '-t', '0')])
+def test_follow_ends_with_the_container(client, names, words):
+    name = printed(client, names, AT_A_SIGNAL)
+    follower = Follower(client, name)
+    assert follower.lines(1) == [0]
+    client.ok(*words, name)
+    assert follower.end() == b'' and follower.process.returncode == 0

@@ -16,6 +16,7 @@ from harness.grpc_api import message, message_class
 
 STAT, REQ, DATA, FIN, ERR = range(5)
 GO_DIRECTORY, GO_SYMLINK, GO_FIFO = 1 << 31, 1 << 27, 1 << 25
+GO_TYPE = GO_DIRECTORY | GO_SYMLINK | GO_FIFO | 1 << 26 | 1 << 24 | 1 << 21 | 1 << 19
 Packet = 'fsutil.types.Packet'
 
 
@@ -91,13 +92,59 @@ def send_directory(root, requests, wanted=lambda path: True):
         yield packet(DATA, ID=request.ID)
 
 
-class Session:
-    """Serves `directories`, names to paths or to functions of the requests that yield packets; `secrets`, names to bytes."""
+def take_directory(root, requests):
+    """FileSend.DiffCopy of a client with a folder: makes what comes there; a callable is asked instead."""
+    if callable(root):
+        yield from root(requests)
+        return
+    root, entries, coming = Path(root), [], {}
+    for one in requests:
+        if one.type == STAT and one.HasField('stat'):
+            entries.append(one.stat)
+        elif one.type == STAT:
+            for number, entry_ in enumerate(entries):
+                path = root / entry_.path
+                if entry_.mode & GO_DIRECTORY:
+                    path.mkdir()
+                elif entry_.mode & GO_SYMLINK:
+                    path.symlink_to(entry_.linkname)
+                elif entry_.mode & GO_FIFO:
+                    os.mkfifo(path)
+                elif not entry_.mode & GO_TYPE and not entry_.linkname:
+                    coming[number] = open(path, 'wb')
+                    yield packet(REQ, ID=number)
+            if not coming:
+                yield packet(FIN)
+        elif one.type == DATA and one.data:
+            coming[one.ID].write(one.data)
+        elif one.type == DATA:
+            coming.pop(one.ID).close()
+            if not coming:
+                yield packet(FIN)
+        else:
+            assert one.type == FIN, one
+    for entry_ in entries:
+        path = root / entry_.path
+        if not entry_.mode & GO_TYPE and entry_.linkname:
+            os.link(root / entry_.linkname, path)
+        elif not entry_.mode & GO_TYPE:
+            assert path.stat().st_size == entry_.size
+        if not entry_.mode & (GO_TYPE & ~GO_DIRECTORY):
+            os.chmod(path, entry_.mode & 0o777)
+            os.utime(path, ns=(entry_.modTime, entry_.modTime))
+            os.chown(path, entry_.uid, entry_.gid)
 
-    def __init__(self, engine_socket, directories, secrets=None, logins=None):
+
+class Session:
+    """Serves `directories`, names to paths or to functions of the requests that yield packets; `secrets`, names to bytes;
+    `agents`, names to functions of a connection's messages that yield the answers. What comes of exporters is in `files`, by number
+    with what is told of it, and in the folders of `trees`, by number."""
+
+    def __init__(self, engine_socket, directories, secrets=None, logins=None, agents=None, trees=None, takes_files=True):
         self.id, self.directories, self.asked = uuid.uuid4().hex, directories, []
-        self.secrets, self.logins = secrets or {}, logins or {}
-        self.server = grpc.server(futures.ThreadPoolExecutor(8))
+        self.secrets, self.logins, self.agents = secrets or {}, logins or {}, agents or {}
+        self.files, self.trees = {}, trees or {}
+        self.server = grpc.server(futures.ThreadPoolExecutor(16))
         self.server.add_generic_rpc_handlers([self])
         self.folder = tempfile.TemporaryDirectory(prefix='gt-bk-')
         path = f'{self.folder.name}/s'
@@ -105,7 +152,9 @@ class Session:
         self.server.start()
         inner = socket.socket(socket.AF_UNIX)
         inner.connect(path)
-        methods = ['/moby.filesync.v1.FileSync/DiffCopy', '/moby.filesync.v1.Auth/Credentials', '/moby.buildkit.secrets.v1.Secrets/GetSecret']
+        methods = ['/moby.filesync.v1.FileSync/DiffCopy', '/moby.filesync.v1.Auth/Credentials', '/moby.buildkit.secrets.v1.Secrets/GetSecret',
+                   '/moby.sshforward.v1.SSH/CheckAgent', '/moby.sshforward.v1.SSH/ForwardAgent']
+        methods += ['/moby.filesync.v1.FileSend/DiffCopy'] if takes_files else []
         self.outer = upgraded(engine_socket, '/session', [('X-Docker-Expose-Session-Uuid', self.id),
                                                           *(('X-Docker-Expose-Session-Grpc-Method', m) for m in methods)])
         joined(self.outer, inner)
@@ -118,12 +167,17 @@ class Session:
     def service(self, call):
         """Of grpc.GenericRpcHandler."""
         kinds = {'DiffCopy': (Packet, self.diff_copy), 'Credentials': ('moby.filesync.v1.CredentialsRequest', self.login),
-                 'GetSecret': ('moby.buildkit.secrets.v1.GetSecretRequest', self.secret)}
+                 'GetSecret': ('moby.buildkit.secrets.v1.GetSecretRequest', self.secret),
+                 'CheckAgent': ('moby.sshforward.v1.CheckAgentRequest', self.check_agent),
+                 'ForwardAgent': ('moby.sshforward.v1.BytesMessage', self.forward_agent)}
         name = call.method.rsplit('/', 1)[1]
+        if call.method == '/moby.filesync.v1.FileSend/DiffCopy':
+            return self.take(dict(call.invocation_metadata))
         if name not in kinds:
             return None
         kind, work = kinds[name]
-        make = grpc.stream_stream_rpc_method_handler if name == 'DiffCopy' else grpc.unary_unary_rpc_method_handler
+        streams = name in ('DiffCopy', 'ForwardAgent')
+        make = grpc.stream_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
         return make(work, request_deserializer=message_class(kind).FromString, response_serializer=lambda m: m.SerializeToString())
 
     def diff_copy(self, requests, context):
@@ -137,6 +191,20 @@ class Session:
         only, without = metadata.get('followpaths'), metadata.get('exclude-patterns', [])
         return send_directory(directory, requests, lambda path: (not only or path in only) and path.split('/')[0] not in without)
 
+    def take(self, metadata):
+        number = int(metadata['buildkit-attachable-exporter-id'])
+        if number in self.trees:
+            return grpc.stream_stream_rpc_method_handler(lambda requests, context: take_directory(self.trees[number], requests),
+                                                         request_deserializer=message_class(Packet).FromString,
+                                                         response_serializer=lambda m: m.SerializeToString())
+
+        def take_file(requests, context):
+            data = b''.join(request.data for request in requests)
+            self.files[number] = (data, {k[12:]: v for k, v in metadata.items() if k.startswith('exporter-md-')})
+            yield from ()
+        return grpc.stream_stream_rpc_method_handler(take_file, request_deserializer=message_class('moby.filesync.v1.BytesMessage').FromString,
+                                                     response_serializer=lambda m: m.SerializeToString())
+
     def login(self, request, context):
         name, secret = self.logins.get(request.Host, ('', ''))
         return message('moby.filesync.v1.CredentialsResponse', Username=name, Secret=secret)
@@ -145,6 +213,16 @@ class Session:
         if request.ID not in self.secrets:
             context.abort(grpc.StatusCode.NOT_FOUND, f'secret {request.ID}: not found')
         return message('moby.buildkit.secrets.v1.GetSecretResponse', data=self.secrets[request.ID])
+
+    def check_agent(self, request, context):
+        if request.ID not in self.agents:
+            context.abort(grpc.StatusCode.UNKNOWN, f'unset ssh forward key {request.ID}')
+        return message('moby.sshforward.v1.CheckAgentResponse')
+
+    def forward_agent(self, requests, context):
+        name = dict(context.invocation_metadata())['buildkit.ssh.id']
+        for answer in self.agents[name](requests):
+            yield message('moby.sshforward.v1.BytesMessage', data=answer)
 
 
 class BuildKit:
@@ -188,12 +266,12 @@ class BuildKit:
         request = message(f'moby.buildkit.v1.frontend.{method}Request', **fields)
         return self.start('moby.buildkit.v1.frontend.LLBBridge', method, request, answer or method + 'Response', build)
 
-    def build(self, session, options=None, names=(), frontend='dockerfile.v0', exporters=None):
+    def build(self, session, options=None, names=(), frontend='dockerfile.v0', exporters=None, entitlements=()):
         """As `buildx build` does: Solve and Status beside the front end's. Control's answer and all updates."""
         ref = uuid.uuid4().hex
         if exporters is None:
             exporters = [{'Type': 'moby', 'Attrs': {'name': ','.join(names)}}]
-        solve = self.control('Solve', Ref=ref, Session=session.id, Exporters=exporters)
+        solve = self.control('Solve', Ref=ref, Session=session.id, Exporters=exporters, Entitlements=list(entitlements))
         updates = self.control('Status', streams=True, Ref=ref)
         assert {c.ID for c in self.bridge('Ping', ref, 'PongResponse').result().FrontendAPICaps} >= {'solve.base', 'return'}
         try:
@@ -202,3 +280,15 @@ class BuildKit:
         except grpc.RpcError as error:
             self.bridge('Return', ref, error={'code': error.code().value[0], 'message': error.details()}).result()
         return solve, list(updates)
+
+    def commands(self, context, text, name=None, options=None, entitlements=(), directories=None, **session_arguments):
+        """Builds a Dockerfile's text in the folder `context` and gives what its commands wrote; the image is called `name` when one
+        is given. `directories`: more of the session's."""
+        (context / 'Dockerfile').write_text(text)
+        session = Session(self.socket, {'context': context, 'dockerfile': context, **(directories or {})}, **session_arguments)
+        try:
+            solve, updates = self.build(session, options, [name] if name else [], exporters=None if name else [], entitlements=entitlements)
+            solve.result()
+        finally:
+            session.close()
+        return ''.join(log.msg.decode() for u in updates for log in u.logs)

@@ -15,7 +15,7 @@ namespace {
 
 class Opener {
  public:
-  explicit Opener(const Options& options) : options_(options) {}
+  Opener(const Options& options, const std::string& group) : options_(options), group_(group) {}
 
   Result<> PrepareTls() {
     const TlsFiles& files = options_.tls;
@@ -28,7 +28,7 @@ class Opener {
   Result<> Open(const std::string& host) {
     if (host.starts_with("unix://")) {
       out_.own_paths.push_back(host.substr(7));
-      Add(TRY(wire::OpenListener(host, options_.group)));
+      Add(TRY(wire::OpenListener(host, group_)));
       return {};
     }
     if (host.starts_with("tcp://")) {
@@ -51,7 +51,7 @@ class Opener {
   }
 
   Result<> OpenDockerSocket(const std::string& program) {
-    HeldSocket held{options_.docker_socket, options_.group, options_.state};
+    HeldSocket held{options_.docker_socket, group_, options_.state};
     Add(TRY(TakeHeldSocket(held, program)));
     return {};
   }
@@ -79,13 +79,23 @@ class Opener {
   }
 
   const Options& options_;
+  const std::string& group_;
   Listeners out_;
 };
 
 }  // namespace
 
-Result<Listeners> OpenListeners(const Options& options, const std::string& program) {
-  Opener opener(options);
+Result<std::string> SocketGroup(const Options& options) {
+  Result<gid_t> found = wire::FindGroup(options.group);
+  if (found.ok()) return options.group;
+  if (options.group != kUsualGroup) return std::move(found).error();
+  log::Warning("the unix sockets have no group: {}", found.error().message());
+  return std::string();
+}
+
+Result<Listeners> OpenListeners(const Options& options, const std::string& group,
+                                const std::string& program) {
+  Opener opener(options, group);
   TRY(opener.PrepareTls());
   for (const std::string& host : options.hosts) {
     TRY_WITH(opener.Open(host), "serving on {}", host);

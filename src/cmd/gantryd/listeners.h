@@ -27,7 +27,12 @@ struct Listeners {
   std::vector<std::string> own_paths;
 };
 
+// The group that `options` gives the unix sockets, as OpenListeners takes it. The usual one need
+// not be there, another one must (kNotFound).
+Result<std::string> SocketGroup(const Options& options);
+
 // `program` is this one: the docker socket's holder is started from it.
-Result<Listeners> OpenListeners(const Options& options, const std::string& program);
+Result<Listeners> OpenListeners(const Options& options, const std::string& group,
+                                const std::string& program);
 
 }  // namespace gantry::gantryd

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // gantryd: options, wiring, and waiting for a signal.
-#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,6 +27,7 @@
 #include "cmd/gantryd/metrics.h"
 #include "cmd/gantryd/options.h"
 #include "cmd/gantryd/reload.h"
+#include "cmd/gantryd/signals.h"
 #include "cmd/gantryd/socket_holder.h"
 #include "engine/api/list_rows.h"
 #include "engine/api/router.h"
@@ -44,35 +44,12 @@ namespace {
 constexpr size_t kMaxWorkers = 512;
 constexpr std::chrono::seconds kConnectBound{60};
 
-// Before any thread is started, so that all of them inherit it.
-sigset_t HandledSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
-  return set;
-}
-
-void BlockSignals() {
-  sigset_t set = HandledSignals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-}
-
-// Until the daemon is to stop.
-void WaitForSignal(Reloader* reloader) {
-  sigset_t set = HandledSignals();
-  for (;;) {
-    int number = 0;
-    sigwait(&set, &number);
-    if (number != SIGHUP) return log::Info("stopping on signal {}; containers go on", number);
-    reloader->Reload();
-  }
-}
-
 // How long requests get to end; -1: as long as it takes.
-std::chrono::milliseconds ShutdownBound(const engine::Engine& engine) {
+void LetRequestsEnd(const engine::Engine& engine, wire::WorkerPool& workers) {
   int64_t seconds = engine.settings()->shutdown_timeout;
-  return seconds < 0 ? std::chrono::hours(24) : std::chrono::seconds(seconds);
+  std::chrono::milliseconds bound = std::chrono::hours(24);
+  if (seconds >= 0) bound = std::chrono::seconds(seconds);
+  if (!workers.Drain(bound)) log::Warning("some requests do not end, leaving them");
 }
 
 // A service manager that can't be told changes nothing here.
@@ -172,6 +149,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(MakeDirectories(options.state, 0711));
   TRY(MakeDirectories(options.root + "/engine", 0700));
   PidFile pid_file = TRY(PidFile::Lock(options.pid_file));
+  std::string group = TRY(SocketGroup(options));
   TRY(PrepareSettings(&options));
   SetProxies(options.settings);
   std::string programs = TRY(ProgramsDirectory());
@@ -220,7 +198,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   build::DiskBudget disk_budget(*engine, builds);
   budget = &disk_budget;
 
-  Listeners listeners = TRY(OpenListeners(options, programs + "/gantryd"));
+  Listeners listeners = TRY(OpenListeners(options, group, programs + "/gantryd"));
   engine::api::ApiParts parts{*engine,
                               *events,
                               *execs,
@@ -250,12 +228,10 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   }
   Reloader reloader(*engine, parts.engine_id, arguments, options);
   Notify("READY=1\nSTATUS=serving");
-  WaitForSignal(&reloader);
+  WaitUntilStopped(&reloader, options.state);
   Notify("STOPPING=1");
   server->Stop();
-  if (!workers.Drain(ShutdownBound(*engine))) {
-    log::Warning("some requests do not end, leaving them");
-  }
+  LetRequestsEnd(*engine, workers);
   engine->Shutdown();
   // Parked answers, relays and followers hold on to these parts from other threads: the process
   // ends without taking them apart. Everything on disk is committed.

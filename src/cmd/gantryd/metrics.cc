@@ -84,6 +84,12 @@ void AddActions(engine::Engine& engine, build::Builds& builds, Page* page) {
   for (const char* action : {"changes", "commit", "create", "delete", "start"}) {
     AddHistogram(fmt::format("action=\"{}\"", action), engine.action_times().Of(action), page);
   }
+  page->Begin("engine_daemon_network_actions_seconds", "histogram",
+              "The number of seconds it takes to process each network action");
+  for (const char* action : {"allocate", "connect", "release"}) {
+    AddHistogram(fmt::format("action=\"{}\"", action),
+                 engine.action_times().Of(fmt::format("network {}", action)), page);
+  }
   page->Begin("engine_daemon_health_checks_total", "counter", "Probes that were made");
   page->Whole(engine.probes());
   page->Begin("engine_daemon_health_checks_failed_total", "counter", "Probes that failed");

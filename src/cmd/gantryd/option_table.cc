@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "cmd/gantryd/option_values.h"
 #include "formats/human_units.h"
+#include "formats/json.h"
 
 namespace gantry::gantryd {
 namespace {
@@ -480,7 +482,22 @@ std::function<Result<>(Options*, const Json&)> RefuseUnlessEmpty(std::string_vie
 
 constexpr std::string_view kPlugins = "there are no engine plugins";
 constexpr std::string_view kSwarm = "this engine is no swarm node";
-constexpr std::string_view kNoBuilder = "the builder takes no settings";
+constexpr std::string_view kNoBuilder = "it is an object of the configuration file";
+
+// {"Entitlements": {"network-host": true, "security-insecure": false}}: what clients may grant
+// their builds. docker writes the first name with and without the capital.
+Result<> TakeBuilder(Options* o, const Json& json) {
+  for (const auto& [name, value] : json.members()) {
+    if (Lower(name) != "entitlements") {
+      return InvalidArgument("\"builder.{}\" cannot be set here: only Entitlements can", name);
+    }
+    formats::JsonReader reader(value, "builder." + name);
+    reader.Field("network-host", &o->settings.builds_use_host_network);
+    reader.Field("security-insecure", &o->settings.builds_run_insecure);
+    TRY(reader.Finish());
+  }
+  return {};
+}
 
 // docker's settings of networks whose value is fixed here, or that mean nothing here.
 std::vector<OptionRow> FixedNetworkRows() {
@@ -529,7 +546,7 @@ std::vector<OptionRow> FixedRows() {
             "containers get the host's"),
   };
   OptionRow builder = Row("", 0, "builder", Kind::kMap, "", "", Refuse("builder", kNoBuilder));
-  builder.take_json = RefuseUnlessEmpty("builder", kNoBuilder);
+  builder.take_json = TakeBuilder;
   rows.push_back(std::move(builder));
   OptionRow nri = Row("", 0, "nri-opts", Kind::kMap, "", "", Refuse("nri-opts", "there is no NRI"));
   nri.take_json = RefuseUnlessEmpty("nri-opts", "there is no NRI");

@@ -34,13 +34,16 @@ struct ClusterOptions {
   bool operator==(const ClusterOptions&) const = default;
 };
 
+// What the unix sockets' group is called unless somebody says otherwise.
+inline constexpr std::string_view kUsualGroup = "docker";
+
 struct Options {
   std::string root = "/var/lib/gantry";
   std::string state = "/run/gantry";
   std::vector<std::string> hosts;  // empty: unix://STATE/gantry.sock
   std::string docker_socket;       // served besides, and kept by a process of its own; "": none
-  std::string group = "docker";    // of the unix sockets
-  std::string containerd;          // "": gantryd runs gantry-containerd
+  std::string group = std::string(kUsualGroup);  // of the unix sockets
+  std::string containerd;                        // "": gantryd runs gantry-containerd
   std::string containerd_namespace = "gantry";
   std::string bridge = "gantry0";
   std::optional<bool> ip_forward;  // unset: on, unless the backend is none

@@ -164,7 +164,7 @@ Result<> PruneBuildCache(Call& call) {
   auto wanted = [&](const build::CachedStep& step) {
     return (!before || step.used_at < *before) && !kept[step.key] &&
            filters.MatchPrefix("id", step.key) && filters.MatchExact("parent", step.parent) &&
-           filters.MatchExact("type", "regular") &&
+           filters.MatchExact("type", step.type()) &&
            filters.MatchExact("description", step.description);
   };
   build::Cache::Pruned pruned = TRY(call.parts.builds.cache().Prune(wanted));

@@ -216,9 +216,7 @@ Result<> RemoveContainer(Call& call) {
   Engine::RemoveOptions options;
   options.force = call.query().GetBool("force");
   options.volumes = call.query().GetBool("v");
-  ActionTimer timer(call.engine().action_times(), "delete");
   TRY(call.engine().Remove(call.arg(), options));
-  timer.Done();
   return RespondEmpty(call);
 }
 

@@ -42,6 +42,7 @@ Json NetworkEntry(const networks::Endpoint* endpoint, const EndpointConfig* want
                            {"Aliases", Json()},
                            {"MacAddress", up ? endpoint->mac.ToString() : ""},
                            {"DriverOpts", options},
+                           {"GwPriority", wanted != nullptr ? wanted->gateway_priority : 0},
                            {"NetworkID", up ? endpoint->network_id : ""},
                            {"EndpointID", up ? endpoint->id : ""},
                            {"Gateway", up ? TextOf(endpoint->gateway) : ""},
@@ -65,6 +66,8 @@ Json NetworkEntryOf(Engine& engine, const ContainerRecord& record, const std::st
     entry.Set("EndpointID", SpecialEndpointId(record.id, *network));
   } else if (found == endpoints.end()) {
     entry.Set("NetworkID", wanted.network_id);
+    // What was asked for, until an end takes away what the endpoint had.
+    if (!record.state.has_been_started) entry.Set("MacAddress", wanted.mac_address);
   }
   bool user_defined = network.ok() && IsUserDefined(*network);
   bool been_there = found != endpoints.end() || !wanted.aliases.empty();

@@ -92,7 +92,7 @@ Kind BuildCache(Call& call) {
     }
     out.items.Append(Json::MakeObject({{"ID", step.key},
                                        {"Parents", Json(std::vector<std::string>{step.parent})},
-                                       {"Type", "regular"},
+                                       {"Type", step.type()},
                                        {"Description", step.description},
                                        {"InUse", step.in_use},
                                        {"Shared", false},

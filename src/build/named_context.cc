@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Contexts that a client names (--build-context NAME=…): an image, or a directory of the client's.
+#include <fcntl.h>
+
+#include <utility>
+
+#include "build/builder.h"
+#include "formats/reference.h"
+
+namespace gantry::build {
+
+const NamedContext* Builder::FindContext(const std::string& name) const {
+  if (request_.contexts.empty()) return nullptr;
+  std::string wanted = name;
+  auto reference = formats::ParseReference(name);
+  if (reference.ok()) wanted = reference->Familiar();
+  constexpr std::string_view kLatest = ":latest";
+  if (wanted.ends_with(kLatest)) wanted.resize(wanted.size() - kLatest.size());
+  auto found = request_.contexts.find(wanted);
+  return found == request_.contexts.end() ? nullptr : &found->second;
+}
+
+Result<SourceTree> Builder::TreeOfDirectory(const std::string& name) {
+  Directory& directory = directories_[name];
+  if (!directory.files.valid()) {
+    std::string beside = fmt::format("beside-{}", ++beside_);
+    UniqueFd files = TRY(context_.MakeDirectory(beside));
+    TRY_WITH(request_.receive_directory(name, files), "receiving the context {}", name);
+    directory.files = std::move(files);
+    directory.path = context_.PathOf(beside);
+  }
+  return SourceTree{directory.files, "", directory.path};
+}
+
+Result<> Builder::BeginWithDirectory(const std::string& name) {
+  SourceTree tree = TRY(TreeOfDirectory(name));
+  FindRequest find;
+  find.root = tree.root;
+  find.missing = "FROM failed";
+  find.stop = stop_;
+  std::vector<CopySource> sources;
+  sources.push_back(TRY(FindSource(find, "")));
+  *state_ = StateOfScratch();
+  std::string created_by = "/bin/sh -c #(nop) COPY dir:" + sources[0].hash + " in / ";
+  std::string key = HexDigest(state_->cache_key + "\n" + created_by);
+  if (TRY(TakeCached(key, created_by))) return {};
+  return ChangeFiles(key, created_by, [&](BorrowedFd root) {
+    CopyRequest request;
+    request.root = root;
+    request.destination = "/";
+    request.stop = stop_;
+    request.workers = &engine_.workers();
+    return CopyInto(request, sources);
+  });
+}
+
+}  // namespace gantry::build

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Contexts that are a URL: a git repository, an archive, or a Dockerfile alone. Any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/stop_token.h"
+#include "build/context.h"
+
+namespace gantry::build {
+
+bool IsRemoteContext(std::string_view text);
+
+enum class RemoteKind : uint8_t { kFiles, kDockerfile };
+// What is no archive is a Dockerfile; it is the context's "Dockerfile" then.
+Result<RemoteKind> FetchContext(const std::string& url, Context& context, const StopToken& stop);
+
+}  // namespace gantry::build

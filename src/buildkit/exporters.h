@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What becomes of a build's result: an image of the store ("moby", "image"), maybe pushed, or what
+// the client takes over its session: files ("local", "tar") or an archive of the image ("oci",
+// "docker"). Any thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "buildkit/job.h"
+#include "buildkit/shared.h"
+
+namespace gantry::buildkit {
+
+struct Export {
+  enum class Kind : uint8_t { kImage, kLocal, kTar, kOci, kDocker };
+  Kind kind = Kind::kImage;
+  int number = 0;                  // among the client's exporters
+  std::vector<std::string> names;  // as the store has them
+  bool pushes = false;
+};
+
+// kUnimplemented for an exporter, or a wish of one, that there is not.
+Result<std::vector<Export>> ReadExports(const Wanted& wanted);
+
+// `told`: what the client hears of it.
+Result<> RunExport(Shared& shared, Job& job, Made& made, const Export& wanted,
+                   google::protobuf::Map<std::string, std::string>* told, const StopToken& stop);
+
+}  // namespace gantry::buildkit

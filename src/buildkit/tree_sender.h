@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The sending side of fsutil's protocol (protos/fsutil/wire.proto): a directory here to a client,
+// which says which files it wants. Entries come in the order of a walk, each directory's names
+// sorted. Extended attributes and sockets are left out. One thread.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/support/sync_stream.h>
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "base/unique_fd.h"
+#include "fsutil/wire.pb.h"
+
+namespace gantry::buildkit {
+
+class TreeSender {
+ public:
+  using Stream = grpc::ClientReaderWriterInterface<fsutil::types::Packet, fsutil::types::Packet>;
+
+  // Nobody changes what is below `root`.
+  explicit TreeSender(BorrowedFd root) : root_(root) {}
+
+  // To the receiver's FIN and the end of the stream. kUnavailable when it ends before.
+  Result<> Run(Stream& stream);
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  Result<> SendAll(Stream& stream);
+  Result<> Walk(Stream& stream, BorrowedFd directory, const std::string& path, int depth);
+  Result<> SendFile(Stream& stream, uint32_t number);
+  // What the receiver asks for, in another thread while entries are still told.
+  void ReadRequests(Stream& stream);
+  // The next; nothing at the end of the stream.
+  std::optional<fsutil::types::Packet> NextRequest();
+
+  const BorrowedFd root_;
+  std::vector<std::string> paths_;  // by number; "" for what has no contents
+  std::map<std::pair<dev_t, ino_t>, std::string> linked_;
+  int64_t bytes_ = 0;
+  Mutex mutex_;
+  CondVar come_;
+  std::deque<fsutil::types::Packet> requests_ GUARDED_BY(mutex_);
+  bool ended_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace gantry::buildkit

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What COPY and ADD take and where it comes from: --parents, --exclude, --checksum, here-documents that are programs, named
+contexts, contexts from the web. Debian's dockerd has none of it but contexts from the web: what is expected is from the reference
+of the Dockerfile."""
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+import types
+import uuid
+from pathlib import Path
+
+import grpc
+import pytest
+
+from harness.buildkit import BuildKit, Session
+from harness.client import Client
+from harness.engine import until
+from harness.places import IMAGE
+from traces import end
+
+
+@pytest.fixture(scope='module')
+def client(stack, home):
+    return Client('gantry', stack, home)
+
+
+@pytest.fixture
+def builder(stack, client):
+    made = BuildKit(stack.socket)
+    yield made
+    made.close()
+    # The last step's container is removed beside the answer.
+    until(lambda: client.ok('ps', '-aq') == '')
+
+
+@pytest.fixture
+def context(tmp_path):
+    folder = tmp_path / 'context'
+    for name in ('x/a.txt', 'x/b.md', 'y/a.txt', 'y/deep/c.txt', 'y/deep/d.md', 'home.txt', 'home.md'):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name + '\n')
+    (folder / 'y/deep').chmod(0o750)
+    (folder / 'up').symlink_to('../../../../../../etc')
+    return folder
+
+
+@pytest.fixture
+def files(builder, context):
+    """Builds with these lines; the files that are below /d afterwards."""
+    def build(lines, **options):
+        said = builder.commands(context, f'FROM {IMAGE}\n{lines}\nRUN cd /d && find . -type f | sort | cut -c3- # {uuid.uuid4().hex}\n', **options)
+        return said.split()
+    return build
+
+
+def refused(run, *arguments, **options):
+    with pytest.raises(grpc.RpcError) as caught:
+        run(*arguments, **options)
+    return caught.value.details()
+
+
+@pytest.mark.parametrize('line, found', [
+    ('COPY --parents x/a.txt y/a.txt /d/', ['x/a.txt', 'y/a.txt']),
+    ('COPY --parents ./x/a.txt ./y /d/', ['x/a.txt', 'y/a.txt', 'y/deep/c.txt', 'y/deep/d.md']),
+    ('COPY --parents y/./deep/c.txt /d/', ['deep/c.txt']),
+    ('COPY --parents ./y/./*/*.txt /d/', ['deep/c.txt']),
+    ('COPY --parents */a.txt /d', ['x/a.txt', 'y/a.txt']),
+    ('COPY --parents y/. /d/', ['y/a.txt', 'y/deep/c.txt', 'y/deep/d.md']),
+    ('COPY --parents=false x/a.txt /d/', ['a.txt']),
+    ('COPY --parents --exclude=**/*.md x y /d/', ['x/a.txt', 'y/a.txt', 'y/deep/c.txt']),
+    ('COPY --exclude=*.txt --exclude=*.md hom* x /d/\nRUN mkdir -p /d', []),
+    ('COPY --exclude=*.md hom* x/ /d/', ['a.txt', 'home.txt']),
+    ('COPY --exclude=deep y /d', ['a.txt']),
+    ('COPY --exclude=deep/* --exclude=!deep/d.md y /d', ['a.txt', 'deep/d.md']),
+    ('ARG E=deep\nCOPY --exclude=$E y /d', ['a.txt']),
+    ('ADD --exclude=**/*.md y /d', ['a.txt', 'deep/c.txt']),
+])
+def test_parents_and_exclude(files, line, found):
+    assert files(line) == found
+
+
+def test_parents_keep_their_modes(client, builder, context):
+    said = builder.commands(context, f'FROM {IMAGE}\nCOPY --parents --chown=5:6 y/deep/c.txt /d/\nRUN stat -c "%n %a %u %g" /d/y/deep /d/y/deep/c.txt\n')
+    assert said == '/d/y/deep 750 5 6\n/d/y/deep/c.txt 644 5 6\n'
+
+
+def test_what_is_excluded_is_no_part_of_the_step(builder, context):
+    text = f'FROM {IMAGE}\nCOPY --exclude=*.md x /d/\nRUN cat /d/a.txt; echo {uuid.uuid4().hex}\n'
+    assert builder.commands(context, text) != ''
+    (context / 'x/b.md').write_text('other')
+    assert builder.commands(context, text) == ''
+    (context / 'x/a.txt').write_text('other')
+    assert builder.commands(context, text) != ''
+
+
+@pytest.mark.parametrize('line, said', [
+    ('COPY --parents missing/a /d/', 'file not found in build context'),
+    ('COPY --parents up/passwd /d/', 'file not found in build context'),
+    ('COPY --parents up/./passwd /d/', 'file not found in build context'),
+    ('COPY --parents ../x /d/', 'forbidden path outside the build context'),
+    ('COPY --parents x/./../../y /d/', 'forbidden path outside the build context'),
+    ('COPY --exclude=! x /d/', 'illegal exclusion pattern'),
+    ('COPY --exclude x /d/', 'missing a value on flag: --exclude'),
+    ('COPY --checksum=x a b', 'unknown flag: --checksum'),
+    ('ADD --parents a b', 'unknown flag: --parents'),
+    ('ADD --checksum=sha256:1 http://127.0.0.1:1/x /x', "invalid checksum 'sha256:1'"),
+    (f'ADD --checksum=sha256:{"0" * 64} x /x', "checksum can't be specified for non-HTTP(S) sources"),
+    (f'ADD --checksum=sha256:{"0" * 64} http://127.0.0.1:1/x http://127.0.0.1:1/y /x/', "checksum can't be specified for multiple sources"),
+])
+def test_errors(files, line, said):
+    assert said in refused(files, line)
+
+
+def test_here_documents_that_are_programs(builder, context):
+    said = builder.commands(context, f'FROM {IMAGE}\nENV A=b\nRUN <<EOF\n#!/bin/cat\n$A\nEOF\n'
+                            'RUN <<-"X/Y"\n\t#!/bin/sh\n\techo "$0 $A"\nX/Y\nRUN ls /dev/pipes 2>/dev/null || echo none\n')
+    assert said == '#!/bin/cat\n$A\n/dev/pipes/X_Y b\nnone\n'
+    # Its text is part of the step.
+    assert builder.commands(context, f'FROM {IMAGE}\nRUN <<EOF\n#!/bin/sh\necho one\nEOF\n') == 'one\n'
+    assert builder.commands(context, f'FROM {IMAGE}\nRUN <<EOF\n#!/bin/sh\necho two\nEOF\n') == 'two\n'
+
+
+def test_named_directories(client, builder, context, tmp_path):
+    other = tmp_path / 'other'
+    (other / 'in').mkdir(parents=True)
+    (other / 'f').write_text('other\n')
+    (other / 'in/g').write_text('inner\n')
+    (other / 'not').write_text('x')
+    (other / '.dockerignore').write_text('not\n')
+    (other / 'up').symlink_to('../../../../../../etc')
+    options = {'context:lib': 'local:lib', 'context:stage': 'local:lib'}
+    directories = {'lib': other}
+    said = builder.commands(context, f'FROM {IMAGE} AS stage\nRUN exit 1\nFROM {IMAGE}\nCOPY --from=lib / /l/\nCOPY --from=stage f /s\n'
+                            'RUN --mount=from=lib,target=/m,source=in cat /m/g /l/f /s; ls -A /l\n', options=options, directories=directories)
+    assert said.split() == ['inner', 'other', 'other', '.dockerignore', 'f', 'in', 'up']
+    # A stage of nothing else.
+    builder.commands(context, 'FROM lib\nENV A=b\n', 'own/lib', options=options, directories=directories)
+    image = json.loads(client.ok('image', 'inspect', 'own/lib'))[0]
+    assert len(image['RootFS']['Layers']) == 1 and 'A=b' in image['Config']['Env']
+    assert 'other' in builder.commands(context, f'FROM {IMAGE}\nRUN --mount=from=own/lib,target=/m cat /m/f; echo {uuid.uuid4().hex}\n')
+    client.ok('rmi', 'own/lib')
+    said = refused(builder.commands, context, f'FROM {IMAGE}\nCOPY --from=lib up/passwd /x\n', options=options, directories=directories)
+    assert 'COPY failed: stat up/passwd: file does not exist' in said
+
+
+def test_named_images(client, builder, context):
+    client.ok('tag', IMAGE, 'own/base:1')
+    options = {'context:alpine': 'docker-image://own/base:1', 'context:tools': 'docker-image://docker.io/own/base:1',
+               'context:alpine::linux/s390x': 'docker-image://own/none'}
+    for name in ('alpine', 'alpine:latest', 'docker.io/library/alpine'):
+        said = builder.commands(context, f'FROM {name}\nCOPY --from=tools /bin/busybox /b\nRUN ls /b; echo {uuid.uuid4().hex}\n', options=options)
+        assert said.startswith('/b\n')
+    said = refused(builder.commands, context, f'FROM {IMAGE}\n', options={'context:x': 'oci-layout://x@sha256:0'})
+    assert 'a build context of that kind is not supported: x=oci-layout://' in said
+    client.ok('rmi', 'own/base:1')
+
+
+class Web:
+    """Files by path on loopback of the engine's network namespace, which the stack shares with nobody: a server there."""
+
+    def __init__(self, engine, folder):
+        self.name = '127.0.0.1:8099'
+        self.process = engine.spawn(['python3', '-m', 'http.server', '-d', str(folder), '-b', '127.0.0.1', '8099'])
+        until(lambda: engine.inside('curl', '-sf', f'http://{self.name}/', check=False).returncode == 0, 30)
+
+    def close(self):
+        end(self.process.pid, 15, 10)
+        self.process.wait(10)
+
+
+@pytest.fixture
+def web(stack, tmp_path):
+    folder = tmp_path / 'web'
+    folder.mkdir()
+    server = Web(stack, folder)
+    server.folder = folder
+    yield server
+    server.close()
+
+
+def archive(folder):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode='w:gz') as tar:
+        tar.add(folder, arcname='.')
+    return data.getvalue()
+
+
+def test_checksum(files, web):
+    (web.folder / 'f').write_text('from the web\n')
+    good = hashlib.sha256(b'from the web\n').hexdigest()
+    assert files(f'ARG SUM={good}\nADD --checksum=sha256:$SUM http://{web.name}/f /d/') == ['f']
+    said = refused(files, f'ADD --checksum=sha256:{"0" * 64} http://{web.name}/f /d/')
+    assert f'digest mismatch sha256:{good}: sha256:{"0" * 64}' in said
+
+
+def solved(builder, options, names=()):
+    solve, _ = builder.build(types.SimpleNamespace(id=options.pop('session')), options, names, exporters=None if names else [])
+    return solve.result()
+
+
+def test_contexts_from_the_web(stack, client, builder, context, web):
+    (context / 'Dockerfile').write_text(f'FROM {IMAGE}\nCOPY x/a.txt /a\nRUN cat /a\n')
+    (context / 'Other').write_text(f'FROM {IMAGE}\nCOPY y/a.txt /a\n')
+    (web.folder / 'c.tar.gz').write_bytes(archive(context))
+    (web.folder / 'only').write_text(f'FROM {IMAGE}\nRUN echo only >/a\n')
+    session = Session(stack.socket, {'dockerfile': context})
+    for options, found in (({'context': f'http://{web.name}/c.tar.gz'}, 'x/a.txt'),
+                           ({'context': f'http://{web.name}/c.tar.gz', 'filename': 'Other'}, 'y/a.txt'),
+                           ({'context': f'http://{web.name}/only', 'filename': 'whatever'}, 'only')):
+        solved(builder, {'session': session.id, **options}, ['own/web'])
+        assert client.ok('run', '--rm', 'own/web', 'cat', '/a') == found
+    # A Dockerfile of the client's for files of the web.
+    (context / 'Dockerfile').write_text(f'FROM {IMAGE}\nCOPY home.md /a\n')
+    solved(builder, {'session': session.id, 'context': f'http://{web.name}/c.tar.gz', 'dockerfilekey': 'dockerfile'}, ['own/web'])
+    assert client.ok('run', '--rm', 'own/web', 'cat', '/a') == 'home.md'
+    said = refused(solved, builder, {'session': session.id, 'context': f'http://{web.name}/none'})
+    assert 'fetching the build context' in said and '404' in said
+    session.close()
+    # Over POST /build, by ?remote=.
+    client.ok('build', '-t', 'own/web', '-f', 'Other', f'http://{web.name}/c.tar.gz')
+    assert client.ok('run', '--rm', 'own/web', 'cat', '/a') == 'y/a.txt'
+    client.ok('build', '-t', 'own/web', f'http://{web.name}/only')
+    assert client.ok('run', '--rm', 'own/web', 'cat', '/a') == 'only'
+    client.ok('rmi', 'own/web')
+
+
+def git(folder, *words):
+    done = subprocess.run(['git', '-C', str(folder), '-c', 'user.name=n', '-c', 'user.email=e@x', '-c', 'init.defaultBranch=main', *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(stack, tmp_path):
+    """git://127.0.0.1:9418/r.git with two commits of main, a branch, and links that lead out."""
+    folder = tmp_path / 'git/r.git'
+    (folder / 'sub').mkdir(parents=True)
+    git(folder, 'init', '-q')
+    (folder / 'Dockerfile').write_text(f'FROM {IMAGE}\nCOPY f /f\nRUN cat /f; ls -A /\n')
+    (folder / 'f').write_text('one\n')
+    (folder / 'sub/Dockerfile').write_text(f'FROM {IMAGE}\nCOPY g /f\nRUN cat /f\n')
+    (folder / 'sub/g').write_text('below\n')
+    (folder / 'out').symlink_to('/etc')
+    (folder / 'inner').symlink_to('sub')
+    for text in ('one', 'two'):
+        (folder / 'f').write_text(text + '\n')
+        git(folder, 'add', '-A')
+        git(folder, 'commit', '-qm', text)
+    git(folder, 'checkout', '-qb', 'other')
+    (folder / 'f').write_text('branch\n')
+    git(folder, 'commit', '-qam', 'three')
+    git(folder, 'checkout', '-q', 'main')
+    server = stack.spawn(['git', 'daemon', '--listen=127.0.0.1', '--port=9418', '--export-all', '--reuseaddr', f'--base-path={tmp_path}/git'])
+    url = 'git://127.0.0.1/r.git'
+    until(lambda: stack.inside('git', 'ls-remote', url, check=False).returncode == 0, 30)
+    yield types.SimpleNamespace(folder=folder, url=url)
+    end(server.pid, 15, 10)
+    server.wait(10)
+
+
+def test_git_contexts(stack, client, builder, context, repository):
+    first = git(repository.folder, 'rev-list', '--max-parents=0', 'main')
+    session = Session(stack.socket, {'context': context, 'dockerfile': context})
+    for fragment, found in (('', 'two'), ('#other', 'branch'), ('#main:sub', 'below'), ('#:sub', 'below'), (f'#{first}', 'one')):
+        solved(builder, {'session': session.id, 'context': repository.url + fragment}, ['own/git'])
+        assert client.ok('run', '--rm', 'own/git', 'cat', '/f') == found, fragment
+    for fragment, said in (('#main:out', "has no directory 'out'"), ('#main:inner', "has no directory 'inner'"), ('#main:../..', "has no directory"),
+                           ('#--upload-pack=x', "invalid git reference: '--upload-pack=x'"), ('#nothing', "couldn't find remote ref nothing")):
+        assert said in refused(solved, builder, {'session': session.id, 'context': repository.url + fragment}), fragment
+    session.close()
+    client.ok('build', '-t', 'own/git', f'{repository.url}#:sub')
+    assert client.ok('run', '--rm', 'own/git', 'cat', '/f') == 'below'
+    client.ok('rmi', 'own/git')
+    until(lambda: list(Path(stack.names.root, 'engine/builds').glob('*')) == [])
+
+
+def test_add_of_git(files, repository):
+    assert files(f'ADD {repository.url}#other:sub /d/') == ['Dockerfile', 'g']
+    found = files(f'ADD --keep-git-dir {repository.url} /d/')
+    assert '.git/HEAD' in found and 'f' in found
+    assert not [name for name in found if name.startswith('.git/hooks')]
