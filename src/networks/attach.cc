@@ -162,7 +162,6 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   bool further = !EndpointsOf(request.container_id).empty();
   bool named = !TRY(InspectNetwork(request.network)).is_default;
   if (named || further || !request.ports.empty()) publishing.lock();
-  Undo undo;
   AttachRequest wanted = request;
   TRY(RequestAddresses(TRY(InspectNetwork(request.network)), &wanted));
   int bridge_index = 0;
@@ -172,6 +171,7 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
     return reserved;
   }
   Endpoint endpoint = *std::move(reserved);
+  Undo undo;
   undo.Push([&] { LogFailure(ReleaseAddresses(endpoint)); });
   if (further) {
     undo.Push([&] { LogFailure(SetDefaultRoutes(request.container_id)); });

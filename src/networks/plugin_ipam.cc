@@ -104,10 +104,10 @@ Result<> KernelController::RequestPools(NetworkRequest* request, Network* pools)
         [&](const auto& gateway) { pools->gateway = gateway; }, &pools->auxiliary, false}));
   }
   if (!request->ipv6) return {};
-  return take(WantedPool<formats::Ipv6Prefix>{&request->subnet6, &request->ip_range6,
-                                          &request->gateway6, &request->auxiliary6, &pools->pool6,
-                                          [&](const auto& gateway) { pools->gateway6 = gateway; },
-                                          &pools->auxiliary6, true});
+  return take(WantedPool<formats::Ipv6Prefix>{
+      &request->subnet6, &request->ip_range6, &request->gateway6, &request->auxiliary6,
+      &pools->pool6, [&](const auto& gateway) { pools->gateway6 = gateway; }, &pools->auxiliary6,
+      true});
 }
 
 Result<> KernelController::ReleasePools(const Network& network) const {
