@@ -17,8 +17,8 @@
 #include <set>
 
 #include "base/log.h"
-#include "kernel/link_move.h"
 #include "kernel/rtnetlink.h"
+#include "kernel/taken_links.h"
 #include "networks/controller.h"
 #include "networks/plugin_texts.h"
 
