@@ -91,7 +91,9 @@ def text_of(handler, bodies, depth=3):
     return body
 
 
-QUERIES = ((r'GetBool\("([\w-]+)"\)', {'type': 'boolean'}), (r'IntParameter\(call, "([\w-]+)"', {'type': 'integer'}),
+QUERIES = ((r'GetBool\("([\w-]+)"[,)]', {'type': 'boolean'}), (r'(?:Int|Size)Parameter\(call, "([\w-]+)"', {'type': 'integer'}),
+           (r'PlatformParameters\(call, "([\w-]+)"', {'type': 'array', 'items': {'type': 'string'}}),
+           (r'JsonParameter\(call, "([\w-]+)"', {'type': 'string', 'description': 'JSON'}),
            (r'TimeParameter\(call, "([\w-]+)"', {'type': 'string', 'format': 'date-time'}),
            (r'GetAll\("([\w-]+)"\)', {'type': 'array', 'items': {'type': 'string'}}), (r'\bGet\("([a-z][\w-]*)"\)', {'type': 'string'}))
 

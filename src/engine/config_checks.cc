@@ -224,7 +224,7 @@ Result<> CheckPlaces(const HostFacts& facts, const HostConfig& host) {
   }
   for (const auto& [target, options] : host.tmpfs) {
     if (target.empty() || (target[0] == '/' && CleanPath(target) == "/")) {
-      return InvalidArgument("invalid mount path: '{}' destination can't be '/'", target);
+      return InvalidArgument("invalid specification: destination can't be '/'");
     }
     if (target[0] != '/') {
       return InvalidArgument("invalid mount path: '{}' mount path must be absolute", target);

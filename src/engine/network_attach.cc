@@ -244,7 +244,9 @@ Result<Engine::Attached> Engine::AttachNetworks(const ContainerRecord& record, U
     const auto& [name, config] = *entry;
     ActionTimer one(action_times_, "network connect");
     networks::Network network = TRY(FindNetwork(*networks_, ReferenceOf(name, config)));
-    if (!IsSpecial(network)) {
+    if (IsSpecial(network)) {
+      TRY(CheckAgainst(network, config));
+    } else {
       networks::AttachRequest request = TRY(MakeAttachRequest(record, network, config));
       auto made =
           netns.valid() ? networks_->AttachToExisting(request, netns) : networks_->Attach(request);

@@ -82,7 +82,6 @@ Result<> Engine::StopAlive(Container& container, std::optional<int64_t> timeout,
 Result<Engine::Outcome> Engine::Stop(std::string_view reference, std::optional<int64_t> timeout,
                                      std::string_view signal) {
   auto container = TRY(Find(reference));
-  if (!signal.empty()) TRY(ParseSignal(signal));
   {
     // A start that is under way is finished first; a restart that is due is called off.
     auto turn = TRY(container->TakeTurn());
@@ -92,6 +91,7 @@ Result<Engine::Outcome> Engine::Stop(std::string_view reference, std::optional<i
       return Outcome::kDone;
     }
     if (!state.IsAlive()) return Outcome::kAlreadySo;
+    if (!signal.empty()) TRY(ParseSignal(signal));
     container->Update([](ContainerRecord& record) { record.state.stopped_by_user = true; });
     TRY(Save(*container));
   }

@@ -2,8 +2,9 @@
 //
 // The part of Go's text/template that docker's users write after --format, evaluated on JSON:
 // fields, pipelines, variables, if/else, range, with, comments, trim marks, the built-in functions
-// and docker's json, join, split, lower, upper, title, pad, truncate. Templates are untrusted:
-// nesting, steps and output are bounded. Immutable after Parse; any thread.
+// (html, js and urlquery too) and docker's json, join, split, lower, upper, title, pad, truncate.
+// Templates are untrusted: nesting, steps and output are bounded. Immutable after Parse; any
+// thread.
 //
 //   template := { text | "{{" ["-"] action ["-"] "}}" }
 //   action   := comment | pipeline | ("if" | "range" | "with") pipeline | "else" … | "end"
@@ -30,6 +31,9 @@ class GoTemplate {
     // Go's name of the root's type; when set, a missing field of the root reads "can't evaluate
     // field X in type T", as for a struct; otherwise "map has no entry for key".
     std::string root_type;
+    // Go's names of members that the root has by other ones, such as "Scope" of "scope". One that
+    // the root has not is empty.
+    std::map<std::string, std::string, std::less<>> root_names;
     // Calls methods of the root that take arguments, such as .Label "x"; nothing: no such method.
     std::function<std::optional<Json>(std::string_view name, const std::vector<Json>& args)> method;
   };

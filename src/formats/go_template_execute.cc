@@ -106,7 +106,8 @@ class Evaluator {
       return {};
     }
     if (!value.is_array() && !value.is_object() && !value.is_null()) {
-      return InvalidArgument("template: range can't iterate over {}", FormatGoValue(value));
+      return Failure(node.pipeline.commands.back().front(),
+                     "range can't iterate over " + FormatGoValue(value));
     }
     return Run(node.otherwise, dot);
   }
@@ -190,7 +191,10 @@ class Evaluator {
     bool is_root = &start == &dot && &dot == &root_;
     std::string_view before;
     for (const std::string& field : operand.fields) {
-      const Json* next = at->Find(field);
+      auto named = is_root ? options_.root_names.find(field) : options_.root_names.end();
+      bool renamed = named != options_.root_names.end();
+      const Json* next = at->Find(renamed ? named->second : field);
+      if (next == nullptr && renamed) return Json("");
       if (next == nullptr && IsStringMap(before) && (at->is_object() || at->is_null())) {
         missing_key_ = true;
         return Json();

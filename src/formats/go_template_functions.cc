@@ -129,14 +129,15 @@ Result<Json> Gt(const Args& args) { return Json(TRY(Compare(args[0], args[1])) >
 Result<Json> Ge(const Args& args) { return Json(TRY(Compare(args[0], args[1])) >= 0); }
 
 // Blanks go between operands when neither is a string (fmt.Sprint).
-Result<Json> PrintValues(const Args& args) {
+std::string PrintedText(const Args& args) {
   std::string out;
   for (size_t i = 0; i < args.size(); ++i) {
     if (i > 0 && !args[i].is_string() && !args[i - 1].is_string()) out.push_back(' ');
     out.append(FormatGoValue(args[i]));
   }
-  return Json(std::move(out));
+  return out;
 }
+Result<Json> PrintValues(const Args& args) { return Json(PrintedText(args)); }
 Result<Json> PrintLine(const Args& args) {
   std::string out;
   for (size_t i = 0; i < args.size(); ++i) {
@@ -299,13 +300,71 @@ Result<Json> Truncate(const Args& args) {
   return Json(args[0].AsString().substr(0, static_cast<size_t>(size)));
 }
 
+// Text in a page, in a string of a script, in the query of a URL (text/template's own).
+Result<Json> Html(const Args& args) {
+  std::string out;
+  for (char c : PrintedText(args)) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out.push_back(c);
+    }
+  }
+  return Json(std::move(out));
+}
+
+Result<Json> Js(const Args& args) {
+  std::string out;
+  for (char c : PrintedText(args)) {
+    if (c == '\\' || c == '\'' || c == '"') {
+      out.append(1, '\\').append(1, c);
+    } else if (c == '<' || c == '>' || c == '&' || c == '=' ||
+               static_cast<unsigned char>(c) < 0x20) {
+      out += fmt::format("\\u{:04X}", static_cast<unsigned char>(c));
+    } else {
+      out.push_back(c);
+    }
+  }
+  return Json(std::move(out));
+}
+
+Result<Json> UrlQuery(const Args& args) {
+  std::string out;
+  for (char c : PrintedText(args)) {
+    bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+                 std::string_view("-_.~").find(c) != std::string_view::npos;
+    if (plain) {
+      out.push_back(c);
+    } else {
+      out += c == ' ' ? "+" : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+  }
+  return Json(std::move(out));
+}
+
 constexpr Function kFunctions[] = {
     {"and", 1, SIZE_MAX, And},
     {"eq", 2, SIZE_MAX, Eq},
     {"ge", 2, 2, Ge},
     {"gt", 2, 2, Gt},
+    {"html", 1, SIZE_MAX, Html},
     {"index", 1, SIZE_MAX, Index},
     {"join", 2, 2, Join},
+    {"js", 1, SIZE_MAX, Js},
     {"json", 1, 1, ToJson},
     {"le", 2, 2, Le},
     {"len", 1, 1, Len},
@@ -323,6 +382,7 @@ constexpr Function kFunctions[] = {
     {"title", 1, 1, Title},
     {"truncate", 2, 2, Truncate},
     {"upper", 1, 1, MapLetters<std::toupper>},
+    {"urlquery", 1, SIZE_MAX, UrlQuery},
 };
 
 const Function* FindFunction(std::string_view name) {

@@ -45,6 +45,12 @@ TEST(GoTemplate, Functions) {
             "true true true abc 7 false");
 }
 
+TEST(GoTemplate, TextForOtherPlaces) {
+  EXPECT_EQ(Render("{{html \"<a href='x'>&\\\"\"}}"), "&lt;a href=&#39;x&#39;&gt;&amp;&#34;");
+  EXPECT_EQ(Render("{{js \"it's <a=b>\\n\"}}"), "it\\'s \\u003Ca\\u003Db\\u003E\\u000A");
+  EXPECT_EQ(Render("{{urlquery .Name \"a b~c\" 1 2}}"), "%2Fweba+b~c1+2");
+}
+
 TEST(GoTemplate, Blocks) {
   EXPECT_EQ(
       Render("{{if .Flag}}y{{else}}n{{end}}{{if .Empty}}y{{else if eq .Count 3}}3{{else}}n{{end}}"),
@@ -88,6 +94,21 @@ TEST(GoTemplate, RootTypeAndMethods) {
             "template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *T");
   EXPECT_TRUE(GoTemplate::Parse("{{if (eq .Size \"x\")}}{{end}}")->UsesField("Size"));
   EXPECT_FALSE(GoTemplate::Parse("{{.Id}}")->UsesField("Size"));
+}
+
+TEST(GoTemplate, NamesOfTheRoot) {
+  GoTemplate::Options options;
+  options.root_type = "*a.B";
+  options.root_names = {{"ID", "Id"}, {"Gone", "gone"}};
+  auto render = [&](std::string_view text) {
+    auto out = GoTemplate::Parse(text)->Execute(*Json::Parse(kDocument), options);
+    return out.ok() ? *out : out.error().message();
+  };
+  EXPECT_EQ(render("{{.ID}}[{{.Gone}}]"), "abc[]");
+  EXPECT_EQ(render("{{.State.ID}}"),
+            "template: :1:8: executing \"\" at <.State.ID>: map has no entry for key \"ID\"");
+  EXPECT_EQ(render("{{range .Id}}{{end}}"),
+            "template: :1:8: executing \"\" at <.Id>: range can't iterate over abc");
 }
 
 TEST(GoTemplateTest, KeysOfStringMapsMayBeMissing) {

@@ -391,3 +391,42 @@ def test_refusals_of_newer_versions(newer):
     assert 'unknown operating system or architecture' in answer['message']
     assert 'invalid JSON: EOF' in ask(newer, 'POST', '/containers/create', status=400)['message']
     assert ask(newer, 'GET', '/info')['Plugins']['Log'] == ['fluentd', 'gelf', 'journald', 'json-file', 'local', 'syslog']
+
+
+@pytest.mark.parametrize('filters, fits', [
+    ({'publish': ['18491']}, True), ({'publish': ['80']}, False), ({'publish': ['18480-18499/tcp']}, True), ({'publish': ['18491/udp']}, False),
+    ({'expose': ['80']}, True), ({'expose': ['18491']}, False), ({'expose': ['79-81']}, True), ({'expose': ['81/udp']}, True),
+    ({'expose': ['80'], 'publish': ['1']}, True), ({'expose': ['1'], 'publish': ['1']}, False),
+])
+def test_filters_by_ports(engine, made, filters, fits):
+    """Of the host where it is published, of the container where it is exposed; only of one that runs."""
+    ports = {'ExposedPorts': {'80/tcp': {}, '81/udp': {}}, 'HostConfig': {'PortBindings': {'80/tcp': [{'HostIp': '127.0.0.1', 'HostPort': '18491'}]}}}
+    one = made(['sleep', '100'], **ports)
+    made(['sleep', '100'], start=False, **ports)
+    found = [c['Id'] for c in ask(engine, 'GET', '/containers/json?all=1&filters=' + filtered(**filters))]
+    assert found == ([one] if fits else [])
+
+
+@pytest.mark.parametrize('filters, words', [({'publish': ['x']}, 'error while looking up for publish x'), ({'expose': ['9-8']}, 'error while looking up for expose 9-8'),
+                                            ({'publish': ['1.2.3.4:80']}, "filter for 'publish' should not contain ':': 1.2.3.4:80"),
+                                            ({'is-task': ['x']}, 'is-task')])
+def test_filters_that_are_none(engine, filters, words):
+    status, text, _ = engine.api('GET', '/containers/json?all=1&filters=' + filtered(**filters))
+    assert status in ((400, 500) if engine.kind == 'p' else (400,)) and words in json.loads(text)['message'], text
+
+
+@pytest.mark.parametrize('network', ['none', 'host', 'bridge'])
+def test_addresses_are_for_networks_of_users(engine, made, network):
+    container = made(['sleep', '100'], start=False, HostConfig={'NetworkMode': network},
+                     NetworkingConfig={'EndpointsConfig': {network: {'IPAMConfig': {'IPv4Address': '10.9.8.7'}}}})
+    status, text, _ = engine.api('POST', f'/containers/{container}/start')
+    assert status in (400, 500) and 'user specified IP address is supported on user defined networks only' in json.loads(text)['message']
+    assert ask(engine, 'GET', f'/containers/{container}/json')['State']['Status'] == 'created'
+
+
+def test_stopping_one_that_does_not_run_asks_no_more(newer, made):
+    container = made(['sleep', '100'], start=False)
+    assert newer.api('POST', f'/v1.43/containers/{container}/stop?signal=nosuch')[0] == 304
+    ask(newer, 'POST', f'/containers/{container}/start', status=204)
+    ask(newer, 'POST', f'/v1.43/containers/{container}/stop?signal=nosuch', status=400)
+    assert ask(newer, 'GET', f'/containers/{container}/json')['State']['Running']

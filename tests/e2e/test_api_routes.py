@@ -6,14 +6,19 @@ import base64
 import http.server
 import json
 import os
+import re
+import sys
 import threading
 import urllib.parse
 
 import pytest
 
 from harness.engine import ask
-from harness.places import IMAGE
+from harness.places import IMAGE, TREE
 from harness.registry import Registry
+
+sys.path.insert(0, str(TREE / 'tools'))
+import openapi  # noqa: E402
 
 NOT_MANAGER = 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
 
@@ -221,3 +226,86 @@ def test_search(engine):
     finally:
         server.shutdown()
         server.server_close()
+
+
+# What version 1.55 of the API describes, without a swarm's and plugins'.
+PARAMETERS = {
+    'GET /containers/json': 'all filters limit size',
+    'POST /containers/create': 'name platform',
+    'GET /containers/{}/json': 'size',
+    'GET /containers/{}/top': 'ps_args',
+    'GET /containers/{}/logs': 'follow since stderr stdout tail timestamps until',
+    'GET /containers/{}/stats': 'one-shot stream',
+    'POST /containers/{}/resize': 'h w',
+    'POST /containers/{}/start': 'detachKeys',
+    'POST /containers/{}/stop': 'signal t',
+    'POST /containers/{}/restart': 'signal t',
+    'POST /containers/{}/kill': 'signal',
+    'POST /containers/{}/rename': 'name',
+    'POST /containers/{}/attach': 'detachKeys logs stderr stdin stdout stream',
+    'GET /containers/{}/attach/ws': 'detachKeys logs stderr stdin stdout stream',
+    'POST /containers/{}/wait': 'condition',
+    'DELETE /containers/{}': 'force link v',
+    'HEAD /containers/{}/archive': 'path',
+    'GET /containers/{}/archive': 'path',
+    'PUT /containers/{}/archive': 'copyUIDGID noOverwriteDirNonDir path',
+    'POST /containers/prune': 'filters',
+    'GET /images/json': 'all digests filters identity manifests shared-size',
+    'POST /build': 'buildargs cachefrom cpuperiod cpuquota cpusetcpus cpushares dockerfile extrahosts forcerm labels memory memswap networkmode nocache outputs platform pull q remote rm shmsize squash t target version',
+    'POST /build/prune': 'all filters max-used-space min-free-space reserved-space',
+    'POST /images/create': 'changes fromImage fromSrc message platform repo tag',
+    'GET /images/{}/json': 'manifests platform',
+    'GET /images/{}/attestations': 'platform statement type',
+    'GET /images/{}/history': 'platform',
+    'POST /images/{}/push': 'platform tag',
+    'POST /images/{}/tag': 'repo tag',
+    'DELETE /images/{}': 'force noprune platforms',
+    'GET /images/search': 'filters limit term',
+    'POST /images/prune': 'filters',
+    'POST /commit': 'author changes comment container pause repo tag',
+    'GET /events': 'filters since until',
+    'GET /system/df': 'type verbose',
+    'GET /images/{}/get': 'platform',
+    'GET /images/get': 'names platform',
+    'POST /images/load': 'platform quiet',
+    'POST /exec/{}/resize': 'h w',
+    'GET /volumes': 'filters',
+    'PUT /volumes/{}': 'version',
+    'DELETE /volumes/{}': 'force',
+    'POST /volumes/prune': 'filters',
+    'GET /networks': 'filters',
+    'GET /networks/{}': 'scope verbose',
+    'POST /networks/prune': 'filters',
+}
+# What has nothing to say here.
+UNREAD = {
+    'POST /containers/{}/start': {'detachKeys'},  # docker does not read it either
+    'GET /images/json': {'all', 'digests'},  # steps of builds are no images; digests are always told
+    'POST /build/prune': {'all'},  # without it docker leaves what its builder has for itself; there is none
+    'DELETE /images/{}': {'noprune'},  # images have no parents: one goes by itself, whatever this says
+    'PUT /volumes/{}': {'version'}, 'GET /networks/{}': {'verbose'},  # a swarm's
+}
+
+
+def test_every_documented_parameter_is_read():
+    read = {}
+    for path, methods in openapi.description()['paths'].items():
+        for method, operation in methods.items():
+            read[f"{method.upper()} {re.sub(r'{[^}]*}', '{}', path)}"] = {p['name'] for p in operation['parameters'] if p['in'] == 'query'}
+    unread = {route: set(names.split()) - read[route] for route, names in PARAMETERS.items()}
+    assert {route: names for route, names in unread.items() if names} == UNREAD
+
+
+@pytest.mark.parametrize('noprune', ['', '?noprune=1', '?noprune=0'])
+def test_an_image_goes_without_those_it_was_made_from(stack, noprune):
+    """With docker's containerd store, too, only what its classic builder made has parents."""
+    made = ask(stack, 'POST', '/containers/create', {'Image': IMAGE, 'Cmd': ['true']}, status=201)['Id']
+    try:
+        nameless = ask(stack, 'POST', f'/commit?container={made}', status=201)['Id']
+        inner = ask(stack, 'POST', '/containers/create', {'Image': nameless, 'Cmd': ['true']}, status=201)['Id']
+        child = ask(stack, 'POST', f'/commit?container={inner}&repo=child', status=201)['Id']
+        ask(stack, 'DELETE', f'/containers/{inner}', status=204)
+        assert ask(stack, 'DELETE', f'/images/child{noprune}') == [{'Untagged': 'child:latest'}, {'Deleted': child}]
+        assert ask(stack, 'DELETE', f'/images/{nameless}') == [{'Deleted': nameless}]
+    finally:
+        ask(stack, 'DELETE', f'/containers/{made}', status=204)

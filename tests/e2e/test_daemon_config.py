@@ -85,6 +85,26 @@ def test_validate(tmp_path):
     assert done.returncode == 1 and '"selinux-enabled" cannot be true here' in done.stderr
 
 
+@pytest.mark.parametrize('text, flags', [
+    ({'nope': 1}, ()), ({'debug': True}, ('-D',)), ({'hosts': ['fd://']}, ('-H', 'unix:///a')), ({'debug': 'x'}, ()), ('{"debug"', ()), ('[]', ()),
+    ({'labels': ['x']}, ()), ({'log-level': 'loud'}, ()), ({'iptables': False, 'icc': False}, ()), ({'default-runtime': 'nosuch'}, ()),
+    ({'log-driver': 'nosuch'}, ()), ({'log-opts': {'nosuch': '1'}}, ()), ({'storage-driver': 'btrfs'}, ()), ({}, ('--nonsense',)), ({}, ('--mtu', 'x')),
+    ({}, ('word',)),
+])
+def test_validate_refuses_what_a_start_refuses(tmp_path, text, flags):
+    """dockerd has --validate since 23: the same words as at a start, 1, and nothing is begun."""
+    path = tmp_path / 'daemon.json'
+    path.write_text(text if isinstance(text, str) else json.dumps(text))
+    said = []
+    for how in ((), ('--validate',)):
+        done = subprocess.run([DAEMONS['gantryd'], *how, '--config-file', str(path), f'--data-root={tmp_path}/root', f'--exec-root={tmp_path}/run', *flags],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=20)
+        assert done.returncode == 1, done.stderr
+        said.append(done.stderr)
+    assert said[0] == said[1] != ''
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['daemon.json']
+
+
 CONFIG = {'labels': ['zone=a', 'zone2=b'], 'log-opts': {'max-size': '10m', 'max-file': '3'}, 'init': True,
           'default-ulimits': {'nofile': {'Name': 'nofile', 'Hard': 2048, 'Soft': 1024}}, 'default-shm-size': '32M',
           'default-ipc-mode': 'shareable', 'no-new-privileges': True, 'dns': ['192.0.2.53'], 'dns-search': ['gantry.test'],

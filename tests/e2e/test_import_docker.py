@@ -2,6 +2,8 @@
 """`gantry import-docker`: what Debian's dockerd has made, and left when it stopped, is there afterwards in gantry."""
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 
@@ -70,6 +72,71 @@ def test_it_refuses_while_dockerd_runs(moved):
     peer, _, _, said = moved
     done = said['while it ran']
     assert (done.code, done.err) == (1, f"a dockerd runs on '{peer.names.root}': stop it first\n")
+
+
+def inventory(stack):
+    return {path: json.loads(stack.api('GET', path)[1]) for path in ('/images/json?all=1', '/containers/json?all=1', '/networks', '/volumes')}
+
+
+def only(root, pattern):
+    found = sorted(root.glob(pattern))
+    assert found, pattern
+    return found[0]
+
+
+def with_text(pattern, change):
+    """Damages the first file of that pattern: `change` makes its new bytes."""
+    def damage(root):
+        path = only(root, pattern)
+        path.write_bytes(change(path.read_bytes()))
+    return damage
+
+
+def without(pattern):
+    def damage(root):
+        path = only(root, pattern)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return damage
+
+
+def layer_with(root, name):
+    """The directory of the layer that has this file."""
+    return next(path for path in root.glob('overlay2/*/diff') if (path / name).exists())
+
+
+DAMAGES = {
+    'names torn': (with_text('image/overlay2/repositories.json', lambda text: text[:40]), r"reading '\S+/repositories.json': "),
+    'names no object': (with_text('image/overlay2/repositories.json', lambda text: b'[1, 2'), r"reading '\S+/repositories.json': "),
+    'configuration changed': (with_text('image/overlay2/imagedb/content/sha256/*', lambda text: text + b' '), r'the configuration of image sha256:\w{64} is damaged'),
+    'no record of a layer': (without('image/overlay2/layerdb/sha256/*'), r'image sha256:\w{64} is damaged: finding layer sha256:\w{64}: '),
+    'no cache id': (without('image/overlay2/layerdb/sha256/*/cache-id'), r'image sha256:\w{64} is damaged: finding layer sha256:\w{64}: '),
+    'cache id leads out': (with_text('image/overlay2/layerdb/sha256/*/cache-id', lambda text: b'../../../etc'), r"image sha256:\w{64} is damaged: finding layer \S+: '\S+/cache-id' holds no name"),
+    'split no gzip': (with_text('image/overlay2/layerdb/sha256/*/tar-split.json.gz', lambda text: b'x' * 100), r"image sha256:\w{64} is damaged: '\S+/tar-split.json.gz' is no gzip file"),
+    'split torn': (with_text('image/overlay2/layerdb/sha256/*/tar-split.json.gz', lambda text: text[:-20]), r"image sha256:\w{64} is damaged: '\S+/tar-split.json.gz' is no gzip file"),
+    'no files of a layer': (lambda root: shutil.rmtree(layer_with(root, 'bin/busybox')), r'image sha256:\w{64} is damaged: '),
+    'a file is missing': (lambda root: (layer_with(root, 'bin/busybox') / 'bin/busybox').unlink(), r"image sha256:\w{64} is damaged: reading '\S+/bin/busybox': opening 'bin/busybox': no such file or directory"),
+    'a file is shorter': (lambda root: os.truncate(layer_with(root, 'bin/busybox') / 'bin/busybox', 100), r"image sha256:\w{64} is damaged: '\S+/bin/busybox' is shorter than it was"),
+    'container torn': (with_text('containers/*/config.v2.json', lambda text: text[:100]), r"reading '\S+/config.v2.json': "),
+    'no host configuration': (without('containers/*/hostconfig.json'), r"opening '\S+/hostconfig.json': no such file or directory"),
+    'no layer of a container': (without('image/overlay2/layerdb/mounts/*'), r'finding the layer of container \w{64}: '),
+    'layer of a container gone': (lambda root: shutil.rmtree(layer_with(root, 'written')), r"container \w{64} is damaged: its layer '\S+' is not there"),
+    'volumes torn': (with_text('volumes/metadata.db', lambda text: text[:5000]), r"reading '\S+/volumes/metadata.db': "),
+    'networks no database': (with_text('network/files/local-kv.db', lambda text: b'x' * 40000), r"reading '\S+/network/files/local-kv.db': "),
+    'no database of volumes': (without('volumes/metadata.db'), r"opening '\S+/volumes/metadata.db': no such file or directory"),
+}
+
+
+@pytest.mark.parametrize('damage, words', DAMAGES.values(), ids=DAMAGES)
+def test_damaged_data_is_one_error_and_changes_nothing(moved, tmp_path, damage, words):
+    peer, gantry, stack, _ = moved
+    root = tmp_path / 'docker'
+    subprocess.run(['cp', '-a', peer.names.root, root], check=True)
+    damage(root)
+    before = inventory(stack)
+    done = gantry('import-docker', '--data-root', str(root), timeout=120)
+    assert (done.code, done.out) == (1, '') and re.match(words, done.err), done
+    assert done.err.count('\n') == 1, done.err
+    assert inventory(stack) == before and not (root / 'gantry-import.json').exists()
 
 
 def test_everything_comes_over(moved):

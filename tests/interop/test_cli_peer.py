@@ -366,3 +366,12 @@ def test_save_and_load(both, tmp_path):
         done = subprocess.run([*ours.command, 'load'], stdin=archive, capture_output=True, env=ours.environment)
     assert done.returncode == 0, done.stderr
     assert b'Loaded image' in done.stdout
+
+
+def test_copy_into_a_directory(both, things, tmp_path):
+    """The first request of it is a HEAD, whose refusal of our version has no words."""
+    (tmp_path / 'file').write_text('x')
+    for client in both:
+        client.ok('cp', tmp_path / 'file', 'cmpa:/tmp')
+        assert client.ok('exec', 'cmpa', 'cat', '/tmp/file') == 'x'
+        client.ok('exec', 'cmpa', 'rm', '/tmp/file')

@@ -95,12 +95,13 @@ Result<wire::HttpConnection> Api::Start(const ApiRequest& request) {
   return connection;
 }
 
-// Whether the server refused our version and named one that it speaks.
-bool Api::Renegotiate(const wire::HttpResponse& head, std::string_view body) {
+// Whether the server refused our version and named one that it speaks. Of a HEAD it does not say
+// why, so an older one of its own is enough.
+bool Api::Renegotiate(const wire::HttpResponse& head, std::string_view body, bool silent) {
   if (version_settled_ || head.status != 400) return false;
-  if (body.find("client version") == std::string_view::npos) return false;
+  if (!silent && body.find("client version") == std::string_view::npos) return false;
   std::string_view theirs = head.headers.Get("Api-Version");
-  if (theirs.empty()) return false;
+  if (theirs.empty() || theirs == version_) return false;
   version_ = theirs;
   version_settled_ = true;
   return true;
@@ -125,7 +126,7 @@ Result<ApiStream> Api::Receive(wire::HttpConnection connection, const ApiRequest
   wire::HttpResponse head = TRY(std::move(received));
   if (head.status >= 400) {
     std::string body = TRY(connection.ReadWholeBody(kMaxAnswerBytes));
-    bool again = Renegotiate(head, body);
+    bool again = Renegotiate(head, body, request.method == "HEAD");
     if (connection.Reusable()) kept_ = std::move(connection);
     if (again) return Open(request);
     return Failure(head, body, request);

@@ -92,7 +92,7 @@ class Api {
   Result<wire::HttpConnection> Connection();
   Result<ApiAnswer> ReadAnswer(ApiStream stream);
   wire::HttpRequest Head(const ApiRequest& request) const;
-  bool Renegotiate(const wire::HttpResponse& head, std::string_view body);
+  bool Renegotiate(const wire::HttpResponse& head, std::string_view body, bool silent);
   Error Failure(const wire::HttpResponse& head, std::string_view body,
                 const ApiRequest& request) const;
 

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "cmd/gantry/build_context.h"
 #include "cmd/gantry/command_list.h"
+#include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/credentials.h"
 #include "cmd/gantry/output.h"
 #include "cmd/gantry/progress.h"
@@ -41,7 +42,8 @@ void BindSize(Flags* flags, std::string_view name, char shorthand, int64_t* size
 }
 
 void Bind(Flags* flags, BuildFlags* to) {
-  flags->List("add-host", 0, &to->add_hosts, "Add a line to /etc/hosts, \"name:ip\"");
+  CheckedList(flags, "add-host", 0, &to->add_hosts, ParseExtraHost,
+              "Add a line to /etc/hosts, \"name:ip\"");
   flags->List("build-arg", 0, &to->arguments, "Set a variable of ARG, \"NAME[=value]\"");
   flags->List("cache-from", 0, &to->cache_from, "Images to take for a cache");
   flags->String("cgroup-parent", 0, &to->cgroup_parent, "Parent cgroup of the steps");
@@ -67,9 +69,10 @@ void Bind(Flags* flags, BuildFlags* to) {
   flags->List("security-opt", 0, &to->security, "Security options of the steps");
   BindSize(flags, "shm-size", 0, &to->shm_size, "Size of /dev/shm");
   flags->Bool("squash", 0, &to->squash, "Make one layer of all");
-  flags->List("tag", 't', &to->tags, "Name of the image, \"name[:tag]\"");
+  CheckedList(flags, "tag", 't', &to->tags, ParseImageName, "Name of the image, \"name[:tag]\"");
   flags->String("target", 0, &to->target, "The stage to make");
-  flags->List("ulimit", 0, &to->ulimits, "Resource limit, \"name=soft[:hard]\"");
+  CheckedList(flags, "ulimit", 0, &to->ulimits, ParseUlimit,
+              "Resource limit, \"name=soft[:hard]\"");
 }
 
 // "NAME=value", or "NAME" for what our own environment says: null where it says nothing.

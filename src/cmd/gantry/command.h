@@ -39,7 +39,9 @@ class Invocation;
 struct Command {
   // All the ways to call it, the first one is shown in lists: "ps|container ls|container list".
   std::string_view paths;
-  std::string_view usage;    // behind the path: "[OPTIONS] IMAGE [COMMAND] [ARG...]"
+  // Behind the path: "[OPTIONS] IMAGE [COMMAND] [ARG...]"; a line for each way, where there are
+  // more.
+  std::string_view usage;
   std::string_view summary;  // empty: not shown in lists
   Result<int> (*run)(Cli& cli, Invocation& call);
 };
@@ -104,6 +106,8 @@ void BindGlobalFlags(Flags* flags, Cli::Options* options, bool* version);
 // Finds the command in `args` (behind the global options) and runs it; returns the exit code.
 int Dispatch(Cli& cli, std::vector<std::string> args);
 
+// Each way of using it, behind its path.
+std::vector<std::string_view> UsagesOf(const Command& command);
 // The texts of --help, in help.cc.
 std::string UsageLine(const Command& command, std::string_view path);
 std::string CommandHelp(const Command& command, std::string_view path, const Flags& flags);

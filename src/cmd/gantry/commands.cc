@@ -9,13 +9,14 @@ namespace {
 constexpr std::string_view kOneContainer = "[OPTIONS] CONTAINER";
 constexpr std::string_view kContainers = "[OPTIONS] CONTAINER [CONTAINER...]";
 constexpr std::string_view kPlainContainers = "CONTAINER [CONTAINER...]";
+constexpr std::string_view kCopyUsage =
+    "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH";
 constexpr std::string_view kImageCommand = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
 
 constexpr Command kCommands[] = {
     {"commit|container commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
      "Make an image from what a container has changed", CommitCommand},
-    {"cp|container cp", "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH",
-     "Copy files out of a container or into one", CpCommand},
+    {"cp|container cp", kCopyUsage, "Copy files out of a container or into one", CpCommand},
     {"export|container export", "[OPTIONS] CONTAINER", "Write a container's files to a tar archive",
      ExportCommand},
     {"import|image import", "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
@@ -29,8 +30,8 @@ constexpr Command kCommands[] = {
     {"checkpoint rm|checkpoint remove", "[OPTIONS] CONTAINER CHECKPOINT", "Remove a checkpoint",
      CheckpointRmCommand},
     {"container prune", "[OPTIONS]", "Remove all stopped containers", ContainerPruneCommand},
-    {"build|builder build|image build", "[OPTIONS] PATH|URL|-", "Make an image from a Dockerfile",
-     BuildCommand},
+    {"build|builder build|image build", "[OPTIONS] PATH | URL | -",
+     "Make an image from a Dockerfile", BuildCommand},
     {"builder prune", "[OPTIONS]", "Remove what builds have left", BuilderPruneCommand},
     {"image prune", "[OPTIONS]", "Remove unused images", ImagePruneCommand},
     {"network connect", "[OPTIONS] NETWORK CONTAINER", "Let a container join a network",

@@ -159,7 +159,7 @@ std::vector<std::string> ArgumentNames(std::string_view usage) {
 }
 
 void AddArguments(Cli& cli, const Command& command, size_t position, Words* out) {
-  std::vector<std::string> names = ArgumentNames(command.usage);
+  std::vector<std::string> names = ArgumentNames(UsagesOf(command).front());
   if (names.empty()) return;
   // "CONTAINER [CONTAINER...]": the last one may come any number of times.
   bool repeats = names.back().size() > 3 && names.back().substr(names.back().size() - 3) == "...";

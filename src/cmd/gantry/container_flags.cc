@@ -2,6 +2,7 @@
 #include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/container_options.h"
 #include "cmd/gantry/device_spec.h"
+#include "cmd/gantry/mount_spec.h"
 #include "cmd/gantry/value_spec.h"
 #include "formats/human_units.h"
 
@@ -14,20 +15,6 @@ void Duration(Flags* flags, std::string_view name, std::chrono::nanoseconds* val
       name, 0, "duration",
       [value](const std::string& text) -> Result<> {
         *value = TRY(formats::ParseGoDuration(text));
-        return {};
-      },
-      help);
-}
-
-// A list whose elements are checked as they are given; `check` returns any Result.
-template <typename Check>
-void CheckedList(Flags* flags, std::string_view name, char shorthand,
-                 std::vector<std::string>* values, Check check, std::string_view help) {
-  flags->Custom(
-      name, shorthand, "list",
-      [values, check](const std::string& text) -> Result<> {
-        TRY(check(text));
-        values->push_back(text);
         return {};
       },
       help);
@@ -126,7 +113,8 @@ void ContainerOptions::BindIsolationFlags(Flags* flags) {
 
 void ContainerOptions::BindStorageAndNetworkFlags(Flags* flags) {
   flags->List("volume", 'v', &volumes_, "Bind a directory or a volume, \"source:/path[:ro]\"");
-  flags->List("mount", 0, &mounts_, "Mount a file system, \"type=bind,source=…,target=…\"");
+  CheckedList(flags, "mount", 0, &mounts_, ParseMount,
+              "Mount a file system, \"type=bind,source=…,target=…\"");
   flags->List("tmpfs", 0, &tmpfs_, "Mount a tmpfs, \"/path[:options]\"");
   flags->List("volumes-from", 0, &volumes_from_, "Take the volumes of another container");
   flags->String("volume-driver", 0, &volume_driver_, "Driver of new volumes");

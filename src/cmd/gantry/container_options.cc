@@ -10,6 +10,7 @@
 #include "cmd/gantry/mount_spec.h"
 #include "cmd/gantry/port_spec.h"
 #include "cmd/gantry/value_spec.h"
+#include "formats/ip_address.h"
 
 namespace gantry::cli {
 namespace {
@@ -101,7 +102,7 @@ Result<> ContainerOptions::BuildProcess(const Flags& flags, const Strings& args,
 
   Strings env;
   for (const std::string& file : env_files_) {
-    Strings pairs = TRY_WITH(ReadPairsFile(file, true), "--env-file");
+    Strings pairs = TRY(ReadPairsFile(file, true));
     env.insert(env.end(), pairs.begin(), pairs.end());
   }
   for (const std::string& variable : env_) env.push_back(TRY(ParseVariable(variable)));
@@ -109,7 +110,7 @@ Result<> ContainerOptions::BuildProcess(const Flags& flags, const Strings& args,
 
   Strings labels;
   for (const std::string& file : label_files_) {
-    Strings pairs = TRY_WITH(ReadPairsFile(file, false), "--label-file");
+    Strings pairs = TRY(ReadPairsFile(file, false));
     labels.insert(labels.end(), pairs.begin(), pairs.end());
   }
   labels.insert(labels.end(), labels_.begin(), labels_.end());
@@ -168,12 +169,7 @@ Result<> ContainerOptions::BuildStorage(Json* config, Json* host) const {
   if (volumes.size() > 0) config->Set("Volumes", std::move(volumes));
   if (binds.size() > 0) host->Set("Binds", std::move(binds));
   for (const std::string& spec : mounts_) {
-    Result<Json> mount = ParseMount(spec);
-    if (!mount.ok()) {
-      return InvalidArgument("invalid argument \"{}\" for \"--mount\" flag: {}", spec,
-                             mount.error().message());
-    }
-    host->MutableMember("Mounts").Append(std::move(*mount));
+    host->MutableMember("Mounts").Append(TRY(ParseMount(spec)));
   }
   for (const std::string& spec : tmpfs_) {
     size_t colon = spec.find(':');
@@ -254,7 +250,7 @@ Result<> ContainerOptions::BuildSecurity(Json* host) const {
     std::string key = option.substr(0, separator);
     std::string value = separator == std::string::npos ? "" : option.substr(separator + 1);
     if (value.empty() && key != "no-new-privileges") {
-      return InvalidArgument("invalid --security-opt: \"{}\"", option);
+      return InvalidArgument("Invalid --security-opt: \"{}\"", option);
     }
     if (key == "systempaths" && value == "unconfined") {
       host->Set("MaskedPaths", Json::MakeArray()).Set("ReadonlyPaths", Json::MakeArray());
@@ -262,9 +258,13 @@ Result<> ContainerOptions::BuildSecurity(Json* host) const {
     }
     if (key == "seccomp" && value != "unconfined" && value != "builtin") {
       // The daemon may be on another machine, so it gets the profile itself.
-      std::string text = TRY_WITH(ReadFile(value), "opening seccomp profile ({}) failed", value);
+      Result<std::string> text = ReadFile(value);
+      if (!text.ok()) {
+        return ErrnoErrorOf(text.error().error_number(),
+                            fmt::format("opening seccomp profile ({0}) failed: open {0}", value));
+      }
       Json profile =
-          TRY_WITH(Json::Parse(text), "compacting json for seccomp profile ({}) failed", value);
+          TRY_WITH(Json::Parse(*text), "compacting json for seccomp profile ({}) failed", value);
       host->MutableMember("SecurityOpt").Append("seccomp=" + profile.Dump());
       continue;
     }
@@ -388,6 +388,9 @@ Result<> ContainerOptions::BuildNetworks(Json* body, std::vector<ExtraNetwork>* 
   if (!ip_.empty()) first.ip = ip_;
   if (!ip6_.empty()) first.ip6 = ip6_;
   if (!mac_address_.empty()) {
+    if (!formats::MacAddress::Parse(mac_address_).ok()) {
+      return InvalidArgument("{} is not a valid mac address", mac_address_);
+    }
     first.mac = mac_address_;
     body->Set("MacAddress", mac_address_);
   }

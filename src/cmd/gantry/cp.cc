@@ -196,6 +196,7 @@ Result<int> CopyToContainer(Api* api, Copy copy) {
     return 0;
   }
   std::string path = TRY(LocalPath(copy.source));
+  if (copy.destination.empty()) return InvalidArgument("no such directory");
   CopyPlace place = TRY(FindRemoteDestination(api, copy));
   CopyPlace source = TRY(FindLocalSource(path, copy.follow));
   CopyPlan plan = TRY(PlanCopy(source, place));

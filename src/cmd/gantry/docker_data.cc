@@ -9,6 +9,7 @@
 
 #include "base/directory.h"
 #include "base/io.h"
+#include "cmd/gantry/layer_tar.h"
 #include "cmd/gantry/sha256.h"
 #include "formats/bolt_file.h"
 
@@ -90,6 +91,31 @@ Result<DockerData> DockerData::Open(std::string root) {
   return data;
 }
 
+Result<DockerContents> DockerData::Read() const {
+  DockerContents all;
+  all.images = TRY(Images());
+  all.volumes = TRY(Volumes());
+  all.networks = TRY(Networks());
+  all.containers = TRY(Containers());
+  TRY(CheckLayers(all.images));
+  return all;
+}
+
+Result<> DockerData::CheckLayers(const std::vector<DockerImage>& images) const {
+  std::set<std::string> checked;
+  for (const DockerImage& image : images) {
+    for (const std::string& chain : ChainIds(image.diff_ids)) {
+      if (!checked.insert(chain).second) continue;
+      auto check = [&]() -> Result<> {
+        Layer layer = TRY(LayerOf(chain));
+        return TRY(LayerTar::Open(layer.split, layer.files)).Check();
+      };
+      TRY_WITH(check(), "image {} is damaged", image.id);
+    }
+  }
+  return {};
+}
+
 Result<std::map<std::string, std::string>> DockerData::ReadBucket(const std::string& file,
                                                                   const std::string& bucket) const {
   std::string path = root_ + "/" + file;
@@ -167,7 +193,7 @@ Result<std::vector<Json>> DockerData::Networks() const {
   for (const auto& [key, value] : TRY(ReadBucket("network/files/local-kv.db", "libnetwork"))) {
     if (!key.starts_with(kNetworkKey) || value.size() < kIndexSize) continue;
     Json network = TRY_WITH(Json::Parse(std::string_view(value).substr(kIndexSize)),
-                            "reading the record '{}'", key);
+                            "reading the record '{}' of local-kv.db", key);
     const std::string& name = network["name"].AsString();
     if (name != "bridge" && name != "host" && name != "none") networks.push_back(network);
   }
@@ -193,6 +219,10 @@ Result<std::vector<DockerContainer>> DockerData::Containers() const {
     std::string mount = fmt::format("{}/image/overlay2/layerdb/mounts/{}/mount-id", root_, id);
     std::string cache = TRY_WITH(ReadId(mount), "finding the layer of container {}", id);
     container.writable = fmt::format("{}/overlay2/{}/diff", root_, cache);
+    if (!PathExists(container.writable)) {
+      return FailedPrecondition("container {} is damaged: its layer '{}' is not there", id,
+                                container.writable);
+    }
     containers.push_back(std::move(container));
   }
   return containers;

@@ -44,16 +44,21 @@ struct DockerContainer {
   std::string writable;  // the directory with what it has written
 };
 
+struct DockerContents {
+  std::vector<DockerImage> images;
+  std::vector<DockerVolume> volumes;
+  std::vector<formats::Json> networks;  // users', as libnetwork keeps them
+  std::vector<DockerContainer> containers;
+};
+
 class DockerData {
  public:
   // kFailedPrecondition while a dockerd runs on it; none can start as long as this lives.
   static Result<DockerData> Open(std::string root);
 
-  Result<std::vector<DockerImage>> Images() const;
-  Result<std::vector<DockerVolume>> Volumes() const;
-  // Users' networks, as libnetwork keeps them.
-  Result<std::vector<formats::Json>> Networks() const;
-  Result<std::vector<DockerContainer>> Containers() const;
+  // All there is, and that nothing is missing which it names: records, layers, their files. The
+  // first thing that is damaged is the error.
+  Result<DockerContents> Read() const;
 
   struct Layer {
     std::string split;  // its tar-split.json.gz
@@ -63,6 +68,11 @@ class DockerData {
   Result<Layer> LayerOf(const std::string& chain) const;
 
  private:
+  Result<std::vector<DockerImage>> Images() const;
+  Result<std::vector<DockerVolume>> Volumes() const;
+  Result<std::vector<formats::Json>> Networks() const;
+  Result<std::vector<DockerContainer>> Containers() const;
+  Result<> CheckLayers(const std::vector<DockerImage>& images) const;
   Result<std::map<std::string, std::string>> ReadBucket(const std::string& file,
                                                         const std::string& bucket) const;
 

@@ -84,6 +84,20 @@ class Flags {
   bool pass_through_ = false;
 };
 
+// A list whose elements are checked as they are given; `check` returns any Result.
+template <typename Check>
+void CheckedList(Flags* flags, std::string_view name, char shorthand,
+                 std::vector<std::string>* values, Check check, std::string_view help) {
+  flags->Custom(
+      name, shorthand, "list",
+      [values, check](const std::string& text) -> Result<> {
+        TRY(check(text));
+        values->push_back(text);
+        return {};
+      },
+      help);
+}
+
 // Go's strconv.ParseBool: 1, t, T, TRUE, true, True, 0, f, F, FALSE, false, False.
 Result<bool> ParseBoolean(std::string_view text);
 // A whole decimal number.

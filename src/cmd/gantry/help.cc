@@ -31,9 +31,23 @@ void AppendList(std::string_view title, const Lines& lines, std::string* out) {
 
 }  // namespace
 
+std::vector<std::string_view> UsagesOf(const Command& command) {
+  std::vector<std::string_view> out;
+  std::string_view rest = command.usage;
+  do {
+    out.push_back(rest.substr(0, rest.find('\n')));
+    rest.remove_prefix(std::min(rest.size(), out.back().size() + 1));
+  } while (!rest.empty());
+  return out;
+}
+
 std::string UsageLine(const Command& command, std::string_view path) {
-  return fmt::format("Usage:  {} {}{}{}", ProgramName(), path, command.usage.empty() ? "" : " ",
-                     command.usage);
+  std::string out;
+  for (std::string_view usage : UsagesOf(command)) {
+    out += fmt::format("{}{} {}{}{}", out.empty() ? "Usage:  " : "\n\t", ProgramName(), path,
+                       usage.empty() ? "" : " ", usage);
+  }
+  return out;
 }
 
 std::string CommandHelp(const Command& command, std::string_view path, const Flags& flags) {

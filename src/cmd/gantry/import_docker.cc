@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // gantry import-docker: images, volumes, networks and containers of a stopped dockerd, taken over
-// into the engine of this host. docker's data is only read. In this order, since each needs what is
-// before it:
+// into the engine of this host. docker's data is only read, all of it before anything is made: what
+// is damaged is told, and nothing has changed. Then in this order, since each needs what is before
+// it:
 //
 //   images       as one archive to POST /images/load, layers byte for byte (layer_tar.h)
 //   volumes      made, then their files copied into them
@@ -100,8 +101,8 @@ class TarDataSink : public ByteSink {
 
 class Import {
  public:
-  Import(Api* api, const DockerData& data, Journal journal)
-      : api_(*api), data_(data), journal_(std::move(journal)) {}
+  Import(Api* api, const DockerData& data, DockerContents contents, Journal journal)
+      : api_(*api), data_(data), contents_(std::move(contents)), journal_(std::move(journal)) {}
 
   Result<> Images();
   Result<> Volumes();
@@ -123,6 +124,7 @@ class Import {
 
   Api& api_;
   const DockerData& data_;
+  const DockerContents contents_;
   Journal journal_;
   bool failed_ = false;
 };
@@ -182,11 +184,11 @@ Result<> Import::WriteArchive(const std::vector<DockerImage>& images, BorrowedFd
 
 Result<> Import::Images() {
   std::vector<DockerImage> images;
-  for (DockerImage& image : TRY(data_.Images())) {
+  for (const DockerImage& image : contents_.images) {
     bool there = Exists("/images/" + image.id + "/json");
     std::string shown = image.names.empty() ? image.id : image.names[0];
     if (!there) {
-      images.push_back(std::move(image));
+      images.push_back(image);
       continue;
     }
     for (const std::string& name : image.names) {
@@ -250,7 +252,7 @@ Result<> Import::OneVolume(const DockerVolume& volume) {
 }
 
 Result<> Import::Volumes() {
-  for (const DockerVolume& volume : TRY(data_.Volumes())) {
+  for (const DockerVolume& volume : contents_.volumes) {
     std::string what = "volume " + volume.name;
     if (!journal_.IsDone(what)) Report(what, OneVolume(volume));
   }
@@ -290,7 +292,7 @@ Result<> Import::OneNetwork(const Json& network) {
 }
 
 Result<> Import::Networks() {
-  for (const Json& network : TRY(data_.Networks())) {
+  for (const Json& network : contents_.networks) {
     std::string what = "network " + network["name"].AsString();
     if (journal_.IsDone(what)) continue;
     Result<> made = OneNetwork(network);
@@ -368,7 +370,7 @@ Result<> Import::OneContainer(const DockerContainer& container) {
 }
 
 Result<> Import::Containers() {
-  for (const DockerContainer& container : TRY(data_.Containers())) {
+  for (const DockerContainer& container : contents_.containers) {
     // dockerd removes these at its start.
     if (container.host["AutoRemove"].AsBool()) continue;
     if (journal_.IsDone("container " + container.id)) continue;
@@ -388,7 +390,8 @@ Result<int> ImportDockerCommand(Cli& cli, Invocation& call) {
     return InvalidArgument("files are copied: the engine must be one of this host");
   }
   DockerData data = TRY(DockerData::Open(root));
-  Import import(api, data, TRY(Journal::Open(root + "/gantry-import.json")));
+  DockerContents contents = TRY(data.Read());
+  Import import(api, data, std::move(contents), TRY(Journal::Open(root + "/gantry-import.json")));
   TRY_WITH(import.Images(), "images");
   TRY_WITH(import.Volumes(), "volumes");
   TRY_WITH(import.Networks(), "networks");

@@ -2,6 +2,7 @@
 #include "cmd/gantry/layer_tar.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -24,10 +25,11 @@ constexpr size_t kMaxSplit = size_t{1} << 30;
 // gzip is on every host; linking a library for it would cost each start of the program.
 Result<std::string> Unzip(const std::string& path) {
   UniqueFd file = TRY(OpenFile(path, O_RDONLY));
+  UniqueFd nobody = TRY(OpenFile("/dev/null", O_WRONLY));
   kernel::SpawnOptions options;
   options.program = TRY(kernel::FindInPath("gzip"));
   options.args = {"gzip", "-dc"};
-  options.fds = {{file.get(), 0}, {2, 2}};
+  options.fds = {{file.get(), 0}, {nobody.get(), 2}};
   kernel::ProgramOutput output =
       TRY_WITH(kernel::SpawnAndRead(std::move(options), kernel::Captured::kOutput, kMaxSplit),
                "running gzip");
@@ -45,6 +47,12 @@ Result<> ForEachEntry(std::string_view text, const Take& take) {
     TRY(take(TRY(Json::Parse(line))));
   }
   return {};
+}
+
+// One that is no UTF-8 is kept beside, in base64.
+Result<std::string> NameOf(const Json& entry) {
+  const std::string& name = entry["name"].AsString();
+  return name.empty() ? formats::DecodeBase64(entry["name_raw"].AsString()) : name;
 }
 
 // Names are an archive's: they don't leave the layer's directory, nor does a link in it.
@@ -81,6 +89,24 @@ Result<LayerTar> LayerTar::Open(const std::string& split, std::string files) {
   return layer;
 }
 
+Result<> LayerTar::Check() const {
+  UniqueFd directory = TRY(kernel::OpenRoot(files_));
+  return ForEachEntry(split_, [&](const Json& entry) -> Result<> {
+    uint64_t size = entry["size"].AsUint();
+    if (entry["type"].AsInt() != kFile || size == 0) return {};
+    std::string name = TRY(NameOf(entry));
+    struct stat info{};
+    auto look = [&]() -> Result<> {
+      UniqueFd file = TRY(kernel::OpenIn(directory, name, O_PATH | O_NOFOLLOW));
+      if (::fstat(file.get(), &info) < 0) return ErrnoError("looking at it");
+      return {};
+    };
+    TRY_WITH(look(), "reading '{}/{}'", files_, name);
+    if (static_cast<uint64_t>(info.st_size) >= size) return {};
+    return FailedPrecondition("'{}/{}' is shorter than it was", files_, name);
+  });
+}
+
 Result<> LayerTar::WriteTo(ByteSink& sink) const {
   UniqueFd directory = TRY(kernel::OpenRoot(files_));
   return ForEachEntry(split_, [&](const Json& entry) -> Result<> {
@@ -88,9 +114,7 @@ Result<> LayerTar::WriteTo(ByteSink& sink) const {
     if (type == kBytes) return sink.Write(TRY(formats::DecodeBase64(entry["payload"].AsString())));
     uint64_t size = entry["size"].AsUint();
     if (type != kFile || size == 0) return {};
-    // A name that is no UTF-8 is kept beside, in base64.
-    std::string name = entry["name"].AsString();
-    if (name.empty()) name = TRY(formats::DecodeBase64(entry["name_raw"].AsString()));
+    std::string name = TRY(NameOf(entry));
     TRY_WITH(WriteFileTo(directory, name, size, sink), "reading '{}/{}'", files_, name);
     return {};
   });

@@ -25,6 +25,8 @@ class LayerTar {
   static Result<LayerTar> Open(const std::string& split, std::string files);
 
   uint64_t size() const { return size_; }
+  // Whether each file that it names is there, as long as it was.
+  Result<> Check() const;
   Result<> WriteTo(ByteSink& sink) const;
 
  private:

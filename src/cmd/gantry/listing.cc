@@ -63,6 +63,8 @@ Result<Listing> Listing::Create(ListingSpec spec, const std::string& format, boo
     text = quiet ? spec.default_quiet : spec.default_table;
   } else if (text == "json") {
     text = "{{json .}}";
+  } else if (text == "raw" && !spec.raw.empty()) {
+    text = quiet ? spec.raw_quiet : spec.raw;
   } else if (text.substr(0, 6) == "table ") {
     listing.table_ = true;
     text = text.substr(6);
@@ -71,7 +73,7 @@ Result<Listing> Listing::Create(ListingSpec spec, const std::string& format, boo
     text = spec.default_quiet;
   }
   Result<GoTemplate> parsed = GoTemplate::Parse(text);
-  if (!parsed.ok()) return std::move(parsed).error().AddContext("template parsing error");
+  if (!parsed.ok()) return std::move(parsed).error().AddContext(spec.bad_template);
   listing.template_ = std::move(*parsed);
   listing.spec_ = std::move(spec);
   return listing;

@@ -21,7 +21,10 @@ struct ListingSpec {
   std::string default_quiet;  // "{{.ID}}"
   formats::Json headers;      // {"ID": "CONTAINER ID", …}: every field that there is
   std::string root_type;      // Go's name of a row, for messages
-  std::string failure = "template parsing error";  // in front of what a template does wrong
+  std::string failure = "template parsing error";       // in front of what a template does wrong
+  std::string bad_template = "template parsing error";  // in front of why it is none
+  // What --format raw means, of all fields and with --quiet; "": the word itself.
+  std::string raw, raw_quiet;
   // .Label "name" and the like, for one row.
   std::function<std::optional<formats::Json>(const formats::Json& row, std::string_view name,
                                              const std::vector<formats::Json>& args)>

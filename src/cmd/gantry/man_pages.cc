@@ -85,7 +85,9 @@ std::string CommandPage(Cli& cli, const Command& command) {
   std::string out = Head(PageName(paths[0]), command.summary);
   out.append(".SH SYNOPSIS\n");
   for (const std::string& path : paths) {
-    out += fmt::format("\\fB{} {}\\fR {}\n.br\n", ProgramName(), Roff(path), Roff(command.usage));
+    for (std::string_view usage : UsagesOf(command)) {
+      out += fmt::format("\\fB{} {}\\fR {}\n.br\n", ProgramName(), Roff(path), Roff(usage));
+    }
   }
   AppendOptions("OPTIONS", DescribeFlags(cli, command), &out);
   out += fmt::format(".SH SEE ALSO\n\\fB{}\\fR(1)\n", Roff(PageName("")));

@@ -181,6 +181,13 @@ ListingSpec PsSpec(bool size) {
   spec.default_quiet = "{{.ID}}";
   spec.root_type = "*formatter.ContainerContext";
   spec.failure = "failed to execute template";
+  spec.bad_template = "failed to parse template";
+  spec.raw =
+      "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: "
+      "{{.CreatedAt}}\nstate: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels: "
+      "{{.Labels}}\nports: {{.Ports}}\n";
+  if (size) spec.raw += "size: {{.Size}}\n";
+  spec.raw_quiet = "container_id: {{.ID}}";
   spec.headers = Json::MakeObject({{"Command", "COMMAND"},
                                    {"CreatedAt", "CREATED AT"},
                                    {"ExposedTo", "EXPOSED TO"},

@@ -59,7 +59,18 @@ Result<int> ServiceCommand(Cli& cli, Invocation& call) {
 }
 Result<int> SwarmCommand(Cli& cli, Invocation& call) { return HandOn(cli, call, "GET", "/swarm"); }
 Result<int> PluginChangeCommand(Cli& cli, Invocation& call) {
-  return HandOn(cli, call, "GET", "/plugins/privileges?remote=" + call.FirstWord());
+  std::string verb = call.Name().substr(call.Name().rfind(' ') + 1);
+  std::string name = call.FirstWord();
+  // A new one is asked for at its registry, one that is there by its name.
+  if (name.empty() || verb == "install" || verb == "create") {
+    return HandOn(cli, call, "GET", "/plugins/privileges?remote=" + name);
+  }
+  bool tagged = name.find(':', name.rfind('/') + 1) != std::string::npos;
+  if (verb == "push" && !tagged) name += ":latest";
+  auto done =
+      HandOn(cli, call, "GET", fmt::format("/plugins/{}/json", wire::PercentEncodePath(name)));
+  if (verb == "upgrade") return TRY_WITH(std::move(done), "error reading plugin data");
+  return done;
 }
 
 Result<int> SwarmLeaveCommand(Cli& cli, Invocation& call) {

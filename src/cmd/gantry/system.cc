@@ -15,6 +15,8 @@
 namespace gantry::cli {
 namespace {
 
+constexpr int kBadFormat = 64;  // of `events`, as docker has it
+
 // "executing template" errors as docker words them.
 Result<std::string> Render(const formats::GoTemplate& view, const Json& document) {
   Result<std::string> text = view.Execute(document);
@@ -222,6 +224,21 @@ Result<int> InfoCommand(Cli& cli, Invocation& call) {
   return 0;
 }
 
+// As Go's events.Message has its members, and one of nothing.
+formats::GoTemplate::Options EventNames() {
+  formats::GoTemplate::Options options;
+  options.root_type = "*events.Message";
+  options.root_names = {{"From", "from"},     {"ID", "id"},     {"Scope", "scope"},
+                        {"Status", "status"}, {"Time", "time"}, {"TimeNano", "timeNano"}};
+  return options;
+}
+Json NoEvent() {
+  return Json::MakeObject(
+      {{"Type", ""},
+       {"Action", ""},
+       {"Actor", Json::MakeObject({{"ID", ""}, {"Attributes", Json::MakeObject()}})}});
+}
+
 Result<int> EventsCommand(Cli& cli, Invocation& call) {
   std::string format, since, until;
   std::vector<std::string> filters;
@@ -231,7 +248,18 @@ Result<int> EventsCommand(Cli& cli, Invocation& call) {
   call.flags.String("until", 0, &until, "Stop at a time");
   if (auto code = call.Parse(ArgCount::None())) return *code;
   formats::GoTemplate view;
-  if (!format.empty()) view = TRY(ParseFormat(format));
+  const formats::GoTemplate::Options names = EventNames();
+  if (!format.empty()) {
+    // What it does wrong is told before any event comes.
+    Result<formats::GoTemplate> parsed = ParseFormat(format);
+    Result<std::string> tried =
+        parsed.ok() ? parsed->Execute(NoEvent(), names) : std::move(parsed).error();
+    if (!tried.ok()) {
+      PrintError("Error parsing format: {}\n", tried.error().message());
+      return kBadFormat;
+    }
+    view = std::move(*parsed);
+  }
   ApiRequest request;
   request.path = "/events";
   WallTime now = WallClock::now();
@@ -244,7 +272,7 @@ Result<int> EventsCommand(Cli& cli, Invocation& call) {
   for (;;) {
     Json event = TRY(events.Next());
     if (event.is_null()) return 0;
-    Print("{}\n", format.empty() ? EventText(event) : TRY(Render(view, event)));
+    Print("{}\n", format.empty() ? EventText(event) : TRY(view.Execute(event, names)));
     if (!FlushOutput()) return 1;
   }
 }

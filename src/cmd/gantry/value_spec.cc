@@ -29,7 +29,9 @@ Result<std::string> ParseVariable(const std::string& text) {
 }
 
 Result<std::vector<std::string>> ReadPairsFile(const std::string& path, bool from_environment) {
-  std::string text = TRY(ReadFile(path));
+  Result<std::string> read = ReadFile(path);
+  if (!read.ok()) return ErrnoErrorOf(read.error().error_number(), "open " + path);
+  const std::string& text = *read;
   std::vector<std::string> pairs;
   std::string_view rest = text;
   if (rest.substr(0, 3) == "\xEF\xBB\xBF") rest.remove_prefix(3);

@@ -198,6 +198,11 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   build::DiskBudget disk_budget(*engine, builds);
   budget = &disk_budget;
 
+  std::shared_ptr<wire::HttpServer> metrics;
+  if (!options.metrics_address.empty()) {
+    metrics = TRY(
+        ServeMetrics(options.metrics_address, *engine, *events, builds, workers, parked->loop()));
+  }
   Listeners listeners = TRY(OpenListeners(options, group, programs + "/gantryd"));
   engine::api::ApiParts parts{*engine,
                               *events,
@@ -221,11 +226,6 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
     TRY(server->Adopt(std::move(socket.fd), std::move(socket.wrap)));
   }
   for (const std::string& host : options.hosts) log::Info("serving on {}", host);
-  std::shared_ptr<wire::HttpServer> metrics;
-  if (!options.metrics_address.empty()) {
-    metrics = TRY(
-        ServeMetrics(options.metrics_address, *engine, *events, builds, workers, parked->loop()));
-  }
   Reloader reloader(*engine, parts.engine_id, arguments, options);
   Notify("READY=1\nSTATUS=serving");
   WaitUntilStopped(&reloader, options.state);

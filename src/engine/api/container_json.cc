@@ -109,29 +109,6 @@ Json PortsObject(const ContainerRecord& record, const std::vector<networks::Endp
   return out;
 }
 
-Json PortsList(const ContainerRecord& record, const std::vector<networks::Endpoint>& endpoints) {
-  Json out = Json::MakeArray();
-  if (!record.state.IsAlive()) return out;
-  std::vector<std::string> published;
-  for (const networks::Endpoint& endpoint : endpoints) {
-    for (const networks::PublishedPort& port : endpoint.AllPorts()) {
-      published.push_back(PortKey(port));
-      out.Append(Json::MakeObject({{"IP", port.host_ip},
-                                   {"PrivatePort", int{port.container_port}},
-                                   {"PublicPort", int{port.host_port}},
-                                   {"Type", networks::ProtocolName(port.protocol)}}));
-    }
-  }
-  for (const std::string& port : record.config.exposed_ports.names) {
-    if (std::find(published.begin(), published.end(), port) != published.end()) continue;
-    size_t slash = port.find('/');
-    out.Append(
-        Json::MakeObject({{"PrivatePort", std::atoi(port.c_str())},
-                          {"Type", slash == std::string::npos ? "tcp" : port.substr(slash + 1)}}));
-  }
-  return out;
-}
-
 Json MountsList(const ContainerRecord& record) {
   Json out = Json::MakeArray();
   for (const MountPoint& point : record.mounts) {
@@ -295,6 +272,29 @@ int64_t AddSizes(Engine& engine, const ContainerRecord& record, Json* entry) {
   entry->Set("SizeRw", own);
   entry->Set("SizeRootFs", own + below);
   return own;
+}
+
+Json PortsList(const ContainerRecord& record, const std::vector<networks::Endpoint>& endpoints) {
+  Json out = Json::MakeArray();
+  if (!record.state.IsAlive()) return out;
+  std::vector<std::string> published;
+  for (const networks::Endpoint& endpoint : endpoints) {
+    for (const networks::PublishedPort& port : endpoint.AllPorts()) {
+      published.push_back(PortKey(port));
+      out.Append(Json::MakeObject({{"IP", port.host_ip},
+                                   {"PrivatePort", int{port.container_port}},
+                                   {"PublicPort", int{port.host_port}},
+                                   {"Type", networks::ProtocolName(port.protocol)}}));
+    }
+  }
+  for (const std::string& port : record.config.exposed_ports.names) {
+    if (std::find(published.begin(), published.end(), port) != published.end()) continue;
+    size_t slash = port.find('/');
+    out.Append(
+        Json::MakeObject({{"PrivatePort", std::atoi(port.c_str())},
+                          {"Type", slash == std::string::npos ? "tcp" : port.substr(slash + 1)}}));
+  }
+  return out;
 }
 
 ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record,

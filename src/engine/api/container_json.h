@@ -25,6 +25,10 @@ std::vector<std::string> FullCommand(const ContainerConfig& config);
 // SizeRw and SizeRootFs; returns the first, the bytes that the container itself has written.
 int64_t AddSizes(Engine& engine, const ContainerRecord& record, formats::Json* entry);
 
+// What it exposes and publishes while it runs, as the list has it.
+formats::Json PortsList(const ContainerRecord& record,
+                        const std::vector<networks::Endpoint>& endpoints);
+
 // One container of the list: its members before and after "Status", which alone changes with the
 // time.
 struct ListEntry {

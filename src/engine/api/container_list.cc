@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "base/number.h"
 #include "engine/api/container_json.h"
 #include "engine/api/filters.h"
 #include "engine/api/list_rows.h"
@@ -16,6 +17,30 @@ namespace gantry::engine::api {
 namespace {
 
 using formats::Json;
+
+// Of a filter: "80", "80-82", "53/udp".
+struct PortRange {
+  int64_t first = 0;
+  int64_t last = 0;
+  std::string protocol;
+};
+
+Result<PortRange> ParsePortRange(std::string_view key, std::string_view value) {
+  if (value.find(':') != std::string_view::npos) {
+    return InvalidArgument("filter for '{}' should not contain ':': {}", key, value);
+  }
+  size_t slash = value.find('/');
+  std::string_view numbers = value.substr(0, slash);
+  size_t dash = numbers.find('-');
+  auto first = ParseNumber<uint16_t>(numbers.substr(0, dash));
+  auto last =
+      dash == std::string_view::npos ? first : ParseNumber<uint16_t>(numbers.substr(dash + 1));
+  if (!first || !last || *last < *first) {
+    return InvalidArgument("error while looking up for {} {}: invalid port range", key, value);
+  }
+  std::string protocol(slash == std::string_view::npos ? "tcp" : value.substr(slash + 1));
+  return PortRange{*first, *last, protocol};
+}
 
 // Everything that `docker ps --filter` asks about.
 class Selection {
@@ -44,6 +69,17 @@ class Selection {
       static constexpr std::string_view kHealths[] = {"starting", "healthy", "unhealthy", "none"};
       if (std::find(std::begin(kHealths), std::end(kHealths), health) == std::end(kHealths)) {
         return InvalidArgument("Unrecognised filter value for health: {}", health);
+      }
+    }
+    for (const std::string& port : out.filters_.Values("publish")) {
+      out.published_.push_back(TRY(ParsePortRange("publish", port)));
+    }
+    for (const std::string& port : out.filters_.Values("expose")) {
+      out.exposed_.push_back(TRY(ParsePortRange("expose", port)));
+    }
+    for (const std::string& task : out.filters_.Values("is-task")) {
+      if (task != "0" && task != "1" && task != "true" && task != "false") {
+        return InvalidArgument("invalid filter 'is-task={}'", task);
       }
     }
     // --last means the newest ones, whatever their state.
@@ -86,7 +122,10 @@ class Selection {
     if (!MatchNetworks(record)) return false;
     std::string_view health = state.health ? HealthStatusName(state.health->status) : "none";
     if (!filters_.MatchExact("health", health)) return false;
-    if (filters_.Has("is-task") && !filters_.MatchExact("is-task", "false")) return false;
+    // There are no tasks of a swarm here.
+    bool wants_tasks = filters_.Has("is-task") && !filters_.MatchExact("is-task", "false") &&
+                       !filters_.MatchExact("is-task", "0");
+    if (wants_tasks) return false;
     return MatchPorts(record) && MatchMounts(record);
   }
 
@@ -104,17 +143,21 @@ class Selection {
     });
   }
 
+  // As docker has it: a port of the host that is published, or one of the container that is exposed
+  // or published, of one that runs. With both filters either is enough.
   bool MatchPorts(const ContainerRecord& record) const {
-    auto matches = [&](std::string_view key, const std::vector<std::string>& ports) {
-      const auto& wanted = filters_.Values(key);
-      return wanted.empty() || std::any_of(wanted.begin(), wanted.end(), [&](std::string port) {
-               if (port.find('/') == std::string::npos) port += "/tcp";
-               return std::find(ports.begin(), ports.end(), port) != ports.end();
-             });
-    };
-    std::vector<std::string> published;
-    for (const auto& [port, bindings] : record.host.port_bindings) published.push_back(port);
-    return matches("expose", record.config.exposed_ports.names) && matches("publish", published);
+    if (published_.empty() && exposed_.empty()) return true;
+    Json ports = PortsList(record, networks_.EndpointsOf(record.id));
+    return std::any_of(ports.items().begin(), ports.items().end(), [&](const Json& port) {
+      auto within = [&](const char* key) {
+        return [&port, number = port[key].AsInt()](const PortRange& range) {
+          return range.first <= number && number <= range.last &&
+                 range.protocol == port["Type"].AsString();
+        };
+      };
+      return std::any_of(published_.begin(), published_.end(), within("PublicPort")) ||
+             std::any_of(exposed_.begin(), exposed_.end(), within("PrivatePort"));
+    });
   }
 
   bool MatchMounts(const ContainerRecord& record) const {
@@ -138,6 +181,7 @@ class Selection {
   Filters filters_;
   bool all_ = false;
   std::vector<std::string> ancestors_;
+  std::vector<PortRange> published_, exposed_;
   WallTime before_ = WallTime::max();
   WallTime since_ = WallTime::min();
 };
