@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sources import SRC, TREE, Verdicts, closure_hash, compile_flags, generate_protos, in_parallel  # noqa: E402
+from sources import BUILD, SRC, TREE, Verdicts, closure_hash, compile_flags, generate_protos, in_parallel  # noqa: E402
 
 FUZZ = TREE / 'tests' / 'fuzz'
 OUT = TREE / 'build' / 'fuzz'
@@ -45,6 +45,8 @@ def product_sources(words):
 def implementations(header):
     """What implements a header includes it first, and lies beside it."""
     from sources import includes_of
+    if header.name.endswith('.pb.h'):
+        return (header.with_suffix('.cc'),)
     name = str(header.relative_to(SRC)) if header.is_relative_to(SRC) else ''
     return tuple(p for p in header.parent.glob('*.cc')
                  if not p.name.endswith(('_test.cc', 'main.cc')) and name in includes_of(p)[:1])
@@ -73,7 +75,7 @@ def needs(target):
 
 
 def object_for(path, flags):
-    words = [w for w in flags.get(path, ['-std=c++20', f'-I{SRC}']) if not re.match(r'-O|-D_FORTIFY|-fstack-prot', w)]
+    words = [w for w in flags.get(path, ['-std=c++20', f'-I{SRC}', f'-I{BUILD}/protos']) if not re.match(r'-O|-D_FORTIFY|-fstack-prot', w)]
     key = closure_hash(path, ' '.join(CLANG + words))
     made = OUT / 'objects' / f'{path.stem}-{key[:24]}.o'
     if not made.exists():

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/number.h"
 #include "base/text.h"
 #include "build/finish.h"
 #include "build/remote_context.h"
@@ -36,6 +37,19 @@ oci::Platform WantedPlatform(const BuildRequest& request) {
   return request.platform.empty() || !parsed.ok() ? oci::HostPlatform() : *parsed;
 }
 
+// The variable of https://reproducible-builds.org/specs/source-date-epoch/, as an argument.
+Result<std::optional<int64_t>> EpochOf(const BuildRequest& request) {
+  auto given = request.arguments.find("SOURCE_DATE_EPOCH");
+  if (given == request.arguments.end() || given->second.value_or("").empty()) {
+    return std::optional<int64_t>();
+  }
+  auto epoch = ParseNumber<int64_t>(*given->second);
+  // What RFC 3339 can write, and nanoseconds can count.
+  constexpr int64_t kLatest = int64_t{1} << 33;
+  if (epoch && *epoch >= 0 && *epoch < kLatest) return epoch;
+  return InvalidArgument("invalid SOURCE_DATE_EPOCH: {}", *given->second);
+}
+
 }  // namespace
 
 Builder::Builder(engine::Engine& engine, Cache& cache, BuildRequest request, Context context,
@@ -49,6 +63,7 @@ Builder::Builder(engine::Engine& engine, Cache& cache, BuildRequest request, Con
       arguments_(request_.arguments, WantedPlatform(request_)) {}
 
 Result<> Builder::Plan(const std::string& text) {
+  epoch_ = TRY(EpochOf(request_));
   file_ = TRY(dockerfile::Parse(text));
   target_ = file_.stages.size() - 1;
   if (!request_.target.empty()) {
@@ -153,6 +168,7 @@ Result<> Builder::RunStage(size_t number) {
   state_ = &states_[number];
   TRY(Shown(stage.from, [&]() -> Result<> {
     states_[number] = TRY(Base(number));
+    MixEpoch(state_);
     return {};
   }));
   editor_.emplace(&state_->config);
@@ -200,6 +216,10 @@ void Builder::Tell(StepEvent event) {
   if (output_.step) output_.step(event);
 }
 
+void Builder::MixEpoch(StageState* state) const {
+  if (epoch_) state->cache_key = HexDigest(fmt::format("{}\nepoch {}", state->cache_key, *epoch_));
+}
+
 Result<StageState> Builder::Base(size_t number) {
   const Instruction& from = file_.stages[number].from;
   dockerfile::Expander expander{[&](const auto& name) { return arguments_.Global(name); },
@@ -220,16 +240,13 @@ Result<StageState> Builder::Base(size_t number) {
     }
     return states_[static_cast<size_t>(earlier)];
   }
-  if (named != nullptr) {
-    name = named->value;
-  } else if (name == kScratch) {
-    return StateOfScratch();
-  }
+  if (named == nullptr && name == kScratch) return StateOfScratch();
   std::string platform = request_.platform;
   if (const dockerfile::Flag* flag = from.FindFlag("platform")) {
     platform = TRY(expander.Word(flag->value));
   }
-  return StateOfImage(TRY(BaseImage(name, platform)));
+  return StateOfImage(
+      TRY(named != nullptr ? ImageOfContext(*named, platform) : BaseImage(name, platform)));
 }
 
 Result<engine::NamedImage> Builder::BaseImage(const std::string& name,

@@ -68,6 +68,8 @@ class Builder {
   Result<> Shown(const dockerfile::Instruction& in, const std::function<Result<>()>& work);
   void Tell(StepEvent event);
   Result<StageState> Base(size_t number);
+  // What is made with an epoch is made of nothing that was made without.
+  void MixEpoch(StageState* state) const;
   Result<engine::NamedImage> BaseImage(const std::string& name, const std::string& platform);
   Result<engine::NamedImage> PulledImage(const std::string& name, const std::string& platform);
   // No budget removes it while the build runs.
@@ -126,6 +128,9 @@ class Builder {
   const NamedContext* FindContext(const std::string& name) const;
   // Received when it is first asked for.
   Result<SourceTree> TreeOfDirectory(const std::string& name);
+  // The image that a context names.
+  Result<engine::NamedImage> ImageOfContext(const NamedContext& context,
+                                            const std::string& platform);
   // A stage that has nothing but the files of a directory.
   Result<> BeginWithDirectory(const std::string& name);
   Result<CopySource> Download(const std::string& url,
@@ -133,6 +138,12 @@ class Builder {
   Result<CopySource> FromGit(const dockerfile::Instruction& in, const std::string& url);
   Result<CopySource> FromHeredoc(const dockerfile::Heredoc& doc,
                                  const dockerfile::Expander& expander);
+
+  // layout_context.cc
+  // Its name in the store, until DropLayouts.
+  Result<std::string> ImportLayout(const std::string& text);
+  Result<engine::NamedImage> ImageOfLayout(const std::string& text);
+  void DropLayouts();
 
   engine::Engine& engine_;
   BuildRequest request_;
@@ -145,6 +156,8 @@ class Builder {
   dockerfile::Dockerfile file_;
   std::vector<bool> needed_;
   size_t target_ = 0;
+  // SOURCE_DATE_EPOCH: no time of the result is later, seconds since 1970.
+  std::optional<int64_t> epoch_;
   size_t step_ = 0;
   size_t steps_ = 0;
   std::vector<StageState> states_;  // of the stages that are done, by number
@@ -156,6 +169,7 @@ class Builder {
     UniqueFd files;
     std::string path;
   };
+  std::map<std::string, std::string> layouts_;    // names in the store by "STORE@DIGEST"
   std::map<std::string, Directory> directories_;  // of named contexts, by the client's names
   size_t beside_ = 0;                             // directories beside the context
   size_t shown_ = 0;                              // steps that progress has shown, in all

@@ -94,6 +94,11 @@ Result<> Cache::Open() {
     log::Info("removing what a build has left: {}", lease);
     DropLease(lease);
   }
+  for (const client::Image& image : TRY(engine_.containerd().ListImages())) {
+    if (!image.name.starts_with(kLayoutPrefix)) continue;
+    log::Info("removing what a build has left: {}", image.name);
+    TRY(engine_.containerd().DeleteImage(image.name, /*collect=*/false));
+  }
   TRY(engine_.store().EraseBuildSteps(lost));
   TRY(DiscardContexts(engine_));
   TRY(DiscardLostMounts(directories));

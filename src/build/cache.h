@@ -57,6 +57,8 @@ struct CacheMountWanted {
 
 // What the leases' ids begin with.
 inline constexpr std::string_view kLeasePrefix = "gantry-build-";
+// What images are called that a build has for its own time.
+inline constexpr std::string_view kLayoutPrefix = "gantry-build-layout-";
 
 class Cache {
  public:

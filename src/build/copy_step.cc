@@ -87,6 +87,7 @@ std::string DestinationOf(const engine::ContainerConfig& config, const std::stri
 }  // namespace
 
 Builder::~Builder() {
+  DropLayouts();
   for (auto& [chain_id, view] : views_) {
     view.root.Reset();
     if (view.snapshot.empty()) continue;
@@ -136,8 +137,9 @@ Result<SourceTree> Builder::TreeOf(const std::string& from) {
     return InvalidArgument(
         "invalid from flag value {}: refers to current build block or a later one", from);
   }
-  engine::NamedImage image = TRY_WITH(BaseImage(named != nullptr ? named->value : from, ""),
-                                      "invalid from flag value {}", from);
+  engine::NamedImage image =
+      TRY_WITH(named != nullptr ? ImageOfContext(*named, "") : BaseImage(from, ""),
+               "invalid from flag value {}", from);
   return tree_of(image.documents->top_chain_id);
 }
 

@@ -52,9 +52,9 @@ Result<GitSource> ParseGitUrl(const std::string& url) {
   return source;
 }
 
-std::vector<std::string> GitEnvironment(const std::string& home) {
+std::vector<std::string> GitEnvironment() {
   std::vector<std::string> env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-                                  "HOME=" + home,
+                                  "HOME=/nonexistent",
                                   "LC_ALL=C",
                                   "GIT_CONFIG_NOSYSTEM=1",
                                   "GIT_CONFIG_GLOBAL=/dev/null",
@@ -85,7 +85,7 @@ class Git {
                     "-c",
                     "advice.detachedHead=false"};
     options.args.insert(options.args.end(), words.begin(), words.end());
-    options.env = GitEnvironment(path_);
+    options.env = GitEnvironment();
     options.group = kernel::ProcessGroup::kNewSession;
     UniqueFd said = TRY(kernel::MemoryFile("git", ""));
     options.fds = {{said.get(), 1}, {said.get(), 2}};

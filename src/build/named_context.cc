@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Contexts that a client names (--build-context NAME=…): an image, or a directory of the client's.
+// Contexts that a client names (--build-context NAME=…): an image, an image in a layout of the
+// client's (layout_context.cc), or a directory of the client's.
 #include <fcntl.h>
 
 #include <utility>
@@ -19,6 +20,12 @@ const NamedContext* Builder::FindContext(const std::string& name) const {
   if (wanted.ends_with(kLatest)) wanted.resize(wanted.size() - kLatest.size());
   auto found = request_.contexts.find(wanted);
   return found == request_.contexts.end() ? nullptr : &found->second;
+}
+
+Result<engine::NamedImage> Builder::ImageOfContext(const NamedContext& context,
+                                                   const std::string& platform) {
+  if (context.kind == NamedContext::Kind::kLayout) return ImageOfLayout(context.value);
+  return BaseImage(context.value, platform);
 }
 
 Result<SourceTree> Builder::TreeOfDirectory(const std::string& name) {
@@ -42,6 +49,7 @@ Result<> Builder::BeginWithDirectory(const std::string& name) {
   std::vector<CopySource> sources;
   sources.push_back(TRY(FindSource(find, "")));
   *state_ = StateOfScratch();
+  MixEpoch(state_);
   std::string created_by = "/bin/sh -c #(nop) COPY dir:" + sources[0].hash + " in / ";
   std::string key = HexDigest(state_->cache_key + "\n" + created_by);
   if (TRY(TakeCached(key, created_by))) return {};

@@ -20,9 +20,10 @@ namespace gantry::build {
 
 // What a name of FROM or --from means instead of a stage or image of that name.
 struct NamedContext {
-  enum class Kind : uint8_t { kImage, kDirectory };
+  enum class Kind : uint8_t { kImage, kDirectory, kLayout };
   Kind kind = Kind::kImage;
-  std::string value;  // the image's name, or what the client calls its directory
+  // The image's name, what the client calls its directory, or "STORE@DIGEST" of an image layout.
+  std::string value;
 };
 
 struct BuildRequest {
@@ -53,6 +54,10 @@ struct BuildRequest {
   std::map<std::string, NamedContext> contexts;
   // Receives a client's directory into an empty one.
   std::function<Result<>(const std::string& name, BorrowedFd root)> receive_directory;
+  // A blob of one of the client's stores, piece by piece.
+  std::function<Result<>(const std::string& store, const std::string& digest,
+                         const std::function<Result<>(std::string_view piece)>& take)>
+      read_blob;
   // What RUN may ask for; without a session the user of the socket is trusted with the network.
   bool allows_host_network = true;
   bool allows_insecure = false;

@@ -20,6 +20,8 @@ using dockerfile::Instruction;
 
 namespace {
 
+constexpr int64_t kNanosOfSecond = 1'000'000'000;
+
 std::string Joined(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
@@ -69,7 +71,8 @@ Result<> Builder::Remember(const std::string& key, const std::string& created_by
   step.parent = state_->cache_key;
   step.description = created_by;
   step.created_at = step.used_at = WallClock::now();
-  step.created = FormatRfc3339Nano(step.created_at);
+  step.created =
+      FormatRfc3339Nano(epoch_ ? FromUnixNanos(*epoch_ * kNanosOfSecond) : step.created_at);
   step.layer = layer;
   if (layer && lease) {
     step.lease = lease->id();
@@ -89,8 +92,13 @@ Result<std::optional<engine::NewLayer>> Builder::TakeLayer(const engine::Lease& 
                                                            const std::string& snapshot) {
   client::Containerd& containerd = engine_.containerd();
   const std::string& snapshotter = engine_.options().snapshotter;
-  auto layer = TRY(engine::DiffSnapshot(engine_, lease, snapshot, state_->chain_id));
+  auto layer = TRY(engine::DiffSnapshot(engine_, lease, snapshot, state_->chain_id, epoch_));
   if (!layer) return layer;
+  if (epoch_) {
+    // The files here have the layer's times, too.
+    TRY(engine::UnpackLayer(engine_, lease, state_->chain_id, *layer));
+    return layer;
+  }
   std::string name = engine::ChainId(state_->chain_id, layer->diff_id);
   Result<> committed = containerd.CommitSnapshot(snapshotter, lease.id(), name, snapshot);
   if (!committed.ok() && committed.error().kind() == ErrorKind::kAlreadyExists) {
@@ -146,7 +154,7 @@ Result<std::optional<engine::NewLayer>> Builder::LayerOf(StepContainer& containe
                                                          const engine::Lease& lease) {
   std::optional<engine::NewLayer> layer;
   if (request_.keeps_containers) {
-    layer = TRY(engine::DiffSnapshot(engine_, lease, container.id(), state_->chain_id));
+    layer = TRY(engine::DiffSnapshot(engine_, lease, container.id(), state_->chain_id, epoch_));
     if (layer) TRY(engine::UnpackLayer(engine_, lease, state_->chain_id, *layer));
     TRY(container.Keep());
   } else {

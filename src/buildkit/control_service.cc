@@ -173,6 +173,11 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
   Undo end;
   end.Push([&] { shared_.jobs.End(request.ref()); });
   TRY(entitlements);
+  // One that is imported is no more than a help; one that is to be written would be missed.
+  if (request.cache().exports_size() > 0) {
+    return Unimplemented("the build cache is not exported (type={})",
+                         request.cache().exports(0).type());
+  }
   std::vector<Export> exports = TRY(ReadExports(job->wanted()));
   if (request.definition().def_size() > 0 || request.frontendinputs_size() > 0) {
     return Unimplemented("operations of LLB are not run: this engine builds Dockerfiles");

@@ -58,8 +58,11 @@ Result<> ReadNamedContext(std::string name, const std::string& value,
   using Kind = build::NamedContext::Kind;
   constexpr std::string_view kImage = "docker-image://";
   constexpr std::string_view kLocal = "local:";
+  constexpr std::string_view kLayout = "oci-layout://";
   if (value.starts_with(kImage)) {
     request->contexts[name] = {Kind::kImage, value.substr(kImage.size())};
+  } else if (value.starts_with(kLayout)) {
+    request->contexts[name] = {Kind::kLayout, value.substr(kLayout.size())};
   } else if (value.starts_with(kLocal)) {
     request->contexts[name] = {Kind::kDirectory, value.substr(kLocal.size())};
   } else {
@@ -250,6 +253,11 @@ void Frontend::AskSession(build::BuildRequest* request) {
   request->receive_directory = [session = session_, progress = &progress_, stop = stop_](
                                    const std::string& name, BorrowedFd root) {
     return ReceiveNamed(*session, *progress, name, root, stop);
+  };
+  request->read_blob = [session = session_, stop = stop_](
+                           const std::string& store, const std::string& digest,
+                           const std::function<Result<>(std::string_view piece)>& take) {
+    return session->ReadBlob({store, digest}, take, stop);
   };
   request->find_secret = [session = session_, stop = stop_](const std::string& id) {
     return session->Secret(id, stop);

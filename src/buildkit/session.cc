@@ -14,6 +14,7 @@
 #include "buildkit/rpc.h"
 #include "buildkit/tree_receiver.h"
 #include "buildkit/tree_sender.h"
+#include "containerd/services/content/v1/content.grpc.pb.h"
 #include "moby/buildkit/secrets.grpc.pb.h"
 #include "moby/filesync/auth.grpc.pb.h"
 #include "moby/filesync/filesync.grpc.pb.h"
@@ -28,6 +29,7 @@ constexpr std::chrono::seconds kAnswerBound{30};
 // What Docker Hub is called in a client's configuration.
 constexpr std::string_view kHubKey = "https://index.docker.io/v1/";
 constexpr const char* kFileSend = "/moby.filesync.v1.FileSend/DiffCopy";
+constexpr const char* kStoreKey = "buildkit-attachable-store-id";
 constexpr const char* kExporterKey = "buildkit-attachable-exporter-id";
 
 // Bytes as messages of a size that every client takes.
@@ -90,7 +92,8 @@ Result<int64_t> Session::Receive(const Directory& directory, BorrowedFd root,
   auto stream = stub->DiffCopy(&context);
   wire::WorkerPool::Blocked blocked;
   TreeReceiver receiver(root);
-  Result<> received = receiver.Run(*stream);
+  GrpcPackets packets(*stream);
+  Result<> received = receiver.Run(packets);
   if (!received.ok()) context.TryCancel();
   grpc::Status status = stream->Finish();
   if (!received.ok()) {
@@ -157,6 +160,31 @@ std::shared_ptr<void> Session::ServeAgent(const std::string& name, UniqueFd list
   return std::make_shared<AgentForward>(channel_, name, std::move(listener));
 }
 
+Result<> Session::ReadBlob(const StoredBlob& blob,
+                           const std::function<Result<>(std::string_view piece)>& take,
+                           const StopToken& stop) {
+  namespace content = containerd::services::content::v1;
+  if (!methods_.contains("/containerd.services.content.v1.Content/Read")) {
+    return NotFound("the client's session has no content store");
+  }
+  if (!IsAscii(blob.store)) return InvalidArgument("invalid name of a store: '{}'", blob.store);
+  grpc::ClientContext context;
+  context.AddMetadata(kStoreKey, blob.store);
+  CancelWith cancel(context, stop);
+  content::ReadContentRequest request;
+  request.set_digest(blob.digest);
+  auto reader = content::Content::NewStub(channel_)->Read(&context, request);
+  wire::WorkerPool::Blocked blocked;
+  content::ReadContentResponse piece;
+  Result<> taken;
+  while (taken.ok() && reader->Read(&piece)) taken = take(piece.data());
+  if (!taken.ok()) context.TryCancel();
+  grpc::Status status = reader->Finish();
+  TRY(taken);
+  TRY_WITH(ToResult(status), "reading {} from the client", blob.digest);
+  return {};
+}
+
 Result<> Session::CheckTakesFiles() const {
   if (methods_.contains(kFileSend)) return {};
   return FailedPrecondition("the client takes no files: its session has no {}", kFileSend);
@@ -203,7 +231,8 @@ Result<int64_t> Session::SendTree(int exporter, BorrowedFd root, const StopToken
                                                                         &context));
   wire::WorkerPool::Blocked blocked;
   TreeSender sender(root);
-  Result<> sent = sender.Run(*stream);
+  GrpcPackets packets(*stream);
+  Result<> sent = sender.Run(packets);
   grpc::Status status = stream->Finish();
   if (!sent.ok()) {
     bool broke = sent.error().kind() == ErrorKind::kUnavailable && !status.ok();

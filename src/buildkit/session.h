@@ -58,6 +58,14 @@ class Session {
   // Hands connections to the listener on to the client's agent (agent_forward.h).
   std::shared_ptr<void> ServeAgent(const std::string& name, UniqueFd listener);
 
+  // Of one of the client's content stores, piece by piece.
+  struct StoredBlob {
+    std::string store;
+    std::string digest;
+  };
+  Result<> ReadBlob(const StoredBlob& blob,
+                    const std::function<Result<>(std::string_view piece)>& take,
+                    const StopToken& stop);
   // What the client takes for one of its exporters, by their number: a file, with what is told of
   // it, or a directory, which nobody changes meanwhile. Bytes sent.
   Result<int64_t> SendFile(int exporter, const std::map<std::string, std::string>& told,

@@ -45,7 +45,7 @@ Result<kernel::ParentAndName> PlaceOf(BorrowedFd root, const std::string& path) 
 
 }  // namespace
 
-Result<> TreeReceiver::Run(Stream& stream) {
+Result<> TreeReceiver::Run(PacketStream& stream) {
   Packet packet;
   bool told_end = false;
   for (;;) {
@@ -69,7 +69,7 @@ Result<> TreeReceiver::Run(Stream& stream) {
       case Packet::PACKET_FIN:
         // It answers ours.
         if (!told_end) return InvalidArgument("the client ended before it had sent all");
-        stream.WritesDone();
+        stream.EndWrites();
         return FinishDirectories();
       default:
         return InvalidArgument("the client sent a packet of an unknown type");
@@ -122,7 +122,7 @@ Result<> TreeReceiver::Make(const Stat& stat) {
   return {};
 }
 
-Result<> TreeReceiver::Ask(Stream& stream) {
+Result<> TreeReceiver::Ask(PacketStream& stream) {
   while (!wanted_.empty() && coming_.size() < kAtOnce) {
     auto [number, file] = std::move(wanted_.front());
     wanted_.pop_front();

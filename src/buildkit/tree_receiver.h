@@ -5,9 +5,6 @@
 // resolves without following links. One thread.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/support/sync_stream.h>
-
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -16,18 +13,16 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
-#include "fsutil/wire.pb.h"
+#include "buildkit/packet_stream.h"
 
 namespace gantry::buildkit {
 
 class TreeReceiver {
  public:
-  using Stream = grpc::ClientReaderWriterInterface<fsutil::types::Packet, fsutil::types::Packet>;
-
   explicit TreeReceiver(BorrowedFd root) : root_(root) {}
 
   // To the sender's FIN. kUnavailable when the stream ends before.
-  Result<> Run(Stream& stream);
+  Result<> Run(PacketStream& stream);
   int64_t bytes() const { return bytes_; }
 
  private:
@@ -40,7 +35,7 @@ class TreeReceiver {
 
   Result<> Make(const fsutil::types::Stat& stat);
   // Asks for the next files, as long as not too many are on their way.
-  Result<> Ask(Stream& stream);
+  Result<> Ask(PacketStream& stream);
   Result<> Write(const fsutil::types::Packet& packet);
   // Modes and times, once nothing changes them any more.
   Result<> FinishDirectories();

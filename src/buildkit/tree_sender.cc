@@ -53,7 +53,7 @@ void FillStat(const struct stat& status, Stat* out) {
 
 }  // namespace
 
-void TreeSender::ReadRequests(Stream& stream) {
+void TreeSender::ReadRequests(PacketStream& stream) {
   Packet packet;
   while (stream.Read(&packet)) {
     MutexLock lock(mutex_);
@@ -74,7 +74,7 @@ std::optional<Packet> TreeSender::NextRequest() {
   return next;
 }
 
-Result<> TreeSender::Run(Stream& stream) {
+Result<> TreeSender::Run(PacketStream& stream) {
   std::thread reader([&] { ReadRequests(stream); });
   Result<> sent = SendAll(stream);
   if (!sent.ok()) {
@@ -83,12 +83,12 @@ Result<> TreeSender::Run(Stream& stream) {
     packet.set_data(sent.error().message());
     (void)stream.Write(packet);
   }
-  stream.WritesDone();
+  stream.EndWrites();
   reader.join();
   return sent;
 }
 
-Result<> TreeSender::SendAll(Stream& stream) {
+Result<> TreeSender::SendAll(PacketStream& stream) {
   UniqueFd top = TRY(kernel::OpenIn(root_, "", O_RDONLY | O_DIRECTORY));
   TRY(Walk(stream, top, "", 0));
   Packet listed;
@@ -113,7 +113,7 @@ Result<> TreeSender::SendAll(Stream& stream) {
   return Broke();
 }
 
-Result<> TreeSender::Walk(Stream& stream, BorrowedFd directory, const std::string& path,
+Result<> TreeSender::Walk(PacketStream& stream, BorrowedFd directory, const std::string& path,
                           int depth) {
   if (depth > kMostLevels) return MakeError(ErrorKind::kResourceExhausted, "too many levels");
   for (const std::string& name : TRY(ListDirectory(directory))) {
@@ -150,7 +150,7 @@ Result<> TreeSender::Walk(Stream& stream, BorrowedFd directory, const std::strin
   return {};
 }
 
-Result<> TreeSender::SendFile(Stream& stream, uint32_t number) {
+Result<> TreeSender::SendFile(PacketStream& stream, uint32_t number) {
   if (number >= paths_.size() || paths_[number].empty()) {
     return InvalidArgument("the client asked for a file that there is not: {}", number);
   }

@@ -5,9 +5,6 @@
 // sorted. Extended attributes and sockets are left out. One thread.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/support/sync_stream.h>
-
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -19,27 +16,25 @@
 #include "base/error.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
-#include "fsutil/wire.pb.h"
+#include "buildkit/packet_stream.h"
 
 namespace gantry::buildkit {
 
 class TreeSender {
  public:
-  using Stream = grpc::ClientReaderWriterInterface<fsutil::types::Packet, fsutil::types::Packet>;
-
   // Nobody changes what is below `root`.
   explicit TreeSender(BorrowedFd root) : root_(root) {}
 
   // To the receiver's FIN and the end of the stream. kUnavailable when it ends before.
-  Result<> Run(Stream& stream);
+  Result<> Run(PacketStream& stream);
   int64_t bytes() const { return bytes_; }
 
  private:
-  Result<> SendAll(Stream& stream);
-  Result<> Walk(Stream& stream, BorrowedFd directory, const std::string& path, int depth);
-  Result<> SendFile(Stream& stream, uint32_t number);
+  Result<> SendAll(PacketStream& stream);
+  Result<> Walk(PacketStream& stream, BorrowedFd directory, const std::string& path, int depth);
+  Result<> SendFile(PacketStream& stream, uint32_t number);
   // What the receiver asks for, in another thread while entries are still told.
-  void ReadRequests(Stream& stream);
+  void ReadRequests(PacketStream& stream);
   // The next; nothing at the end of the stream.
   std::optional<fsutil::types::Packet> NextRequest();
 

@@ -252,9 +252,11 @@ class Containerd {
   // Bytes so far of such a write; kNotFound.
   Result<uint64_t> WrittenSize(const std::string& ref);
   Result<> AbortWrite(const std::string& ref);
-  // The layer that makes `right` out of `left`, as a blob of that type.
+  // The layer that makes `right` out of `left`, as a blob of that type. No time in it is later than
+  // `newest`, seconds since 1970.
   Result<Descriptor> DiffMounts(const std::string& lease, const std::vector<Mount>& left,
-                                const std::vector<Mount>& right, const std::string& media_type);
+                                const std::vector<Mount>& right, const std::string& media_type,
+                                std::optional<int64_t> newest = std::nullopt);
   Result<> ApplyLayer(const std::string& lease, const Descriptor& layer,
                       const std::vector<Mount>& mounts);
   Result<> CommitSnapshot(const std::string& snapshotter, const std::string& lease,

@@ -92,7 +92,8 @@ Result<> Containerd::AddToLease(const std::string& lease, const std::string& typ
 
 Result<Descriptor> Containerd::DiffMounts(const std::string& lease, const std::vector<Mount>& left,
                                           const std::vector<Mount>& right,
-                                          const std::string& media_type) {
+                                          const std::string& media_type,
+                                          std::optional<int64_t> newest) {
   grpc::ClientContext context;
   stubs_->Prepare(&context, kLayerBound);
   context.AddMetadata("containerd-lease", lease);
@@ -101,6 +102,7 @@ Result<Descriptor> Containerd::DiffMounts(const std::string& lease, const std::v
   AddMounts(right, request.mutable_right());
   request.set_media_type(media_type);
   request.set_ref(lease);
+  if (newest) request.mutable_source_date_epoch()->set_seconds(*newest);
   diff::DiffResponse response;
   auto stub = diff::Diff::NewStub(stubs_->channel);
   TRY(ToResult(stub->Diff(&context, request, &response)));

@@ -89,10 +89,11 @@ class View {
 
 Result<std::optional<NewLayer>> DiffTrees(Engine& engine, const Lease& lease,
                                           const std::vector<client::Mount>& left,
-                                          const std::vector<client::Mount>& right) {
+                                          const std::vector<client::Mount>& right,
+                                          std::optional<int64_t> newest = std::nullopt) {
   client::Containerd& containerd = engine.containerd();
   client::Descriptor blob =
-      TRY(containerd.DiffMounts(lease.id(), left, right, std::string(oci::kOciLayerGzip)));
+      TRY(containerd.DiffMounts(lease.id(), left, right, std::string(oci::kOciLayerGzip), newest));
   client::Blob info = TRY(containerd.GetBlob(blob.digest));
   std::string diff_id = info.labels["containerd.io/uncompressed"];
   if (diff_id.empty())
@@ -138,10 +139,11 @@ std::string ChainId(const std::string& parent, const std::string& layer) {
 }
 
 Result<std::optional<NewLayer>> DiffSnapshot(Engine& engine, const Lease& lease,
-                                             const std::string& key, const std::string& parent) {
+                                             const std::string& key, const std::string& parent,
+                                             std::optional<int64_t> newest) {
   View below = TRY(View::Open(engine, lease, "parent", parent));
   auto right = TRY(engine.containerd().SnapshotMounts(engine.options().snapshotter, key));
-  return DiffTrees(engine, lease, below.mounts(), right);
+  return DiffTrees(engine, lease, below.mounts(), right, newest);
 }
 
 Result<std::optional<NewLayer>> DiffCommitted(Engine& engine, const Lease& lease,

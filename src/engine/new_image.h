@@ -46,8 +46,10 @@ struct NewLayer {
 };
 
 // What the writable snapshot `key` has that its parent has not; nothing when that is nothing.
+// No time in it is later than `newest`, seconds since 1970.
 Result<std::optional<NewLayer>> DiffSnapshot(Engine& engine, const Lease& lease,
-                                             const std::string& key, const std::string& parent);
+                                             const std::string& key, const std::string& parent,
+                                             std::optional<int64_t> newest = std::nullopt);
 
 // What the chain `to` has that the chain `from` ("": nothing) has not, over any number of layers.
 Result<std::optional<NewLayer>> DiffCommitted(Engine& engine, const Lease& lease,

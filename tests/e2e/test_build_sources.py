@@ -2,6 +2,7 @@
 """What COPY and ADD take and where it comes from: --parents, --exclude, --checksum, here-documents that are programs, named
 contexts, contexts from the web. Debian's dockerd has none of it but contexts from the web: what is expected is from the reference
 of the Dockerfile."""
+import gzip
 import hashlib
 import io
 import json
@@ -153,9 +154,89 @@ def test_named_images(client, builder, context):
     for name in ('alpine', 'alpine:latest', 'docker.io/library/alpine'):
         said = builder.commands(context, f'FROM {name}\nCOPY --from=tools /bin/busybox /b\nRUN ls /b; echo {uuid.uuid4().hex}\n', options=options)
         assert said.startswith('/b\n')
-    said = refused(builder.commands, context, f'FROM {IMAGE}\n', options={'context:x': 'oci-layout://x@sha256:0'})
-    assert 'a build context of that kind is not supported: x=oci-layout://' in said
     client.ok('rmi', 'own/base:1')
+
+
+def digest(data):
+    return f'sha256:{hashlib.sha256(data).hexdigest()}'
+
+
+def packed(files):
+    """A layer: its bytes as they travel, and its digest when unpacked."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode='w') as tar:
+        for name, content in files.items():
+            item = tarfile.TarInfo(name)
+            item.size = len(content)
+            tar.addfile(item, io.BytesIO(content))
+    return gzip.compress(data.getvalue()), digest(data.getvalue())
+
+
+@pytest.fixture
+def layout(stack, builder, context):
+    """The base image with a layer that the engine has never seen: blobs by digest, and the manifest's digest."""
+    (context / 'Dockerfile').write_text(f'FROM {IMAGE}\n')
+    session = Session(stack.socket, {'context': context, 'dockerfile': context})
+    solve, _ = builder.build(session, exporters=[{'Type': 'oci'}])
+    solve.result()
+    session.close()
+    data, told = session.files[0]
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        files = [tar.extractfile(m).read() for m in tar if m.name.startswith('blobs/') and m.isfile()]
+    blobs = {digest(blob): blob for blob in files}
+    manifest = json.loads(blobs[told['containerimage.digest']])
+    config = json.loads(blobs[manifest['config']['digest']])
+    layer, unpacked = packed({'layout': uuid.uuid4().hex.encode(), 'big': b'line\n' * 100000})
+    config['rootfs']['diff_ids'].append(unpacked)
+    config['config']['Env'].append('L=layout')
+    text = json.dumps(config).encode()
+    manifest['config'].update(digest=digest(text), size=len(text))
+    manifest['layers'].append({'mediaType': 'application/vnd.oci.image.layer.v1.tar+gzip', 'digest': digest(layer), 'size': len(layer)})
+    document = json.dumps(manifest).encode()
+    blobs.update({digest(blob): blob for blob in (layer, text, document)})
+    return blobs, digest(document)
+
+
+def test_layouts(stack, client, builder, context, layout):
+    """As an index too; nothing of it has a name in the store afterwards."""
+    blobs, manifest = layout
+    before = client.ok('images', '-a')
+    platform = json.loads(blobs[json.loads(blobs[manifest])['config']['digest']])
+    index = json.dumps({'schemaVersion': 2, 'mediaType': 'application/vnd.oci.image.index.v1+json', 'manifests': [
+        {'mediaType': 'application/vnd.oci.image.manifest.v1+json', 'digest': f'sha256:{"1" * 64}', 'size': 5,
+         'platform': {'os': 'linux', 'architecture': 's390x'}},
+        {'mediaType': 'application/vnd.oci.image.manifest.v1+json', 'digest': manifest, 'size': len(blobs[manifest]),
+         'platform': {'os': platform['os'], 'architecture': platform['architecture']}}]}).encode()
+    stores = {'mine': {**blobs, digest(index): index}}
+    for target in (manifest, digest(index)):
+        said = builder.commands(context, f'FROM lay\nRUN echo $L; wc -l </big; #{uuid.uuid4().hex}\nFROM {IMAGE}\nCOPY --from=0 /layout /a\n'
+                                f'COPY --from=lay /layout /b\nRUN cmp /a /b && echo same #{uuid.uuid4().hex}\n', options={'context:lay': f'oci-layout://mine:tag@{target}'},
+                                stores=stores)
+        assert said == 'layout\n100000\nsame\n'
+        assert client.ok('images', '-a') == before
+    # An image of nothing else is the layout's own.
+    builder.commands(context, 'FROM lay\n', 'own/lay', options={'context:lay': f'oci-layout://mine@{manifest}'}, stores=stores)
+    assert client.ok('run', '--rm', 'own/lay', 'sh', '-c', 'echo $L') == 'layout'
+    client.ok('rmi', 'own/lay')
+
+
+@pytest.mark.parametrize('spoil, said', [
+    ('no digest', 'has no digest'), ('no store', 'the client\'s session has no content store'), ('other store', 'not found'), ('manifest', 'has another digest'),
+    ('config', 'has another digest'), ('layer', 'oci-layout://mine@'), ('longer', 'is larger than it says'), ('shorter', 'is smaller than it says'),
+])
+def test_hostile_layouts(stack, client, builder, context, layout, spoil, said):
+    blobs, manifest = dict(layout[0]), layout[1]
+    document = json.loads(blobs[manifest])
+    last = document['layers'][-1]['digest']
+    config = document['config']['digest']
+    blobs[manifest] += b' ' if spoil == 'manifest' else b''
+    blobs[config] += b' ' if spoil == 'config' else b''
+    blobs[last] = {'layer': bytes(len(blobs[last])), 'longer': blobs[last] + b'x', 'shorter': blobs[last][:-1]}.get(spoil, blobs[last])
+    before = client.ok('images', '-a')
+    options = {'context:lay': f'oci-layout://{"other" if spoil == "other store" else "mine"}' + ('' if spoil == 'no digest' else f'@{manifest}')}
+    got = refused(builder.commands, context, f'FROM lay\nRUN cat /layout\n', options=options, stores=None if spoil == 'no store' else {'mine': blobs})
+    assert said in got, got
+    assert client.ok('images', '-a') == before
 
 
 class Web:

@@ -138,12 +138,12 @@ def take_directory(root, requests):
 class Session:
     """Serves `directories`, names to paths or to functions of the requests that yield packets; `secrets`, names to bytes;
     `agents`, names to functions of a connection's messages that yield the answers. What comes of exporters is in `files`, by number
-    with what is told of it, and in the folders of `trees`, by number."""
+    with what is told of it, and in the folders of `trees`, by number. `stores`, names to blobs by digest."""
 
-    def __init__(self, engine_socket, directories, secrets=None, logins=None, agents=None, trees=None, takes_files=True):
+    def __init__(self, engine_socket, directories, secrets=None, logins=None, agents=None, trees=None, takes_files=True, stores=None):
         self.id, self.directories, self.asked = uuid.uuid4().hex, directories, []
         self.secrets, self.logins, self.agents = secrets or {}, logins or {}, agents or {}
-        self.files, self.trees = {}, trees or {}
+        self.files, self.trees, self.stores = {}, trees or {}, stores or {}
         self.server = grpc.server(futures.ThreadPoolExecutor(16))
         self.server.add_generic_rpc_handlers([self])
         self.folder = tempfile.TemporaryDirectory(prefix='gt-bk-')
@@ -155,6 +155,7 @@ class Session:
         methods = ['/moby.filesync.v1.FileSync/DiffCopy', '/moby.filesync.v1.Auth/Credentials', '/moby.buildkit.secrets.v1.Secrets/GetSecret',
                    '/moby.sshforward.v1.SSH/CheckAgent', '/moby.sshforward.v1.SSH/ForwardAgent']
         methods += ['/moby.filesync.v1.FileSend/DiffCopy'] if takes_files else []
+        methods += ['/containerd.services.content.v1.Content/Read'] if stores else []
         self.outer = upgraded(engine_socket, '/session', [('X-Docker-Expose-Session-Uuid', self.id),
                                                           *(('X-Docker-Expose-Session-Grpc-Method', m) for m in methods)])
         joined(self.outer, inner)
@@ -166,6 +167,9 @@ class Session:
 
     def service(self, call):
         """Of grpc.GenericRpcHandler."""
+        if call.method == '/containerd.services.content.v1.Content/Read':
+            return grpc.unary_stream_rpc_method_handler(self.read_blob, response_serializer=lambda m: m.SerializeToString(),
+                                                        request_deserializer=message_class('containerd.services.content.v1.ReadContentRequest').FromString)
         kinds = {'DiffCopy': (Packet, self.diff_copy), 'Credentials': ('moby.filesync.v1.CredentialsRequest', self.login),
                  'GetSecret': ('moby.buildkit.secrets.v1.GetSecretRequest', self.secret),
                  'CheckAgent': ('moby.sshforward.v1.CheckAgentRequest', self.check_agent),
@@ -204,6 +208,14 @@ class Session:
             yield from ()
         return grpc.stream_stream_rpc_method_handler(take_file, request_deserializer=message_class('moby.filesync.v1.BytesMessage').FromString,
                                                      response_serializer=lambda m: m.SerializeToString())
+
+    def read_blob(self, request, context):
+        store = self.stores.get(dict(context.invocation_metadata())['buildkit-attachable-store-id'], {})
+        if request.digest not in store:
+            context.abort(grpc.StatusCode.NOT_FOUND, f'content {request.digest}: not found')
+        data = store[request.digest]
+        for at in range(0, len(data), 1 << 16):
+            yield message('containerd.services.content.v1.ReadContentResponse', offset=at, data=data[at:at + (1 << 16)])
 
     def login(self, request, context):
         name, secret = self.logins.get(request.Host, ('', ''))

@@ -128,7 +128,7 @@ def test_a_command_that_fails(client, builder, session, context):
     ('FROM {IMAGE}\nCOPY nothing /\n', {}, 'COPY failed: file not found in build context or excluded by .dockerignore: stat nothing: file does not exist'),
     ('FROM {IMAGE}\n', {'target': 'nothing'}, 'failed to reach build target nothing in Dockerfile'),
     ('FROM {IMAGE}\n', {'platform': 'linux/amd64,linux/arm64'}, 'an image for several platforms can\'t be built'),
-    ('FROM {IMAGE}\n', {'context:base': 'oci-layout://x'}, 'a build context of that kind is not supported: base=oci-layout://x'),
+    ('FROM {IMAGE}\n', {'context:base': 'ftp://x'}, 'a build context of that kind is not supported: base=ftp://x'),
     ('FROM {IMAGE}\n', {'context': 'ftp://example.com/x'}, 'a context of that kind is not supported: ftp://example.com/x'),
     ('FROM {IMAGE}\n', {'attest:sbom': ''}, None),
     ('FROM {IMAGE}\n', {'attest:sbom': 'generator=x'}, 'attestations are not supported (sbom)'),
@@ -149,6 +149,8 @@ def test_syntax_lines_and_other_front_ends(builder, session):
     assert ended_with(solve) == 'front end images are not run: someone/else:1'
     call = builder.control('Solve', Ref=uuid.uuid4().hex, Session=session.id, Frontend='dockerfile.v0', Exporters=[{'Type': 'other'}])
     assert ended_with(call) == 'exporter "other" is not supported'
+    call = builder.control('Solve', Ref=uuid.uuid4().hex, Session=session.id, Frontend='dockerfile.v0', Cache={'Exports': [{'Type': 'inline'}]})
+    assert ended_with(call) == 'the build cache is not exported (type=inline)'
     call = builder.control('Solve', Ref='x', Session=session.id, Definition={'def': [b'x']})
     assert ended_with(call) == 'operations of LLB are not run: this engine builds Dockerfiles'
 
