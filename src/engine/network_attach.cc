@@ -247,6 +247,7 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
     request.address6 = TRY(formats::Ipv6Address::Parse(config.ipam_config->ipv6_address));
   }
   if (config.ipam_config) request.link_local = config.ipam_config->link_local;
+  request.driver_options = config.driver_opts;
   request.sysctls = TRY(InterfaceSysctls(config));
   request.ipv6 = HasIpv6(record.host, request.sysctls);
   request.interface = TRY(InterfaceName(config));

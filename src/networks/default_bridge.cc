@@ -77,7 +77,7 @@ Result<> KernelController::AddNetwork(const Network& network) {
 }
 
 Result<> KernelController::SetUp(const Network& network) {
-  if (network.is_cni()) return {};
+  if (network.is_cni() || network.is_plugin()) return {};
   if (!network.has_bridge()) return EnsureParent(network);
   // The rules first: a bridge is never there without them.
   TRY_WITH(firewall_->RepairNetworks(BridgedNetworks()), "setting up the firewall");
