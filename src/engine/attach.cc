@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -39,20 +40,75 @@ Result<> ReceiveExactly(BorrowedFd socket, char* out, size_t size) {
   return {};
 }
 
-// A relay that waits for its container's start.
-struct Waiting {
-  std::atomic<bool> joined{false};
-  std::shared_ptr<wire::Relay> relay;
-  std::atomic<uint64_t> number{0};
-  std::atomic<uint64_t> removal{0};  // the wait for the container's removal
+// The client's socket from the last byte of output until the engine has recorded the container's
+// end: whoever reads to the end of the stream and then inspects finds the exit code, as in docker.
+// In the loop's thread, but for RunEnded.
+class Farewell : public std::enable_shared_from_this<Farewell> {
+ public:
+  explicit Farewell(EventLoop& loop) : loop_(loop) {}
+
+  // From any thread.
+  void RunEnded() {
+    loop_.Post([self = shared_from_this()] {
+      self->run_ended_ = true;
+      self->Drop();
+    });
+  }
+
+  void Hold(UniqueFd client) {
+    if (run_ended_) return;
+    client_ = std::move(client);
+    // A client that hangs up is not kept for as long as a program without output runs.
+    Result<> watching = loop_.Watch(client_, 0, [self = shared_from_this()](uint32_t events) {
+      if (events & (EPOLLERR | EPOLLHUP)) self->Drop();
+    });
+    if (watching.ok()) return;
+    log::Warning("attach: {}", watching.error().message());
+    client_.Reset();
+  }
+
+ private:
+  void Drop() {
+    if (!client_.valid()) return;
+    loop_.Unwatch(client_);
+    client_.Reset();
+  }
+
+  EventLoop& loop_;
+  UniqueFd client_;
+  bool run_ended_ = false;
 };
 
-void Join(Waiting& waiting, Result<std::string> socket, uint8_t streams, uint64_t offset) {
+// A relay that waits for its container's start.
+struct Waiting {
+  explicit Waiting(EventLoop& loop) : farewell(std::make_shared<Farewell>(loop)) {}
+
+  std::atomic<bool> joined{false};
+  std::shared_ptr<wire::Relay> relay;
+  std::shared_ptr<Farewell> farewell;
+  std::atomic<uint64_t> number{0};
+  std::atomic<uint64_t> removal{0};  // the wait for the container's removal
+  std::atomic<uint64_t> run{0};      // the wait for the end of the run that is joined; 0: none is
+};
+
+// Before the run's output is joined: its end is not missed.
+void FollowRun(Container& container, Waiting& waiting) {
+  waiting.run =
+      container.Wait(WaitCondition::kNextExit,
+                     [farewell = waiting.farewell](const WaitResult&) { farewell->RunEnded(); });
+  const ContainerState state = container.record()->state;
+  if (!state.IsAlive() && state.phase != Phase::kStarting) waiting.farewell->RunEnded();
+}
+
+void Join(Container& container, Waiting& waiting, Result<std::string> socket, uint8_t streams,
+          uint64_t offset) {
   if (waiting.joined.exchange(true)) return;
   if (!socket.ok()) return waiting.relay->Close();
+  FollowRun(container, waiting);
   Result<UniqueFd> process = ConnectAttachSocket(*socket, streams, offset);
   if (!process.ok()) {
     log::Warning("{}", process.error().message());
+    waiting.farewell->RunEnded();
     return waiting.relay->Close();
   }
   waiting.relay->Connect(*std::move(process));
@@ -96,7 +152,7 @@ Result<UniqueFd> ConnectAttachSocket(const std::string& path, uint8_t streams, u
 Result<> AttachToContainer(Engine& engine, EventLoop& loop, std::shared_ptr<Container> container,
                            AttachRequest request) {
   Container::RecordPointer record = container->record();
-  auto waiting = std::make_shared<Waiting>();
+  auto waiting = std::make_shared<Waiting>(loop);
   wire::RelayOptions options;
   options.client = std::move(request.client);
   options.received = std::move(request.received);
@@ -104,11 +160,15 @@ Result<> AttachToContainer(Engine& engine, EventLoop& loop, std::shared_ptr<Cont
       request.form.value_or(record->config.tty ? wire::RelayForm::kRaw : wire::RelayForm::kFrames);
   options.wants_stdin = (request.streams & kAttachStdin) != 0 && record->config.open_stdin;
   options.detach_keys = record->config.tty ? request.detach_keys : std::string();
-  options.ended = [&engine, waiting, container](wire::RelayEnd how, UniqueFd) {
+  options.ended = [&engine, waiting, container](wire::RelayEnd how, UniqueFd client) {
     container->CancelAttach(waiting->number);
     container->CancelWait(waiting->removal);
     waiting->joined = true;
     container->EndShow();
+    if (how == wire::RelayEnd::kProcess && waiting->run != 0) {
+      return waiting->farewell->Hold(std::move(client));
+    }
+    container->CancelWait(waiting->run);
     if (how != wire::RelayEnd::kDetached) return;
     engine.workers().Run([&engine, container] { engine.Publish("detach", *container->record()); });
   };
@@ -117,17 +177,19 @@ Result<> AttachToContainer(Engine& engine, EventLoop& loop, std::shared_ptr<Cont
   uint8_t streams = request.streams;
   if (request.process.valid()) {
     waiting->joined = true;
+    FollowRun(*container, *waiting);
     waiting->relay->Connect(std::move(request.process));
     return {};
   }
   if (record->state.IsAlive()) {
-    engine.workers().Run([waiting, streams, path = engine.AttachSocket(record->id, "init")] {
-      Join(*waiting, path, streams, kFromNowOn);
-    });
+    engine.workers().Run(
+        [container, waiting, streams, path = engine.AttachSocket(record->id, "init")] {
+          Join(*container, *waiting, path, streams, kFromNowOn);
+        });
     return {};
   }
-  waiting->number = container->AddAttach([waiting, streams](Result<std::string> socket) {
-    Join(*waiting, std::move(socket), streams, 0);
+  waiting->number = container->AddAttach([container, waiting, streams](Result<std::string> socket) {
+    Join(*container, *waiting, std::move(socket), streams, 0);
   });
   waiting->removal = container->Wait(WaitCondition::kRemoved, [waiting](const WaitResult&) {
     if (!waiting->joined) waiting->relay->Close();

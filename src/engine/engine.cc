@@ -78,6 +78,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, wire::Work
   networks.run_directory = set.state;
   networks.proxy_binary = set.programs_directory + "/gantry-proxy";
   networks.records = engine->store_.get();
+  networks.plugins = &engine->plugins_;
   engine->networks_ = TRY(networks::Controller::Create(std::move(networks)));
   volumes::Options volumes;
   volumes.root = set.root + "/volumes";

@@ -29,6 +29,7 @@
 #include "engine/image_holds.h"
 #include "engine/image_index.h"
 #include "engine/image_sizes.h"
+#include "engine/plugins.h"
 #include "engine/settings.h"
 #include "engine/start_traces.h"
 #include "engine/user_remap.h"
@@ -430,6 +431,7 @@ class Engine {
   wire::WorkerPool& workers_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<client::Containerd> containerd_;
+  HttpPlugins plugins_;
   std::unique_ptr<networks::Controller> networks_;
   std::unique_ptr<volumes::Volumes> volumes_;
   std::unique_ptr<ImageIndex> images_;

@@ -36,13 +36,15 @@ std::string AddressLines(const HostFilesRequest& request) {
 }
 
 std::string MakeHosts(const HostFilesRequest& request) {
-  std::string out =
-      "127.0.0.1\tlocalhost\n"
-      "::1\tlocalhost ip6-localhost ip6-loopback\n"
-      "fe00::\tip6-localnet\n"
-      "ff00::\tip6-mcastprefix\n"
-      "ff02::1\tip6-allnodes\n"
-      "ff02::2\tip6-allrouters\n";
+  std::string out = "127.0.0.1\tlocalhost\n";
+  if (!HasIpv6Off(*request.host)) {
+    out +=
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::\tip6-localnet\n"
+        "ff00::\tip6-mcastprefix\n"
+        "ff02::1\tip6-allnodes\n"
+        "ff02::2\tip6-allrouters\n";
+  }
   for (const std::string& extra : request.host->extra_hosts) {
     // "name:address"; an IPv6 address has colons of its own.
     size_t colon = extra.find(':');
@@ -117,6 +119,11 @@ Result<> ChangeResolvConf(const HostFilesRequest& request) {
 }
 
 }  // namespace
+
+bool HasIpv6Off(const HostConfig& host) {
+  auto given = host.sysctls.find("net.ipv6.conf.all.disable_ipv6");
+  return given != host.sysctls.end() && given->second == "1";
+}
 
 std::string MakeResolvConf(const formats::ResolvConf& host_conf, const HostConfig& host,
                            Servers servers) {

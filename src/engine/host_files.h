@@ -17,6 +17,9 @@
 
 namespace gantry::engine {
 
+// The container's own sysctls turn IPv6 off, on its loopback too.
+bool HasIpv6Off(const HostConfig& host);
+
 struct HostFilesRequest {
   std::string directory;  // ROOT/containers/ID, exists
   const ContainerConfig* config = nullptr;

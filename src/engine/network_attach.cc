@@ -85,6 +85,16 @@ Result<std::vector<std::string>> InterfaceSysctls(const EndpointConfig& config) 
   return sysctls;
 }
 
+// docker's: nobody can reach an address of IPv6 where sysctls of the container or of its interface
+// turn that off.
+bool HasIpv6(const HostConfig& host, const std::vector<std::string>& interface_sysctls) {
+  if (HasIpv6Off(host)) return false;
+  return std::none_of(interface_sysctls.begin(), interface_sysctls.end(), [](const auto& sysctl) {
+    return sysctl == "net.ipv6.conf.IFNAME.disable_ipv6=1" ||
+           sysctl == "net.ipv6.conf.ifname.disable_ipv6=1";
+  });
+}
+
 // "" when it is not asked for.
 Result<std::string> InterfaceName(const EndpointConfig& config) {
   auto given = config.driver_opts.find("com.docker.network.endpoint.ifname");
@@ -134,19 +144,28 @@ Result<> CheckAgainst(const networks::Network& network, const EndpointConfig& co
        {config.ipam_config->ipv4_address, config.ipam_config->ipv6_address}) {
     if (address.empty()) continue;
     bool ipv6 = address.find(':') != std::string::npos;
-    bool configured = std::any_of(network.ipam.begin(), network.ipam.end(), [&](const auto& item) {
-      return (item.subnet.find(':') != std::string::npos) == ipv6;
-    });
-    if (!configured) {
-      return InvalidArgument(
-          "user specified IP address is supported only when connecting to networks with user "
-          "configured subnets");
-    }
     if (ipv6 ? !network.subnet6 : !network.has_ipv4()) {
       return InvalidArgument("no configured subnet contains IP address {}", address);
     }
   }
   return {};
+}
+
+// The one that NetworkMode names, maybe by its id.
+bool IsFirst(const networks::Controller& controller, const HostConfig& host,
+             const networks::Network& network) {
+  auto first = FindNetwork(controller, NetworkName(host));
+  return first.ok() && first->id == network.id;
+}
+
+// Another network may lead now, of another mode than the former, whose ports it took over.
+Result<> FitPorts(networks::Controller& controller, const ContainerRecord& record,
+                  const std::string& default_ip) {
+  auto ports = TRY(ParsePortBindings(record.config, record.host));
+  auto set = controller.SetPorts(record.id, ports, default_ip);
+  // On internal networks alone nothing is published.
+  if (set.ok() || set.error().kind() == ErrorKind::kFailedPrecondition) return {};
+  return std::move(set).error();
 }
 
 // A user's network that was made anew under its name is another one.
@@ -172,6 +191,12 @@ Result<> Engine::SettleNetworks(ContainerRecord* record) const {
     // One that is not there is an error of the start, as docker has it.
     auto network = FindNetwork(*networks_, key);
     if (!network.ok() && network.error().kind() != ErrorKind::kNotFound) return network.error();
+    // The daemon has no default network (--bridge none).
+    if (!network.ok() && key == "bridge") {
+      record->config.network_disabled = true;
+      wanted.clear();
+      return {};
+    }
     special |= network.ok() && IsSpecial(*network);
     settled[network.ok() ? network->name : key] = std::move(config);
   }
@@ -222,11 +247,13 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
     request.address6 = TRY(formats::Ipv6Address::Parse(config.ipam_config->ipv6_address));
   }
   if (config.ipam_config) request.link_local = config.ipam_config->link_local;
+  request.driver_options = config.driver_opts;
   request.sysctls = TRY(InterfaceSysctls(config));
+  request.ipv6 = HasIpv6(record.host, request.sysctls);
   request.interface = TRY(InterfaceName(config));
   std::string mac = config.mac_address;
   // The container's own is that of its first network.
-  if (mac.empty() && NetworkName(record.host) == network.name) mac = record.config.mac_address;
+  if (mac.empty() && IsFirst(*networks_, record.host, network)) mac = record.config.mac_address;
   if (!mac.empty()) request.mac = TRY(formats::MacAddress::Parse(mac));
   return request;
 }
@@ -260,6 +287,7 @@ Result<Engine::Attached> Engine::AttachNetworks(const ContainerRecord& record, U
     PublishNetwork("connect", network, record.id);
     one.Done();
   }
+  if (attached.endpoints.size() > 1) TRY(FitPorts(*networks_, record, settings()->port_address));
   all.Done();
   return attached;
 }
@@ -373,6 +401,9 @@ Result<> Engine::AttachRunning(const ContainerRecord& record, const networks::Ne
   const EndpointConfig& config = record.networking.endpoints_config.at(network.name);
   UniqueFd netns = TRY(OpenContainerNamespace(record));
   TRY(networks_->AttachToExisting(TRY(MakeAttachRequest(record, network, config)), netns));
+  // The network is joined, whatever becomes of ports.
+  auto fitted = FitPorts(*networks_, record, settings()->port_address);
+  if (!fitted.ok()) log::Warning("container {}: {}", record.id, fitted.error().message());
   return UpdateHostFiles(record);
 }
 
@@ -397,6 +428,8 @@ Result<> Engine::DisconnectNetwork(std::string_view network_reference, std::stri
     Result<> taken_off = networks_->Disconnect(before->id, network.id);
     // The record was ahead of it.
     if (!taken_off.ok() && taken_off.error().kind() != ErrorKind::kNotFound) return taken_off;
+    auto fitted = FitPorts(*networks_, *container->record(), settings()->port_address);
+    if (!fitted.ok()) log::Warning("container {}: {}", before->id, fitted.error().message());
     TRY(UpdateHostFiles(*container->record()));
   }
   Publish(std::move(event));
@@ -522,12 +555,7 @@ void Engine::ReconcileAttachments(const ContainerRecord& record) {
   }
   if (networks_->EndpointsOf(record.id).empty()) return;
   note(networks_->SetRates(record.id, RatesOf(record.host)));
-  auto ports = ParsePortBindings(record.config, record.host);
-  if (!ports.ok()) return note(std::move(ports).error());
-  auto set = networks_->SetPorts(record.id, *ports, settings()->port_address);
-  // On internal networks alone nothing is published.
-  bool fine = set.ok() || set.error().kind() == ErrorKind::kFailedPrecondition;
-  if (!fine) note(std::move(set).error());
+  note(FitPorts(*networks_, record, settings()->port_address));
 }
 
 std::vector<std::string> Engine::AliasesOf(const ContainerRecord& record,

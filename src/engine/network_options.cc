@@ -295,6 +295,11 @@ Result<> ReadNetworkOptions(const std::map<std::string, std::string>& options,
   if (request->driver == "cni") return ReadCniOptions(options, request);
   if (request->driver == "macvlan") return ReadParentOptions(options, request);
   if (request->driver == "overlay") return ReadOverlayOptions(options, request);
+  if (!networks::IsBuiltInDriver(request->driver)) {
+    // The plugin's matter.
+    request->options = options;
+    return {};
+  }
   for (const auto& [key, value] : options) {
     auto known = Options().find(key);
     if (known != Options().end()) TRY(known->second(key, value, request));
@@ -310,7 +315,7 @@ Result<> ReadNetworkOptions(const std::map<std::string, std::string>& options,
 
 Result<> ReadPools(NetworkRequest* request) {
   NetworkRequest& r = *request;
-  bool bridge = r.driver != "macvlan";
+  bool bridge = r.driver != "macvlan" && networks::IsBuiltInDriver(r.driver);
   for (const networks::IpamConfig& config : r.ipam) {
     if (!IsIpv6(config.subnet)) {
       if (!r.ipv4) continue;

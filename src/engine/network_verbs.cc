@@ -34,17 +34,15 @@ Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted, bool cluster) {
     return Forbidden(fmt::format("only one instance of \"{}\" network is allowed", driver));
   }
   if ((driver == "overlay" && !cluster) || wanted.scope == "swarm") {
-    return Forbidden("cannot create a swarm scoped network when swarm is not active");
+    return Forbidden(
+        driver == "overlay"
+            ? "cannot create a swarm scoped network when swarm is not active (without swarm, hosts "
+              "share overlay networks by a store: --cluster-store etcd://HOST:2379 "
+              "--cluster-advertise ADDRESS of the daemon)"
+            : "cannot create a swarm scoped network when swarm is not active");
   }
   if (driver == "ipvlan") return Unimplemented("network driver {} is not implemented", driver);
-  static constexpr std::string_view kDrivers[] = {"", "bridge", "cni", "macvlan", "overlay"};
-  if (std::find(std::begin(kDrivers), std::end(kDrivers), driver) == std::end(kDrivers)) {
-    return NotFound("plugin \"{}\" not found", driver);
-  }
   if (wanted.ingress) return Forbidden("Ingress network can only be global scope network");
-  if (wanted.ipam_driver != "default" && !wanted.ipam_driver.empty()) {
-    return NotFound("plugin \"{}\" not found", wanted.ipam_driver);
-  }
   return {};
 }
 
@@ -115,6 +113,7 @@ Result<networks::NetworkRequest> Engine::MakeNetworkRequest(const NetworkCreate&
     request.labels = wanted.labels;
     request.ipam = wanted.ipam;
     request.ipam_options = wanted.ipam_options;
+    if (wanted.ipam_driver != "default") request.ipam_driver = wanted.ipam_driver;
   } else {
     auto config = networks_->InspectNetwork(wanted.config_from);
     if (!config.ok() || !config->config_only) {
@@ -126,6 +125,7 @@ Result<networks::NetworkRequest> Engine::MakeNetworkRequest(const NetworkCreate&
     request.labels = config->labels;
     request.ipam = config->ipam;
     request.ipam_options = config->ipam_options;
+    request.ipam_driver = config->ipam_driver;
     options = config->options;
   }
   request.options = options;

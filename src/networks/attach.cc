@@ -25,6 +25,7 @@
 #include "kernel/sctp.h"
 #include "networks/controller.h"
 #include "networks/firewall_view.h"
+#include "networks/plugin_texts.h"
 
 namespace gantry::networks {
 namespace {
@@ -81,8 +82,6 @@ Result<> KernelController::CheckPorts(const std::vector<PortRequest>& ports) {
   return {};
 }
 
-namespace {
-
 std::string FreeInterface(const std::string& prefix, const std::vector<Endpoint>& endpoints) {
   for (int number = 0;; ++number) {
     std::string name = fmt::format("{}{}", prefix, number);
@@ -91,6 +90,8 @@ std::string FreeInterface(const std::string& prefix, const std::vector<Endpoint>
     if (!taken) return name;
   }
 }
+
+namespace {
 
 // The gateway that containers are told, which may be another than the bridge: docker's way to say
 // so is an auxiliary address of this name.
@@ -161,9 +162,17 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   bool further = !EndpointsOf(request.container_id).empty();
   bool named = !TRY(InspectNetwork(request.network)).is_default;
   if (named || further || !request.ports.empty()) publishing.lock();
+  AttachRequest wanted = request;
+  TRY(RequestAddresses(TRY(InspectNetwork(request.network)), &wanted));
   int bridge_index = 0;
-  Endpoint endpoint = TRY(Reserve(request, &bridge_index));
+  auto reserved = Reserve(wanted, &bridge_index);
+  if (!reserved.ok()) {
+    LogFailure(ReleaseAddresses(AddressesOf(TRY(InspectNetwork(request.network)), wanted)));
+    return reserved;
+  }
+  Endpoint endpoint = *std::move(reserved);
   Undo undo;
+  undo.Push([&] { LogFailure(ReleaseAddresses(endpoint)); });
   if (further) {
     undo.Push([&] { LogFailure(SetDefaultRoutes(request.container_id)); });
   }
@@ -204,6 +213,8 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   undo.Push([&] { LogFailure(RemoveInterface(endpoint)); });
   if (endpoint.is_cni()) {
     TRY(AddByCni(&endpoint, &netns));
+  } else if (endpoint.is_plugin()) {
+    TRY(AddByPlugin(&endpoint, &netns));
   } else {
     TRY(CreateLink(endpoint, bridge_index, &netns, existing.valid() ? Port::kLast : Port::kFirst));
   }
@@ -232,7 +243,15 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
   bool wanted = request.mac && network.parent_mode != kPassthru;
   Endpoint endpoint;
   if (network.is_cni()) TRY(PlanCni(request, network, &endpoint));
-  formats::MacAddress mac = wanted ? *request.mac : TRY(UsualMac(network));
+  if (network.is_plugin() && !network.plugin_made) {
+    return FailedPrecondition("network {} is not set up: plugin {} was not told of it",
+                              network.name, network.driver);
+  }
+  if (network.is_plugin()) endpoint.plugin_options = PluginOptions(request).Dump();
+  formats::MacAddress mac;
+  // That of an interface that a plugin makes is seen then.
+  if (wanted) mac = *request.mac;
+  if (!wanted && !network.is_plugin()) mac = TRY(UsualMac(network));
   MutexLock lock(mutex_);
   NetworkState& state = networks_.at(network.id);
   if (network.has_bridge() && state.bridge_index == 0) {
@@ -265,17 +284,21 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
   endpoint.link_local = request.link_local;
   endpoint.sysctls = request.sysctls;
   endpoint.rates = request.rates;
-  endpoint.internal = network.closed() || network.parent == DummyParent(network);
+  // Of a plugin's until that says how it leads out.
+  endpoint.internal =
+      network.closed() || network.is_plugin() || network.parent == DummyParent(network);
   endpoint.gateway_priority = request.gateway_priority;
   bool follows = !request.mac && network.has_bridge() && endpoint.has_ipv4();
   endpoint.mac = follows ? formats::MacAddress::Of(endpoint.address) : mac;
   if (network.has_bridge()) endpoint.host_link = "veth" + endpoint.id.substr(0, 7);
   endpoint.interface = request.interface;
-  if (endpoint.interface.empty()) {
+  // A plugin says how its interfaces are called.
+  if (endpoint.interface.empty() && !network.is_plugin()) {
     endpoint.interface =
         FreeInterface(network.interface_prefix,
                       attached == endpoints_.end() ? std::vector<Endpoint>{} : attached->second);
   }
+  if (network.is_plugin()) endpoint.gateway = {};
   endpoint.netns_path = NetnsPath(request.container_id);
   endpoints_[request.container_id].push_back(endpoint);
   return endpoint;
@@ -293,9 +316,10 @@ Result<> KernelController::TakeAddresses(const AttachRequest& request, NetworkSt
                                          Endpoint* endpoint) {
   const Network& network = state->network;
   auto now = SteadyClock::now();
+  bool own = network.ipam_driver.empty();
   if (network.has_ipv4()) {
     if (request.address) {
-      TRY(state->addresses.TakeWanted(*request.address));
+      if (own) TRY(state->addresses.TakeWanted(*request.address));
       endpoint->address = *request.address;
     } else {
       auto taken = state->addresses.Take(now);
@@ -307,15 +331,15 @@ Result<> KernelController::TakeAddresses(const AttachRequest& request, NetworkSt
     endpoint->gateway = TRY(ToldGateway(network, "DefaultGatewayIPv4",
                                         subnet.gateway.value_or(formats::Ipv4Address{})));
   }
-  if (!state->addresses6) return {};
+  if (!state->addresses6 || (!request.ipv6 && network.has_ipv4())) return {};
   auto take = [&]() -> Result<formats::Ipv6Address> {
     if (!request.address6) return state->addresses6->Take(now);
-    TRY(state->addresses6->TakeWanted(*request.address6));
+    if (own) TRY(state->addresses6->TakeWanted(*request.address6));
     return *request.address6;
   };
   auto taken = take();
   if (!taken.ok()) {
-    if (network.has_ipv4()) state->addresses.GiveBack(endpoint->address, now);
+    if (own && network.has_ipv4()) state->addresses.GiveBack(endpoint->address, now);
     return NamingNetwork(std::move(taken).error(), network);
   }
   endpoint->address6 = *taken;
@@ -334,8 +358,9 @@ void KernelController::Forget(const Endpoint& endpoint) {
   if (network != networks_.end()) {
     NetworkState& state = network->second;
     auto now = SteadyClock::now();
-    if (endpoint.has_ipv4() && !endpoint.is_cni()) state.addresses.GiveBack(endpoint.address, now);
-    if (endpoint.address6 && state.addresses6) {
+    bool own = state.network.ipam_driver.empty() && !endpoint.is_cni();
+    if (own && endpoint.has_ipv4()) state.addresses.GiveBack(endpoint.address, now);
+    if (own && endpoint.address6 && state.addresses6) {
       state.addresses6->GiveBack(*endpoint.address6, now);
     }
   }
@@ -402,7 +427,6 @@ Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<
   formats::ProxyRequest request{formats::ProxyOperation::kSet, endpoint->id,
                                 ListenersFor(ports, ProxyTarget(*endpoint), plan.bound)};
   TRY(CheckSctp(*endpoint, request.listeners));
-  endpoint->ports = RoutedPorts(ports, plan.routed);
   if (!request.listeners.empty()) {
     auto answered = CallOrStart([&] { return proxy_.CallAll({request}, {}); }, publishing);
     formats::ProxyReply reply = TRY_WITH(std::move(answered), "publishing ports").front();
@@ -414,6 +438,10 @@ Result<> KernelController::PublishOnProxy(Endpoint* endpoint, const std::vector<
     for (PublishedPort& port : PublishedBy(request.listeners, reply.ports)) {
       endpoint->ports.push_back(std::move(port));
     }
+  }
+  // As docker shows them: behind those of the host.
+  for (PublishedPort& port : RoutedPorts(ports, plan.routed)) {
+    endpoint->ports.push_back(std::move(port));
   }
   // What others see (`docker ps` meanwhile, a proxy that is started anew) has the ports too.
   MutexLock lock(mutex_);
@@ -453,9 +481,9 @@ Result<> KernelController::Detach(const std::string& container_id) {
   // Those that stand on an interface of the host must be gone before another has their address;
   // the others die with the namespace.
   for (const Endpoint& endpoint : endpoints) {
-    if (endpoint.is_cni()) {
+    if (endpoint.is_cni() || endpoint.is_plugin()) {
       // What a plugin can't take away it won't next time either; the rest goes.
-      auto deleted = DeleteByCni(endpoint);
+      auto deleted = RemoveInterface(endpoint);
       if (!deleted.ok()) log::Failure("{}", deleted.error().message());
     } else if (!endpoint.has_host_link()) {
       TRY(RemoveInterface(endpoint));
@@ -464,6 +492,8 @@ Result<> KernelController::Detach(const std::string& container_id) {
   TRY_WITH(UnbindEntry(container_id), "detaching container '{}'", container_id);
   TRY_WITH(std::move(unpublished), "detaching container '{}'", container_id);
   for (const Endpoint& endpoint : endpoints) {
+    auto released = ReleaseAddresses(endpoint);
+    if (!released.ok()) log::Failure("{}", released.error().message());
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
     Forget(endpoint);
     if (endpoint.has_host_link()) CheckDeadLater(endpoint.host_link);
@@ -485,9 +515,13 @@ Result<> KernelController::DisconnectOne(const std::string& container_id,
     if (endpoint.network_id != wanted.id) continue;
     TRY_WITH(Unpublish({endpoint}), "disconnecting container '{}'", container_id);
     // While the record is there: after a crash nothing tells that another network has to lead now.
-    TRY(SetDefaultRoutes(container_id, endpoint.id));
+    // One that can't (the container took its interface down) doesn't keep this one.
+    auto led = SetDefaultRoutes(container_id, endpoint.id);
+    if (!led.ok()) log::Warning("{}", led.error().message());
     // The namespace lives on, so the interface has to be deleted, whatever that costs.
     TRY(RemoveInterface(endpoint));
+    auto released = ReleaseAddresses(endpoint);
+    if (!released.ok()) log::Failure("{}", released.error().message());
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
     Forget(endpoint);
     TRY(ForgetNames(container_id, {endpoint}, /*all=*/false));

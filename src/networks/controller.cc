@@ -112,10 +112,11 @@ Result<> KernelController::LoadRecords() {
                        endpoint.network_id);
     }
     NetworkState& state = network->second;
-    if (endpoint.has_ipv4() && !endpoint.is_cni()) {
+    bool own = state.network.ipam_driver.empty();
+    if (own && endpoint.has_ipv4() && !endpoint.is_cni()) {
       TRY_WITH(state.addresses.TakeWanted(endpoint.address), "reading endpoint '{}'", endpoint.id);
     }
-    if (endpoint.address6 && state.addresses6) {
+    if (own && endpoint.address6 && state.addresses6) {
       TRY_WITH(state.addresses6->TakeWanted(*endpoint.address6), "reading endpoint '{}'",
                endpoint.id);
     }

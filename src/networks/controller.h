@@ -2,8 +2,8 @@
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
 // default_bridge.cc, default_network.cc, user_networks.cc, subnets.cc, bridge.cc, attach.cc,
-// entries.cc, link.cc, sub_link.cc, cni.cc, overlay.cc, rates.cc, lead.cc, resolver.cc,
-// firewall_watch.cc, reconcile.cc.
+// entries.cc, link.cc, sub_link.cc, cni.cc, plugin_driver.cc, plugin_ipam.cc, overlay.cc, rates.cc,
+// lead.cc, resolver.cc, firewall_watch.cc, reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
 // `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
@@ -48,6 +48,9 @@ inline formats::Ipv6Address AddressOf6(const in6_addr& address) {
 // Of a daemon without cluster-store.
 Error NoCluster();
 
+// PREFIX and the first number that no interface of these has.
+std::string FreeInterface(const std::string& prefix, const std::vector<Endpoint>& endpoints);
+
 class KernelController : public Controller {
  public:
   static Result<std::unique_ptr<KernelController>> Create(Options options);
@@ -84,6 +87,8 @@ class KernelController : public Controller {
     // unset: nobody has looked yet at what it knows.
     int tunnel_index = 0;
     std::optional<std::map<std::string, ClusterEndpoint>> neighbours;
+    // Its plugin is just being told that it comes or goes.
+    bool plugin_busy = false;
   };
   struct KernelState;  // what Reconcile found
 
@@ -104,6 +109,8 @@ class KernelController : public Controller {
   Result<> ForgetNetwork(const Network& network);
 
   // default_bridge.cc
+  Result<> DropDefault();
+  Result<> RemoveRulesOf(const std::string& stack);
   Result<> AddNetwork(const Network& network);
   Result<> SetUp(const Network& network);
   // Those with a bridge: what the firewall is about.
@@ -123,6 +130,7 @@ class KernelController : public Controller {
 
   // user_networks.cc
   Result<Network> NamedNetwork(const NetworkRequest& request) const;
+  Result<> PlaceNetwork(const NetworkRequest& request, Network* network);
 
   // attach.cc
   Result<Endpoint> Reserve(const AttachRequest& request, int* bridge_index);
@@ -186,6 +194,29 @@ class KernelController : public Controller {
   Result<bool> HasCniLink(const Endpoint& endpoint, BorrowedFd netns);
   Result<> CollectCni(ReconcileReport* report);
 
+  // plugin_driver.cc
+  Result<formats::Json> CallPlugin(const std::string& plugin, std::string_view kind,
+                                   std::string_view method, const formats::Json& request) const;
+  Result<Network> CreateWithPlugins(const NetworkRequest& request);
+  Result<Network> AddWithPools(const NetworkRequest& request, const Network& pools);
+  Result<> TellPluginOf(Network* network);
+  void UndoNetwork(const Network& network);
+  Result<> ForgetByPlugins(Network network);
+  void FinishPluginNetworks(ReconcileReport* report);
+  Result<> RememberNetwork(const Network& network, bool busy);
+  Result<> AddByPlugin(Endpoint* endpoint, kernel::NetNamespace* netns);
+  Result<> CreateAtPlugin(Endpoint* endpoint) const;
+  Result<> TakePluginLink(const formats::Json& joined, const Endpoint& endpoint,
+                          kernel::NetNamespace* netns);
+  Result<> DeleteByPlugin(const Endpoint& endpoint) const;
+  Result<> GiveLinkBack(const Endpoint& endpoint) const;
+
+  // plugin_ipam.cc
+  Result<> RequestPools(NetworkRequest* request, Network* pools) const;
+  Result<> ReleasePools(const Network& network) const;
+  Result<> RequestAddresses(const Network& network, AttachRequest* request);
+  Result<> ReleaseAddresses(const Endpoint& endpoint) const;
+
   // rates.cc
   Result<> LimitLink(const Endpoint& endpoint, kernel::NetNamespace* netns);
   Result<> FollowRates(const Endpoint& endpoint);
@@ -207,6 +238,7 @@ class KernelController : public Controller {
   bool AwaitsCluster(const std::string& network_id) const;
   Result<> ForgetStrangers(int tunnel, const std::map<std::string, ClusterEndpoint>& wanted);
   std::vector<Endpoint> NamedElsewhere() const;
+  bool WantsWayOut(const Endpoint& endpoint) const;
   bool NeedsWayOut(const Endpoint& endpoint) const;
   Result<> GiveWayOut(const AttachRequest& request, BorrowedFd netns);
   Result<> TakeWayOut(const std::string& container_id);

@@ -7,7 +7,8 @@ namespace gantry::networks {
 namespace {
 
 constexpr size_t kMaxFile = size_t{1} << 20;
-constexpr const char* kStub = "127.0.0.53";  // systemd-resolved(8)
+constexpr const char* kResolver = "127.0.0.11";  // in every container: it would ask itself
+constexpr const char* kStub = "127.0.0.53";      // systemd-resolved(8)
 
 Result<formats::ResolvConf> ReadConf(const char* path) {
   auto text = ReadFile(path, kMaxFile);
@@ -27,8 +28,10 @@ Result<formats::ResolvConf> ReadHostResolvConf() {
 std::vector<formats::ProxyServer> ServersFor(const std::vector<std::string>& dns,
                                              const formats::ResolvConf& host) {
   std::vector<formats::ProxyServer> servers;
-  for (const std::string& address : dns) servers.push_back({address, false});
-  if (!servers.empty()) return servers;
+  for (const std::string& address : dns) {
+    if (address != kResolver) servers.push_back({address, false});
+  }
+  if (!dns.empty()) return servers;
   for (const std::string& address : host.servers) {
     // A scoped address ("fe80::1%eth0") means nothing elsewhere.
     if (address.find('%') != std::string::npos) continue;

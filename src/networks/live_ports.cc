@@ -11,29 +11,32 @@
 namespace gantry::networks {
 namespace {
 
-// The wish is met by a port that is published. A wish for no address is met at any.
-bool Fits(const PublishedPort& port, const PortRequest& wish) {
+// The wish is met by a port that is published. A wish for no address is met at any. `routed`: the
+// families in which a port is none of the host's; one that came from another network (its leader is
+// another now) may be of the other kind.
+bool Fits(const PublishedPort& port, const PortRequest& wish, BoundFamilies routed) {
+  bool ipv6 = port.host_ip.find(':') != std::string::npos;
+  if ((port.host_port == 0) != (ipv6 ? routed.ipv6 : routed.ipv4)) return false;
   uint16_t last = std::max(wish.host_port_first, wish.host_port_last);
-  // A port of a routed network is none of the host's.
   bool at_port = wish.host_port_first == 0 || port.host_port == 0 ||
                  (wish.host_port_first <= port.host_port && port.host_port <= last);
   return port.protocol == wish.protocol && port.container_port == wish.container_port && at_port &&
          (wish.host_ip.empty() || wish.host_ip == port.host_ip);
 }
 
-// The same port on two families' addresses is one wish.
+// The same port on two families' addresses is one wish, also when one of them is routed.
 bool IsSameWish(const PublishedPort& a, const PublishedPort& b) {
-  return a.protocol == b.protocol && a.container_port == b.container_port &&
-         a.host_port == b.host_port;
+  bool same_port = a.host_port == b.host_port || a.host_port == 0 || b.host_port == 0;
+  return a.protocol == b.protocol && a.container_port == b.container_port && same_port;
 }
 
 // Moves what meets a wish from *published to the result, and takes that wish from *wishes.
 std::vector<PublishedPort> Keep(std::vector<PublishedPort>* published,
-                                std::vector<PortRequest>* wishes) {
+                                std::vector<PortRequest>* wishes, BoundFamilies routed) {
   std::vector<PublishedPort> kept;
   std::erase_if(*wishes, [&](const PortRequest& wish) {
     auto found = std::find_if(published->begin(), published->end(),
-                              [&](const PublishedPort& port) { return Fits(port, wish); });
+                              [&](const PublishedPort& port) { return Fits(port, wish, routed); });
     if (found == published->end()) return false;
     PublishedPort first = *found;
     std::erase_if(*published, [&](const PublishedPort& port) {
@@ -60,14 +63,14 @@ Result<Endpoint> KernelController::SetPorts(const std::string& container_id,
                               container_id);
   }
   const Endpoint before = *leader;
+  const PublishPlan plan = TRY(PlanOf(before));
   std::vector<PublishedPort> published = before.ports;
   std::vector<PortRequest> missing = ports;
   Endpoint after = before;
-  after.ports = Keep(&published, &missing);
+  after.ports = Keep(&published, &missing, plan.routed);
   if (missing.empty() && published.empty()) return before;
   PlacePorts(TRY(InspectNetwork(before.network_id)), default_ip, &missing);
 
-  PublishPlan plan = TRY(PlanOf(before));
   auto told = [&](const std::vector<formats::ProxyListener>& listeners) {
     formats::ProxyRequest request{formats::ProxyOperation::kSet, before.id, listeners};
     return CallOrStart([&] { return proxy_.CallAll({request}, {}); }, &publishing);

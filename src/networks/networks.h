@@ -23,6 +23,7 @@
 #include "formats/ip_address.h"
 #include "networks/cluster.h"
 #include "networks/firewall_backend.h"
+#include "networks/plugins.h"
 #include "networks/records.h"
 #include "networks/subnet_choice.h"
 
@@ -49,8 +50,12 @@ struct DefaultNetworkOptions {
   uint32_t mtu = kDefaultMtu;
 };
 
+inline constexpr std::string_view kUsualBridge = "gantry0";
+// docker's word for: no default network. Who asks for it has a loopback interface alone.
+inline constexpr std::string_view kNoBridge = "none";
+
 struct Options {
-  std::string bridge = "gantry0";
+  std::string bridge{kUsualBridge};  // or kNoBridge
   DefaultNetworkOptions default_network;
   // Where subnets come from that nobody names.
   std::vector<SubnetPool> pools = DefaultSubnetPools();
@@ -61,6 +66,7 @@ struct Options {
   std::string proxy_binary;        // path of gantry-proxy
   RecordStore* records = nullptr;  // outlives the controller
   Cluster* cluster = nullptr;      // the same; without it there are no networks of several hosts
+  Plugins* plugins = nullptr;      // the same; without them there are only drivers of our own
   size_t pool_size = 2;            // namespaces kept ready
   FirewallSetup firewall;
   bool enable_forwarding = true;  // turn on ip_forward, and its IPv6 equal for who has IPv6
@@ -81,6 +87,7 @@ struct AttachRequest {
   std::string hostname;
   std::optional<formats::Ipv4Address> address;
   std::optional<formats::Ipv6Address> address6;
+  bool ipv6 = true;  // false: it has IPv6 off inside, and beside IPv4 gets no address of it
   std::vector<std::string> link_local;  // further addresses, checked
   std::vector<std::string> sysctls;     // "net.ipv4.conf.IFNAME.KEY=VALUE"
   std::optional<formats::MacAddress> mac;
@@ -94,6 +101,7 @@ struct AttachRequest {
   int32_t gateway_priority = 0;
   Rates rates;
   bool implicit = false;  // the controller's own: the way out beside overlay networks
+  std::map<std::string, std::string> driver_options;  // for a driver that is a plugin
   // On users' networks (docs/resolver.md): what the container is called, its own name first; names
   // that it alone calls others by (alias → container); the servers that it asks outside, empty for
   // the host's.
@@ -102,12 +110,13 @@ struct AttachRequest {
   std::vector<std::string> dns;
 };
 
-// `network create` of the drivers bridge, cni, macvlan and overlay.
+// `network create` of the drivers bridge, cni, macvlan and overlay, or of a plugin's name.
 struct NetworkRequest {
   std::string name;
   std::string driver = "bridge";
-  std::string bridge;  // "": br- and the id's first twelve digits
-  std::string parent;  // of macvlan; "": none that leads anywhere
+  std::string ipam_driver;  // "": addresses of our own; "null": none; else a plugin's name
+  std::string bridge;       // "": br- and the id's first twelve digits
+  std::string parent;       // of macvlan; "": none that leads anywhere
   std::string parent_mode;
   std::string cni_config;  // of cni: its text (cni_config.h)
   std::vector<std::string> cni_path;
@@ -166,7 +175,9 @@ class Controller {
   virtual ~Controller() = default;
 
   // Makes or adopts the bridge, its address, the nft table; turns on ip_forward. Call it once
-  // before the others; calling it again repairs what somebody removed.
+  // before the others; calling it again repairs what somebody removed. With kNoBridge it takes the
+  // default network of before away, unless a container has an address of it, and returns an empty
+  // one.
   virtual Result<Network> EnsureDefaultBridge() = 0;
 
   // Order A: makes a namespace, bound at RUN/netns/CONTAINER_ID, and connects it. On an error

@@ -439,9 +439,14 @@ std::vector<Endpoint> KernelController::NamedElsewhere() const {
   return named;
 }
 
-bool KernelController::NeedsWayOut(const Endpoint& endpoint) const {
+bool KernelController::WantsWayOut(const Endpoint& endpoint) const {
+  if (endpoint.is_plugin()) return endpoint.wants_way_out;
   auto network = InspectNetwork(endpoint.network_id);
-  if (!network.ok() || !network->is_overlay() || network->internal) return false;
+  return network.ok() && network->is_overlay() && !network->internal;
+}
+
+bool KernelController::NeedsWayOut(const Endpoint& endpoint) const {
+  if (!WantsWayOut(endpoint)) return false;
   std::vector<Endpoint> all = EndpointsOf(endpoint.container_id);
   return std::all_of(all.begin(), all.end(), [](const Endpoint& item) { return item.internal; });
 }
@@ -477,14 +482,13 @@ Result<> KernelController::GiveWayOut(const AttachRequest& request, BorrowedFd n
   return std::move(given).error();
 }
 
-// With the last overlay network that leads out.
+// With the last network that wants one.
 Result<> KernelController::TakeWayOut(const std::string& container_id) {
   std::vector<Endpoint> all = EndpointsOf(container_id);
   auto way = std::find_if(all.begin(), all.end(), [](const Endpoint& e) { return e.implicit; });
   if (way == all.end()) return {};
   for (const Endpoint& endpoint : all) {
-    auto network = InspectNetwork(endpoint.network_id);
-    if (network.ok() && network->is_overlay() && !network->internal) return {};
+    if (WantsWayOut(endpoint)) return {};
   }
   return DisconnectOne(container_id, way->network_id);
 }

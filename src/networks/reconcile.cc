@@ -34,6 +34,7 @@ Result<ReconcileReport> KernelController::Reconcile() {
   KernelState state = TRY(LookAtKernel());
   TRY(ReconcileEndpoints(state, &report));
   TRY(CollectCni(&report));
+  FinishPluginNetworks(&report);
   TRY(ReconcileRates(&report));
   TRY(ReconcileLeaders(&report));
   TRY(RemoveStrangers(state, &report));
@@ -81,13 +82,25 @@ Result<bool> KernelController::IsWhole(const Endpoint& endpoint, const KernelSta
   return HasSubLink(endpoint, netns);
 }
 
+namespace {
+
+// A plugin never said that it was done: who asked for it got no answer either.
+bool IsHalfMade(const Endpoint& endpoint) {
+  return (endpoint.is_cni() && endpoint.cni_result.empty()) ||
+         (endpoint.is_plugin() && endpoint.plugin_link.empty());
+}
+
+}  // namespace
+
 // A record without a namespace is a lost endpoint; one without its interface is connected again.
+// What a plugin made half is taken back: to ask it again could take as long as it did before.
 Result<> KernelController::ReconcileEndpoints(const KernelState& state, ReconcileReport* report) {
   for (const Endpoint& endpoint : ListEndpoints({})) {
     auto netns = kernel::OpenNetNamespaceEntry(endpoint.netns_path);
-    bool whole = netns.ok() && TRY(IsWhole(endpoint, state, *netns));
+    bool half = IsHalfMade(endpoint);
+    bool whole = !half && netns.ok() && TRY(IsWhole(endpoint, state, *netns));
     if (whole) continue;
-    if (netns.ok()) {
+    if (netns.ok() && !half) {
       auto reconnected = Reconnect(endpoint);
       report->changes.push_back(reconnected.ok()
                                     ? fmt::format("container '{}' connected to network {} again",
@@ -97,11 +110,15 @@ Result<> KernelController::ReconcileEndpoints(const KernelState& state, Reconcil
                                                   reconnected.error().message()));
       if (reconnected.ok()) continue;
     }
-    if (endpoint.is_cni()) {
-      auto deleted = DeleteByCni(endpoint);
+    if (endpoint.is_cni() || endpoint.is_plugin()) {
+      auto deleted = RemoveInterface(endpoint);
       if (!deleted.ok()) report->changes.push_back(deleted.error().message());
     }
-    TRY(UnbindEntry(endpoint.container_id));
+    auto released = ReleaseAddresses(endpoint);
+    if (!released.ok()) report->changes.push_back(released.error().message());
+    // A container that runs on others keeps it.
+    bool last = EndpointsOf(endpoint.container_id).size() == 1;
+    if (!half || last) TRY(UnbindEntry(endpoint.container_id));
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
     Forget(endpoint);
     if (endpoint.has_host_link()) CheckDeadLater(endpoint.host_link);
@@ -149,6 +166,10 @@ Result<> KernelController::Reconnect(const Endpoint& endpoint) {
   if (endpoint.is_cni()) {
     Endpoint again = endpoint;
     return AddByCni(&again, &netns);
+  }
+  if (endpoint.is_plugin()) {
+    Endpoint again = endpoint;
+    return AddByPlugin(&again, &netns);
   }
   return CreateLink(endpoint, bridge_index, &netns, Port::kLast);
 }

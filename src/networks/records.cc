@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "networks/records.h"
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -85,6 +87,12 @@ std::vector<Subnet6> SubnetsOf6(const Network& network) {
   std::vector<Subnet6> all = network.more6;
   all.insert(all.begin(), FirstSubnet6(network));
   return all;
+}
+
+bool IsBuiltInDriver(std::string_view driver) {
+  static constexpr std::string_view kDrivers[] = {"bridge",  "cni",  "host",   "ipvlan",
+                                                  "macvlan", "null", "overlay"};
+  return std::find(std::begin(kDrivers), std::end(kDrivers), driver) != std::end(kDrivers);
 }
 
 std::string TunnelName(const Network& network) { return "vx-" + network.id.substr(0, 12); }
@@ -265,6 +273,11 @@ std::string EncodeNetwork(const Network& network) {
                                {"parentMode", network.parent_mode},
                                {"cniConfig", network.cni_config},
                                {"cniPath", network.cni_path},
+                               {"pluginMade", network.plugin_made},
+                               {"ipamDriver", network.ipam_driver},
+                               {"pool", network.pool},
+                               {"pool6", network.pool6},
+                               {"ipamWantsMac", network.ipam_wants_mac},
                                {"vni", network.vni},
                                {"ipv4", network.ipv4},
                                {"subnet", subnet ? network.subnet.ToString() : ""},
@@ -313,6 +326,11 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("parentMode", &network.parent_mode);
   reader.Field("cniConfig", &network.cni_config);
   reader.Field("cniPath", &network.cni_path);
+  reader.Field("pluginMade", &network.plugin_made);
+  reader.Field("ipamDriver", &network.ipam_driver);
+  reader.Field("pool", &network.pool);
+  reader.Field("pool6", &network.pool6);
+  reader.Field("ipamWantsMac", &network.ipam_wants_mac);
   reader.Field("vni", &network.vni);
   reader.Field("configOnly", &network.config_only);
   reader.Field("wantsIpv6", &network.wants_ipv6);
@@ -392,6 +410,9 @@ std::string EncodeEndpoint(const Endpoint& endpoint) {
                            {"cniRuntime", endpoint.cni_runtime},
                            {"cniResult", endpoint.cni_result},
                            {"cniPorts", EncodePorts(endpoint.cni_ports)},
+                           {"pluginOptions", endpoint.plugin_options},
+                           {"pluginLink", endpoint.plugin_link},
+                           {"wantsWayOut", endpoint.wants_way_out},
                            {"ports", EncodePorts(endpoint.ports)}})
       .Dump();
 }
@@ -440,6 +461,9 @@ Result<Endpoint> DecodeEndpoint(std::string_view text) {
   reader.Field("netCeil", &endpoint.rates.ceil);
   reader.Field("cniRuntime", &endpoint.cni_runtime);
   reader.Field("cniResult", &endpoint.cni_result);
+  reader.Field("pluginOptions", &endpoint.plugin_options);
+  reader.Field("pluginLink", &endpoint.plugin_link);
+  reader.Field("wantsWayOut", &endpoint.wants_way_out);
   reader.Objects("cniPorts",
                  [&](JsonReader& item) { endpoint.cni_ports.push_back(ReadPort(item)); });
   reader.Objects("ports", [&](JsonReader& item) { endpoint.ports.push_back(ReadPort(item)); });

@@ -69,6 +69,11 @@ using Subnet6 = BasicSubnet<formats::Ipv6Prefix>;
 
 inline constexpr uint32_t kDefaultMtu = 1500;
 
+// All others are plugins' names.
+bool IsBuiltInDriver(std::string_view driver);
+// The IPAM driver that has no addresses.
+inline constexpr std::string_view kNoIpam = "null";
+
 struct Network {
   std::string id;  // 64 hexadecimal digits
   std::string name;
@@ -82,6 +87,14 @@ struct Network {
   // Of cni (cni.cc): the configuration's text, and where its plugins are.
   std::string cni_config;
   std::vector<std::string> cni_path;
+  // Of a driver that is a plugin (plugin_driver.cc): that it was told of the network.
+  bool plugin_made = false;
+  // Who gives out addresses (plugin_ipam.cc): "" the controller, "null" nobody, else a plugin, and
+  // how that calls its pools.
+  std::string ipam_driver;
+  std::string pool;
+  std::string pool6;
+  bool ipam_wants_mac = false;
   // Of overlay (overlay.cc): the number that its tunnels are known by on all hosts.
   uint32_t vni = 0;
   bool ipv4 = true;  // without it `subnet` and `gateway` mean nothing
@@ -127,7 +140,11 @@ struct Network {
 
   bool is_cni() const { return driver == "cni" && !config_only; }
   bool is_overlay() const { return driver == "overlay" && !config_only; }
-  bool has_ipv4() const { return ipv4 && !config_only && !is_cni(); }
+  bool is_plugin() const { return !config_only && !IsBuiltInDriver(driver); }
+  bool has_ipam_plugin() const {
+    return !config_only && !ipam_driver.empty() && ipam_driver != kNoIpam;
+  }
+  bool has_ipv4() const { return ipv4 && !config_only && !is_cni() && ipam_driver != kNoIpam; }
   bool has_bridge() const { return (driver == "bridge" && !config_only) || is_overlay(); }
   // Nothing leaves its bridge: containers of an overlay that is not internal leave by another.
   bool closed() const { return internal || is_overlay(); }
@@ -188,12 +205,19 @@ struct Endpoint {
   std::string cni_runtime;  // never empty there
   std::string cni_result;   // "": no ADD has succeeded yet
   std::vector<PublishedPort> cni_ports;
+  // Of a network whose driver is a plugin: the options that it was told (a JSON object, never empty
+  // there), what its interface was called on the host, to which it goes back ("": it has not come
+  // yet), and that the container leaves by another one.
+  std::string plugin_options;
+  std::string plugin_link;
+  bool wants_way_out = false;
   // Of its interface inside: "net.ipv4.conf.IFNAME.log_martians=1", … (docs/networks.md).
   std::vector<std::string> sysctls;
 
   bool has_ipv4() const { return prefix_length != 0; }
   bool has_host_link() const { return !host_link.empty(); }
   bool is_cni() const { return !cni_runtime.empty(); }
+  bool is_plugin() const { return !plugin_options.empty(); }
   std::vector<PublishedPort> AllPorts() const;
   bool operator==(const Endpoint&) const = default;
 };

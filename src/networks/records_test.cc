@@ -34,7 +34,10 @@ Endpoint AnEndpoint() {
   endpoint.link_local = {"169.254.3.4", "fe80::9"};
   endpoint.cni_runtime = R"({"mac":"02:00:00:00:00:01"})";
   endpoint.cni_result = "{}";
-  endpoint.cni_ports = {{"", 8080, 80, Protocol::kTcp}};
+  endpoint.cni_ports = {{"", 8080, 80, Protocol::kSctp}};
+  endpoint.plugin_options = "{}";
+  endpoint.plugin_link = "link0";
+  endpoint.wants_way_out = true;
   endpoint.rates = {10'000'000, 20'000'000};
   endpoint.sysctls = {"net.ipv6.conf.IFNAME.accept_ra=0"};
   return endpoint;
@@ -78,6 +81,11 @@ TEST(RecordsTest, NetworksGoThereAndBack) {
   network.inhibit_ipv4 = true;
   network.interface_prefix = "net";
   network.config_from = "template";
+  network.ipam_driver = "some";
+  network.pool = "one";
+  network.pool6 = "two";
+  network.ipam_wants_mac = true;
+  network.plugin_made = true;
   network.internal = true;
   network.labels = {{"a", "b"}};
   network.created = FromUnixNanos(1'700'000'000'000'000'000);

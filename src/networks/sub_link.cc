@@ -154,6 +154,7 @@ Result<> KernelController::CreateSubLink(const Network& network, const Endpoint&
 // Who is on a network of this kind, on the host or inside.
 Result<> KernelController::RemoveInterface(const Endpoint& endpoint) {
   if (endpoint.is_cni()) return DeleteByCni(endpoint);
+  if (endpoint.is_plugin()) return DeleteByPlugin(endpoint);
   if (endpoint.has_host_link()) return DeleteLink(endpoint.host_link);
   auto entry = kernel::OpenNetNamespaceEntry(endpoint.netns_path);
   if (!entry.ok() && entry.error().kind() == ErrorKind::kNotFound) return {};

@@ -145,7 +145,8 @@ Result<> KernelController::ChooseIpv4(const NetworkRequest& request, Network* ne
   network->ip_range = request.ip_range;
   // An isolated bridge has no address, and one without that nobody is led to needs none. Without a
   // bridge the gateway is a machine outside, which the user knows of.
-  bool none = !network->has_bridge() || network->mode4 == GatewayMode::kIsolated ||
+  bool told = network->has_bridge() || network->is_plugin();
+  bool none = !told || network->mode4 == GatewayMode::kIsolated ||
               (network->inhibit_ipv4 && network->internal);
   if (!none) network->gateway = FirstAddress(network->subnet, request.ip_range);
   if (request.gateway) network->gateway = *request.gateway;
@@ -167,7 +168,8 @@ Result<> KernelController::ChooseIpv6(const NetworkRequest& request, Network* ne
     if (other.id != network->id) TRY(CheckOverlap(subnet, SubnetsOf6(other), other));
   }
   formats::Ipv6Address gateway;
-  bool own = network->has_bridge() && network->mode6 != GatewayMode::kIsolated;
+  bool told = network->has_bridge() || network->is_plugin();
+  bool own = told && network->mode6 != GatewayMode::kIsolated;
   if (own) gateway = FirstAddress(subnet, request.ip_range6);
   if (request.gateway6) gateway = *request.gateway6;
   TRY(CheckAddresses<Ipv6Prefix>(subnet, {request.ip_range6, request.auxiliary6}, gateway));

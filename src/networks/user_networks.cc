@@ -8,6 +8,8 @@ namespace gantry::networks {
 
 Result<Network> KernelController::CreateNetwork(const NetworkRequest& request) {
   if (request.driver == "overlay" && !request.config_only) return CreateOverlay(request);
+  bool by_plugins = !IsBuiltInDriver(request.driver) || !request.ipam_driver.empty();
+  if (by_plugins && !request.config_only) return CreateWithPlugins(request);
   std::unique_lock<std::shared_mutex> alone(operations_);
   if (request.name.empty()) return InvalidArgument("network name is missing");
   if (!request.ipv4 && !request.ipv6 && !request.config_only) {
@@ -23,20 +25,7 @@ Result<Network> KernelController::CreateNetwork(const NetworkRequest& request) {
     TRY(AddNetwork(network));
     return network;
   }
-  if (request.ipv4) TRY(ChooseIpv4(request, &network));
-  if (request.ipv6) TRY(ChooseIpv6(request, &network));
-  TRY(ChooseMore(request, &network));
-  if (network.has_bridge()) {
-    auto socket = TRY(route_sockets_.Take());
-    network.foreign_bridge = kernel::LinkIndex(*socket.get(), network.bridge).ok();
-  } else {
-    TRY(ChooseParent(&network));
-  }
-  if (request.default_bridge && !network.foreign_bridge) {
-    return MakeError(ErrorKind::kPermissionDenied,
-                     "bridge device with non default name {} must be created manually",
-                     network.bridge);
-  }
+  TRY(PlaceNetwork(request, &network));
   TRY(AddNetwork(network));
   auto set_up = SetUp(network);
   if (set_up.ok()) return network;
@@ -44,6 +33,25 @@ Result<Network> KernelController::CreateNetwork(const NetworkRequest& request) {
   auto undone = RemoveNetwork(network.id);
   if (!undone.ok()) log::Warning("undoing a network: {}", undone.error().message());
   return std::move(set_up).error();
+}
+
+// Its addresses, and what of the host it stands on.
+Result<> KernelController::PlaceNetwork(const NetworkRequest& request, Network* network) {
+  if (network->has_ipv4()) TRY(ChooseIpv4(request, network));
+  if (request.ipv6 && network->ipam_driver != kNoIpam) TRY(ChooseIpv6(request, network));
+  TRY(ChooseMore(request, network));
+  if (network->has_bridge()) {
+    auto socket = TRY(route_sockets_.Take());
+    network->foreign_bridge = kernel::LinkIndex(*socket.get(), network->bridge).ok();
+  } else if (!network->is_plugin()) {
+    TRY(ChooseParent(network));
+  }
+  if (request.default_bridge && !network->foreign_bridge) {
+    return MakeError(ErrorKind::kPermissionDenied,
+                     "bridge device with non default name {} must be created manually",
+                     network->bridge);
+  }
+  return {};
 }
 
 // All but its addresses.
@@ -57,7 +65,8 @@ Result<Network> KernelController::NamedNetwork(const NetworkRequest& request) co
   network.wants_ipv6 = request.config_only && request.ipv6;
   network.config_from = request.config_from;
   if (!network.config_only) network.driver = request.driver;
-  if (!network.config_only && !network.has_bridge() && !network.is_cni()) {
+  network.ipam_driver = request.ipam_driver;
+  if (network.driver == "macvlan") {
     network.parent = request.parent.empty() ? DummyParent(network) : request.parent;
     network.parent_mode = request.parent_mode;
   }
@@ -110,6 +119,7 @@ Result<> KernelController::RemoveNetwork(std::string_view id_or_name) {
     if (options_.cluster == nullptr) return NoCluster();
     TRY(options_.cluster->RemoveNetwork(network));
   }
+  if (network.is_plugin() || network.has_ipam_plugin()) TRY(ForgetByPlugins(network));
   std::unique_lock<std::shared_mutex> alone(operations_);
   auto still = InspectNetwork(network.id);
   if (!still.ok() && network.is_overlay()) return {};

@@ -75,6 +75,28 @@ def test_both_ways_with_half_close(engine, made, upgrade):
     assert json.loads(engine.api('POST', f'/containers/{name}/wait')[1])['StatusCode'] == 0
 
 
+@pytest.mark.parametrize('before_start', [True, False])
+def test_the_streams_end_is_the_runs_end(engine, made, before_start):
+    """Who reads to the end of the stream and inspects then finds the exit code; a program that
+    closes its output and goes on keeps the stream open, as docker does."""
+    path = '/containers/{}/attach?stream=1&stdout=1&stderr=1'
+    for round_ in range(5):
+        name = made('sh', '-c', 'sleep 0.3; echo said; exit 3', start=not before_start)
+        stream, _, text = engine.hijack(path.format(name))
+        if before_start:
+            assert engine.api('POST', f'/containers/{name}/start')[0] == 204
+        assert frames(rest_of(stream, text))[1] == b'said\n'
+        state = json.loads(engine.api('GET', f'/containers/{name}/json')[1])['State']
+        assert (state['Status'], state['ExitCode']) == ('exited', 3), round_
+    name = made('sh', '-c', 'exec >&- 2>&-; sleep 1; exit 4', start=not before_start)
+    stream, _, text = engine.hijack(path.format(name))
+    if before_start:
+        assert engine.api('POST', f'/containers/{name}/start')[0] == 204
+    assert rest_of(stream, text) == b''
+    state = json.loads(engine.api('GET', f'/containers/{name}/json')[1])['State']
+    assert (state['Status'], state['ExitCode']) == ('exited', 4)
+
+
 def test_stdin_stays_open_for_the_next(engine, made):
     name = made('sh', '-c', 'while read a; do echo "<$a>"; done', OpenStdin=True)
     for word in (b'a', b'b'):

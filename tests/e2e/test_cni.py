@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import packets
+from harness import packets, places
 from harness.client import Client
 from harness.engine import Stack, ask, until
 from harness.places import IMAGE, IMAGE_TAR
@@ -29,8 +29,8 @@ if command == told.get('fail'):
     print(json.dumps({'cniVersion': told['cniVersion'], 'code': 100, 'msg': 'it is told to fail', 'details': command.lower()}))
     sys.exit(1)
 if command == told.get('hang'):
-    import time
-    time.sleep(1000)
+    # Whoever it has started is to end with it.
+    subprocess.run(['sleep', told['seconds']])
 name = os.environ.get('CNI_IFNAME')
 if command == 'ADD':
     inside('link', 'add', name, 'type', 'veth', 'peer', 'name', name + '-p')
@@ -257,3 +257,44 @@ def test_errors_are_shown_and_leave_nothing(world):
     world.network('n-stuck')
     client.ok('run', '--rm', '--network', 'n-stuck', IMAGE, 'true')
     client.ok('network', 'rm', 'n-stuck')
+
+
+def sleepers(seconds):
+    """Whether a plugin of that number still waits: the pids of its child."""
+    return packets.run('pgrep', '-fx', f'sleep {seconds}', check=False).split()
+
+
+def test_a_plugin_that_hangs_ends_with_its_daemon(world):
+    client = world.client
+    world.write('n-hang', world.bridge('n-hang', 7), {'type': 'told', 'hang': 'ADD', 'seconds': '1107'})
+    world.network('n-hang')
+    process = client.start('run', '-d', '--name', 'hung', '--network', 'n-hang', IMAGE, 'sleep', '1000')
+    until(lambda: sleepers('1107'), 30)
+    # Others don't wait for it.
+    began = time.monotonic()
+    client.ok('run', '--rm', IMAGE, 'true')
+    assert time.monotonic() - began < 20
+    assert len(world.leases('n-hang')) == 1
+    client.engine.kill('gantryd')
+    process.communicate()
+    until(lambda: [t for t in world.told() if t['command'] == 'ADD'] and not plugins_of(world), 30, 'the plugin ends')
+    client.engine.start()
+    assert world.leases('n-hang') == [] and client.inspect('hung', '{{.State.Running}}') == 'false'
+    for pid in sleepers('1107'):
+        os.kill(int(pid), 9)  # its own child, which nobody else knows of
+    until(lambda: world.ports('cni-7') == [], 30, 'interfaces go')
+
+
+def plugins_of(world):
+    return packets.run('pgrep', '-f', str(world.folder / 'bin' / 'told'), check=False).split()
+
+
+@pytest.mark.skipif(not places.SOAK, reason='it takes a minute')
+def test_a_plugin_that_hangs(world):
+    client = world.client
+    world.write('n-long', world.bridge('n-long', 8), {'type': 'told', 'hang': 'ADD', 'seconds': '1108'})
+    world.network('n-long')
+    done = client('run', '--name', 'hung', '--network', 'n-long', IMAGE, 'true', timeout=100)
+    assert done.code == 125 and 'CNI plugin told (ADD): it did not end in 60 s' in done.err
+    # With all that it started; the chain's earlier plugin is told.
+    assert sleepers('1108') == [] and plugins_of(world) == [] and world.leases('n-long') == [] and world.ports('cni-8') == []

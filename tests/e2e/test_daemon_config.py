@@ -88,7 +88,7 @@ def test_validate(tmp_path):
 @pytest.mark.parametrize('text, flags', [
     ({'nope': 1}, ()), ({'debug': True}, ('-D',)), ({'hosts': ['fd://']}, ('-H', 'unix:///a')), ({'debug': 'x'}, ()), ('{"debug"', ()), ('[]', ()),
     ({'labels': ['x']}, ()), ({'log-level': 'loud'}, ()), ({'iptables': False, 'icc': False}, ()), ({'default-runtime': 'nosuch'}, ()),
-    ({'log-driver': 'nosuch'}, ()), ({'log-opts': {'nosuch': '1'}}, ()), ({'storage-driver': 'btrfs'}, ()), ({}, ('--nonsense',)), ({}, ('--mtu', 'x')),
+    ({'log-driver': 'nosuch'}, ()), ({'log-opts': {'nosuch': '1'}}, ()), ({'storage-driver': 'zfs'}, ()), ({'storage-opts': ['dm.fs=xfs']}, ()), ({}, ('--nonsense',)), ({}, ('--mtu', 'x')),
     ({}, ('word',)),
 ])
 def test_validate_refuses_what_a_start_refuses(tmp_path, text, flags):

@@ -125,6 +125,41 @@ def test_other_options_at_the_next_start(home):
         assert client.inspect(sleeper(client, 'one'), '{{.NetworkSettings.IPAddress}}') == '10.213.4.0'
 
 
+def alone(client, *options):
+    return client.ok('run', '--rm', *options, IMAGE, 'ls', '/sys/class/net').split() == ['lo']
+
+
+def test_no_default_network(home):
+    """--bridge none: who asks for it has loopback alone, networks of users are as ever. (dockerd refuses it beside --bip, which the peer's harness gives.)"""
+    with engine_with('gantry', 8, ['--bridge', 'none'], home) as client:
+        assert 'bridge' not in client.ok('network', 'ls', '--format', '{{.Name}}').split()
+        assert alone(client) and alone(client, '--network', 'bridge') and alone(client, '-p', '8080:80')
+        client.ok('network', 'create', '--subnet', '10.216.1.0/24', 'own')
+        one = sleeper(client, 'one', '--network', 'own')
+        assert client.ok('exec', one, 'ip', '-o', '-4', 'addr', 'show', 'eth0').split()[3] == '10.216.1.2/24'
+        assert client('run', '--rm', '--network', 'own', IMAGE, 'ping', '-c', '1', '-W', '3', 'one').code == 0
+
+
+def test_no_default_network_from_the_next_start_on(home):
+    """It waits for the last container, and comes back when it is wanted again; of the rules there are always one daemon's."""
+    with engine_with('gantry', 8, [], home) as client:
+        engine = client.engine
+        one = sleeper(client, 'one')
+        engine.arguments = ['--bridge', 'none']
+        engine.restart()
+        assert reaches(client, one, '10.213.0.1') and "network bridge stays: container '" in engine.log_end()
+        client.ok('rm', '-f', one)
+        engine.restart()
+        assert alone(client)
+        client.ok('network', 'create', '--subnet', '10.216.1.0/24', 'own')
+        assert client.ok('run', '--rm', '--network', 'own', IMAGE, 'ls', '/sys/class/net').split() == ['eth0', 'lo']
+        client.ok('network', 'rm', 'own')
+        engine.arguments = []
+        engine.restart()
+        assert client.ok('run', '--rm', IMAGE, 'ls', '/sys/class/net').split() == ['eth0', 'lo']
+        assert engine.inside('nft', 'list', 'tables').stdout.split() == ['table', 'ip', f'gantry-{engine.names.bridge}']
+
+
 def hosts(client, *arguments):
     text = client.ok('run', '--rm', '--add-host', 'up:host-gateway', *arguments, IMAGE, 'cat', '/etc/hosts')
     return [line.split()[0] for line in text.splitlines() if line.split()[1:] == ['up']]

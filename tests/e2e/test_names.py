@@ -191,6 +191,17 @@ def test_a_server_that_is_silent(client, nets, names, server):
 
 
 @pytest.mark.only('gantry')
+def test_the_resolver_does_not_ask_itself(client, nets, names, server):
+    """As docker 28: --dns 127.0.0.11 asks nobody outside, another server beside it is asked."""
+    a, alone, beside = nets('a'), names(), names()
+    sleeper(client, alone, '--network', a, '--dns', '127.0.0.11')
+    sleeper(client, beside, '--network', a, '--dns', '127.0.0.11', '--dns', server[0])
+    assert ask(client, alone, A, 'www.example.org')[0] == 2
+    assert ask(client, alone, A, beside) == (0, 0, [address(client, beside, a)])
+    assert ask(client, beside, A, 'www.example.org') == (0, 0, ['192.0.2.53'])
+
+
+@pytest.mark.only('gantry')
 def test_internal_networks_ask_nobody(client, nets, names, server):
     """dockerd 20.10 let names out of internal networks (CVE-2024-29018)."""
     a, name = nets('a', Internal=True), names()

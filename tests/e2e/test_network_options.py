@@ -109,6 +109,85 @@ def test_options_of_endpoints(client, nets):
         assert status == 400 and words in text
 
 
+def host_ports(client, container):
+    """Of port 80: address and the host's port, as inspect shows them."""
+    shown = api(client, 'GET', f'/containers/{container}/json', version='v1.48')[1]['NetworkSettings']['Ports']['80/tcp'] or []
+    return [(port['HostIp'], port['HostPort']) for port in shown]
+
+
+def answers_at(client, port):
+    return client.engine.inside('curl', '-s', '-m', '3', '-o', '/dev/null', '-w', '%{http_code}', f'http://127.0.0.1:{port}/', check=False).stdout == '404'
+
+
+@OURS
+def test_ports_where_the_next_leader_is_of_another_mode(client, nets):
+    """As in docker 28: who leads is routed, then not: the port is one of the host's at once, and no longer when that network is left."""
+    routed, nat = nets('routed', Options={f'{BRIDGE}.gateway_mode_ipv4': 'routed'}), nets('nat')
+    name = f'{routed}-c'
+    body = {'Image': IMAGE, 'Cmd': ['httpd', '-f'], 'ExposedPorts': {'80/tcp': {}},
+            'HostConfig': {'NetworkMode': routed, 'PortBindings': {'80/tcp': [{'HostIp': '0.0.0.0', 'HostPort': '18473'}]}},
+            'NetworkingConfig': {'EndpointsConfig': {routed: {}, nat: {'GwPriority': 1}}}}
+    assert api(client, 'POST', f'/containers/create?name={name}', body, version='v1.48')[0] == 201
+    client.ok('start', name)
+    bound, open_there = [('0.0.0.0', '18473')], [('0.0.0.0', '')]
+    assert host_ports(client, name) == bound and answers_at(client, 18473)
+    client.ok('network', 'disconnect', nat, name)
+    assert host_ports(client, name) == open_there and not answers_at(client, 18473)
+    assert api(client, 'POST', f'/networks/{nat}/connect', {'Container': name, 'EndpointConfig': {'GwPriority': 1}}, version='v1.48')[0] == 200
+    assert host_ports(client, name) == bound and answers_at(client, 18473)
+    client.engine.kill('gantryd')
+    client.engine.start()
+    assert host_ports(client, name) == bound and answers_at(client, 18473)
+
+
+@OURS
+def test_ports_where_one_family_is_routed(client, nets):
+    """The host's come first, as in docker 28, and the daemon's next start leaves them alone."""
+    net = nets('mixed', EnableIPv6=True, IPAM={'Config': [{'Subnet': subnet()}, {'Subnet': subnet6()}]}, Options={f'{BRIDGE}.gateway_mode_ipv6': 'routed'})
+    name = f'{net}-c'
+    body = {'Image': IMAGE, 'Cmd': ['httpd', '-f'], 'ExposedPorts': {'80/tcp': {}},
+            'HostConfig': {'NetworkMode': net, 'PortBindings': {'80/tcp': [{'HostPort': '18474'}]}}}
+    assert api(client, 'POST', f'/containers/create?name={name}', body)[0] == 201
+    client.ok('start', name)
+    for _ in range(2):
+        assert host_ports(client, name) == [('0.0.0.0', '18474'), ('::', '')] and answers_at(client, 18474)
+        client.engine.kill('gantryd')
+        client.engine.start()
+
+
+@OURS
+def test_mac_address_of_the_container_alone(client, nets):
+    """The form before 1.44: with NetworkMode as an id, and shown so of an address that was said of the endpoint."""
+    net = nets('mac')
+    network = api(client, 'GET', f'/networks/{net}')[1]['Id']
+    old, new, mac = f'{net}-old', f'{net}-new', '02:42:0a:4d:01:98'
+    body = {'Image': IMAGE, 'Cmd': ['sleep', '1000'], 'MacAddress': mac, 'HostConfig': {'NetworkMode': network},
+            'NetworkingConfig': {'EndpointsConfig': {net: {'Aliases': ['x']}}}}
+    assert api(client, 'POST', f'/containers/create?name={old}', body)[0] == 201
+    client.ok('start', old)
+    assert entries(client, old)[net]['MacAddress'] == mac
+    body = {'Image': IMAGE, 'HostConfig': {'NetworkMode': net}, 'NetworkingConfig': {'EndpointsConfig': {net: {'MacAddress': mac}}}}
+    assert api(client, 'POST', f'/containers/create?name={new}', body, version='v1.48')[0] == 201
+    assert api(client, 'GET', f'/containers/{new}/json')[1]['Config']['MacAddress'] == mac
+    client.ok('rm', new)
+
+
+@OURS
+def test_disconnect_where_the_next_cannot_lead(client, nets):
+    """As docker 29 does it: the other network can't have the default route, since its interface is down; this one is left all the same, and can be joined again."""
+    a, b = nets('a'), nets('b')
+    name = sleeper(client, f'{a}-c', '--cap-add', 'NET_ADMIN', '--network', a)
+    client.ok('network', 'connect', b, name)
+    client.ok('exec', name, 'ip', 'link', 'set', 'eth1', 'down')
+    client.ok('network', 'disconnect', a, name)
+    assert set(entries(client, name)) == {b}
+    assert 'eth0' not in client.ok('exec', name, 'ip', 'link')
+    client.ok('network', 'connect', a, name)
+    assert len(client.ok('exec', name, 'ip', 'route').split('default')) == 2
+    client.ok('restart', '-t', '0', name)
+    assert set(entries(client, name)) == {a, b}
+
+
 def test_sets_of_settings(client, nets):
     net, config = nets.name(), nets.name('config')  # they are removed in this order
     pool = subnet()

@@ -322,10 +322,22 @@ def test_static_address(client, nets, names):
 def test_refused_addresses(client, nets):
     a, chosen = nets('a'), nets('c', IPAM={})
     for options, words in ((('--network', a, '--ip', '10.250.1.1'), 'subnet'), (('--network', a, '--ip', 'foo'), 'foo'),
-                           (('--network', chosen, '--ip', '10.250.1.1'), 'user specified IP address is supported only when connecting to networks with user configured subnets'),
+                           (('--network', chosen, '--ip', '10.250.1.1'), 'subnet'),
                            (('--network', 'host', '--mac-address', '02:42:0a:4d:01:99'), 'conflicting options: mac-address and the network mode')):
         done = client('run', '--rm', *options, IMAGE, 'true')
         assert done.code in (125, 1) and words in done.err, options
+
+
+@pytest.mark.only('gantry')
+def test_address_of_a_subnet_from_the_pools(client, nets, names):
+    """docker before 29.1 refuses every --ip there."""
+    a, name = nets('a', IPAM={}, EnableIPv6=True), names()
+    first = sleeper(client, f'{a}-first', '--network', a)
+    prefix = entries(client, first)[a]['IPAddress'].rsplit('.', 1)[0]
+    prefix6 = entries(client, first)[a]['GlobalIPv6Address'].rsplit(':', 1)[0]
+    sleeper(client, name, '--network', a, '--ip', f'{prefix}.77', '--ip6', f'{prefix6}:77')
+    entry = entries(client, name)[a]
+    assert (entry['IPAddress'], entry['GlobalIPv6Address']) == (f'{prefix}.77', f'{prefix6}:77')
 
 
 @pytest.mark.parametrize('config,words', [

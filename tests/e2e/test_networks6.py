@@ -85,6 +85,35 @@ def test_ipv4_alone_has_no_ipv6(client, nets):
     assert 'can\'t resolve' not in answers(client, a, 'aaaa', a)
 
 
+def by_api(client, name, net, sysctls, driver_options):
+    body = {'Image': IMAGE, 'Cmd': ['sleep', '1000'], 'HostConfig': {'NetworkMode': net, 'Sysctls': sysctls},
+            'NetworkingConfig': {'EndpointsConfig': {net: {'DriverOpts': driver_options}}}}
+    assert api(client, 'POST', f'/containers/create?name={name}', body)[0] == 201
+    client.ok('start', name)
+    return name
+
+
+@pytest.mark.only('gantry')
+@pytest.mark.parametrize('whole', [True, False])
+def test_off_inside(client, dual, whole):
+    """As in docker 27: who turns IPv6 off, in the container or on the interface alone, has no address that nobody can reach, nor a name for it."""
+    net, prefix = dual()
+    sysctls = {'net.ipv6.conf.all.disable_ipv6': '1'} if whole else {}
+    driver_options = {} if whole else {'com.docker.network.endpoint.sysctls': 'net.ipv6.conf.IFNAME.disable_ipv6=1'}
+    a, b = by_api(client, f'{net}-a', net, sysctls, driver_options), sleeper(client, f'{net}-b', '--network', net)
+    for again in (False, True):
+        if again:
+            client.ok('restart', '-t', '0', a)
+        entry = entries(client, a)[net]
+        assert (entry['GlobalIPv6Address'], entry['GlobalIPv6PrefixLen'], entry['IPv6Gateway']) == ('', 0, '')
+        assert addresses6(client, a) == [] and routes6(client, a) == []
+        hosts = client.ok('exec', a, 'cat', '/etc/hosts')
+        assert ('::1\t' in hosts) == (not whole) and prefix not in hosts and f"{entry['IPAddress']}\t" in hosts
+        assert entry['IPAddress'] in answers(client, b, 'a', a) and prefix not in answers(client, b, 'aaaa', a)
+    # The other one has what it always has.
+    assert addresses6(client, b) == [f'{prefix}2/64']
+
+
 def test_connected_and_taken_off(client, nets, dual):
     net, prefix = dual()
     plain = nets('plain')

@@ -6,7 +6,9 @@ import http.client
 import json
 import os
 import random
+import socket
 import threading
+import time
 
 import pytest
 
@@ -108,6 +110,36 @@ def test_the_way_out_and_published_ports(cluster, net):
     assert not ping(client, 'inside', STORE)
     client.ok('rm', '-f', 'inside')
     until(lambda: client('network', 'rm', 'inner').code == 0)
+
+
+def test_rates_hold_on_the_way_out(cluster, net):
+    client, rate, size = cluster.clients[0], 2_000_000, 400_000
+    run(client, 'slow', '--net-rate', '2mbit')
+    inside, hub = f"/proc/{client.inspect('slow', '{{.State.Pid}}')}/ns/net", f'/run/netns/{cluster.space}'
+
+    def seconds(receives):
+        """Of a connection out, whichever end sends."""
+        with packets.socket_in(hub, socket.AF_INET, socket.SOCK_STREAM) as server, packets.socket_in(inside, socket.AF_INET, socket.SOCK_STREAM) as own:
+            server.bind((STORE, 0))
+            server.listen()
+            own.settimeout(60)
+            own.connect(server.getsockname())
+            other, _ = server.accept()
+            with other:
+                other.settimeout(60)
+                sender, receiver = (other, own) if receives else (own, other)
+                began, left = time.monotonic(), size
+                thread = threading.Thread(target=sender.sendall, args=(b'x' * size,))
+                thread.start()
+                while left:
+                    left -= len(receiver.recv(1 << 20))
+                thread.join()
+                return time.monotonic() - began
+    for receives in (False, True):
+        assert seconds(receives) > (size - 65536) * 8 / rate * 0.9
+    client.ok('update', '--net-rate', '0', 'slow')
+    for receives in (False, True):
+        assert seconds(receives) < (size - 65536) * 8 / rate * 0.9
 
 
 def test_two_hosts_want_one_address(cluster):

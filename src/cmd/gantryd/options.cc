@@ -2,6 +2,7 @@
 #include "cmd/gantryd/options.h"
 
 #include <algorithm>
+#include <set>
 #include <cstdlib>
 #include <functional>
 #include <utility>
@@ -180,6 +181,14 @@ Result<> CheckNetworks(Options* options) {
   return {};
 }
 
+// A containerd of somebody else's may have others.
+Result<> CheckSnapshotter(const Options& options) {
+  static const std::set<std::string_view> kOwn = {"overlayfs", "btrfs", "native"};
+  if (!options.containerd.empty() || kOwn.contains(options.snapshotter)) return {};
+  return InvalidArgument("invalid storage driver \"{}\": overlayfs, btrfs or native",
+                         options.snapshotter);
+}
+
 void Complete(Options* options) {
   std::string usual = "unix://" + options->state + "/gantry.sock";
   if (options->hosts.empty()) options->hosts.push_back("");
@@ -227,6 +236,7 @@ Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
   TRY(ApplyEnvironment(&options));
   Complete(&options);
   TRY(CheckNetworks(&options));
+  TRY(CheckSnapshotter(options));
   TRY(CheckCluster(options.cluster));
   TRY(engine::CheckSettings(options.settings));
   return options;

@@ -181,6 +181,19 @@ Json NetworkSettings(Engine& engine, const ContainerRecord& record) {
 }
 
 // Links are told as the names that they are known by: "/CHILD:/PARENT/ALIAS".
+// Clients before 1.44 know an address of the container alone: that of its first network, if it was
+// asked for.
+Json ConfigObject(const ContainerRecord& record) {
+  Json config = ToJson(record.config);
+  const auto& wanted = record.networking.endpoints_config;
+  auto first = wanted.find(NetworkName(record.host));
+  bool asked = first != wanted.end() && !first->second.mac_address.empty();
+  if (record.config.mac_address.empty() && asked) {
+    config.Set("MacAddress", first->second.mac_address);
+  }
+  return config;
+}
+
 Json HostObject(const ContainerRecord& record) {
   Json out = ToJson(record.host);
   if (record.host.links.empty()) return out;
@@ -356,7 +369,7 @@ Json InspectDocument(Engine& engine, const ContainerRecord& record,
         Json::MakeObject({{"Data", Json()}, {"Name", engine.options().snapshotter}})},
        {"Storage", StorageObject(engine.options().snapshotter)},
        {"Mounts", MountsList(record)},
-       {"Config", ToJson(record.config)},
+       {"Config", ConfigObject(record)},
        {"NetworkSettings", NetworkSettings(engine, record)}});
 }
 

@@ -56,6 +56,7 @@ Json OptionsOf(const networks::Network& network) {
 
 Json Document(const networks::Network& network) {
   Json ipam_options = network.ipam_options.empty() ? Json() : Json(network.ipam_options);
+  std::string ipam_driver = network.ipam_driver.empty() ? "default" : network.ipam_driver;
   return Json::MakeObject({{"Name", network.name},
                            {"Id", network.id},
                            {"Created", TimeText(network.created)},
@@ -63,7 +64,7 @@ Json Document(const networks::Network& network) {
                            {"Driver", network.driver},
                            {"EnableIPv4", network.ipv4},
                            {"EnableIPv6", network.subnet6.has_value() || network.wants_ipv6},
-                           {"IPAM", Json::MakeObject({{"Driver", "default"},
+                           {"IPAM", Json::MakeObject({{"Driver", ipam_driver},
                                                       {"Options", std::move(ipam_options)},
                                                       {"Config", IpamConfigs(network)}})},
                            {"Internal", network.internal},
