@@ -2,9 +2,9 @@
 #include "cmd/gantryd/options.h"
 
 #include <algorithm>
-#include <set>
 #include <cstdlib>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include "cmd/gantryd/cluster.h"
