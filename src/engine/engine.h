@@ -341,8 +341,9 @@ class Engine {
   Result<std::vector<oci::Mount>> SetUpMounts(const ContainerRecord& record);
   Result<std::string> MakeTransientMount(const ContainerRecord& record, const MountPoint& point,
                                          const std::string& source, size_t number);
-  // A place of a container's own for a mount of the kind of `source`.
-  Result<std::string> MakeTransientPlace(const std::string& id, BorrowedFd source, size_t number);
+  // Attaches a mount at a place of the container's own, a file or directory as `like` is; the path.
+  Result<std::string> AttachTransient(const std::string& id, const std::string& name,
+                                      BorrowedFd mount, BorrowedFd like);
   Result<std::vector<oci::Mount>> AttachStepMounts(const std::string& id, size_t number,
                                                    bool remapped);
   void DropTransientMounts(const std::string& id);

@@ -210,19 +210,22 @@ Result<std::string> Engine::MakeTransientMount(const ContainerRecord& record,
     root = TRY(kernel::OpenRoot(source));
   }
   UniqueFd part = TRY(OpenPart(root, point, point.type == "image" ? point.name : source));
+  // A part of a mount can be taken once that has a place (before Linux 6.15).
+  if (point.type == "image") {
+    TRY(AttachTransient(record.id, fmt::format("image-{}", number), root, root));
+  }
   UniqueFd mount = TRY(kernel::CloneMount(part, "", kernel::BindKind::kRecursive));
-  std::string path = TRY(MakeTransientPlace(record.id, part, number));
-  UniqueFd target = TRY(OpenFile(path, O_PATH | O_NOFOLLOW));
-  TRY(kernel::AttachMount(mount, target));
-  return path;
+  return AttachTransient(record.id, std::to_string(number), mount, part);
 }
 
-Result<std::string> Engine::MakeTransientPlace(const std::string& id, BorrowedFd source,
-                                               size_t number) {
+Result<std::string> Engine::AttachTransient(const std::string& id, const std::string& name,
+                                            BorrowedFd mount, BorrowedFd like) {
   std::string directory = fmt::format("{}/mounts/{}", options_.state, id);
-  std::string path = fmt::format("{}/{}", directory, number);
+  std::string path = fmt::format("{}/{}", directory, name);
   TRY(MakeDirectories(directory, 0700));
-  TRY(MakePlace(path, source));
+  TRY(MakePlace(path, like));
+  UniqueFd target = TRY(OpenFile(path, O_PATH | O_NOFOLLOW));
+  TRY(kernel::AttachMount(mount, target));
   return path;
 }
 
@@ -232,11 +235,8 @@ Result<std::vector<oci::Mount>> Engine::AttachStepMounts(const std::string& id, 
   auto container = FindById(id);
   auto inputs = container ? container->inputs() : nullptr;
   if (!inputs) return mounts;
-  auto attach = [&](BorrowedFd mount, BorrowedFd like) -> Result<std::string> {
-    std::string path = TRY(MakeTransientPlace(id, like, number++));
-    UniqueFd target = TRY(OpenFile(path, O_PATH | O_NOFOLLOW));
-    TRY(kernel::AttachMount(mount, target));
-    return path;
+  auto attach = [&](BorrowedFd mount, BorrowedFd like) {
+    return AttachTransient(id, std::to_string(number++), mount, like);
   };
   for (const StepMount& step : inputs->mounts) {
     // A part of a mount can be taken once that has a place (before Linux 6.15).

@@ -113,11 +113,13 @@ std::string MapLines(std::string text) {
 Result<UniqueFd> MountOne(const Mount& mount) {
   std::string uids = OptionValue(mount, "uidmap");
   std::string gids = OptionValue(mount, "gidmap");
-  if (uids.empty() || gids.empty()) {
-    return TRY_WITH(kernel::MountDetached(mount.type, mount.source, mount.options),
-                    "mounting the root");
-  }
+  // A bind belongs to the peer group of its source, as hosts with systemd have them; pivot_root(2)
+  // takes no such root.
   std::vector<std::string> options = mount.options;
+  options.emplace_back("rprivate");
+  if (uids.empty() || gids.empty()) {
+    return TRY_WITH(kernel::MountDetached(mount.type, mount.source, options), "mounting the root");
+  }
   std::erase_if(options, [](const std::string& option) {
     return option.starts_with("uidmap=") || option.starts_with("gidmap=");
   });

@@ -92,7 +92,7 @@ class World:
 
 @pytest.fixture(scope='module')
 def gantry(home):
-    engine = Stack(number=27)
+    engine = Stack(number=15)
     try:
         engine.start()
         client = Client('gantry', engine, home)

@@ -21,7 +21,7 @@ NAME = f'gt-plugin-{os.getpid()}'
 
 @pytest.fixture(scope='module', params=engines())
 def client(request, home):
-    engine = Stack(number=78) if request.param == 'gantry' else Peer(number=78)
+    engine = Stack(number=14) if request.param == 'gantry' else Peer(number=14)
     try:
         engine.start()
         engine.load_image()

@@ -61,12 +61,12 @@ def whole_world(engine, home):
 
 
 def ours():
-    return [pytest.param(lambda b=backend: Stack(number=72, arguments=['--firewall-backend', b]), id=backend) for backend in ('nftables', 'iptables')]
+    return [pytest.param(lambda b=backend: Stack(number=16, arguments=['--firewall-backend', b]), id=backend) for backend in ('nftables', 'iptables')]
 
 
 def everybody():
     chosen = engines()
-    return (ours() if 'gantry' in chosen else []) + ([pytest.param(lambda: Peer(number=72), id='dockerd')] if 'peer' in chosen else [])
+    return (ours() if 'gantry' in chosen else []) + ([pytest.param(lambda: Peer(number=16), id='dockerd')] if 'peer' in chosen else [])
 
 
 @pytest.mark.parametrize('make', everybody())
@@ -112,7 +112,7 @@ def test_packets_are_led_to_the_container(make, home):
 
 @pytest.fixture(scope='module')
 def world(home):
-    with whole_world(Stack(number=73), home) as made:
+    with whole_world(Stack(number=17), home) as made:
         yield made
 
 
@@ -178,7 +178,7 @@ def test_what_only_a_proxy_could_serve(world, home):
     client.ok('run', '-d', '--name', 'four', IMAGE, 'sleep', '100')
     done = client('update', '--publish-add', '127.0.0.1:5000:3868/sctp', 'four')
     assert done.code == 1 and 'this kernel has no sctp' in done.err and client.ok('port', 'four') == ''
-    with whole_world(Stack(number=74, arguments=['--firewall-backend', 'none']), home) as without:
+    with whole_world(Stack(number=24, arguments=['--firewall-backend', 'none']), home) as without:
         done = without.client('run', '-p', '5000:3868/sctp', IMAGE, 'true')
         assert done.code == 125 and 'listen sctp4 0.0.0.0:5000: ' in done.err and 'this kernel has no sctp' in done.err
 

@@ -21,10 +21,13 @@ class Names:
     """Paths and names of one private stack. They are short: a unix socket's path has 107 bytes."""
 
     def __init__(self, kind, number=0):
-        self.token = f'{kind}{os.getpid()}{chr(97 + number % 26)}'
+        # A letter each: two numbers with the same one would take each other's daemons away.
+        assert 0 <= number < 26, number
+        letter = chr(97 + number)
+        self.token = f'{kind}{os.getpid()}{letter}'
         self.state = f'/run/gt-{self.token}'
         self.root = f'/var/lib/gt-{self.token}'
-        self.bridge = f'gt{os.getpid() % 100000}{kind[0]}{chr(97 + number % 26)}'
+        self.bridge = f'gt{os.getpid() % 100000}{kind[0]}{letter}'
         self.cgroup_parent = f'/gt-{self.token}'
         self.netns_name = f'gt-{self.token}'
         self.netns = f'/run/netns/{self.netns_name}'
