@@ -145,7 +145,8 @@ def lab(seconds, soak):
     # All in one machine; each runs also when one before it has failed. Of the shim's tests those that have to do with cgroups.
     command = ('sh tests/lab/smoke.sh; first=$?; export PYTHONPATH=tests/lab; suite="python3 -m pytest -q -p no:cacheprovider -p report --tb=short -rs"; '
                '$suite tests/lab/runtime; second=$?; $suite tests/interop/test_shim_peers.py -k "memory or statistics or update or cgroup or killed or a_group"; '
-               'third=$?; exit $((first + second + third))')
+               'third=$?; $suite tests/e2e/test_layer_quotas.py tests/e2e/test_sctp_ports.py tests/e2e/test_volumes.py; '
+               'fourth=$?; exit $((first + second + third + fourth))')
     code, out = bounded([sys.executable, 'tests/lab/run', f'--seconds={seconds}', command], seconds + 600,
                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
     held = len(re.findall(r'^ok ', out, re.MULTILINE))

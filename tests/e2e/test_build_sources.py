@@ -200,7 +200,7 @@ def layout(stack, builder, context):
 def test_layouts(stack, client, builder, context, layout):
     """As an index too; nothing of it has a name in the store afterwards."""
     blobs, manifest = layout
-    before = client.ok('images', '-a')
+    before = client.ok('images', '-a', '-q', '--no-trunc')
     platform = json.loads(blobs[json.loads(blobs[manifest])['config']['digest']])
     index = json.dumps({'schemaVersion': 2, 'mediaType': 'application/vnd.oci.image.index.v1+json', 'manifests': [
         {'mediaType': 'application/vnd.oci.image.manifest.v1+json', 'digest': f'sha256:{"1" * 64}', 'size': 5,
@@ -213,7 +213,7 @@ def test_layouts(stack, client, builder, context, layout):
                                 f'COPY --from=lay /layout /b\nRUN cmp /a /b && echo same #{uuid.uuid4().hex}\n', options={'context:lay': f'oci-layout://mine:tag@{target}'},
                                 stores=stores)
         assert said == 'layout\n100000\nsame\n'
-        assert client.ok('images', '-a') == before
+        assert client.ok('images', '-a', '-q', '--no-trunc') == before
     # An image of nothing else is the layout's own.
     builder.commands(context, 'FROM lay\n', 'own/lay', options={'context:lay': f'oci-layout://mine@{manifest}'}, stores=stores)
     assert client.ok('run', '--rm', 'own/lay', 'sh', '-c', 'echo $L') == 'layout'
@@ -232,11 +232,11 @@ def test_hostile_layouts(stack, client, builder, context, layout, spoil, said):
     blobs[manifest] += b' ' if spoil == 'manifest' else b''
     blobs[config] += b' ' if spoil == 'config' else b''
     blobs[last] = {'layer': bytes(len(blobs[last])), 'longer': blobs[last] + b'x', 'shorter': blobs[last][:-1]}.get(spoil, blobs[last])
-    before = client.ok('images', '-a')
+    before = client.ok('images', '-a', '-q', '--no-trunc')
     options = {'context:lay': f'oci-layout://{"other" if spoil == "other store" else "mine"}' + ('' if spoil == 'no digest' else f'@{manifest}')}
     got = refused(builder.commands, context, f'FROM lay\nRUN cat /layout\n', options=options, stores=None if spoil == 'no store' else {'mine': blobs})
     assert said in got, got
-    assert client.ok('images', '-a') == before
+    assert client.ok('images', '-a', '-q', '--no-trunc') == before
 
 
 class Web:

@@ -24,7 +24,7 @@ def remapped(kind, ranges):
         def spawn(self, command, **environment):
             inner = ['unshare', '--mount', '--propagation', 'slave', 'sh', '-c', WITH_OWN_RANGES, str(ranges), *command]
             return super().spawn(inner, **environment)
-    return Remapped(51, ['--userns-remap', 'daemon'])
+    return Remapped(25, ['--userns-remap', 'daemon'])
 
 
 @pytest.fixture(scope='module')
