@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from harness import places  # noqa: E402
 from harness.client import Client, programs  # noqa: E402
-from harness.engine import Peer, Stack  # noqa: E402
+from harness.engine import Peer, Stack, until  # noqa: E402
 
 
 def pairs():
@@ -62,6 +62,17 @@ def stack(home):
     finally:
         left = engine.destroy()
     assert [str(t) for t in left] == [], 'left after the daemons were stopped'
+
+
+@pytest.fixture
+def builder(stack, home):
+    """BuildKit's API of the run's own gantry. At the end the last step's container is gone, which is removed beside the answer."""
+    from harness.buildkit import BuildKit  # needs gRPC, which the lab machine hasn't
+    made = BuildKit(stack.socket)
+    yield made
+    made.close()
+    client = Client('gantry', stack, home)
+    until(lambda: client.ok('ps', '-aq') == '')
 
 
 def not_leaking(engine, client):

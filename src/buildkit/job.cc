@@ -31,17 +31,20 @@ void Job::Follow(std::function<void(const StatusResponse& update)> tell) {
 }
 
 void Job::Publish(StatusResponse update) {
-  std::vector<std::function<void()>> sleepers;
   std::function<void(const StatusResponse&)> follower;
   {
     MutexLock lock(mutex_);
-    updates_.push_back(update);
-    sleepers = std::exchange(sleepers_, {});
     follower = follower_;
   }
-  Wake(std::move(sleepers));
   // Progress makes one update after the other.
   if (follower) follower(update);
+  std::vector<std::function<void()>> sleepers;
+  {
+    MutexLock lock(mutex_);
+    updates_.push_back(std::move(update));
+    sleepers = std::exchange(sleepers_, {});
+  }
+  Wake(std::move(sleepers));
 }
 
 void Job::End() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dockerfile/run_mount.h"
 
-#include <charconv>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -80,11 +80,9 @@ Result<bool> Truth(const Field& field) {
 
 template <typename Number>
 Result<Number> ParseField(const Field& field, int base) {
-  Number number = 0;
-  const char* end = field.value.data() + field.value.size();
-  auto [at, error] = std::from_chars(field.value.data(), end, number, base);
-  if (error != std::errc() || at != end) return BadValue(field);
-  return number;
+  std::optional<Number> number = ParseNumber<Number>(field.value, base);
+  if (!number) return BadValue(field);
+  return *number;
 }
 
 Result<RunMount::Sharing> ParseSharing(const Field& field) {

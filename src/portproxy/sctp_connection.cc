@@ -13,7 +13,7 @@
 #include <cstring>
 #include <string>
 
-#include "portproxy/accepting_listener.h"
+#include "portproxy/stream_pair.h"
 
 namespace gantry::portproxy {
 namespace {
@@ -102,13 +102,9 @@ class MessageStream {
   sctp_sndinfo info_{};
 };
 
-class SctpConnection : public Connection {
+class SctpConnection : public StreamPair<MessageStream> {
  public:
-  SctpConnection(EventLoop* loop, UniqueFd client, UniqueFd target, std::function<void()> on_end)
-      : loop_(loop), ends_{std::move(client), std::move(target)}, on_end_(std::move(on_end)) {}
-  ~SctpConnection() override {
-    for (UniqueFd& end : ends_) loop_->Unwatch(end);
-  }
+  using StreamPair::StreamPair;
 
   Result<bool> Start(const SocketAddress& target) override {
     int one = 1;
@@ -119,62 +115,22 @@ class SctpConnection : public Connection {
       // The ends decide about delaying small messages, not the relay.
       (void)::setsockopt(end.get(), IPPROTO_SCTP, SCTP_NODELAY, &one, sizeof one);
     }
-    if (!BeginConnect(ends_[1], target)) return false;
-    // Its first writability, or error, says how that went.
-    TRY(Want(1, EPOLLOUT));
-    return true;
+    return Connect(target);
   }
 
  private:
-  // May destroy *this.
-  void OnEvent(uint32_t events) {
+  void OnEvent(size_t /*side*/, uint32_t events) override {
     if (!connected_) {
-      int error = 0;
-      socklen_t size = sizeof error;
-      if (::getsockopt(ends_[1].get(), SOL_SOCKET, SO_ERROR, &error, &size) < 0) error = errno;
-      if (error != 0 || (events & EPOLLOUT) == 0) {
+      if (ConnectError() != 0 || (events & EPOLLOUT) == 0) {
         EndByReset(ends_[0]);
         return End();
       }
       connected_ = true;
     }
     bool alive = streams_[0].Pump(ends_[0], ends_[1]) && streams_[1].Pump(ends_[1], ends_[0]);
+    // What was sent is still delivered.
     if (!alive || !UpdateEvents()) End();
   }
-
-  // Destroys *this, and with it the function it calls. What was sent is still delivered.
-  void End() {
-    auto on_end = std::move(on_end_);
-    on_end();
-  }
-
-  bool UpdateEvents() {
-    for (size_t side = 0; side < 2; ++side) {
-      uint32_t wanted = (streams_[side].WantsRead() ? EPOLLIN : 0u) |
-                        (streams_[1 - side].WantsWrite() ? EPOLLOUT : 0u);
-      if (!Want(side, wanted).ok()) return false;
-    }
-    return true;
-  }
-
-  // A side that wants nothing is not watched at all: epoll reports hang-ups whatever was asked for.
-  Result<> Want(size_t side, uint32_t wanted) {
-    uint32_t before = std::exchange(events_[side], wanted);
-    if (wanted == before) return {};
-    if (before == 0) {
-      return loop_->Watch(ends_[side], wanted, [this](uint32_t events) { OnEvent(events); });
-    }
-    if (wanted != 0) return loop_->SetEvents(ends_[side], wanted);
-    loop_->Unwatch(ends_[side]);
-    return {};
-  }
-
-  EventLoop* loop_;
-  std::array<UniqueFd, 2> ends_;  // client, target
-  std::array<uint32_t, 2> events_{};
-  std::array<MessageStream, 2> streams_;  // [0]: client to target
-  bool connected_ = false;
-  std::function<void()> on_end_;
 };
 
 }  // namespace

@@ -14,9 +14,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-#include <array>
-
-#include "portproxy/accepting_listener.h"
+#include "portproxy/stream_pair.h"
 
 namespace gantry::portproxy {
 namespace {
@@ -146,13 +144,9 @@ struct Stream {
   size_t last_fill_ = 0;
 };
 
-class TcpConnection : public Connection {
+class TcpConnection : public StreamPair<Stream> {
  public:
-  TcpConnection(EventLoop* loop, UniqueFd client, UniqueFd target, std::function<void()> on_end)
-      : loop_(loop), ends_{std::move(client), std::move(target)}, on_end_(std::move(on_end)) {}
-  ~TcpConnection() override {
-    for (UniqueFd& end : ends_) loop_->Unwatch(end);
-  }
+  using StreamPair::StreamPair;
 
   Result<bool> Start(const SocketAddress& target) override {
     int one = 1;
@@ -160,15 +154,11 @@ class TcpConnection : public Connection {
     for (const UniqueFd& end : ends_) {
       (void)::setsockopt(end.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     }
-    if (!BeginConnect(ends_[1], target)) return false;
-    // Its first writability, or error, says how that went.
-    TRY(Want(1, EPOLLOUT));
-    return true;
+    return Connect(target);
   }
 
  private:
-  // May destroy *this.
-  void OnEvent(size_t side, uint32_t events) {
+  void OnEvent(size_t side, uint32_t events) override {
     bool all = !connected_ || (events & (EPOLLERR | EPOLLHUP)) != 0;
     if (!connected_ && !FinishConnect(events)) return;
     bool alive = true;
@@ -182,17 +172,9 @@ class TcpConnection : public Connection {
   // The stream that comes from this side.
   bool Pump(size_t side) { return streams_[side].Pump(ends_[side], ends_[1 - side]); }
 
-  // Destroys *this, and with it the function it calls.
-  void End() {
-    auto on_end = std::move(on_end_);
-    on_end();
-  }
-
   // False when there is nothing to pump; the connection may be gone then.
   bool FinishConnect(uint32_t events) {
-    int error = 0;
-    socklen_t size = sizeof error;
-    if (::getsockopt(ends_[1].get(), SOL_SOCKET, SO_ERROR, &error, &size) < 0) error = errno;
+    int error = ConnectError();
     tcp_info info{};
     socklen_t info_size = sizeof info;
     bool established =
@@ -206,36 +188,6 @@ class TcpConnection : public Connection {
     connected_ = established;
     return established;
   }
-
-  bool UpdateEvents() {
-    for (size_t side = 0; side < 2; ++side) {
-      uint32_t wanted = (streams_[side].WantsRead() ? EPOLLIN : 0u) |
-                        (streams_[1 - side].WantsWrite() ? EPOLLOUT : 0u);
-      if (!Want(side, wanted).ok()) return false;
-    }
-    return true;
-  }
-
-  // A side that wants nothing is not watched at all: epoll reports hang-ups whatever was asked for,
-  // and the loop would spin on them.
-  Result<> Want(size_t side, uint32_t wanted) {
-    uint32_t before = std::exchange(events_[side], wanted);
-    if (wanted == before) return {};
-    if (before == 0) {
-      return loop_->Watch(ends_[side], wanted,
-                          [this, side](uint32_t events) { OnEvent(side, events); });
-    }
-    if (wanted != 0) return loop_->SetEvents(ends_[side], wanted);
-    loop_->Unwatch(ends_[side]);
-    return {};
-  }
-
-  EventLoop* loop_;
-  std::array<UniqueFd, 2> ends_;  // client, target
-  std::array<uint32_t, 2> events_{};
-  std::array<Stream, 2> streams_;  // [0]: client to target
-  bool connected_ = false;
-  std::function<void()> on_end_;
 };
 
 }  // namespace

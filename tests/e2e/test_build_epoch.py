@@ -8,7 +8,7 @@ import uuid
 import grpc
 import pytest
 
-from harness.buildkit import BuildKit, Session
+from harness.buildkit import Session
 from harness.client import Client
 from harness.engine import until
 from harness.places import IMAGE
@@ -20,14 +20,6 @@ STAMP = '2001-09-09T01:46:40Z'
 @pytest.fixture(scope='module')
 def client(stack, home):
     return Client('gantry', stack, home)
-
-
-@pytest.fixture
-def builder(stack, client):
-    made = BuildKit(stack.socket)
-    yield made
-    made.close()
-    until(lambda: client.ok('ps', '-aq') == '')
 
 
 @pytest.fixture

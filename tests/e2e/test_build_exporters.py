@@ -16,7 +16,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from harness.buildkit import FIN, REQ, STAT, BuildKit, Session, packet
+from harness.buildkit import FIN, REQ, STAT, Session, packet
 from harness.client import Client
 from harness.engine import until
 from harness.places import IMAGE
@@ -25,15 +25,6 @@ from harness.places import IMAGE
 @pytest.fixture(scope='module')
 def client(stack, home):
     return Client('gantry', stack, home)
-
-
-@pytest.fixture
-def builder(stack, client):
-    made = BuildKit(stack.socket)
-    yield made
-    made.close()
-    # The last step's container is removed beside the answer.
-    until(lambda: client.ok('ps', '-aq') == '')
 
 
 TEXT = f'''FROM {IMAGE} AS base

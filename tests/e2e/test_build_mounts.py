@@ -24,13 +24,6 @@ def client(stack, home):
 
 
 @pytest.fixture
-def builder(stack):
-    made = BuildKit(stack.socket)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def context(tmp_path):
     folder = tmp_path / 'context'
     (folder / 'sub').mkdir(parents=True)

@@ -129,15 +129,22 @@ def stop_request(engine, seconds):
 STUBBORN = 'trap : TERM; while :; do sleep 0.1; done'
 
 
-def test_requests_get_their_time(engines):
+def stopped_during_a_request(engines, bound, seconds):
+    """SIGTERM to a daemon with that bound, while it stops a stubborn container for so many seconds: the daemon, its client, what the
+    request got, how long the daemon took and its exit code."""
     if engines.kind == 'peer':
         pytest.skip('dockerd waits for containers, not for requests')
-    engine, client = engines.run('--shutdown-timeout', '20')
+    engine, client = engines.run('--shutdown-timeout', str(bound))
     client.ok('run', '-d', '--name', 'box', IMAGE, 'sh', '-c', STUBBORN)
-    thread, answer = stop_request(engine, 2)
+    thread, answer = stop_request(engine, seconds)
     until(lambda: client.ok('events', '--since', '1', '--until', '0s', '--filter', 'event=kill', '--format', '{{.Action}}'))
     took, code = sigterm(engine)
     thread.join(10)
+    return engine, client, answer, took, code
+
+
+def test_requests_get_their_time(engines):
+    engine, client, answer, took, code = stopped_during_a_request(engines, 20, 2)
     assert answer == [204] and code == 0 and 1 < took < 15, (answer, took)
     engine.start()
     assert state(client, 'box')['ExitCode'] == 137
@@ -145,14 +152,7 @@ def test_requests_get_their_time(engines):
 
 
 def test_requests_get_no_more_than_that(engines):
-    if engines.kind == 'peer':
-        pytest.skip('dockerd waits for containers, not for requests')
-    engine, client = engines.run('--shutdown-timeout', '1')
-    client.ok('run', '-d', '--name', 'box', IMAGE, 'sh', '-c', STUBBORN)
-    thread, answer = stop_request(engine, 60)
-    until(lambda: client.ok('events', '--since', '1', '--until', '0s', '--filter', 'event=kill', '--format', '{{.Action}}'))
-    took, code = sigterm(engine)
-    thread.join(10)
+    engine, client, answer, took, code = stopped_during_a_request(engines, 1, 60)
     assert code == 0 and took < 10 and isinstance(answer[0], Exception), (answer, took)
     engine.start()
     assert state(client, 'box')['Status'] == 'running', 'what was not done to the end is not done'

@@ -54,6 +54,13 @@ def started(kind, top, *arguments, number=7):
     return engine
 
 
+def ended(engine):
+    """Leaves nothing; what is left of the file system goes with its image."""
+    left = engine.destroy()
+    subprocess.run(['umount', '-l', engine.names.root], stderr=subprocess.DEVNULL)
+    assert not left
+
+
 @pytest.fixture(scope='module')
 def engine(disk):
     kind, top = disk
@@ -64,11 +71,7 @@ def engine(disk):
     yield engine
     for item in ask(engine, 'GET', '/containers/json?all=1'):
         ask(engine, 'DELETE', f"/containers/{item['Id']}?force=1&v=1", status=204)
-    # Before the places go, so that what is left of the file system goes with its image.
-    engine.stop() if not PEER else None
-    left = engine.destroy()
-    subprocess.run(['umount', '-l', engine.names.root], stderr=subprocess.DEVNULL)
-    assert not left
+    ended(engine)
 
 
 def run(engine, script, **host):
@@ -177,7 +180,4 @@ def test_default_size(disk):
         assert full(run(engine, WRITE.format('/large', 64))[1])
         assert not full(run(engine, WRITE.format('/large', 64), StorageOpt={'size': '128m'})[1])
     finally:
-        engine.stop()
-        left = engine.destroy()
-        subprocess.run(['umount', '-l', engine.names.root], stderr=subprocess.DEVNULL)
-    assert not left
+        ended(engine)

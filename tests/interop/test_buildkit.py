@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from harness.buildkit import DATA, FIN, GO_DIRECTORY, GO_SYMLINK, REQ, STAT, BuildKit, Session, entry, packet
+from harness.buildkit import DATA, FIN, GO_DIRECTORY, GO_SYMLINK, REQ, STAT, Session, entry, packet
 from harness.client import Client
 from harness.engine import until
 from harness.places import IMAGE
@@ -23,13 +23,6 @@ BUILDX = os.environ.get('GANTRY_BUILDX')
 @pytest.fixture(scope='module')
 def client(stack, home):
     return Client('gantry', stack, home)
-
-
-@pytest.fixture
-def builder(stack):
-    made = BuildKit(stack.socket)
-    yield made
-    made.close()
 
 
 @pytest.fixture
