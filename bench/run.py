@@ -4,7 +4,7 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-Figures: start run exec runtime memory api many images hundred crowd throughput networks names containerd pull. Both engines are private (tests/harness), so what
+Figures: start run exec runtime memory api many images hundred crowd throughput networks names containerd pull transfers. Both engines are private (tests/harness), so what
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -24,6 +24,7 @@ import many  # noqa: E402
 import networks  # noqa: E402
 import pulls  # noqa: E402
 import runtimes  # noqa: E402
+import transfers  # noqa: E402
 from harness import places  # noqa: E402
 from harness.client import Client, programs  # noqa: E402
 from harness.engine import Peer, Stack, UnixConnection, until  # noqa: E402
@@ -32,7 +33,7 @@ from processes import children, daemons, peak_kb, pss_kb  # noqa: E402
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'containerd', 'pull']
+FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'containerd', 'pull', 'transfers']
 
 
 class Results:
@@ -277,6 +278,12 @@ def bench_pull(results, clients, rounds):
     results.add('the same, CPU', 's', **found['cpu'])
 
 
+def bench_transfers(results, clients, rounds):
+    found, packed = transfers.times(min(rounds, 3))
+    for figure, taken in found.items():
+        results.add(f'{figure} of {packed:.0f} MB gzip in 6 layers', 's', **taken)
+
+
 def main():
     options = dict(a[2:].split('=', 1) for a in sys.argv[1:] if a.startswith('--'))
     chosen = [a for a in sys.argv[1:] if not a.startswith('--')] or FIGURES
@@ -286,7 +293,7 @@ def main():
     with contextlib.ExitStack() as undo:
         home = undo.enter_context(tempfile.TemporaryDirectory())
         clients = {}
-        if not set(chosen) <= {'runtime', 'containerd', 'pull'}:
+        if not set(chosen) <= {'runtime', 'containerd', 'pull', 'transfers'}:
             peer = Peer(20)
             undo.callback(peer.destroy)
             peer.start()

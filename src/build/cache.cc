@@ -52,6 +52,10 @@ Result<CachedStep> FromJson(const std::string& key, const Json& json) {
 
 }  // namespace
 
+Result<CachedStep> ParseCachedStep(const std::string& key, std::string_view text) {
+  return FromJson(key, TRY(Json::Parse(text)));
+}
+
 Json ToJson(const CachedStep& step) {
   Json json = Json::MakeObject({{"parent", step.parent},
                                 {"description", step.description},
@@ -77,8 +81,7 @@ Result<> Cache::Open() {
   std::set<std::string> directories;
   std::vector<std::string> lost;  // whose directory somebody has taken away
   for (const auto& [key, text] : TRY(engine_.store().ListBuildSteps())) {
-    Json json = TRY_WITH(Json::Parse(text), "reading build step {}", key);
-    CachedStep step = TRY_WITH(FromJson(key, json), "reading build step {}", key);
+    CachedStep step = TRY_WITH(ParseCachedStep(key, text), "reading build step {}", key);
     if (!step.lease.empty()) leases.insert(step.lease);
     if (!step.directory.empty()) {
       if (!PathExists(MountsDirectory() + "/" + step.directory)) {

@@ -25,6 +25,8 @@
 #include "engine/engine.h"
 #include "engine/new_image.h"
 #include "formats/json.h"
+#include "records/database.h"
+#include "records/faults.h"
 
 namespace gantry::build {
 
@@ -146,5 +148,12 @@ class Cache {
 
 // As the database keeps it.
 formats::Json ToJson(const CachedStep& step);
+Result<CachedStep> ParseCachedStep(const std::string& key, std::string_view text);
+
+// For fsck: cache mounts and steps whose record, directory or lease is not as it should be.
+// `leases` are those that the container daemon has; without them they are not compared.
+Result<> CheckCache(records::Database& database, const std::string& root,
+                    const std::optional<std::set<std::string>>& leases,
+                    std::vector<records::Fault>* faults);
 
 }  // namespace gantry::build

@@ -3,25 +3,14 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/io.h"
 #include "formats/digest.h"
 #include "kernel/paths.h"
 #include "registry/download.h"
+#include "registry/http_transfer.h"
 
 namespace gantry::build {
-namespace {
-
-// RFC 9110, 5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT".
-time_t ParseHttpDate(const std::string& text) {
-  struct tm parts = {};
-  const char* end = ::strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
-  return end != nullptr && *end == '\0' ? ::timegm(&parts) : 0;
-}
-
-}  // namespace
-
 std::string NameOfUrl(std::string_view url) {
   size_t scheme = url.find("://");
   std::string_view rest = scheme == std::string_view::npos ? url : url.substr(scheme + 3);
@@ -41,7 +30,7 @@ Result<std::string> DownloadFile(const std::string& url, BorrowedFd directory,
     return WriteAll(file, data);
   };
   registry::HttpAnswer answer = TRY(registry::Download(url, write, stop));
-  time_t modified = ParseHttpDate(answer.Header("last-modified"));
+  time_t modified = registry::ParseHttpDate(answer.Header("last-modified")).value_or(0);
   timespec times[2] = {{modified, 0}, {modified, 0}};
   if (::futimens(file.get(), times) != 0) return ErrnoError("setting the time of '{}'", name);
   return std::string(hash.Current().hex());

@@ -15,17 +15,18 @@
 #include "containerd/records.h"
 #include "content/blob_store.h"
 #include "formats/digest.h"
+#include "formats/json.h"
 #include "kernel/btrfs.h"
 #include "kernel/paths.h"
+#include "records/faults.h"
 #include "snapshots/snapshotter.h"
 
 namespace gantry::containerd {
 namespace {
 
 using formats::Digest;
+using records::Fault;
 
-// A repair can bring others to light: a snapshot without its parent, an image without its manifest.
-constexpr int kMaxPasses = 20;
 constexpr std::string_view kTasks = "io.containerd.runtime.v2.task";
 constexpr std::string_view kSandboxes = "io.containerd.sandbox.controller.v1.shim";
 
@@ -55,6 +56,29 @@ class Checker {
     TRY(CheckBundles(kSandboxes, "sandbox", "SELECT ns, id FROM sandboxes"));
     TRY(CheckLeases());
     return std::move(faults_);
+  }
+  // What there is, for FsckOptions::inventory.
+  Result<formats::Json> Inventory() {
+    formats::Json all = formats::Json::MakeObject();
+    auto tx = TRY(database_->Read());
+    auto list = [&](const char* kind, std::string_view query) -> Result<> {
+      std::map<std::string, formats::Json> by_namespace;
+      auto rows = TRY(tx.Query(query));
+      while (TRY(rows.Next())) {
+        auto [found, fresh] = by_namespace.try_emplace(rows.Text(0), formats::Json::MakeArray());
+        found->second.Append(rows.Text(1));
+      }
+      for (auto& [ns, names] : by_namespace) {
+        formats::Json one = all[ns].is_object() ? all[ns] : formats::Json::MakeObject();
+        one.Set(kind, std::move(names));
+        all.Set(ns, std::move(one));
+      }
+      return {};
+    };
+    TRY(list("snapshots", "SELECT ns, key FROM snapshots"));
+    TRY(list("content", "SELECT ns, digest FROM content"));
+    TRY(list("leases", "SELECT ns, id FROM leases"));
+    return all;
   }
   size_t blobs() const { return blobs_; }
   size_t snapshots() const { return snapshots_; }
@@ -353,27 +377,12 @@ Result<FsckResult> Fsck(const FsckOptions& options,
   PidFile lock = TRY_WITH(PidFile::Lock(options.root + "/lock"), "checking '{}'", options.root);
   auto database = TRY(OpenRecords(options.root + "/meta.db"));
   Checker checker(options, database.get());
-  FsckResult result;
-  std::set<std::string> told;
-  for (int pass = 0; pass < kMaxPasses; ++pass) {
-    std::vector<Fault> faults = TRY(checker.Look());
-    result.checked_blobs = checker.blobs();
-    result.checked_snapshots = checker.snapshots();
-    size_t repaired = 0;
-    for (const Fault& fault : faults) {
-      if (told.insert(fault.text).second) {
-        ++result.faults;
-        report(fault.text);
-      }
-      if (!options.repair || !fault.repair) continue;
-      TRY_WITH(fault.repair(), "repairing: {}", fault.text);
-      report("  repaired: " + fault.remedy);
-      ++repaired;
-    }
-    result.repaired += repaired;
-    if (repaired == 0) break;
+  auto count =
+      TRY(records::ReportAndRepair([&] { return checker.Look(); }, options.repair, report));
+  if (!options.inventory.empty()) {
+    TRY(ReplaceFile(options.inventory, TRY(checker.Inventory()).Dump(), 0600));
   }
-  return result;
+  return FsckResult{checker.blobs(), checker.snapshots(), count.faults, count.repaired};
 }
 
 }  // namespace gantry::containerd

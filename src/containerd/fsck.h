@@ -18,12 +18,9 @@ struct FsckOptions {
   std::string root;
   bool repair = false;
   bool quick = false;  // sizes only, no digests
-};
-
-struct Fault {
-  std::string text;    // "blob sha256:…: no record names it"
-  std::string remedy;  // "its file is removed"; empty: only a person can decide
-  std::function<Result<>()> repair;
+  // A file that gets what there is after it, as JSON: by namespace the keys of "snapshots", the
+  // digests of "content", the ids of "leases". For those who check what refers to them. "": none
+  std::string inventory;
 };
 
 // kAlreadyExists: a daemon has the root. The faults that are there, or that were there before the

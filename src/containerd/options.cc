@@ -157,7 +157,7 @@ const std::map<std::string, Setter>& Setters() {
 
 const char* const kUsage =
     "usage: gantry-containerd [options] [config default | config dump | config migrate]\n"
-    "       gantry-containerd fsck [--repair] [--quick] [--root DIR]\n"
+    "       gantry-containerd fsck [--repair] [--quick] [--inventory FILE] [--root DIR]\n"
     "       gantry-containerd oci-hook -- PROGRAM [ARG...]\n"
     "  --config, -c FILE   configuration, version 2, 3 or 4 (default\n"
     "                      /etc/gantry/containerd.toml where it exists); flags win over it\n"
@@ -188,7 +188,7 @@ const char* const kUsage =
     "config default prints the built-in configuration, config dump the one in force, as does\n"
     "config migrate: in the newest version, whichever the file has.\n"
     "fsck compares the files below --root with the records while no daemon runs, --quick without\n"
-    "digests; 0: they are one, or were made so by --repair.\n"
+    "digests; 0: they are one, or were made so by --repair. FILE gets the names of what there is.\n"
     "oci-hook runs a program as a runtime's hook, with {{id}}, {{bundle}}, {{rootfs}}, {{pid}},\n"
     "{{status}} and {{annotation \"KEY\"}} filled in.\n";
 
@@ -247,7 +247,8 @@ Result<CommandLine> SplitArguments(const std::vector<std::string>& arguments) {
     if (TakesNoValue(name)) {
       if (equal != std::string::npos) return InvalidArgument("flag '{}' takes no value", name);
     } else {
-      bool known = Setters().contains(name) || name == "--config" || name == "-c";
+      bool known =
+          Setters().contains(name) || name == "--config" || name == "-c" || name == "--inventory";
       if (!known) return InvalidArgument("unknown flag '{}'", name);
       if (equal == std::string::npos) {
         if (i + 1 == arguments.size()) return InvalidArgument("flag '{}' needs a value", name);
@@ -291,11 +292,13 @@ Result<> ApplyFlag(const Flag& flag, Options* options) {
   if (flag.name == "--config" || flag.name == "-c") return {};
   if (flag.name == "--debug") {
     options->log_level = log::Level::kDebug;
-  } else if (flag.name == "--repair" || flag.name == "--quick") {
+  } else if (flag.name == "--repair" || flag.name == "--quick" || flag.name == "--inventory") {
     if (options->command != Command::kFsck) {
       return InvalidArgument("flag '{}' belongs to fsck", flag.name);
     }
-    (flag.name == "--repair" ? options->repair : options->quick) = true;
+    options->repair = options->repair || flag.name == "--repair";
+    options->quick = options->quick || flag.name == "--quick";
+    if (flag.name == "--inventory") options->inventory = flag.value;
   } else if (flag.name == "--version" || flag.name == "-v") {
     options->version = true;
   } else if (flag.name == "--help" || flag.name == "-h") {

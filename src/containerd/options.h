@@ -22,6 +22,7 @@ struct Options {
   Command command = Command::kServe;
   bool repair = false;  // of kFsck, as the next
   bool quick = false;
+  std::string inventory;
   std::string root = "/var/lib/gantry/containerd";
   std::string state = "/run/gantry/containerd";
   std::string address = "/run/gantry/containerd.sock";

@@ -83,6 +83,7 @@ class BlobWriter {
   IngestStatus status_;
   UniqueFd data_;
   formats::Hasher hasher_;
+  uint64_t writeback_offset_ = 0;  // what is before it is on its way to the disk
 };
 
 class BlobStore {

@@ -330,7 +330,11 @@ Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
   ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd(), pull.store_name));
   TRY(engine.containerd().Pull(pull, progress, stop));
   TRY(replaced.Keep());
-  event.actor_id = TRY(engine.images().Resolve(pull.store_name)).documents->id;
+  auto pulled = engine.images().Resolve(pull.store_name);
+  // What nobody has yet may be pruned again by now: pulled it was, but its id is not known any
+  // more.
+  bool gone = !pulled.ok() && pulled.error().kind() == ErrorKind::kNotFound;
+  event.actor_id = gone ? familiar : TRY(std::move(pulled)).documents->id;
   event.time = WallClock::now();
   engine.Publish(event);
   return familiar;

@@ -165,7 +165,10 @@ Result<> Engine::PopulateVolumes(const ContainerRecord& record,
       return Internal("cannot mount volume over existing file, file exists {}", point.destination);
     }
     if (!point.copy_data) continue;
-    auto fill = [&](BorrowedFd directory) { return kernel::CopyTree(*source, directory); };
+    auto fill = [&](BorrowedFd directory) {
+      return kernel::CopyTree(*source, directory,
+                              OpenLayers(root_mounts.front(), point.destination));
+    };
     TRY_WITH(volumes_->Populate(point.name, record.id, point.subpath, fill),
              "failed to populate volume");
   }

@@ -205,7 +205,10 @@ Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer, co
                                 uint64_t max_bytes) {
   auto plain = TRY(formats::compression::Decompress(layer));
   BoundedSource bounded(*plain, max_bytes);
-  formats::HashingSource hashed(bounded);
+  // Decompressing, hashing and writing files have a thread each: on two processors the slowest of
+  // them decides.
+  ReadAhead decompressed(bounded);
+  formats::HashingSource hashed(decompressed);
   ReadAhead ahead(hashed);
   formats::TarReader tar(ahead);
   LayerApplier applier(TRY(LayerDirectory::Open(target.directory, target.lowers)),
@@ -219,6 +222,7 @@ Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer, co
   TRY(tar.Drain());
   TRY(applier.Finish());
   ahead.Stop();
+  decompressed.Stop();
   return AppliedLayer{hashed.Current(), hashed.size()};
 }
 

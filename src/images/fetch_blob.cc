@@ -219,7 +219,8 @@ Result<> BlobFetcher::Once(Download& download) const {
   download.reported = offset;
   library_.Report(
       {"downloading", download.blob.digest.text(), offset, download.size, download.blob});
-  if (download.in_parts && parallel_parts_ > 1 && download.size - offset >= kPartedBytes) {
+  bool in_parts = download.in_parts && download.blob.urls.empty() && parallel_parts_ > 1;
+  if (in_parts && download.size - offset >= kPartedBytes) {
     auto result = InParts(download);
     if (result.ok() || result.error().kind() != ErrorKind::kOutOfRange) return result;
     download.in_parts = false;
@@ -227,8 +228,14 @@ Result<> BlobFetcher::Once(Download& download) const {
   registry::Client::BlobSink sink;
   sink.restart = [&] { return Restart(download); };
   sink.write = [&](std::string_view data) { return Append(download, data); };
-  return client_.GetBlob(reference_.domain, reference_.path, download.blob.digest,
-                         download.writer->offset(), sink, library_.stop);
+  auto result = client_.GetBlob(reference_.domain, reference_.path, download.blob.digest,
+                                download.writer->offset(), sink, library_.stop);
+  // A layer that its owner keeps to itself: the registry has not got it, somebody else has.
+  for (const std::string& url : download.blob.urls) {
+    if (result.ok() || result.error().kind() != ErrorKind::kNotFound) break;
+    result = client_.GetForeignBlob(url, download.writer->offset(), sink, library_.stop);
+  }
+  return result;
 }
 
 Result<> BlobFetcher::InParts(Download& download) const {

@@ -23,7 +23,7 @@ namespace {
 
 class TreeCopier {
  public:
-  explicit TreeCopier(BorrowedFd root) : root_(root) {}
+  TreeCopier(BorrowedFd root, const std::vector<UniqueFd>& layers) : root_(root), layers_(layers) {}
 
   // `path` is what the directory is called below the root: "" or "a/b/".
   Result<> CopyDirectory(BorrowedFd from, BorrowedFd to, const std::string& path) {
@@ -68,7 +68,9 @@ class TreeCopier {
       UniqueFd target(::openat(to.get(), name.c_str(),
                                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
       if (!target.valid()) return ErrnoError("making the file");
-      TRY(CopyContents(source, target, status.st_size));
+      if (!SharesContents(source, target, path, status)) {
+        TRY(CopyContents(source, target, status.st_size));
+      }
       return CopyAttributes(source, target, status);
     }
     if (S_ISLNK(status.st_mode)) return CopySymlink(from, to, name, status);
@@ -89,8 +91,28 @@ class TreeCopier {
     return fd;
   }
 
+  // A reflink. overlayfs makes none to a file elsewhere, so the file that it shows is looked for:
+  // it has the inode's number (kernel, Documentation/filesystems/overlayfs.rst, "Inode
+  // properties").
+  bool SharesContents(BorrowedFd from, BorrowedFd to, const std::string& path,
+                      const struct stat& status) const {
+    if (status.st_size == 0) return false;
+    if (::ioctl(to.get(), FICLONE, from.get()) == 0) return true;
+    if (errno != EXDEV) return false;
+    for (const UniqueFd& layer : layers_) {
+      auto shown = OpenIn(layer, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+      struct stat found;
+      if (!shown.ok() || ::fstat(shown->get(), &found) != 0) continue;
+      bool same = S_ISREG(found.st_mode) && found.st_ino == status.st_ino &&
+                  found.st_size == status.st_size &&
+                  found.st_mtim.tv_sec == status.st_mtim.tv_sec &&
+                  found.st_mtim.tv_nsec == status.st_mtim.tv_nsec;
+      if (same) return ::ioctl(to.get(), FICLONE, shown->get()) == 0;
+    }
+    return false;
+  }
+
   static Result<> CopyContents(BorrowedFd from, BorrowedFd to, off_t size) {
-    if (::ioctl(to.get(), FICLONE, from.get()) == 0) return {};
     for (;;) {
       ssize_t count = ::copy_file_range(from.get(), nullptr, to.get(), nullptr, 1 << 30, 0);
       if (count == 0) return {};
@@ -191,13 +213,14 @@ class TreeCopier {
   }
 
   const BorrowedFd root_;
+  const std::vector<UniqueFd>& layers_;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
 };
 
 }  // namespace
 
-Result<> CopyTree(BorrowedFd from, BorrowedFd to) {
-  return TreeCopier(to).CopyDirectory(from, to, "");
+Result<> CopyTree(BorrowedFd from, BorrowedFd to, const std::vector<UniqueFd>& layers) {
+  return TreeCopier(to, layers).CopyDirectory(from, to, "");
 }
 
 }  // namespace gantry::kernel

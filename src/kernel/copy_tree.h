@@ -6,11 +6,15 @@
 // is followed. Any thread.
 #pragma once
 
+#include <vector>
+
 #include "base/error.h"
 #include "base/unique_fd.h"
 
 namespace gantry::kernel {
 
-Result<> CopyTree(BorrowedFd from, BorrowedFd to);
+// `layers`: where `from` is an overlay, the directories that it shows there, uppermost first, so
+// that contents can be shared with them.
+Result<> CopyTree(BorrowedFd from, BorrowedFd to, const std::vector<UniqueFd>& layers = {});
 
 }  // namespace gantry::kernel

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "registry/client.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 #include <optional>
@@ -10,6 +12,7 @@
 #include "base/mutex.h"
 #include "base/number.h"
 #include "formats/json.h"
+#include "registry/upload.h"
 
 namespace gantry::registry {
 namespace {
@@ -28,26 +31,15 @@ std::string MediaTypeOf(const HttpAnswer& answer) {
   return type;
 }
 
-// The rest of an upload's address: absolute, or below the host that named it.
-Result<std::string> AbsoluteLocation(const std::string& base, const std::string& location) {
-  if (location.empty()) return InvalidArgument("the registry names no place for the upload");
-  if (location.starts_with("http://") || location.starts_with("https://")) {
-    if (base.starts_with("https://") && location.starts_with("http://")) {
-      return FailedPrecondition("the registry wants the upload at '{}', without TLS", location);
-    }
-    return location;
-  }
-  size_t path = base.find('/', base.find("://") + 3);
-  std::string authority = base.substr(0, path);
-  return location.starts_with('/') ? authority + location : base + "/" + location;
-}
-
 // What one request may wait in all for a registry that asks for it.
 constexpr std::chrono::seconds kRetryPatience{120};
 
+// RFC 9110 section 10.2.3: seconds, or the time when.
 std::optional<std::chrono::seconds> RetryAfter(const HttpAnswer& answer) {
   if (answer.status != 429 && answer.status != 503) return std::nullopt;
-  auto seconds = ParseNumber<int64_t>(answer.Header("retry-after"));
+  std::string text = answer.Header("retry-after");
+  auto seconds = ParseNumber<int64_t>(text);
+  if (auto time = ParseHttpDate(text)) seconds = std::max<int64_t>(*time - ::time(nullptr), 0);
   if (!seconds || *seconds < 0) return std::nullopt;
   // At least one, so that "0" is no way to be asked without end.
   return std::chrono::seconds(std::max<int64_t>(*seconds, 1));
@@ -109,6 +101,25 @@ class CurlClient : public Client {
       TRY(Ask(where, host, PullScope(repository), std::move(request), stop));
       return {};
     });
+  }
+
+  Result<> GetForeignBlob(const std::string& url, uint64_t offset, const BlobSink& sink,
+                          const StopToken& stop) override {
+    if (!url.starts_with("https://") && !url.starts_with("http://")) {
+      return InvalidArgument("'{}' is neither http nor https", url);
+    }
+    HttpRequest request{.url = url};
+    Prepare(RegistryHost(), &request);
+    if (offset > 0) request.headers.push_back(fmt::format("Range: bytes={}-", offset));
+    bool restarted = offset == 0;
+    request.write = [&](int status, std::string_view data) -> Result<> {
+      if (status != 206 && !restarted) TRY(sink.restart());
+      restarted = true;
+      return sink.write(data);
+    };
+    HttpAnswer answer = TRY(http_.Run(request, stop));
+    if (answer.status < 200 || answer.status > 299) return ErrorOfAnswer(answer);
+    return {};
   }
 
   Result<std::string> GetBlobRange(const std::string& host, const std::string& repository,
@@ -237,7 +248,7 @@ class CurlClient : public Client {
     return document;
   }
 
-  // HEAD, then POST (which may mount it from another repository), then PUT of the whole
+  // HEAD, then POST (which may mount it from another repository), then the bytes
   // (distribution-spec, "Pushing blobs").
   Result<Pushed> PushBlobTo(const RegistryHost& where, const std::string& host,
                             const std::string& repository, const BlobUpload& blob,
@@ -263,14 +274,11 @@ class CurlClient : public Client {
     if (!session) {
       session = TRY(Ask(where, host, scopes, {.method = "POST", .url = start}, stop));
     }
-    std::string address = TRY(AbsoluteLocation(BaseOf(where), session->Header("location")));
-    address += address.find('?') == std::string::npos ? '?' : '&';
-    address += "digest=" + UrlEncode(blob.digest.text());
-    HttpRequest put{.method = "PUT",
-                    .url = std::move(address),
-                    .headers = {"Content-Type: application/octet-stream"},
-                    .upload = &blob.body};
-    HttpAnswer answer = TRY(Ask(where, host, scopes, std::move(put), stop));
+    UploadTarget target{
+        .ask = [&](HttpRequest request) { return AskAny(where, host, scopes, request, stop); },
+        .base = [&] { return BaseOf(where); },
+        .start = start};
+    HttpAnswer answer = TRY(Upload(target, *session, blob.digest, blob.body, stop));
     auto stored = Digest::Parse(answer.Header("docker-content-digest"));
     if (stored.ok() && *stored != blob.digest) {
       return MakeError(ErrorKind::kDataLoss, "the registry stored it as {}", stored->text());
@@ -327,10 +335,18 @@ class CurlClient : public Client {
     return InvalidArgument("the registry sent '{}', which is no manifest", type);
   }
 
-  // Asks with what authorisation there is, and once more after a challenge. `request.url` is
-  // absolute, or below the host's base.
+  // The same of which only a success is one.
   Result<HttpAnswer> Ask(const RegistryHost& where, const std::string& host, const Scopes& scopes,
                          HttpRequest request, const StopToken& stop) {
+    HttpAnswer answer = TRY(AskAny(where, host, scopes, std::move(request), stop));
+    if (answer.status < 200 || answer.status > 299) return ErrorOfAnswer(answer);
+    return answer;
+  }
+
+  // Asks with what authorisation there is, and once more after a challenge. `request.url` is
+  // absolute, or below the host's base.
+  Result<HttpAnswer> AskAny(const RegistryHost& where, const std::string& host,
+                            const Scopes& scopes, HttpRequest request, const StopToken& stop) {
     const size_t plain_headers = request.headers.size();
     // What is signed for another server must not see our credentials.
     bool foreign = request.url.starts_with("http") && !SameAuthority(request.url, where);
@@ -346,7 +362,6 @@ class CurlClient : public Client {
       request.headers.push_back("Authorization: " + header);
       answer = TRY(Send(where, host, request, stop));
     }
-    if (answer.status < 200 || answer.status > 299) return ErrorOfAnswer(answer);
     return answer;
   }
 
@@ -369,7 +384,7 @@ class CurlClient : public Client {
   }
 
   // A registry that is asked too often, or has too much to do, says how long to wait (RFC 9110
-  // section 10.2.3, in seconds). Without that its answer stands.
+  // section 10.2.3). Without that its answer stands.
   Result<HttpAnswer> Send(const RegistryHost& where, const std::string& host,
                           const HttpRequest& request, const StopToken& stop) {
     std::chrono::seconds patience = kRetryPatience;
@@ -390,10 +405,14 @@ class CurlClient : public Client {
   Result<HttpAnswer> SendOnce(const RegistryHost& where, const std::string& host,
                               HttpRequest request, const StopToken& stop) {
     Prepare(where, &request);
-    for (const auto& [name, value] : options_.headers) {
-      request.headers.push_back(fmt::format("{}: {}", name, value));
+    // Headers of the configuration may be secrets, which another server must not see either.
+    bool foreign = request.url.starts_with("http") && !SameAuthority(request.url, where);
+    if (!foreign) {
+      for (const auto& [name, value] : options_.headers) {
+        request.headers.push_back(fmt::format("{}: {}", name, value));
+      }
+      request.headers.insert(request.headers.end(), where.headers.begin(), where.headers.end());
     }
-    request.headers.insert(request.headers.end(), where.headers.begin(), where.headers.end());
     if (!request.url.starts_with("http")) {
       request.url = where.base + request.url;
       if (where.mirror) {

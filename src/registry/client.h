@@ -63,6 +63,10 @@ class Client {
   virtual Result<> GetBlob(const std::string& host, const std::string& repository,
                            const formats::Digest& digest, uint64_t offset, const BlobSink& sink,
                            const StopToken& stop) = 0;
+  // The same of a layer that its descriptor says is at a URL (image-spec, descriptor, "urls"),
+  // which is asked without credentials.
+  virtual Result<> GetForeignBlob(const std::string& url, uint64_t offset, const BlobSink& sink,
+                                  const StopToken& stop) = 0;
   // These bytes of a blob; kOutOfRange when the registry does not send parts.
   virtual Result<std::string> GetBlobRange(const std::string& host, const std::string& repository,
                                            const formats::Digest& digest, uint64_t offset,

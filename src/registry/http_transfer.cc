@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "registry/http_transfer.h"
 
+#include <time.h>
+
 #include <optional>
 
 #include "base/io.h"
@@ -174,8 +176,9 @@ void SetMethod(Exchange* exchange) {
     library.easy_setopt(curl, CURLOPT_POST, 1L);
     library.easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.c_str());
     library.easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.body.size()));
-  } else if (request.method == "PUT") {
+  } else if (request.method == "PUT" || request.method == "PATCH") {
     CHECK(request.upload != nullptr);
+    if (request.method == "PATCH") library.easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PATCH");
     library.easy_setopt(curl, CURLOPT_UPLOAD, 1L);
     library.easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
     library.easy_setopt(curl, CURLOPT_INFILESIZE_LARGE,
@@ -263,6 +266,13 @@ Result<HttpAnswer> HttpTransfer::Run(const HttpRequest& request, const StopToken
   if (code != CURLE_OK) return ErrorOf(library, code, detail, request.url);
   exchange.answer.status = static_cast<int>(status);
   return std::move(exchange.answer);
+}
+
+std::optional<int64_t> ParseHttpDate(const std::string& text) {
+  struct tm parts = {};
+  const char* end = ::strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  if (end == nullptr || *end != '\0') return std::nullopt;
+  return ::timegm(&parts);
 }
 
 std::string UrlEncode(std::string_view text) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,7 +20,7 @@
 
 namespace gantry::registry {
 
-// The body of a PUT, read as often as it takes: a redirect sends it again.
+// The body of a PUT or PATCH, read as often as it takes: a redirect sends it again.
 struct HttpUpload {
   uint64_t size = 0;
   // Fills `buffer` from `offset` on; how much there was.
@@ -27,11 +28,11 @@ struct HttpUpload {
 };
 
 struct HttpRequest {
-  std::string method = "GET";  // GET, HEAD, POST or PUT
+  std::string method = "GET";  // GET, HEAD, POST, PUT or PATCH
   std::string url;
   std::vector<std::string> headers;    // "Name: value"
   std::string body;                    // of POST
-  const HttpUpload* upload = nullptr;  // of PUT
+  const HttpUpload* upload = nullptr;  // of PUT and PATCH
   bool verify_tls = true;
   std::vector<std::string> ca_files;  // beside the system's
   std::string client_certificate;
@@ -69,6 +70,9 @@ class HttpTransfer {
   Mutex mutex_;
   std::vector<std::unique_ptr<Handle>> idle_ GUARDED_BY(mutex_);
 };
+
+// RFC 9110 section 5.6.7, "Sun, 06 Nov 1994 08:49:37 GMT", as seconds since 1970.
+std::optional<int64_t> ParseHttpDate(const std::string& text);
 
 // A query's value with everything but unreserved characters as %XX (RFC 3986).
 std::string UrlEncode(std::string_view text);

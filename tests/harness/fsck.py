@@ -95,8 +95,10 @@ class Look:
             reference = read(self.root / 'containerd/content/ingest' / name / 'ref')
             if not reference.startswith('layer-'):  # of a pull, which resumes it
                 yield f'ingest {name} of {reference!r}'
+        built = {json.loads(r[0]).get('lease') for r in rows(self.root / 'engine/engine.db', 'SELECT record FROM build_steps')}
         for lease, labels in rows(self.meta, 'SELECT id, labels FROM leases'):
-            yield f'lease {lease} {labels}'
+            if lease not in built:
+                yield f'lease {lease} {labels}'
         for trash in ('root/engine/trash', 'root/containerd/trash', 'state/containerd/trash'):
             top, rest = trash.split('/', 1)
             yield from (f'{trash}/{n}' for n in listed(getattr(self, top) / rest))

@@ -8,7 +8,10 @@
 namespace gantry::containerd {
 
 int RunFsck(const Options& options) {
-  FsckOptions wanted{.root = options.root, .repair = options.repair, .quick = options.quick};
+  FsckOptions wanted{.root = options.root,
+                     .repair = options.repair,
+                     .quick = options.quick,
+                     .inventory = options.inventory};
   auto result = Fsck(wanted, [](const std::string& line) { puts(line.c_str()); });
   if (!result.ok()) {
     fprintf(stderr, "gantry-containerd: %s\n", result.error().message().c_str());

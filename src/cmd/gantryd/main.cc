@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// gantryd: options, wiring, and waiting for a signal.
+// gantryd: options, wiring, and waiting for a signal; `fsck` checks what it keeps.
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,6 +22,7 @@
 #include "base/random.h"
 #include "build/builds.h"
 #include "cmd/gantryd/cluster.h"
+#include "cmd/gantryd/fsck_command.h"
 #include "cmd/gantryd/keeper.h"
 #include "cmd/gantryd/listeners.h"
 #include "cmd/gantryd/metrics.h"
@@ -32,6 +33,7 @@
 #include "engine/api/list_rows.h"
 #include "engine/api/router.h"
 #include "engine/api/stats_feed.h"
+#include "engine/fsck.h"
 #include "engine/health.h"
 #include "engine/log_forwarder.h"
 #include "engine/supervise.h"
@@ -151,6 +153,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(MakeDirectories(options.state, 0711));
   TRY(MakeDirectories(options.root + "/engine", 0700));
   PidFile pid_file = TRY(PidFile::Lock(options.pid_file));
+  PidFile root_lock = TRY(PidFile::Lock(engine::EngineLock(options.root)));
   std::string group = TRY(SocketGroup(options));
   TRY(PrepareSettings(&options));
   SetProxies(options.settings);
@@ -258,6 +261,13 @@ int Main(int argc, char** argv) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
   if (!arguments.empty() && arguments[0] == kHoldSocketFlag) {
     return HoldSocket({arguments.begin() + 1, arguments.end()});
+  }
+  if (!arguments.empty() && arguments[0] == kFsckCommand) {
+    arguments.erase(arguments.begin());
+    auto checked = [&]() -> Result<int> { return RunFsck(arguments, TRY(ProgramsDirectory())); }();
+    if (checked.ok()) return *checked;
+    fprintf(stderr, "gantryd: %s\n", checked.error().message().c_str());
+    return 1;
   }
   auto options = ParseOptions(arguments);
   if (!options.ok()) {

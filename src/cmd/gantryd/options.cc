@@ -244,8 +244,10 @@ Result<Options> ParseOptions(const std::vector<std::string>& arguments) {
 
 std::string Usage() {
   std::string out =
-      "Usage:  gantryd [OPTIONS]\n\nThe engine. Every option is a key of --config-file too "
-      "(docs/daemon-config.md).\n\nOptions:\n";
+      "Usage:  gantryd [OPTIONS]\n        gantryd fsck [--repair] [--quick] [OPTIONS]\n\n"
+      "The engine. Every option is a key of --config-file too (docs/daemon-config.md).\n"
+      "fsck compares what is on disk with the records while no daemon runs, --quick without\n"
+      "digests; 0: they are one, or were made so by --repair.\n\nOptions:\n";
   auto line = [&](const std::string& name, std::string_view help) {
     out += fmt::format("  {:<40} {}\n", name, help);
   };

@@ -68,6 +68,7 @@ Result<> PruneContainers(Call& call) {
   for (const auto& record : call.engine().List()) {
     Phase phase = record->state.phase;
     if (phase != Phase::kCreated && phase != Phase::kExited && phase != Phase::kDead) continue;
+    if (record->for_build) continue;  // a build that runs is about to take its layer
     if (!filters.MatchLabels("label", record->config.labels)) continue;
     if (filters.Has("label!") && filters.MatchLabels("label!", record->config.labels)) continue;
     if (until && record->created > *until) continue;
