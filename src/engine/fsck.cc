@@ -86,8 +86,9 @@ class Checker {
   Result<> CheckTop() {
     static const std::set<std::string> kTop = {"engine", "containers", "volumes", "containerd"};
     static const std::set<std::string> kEngine = {
-        "engine.db", "engine.db-wal", "engine.db-shm", "lock",   "events.log", "events.log.1",
-        "engine-id", "trash",         "build-caches",  "builds", "runtimes",   "fsck-inventory"};
+        "engine.db",    "engine.db-wal",  "engine.db-shm", "lock",         "events.log",
+        "events.log.1", "engine-id",      "trash",         "build-caches", "builds",
+        "runtimes",     "fsck-inventory", "image-list"};
     for (const auto& [directory, known] :
          {std::pair(root_, &kTop), std::pair(root_ + "/engine", &kEngine)}) {
       for (const std::string& name : TRY(ListDirectoryIfThere(directory))) {
@@ -292,6 +293,7 @@ class Checker {
 }  // namespace
 
 std::string EngineLock(const std::string& root) { return root + "/engine/lock"; }
+std::string ImageListFile(const std::string& root) { return root + "/engine/image-list"; }
 
 Result<Inventory> ReadInventory(const std::string& path, const std::string& ns) {
   Json json = TRY(Json::Parse(TRY(ReadFile(path, kMaxInventoryBytes))));
@@ -311,6 +313,8 @@ Result<FsckResult> Fsck(const FsckOptions& options,
   std::string path = options.root + "/engine/engine.db";
   // Nothing is made where nothing is.
   if (!PathExists(path)) return NotFound("checking '{}': there is no engine.db", options.root);
+  // What it tells of may be what is repaired; it is made again.
+  if (options.repair) ::unlink(ImageListFile(options.root).c_str());
   auto store = TRY_WITH(Store::Open(path), "checking '{}'", options.root);
   Checker checker(options, store->database());
   auto count =

@@ -48,5 +48,7 @@ Result<FsckResult> Fsck(const FsckOptions& options,
 // The lock that a gantryd has on its root while it lives, so that no two with different run
 // directories share one, and nothing is checked under a living one.
 std::string EngineLock(const std::string& root);
+// Where answers about images are kept (engine/api/image_list_cache.h). A repair removes it.
+std::string ImageListFile(const std::string& root);
 
 }  // namespace gantry::engine

@@ -214,3 +214,19 @@ def test_progress_is_lines_in_a_pipe(client, registry):
     # A layer may still be held by a container of an earlier test that is being removed.
     assert 'Pull complete' in out or 'Already exists' in out
     remove(client, f'{registry}:one')
+
+
+def test_the_list_follows_every_change(client, tmp_path):
+    """The answer is kept as text: names that come and go, containers, and a restart of the engine show in the next one."""
+    def listed():
+        return {tag for line in json.loads(client.engine.api('GET', '/images/json')[1]) for tag in line['RepoTags']}
+    before = listed()
+    client.ok('tag', IMAGE, 'kept/list:1')
+    assert listed() == before | {'kept/list:1'} == listed()
+    (tmp_path / 'Dockerfile').write_text(f'FROM {IMAGE}\nRUN echo list >/list\n')
+    client.ok('build', '-q', '-t', 'kept/built:1', tmp_path)
+    assert listed() == before | {'kept/list:1', 'kept/built:1'}
+    client.ok('rmi', 'kept/list:1')
+    assert listed() == before | {'kept/built:1'}
+    client.ok('rmi', 'kept/built:1')
+    assert listed() == before == listed()

@@ -8,6 +8,7 @@ import random
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -170,6 +171,36 @@ def test_prune_beside_pulls_and_builds(own, tmp_path):
         for thread in threads:
             thread.join()
         assert wrong == [] and count['pull'] >= 3 * ROUNDS and count['build'] >= 3 and count['prune'] >= 3 * ROUNDS, (wrong, count)
-        own.ok('system', 'prune', '-af')
-        assert images(own) == set() and settled_faults(own.engine, 60) == []
-        until(lambda: own.engine.settled(removed_all=True, seconds=1) == [], 30)
+    own.ok('system', 'prune', '-af')
+    assert images(own) == set() and settled_faults(own.engine, 60) == []
+    until(lambda: own.engine.settled(removed_all=True, seconds=1) == [], 30)
+
+
+def names(own):
+    return {tag for line in json.loads(own.engine.api('GET', '/images/json')[1]) for tag in line['RepoTags']}
+
+
+@pytest.mark.parametrize('damage', ['none', 'torn', 'other text', 'gone'])
+def test_the_list_of_images_over_a_restart(own, damage):
+    """It is kept as text over restarts, and is no older than the records: not when they were changed meanwhile, nor when its
+    file is damaged."""
+    own.ok('tag', IMAGE, 'gone/meanwhile:1')
+    own.ok('tag', IMAGE, 'stays:1')
+    assert names(own) == {IMAGE, 'gone/meanwhile:1', 'stays:1'}
+    kept = Path(own.engine.names.root) / 'engine/image-list'
+    until(kept.exists, 10)  # it is written after the answer
+    before = own.engine.api('GET', '/images/json')[1]
+    own.engine.kill('gantryd')
+    if damage == 'torn':
+        kept.write_bytes(kept.read_bytes()[:-200])
+    elif damage == 'other text':
+        kept.write_text('1.55 ' + 'a' * 64 + ' 3\n[]\n\n')
+    elif damage == 'gone':
+        kept.unlink()
+    own.engine.start()
+    assert own.engine.api('GET', '/images/json')[1] == before
+    own.engine.kill('gantryd')
+    ctr = subprocess.run(['ctr', '-a', own.engine.containerd_socket, '-n', 'gantry', 'images', 'rm', 'docker.io/gone/meanwhile:1'], capture_output=True, text=True)
+    assert ctr.returncode == 0, ctr.stderr
+    own.engine.start()
+    assert names(own) == {IMAGE, 'stays:1'}

@@ -30,6 +30,7 @@
 #include "cmd/gantryd/reload.h"
 #include "cmd/gantryd/signals.h"
 #include "cmd/gantryd/socket_holder.h"
+#include "engine/api/image_list_cache.h"
 #include "engine/api/list_rows.h"
 #include "engine/api/router.h"
 #include "engine/api/stats_feed.h"
@@ -209,20 +210,22 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
         ServeMetrics(options.metrics_address, *engine, *events, builds, workers, parked->loop()));
   }
   Listeners listeners = TRY(OpenListeners(options, group, programs + "/gantryd"));
-  engine::api::ApiParts parts{*engine,
-                              *events,
-                              *execs,
-                              *log_watcher,
-                              builds,
-                              buildkit,
-                              disk_budget,
-                              workers,
-                              parked->loop(),
-                              TRY(EngineId(options.root + "/engine")),
-                              options.root,
-                              listeners.open_hosts,
-                              std::make_shared<engine::api::ListRows>(),
-                              std::make_shared<engine::api::StatsFeeds>(workers, parked->loop())};
+  engine::api::ApiParts parts{
+      *engine,
+      *events,
+      *execs,
+      *log_watcher,
+      builds,
+      buildkit,
+      disk_budget,
+      workers,
+      parked->loop(),
+      TRY(EngineId(options.root + "/engine")),
+      options.root,
+      listeners.open_hosts,
+      std::make_shared<engine::api::ListRows>(),
+      std::make_shared<engine::api::ImageListCache>(engine::ImageListFile(options.root)),
+      std::make_shared<engine::api::StatsFeeds>(workers, parked->loop())};
   auto server =
       TRY(wire::HttpServer::Create(workers, parked->loop(), [&parts](wire::Exchange& exchange) {
         engine::api::Serve(parts, exchange);

@@ -31,6 +31,7 @@ namespace gantry::engine::api {
 inline constexpr int kMinMinor = 24;
 inline constexpr int kMaxMinor = 55;
 
+class ImageListCache;
 class ListRows;
 class StatsFeeds;
 
@@ -49,6 +50,7 @@ struct ApiParts {
   // tcp listeners without TLS, each with docker's warning in GET /info.
   std::vector<std::string> open_hosts;
   std::shared_ptr<ListRows> list_rows;
+  std::shared_ptr<ImageListCache> image_list;
   std::shared_ptr<StatsFeeds> stats;
 };
 

@@ -7,6 +7,7 @@
 
 #include "engine/api/container_json.h"
 #include "engine/api/image_json.h"
+#include "engine/api/image_list_cache.h"
 #include "engine/api/platform_parameter.h"
 #include "engine/api/progress_stream.h"
 #include "engine/api/registry_auth.h"
@@ -170,8 +171,12 @@ Result<> TagImage(Call& call) {
 
 Result<> RemoveImage(Call& call) {
   auto platforms = TRY(PlatformParameters(call, "platforms", kRemovePlatformsMinor));
-  std::vector<RemovedImage> removed =
-      TRY(engine::RemoveImage(call.engine(), call.arg(), call.query().GetBool("force"), platforms));
+  // What an index loses is not in its record.
+  if (!platforms.empty()) call.parts.image_list->Clear();
+  Result<std::vector<RemovedImage>> done =
+      engine::RemoveImage(call.engine(), call.arg(), call.query().GetBool("force"), platforms);
+  if (!platforms.empty()) call.parts.image_list->Clear();
+  std::vector<RemovedImage> removed = TRY(std::move(done));
   Json out = Json::MakeArray();
   for (const RemovedImage& image : removed) {
     out.Append(Json::MakeObject({{image.deleted ? "Deleted" : "Untagged", image.name}}));

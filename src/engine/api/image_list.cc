@@ -9,7 +9,10 @@
 #include <utility>
 
 #include "engine/api/image_json.h"
+#include "engine/api/image_list_cache.h"
+#include "engine/api/version_shape.h"
 #include "engine/image_usage.h"
+#include "formats/digest.h"
 #include "formats/human_units.h"
 #include "formats/reference.h"
 
@@ -18,6 +21,7 @@ namespace {
 
 using formats::Json;
 
+constexpr int kContainersMinor = 51;
 constexpr int kManifestsMinor = 47;
 constexpr int kIdentityMinor = 54;
 
@@ -76,6 +80,68 @@ Result<WallTime> CreationOf(Call& call, const std::string& reference) {
   return ParseRfc3339(image.documents->config.created);
 }
 
+// What the list is made of: the images' records, and, where the answer has it, how many containers
+// have each. Documents and sizes never change under their digests; what an index has lost is told
+// to the cache.
+Result<std::string> StateOf(Engine& engine, int minor) {
+  std::string text = fmt::format("{} {}\n", GANTRY_VERSION, engine.options().snapshotter);
+  for (const client::Image& image : TRY(engine.containerd().ListImages())) {
+    text += fmt::format("{} {} {}\n", image.name, image.target.digest, UnixNanos(image.updated_at));
+  }
+  std::map<std::string, int> users;
+  if (minor >= kContainersMinor) {
+    for (const auto& record : engine.List()) {
+      for (const std::string& id : ImagesOf(*record)) ++users[id];
+    }
+  }
+  for (const auto& [id, count] : users) text += fmt::format("{} {}\n", id, count);
+  return std::string(formats::Digest::Of(text).hex());
+}
+
+bool IsUnpacked(const ImageUsage& image) {
+  return image.disk->snapshot_bytes.size() == image.documents->config.diff_ids.size();
+}
+
+void SortByAge(std::vector<const ImageUsage*>* images) {
+  std::vector<std::pair<WallTime, const ImageUsage*>> dated;
+  for (const ImageUsage* image : *images) dated.emplace_back(image->created(), image);
+  std::stable_sort(dated.begin(), dated.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  for (size_t i = 0; i < dated.size(); ++i) (*images)[i] = dated[i].second;
+}
+
+Result<> RespondText(Call& call, std::string text) {
+  call.exchange.headers().Set("Content-Type", "application/json");
+  return call.exchange.Respond(200, std::move(text));
+}
+
+// The list without filters. The state is looked at before and after: what was made of two of them
+// is not kept.
+Result<> ListAll(Call& call, bool shared) {
+  ImageListCache& cache = *call.parts.image_list;
+  std::string key = fmt::format("1.{}{}", call.minor, shared ? "-shared" : "");
+  std::string state = TRY(StateOf(call.engine(), call.minor));
+  if (auto known = cache.Find(key, state)) return RespondText(call, *known);
+  ImageUsages usages = TRY(ListImageUsage(call.engine()));
+  std::vector<const ImageUsage*> found;
+  for (const ImageUsage& image : usages.images) found.push_back(&image);
+  SortByAge(&found);
+  Json out = Json::MakeArray();
+  for (const ImageUsage* image : found) {
+    out.Append(ImageSummary(*image, shared ? image->shared : -1));
+  }
+  Shape(call.form, call.minor, &out);
+  std::string text = out.Dump() + "\n";
+  TRY(RespondText(call, text));
+  // The size of one that is not unpacked yet changes without its record.
+  bool lasts = std::all_of(found.begin(), found.end(),
+                           [](const ImageUsage* image) { return IsUnpacked(*image); });
+  if (lasts && TRY(StateOf(call.engine(), call.minor)) == state) {
+    cache.Put(key, state, std::move(text));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::optional<bool>> DanglingFilter(const Filters& filters) {
@@ -115,7 +181,11 @@ Result<WallTime> ParseUntil(const std::string& text) {
 }
 
 Result<> ListImages(Call& call) {
-  Filters filters = TRY(Filters::Parse(call.query().Get("filters")));
+  const wire::Query& query = call.query();
+  bool plain = query.Get("filters").empty() && query.Get("filter").empty() &&
+               !query.GetBool("manifests") && !query.GetBool("identity");
+  if (plain) return ListAll(call, query.GetBool("shared-size"));
+  Filters filters = TRY(Filters::Parse(query.Get("filters")));
   TRY(filters.CheckKeys({"before", "dangling", "label", "label!", "reference", "since", "until"}));
   Choice choice{filters, TRY(DanglingFilter(filters)), WallTime::max(), WallTime::min(), {}};
   for (const std::string& text : filters.Values("until")) {
@@ -137,9 +207,7 @@ Result<> ListImages(Call& call) {
   for (ImageUsage& image : usages.images) {
     if (choice.Takes(image) && KeepMatching(patterns, &image)) found.push_back(&image);
   }
-  std::stable_sort(found.begin(), found.end(), [](const ImageUsage* a, const ImageUsage* b) {
-    return a->created() > b->created();
-  });
+  SortByAge(&found);
   bool shared = call.query().GetBool("shared-size");
   bool manifests = call.minor >= kManifestsMinor && call.query().GetBool("manifests");
   if (call.query().GetBool("identity") && !manifests && call.minor >= kIdentityMinor) {

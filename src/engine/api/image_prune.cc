@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/undo.h"
 #include "engine/api/filters.h"
 #include "engine/api/image_list.h"
+#include "engine/image_holds.h"
 #include "engine/image_usage.h"
 #include "engine/images.h"
 
@@ -46,6 +48,10 @@ Result<> PruneImages(Call& call) {
     const auto& labels = image.documents->config.config.labels;
     if (!filters.MatchLabels("label", labels)) continue;
     if (filters.Has("label!") && filters.MatchLabels("label!", labels)) continue;
+    ImageHolds& holds = call.engine().image_holds();
+    if (!holds.BeginRemoval(image.id())) continue;  // a build or a new container has it
+    Undo end;
+    end.Push([&] { holds.EndRemoval(image.id()); });
     Prune(call, image, &deleted);
   }
   int64_t left = TRY(ListImageUsage(call.engine())).disk_bytes;
