@@ -84,7 +84,8 @@ void PathChoice::FollowIn(BorrowedFd root, const std::string& above, const Compo
       continue;
     }
     for (const std::string& part : below) target = Joined(target, part);
-    Follow(root, path);
+    // The link itself; what it leads to is another path.
+    patterns_.push_back(ComponentsOf(path));
     if (followed_.size() < kMostLinks) Follow(root, target);
   }
 }

@@ -142,7 +142,7 @@ def test_table_in_a_terminal(client, folder, build):
     text = in_terminal(client, ['--no-cache', path], {})
     last = text.split('\x1b[J')[-1]
     assert re.search(r'\[\+\] Building \d+\.\ds \(\d+/\d+\) FINISHED', last), last
-    assert re.search(r'\x1b\[34m => \[2/2\] RUN echo said; sleep 0.5 +0\.\ds\x1b\[0m', last), last
+    assert re.search(r'\x1b\[34m => \[2/2\] RUN echo said; sleep 0.5 +\d+\.\ds\x1b\[0m', last), last
     assert '=> => # 0.' in text and 'said' in text  # while it ran
     assert max(len(re.sub('\x1b\\[[0-9;?]*[a-zA-Z]', '', line).rstrip('\r')) for line in last.split('\n')) <= 80
     plain = in_terminal(client, ['--no-cache', path], {'NO_COLOR': '1'})
