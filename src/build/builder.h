@@ -84,6 +84,7 @@ class Builder {
   dockerfile::Expander ExpanderOfStage() const;
 
   // steps.cc
+  bool SkipsCache() const;
   // Takes the step from the cache when it is there.
   Result<bool> TakeCached(const std::string& key, const std::string& created_by);
   Result<> Remember(const std::string& key, const std::string& created_by,

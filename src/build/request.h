@@ -32,10 +32,11 @@ struct BuildRequest {
   std::string remote;  // a URL of the context; "": the request's body
   std::string target;  // a stage; "": the last one
   bool no_cache = false;
-  bool pull = false;              // look for newer base images
-  bool squash = false;            // one layer of all that is put on the base
-  bool keeps_containers = false;  // rm=0
-  bool keeps_failed = true;       // the container of a step that failed
+  std::vector<std::string> no_cache_stages;  // those that are made anew
+  bool pull = false;                         // look for newer base images
+  bool squash = false;                       // one layer of all that is put on the base
+  bool keeps_containers = false;             // rm=0
+  bool keeps_failed = true;                  // the container of a step that failed
   std::map<std::string, std::optional<std::string>> arguments;  // no value: as if not given
   std::map<std::string, std::string> labels;
   std::vector<std::string> cache_from;  // images; steps are taken from them alone

@@ -13,6 +13,7 @@
 #include "formats/digest.h"
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
+#include "wire/http_message.h"
 
 namespace gantry::build {
 
@@ -52,8 +53,16 @@ Result<Instruction> WithHeredocs(Instruction in) {
 
 }  // namespace
 
+bool Builder::SkipsCache() const {
+  const std::string& stage =
+      file_.stages[static_cast<size_t>(state_ - states_.data())].from.argument;
+  auto is_it = [&](const std::string& name) { return wire::EqualsIgnoreCase(name, stage); };
+  const auto& stages = request_.no_cache_stages;
+  return request_.no_cache || std::any_of(stages.begin(), stages.end(), is_it);
+}
+
 Result<bool> Builder::TakeCached(const std::string& key, const std::string& created_by) {
-  if (request_.no_cache) return false;
+  if (SkipsCache()) return false;
   if (request_.cache_from.empty()) {
     std::optional<CachedStep> step = cache_.Find(key);
     if (!step) return false;

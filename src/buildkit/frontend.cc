@@ -99,6 +99,8 @@ Result<std::optional<std::string>> ReadText(BorrowedFd root, const std::string& 
   return std::optional<std::string>(TRY(ReadToEnd(*file, dockerfile::kMaxBytes)));
 }
 
+std::string TransferName(const std::string& name) { return "transferring " + name + ":"; }
+
 std::string ReceiveName(std::string_view what) { return fmt::format("[internal] load {}", what); }
 
 // A named context without what its .dockerignore leaves out, which comes first.
@@ -113,9 +115,9 @@ Result<> ReceiveNamed(Session& session, Progress& progress, const std::string& n
     if (patterns) {
       ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
     }
-    int64_t bytes = TRY(
+    Received received = TRY(
         session.Receive({.name = name, .excludes = ignored.Lines(), .followed = {}}, root, stop));
-    progress.Part(step, "transferring " + name, bytes, 0, true);
+    progress.Part(step, TransferName(name), received.bytes, 0, true);
     return {};
   });
 }
@@ -135,12 +137,13 @@ class Frontend {
                                     const FrontendOptions& options, ByteSource* body);
 
  private:
-  Result<> Receive(const std::string& what, const Directory& directory, BorrowedFd root);
+  Result<Received> Receive(const std::string& what, Directory directory, BorrowedFd root);
   // The Dockerfile's text, and that of a .dockerignore of its own.
   Result<std::string> LoadDockerfile(build::Context& context, const FrontendOptions& options,
                                      const std::string& path, std::optional<std::string>* ignored);
   // Without what `patterns` leave out, else the directory's own .dockerignore.
-  Result<> LoadContext(build::Context& context, const FrontendOptions& options,
+  // It is received into what `cache` has kept of it.
+  Result<> LoadContext(build::Context& context, build::Cache& cache, const FrontendOptions& options,
                        std::optional<std::string> patterns);
   Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
                                  const build::BuildRequest& request);
@@ -155,11 +158,13 @@ class Frontend {
   const StopToken stop_;
 };
 
-Result<> Frontend::Receive(const std::string& what, const Directory& directory, BorrowedFd root) {
-  return InStep(progress_, ReceiveName(what), [&](size_t step) -> Result<> {
-    int64_t bytes = TRY(session_->Receive(directory, root, stop_));
-    progress_.Part(step, "transferring " + directory.name, bytes, 0, true);
-    return {};
+Result<Received> Frontend::Receive(const std::string& what, Directory directory, BorrowedFd root) {
+  return InStep(progress_, ReceiveName(what), [&](size_t step) -> Result<Received> {
+    std::string name = TransferName(directory.name);
+    directory.told = [&](int64_t bytes) { progress_.Part(step, name, bytes, 0, false); };
+    Received received = TRY(session_->Receive(directory, root, stop_));
+    progress_.Part(step, name, received.bytes, 0, true);
+    return received;
   });
 }
 
@@ -180,21 +185,40 @@ Result<std::string> Frontend::LoadDockerfile(build::Context& context,
   return *std::move(text);
 }
 
-Result<> Frontend::LoadContext(build::Context& context, const FrontendOptions& options,
+Result<> Frontend::LoadContext(build::Context& context, build::Cache& cache,
+                               const FrontendOptions& options,
                                std::optional<std::string> patterns) {
   std::string name = Get(options, "contextkey", "context");
   if (!patterns) {
     UniqueFd beside = TRY(context.MakeDirectory("dockerignore"));
-    TRY(Receive(".dockerignore", {.name = name, .excludes = {}, .followed = {".dockerignore"}},
-                beside));
+    TRY(Receive(".dockerignore",
+                Directory{.name = name, .excludes = {}, .followed = {".dockerignore"}}, beside));
     patterns = TRY(ReadText(beside, ".dockerignore"));
   }
   dockerfile::IgnoreList ignored;
   if (patterns) {
     ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
   }
-  return Receive("build context", {.name = name, .excludes = ignored.Lines(), .followed = {}},
-                 context.files());
+  Directory directory{.name = name, .excludes = ignored.Lines(), .followed = {}};
+  if (session_->shared_key().empty()) {
+    TRY(Receive("build context", std::move(directory), context.files()));
+    return {};
+  }
+  // What a crash of the machine may have left is not trusted.
+  std::string boot = TRY(ReadFile("/proc/sys/kernel/random/boot_id"));
+  auto kept = std::make_shared<build::Cache::MountUse>(TRY(cache.TakeMount(
+      {.id = name,
+       .is_source = true,
+       .base = session_->shared_key() + boot,
+       .sharing = dockerfile::RunMount::Sharing::kPrivate},
+      [](BorrowedFd) -> Result<> { return {}; }, stop_)));
+  UniqueFd files = TRY(OpenFile(kept->path(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  directory.updates = true;
+  Received received = TRY(Receive("build context", std::move(directory), files));
+  kept->SetSize(received.size);
+  std::string path = kept->path();
+  context.TakeFiles(std::move(files), std::move(path), std::move(kept));
+  return {};
 }
 
 Result<std::string> Frontend::LoadRemote(build::Context& context, const FrontendOptions& options,
@@ -288,7 +312,7 @@ Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, build::BuildR
     TRY(context.DropIgnored(request.dockerfile));
   } else if (request.remote.empty()) {
     text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
-    TRY(LoadContext(context, options, std::move(ignored)));
+    TRY(LoadContext(context, builds.cache(), options, std::move(ignored)));
   } else {
     text = TRY(LoadRemote(context, options, request));
   }
@@ -325,7 +349,9 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
   request.dockerfile = Get(options, "filename", "Dockerfile");
   request.target = Get(options, "target");
   request.keeps_failed = false;
-  request.no_cache = options.contains("no-cache");
+  // Without names it is all stages.
+  request.no_cache_stages = SplitWords(Get(options, "no-cache"), ",");
+  request.no_cache = options.contains("no-cache") && request.no_cache_stages.empty();
   request.pull = Get(options, "image-resolve-mode") == "pull";
   request.platform = Get(options, "platform");
   if (request.platform.find(',') != std::string::npos) {

@@ -59,9 +59,8 @@ Result<> Server::Upload(const std::string& ref, ByteSource& body) {
   return parts_->uploads.Offer(ref, body, kBeginBound);
 }
 
-Result<> Server::AddSession(const std::string& id, std::set<std::string> methods,
-                            UniqueFd connection) {
-  return parts_->sessions.Add(id, std::move(methods), std::move(connection));
+Result<> Server::AddSession(SessionHead head, UniqueFd connection) {
+  return parts_->sessions.Add(std::move(head), std::move(connection));
 }
 
 }  // namespace gantry::buildkit

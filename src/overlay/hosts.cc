@@ -26,6 +26,10 @@ std::string EndpointKey(const ClusterEndpoint& endpoint) {
   return fmt::format("endpoints/{}/{}", endpoint.network_id, endpoint.id);
 }
 
+bool LeaseEnded(const Result<>& put) {
+  return !put.ok() && put.error().kind() == ErrorKind::kFailedPrecondition;
+}
+
 }  // namespace
 
 Hosts::Hosts(HostOptions options, std::unique_ptr<etcd::Client> etcd)
@@ -65,7 +69,7 @@ void Hosts::RunSessions(const StopToken& stop) {
     {
       MutexLock lock(mutex_);
       lease_ = 0;
-      trouble_ = trouble;
+      trouble_ = ended.ok() ? "" : trouble;
       woken_.NotifyAll();
     }
     if (stop.stop_requested()) return;
@@ -138,7 +142,7 @@ Result<> Hosts::Introduce(int64_t lease) {
   for (const auto& [id, endpoint] : own) {
     auto put = Put(endpoint, lease);
     if (put.ok()) continue;
-    if (put.error().kind() == ErrorKind::kUnavailable) return put;
+    if (put.error().kind() == ErrorKind::kUnavailable || LeaseEnded(put)) return put;
     log::Failure("cluster: container {} is out of reach of other hosts: {}", endpoint.container_id,
                  put.error().message());
   }
@@ -201,7 +205,8 @@ void Hosts::KeepLease(int64_t lease, StopSource session) {
     {
       MutexLock lock(mutex_);
       auto left = next - std::chrono::steady_clock::now();
-      if (left > left.zero() && released_.empty()) woken_.WaitFor(mutex_, left);
+      if (lease_ == lease && left > left.zero() && released_.empty()) woken_.WaitFor(mutex_, left);
+      if (lease_ != lease) return session.RequestStop();  // a claim has found out
     }
     if (done.stop_requested()) return;
     auto told = TellReleased();
@@ -239,7 +244,8 @@ Result<> Hosts::TellReleased() {
   return {};
 }
 
-// Of a daemon that has just started the first answer is waited for: its containers come back.
+// Of a daemon that has just started the first answer is waited for, since its containers come back;
+// so is the next session of one whose lease ended.
 Result<int64_t> Hosts::Lease() {
   MutexLock lock(mutex_);
   auto end = std::chrono::steady_clock::now() + kFirstAnswer;
@@ -332,6 +338,15 @@ Result<> Hosts::Put(const ClusterEndpoint& endpoint, int64_t lease) {
   return MakeError(ErrorKind::kAborted, "endpoint '{}' changes all the time", endpoint.id);
 }
 
+// A host that was held up for longer than its lease finds out here, before it would renew it.
+void Hosts::LoseLease(int64_t lease) {
+  MutexLock lock(mutex_);
+  if (lease_ != lease) return;
+  lease_ = 0;
+  trouble_.clear();
+  woken_.NotifyAll();
+}
+
 Result<> Hosts::Claim(const ClusterEndpoint& endpoint) {
   int64_t lease = TRY(Lease());
   // One of its addresses may just have been given back.
@@ -342,6 +357,12 @@ Result<> Hosts::Claim(const ClusterEndpoint& endpoint) {
     known = !own_.insert_or_assign(endpoint.id, endpoint).second;
   }
   auto put = Put(endpoint, lease);
+  for (int look = 0; look < kLooks && LeaseEnded(put); ++look) {
+    LoseLease(lease);
+    auto next = Lease();
+    if (next.ok()) lease = *next;
+    put = next.ok() ? Put(endpoint, lease) : Result<>(next.error());
+  }
   if (put.ok() || known) return put;
   MutexLock lock(mutex_);
   own_.erase(endpoint.id);

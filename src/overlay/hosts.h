@@ -66,6 +66,7 @@ class Hosts : public networks::Cluster {
   Result<> Put(const networks::ClusterEndpoint& endpoint, int64_t lease);
   std::vector<std::string> AddressKeys(const networks::ClusterEndpoint& endpoint) const;
   Result<int64_t> Lease();
+  void LoseLease(int64_t lease);
 
   const HostOptions options_;
   const std::unique_ptr<etcd::Client> etcd_;

@@ -189,6 +189,20 @@ def test_the_store_dies_and_comes_back(cluster, net):
     assert ping(first, 'aa', 'bb')
 
 
+def test_a_lease_that_has_ended_is_no_errand_of_the_user(cluster, net):
+    """As on a host that was held up for longer than its lease, which nobody has told so yet."""
+    first, second = cluster.clients[:2]
+    run(first, 'aa')
+    run(second, 'bb')
+    for turn in range(3):
+        cluster.store.end_leases()
+        run(first, f'after{turn}')
+        until(lambda: ping(second, 'bb', f'after{turn}') and ping(first, f'after{turn}', 'bb'))
+    # What it had before is known again, too.
+    until(lambda: ping(second, 'bb', 'aa'))
+    assert len(cluster.store.endpoints(cluster.hosts[0].address)) == 4
+
+
 def test_a_daemon_is_killed_while_packets_pass(cluster, net):
     first, second = cluster.clients[:2]
     run(first, 'aa')

@@ -46,6 +46,11 @@ class Store:
         values = [json.loads(line) for line in self.ask('get', '--prefix', '--print-value-only', '/gantry/endpoints/')[1].splitlines() if line]
         return {v['address'] for v in values if v['hostAddress'] == host}
 
+    def end_leases(self):
+        """What each host has told ends at once."""
+        for line in self.ask('lease', 'list')[1].splitlines()[1:]:
+            self.ask('lease', 'revoke', line.strip())
+
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
