@@ -130,6 +130,16 @@ Result<DistributionAnswer> InspectDistribution(const Settings& settings, std::st
   return answer;
 }
 
+Result<std::vector<std::string>> ListRemoteTags(const Settings& settings, std::string_view name,
+                                                const RegistryLogin& login) {
+  formats::Reference reference = TRY(formats::ParseReference(name));
+  auto client = TRY(MakeClient(settings, login));
+  Result<std::vector<std::string>> tags =
+      client->ListTags(reference.domain, reference.path, StopToken());
+  if (!tags.ok()) return AsServerError(std::move(tags).error());
+  return tags;
+}
+
 Result<std::vector<SearchResult>> SearchIndex(const Settings& settings, const std::string& term,
                                               int64_t limit, const RegistryLogin& login) {
   // As in an image's name, the first part is a host when it can't be anything else.

@@ -37,6 +37,10 @@ struct DistributionAnswer {
 Result<DistributionAnswer> InspectDistribution(const Settings& settings, std::string_view name,
                                                const RegistryLogin& login);
 
+// The tags that the repository of that name has over there. kNotFound.
+Result<std::vector<std::string>> ListRemoteTags(const Settings& settings, std::string_view name,
+                                                const RegistryLogin& login);
+
 struct SearchResult {
   std::string name;
   std::string description;

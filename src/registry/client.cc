@@ -33,6 +33,8 @@ std::string MediaTypeOf(const HttpAnswer& answer) {
 
 // What one request may wait in all for a registry that asks for it.
 constexpr std::chrono::seconds kRetryPatience{120};
+constexpr int kTagsPerPage = 1000;
+constexpr size_t kMaxTags = 100'000;
 
 // RFC 9110 section 10.2.3: seconds, or the time when.
 std::optional<std::chrono::seconds> RetryAfter(const HttpAnswer& answer) {
@@ -160,6 +162,30 @@ class CurlClient : public Client {
     });
   }
 
+  Result<std::vector<std::string>> ListTags(const std::string& host, const std::string& repository,
+                                            const StopToken& stop) override {
+    return OnHosts(host, Need::kResolve, stop,
+                   [&](const RegistryHost& where) -> Result<std::vector<std::string>> {
+                     std::vector<std::string> tags;
+                     std::string page = fmt::format("/{}/tags/list?n={}", repository, kTagsPerPage);
+                     while (!page.empty()) {
+                       HttpRequest request{.url = page};
+                       HttpAnswer answer =
+                           TRY(Ask(where, host, PullScope(repository), std::move(request), stop));
+                       Json json = TRY_WITH(Json::Parse(answer.body), "listing tags");
+                       for (const Json& tag : json["tags"].items()) tags.push_back(tag.AsString());
+                       if (tags.size() > kMaxTags) {
+                         return MakeError(ErrorKind::kResourceExhausted,
+                                          "the repository has more than {} tags", kMaxTags);
+                       }
+                       std::string next = NextPage(answer.Header("link"), where);
+                       // One that leads to itself has no end.
+                       page = next == page || json["tags"].size() == 0 ? "" : next;
+                     }
+                     return tags;
+                   });
+  }
+
   Result<std::string> CheckCredentials(const std::string& host, const Credentials& credentials,
                                        const StopToken& stop) override {
     const RegistryHost where = TRY(FindHosts(options_.hosts, host)).back();
@@ -177,6 +203,24 @@ class CurlClient : public Client {
  private:
   enum class Need { kPull, kResolve, kPush };
   using Scopes = std::vector<std::string>;
+
+  // `<URL>; rel="next"` (RFC 8288), below the host's base; "" when there is none, or it is
+  // elsewhere.
+  static std::string NextPage(const std::string& link, const RegistryHost& where) {
+    size_t end = link.find('>');
+    if (!link.starts_with('<') || end == std::string::npos ||
+        link.find("rel=\"next\"", end) == std::string::npos) {
+      return "";
+    }
+    std::string url = link.substr(1, end - 1);
+    if (size_t scheme = url.find("://"); scheme != std::string::npos) {
+      if (!SameAuthority(url, where)) return "";
+      size_t path = url.find('/', scheme + 3);
+      url = path == std::string::npos ? "" : url.substr(path);
+    }
+    std::string root = where.base.substr(where.base.find('/', where.base.find("://") + 3));
+    return url.starts_with(root + "/") ? url.substr(root.size()) : "";
+  }
 
   // Below the host's base.
   static std::string ManifestPath(const std::string& repository, const std::string& reference) {

@@ -86,6 +86,11 @@ class Client {
   virtual Result<Pushed> PushManifest(const std::string& host, const std::string& repository,
                                       const std::string& reference,
                                       const ManifestDocument& document, const StopToken& stop) = 0;
+  // All tags of a repository, however many answers it takes (end-8b). kResourceExhausted: more than
+  // anybody has.
+  virtual Result<std::vector<std::string>> ListTags(const std::string& host,
+                                                    const std::string& repository,
+                                                    const StopToken& stop) = 0;
   // Whether the credentials are accepted by the registry (`docker login`); the identity token when
   // the registry gave one.
   virtual Result<std::string> CheckCredentials(const std::string& host,

@@ -179,6 +179,52 @@ def test_pull_other_forms(client, registry, tag):
     remove(client, f'{registry}:{tag}')
 
 
+def test_all_tags(client, registry):
+    name = registry.replace('some/image', 'some/all')
+    tags = {f'{name}:{tag}' for tag in ('a', 'b', 'c')}
+    for tag in tags:
+        client.ok('tag', IMAGE, tag)
+    client.ok('push', '--all-tags', name)
+    there = json.loads(client.engine.inside('curl', '-s', f'http://{name.replace("/some", "/v2/some", 1)}/tags/list').stdout)
+    assert set(there['tags']) == {'a', 'b', 'c'}
+    client.ok('rmi', *tags)
+    client.ok('pull', '--all-tags', name)
+    assert set(client.ok('images', '--format', '{{.Repository}}:{{.Tag}}', name).split()) == tags
+    client.ok('rmi', *tags)
+    assert client('pull', '-a', f'{name}:a').code != 0
+
+
+PAGES = '''
+import http.server, sys
+class Pages(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print(self.path, file=open(sys.argv[1], 'a'), flush=True)
+        last = 'last=a' in self.path
+        body = b'{"tags": ["b"]}' if last else b'{"tags": ["a"]}' if '/tags/list' in self.path else b''
+        self.send_response(200 if body else 404)
+        if body and not last:
+            self.send_header('Link', '</v2/in/pages/tags/list?n=1&last=a>; rel="next"')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_HEAD = do_GET
+http.server.HTTPServer(('127.0.0.1', 5017), Pages).serve_forever()
+'''
+
+
+def test_tags_come_in_pages(client, tmp_path):
+    log = tmp_path / 'log'
+    process = client.engine.spawn(['python3', '-c', PAGES, str(log)])
+    try:
+        until(lambda: client.engine.inside('curl', '-s', 'http://127.0.0.1:5017/', check=False).returncode == 0, 20)
+        assert client('pull', '-a', '127.0.0.1:5017/in/pages').code != 0  # there is nothing behind the tags
+        asked = [line for line in log.read_text().splitlines() if '/tags/list' in line]
+        assert len(asked) == 2 and 'last=a' in asked[1], asked
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def test_pull_by_digest(client, registry):
     out = client.ok('pull', f'{registry}:one')
     digest = re.search(r'Digest: (sha256:[0-9a-f]{64})', out).group(1)

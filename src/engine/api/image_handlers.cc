@@ -14,6 +14,7 @@
 #include "engine/image_usage.h"
 #include "engine/images.h"
 #include "engine/new_image.h"
+#include "engine/registry_calls.h"
 #include "formats/reference.h"
 
 namespace gantry::engine::api {
@@ -238,6 +239,26 @@ Result<> ImportRootImage(Call& call) {
   return stream.Finish();
 }
 
+// What a pull says of one image.
+Result<> PullOne(Call& call, const PullImageRequest& request, const formats::Reference& name,
+                 ProgressStream& stream) {
+  std::string what = !request.tag.empty() ? request.tag
+                     : !name.tag.empty()  ? name.tag
+                                          : std::string(name.digest.text());
+  stream.SetFirstLine(Json::MakeObject({{"status", "Pulling from " + name.path}, {"id", what}}));
+  std::string before = TargetDigest(call, name, request.tag);
+  std::string pulled =
+      TRY(engine::PullImage(call.engine(), request, stream.callback(), StopToken()));
+  Result<NamedImage> image = call.engine().images().Resolve(pulled);
+  if (image.ok()) {
+    TRY(stream.Send(Json::MakeObject({{"status", "Digest: " + image->image.target.digest}})));
+  }
+  bool same = image.ok() && image->image.target.digest == before;
+  std::string outcome = same ? "Image is up to date" : "Downloaded newer image";
+  return stream.Send(
+      Json::MakeObject({{"status", fmt::format("Status: {} for {}", outcome, pulled)}}));
+}
+
 }  // namespace
 
 Result<> CommitContainer(Call& call) {
@@ -268,21 +289,18 @@ Result<> PullImage(Call& call) {
   request.credentials = CredentialsOfHeader(call);
   if (request.repository.empty()) return InvalidArgument("no image is named");
   formats::Reference name = TRY(formats::ParseReference(request.repository));
-  ProgressStream stream(call, ProgressStream::Detail::kBars);
-  std::string what = request.tag.empty() ? (name.tag.empty() ? "latest" : name.tag) : request.tag;
-  stream.SetFirstLine(Json::MakeObject({{"status", "Pulling from " + name.path}, {"id", what}}));
-  std::string before = TargetDigest(call, name, request.tag);
-  Result<std::string> pulled =
-      engine::PullImage(call.engine(), request, stream.callback(), StopToken());
-  if (!pulled.ok()) return stream.Fail(std::move(pulled).error());
-  Result<NamedImage> image = call.engine().images().Resolve(*pulled);
-  if (image.ok()) {
-    TRY(stream.Send(Json::MakeObject({{"status", "Digest: " + image->image.target.digest}})));
+  std::vector<std::string> tags = {request.tag};
+  if (request.tag.empty() && name.tag.empty() && name.digest.empty()) {
+    // Without a tag it is all that there are, as docker's API has it.
+    tags = TRY(ListRemoteTags(*call.engine().settings(), request.repository,
+                              LoginOfHeader(call).value_or(RegistryLogin())));
   }
-  bool same = image.ok() && image->image.target.digest == before;
-  std::string outcome = same ? "Image is up to date" : "Downloaded newer image";
-  TRY(stream.Send(
-      Json::MakeObject({{"status", fmt::format("Status: {} for {}", outcome, *pulled)}})));
+  ProgressStream stream(call, ProgressStream::Detail::kBars);
+  for (const std::string& tag : tags) {
+    request.tag = tag;
+    Result<> pulled = PullOne(call, request, name, stream);
+    if (!pulled.ok()) return stream.Fail(std::move(pulled).error());
+  }
   return stream.Finish();
 }
 
