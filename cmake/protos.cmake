@@ -20,6 +20,7 @@ set(GANTRY_PLAIN_PROTOS
     containerd/types/platform.proto
     containerd/types/task.proto
     fsutil/wire.proto
+    google/rpc/status.proto
     moby/buildkit/caps.proto
     moby/buildkit/control.proto
     moby/buildkit/ops.proto

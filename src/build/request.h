@@ -69,7 +69,7 @@ struct BuildRequest {
 struct StepEvent {
   enum class Kind : uint8_t { kBegin, kCached, kEnd };
   Kind kind = Kind::kBegin;
-  size_t number = 0;  // from 1 on, in one build
+  size_t number = 0;  // from 1 on, in one build; several may be under way
   std::string name;   // kBegin: "[stage 2/5] RUN make"
   std::string error;  // kEnd
 };
@@ -78,11 +78,12 @@ struct BuildOutput {
   // What users of the classic builder read; a piece may be anything from a byte to many lines.
   std::function<Result<>(std::string_view text)> text;
   // What the command of a step writes.
-  std::function<Result<>(bool to_stderr, std::string_view text)> command;
-  // May be empty.
+  std::function<Result<>(size_t step, bool to_stderr, std::string_view text)> command;
+  // May be empty: then stages are made one after the other, as users of the classic builder read
+  // it; else several at a time, and all of these are called by any thread.
   std::function<void(const StepEvent& event)> step;
-  // Of the pull of an image, whose name is told before.
-  std::function<client::ProgressCallback(const std::string& name)> pull;
+  // Of the pull of an image, whose name is told before, for a step.
+  std::function<client::ProgressCallback(size_t step, const std::string& name)> pull;
 };
 
 // How a build ended.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/io.h"
+#include "base/mutex.h"
 #include "base/number.h"
 #include "base/text.h"
 #include "build/context.h"
@@ -241,32 +242,38 @@ Result<std::string> Frontend::LoadRemote(build::Context& context, const Frontend
 
 build::BuildOutput Frontend::Output() {
   build::BuildOutput output;
-  // Numbers of the builder's steps to those of progress; the step that runs.
-  struct State {
-    std::map<size_t, size_t> steps;
-    size_t running = 0;
-  };
-  auto state = std::make_shared<State>();
-  output.text = [](std::string_view) -> Result<> { return {}; };
-  output.command = [state, progress = &progress_](bool to_stderr,
-                                                  std::string_view text) -> Result<> {
-    progress->Log(state->running, to_stderr, text);
-    return {};
-  };
-  output.step = [state, progress = &progress_](const build::StepEvent& event) {
-    using Kind = build::StepEvent::Kind;
-    if (event.kind == Kind::kBegin) {
-      state->running = state->steps[event.number] = progress->Begin(event.name);
-    } else if (event.kind == Kind::kCached) {
-      progress->Cached(state->steps[event.number]);
-    } else {
-      progress->End(state->steps[event.number], event.error);
+  // Numbers of the builder's steps to those of progress.
+  struct Steps {
+    Mutex mutex;
+    std::map<size_t, size_t> numbers GUARDED_BY(mutex);
+    size_t Find(size_t step) {
+      MutexLock lock(mutex);
+      return numbers[step];
     }
   };
-  output.pull = [state, progress = &progress_](const std::string&) {
-    return [state, progress](const client::Progress& part) {
+  auto steps = std::make_shared<Steps>();
+  output.text = [](std::string_view) -> Result<> { return {}; };
+  output.command = [steps, progress = &progress_](size_t step, bool to_stderr,
+                                                  std::string_view text) -> Result<> {
+    progress->Log(steps->Find(step), to_stderr, text);
+    return {};
+  };
+  output.step = [steps, progress = &progress_](const build::StepEvent& event) {
+    using Kind = build::StepEvent::Kind;
+    if (event.kind == Kind::kBegin) {
+      size_t begun = progress->Begin(event.name);
+      MutexLock lock(steps->mutex);
+      steps->numbers[event.number] = begun;
+    } else if (event.kind == Kind::kCached) {
+      progress->Cached(steps->Find(event.number));
+    } else {
+      progress->End(steps->Find(event.number), event.error);
+    }
+  };
+  output.pull = [steps, progress = &progress_](size_t step, const std::string&) {
+    return [number = steps->Find(step), progress](const client::Progress& part) {
       bool done = part.event == "complete" || part.event == "already exists";
-      progress->Part(state->running, part.name, part.progress, part.total, done);
+      progress->Part(number, part.name, part.progress, part.total, done);
     };
   };
   return output;

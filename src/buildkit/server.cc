@@ -17,11 +17,15 @@ namespace gantry::buildkit {
 
 struct Server::Parts {
   Parts(engine::Engine& engine, build::Builds& builds, wire::WorkerPool& workers)
-      : shared{engine, builds, workers, jobs, sessions, uploads}, control(shared), bridge(shared) {}
+      : history(engine.options().root + "/engine/build-history"),
+        shared{engine, builds, workers, jobs, sessions, uploads, history},
+        control(shared),
+        bridge(shared) {}
 
   Jobs jobs;
   Sessions sessions;
   Uploads uploads;
+  History history;
   Shared shared;
   ControlService control;
   BridgeService bridge;
@@ -38,6 +42,7 @@ Server::~Server() = default;
 Result<> Server::Serve(UniqueFd connection) {
   MutexLock lock(parts_->mutex);
   if (!parts_->grpc) {
+    TRY(parts_->history.Open());
     grpc::ServerBuilder builder;
     builder.RegisterService(&parts_->control);
     builder.RegisterService(&parts_->bridge);

@@ -23,7 +23,7 @@ using fsutil::types::Stat;
 // The sender queues 128 requests before it stops reading.
 constexpr size_t kAtOnce = 64;
 constexpr size_t kMaxEntries = 5'000'000;
-constexpr int kMostLevels = 1000;  // each holds a descriptor
+constexpr int kDeepest = 1000;  // each holds a descriptor
 constexpr int64_t kNanos = 1'000'000'000;
 // How many bytes come between two tellings.
 constexpr int64_t kToldEvery = int64_t{4} << 20;
@@ -146,7 +146,7 @@ Result<bool> TreeReceiver::IsHere(const Stat& stat, const kernel::ParentAndName&
 }
 
 Result<> TreeReceiver::RemoveOthers(BorrowedFd directory, const std::string& path, int depth) {
-  if (depth > kMostLevels) return MakeError(ErrorKind::kResourceExhausted, "too many levels");
+  if (depth > kDeepest) return MakeError(ErrorKind::kResourceExhausted, "too many levels");
   for (const std::string& name : TRY(ListDirectory(directory))) {
     std::string below = path.empty() ? name : path + "/" + name;
     if (!seen_.contains(below)) {

@@ -48,6 +48,8 @@ Result<> OfferContext(const BuildContext& context, api::SolveRequest* request, O
     attributes["context"] = context.remote;
     return {};
   }
+  // What the engine's history calls the build.
+  if (!context.path.empty()) attributes["vcs:localdir:context"] = context.path;
   auto files = context.directory.valid() ? TRY(Share(context.directory))
                                          : std::make_shared<SharedDirectory>();
   offers->directories[kContext] = files;

@@ -107,10 +107,10 @@ Result<> BuildImage(Call& call) {
     return {};
   };
   // Standard error in red, as docker has it.
-  output.command = [&](bool to_stderr, std::string_view text) {
+  output.command = [&](size_t, bool to_stderr, std::string_view text) {
     return output.text(to_stderr ? fmt::format("\x1b[91m{}\x1b[0m", text) : std::string(text));
   };
-  output.pull = [&](const std::string& name) {
+  output.pull = [&](size_t, const std::string& name) {
     Result<formats::Reference> reference = formats::ParseReference(name);
     if (!quiet && reference.ok()) {
       std::string tag = formats::WithDefaultTag(*reference).tag;
