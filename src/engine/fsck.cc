@@ -88,7 +88,7 @@ class Checker {
     static const std::set<std::string> kEngine = {
         "engine.db",    "engine.db-wal",  "engine.db-shm", "lock",         "events.log",
         "events.log.1", "engine-id",      "trash",         "build-caches", "builds",
-        "runtimes",     "fsck-inventory", "image-list"};
+        "runtimes",     "fsck-inventory", "image-list",    "build-history"};
     for (const auto& [directory, known] :
          {std::pair(root_, &kTop), std::pair(root_ + "/engine", &kEngine)}) {
       for (const std::string& name : TRY(ListDirectoryIfThere(directory))) {
