@@ -13,6 +13,7 @@ import pytest
 
 from harness.client import Client
 from harness.engine import Stack
+from harness.fsck import settled_faults
 from harness.places import IMAGE, IMAGE_TAR
 
 DOCKERFILE = f'FROM {IMAGE}\nRUN --mount=type=cache,target=/cache echo kept > /cache/f && echo built > /made\n'
@@ -31,6 +32,8 @@ class World:
         self.client.ok('run', '--name', 'box', '--network', 'net', '-v', 'data:/data', IMAGE, 'sh', '-c', 'echo hours > /work; echo days > /data/f')
         self.client.ok('build', '-t', 'made', '-', stdin=DOCKERFILE)
         self.id = self.client.inspect('box', '{{.Id}}')
+        # What tidies up after an answer is through: its rest would be a fault, which the next start mends.
+        assert settled_faults(self.stack, 120) == []
         self.stop()
 
     def stop(self):

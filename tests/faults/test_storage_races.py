@@ -94,9 +94,9 @@ def test_kill_during_a_removal_for_the_budget(own, tmp_path):
         for name in left - {f'{IMAGE}'}:
             assert own.ok('run', '--rm', name, 'cat', '/name', timeout=60) in ('kept', f'n{turn}'), name
         assert own.ok('start', '-a', 'holder') == 'kept'
-        assert settled_faults(own.engine, 60) == []
+        assert settled_faults(own.engine, 180) == []
         remove_all(own)
-        assert images(own) == {'kept:latest'} and settled_faults(own.engine, 60) == []
+        assert images(own) == {'kept:latest'} and settled_faults(own.engine, 180) == []
         own.ok('load', '-q', '-i', IMAGE_TAR)
     print(f'{halves} of {ROUNDS} removals were cut in the middle')
     own.ok('rm', 'holder')
@@ -172,7 +172,7 @@ def test_prune_beside_pulls_and_builds(own, tmp_path):
             thread.join()
         assert wrong == [] and count['pull'] >= 3 * ROUNDS and count['build'] >= 3 and count['prune'] >= 3 * ROUNDS, (wrong, count)
     own.ok('system', 'prune', '-af')
-    assert images(own) == set() and settled_faults(own.engine, 60) == []
+    assert images(own) == set() and settled_faults(own.engine, 180) == []
     until(lambda: own.engine.settled(removed_all=True, seconds=1) == [], 30)
 
 
