@@ -47,6 +47,8 @@ inline formats::Ipv6Address AddressOf6(const in6_addr& address) {
 
 // Of a daemon without cluster-store.
 Error NoCluster();
+// UDP, of the tunnels of encrypted networks, which so are told from others' (encryption.cc).
+constexpr uint16_t kEncryptedTunnelPort = 4793;
 
 // PREFIX and the first number that no interface of these has.
 std::string FreeInterface(const std::string& prefix, const std::vector<Endpoint>& endpoints);
@@ -226,7 +228,7 @@ class KernelController : public Controller {
   Result<Network> CreateOverlay(const NetworkRequest& request);
   Result<> AddShared(const Network& network);
   Result<> EnsureTunnel(const Network& network, int bridge_index);
-  Result<uint32_t> TunnelMtu() const;
+  Result<uint32_t> TunnelMtu(bool encrypted) const;
   Result<> ClaimAddresses(const AttachRequest& request, Endpoint* endpoint);
   ClusterEndpoint ShownToCluster(const Endpoint& endpoint) const;
   bool IsOverlay(const std::string& network_id) const;
@@ -243,6 +245,12 @@ class KernelController : public Controller {
   Result<> GiveWayOut(const AttachRequest& request, BorrowedFd netns);
   Result<> TakeWayOut(const std::string& container_id);
   Result<> DisconnectOne(const std::string& container_id, std::string_view network);
+
+  // encryption.cc
+  static Result<> CheckEncryption();
+  Result<> EnsureEncryption();
+  Result<> FollowKeys(const ClusterView& view);
+  Result<> ForgetEncryption();
 
   // lead.cc
   enum class Family { kIpv4, kIpv6 };
@@ -324,6 +332,10 @@ class KernelController : public Controller {
   bool watching_proxy_ GUARDED_BY(mutex_) = false;
   bool watching_firewall_ GUARDED_BY(mutex_) = false;
   bool proxy_wanted_ GUARDED_BY(mutex_) = true;  // false while RemoveEverything ends it
+
+  // False: the kernel has nothing of it. Of the cluster's thread, or with operations_ alone.
+  bool encrypting_ = true;
+  std::map<formats::Ipv4Address, TunnelKeys> followed_keys_;  // of the cluster's thread
 
   std::unique_ptr<EventLoop> loop_;
   // Of the loop's thread.
