@@ -91,6 +91,8 @@ class KernelController : public Controller {
     std::optional<std::map<std::string, ClusterEndpoint>> neighbours;
     // Its plugin is just being told that it comes or goes.
     bool plugin_busy = false;
+    // From an earlier daemon's record, of which its IPAM plugin wants to be told (plugin_ipam.cc).
+    bool replay_due = false;
   };
   struct KernelState;  // what Reconcile found
 
@@ -214,10 +216,14 @@ class KernelController : public Controller {
   Result<> GiveLinkBack(const Endpoint& endpoint) const;
 
   // plugin_ipam.cc
-  Result<> RequestPools(NetworkRequest* request, Network* pools) const;
-  Result<> ReleasePools(const Network& network) const;
+  Result<formats::Json> CallIpam(const std::string& plugin, std::string_view method,
+                                 const formats::Json& request);
+  Result<> ReplayTo(const std::string& plugin);
+  Result<> ReplayPools(const Network& network) const;
+  Result<> RequestPools(NetworkRequest* request, Network* pools);
+  Result<> ReleasePools(const Network& network);
   Result<> RequestAddresses(const Network& network, AttachRequest* request);
-  Result<> ReleaseAddresses(const Endpoint& endpoint) const;
+  Result<> ReleaseAddresses(const Endpoint& endpoint);
 
   // rates.cc
   Result<> LimitLink(const Endpoint& endpoint, kernel::NetNamespace* netns);
@@ -329,6 +335,7 @@ class KernelController : public Controller {
   std::map<std::string, std::vector<Endpoint>> endpoints_ GUARDED_BY(mutex_);  // by container
   // Interfaces of the host whose namespace was dropped: the kernel takes them down in its own time.
   std::set<std::string> dying_ GUARDED_BY(mutex_);
+  Mutex replaying_;  // taken before mutex_; who comes meanwhile waits until all is told
   bool watching_proxy_ GUARDED_BY(mutex_) = false;
   bool watching_firewall_ GUARDED_BY(mutex_) = false;
   bool proxy_wanted_ GUARDED_BY(mutex_) = true;  // false while RemoveEverything ends it

@@ -186,12 +186,12 @@ Result<> KernelController::FollowKeys(const ClusterView& view) {
 // When the last such network goes, and once of what an earlier daemon may have left.
 Result<> KernelController::ForgetEncryption() {
   if (!encrypting_) return {};
-  auto socket = kernel::NetlinkSocket::Open(NETLINK_XFRM);
+  auto opened = kernel::NetlinkSocket::Open(NETLINK_XFRM);
   // A kernel without it has nothing to forget.
-  if (!socket.ok() && socket.error().error_number() == EPROTONOSUPPORT) return {};
-  TRY(std::move(socket));
-  kernel::PortPolicies policies = TRY(kernel::ListPolicies(&*socket, kEncryptedTunnelPort));
-  Writer writer(&*socket);
+  if (!opened.ok() && opened.error().error_number() == EPROTONOSUPPORT) return {};
+  kernel::NetlinkSocket socket = TRY(std::move(opened));
+  kernel::PortPolicies policies = TRY(kernel::ListPolicies(&socket, kEncryptedTunnelPort));
+  Writer writer(&socket);
   for (const Association& item : policies.encrypted) {
     kernel::AppendForgetEncrypt(writer.batch(), item.from, item.to, kEncryptedTunnelPort);
     TRY(writer.Pass());
@@ -199,7 +199,7 @@ Result<> KernelController::ForgetEncryption() {
   if (policies.in_refused || policies.out_refused) {
     kernel::AppendForgetRefusal(writer.batch(), kEncryptedTunnelPort);
   }
-  for (const Association& item : TRY(kernel::ListAssociations(&*socket, kOwner))) {
+  for (const Association& item : TRY(kernel::ListAssociations(&socket, kOwner))) {
     kernel::AppendForgetAssociation(writer.batch(), item);
     TRY(writer.Pass());
   }

@@ -97,6 +97,7 @@ Result<Network> KernelController::AddWithPools(const NetworkRequest& request,
   network.pool = pools.pool;
   network.pool6 = pools.pool6;
   network.ipam_wants_mac = pools.ipam_wants_mac;
+  network.ipam_wants_replay = pools.ipam_wants_replay;
   TRY(PlaceNetwork(request, &network));
   TRY(AddNetwork(network));
   {

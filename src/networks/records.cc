@@ -281,6 +281,7 @@ std::string EncodeNetwork(const Network& network) {
                                {"pool", network.pool},
                                {"pool6", network.pool6},
                                {"ipamWantsMac", network.ipam_wants_mac},
+                               {"ipamWantsReplay", network.ipam_wants_replay},
                                {"vni", network.vni},
                                {"encrypted", network.encrypted},
                                {"ipv4", network.ipv4},
@@ -336,6 +337,7 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("pool", &network.pool);
   reader.Field("pool6", &network.pool6);
   reader.Field("ipamWantsMac", &network.ipam_wants_mac);
+  reader.Field("ipamWantsReplay", &network.ipam_wants_replay);
   reader.Field("vni", &network.vni);
   reader.Field("encrypted", &network.encrypted);
   reader.Field("configOnly", &network.config_only);

@@ -97,6 +97,7 @@ struct Network {
   std::string pool;
   std::string pool6;
   bool ipam_wants_mac = false;
+  bool ipam_wants_replay = false;  // it keeps nothing, and is told again after a restart
   // Of overlay (overlay.cc): the number that its tunnels are known by on all hosts.
   uint32_t vni = 0;
   bool encrypted = false;
