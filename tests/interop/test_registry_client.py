@@ -74,7 +74,9 @@ class Scripted(http.server.BaseHTTPRequestHandler):
         size = int(self.headers['Content-Length'])
         if 'largest' in server.script and size > server.script['largest']:
             self.close_connection = True
-            return self.answer(413, b'')
+            self.answer(413, b'')
+            self.rfile.read(size)  # as servers do that want their answer to be seen: closed at once, it is lost with the connection
+            return None
         begin = int((self.headers.get('Content-Range') or f'{len(server.uploads[session]) if not size else 0}-').split('-')[0])
         if begin != len(server.uploads[session]) or server.script.pop('wrong range', 0):
             self.rfile.read(size)
