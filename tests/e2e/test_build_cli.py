@@ -313,6 +313,7 @@ def test_which_way(client, build, good, folder):
     assert 'Step 1/2' in good(path, environment={'DOCKER_BUILDKIT': '0'}).out
     assert 'Step 1/2' in good('--memory', '100m', path).out
     assert '#1 [internal]' in good(path, environment={'DOCKER_BUILDKIT': '1'}).err
+    assert 'Step 1/2' in good(path, environment={'DOCKER_BUILDKIT': '1', 'GANTRY_BUILDKIT': '0'}).out
     for flags, variable, why in ((['--memory', '100m'], '1', '"--memory" needs the classic builder'),
                                  (['--progress', 'plain'], '0', '"--progress" needs BuildKit, but DOCKER_BUILDKIT=0'),
                                  (['--memory', '1g', '--push'], '', '"--push" needs BuildKit, but "--memory"'),
