@@ -24,6 +24,7 @@
 #include "engine/engine.h"
 #include "engine/host_files.h"
 #include "engine/links.h"
+#include "engine/namespace_modes.h"
 #include "engine/net_rates.h"
 #include "engine/network_list.h"
 #include "engine/port_bindings.h"
