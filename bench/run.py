@@ -4,7 +4,7 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-Figures: start run exec runtime memory api many images hundred crowd throughput networks names containerd pull build. Both engines are private (tests/harness), so what
+Figures: start run exec runtime memory api many images hundred crowd throughput networks names overlay containerd pull build. Both engines are private (tests/harness), so what
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -23,6 +23,7 @@ import builds  # noqa: E402
 import container_daemons  # noqa: E402
 import many  # noqa: E402
 import networks  # noqa: E402
+import overlays  # noqa: E402
 import pulls  # noqa: E402
 import runtimes  # noqa: E402
 from harness import places  # noqa: E402
@@ -33,7 +34,7 @@ from processes import children, daemons, peak_kb, pss_kb  # noqa: E402
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'containerd', 'pull', 'build']
+FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'overlay', 'containerd', 'pull', 'build']
 
 
 class Results:
@@ -268,6 +269,11 @@ def bench_names(results, clients, rounds):
     networks.names(results, clients)
 
 
+def bench_overlay(results, clients, rounds):
+    with tempfile.TemporaryDirectory() as home:
+        overlays.measure(results, home)
+
+
 def bench_containerd(results, clients, rounds):
     container_daemons.measure(results, rounds)
 
@@ -298,7 +304,7 @@ def main():
     with contextlib.ExitStack() as undo:
         home = undo.enter_context(tempfile.TemporaryDirectory())
         clients = {}
-        if not set(chosen) <= {'runtime', 'containerd', 'pull'}:
+        if not set(chosen) <= {'runtime', 'overlay', 'containerd', 'pull'}:
             peer = Peer(20)
             undo.callback(peer.destroy)
             peer.start()

@@ -266,7 +266,7 @@ def test_bad_input(cluster):
     for flags, words in ((['-o', 'com.docker.network.driver.mtu=1500'], 'carries at most 1450'),
                          (['-o', 'com.docker.network.driver.overlay.vxlanid_list=x'], 'invalid vxlan id value "x" passed'),
                          (['-o', 'com.docker.network.driver.overlay.vxlanid_list=0'], 'invalid vxlan id value "0" passed'),
-                         (['-o', 'encrypted'], 'encrypted is not implemented')):
+                         (['-o', 'encrypted=perhaps'], 'strconv.ParseBool: parsing "perhaps": invalid syntax')):
         done = client('network', 'create', '-d', 'overlay', *flags, 'bad')
         assert done.code == 1 and words in done.err, (flags, done.err)
     client.ok('network', 'create', '-d', 'overlay', 'twice')
