@@ -94,7 +94,7 @@ Result<> Builder::Plan(const std::string& text) {
   if (!request_.target.empty()) {
     int found = file_.FindStage(request_.target, file_.stages.size());
     if (found < 0) {
-      return InvalidArgument("failed to reach build target {} in Dockerfile", request_.target);
+      return InvalidArgument("target stage \"{}\" could not be found", request_.target);
     }
     target_ = static_cast<size_t>(found);
   }
@@ -455,7 +455,7 @@ Result<> Builder::Declare(const Instruction& in) {
 Result<> Builder::Configure(const Instruction& in) {
   std::string text;
   if (in.kind == Kind::kMaintainer) {
-    state_->author = TRY(ExpanderOfStage().Word(in.argument));
+    state_->author = in.argument;  // no variables, and its quotes are part of it
     text = "MAINTAINER " + state_->author;
   } else {
     text = TRY(editor_->Apply(in, ExpanderOfStage()));

@@ -116,7 +116,7 @@ Result<SourceTree> Builder::TreeOf(const std::string& from) {
                 from.find_first_not_of("0123456789") == std::string::npos;
   if (number) {
     return InvalidArgument(
-        "invalid from flag value {}: refers to current build block or a later one", from);
+        "invalid from flag value {}: refers to current build stage or a later one", from);
   }
   engine::NamedImage image =
       TRY_WITH(named != nullptr ? ImageOfContext(*named, "") : BaseImage(from, ""),

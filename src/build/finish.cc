@@ -6,24 +6,11 @@
 #include "engine/new_image.h"
 
 namespace gantry::build {
-namespace {
-
-void Publish(engine::Engine& engine, std::string_view action, const std::string& id,
-             const std::string& name) {
-  engine::Event event;
-  event.type = "image";
-  event.action = action;
-  event.actor_id = id;
-  event.attributes["name"] = name;
-  event.time = WallClock::now();
-  engine.Publish(std::move(event));
-}
-
-}  // namespace
 
 Result<std::string> StoreResult(engine::Engine& engine, StageState state,
                                 const std::vector<std::string>& names, bool squash) {
   std::string id = state.image_id;
+  formats::Json document = state.document;
   if (!state.changed) {
     if (!state.base) return InvalidArgument("No image was generated. Is your Dockerfile empty?");
     for (const std::string& name : names) {
@@ -35,14 +22,17 @@ Result<std::string> StoreResult(engine::Engine& engine, StageState state,
     engine::Lease lease = TRY(engine::Lease::Take(engine.containerd()));
     if (squash) state = TRY(Squash(engine, lease, std::move(state)));
     engine::ImageParts parts;
-    parts.config = DocumentOf(state);
+    document = DocumentOf(state);
+    parts.config = document;
     parts.layers = state.layers;
     parts.chain_id = state.chain_id;
     parts.names = names;
     id = TRY(engine::StoreImage(engine, lease, parts));
   }
-  Publish(engine, "create", id, id);
-  for (const std::string& name : names) Publish(engine, "tag", id, engine::FamiliarName(name));
+  engine.Publish(engine::ImageEvent("create", id, id, document));
+  for (const std::string& name : names) {
+    engine.Publish(engine::ImageEvent("tag", id, engine::FamiliarName(name), document));
+  }
   return id;
 }
 

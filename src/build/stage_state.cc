@@ -34,9 +34,7 @@ StageState StateOfImage(engine::NamedImage image) {
   state.document = documents.config_json;
   state.document.Erase(kInlineCache);  // of the base alone
   // What is not an object was refused when the image's documents were read.
-  auto config = engine::ParseContainerConfig(documents.config_json["config"].is_null()
-                                                 ? Json::MakeObject()
-                                                 : documents.config_json["config"]);
+  auto config = engine::ParseContainerConfig(documents.container_config());
   if (config.ok()) state.config = *std::move(config);
   state.author = documents.config.author;
   for (const oci::Descriptor& layer : documents.manifest.layers) {

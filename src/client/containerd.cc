@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "base/undo.h"
 #include "client/stubs.h"
 #include "containerd/runc/v1/options.pb.h"
 
@@ -143,6 +144,8 @@ Result<std::vector<Image>> Containerd::ListImages() {
 }
 
 Result<> Containerd::PutImage(const Image& image) {
+  Undo counted;
+  counted.Push([this] { ++image_changes_; });
   images::CreateImageRequest create;
   images::Image* target = create.mutable_image();
   target->set_name(image.name);
@@ -162,6 +165,8 @@ Result<> Containerd::PutImage(const Image& image) {
 }
 
 Result<> Containerd::DeleteImage(const std::string& name, bool collect) {
+  Undo counted;
+  counted.Push([this] { ++image_changes_; });
   images::DeleteImageRequest request;
   request.set_name(name);
   request.set_sync(collect);

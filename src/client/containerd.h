@@ -6,6 +6,7 @@
 // nobody answers at the address. The kinds of errors are the daemon's gRPC status codes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -203,6 +204,8 @@ class Containerd {
   // Creates the namespace unless it is there.
   Result<> EnsureNamespace();
 
+  // How often names of images may have changed through this object.
+  uint64_t image_changes() const { return image_changes_; }
   Result<Image> GetImage(const std::string& name);
   Result<std::vector<Image>> ListImages();
   // Creates the image or points an existing one at another target.
@@ -330,6 +333,7 @@ class Containerd {
 
   explicit Containerd(std::unique_ptr<Stubs> stubs);
   std::unique_ptr<Stubs> stubs_;
+  std::atomic<uint64_t> image_changes_ = 0;
 };
 
 }  // namespace gantry::client

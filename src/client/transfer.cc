@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "base/undo.h"
 #include "client/containerd.h"
 #include "client/stubs.h"
 #include "containerd/types/transfer/imagestore.pb.h"
@@ -272,6 +273,8 @@ Result<std::vector<std::string>> Containerd::Import(const ReadFunction& read,
                                                     const std::vector<oci::Platform>& platforms,
                                                     const ProgressCallback& progress,
                                                     const StopToken& stop) {
+  Undo counted;
+  counted.Push([this] { ++image_changes_; });
   auto data = TRY(Stream::Open(stubs_.get(), "import"));
   auto reports = TRY(Stream::Open(stubs_.get(), "progress"));
   transfer::ImageImportStream source;
@@ -366,6 +369,8 @@ Result<> Containerd::UnpackImage(const std::string& name, const std::string& sna
 
 Result<> Containerd::Pull(const PullRequest& pull, const ProgressCallback& progress,
                           const StopToken& stop) {
+  Undo counted;
+  counted.Push([this] { ++image_changes_; });
   RegistryCall call;
   transfer::OCIRegistry source =
       TRY(call.Open(stubs_.get(), pull.reference, pull.hosts_directory, pull.credentials));

@@ -63,7 +63,9 @@ std::optional<uint32_t> ParseId(std::string_view text) {
   return value;
 }
 
-bool AllDigits(std::string_view text) {
+// Also what begins with a sign, which is out of range.
+bool IsNumber(std::string_view text) {
+  if (text.starts_with('-')) text.remove_prefix(1);
   return !text.empty() &&
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
@@ -75,7 +77,7 @@ Result<uint32_t> ParseWantedId(std::string_view text) {
 }
 
 Result<uint32_t> FindGroup(std::string_view wanted, const Accounts& accounts) {
-  if (AllDigits(wanted)) return ParseWantedId(wanted);
+  if (IsNumber(wanted)) return ParseWantedId(wanted);
   std::optional<uint32_t> gid;
   ForEachEntry<4>(accounts.group, [&](const auto& fields) {
     if (fields[0] == wanted) gid = ParseId(fields[2]);
@@ -110,7 +112,7 @@ Result<ResolvedUser> ResolveUser(std::string_view user, const std::vector<std::s
   std::optional<uint32_t> number;
   if (wanted.empty()) {
     number = 0;
-  } else if (AllDigits(wanted)) {
+  } else if (IsNumber(wanted)) {
     number = TRY(ParseWantedId(wanted));
   }
   std::string_view name;

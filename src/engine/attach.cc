@@ -170,7 +170,12 @@ Result<> AttachToContainer(Engine& engine, EventLoop& loop, std::shared_ptr<Cont
     }
     container->CancelWait(waiting->run);
     if (how != wire::RelayEnd::kDetached) return;
-    engine.workers().Run([&engine, container] { engine.Publish("detach", *container->record()); });
+    // Who sees the end of the stream finds the event.
+    auto held = std::make_shared<UniqueFd>(std::move(client));
+    engine.workers().Run([&engine, container, held] {
+      engine.Publish("detach", *container->record());
+      held->Reset();
+    });
   };
   container->BeginShow();
   waiting->relay = wire::Relay::Start(loop, std::move(options));

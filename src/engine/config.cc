@@ -244,9 +244,9 @@ void Visit(V& v, auto& c)
   v("CapAdd", c.cap_add);
   v("CapDrop", c.cap_drop);
   v("CgroupnsMode", c.cgroupns_mode);
-  v("Dns", c.dns);
-  v("DnsOptions", c.dns_options);
-  v("DnsSearch", c.dns_search);
+  v.NeverNull("Dns", c.dns);
+  v.NeverNull("DnsOptions", c.dns_options);
+  v.NeverNull("DnsSearch", c.dns_search);
   v("ExtraHosts", c.extra_hosts);
   v("GroupAdd", c.group_add);
   v("IpcMode", c.ipc_mode);
@@ -307,6 +307,7 @@ class Reader {
   void OmitEmpty(std::string_view key, T& out) {
     Read(key, out);
   }
+  void NeverNull(std::string_view key, std::vector<std::string>& out) { Read(key, out); }
 
  private:
   template <typename T>
@@ -386,15 +387,28 @@ class Reader {
     const Json* member = json_.Raw(key);
     if (member == nullptr) return;
     out.clear();
-    json_.Object(key, [&](JsonReader& ports) {
-      for (const auto& [port, bindings] : ports.json().members()) {
-        auto& list = out[port];
-        ports.Objects(port, [&](JsonReader& inner) {
-          Reader reader(inner);
-          Visit(reader, list.emplace_back());
-        });
+    if (!member->is_object()) return json_.Fail(key, "expected an object");
+    // Not by JsonReader::Objects, which looks for each port among all: there may be 65,535.
+    for (const auto& [port, bindings] : member->members()) {
+      auto& list = out[port];
+      std::string place = fmt::format("{}.{}", key, port);
+      if (!bindings.is_null() && !bindings.is_array()) {
+        return json_.Fail(place, "expected an array");
       }
-    });
+      for (const Json& binding : bindings.items()) {
+        std::string at = fmt::format("{}[{}]", place, list.size());
+        if (!binding.is_object()) return json_.Fail(at, "expected an object");
+        JsonReader inner(binding, "", JsonReader::Keys::kAnyCase);
+        Reader reader(inner);
+        Visit(reader, list.emplace_back());
+        Result<> done = inner.Finish();
+        if (done.ok()) continue;
+        std::string_view wrong = done.error().message();  // "HostIp: expected a string"
+        size_t colon = wrong.find(": ");
+        return json_.Fail(fmt::format("{}.{}", at, wrong.substr(0, colon)),
+                          wrong.substr(colon + 2));
+      }
+    }
   }
 
   JsonReader& json_;
@@ -418,6 +432,10 @@ class Writer {
     if (empty && !IsSet(value)) return;
     json_.Set(key, std::move(json));
   }
+  // A list that docker fills in when nobody gave one.
+  void NeverNull(std::string_view key, const std::vector<std::string>& value) {
+    json_.Set(key, Json(value));
+  }
 
  private:
   template <typename T>
@@ -438,11 +456,6 @@ class Writer {
   // docker shows an empty list of its own as null.
   static Json Write(const std::vector<std::string>& value) {
     return value.empty() ? Json() : Json(value);
-  }
-  static Json Write(const std::map<std::string, std::string>& value) {
-    Json json = Json::MakeObject();
-    for (const auto& [key, item] : value) json.Set(key, Json(item));
-    return json;
   }
   static Json Write(const std::optional<std::vector<std::string>>& value) {
     return value ? Json(*value) : Json();
@@ -472,7 +485,7 @@ class Writer {
   static Json Write(const NameSet& value) {
     if (value.names.empty()) return Json();
     Json json = Json::MakeObject();
-    for (const std::string& name : value.names) json.Set(name, Json::MakeObject());
+    for (const std::string& name : value.names) Add(name, Json::MakeObject(), &json);
     return json;
   }
   static Json Write(const std::array<uint32_t, 2>& value) {
@@ -490,9 +503,13 @@ class Writer {
     for (const auto& [port, bindings] : value) {
       Json list = Json::MakeArray();
       for (const PortBinding& binding : bindings) list.Append(Write(binding));
-      json.Set(port, std::move(list));
+      Add(port, std::move(list), &json);
     }
     return json;
+  }
+  // There may be tens of thousands, and none of the name is there.
+  static void Add(const std::string& name, Json value, Json* object) {
+    object->mutable_members().emplace_back(name, std::move(value));
   }
 
   Json& json_;

@@ -122,12 +122,11 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warn
     record.image_id = image.documents->id;
     record.image_name = image.image.name;
     record.parent_snapshot = image.documents->top_chain_id;
-    TRY(MergeImageConfig(image.documents->config_json["config"], &record.config));
+    TRY(MergeImageConfig(image.documents->container_config(), &record.config));
   }
   // How `--entrypoint ''` says that there shall be none, nor the image's.
   std::vector<std::string>& entrypoint = record.config.entrypoint.words;
-  bool has_command = !record.config.cmd.words.empty();
-  if (has_command && entrypoint.size() == 1 && entrypoint[0].empty()) entrypoint.clear();
+  if (entrypoint.size() == 1 && entrypoint[0].empty()) entrypoint.clear();
   TRY(PinModes(&record.host));
   ApplySettings(*settings(), &record.host);
   ApplyHostDefaults(unified_cgroups_, &record.host);

@@ -168,8 +168,8 @@ std::string Engine::MakeName() const {
   }
 }
 
-Result<> Engine::Save(const Container& container, const Event* untold) {
-  return store_->PutContainer(*container.record(), untold);
+Result<> Engine::Save(const Container& container, const Event* untold, const std::string& subject) {
+  return store_->PutContainer(*container.record(), untold, subject);
 }
 
 std::vector<std::shared_ptr<Container>> Engine::All() const {

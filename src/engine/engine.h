@@ -78,6 +78,8 @@ struct EngineOptions {
   std::function<WallTime()> told_since;
   // Task events of exec'ed processes (exec_id is not empty) go here.
   std::function<void(const client::TaskEvent&)> exec_event;
+  // Its execs are nobody's any more. Must not block.
+  std::function<void(const std::string& id)> removed;
   // A container with a health check has begun to run, or does not run (or is paused). Must not
   // block.
   std::function<void(const std::string& id, bool runs)> probe;
@@ -265,7 +267,8 @@ class Engine {
   Result<> ReserveName(const std::string& name, const std::string& id);
   void ReleaseName(const std::string& name, const std::string& id);
   std::string MakeName() const;
-  Result<> Save(const Container& container, const Event* untold = nullptr);
+  Result<> Save(const Container& container, const Event* untold = nullptr,
+                const std::string& subject = {});
   std::vector<std::shared_ptr<Container>> All() const;
   std::shared_ptr<Container> FindById(const std::string& id) const;
   // As Find, and one that was removed while it is being tidied up.
@@ -363,6 +366,8 @@ class Engine {
 
   // join.cc
   // `what` is the kind of namespace for the message: the other container must run.
+  Result<Container::RecordPointer> NetworkOwner(std::string_view reference) const;
+  bool IsOnUsersNetwork(const ContainerRecord& record) const;
   Result<Container::RecordPointer> Donor(const std::string& mode, std::string_view what) const;
   Result<> JoinNamespaces(const ContainerRecord& record, SpecRequest* request) const;
   // The path of the user namespace of the container whose namespaces it joins; "": it joins none.
@@ -407,7 +412,16 @@ class Engine {
   // stop.cc
   // A stop or kill of a container that waits for its restart; its turn is held.
   Result<> CallRestartOff(Container& container);
-  Result<> StopAlive(Container& container, std::optional<int64_t> timeout, std::string_view signal);
+  // A signal on its way to a container, and what is told of it.
+  struct Signal;
+  // The one that stops it: the wanted one, else its own, else SIGTERM.
+  static Result<Signal> StopSignal(const ContainerRecord& record, std::string_view wanted);
+  static Signal MakeSignal(const ContainerRecord& record, int number);
+  void NoteSignal(const Signal& signal);
+  Result<> SendSignal(const ContainerRecord& record, const Signal& signal);
+  Result<> KillAlive(Container& container);
+  // The first signal has been noted.
+  Result<> StopAlive(Container& container, std::optional<int64_t> timeout, const Signal& first);
 
   // reconcile.cc
   Result<> ConnectOnce(std::chrono::milliseconds bound);

@@ -44,6 +44,20 @@ Event VolumeEvent(std::string_view action, const std::string& name,
   return event;
 }
 
+Event ImageEvent(std::string_view action, const std::string& id, const std::string& name,
+                 const Json& document) {
+  Event event;
+  event.type = "image";
+  event.action = action;
+  event.actor_id = id;
+  event.attributes["name"] = name;
+  for (const auto& [key, value] : document["config"]["Labels"].members()) {
+    event.attributes.emplace(key, value.AsString());
+  }
+  event.time = WallClock::now();
+  return event;
+}
+
 Json EventToJson(const Event& event) {
   return Json::MakeObject({{"time", UnixNanos(event.time)},
                            {"type", event.type},

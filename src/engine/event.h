@@ -31,6 +31,10 @@ Event NetworkEvent(std::string_view action, const networks::Network& network,
 Event VolumeEvent(std::string_view action, const std::string& name,
                   std::map<std::string, std::string> attributes);
 
+// `document` is the image's configuration, whose labels go along; null for one that is gone.
+Event ImageEvent(std::string_view action, const std::string& id, const std::string& name,
+                 const formats::Json& document = {});
+
 // As records have it.
 formats::Json EventToJson(const Event& event);
 // The event's fields of an object that may have others.

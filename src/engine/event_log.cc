@@ -40,15 +40,15 @@ std::optional<uint64_t> NumberOf(std::string_view line) {
   return number;
 }
 
-// The container that an event of a network or a volume is about.
-std::string ContainerOf(const Event& event) {
-  auto found = event.attributes.find("container");
-  return event.type == "container" || found == event.attributes.end() ? "" : found->second;
-}
-
-std::string ExecOf(const Event& event) {
-  auto found = event.attributes.find("execID");
-  return found == event.attributes.end() ? "" : found->second;
+// What tells events of one action and actor apart: of a network or a volume the container, of an
+// exec its id, of a signal its number.
+std::string SubjectOf(const Event& event) {
+  auto attribute = [&](const char* name) {
+    auto found = event.attributes.find(name);
+    return found == event.attributes.end() ? "" : found->second;
+  };
+  if (event.type != "container") return attribute("container");
+  return attribute(event.action == "kill" ? "signal" : "execID");
 }
 
 std::string_view LineAtFront(std::string_view text) { return text.substr(0, text.find('\n')); }
@@ -150,7 +150,7 @@ bool EventLog::HasRecent(const Event& event) const {
   return std::any_of(recent_.begin(), recent_.end(), [&](const NumberedEvent& entry) {
     return entry.event.time >= event.time && entry.event.type == event.type &&
            entry.event.action == event.action && entry.event.actor_id == event.actor_id &&
-           ContainerOf(entry.event) == ContainerOf(event) && ExecOf(entry.event) == ExecOf(event);
+           SubjectOf(entry.event) == SubjectOf(event);
   });
 }
 

@@ -48,7 +48,8 @@ class EventLog {
   Result<std::vector<NumberedEvent>> After(uint64_t number, size_t limit) const;
   uint64_t last_number() const;
   // Whether one of this type, action and actor is among the last events, at its time or later.
-  // Of events about a container, also of this container; of an exec, of this one.
+  // Of events about a container, also of this container; of an exec, of this one; of a signal, of
+  // this one.
   bool HasRecent(const Event& event) const;
   // What was told before is not among them.
   WallTime recent_since() const;

@@ -23,18 +23,19 @@ constexpr size_t kKeptExecs = 256;  // ended ones of one container
 
 Error Conflict(std::string message) { return Error(ErrorKind::kAborted, std::move(message)); }
 
-// As `docker exec` and shells count.
-int64_t ExitCodeOfFailure(const Error& error) {
+bool IsMissingProgram(const Error& error) {
   const std::string& text = error.message();
-  bool missing = text.find("executable file not found") != std::string::npos ||
-                 text.find("no such file or directory") != std::string::npos;
-  return missing ? 127 : 126;
+  return text.find("executable file not found") != std::string::npos ||
+         text.find("no such file or directory") != std::string::npos;
 }
 
-Result<> CheckRunning(const ContainerRecord& record) {
+// As `docker exec` and shells count.
+int64_t ExitCodeOfFailure(const Error& error) { return IsMissingProgram(error) ? 127 : 126; }
+
+// `name` is what the client calls it.
+Result<> CheckRunning(const ContainerRecord& record, std::string_view name) {
   if (record.state.phase == Phase::kPaused) {
-    return Conflict(
-        fmt::format("Container {} is paused, unpause the container before exec", record.id));
+    return Conflict(fmt::format("Container {} is paused, unpause the container before exec", name));
   }
   if (record.state.phase == Phase::kRestarting) {
     return Conflict(
@@ -71,7 +72,7 @@ std::string ErrorFrame(const std::string& text, bool raw) {
 Result<std::string> Execs::Create(std::string_view container, ExecOptions options) {
   auto found = TRY(engine_.Find(container));
   Container::RecordPointer record = TRY(found->RecordAfterStart());
-  TRY(CheckRunning(*record));
+  TRY(CheckRunning(*record, container));
   if (options.config.cmd.empty()) return InvalidArgument("No exec command specified");
   if (!ParseDetachKeys(options.detach_keys).ok()) {
     return InvalidArgument("Invalid escape keys ({}) provided", options.detach_keys);
@@ -84,6 +85,7 @@ Result<std::string> Execs::Create(std::string_view container, ExecOptions option
   Exec exec;
   exec.id = RandomHex(32);
   exec.container_id = record->id;
+  exec.run_started_at = record->state.started_at;
   exec.options = std::move(options);
   std::string id = exec.id;
   {
@@ -135,7 +137,13 @@ Result<Execs::Started> Execs::Start(std::string_view id, const TakeClient& take,
     if (found->second.exec.started) {
       return Conflict(fmt::format("exec command {} is already running", id));
     }
-    TRY(CheckRunning(*record));
+    // It was made for a run that is over.
+    const ContainerState& state = record->state;
+    if (!state.IsAlive() || state.started_at != found->second.exec.run_started_at) {
+      execs_.erase(found);
+      return NotFound("No such exec instance: {}", id);
+    }
+    TRY(CheckRunning(*record, record->id));
     found->second.exec.started = true;
     // Its exit may be seen before its start has returned.
     found->second.exec.running = true;
@@ -199,7 +207,14 @@ Result<> Execs::Run(const Exec& exec, const ContainerRecord& record, UniqueFd* p
                       (options.attach_stderr ? kAttachStderr : 0);
     *process = TRY(ConnectAttachSocket(socket, streams, 0));
   }
-  uint32_t pid = TRY(daemon.Start(record.id, exec.id));
+  Result<uint32_t> started = daemon.Start(record.id, exec.id);
+  if (!started.ok()) {
+    // A program that is not there is the request's fault, as with docker.
+    Error error = std::move(started).error();
+    if (IsMissingProgram(error)) error.SetKind(ErrorKind::kInvalidArgument);
+    return error;
+  }
+  uint32_t pid = *started;
   undo.Commit();
   MutexLock lock(mutex_);
   auto found = execs_.find(exec.id);
@@ -224,7 +239,12 @@ void Execs::Relay(const std::string& id, AttachRequest client, UniqueFd process,
   options.detach_keys = tty ? client.detach_keys : std::string();
   options.ended = [this, id](wire::RelayEnd how, UniqueFd socket) {
     if (how == wire::RelayEnd::kDetached) {
-      engine_.workers().Run([this, id] { PublishDetach(id); });
+      // Who sees the end of the stream finds the event.
+      auto held = std::make_shared<UniqueFd>(std::move(socket));
+      return engine_.workers().Run([this, id, held] {
+        PublishDetach(id);
+        held->Reset();
+      });
     }
     if (how != wire::RelayEnd::kProcess) return;
     MutexLock lock(mutex_);
@@ -251,6 +271,12 @@ void Execs::Forget(std::string_view id) {
   MutexLock lock(mutex_);
   auto found = execs_.find(id);
   if (found != execs_.end()) execs_.erase(found);
+}
+
+void Execs::ForgetAllOf(std::string_view container_id) {
+  MutexLock lock(mutex_);
+  std::erase_if(execs_,
+                [&](const auto& entry) { return entry.second.exec.container_id == container_id; });
 }
 
 Result<> Execs::Resize(std::string_view id, uint32_t width, uint32_t height) {

@@ -40,6 +40,7 @@ struct ExecOptions {
 struct Exec {
   std::string id;
   std::string container_id;
+  WallTime run_started_at{};  // of the container's run that it was made in
   ExecOptions options;
   bool started = false;
   bool running = false;
@@ -72,6 +73,8 @@ class Execs {
 
   // A probe's exec: nobody will ask for it again.
   void Forget(std::string_view id);
+  // The container is removed.
+  void ForgetAllOf(std::string_view container_id);
 
   // From EngineOptions::exec_event; does not block.
   void OnTaskEvent(const client::TaskEvent& event);

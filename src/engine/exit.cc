@@ -68,12 +68,19 @@ void Engine::FinishExit(Container& container, const client::Exit& exit, Teller t
   ReleaseMounts(*before);
   DropSharedMemory(*before);
   auto ran = exit.exited_at - before->state.started_at;
+  bool restart = false;
   container.Update([&](ContainerRecord& record) {
     record.state.pid = 0;
     record.state.exit_code = static_cast<int>(exit.exit_status);
     record.state.finished_at = exit.exited_at;
     record.state.phase = Phase::kExited;
     if (record.state.health) record.state.health->status = HealthStatus::kUnhealthy;
+    // At once: nobody must see a container that will restart as one that has ended.
+    restart = ShouldRestart(record);
+    if (!restart) return;
+    record.state.phase = Phase::kRestarting;
+    ++record.state.restart_count;
+    if (ran >= kRanWell) record.state.restart_doublings = 0;
   });
   TellProbes(*container.record());
   std::map<std::string, std::string> attributes = {
@@ -92,14 +99,6 @@ void Engine::FinishExit(Container& container, const client::Exit& exit, Teller t
     Result<> removed = RemoveWithTurn(container);
     if (!removed.ok()) log::Failure("removing {}: {}", id, removed.error().message());
     return;
-  }
-  bool restart = ShouldRestart(*container.record());
-  if (restart) {
-    container.Update([&](ContainerRecord& record) {
-      record.state.phase = Phase::kRestarting;
-      ++record.state.restart_count;
-      if (ran >= kRanWell) record.state.restart_doublings = 0;
-    });
   }
   Result<> saved = Save(container);
   if (!saved.ok()) log::Failure("container {}: {}", id, saved.error().message());

@@ -22,8 +22,9 @@ constexpr std::string_view kHostGateway = "host-gateway";
 // What stands behind the container's addresses.
 std::string NamesLine(const HostFilesRequest& request) {
   const std::string& domain = request.config->domainname;
-  std::string names = domain.empty() ? "" : request.hostname + "." + domain + " ";
-  return names + request.hostname + "\n";
+  std::string whole = domain.empty() ? request.hostname : request.hostname + "." + domain;
+  size_t dot = whole.find('.');
+  return dot == std::string::npos ? whole + "\n" : whole + " " + whole.substr(0, dot) + "\n";
 }
 
 std::string AddressLines(const HostFilesRequest& request) {
@@ -33,6 +34,35 @@ std::string AddressLines(const HostFilesRequest& request) {
     if (endpoint.address6) out += endpoint.address6->ToString() + "\t" + NamesLine(request);
   }
   return out;
+}
+
+// What --add-host asks for.
+std::string ExtraHosts(const HostFilesRequest& request) {
+  std::string out;
+  for (const std::string& extra : request.host->extra_hosts) {
+    // "name:address"; an IPv6 address has colons of its own.
+    size_t colon = extra.find(':');
+    std::vector<std::string> addresses = {extra.substr(colon + 1)};
+    if (addresses.front() == kHostGateway) addresses = request.gateways;
+    for (const std::string& address : addresses) {
+      out += address + "\t" + extra.substr(0, colon) + "\n";
+    }
+  }
+  return out;
+}
+
+// A file that the host does not have is an empty one inside.
+Result<std::string> HostFile(const std::string& path) {
+  Result<std::string> text = ReadFile(path, kMaxHostFile);
+  if (!text.ok() && text.error().kind() == ErrorKind::kNotFound) return std::string();
+  return text;
+}
+
+// Those of the host, which the container shares, and its own.
+Result<std::string> HostsOfHost(const HostFilesRequest& request) {
+  std::string out = TRY(HostFile("/etc/hosts"));
+  if (!out.empty() && out.back() != '\n') out += '\n';
+  return out + ExtraHosts(request);
 }
 
 std::string MakeHosts(const HostFilesRequest& request) {
@@ -45,16 +75,7 @@ std::string MakeHosts(const HostFilesRequest& request) {
         "ff02::1\tip6-allnodes\n"
         "ff02::2\tip6-allrouters\n";
   }
-  for (const std::string& extra : request.host->extra_hosts) {
-    // "name:address"; an IPv6 address has colons of its own.
-    size_t colon = extra.find(':');
-    std::vector<std::string> addresses = {extra.substr(colon + 1)};
-    if (addresses.front() == kHostGateway) addresses = request.gateways;
-    for (const std::string& address : addresses) {
-      out += address + "\t" + extra.substr(0, colon) + "\n";
-    }
-  }
-  return out + LinkHosts(request.links) + AddressLines(request);
+  return out + ExtraHosts(request) + LinkHosts(request.links) + AddressLines(request);
 }
 
 // The file that is there, with the container's lines as they are now; what somebody else wrote into
@@ -89,13 +110,6 @@ Result<> Overwrite(const std::string& path, std::string_view text) {
     return ErrnoError("writing '{}'", path);
   }
   return {};
-}
-
-// A file that the host does not have is an empty one inside.
-Result<std::string> HostFile(const std::string& path) {
-  Result<std::string> text = ReadFile(path, kMaxHostFile);
-  if (!text.ok() && text.error().kind() == ErrorKind::kNotFound) return std::string();
-  return text;
 }
 
 bool HasResolver(const HostFilesRequest& request) {
@@ -170,7 +184,7 @@ Result<std::vector<oci::Mount>> WriteHostFiles(const HostFilesRequest& request) 
   std::string resolv = shares_host && !has_own_dns
                            ? TRY(HostFile("/etc/resolv.conf"))
                            : TRY(ResolvConfFor(request, HasResolver(request)));
-  std::string hosts = shares_host ? TRY(HostFile("/etc/hosts")) : MakeHosts(request);
+  std::string hosts = shares_host ? TRY(HostsOfHost(request)) : MakeHosts(request);
   const std::string& directory = request.directory;
   TRY(CreateFile(directory + "/resolv.conf", resolv, kReadableFile));
   TRY(CreateFile(directory + "/hostname", request.hostname + "\n", kReadableFile));

@@ -41,7 +41,7 @@ TEST(ImageChangesTest, Variables) {
 
 TEST(ImageChangesTest, Rest) {
   ContainerConfig config =
-      Apply({"EXPOSE 80 53/udp 90-91", "VOLUME [\"/a b\"]", "VOLUME /c /d", "WORKDIR /w",
+      Apply({"EXPOSE 80 53/UDP 90-91", "VOLUME [\"/a b\"]", "VOLUME /c /d", "WORKDIR /w",
              "WORKDIR sub/../x", "USER u:g", "ONBUILD RUN x", "STOPSIGNAL SIGINT",
              "HEALTHCHECK --interval=1m --timeout=2s --retries=3 CMD [\"t\"]"});
   EXPECT_EQ(config.exposed_ports.names, (Words{"80/tcp", "53/udp", "90/tcp", "91/tcp"}));

@@ -29,6 +29,12 @@ bool IsFor(const oci::Platform& wanted, const oci::Platform& has) {
 
 }  // namespace
 
+const formats::Json& ImageDocuments::container_config() const {
+  static const formats::Json kNone = formats::Json::MakeObject();
+  const formats::Json& config = config_json["config"];
+  return config.is_null() ? kNone : config;
+}
+
 Result<std::string> StoreName(std::string_view reference) {
   return formats::WithDefaultTag(TRY(formats::ParseReference(reference))).ToString();
 }
@@ -145,6 +151,45 @@ Result<NamedImage> ImageIndex::Resolve(std::string_view reference, const oci::Pl
   }
   image.documents = TRY(std::move(documents));
   return image;
+}
+
+Result<bool> ImageIndex::HasConfig(const client::Descriptor& target, const std::string& id) {
+  Result<std::shared_ptr<const ImageDocuments>> best = Documents(target);
+  if (best.ok() && (*best)->id == id) return true;
+  if (!oci::IsIndex(target.media_type)) {
+    if (!best.ok()) return std::move(best).error();
+    return false;
+  }
+  std::string text = TRY(containerd_.ReadBlob(target.digest, oci::kMaxDocumentBytes));
+  for (const oci::Descriptor& item : TRY(oci::ParseIndex(text, target.media_type)).manifests) {
+    auto documents = ReadManifest({item.media_type, item.digest.text(), item.size});
+    if (documents.ok() && (*documents)->id == id) return true;
+  }
+  return false;
+}
+
+bool ImageIndex::StandsFor(const std::string& store_name, const std::string& id) {
+  constexpr std::chrono::seconds kKept(1);
+  std::pair<std::string, std::string> key(store_name, id);
+  uint64_t changes = containerd_.image_changes();
+  {
+    MutexLock lock(mutex_);
+    auto now = SteadyClock::now();
+    if (standing_changes_ != changes || now - standing_since_ >= kKept) {
+      standing_.clear();
+      standing_changes_ = changes;
+      standing_since_ = now;
+    }
+    auto known = standing_.find(key);
+    if (known != standing_.end()) return known->second;
+  }
+  Result<client::Image> image = containerd_.GetImage(store_name);
+  Result<bool> has =
+      image.ok() ? HasConfig(image->target, id) : Result<bool>(std::move(image).error());
+  bool stands = has.ok() ? *has : has.error().kind() != ErrorKind::kNotFound;
+  MutexLock lock(mutex_);
+  if (standing_changes_ == changes) standing_[std::move(key)] = stands;
+  return stands;
 }
 
 Result<NamedImage> ImageIndex::Find(std::string_view reference) {

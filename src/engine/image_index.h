@@ -4,13 +4,16 @@
 // change under their digest. Names are looked up in the container daemon each time. Any thread.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/mutex.h"
 #include "client/containerd.h"
@@ -27,6 +30,8 @@ struct ImageDocuments {
   oci::ImageConfig config;
   formats::Json config_json;  // as it came; "config" in it is docker's container configuration
   std::string top_chain_id;   // the parent of a container's snapshot; "" without layers
+  // The "config" in it; an empty object where there is none.
+  const formats::Json& container_config() const;
 };
 
 struct NamedImage {
@@ -42,6 +47,10 @@ class ImageIndex {
   // docker's words: "No such image: NAME". With `platform` the documents are that one's, or it is
   // kNotFound as well.
   Result<NamedImage> Resolve(std::string_view reference, const oci::Platform* platform = nullptr);
+  // Whether the image of that name in the store has, for any platform, the configuration `id`. Kept
+  // in memory until a name changes through this engine, and for a second, since others may change
+  // one too. Nobody knows while the container daemon does not answer: then it has.
+  bool StandsFor(const std::string& store_name, const std::string& id);
   // The documents behind a target descriptor (index or manifest). Of an index it is the host's
   // platform, or else any that is here.
   Result<std::shared_ptr<const ImageDocuments>> Documents(const client::Descriptor& target,
@@ -68,11 +77,16 @@ class ImageIndex {
 
  private:
   Result<NamedImage> Find(std::string_view reference);
+  Result<bool> HasConfig(const client::Descriptor& target, const std::string& id);
   std::shared_ptr<const ImageDocuments> Known(const std::string& key);
   client::Containerd& containerd_;
   Mutex mutex_;
   // By digest of a manifest, or of an index whose best platform for this host is here.
   std::unordered_map<std::string, std::shared_ptr<const ImageDocuments>> known_ GUARDED_BY(mutex_);
+  // Whether a name stands for an id, by both, as it was at that time.
+  std::map<std::pair<std::string, std::string>, bool> standing_ GUARDED_BY(mutex_);
+  uint64_t standing_changes_ GUARDED_BY(mutex_) = 0;
+  SteadyClock::time_point standing_since_ GUARDED_BY(mutex_);
 };
 
 // The name of an image in the store: "docker.io/library/busybox:latest" of "busybox".

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <filesystem>
 #include <optional>
@@ -41,6 +42,7 @@ std::string Quoted(const std::vector<std::string>& words) {
 Result<> Expose(const std::string& word, ContainerConfig* config) {
   size_t slash = word.find('/');
   std::string protocol = slash == std::string::npos ? "tcp" : word.substr(slash + 1);
+  for (char& c : protocol) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   std::string ports = word.substr(0, slash);
   size_t dash = ports.find('-');
   auto number = [](std::string_view text) {

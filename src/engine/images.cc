@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "base/undo.h"
@@ -14,21 +15,6 @@
 
 namespace gantry::engine {
 namespace {
-
-Event ImageEvent(std::string_view action, const std::string& id, const std::string& name) {
-  Event event;
-  event.type = "image";
-  event.action = std::string(action);
-  event.actor_id = id;
-  event.attributes["name"] = name;
-  event.time = WallClock::now();
-  return event;
-}
-
-void PublishImage(Engine& engine, std::string_view action, const std::string& id,
-                  const std::string& name) {
-  engine.Publish(ImageEvent(action, id, name));
-}
 
 // Does what the event tells of and tells it; whoever is killed meanwhile, the next start tells it
 // when the image `store_name` shows that it was done.
@@ -55,6 +41,15 @@ bool IsIdOf(std::string_view reference, std::string_view id) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
   });
   return hex && id.size() > 7 && id.substr(7).starts_with(reference);
+}
+
+bool AreOfManyRepositories(const std::vector<std::string>& names) {
+  std::set<std::string> repositories;
+  for (const std::string& name : names) {
+    Result<formats::Reference> parsed = formats::ParseReference(name);
+    if (!IsDangling(name) && parsed.ok()) repositories.insert(parsed->Repository());
+  }
+  return repositories.size() > 1;
 }
 
 // The container that stands in the way of removing the image, if any.
@@ -109,9 +104,11 @@ Result<> TagImage(Engine& engine, std::string_view reference, std::string_view r
   }
   client::Image image = source.image;
   image.name = WithDefaultTag(name).ToString();
-  Event event = ImageEvent("tag", source.documents->id, FamiliarName(image.name));
-  return DoAndPublish(engine, event, image.name,
-                      [&] { return engine.containerd().PutImage(image); });
+  Event event = ImageEvent("tag", source.documents->id, FamiliarName(image.name),
+                           source.documents->config_json);
+  ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd(), image.name));
+  TRY(DoAndPublish(engine, event, image.name, [&] { return engine.containerd().PutImage(image); }));
+  return replaced.Keep();
 }
 
 namespace {
@@ -171,14 +168,15 @@ Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view r
   }
   // Nobody knows an image by that; it goes with its last name.
   if (others == 0) names.insert(names.end(), nameless.begin(), nameless.end());
-  if (by_id && names.size() > 1 && !force) {
+  // A name can go while another one keeps the image.
+  if (others == 0) TRY(CheckUnused(engine, reference, id, by_id, force));
+  if (by_id && !force && AreOfManyRepositories(names)) {
     return Error(ErrorKind::kAborted,
                  fmt::format("conflict: unable to delete {} (must be forced) - image is referenced "
                              "in multiple repositories",
                              ShortId(id)));
   }
-  // A name can go while another one keeps the image.
-  if (others == 0) TRY(CheckUnused(engine, reference, id, by_id, force));
+  Event untagged = ImageEvent("untag", id, id, target.documents->config_json);
   std::vector<RemovedImage> removed;
   for (size_t i = 0; i < names.size(); ++i) {
     bool last = others == 0 && i + 1 == names.size();
@@ -187,8 +185,8 @@ Result<std::vector<RemovedImage>> RemoveImage(Engine& engine, std::string_view r
     if (last) TRY(engine.store().untold().Put(deleted, names[i]));
     auto remove = [&] { return engine.containerd().DeleteImage(names[i], last); };
     bool named = !IsDangling(names[i]);
-    Result<> done =
-        named ? DoAndPublish(engine, ImageEvent("untag", id, id), names[i], remove) : remove();
+    untagged.time = WallClock::now();
+    Result<> done = named ? DoAndPublish(engine, untagged, names[i], remove) : remove();
     if (done.ok() && named) removed.push_back({false, FamiliarName(names[i])});
     if (done.ok() && last) {
       removed.push_back({true, id});
@@ -252,7 +250,8 @@ Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
     name = FamiliarName(name);
     if (!image.ok()) continue;
     if (!digest.empty()) name = image->documents->id;
-    PublishImage(engine, "load", image->documents->id, name);
+    const ImageDocuments& loaded = *image->documents;
+    engine.Publish(ImageEvent("load", loaded.id, loaded.id, loaded.config_json));
   }
   return names;
 }
@@ -277,7 +276,8 @@ Result<> SaveImages(Engine& engine, const std::vector<std::string>& references,
       nameless.push_back(TRY(NamelessRecord::Of(engine.containerd(), image.image)));
       names.push_back(nameless.back().name());
     }
-    PublishImage(engine, "save", image.documents->id, image.documents->id);
+    const ImageDocuments& saved = *image.documents;
+    engine.Publish(ImageEvent("save", saved.id, saved.id, saved.config_json));
     return {};
   };
   for (const std::string& reference : references) {
@@ -330,9 +330,8 @@ Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
   ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd(), pull.store_name));
   TRY(engine.containerd().Pull(pull, progress, stop));
   TRY(replaced.Keep());
-  event.actor_id = TRY(engine.images().Resolve(pull.store_name)).documents->id;
-  event.time = WallClock::now();
-  engine.Publish(event);
+  auto pulled = TRY(engine.images().Resolve(pull.store_name)).documents;
+  engine.Publish(ImageEvent("pull", pulled->id, familiar, pulled->config_json));
   return familiar;
 }
 
@@ -376,12 +375,12 @@ Result<PushedImage> PushImage(Engine& engine, const PushImageRequest& request,
   }
   client::Image image = TRY(std::move(found));
   TRY(engine.containerd().Push(push, progress, stop));
-  PublishImage(engine, "push", FamiliarName(push.store_name), request.name.Familiar());
+  const oci::Platform* platform = push.platform ? &*push.platform : nullptr;
+  auto documents = engine.images().Documents(image.target, platform);
+  engine.Publish(ImageEvent("push", FamiliarName(push.store_name), request.name.Familiar(),
+                            documents.ok() ? (*documents)->config_json : formats::Json()));
   client::Descriptor pushed = image.target;
-  if (push.platform) {
-    auto documents = TRY(engine.images().Documents(image.target, &*push.platform));
-    pushed = documents->manifest_descriptor;
-  }
+  if (push.platform) pushed = TRY(std::move(documents))->manifest_descriptor;
   return PushedImage{request.name.tag, pushed.digest, pushed.size};
 }
 

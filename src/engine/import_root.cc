@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "engine/event.h"
 #include "engine/image_changes.h"
 #include "engine/new_image.h"
 #include "formats/compression/compression.h"
@@ -79,7 +80,10 @@ Result<std::string> ImportRoot(Engine& engine, const ImportRequest& request, Byt
   image.comment = request.message;
   Lease lease = TRY(Lease::Take(engine.containerd()));
   image.layer = TRY(StoreLayer(engine, lease, archive));
-  return MakeImage(engine, lease, image);
+  std::string id = TRY(MakeImage(engine, lease, image));
+  engine.Publish(
+      ImageEvent("import", id, id, formats::Json::MakeObject({{"config", image.config}})));
+  return id;
 }
 
 }  // namespace gantry::engine

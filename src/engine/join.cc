@@ -85,6 +85,10 @@ Result<> Engine::JoinNamespaces(const ContainerRecord& record, SpecRequest* requ
     request->network_namespace = NetworkNamespacePath(record.id);
   }
   if (IsContainerMode(host.network_mode)) {
+    auto other = Find(ContainerOfMode(host.network_mode));
+    if (other.ok() && (*other)->id() == record.id) {
+      return Internal("cannot join own network namespace");
+    }
     request->network_namespace = NamespacePath(*TRY(Donor(host.network_mode, "network")), "net");
   }
   if (IsContainerMode(host.ipc_mode)) {

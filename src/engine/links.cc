@@ -9,8 +9,6 @@
 namespace gantry::engine {
 namespace {
 
-constexpr size_t kShortId = 12;
-
 // Variables that say where the other one is, not what it is.
 bool IsPassedOn(std::string_view variable) {
   for (std::string_view own : {"HOME=", "PATH="}) {
@@ -67,7 +65,7 @@ std::pair<std::string, std::string> ParseLink(std::string_view text) {
 std::string LinkHosts(const std::vector<LinkedContainer>& links) {
   std::string out;
   for (const LinkedContainer& link : links) {
-    std::string names = link.alias + " " + link.record->id.substr(0, kShortId);
+    std::string names = link.alias + " " + link.record->hostname;
     if (link.record->name != link.alias) names += " " + link.record->name;
     out += link.endpoint.address.ToString() + "\t" + names + "\n";
     if (link.endpoint.address6) out += link.endpoint.address6->ToString() + "\t" + names + "\n";

@@ -220,6 +220,13 @@ Result<MountPoint> ParseBind(const std::string& spec, const std::string& volume_
   mode = Mode();
   if (!ParseBindMode(mode_text, &mode)) return InvalidArgument("invalid mode: {}", mode_text);
   config.type = config.source.starts_with('/') ? "bind" : "volume";
+  bool binds = config.type == "bind";
+  if (binds ? mode.no_copy : !mode.propagation.empty()) {
+    return InvalidArgument(
+        "invalid volume specification: '{}': invalid mount config for type \"{}\": field {} must "
+        "not be specified",
+        spec, config.type, binds ? "VolumeOptions" : "BindOptions");
+  }
   config.read_only = !mode.writable;
   MountPoint point = TRY_WITH(ParseMount(config), "invalid volume specification: '{}'", spec);
   point.mode = mode_text;
@@ -230,6 +237,15 @@ Result<MountPoint> ParseBind(const std::string& spec, const std::string& volume_
     point.driver = volume_driver;
     point.copy_data = !mode.no_copy;
   }
+  return point;
+}
+
+Result<MountPoint> NamelessVolume(const std::string& path, const std::string& volume_driver) {
+  MountConfig config;
+  config.type = "volume";
+  config.target = path.starts_with('/') ? path : "/" + path;
+  MountPoint point = TRY_WITH(ParseMount(config), "invalid volume specification: '{}'", path);
+  point.driver = volume_driver;
   return point;
 }
 

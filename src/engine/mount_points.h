@@ -46,6 +46,9 @@ Result<MountPoint> ParseMountPoint(const formats::Json& json);
 
 // One of -v. "/path" alone is an anonymous volume.
 Result<MountPoint> ParseBind(const std::string& spec, const std::string& volume_driver);
+// A path of Config.Volumes, which an image may have set: a path and nothing else, whatever colons
+// are in it, so that it can name nothing of the host.
+Result<MountPoint> NamelessVolume(const std::string& path, const std::string& volume_driver);
 Result<MountPoint> ParseMount(const MountConfig& config);
 // Those of -v, then those of --mount. Errors: kInvalidArgument in docker's words; two of one
 // destination, also of --tmpfs, among them.

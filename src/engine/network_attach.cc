@@ -24,6 +24,7 @@
 #include "engine/engine.h"
 #include "engine/host_files.h"
 #include "engine/links.h"
+#include "engine/namespace_modes.h"
 #include "engine/net_rates.h"
 #include "engine/network_list.h"
 #include "engine/port_bindings.h"
@@ -439,11 +440,12 @@ Result<> Engine::DisconnectNetwork(std::string_view network_reference, std::stri
 Result<std::vector<LinkedContainer>> Engine::LinksOf(const ContainerRecord& record) const {
   std::vector<LinkedContainer> links;
   // Who is not on the default network has no use of them.
-  if (!record.networking.endpoints_config.contains("bridge")) return links;
+  if (!record.networking.endpoints_config.contains("bridge") || IsOnUsersNetwork(record)) {
+    return links;
+  }
   for (const std::string& text : record.host.links) {
     auto [name, alias] = ParseLink(text);
-    auto other = TRY(Find(name));
-    LinkedContainer link{alias, other->record(), {}};
+    LinkedContainer link{alias, TRY(NetworkOwner(name)), {}};
     if (!link.record->state.IsAlive()) {
       return MakeError(ErrorKind::kAborted, "Cannot link to a non running container: /{} AS /{}/{}",
                        link.record->name, record.name, alias);
@@ -461,8 +463,25 @@ Result<std::vector<LinkedContainer>> Engine::LinksOf(const ContainerRecord& reco
   return links;
 }
 
+bool Engine::IsOnUsersNetwork(const ContainerRecord& record) const {
+  auto network = FindNetwork(*networks_, NetworkName(record.host));
+  return network.ok() && IsUserDefined(*network);
+}
+
+// The container itself, or the one whose network it has.
+Result<Container::RecordPointer> Engine::NetworkOwner(std::string_view reference) const {
+  constexpr int kLongestChain = 64;  // of removed and renamed ones a circle can be made
+  Container::RecordPointer record = TRY(Find(reference))->record();
+  for (int i = 0; i < kLongestChain && JoinsContainer(record->host); ++i) {
+    record = TRY(Find(ContainerOfMode(record->host.network_mode)))->record();
+  }
+  return record;
+}
+
 Result<> Engine::CheckLinks(const ContainerRecord& record) const {
   if (record.host.links.empty()) return {};
+  // Among users' networks links are names, of containers that may still come.
+  if (IsOnUsersNetwork(record)) return {};
   if (JoinsContainer(record.host)) {
     return InvalidArgument(
         "conflicting options: container type network can't be used with links. This would result "
@@ -474,13 +493,12 @@ Result<> Engine::CheckLinks(const ContainerRecord& record) const {
     if (name.empty() || alias.empty()) {
       return InvalidArgument("bad format for links: {}", text);
     }
-    auto found = Find(name);
+    auto found = NetworkOwner(name);
     if (!found.ok()) {
       // The request is wrong, not its address: clients pull an image when create says "not found".
       return InvalidArgument("could not get container for {}: {}", name, found.error().message());
     }
-    auto other = *std::move(found);
-    if (other->record()->networking.endpoints_config.contains("host")) return HostModeAndLinks();
+    if ((*found)->networking.endpoints_config.contains("host")) return HostModeAndLinks();
   }
   return {};
 }

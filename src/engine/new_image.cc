@@ -8,6 +8,8 @@
 #include "base/random.h"
 #include "base/undo.h"
 #include "engine/dangling.h"
+#include "engine/event.h"
+#include "engine/images.h"
 #include "formats/digest.h"
 #include "formats/reference.h"
 
@@ -188,7 +190,11 @@ Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage
   if (image.layer) parts.layers.push_back(image.layer->blob);
   parts.chain_id = std::move(chain);
   if (!image.name.empty()) parts.names.push_back(image.name);
-  return StoreImage(engine, lease, parts);
+  std::string id = TRY(StoreImage(engine, lease, parts));
+  if (!image.name.empty()) {
+    engine.Publish(ImageEvent("tag", id, FamiliarName(image.name), parts.config));
+  }
+  return id;
 }
 
 Json ManifestOf(const client::Descriptor& config, const std::vector<client::Descriptor>& layers) {

@@ -39,7 +39,7 @@ Result<> Engine::Remove(std::string_view reference, RemoveOptions options) {
       changed.state.removed_at_end = true;
       changed.state.removes_volumes = options.volumes || changed.host.auto_remove;
     });
-    Result<> stopped = StopAlive(*container, 0, "KILL");
+    Result<> stopped = KillAlive(*container);
     if (!stopped.ok()) {
       container->Update([](ContainerRecord& changed) { changed.state.removed_at_end = false; });
       return stopped;
@@ -111,6 +111,7 @@ Result<> Engine::BeginRemoval(Container& container) {
   Result<> released = ReleaseVolumes(*record);
   if (!released.ok()) log::Debug("removing {}: {}", record->id, released.error().message());
   Publish("destroy", *record);
+  if (options_.removed) options_.removed(record->id);
   container.NotifyRemoved();
   timer.Done();
   return {};

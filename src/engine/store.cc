@@ -43,12 +43,13 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path) {
   return std::unique_ptr<Store>(new Store(TRY(records::Database::Open(path, kSchema))));
 }
 
-Result<> Store::PutContainer(const ContainerRecord& record, const Event* untold) {
+Result<> Store::PutContainer(const ContainerRecord& record, const Event* untold,
+                             const std::string& subject) {
   std::string text = ToJson(record).Dump();
   auto transaction = TRY(database_->Begin());
   TRY(transaction.Execute("INSERT OR REPLACE INTO containers (id, record) VALUES (?, ?)", record.id,
                           text));
-  if (untold != nullptr) TRY(untold_.Put(*untold, {}, transaction));
+  if (untold != nullptr) TRY(untold_.Put(*untold, subject, transaction));
   return transaction.Commit();
 }
 

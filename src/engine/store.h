@@ -24,8 +24,10 @@ class Store : public networks::RecordStore, public volumes::RecordStore {
  public:
   static Result<std::unique_ptr<Store>> Open(const std::string& path);
 
-  // Inserts or replaces. With an event it is one that is to be told of the change.
-  Result<> PutContainer(const ContainerRecord& record, const Event* untold = nullptr);
+  // Inserts or replaces. With an event it is one that is to be told of the change, or of what comes
+  // after it.
+  Result<> PutContainer(const ContainerRecord& record, const Event* untold = nullptr,
+                        const std::string& subject = {});
   // Also notes that its image was used until now.
   Result<> EraseContainer(const std::string& id, const std::string& image_id);
   // A record that can't be read is an error that names it: nothing is silently forgotten.

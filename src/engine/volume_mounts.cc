@@ -109,7 +109,7 @@ Result<> Engine::MakeMountPoints(bool read_only_non_recursive, ContainerRecord* 
     Put(std::move(point), &points);
   }
   for (const std::string& volume : record->config.volumes.names) {
-    MountPoint point = TRY(ParseBind(volume, record->host.volume_driver));
+    MountPoint point = TRY(NamelessVolume(volume, record->host.volume_driver));
     // --tmpfs takes the place of a volume without a name.
     bool hidden = point.name.empty() && record->host.tmpfs.contains(point.destination);
     if (!hidden && !Has(points, point.destination)) points.push_back(std::move(point));

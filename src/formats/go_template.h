@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The part of Go's text/template that docker's users write after --format, evaluated on JSON:
-// fields, pipelines, variables, if/else, range, with, comments, trim marks, the built-in functions
-// (html, js and urlquery too) and docker's json, join, split, lower, upper, title, pad, truncate.
-// Templates are untrusted: nesting, steps and output are bounded. Immutable after Parse; any
-// thread.
+// fields, pipelines, variables, if/else, range (with break and continue), with, define, template
+// and block, comments, trim marks, the built-in functions (html, js and urlquery too) and docker's
+// json, join, split, lower, upper, title, pad, truncate. Templates are untrusted: nesting, steps
+// and output are bounded. Immutable after Parse; any thread.
 //
 //   template := { text | "{{" ["-"] action ["-"] "}}" }
 //   action   := comment | pipeline | ("if" | "range" | "with") pipeline | "else" … | "end"
+//             | "define" name | "template" name [ pipeline ] | "block" name pipeline
+//             | "break" | "continue"
 //   pipeline := [ variable { "," variable } (":=" | "=") ] command { "|" command }
 //   command  := operand { operand };  operand := "." | field … | variable | literal | "(" … ")"
 #pragma once
@@ -70,18 +72,22 @@ class GoTemplate {
     std::vector<Command> commands;
   };
   struct Node {
-    enum class Kind { kText, kOutput, kIf, kRange, kWith };
+    enum class Kind { kText, kOutput, kIf, kRange, kWith, kTemplate, kBreak, kContinue };
     Kind kind = Kind::kText;
-    std::string text;
+    std::string text;     // or the name of a template
+    size_t position = 0;  // of a template's action
     Pipeline pipeline;
     std::vector<Node> body;
     std::vector<Node> otherwise;
   };
+  // By the name that "define" or "block" gives.
+  using Templates = std::map<std::string, std::vector<Node>, std::less<>>;
 
  private:
   std::string source_;
   Functions functions_;
   std::vector<Node> nodes_;
+  Templates templates_;
 };
 
 // How Go's fmt prints the value with %v: "map[a:1 b:2]", "[x y]", "<nil>".

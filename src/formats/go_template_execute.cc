@@ -25,13 +25,19 @@ bool IsStringMap(std::string_view name) {
 }
 
 constexpr size_t kMaxSteps = 5'000'000;
+constexpr int kMaxTemplateDepth = 200;
 constexpr size_t kMaxOutputBytes = size_t{64} << 20;
 
 class Evaluator {
  public:
-  Evaluator(std::string_view source, const GoTemplate::Functions& functions, const Json& root,
+  Evaluator(std::string_view source, const GoTemplate::Functions& functions,
+            const GoTemplate::Templates& templates, const Json& root,
             const GoTemplate::Options& options)
-      : source_(source), functions_(functions), root_(root), options_(options) {
+      : source_(source),
+        functions_(functions),
+        templates_(templates),
+        root_(root),
+        options_(options) {
     variables_.push_back({"", root});  // "$" is the root
   }
 
@@ -41,12 +47,15 @@ class Evaluator {
         return MakeError(ErrorKind::kResourceExhausted, "template: output too large");
       }
       TRY(RunNode(node, dot));
+      if (leaving_ != Leaving::kNothing) break;
     }
     return {};
   }
   std::string Take() { return std::move(out_); }
 
  private:
+  // What "break" and "continue" leave, up to the range.
+  enum class Leaving : uint8_t { kNothing, kRound, kRange };
   struct Variable {
     std::string name;
     Json value;
@@ -57,6 +66,11 @@ class Evaluator {
       out_.append(node.text);
       return {};
     }
+    if (node.kind == Node::Kind::kBreak || node.kind == Node::Kind::kContinue) {
+      leaving_ = node.kind == Node::Kind::kBreak ? Leaving::kRange : Leaving::kRound;
+      return {};
+    }
+    if (node.kind == Node::Kind::kTemplate) return RunTemplate(node, dot);
     size_t scope = variables_.size();
     if (node.kind == Node::Kind::kOutput) {
       missing_key_ = false;
@@ -80,6 +94,29 @@ class Evaluator {
     return {};
   }
 
+  // Sees nothing of its caller but what it is given, which is its "$" too.
+  Result<> RunTemplate(const Node& node, const Json& dot) {
+    auto found = templates_.find(node.text);
+    Operand place;
+    place.position = node.position + 2;
+    place.text = fmt::format("{{{{template {}}}}}", QuoteGo(node.text));
+    if (found == templates_.end()) {
+      return Failure(place, fmt::format("template {} not defined", QuoteGo(node.text)));
+    }
+    if (depth_ >= kMaxTemplateDepth) {
+      return Failure(place, fmt::format("exceeded maximum template depth ({})", kMaxTemplateDepth));
+    }
+    Json given;
+    if (!node.pipeline.commands.empty()) given = TRY(Evaluate(node.pipeline, dot));
+    std::vector<Variable> outer = std::exchange(variables_, {});
+    variables_.push_back({"", given});
+    ++depth_;
+    TRY(Run(found->second, given));
+    --depth_;
+    variables_ = std::move(outer);
+    return {};
+  }
+
   Result<> RunRange(const Node& node, const Json& value, const Json& dot) {
     size_t scope = variables_.size();
     auto once = [&](Json key, const Json& item) -> Result<> {
@@ -88,11 +125,14 @@ class Evaluator {
       if (!names.empty()) variables_.push_back({names.back(), item});
       TRY(Run(node.body, item));
       variables_.resize(scope);
+      if (leaving_ == Leaving::kRound) leaving_ = Leaving::kNothing;
       return {};
     };
+    auto left = [&] { return std::exchange(leaving_, Leaving::kNothing) == Leaving::kRange; };
     if (value.is_array() && value.size() > 0) {
       for (size_t i = 0; i < value.size(); ++i) {
         TRY(once(Json(static_cast<int64_t>(i)), value.at(i)));
+        if (left()) break;
       }
       return {};
     }
@@ -102,7 +142,10 @@ class Evaluator {
       for (const Json::Member& member : value.members()) members.push_back(&member);
       std::sort(members.begin(), members.end(),
                 [](const auto* a, const auto* b) { return a->first < b->first; });
-      for (const Json::Member* member : members) TRY(once(Json(member->first), member->second));
+      for (const Json::Member* member : members) {
+        TRY(once(Json(member->first), member->second));
+        if (left()) break;
+      }
       return {};
     }
     if (!value.is_array() && !value.is_object() && !value.is_null()) {
@@ -231,18 +274,21 @@ class Evaluator {
 
   std::string_view source_;
   const GoTemplate::Functions& functions_;
+  const GoTemplate::Templates& templates_;
   const Json& root_;
   const GoTemplate::Options& options_;
   std::vector<Variable> variables_;
   std::string out_;
   size_t steps_ = 0;
+  int depth_ = 0;  // of templates within templates
+  Leaving leaving_ = Leaving::kNothing;
   bool missing_key_ = false;  // the output under way has met one
 };
 
 }  // namespace
 
 Result<std::string> GoTemplate::Execute(const Json& root, const Options& options) const {
-  Evaluator evaluator(source_, functions_, root, options);
+  Evaluator evaluator(source_, functions_, templates_, root, options);
   TRY(evaluator.Run(nodes_, root));
   return evaluator.Take();
 }

@@ -37,6 +37,7 @@ class Parser {
     if (!end.empty()) return Failure("unexpected {{" + end + "}}");
     return nodes;
   }
+  GoTemplate::Templates TakeTemplates() { return std::move(templates_); }
 
  private:
   Error Failure(std::string_view what) const {
@@ -87,9 +88,18 @@ class Parser {
       if (keyword == "if" || keyword == "range" || keyword == "with") {
         at_ += keyword.size();
         TRY(ParseBlock(keyword, &node, depth));
-      } else if (keyword == "template" || keyword == "define" || keyword == "block" ||
-                 keyword == "break" || keyword == "continue") {
-        return Failure(keyword + " is not supported");
+      } else if (keyword == "define") {
+        if (depth > 0) return Failure("unexpected {{define}}");
+        at_ += keyword.size();
+        TRY(ParseDefinition(TRY(ParseName(keyword)), depth));
+        continue;
+      } else if (keyword == "template" || keyword == "block") {
+        TRY(ParseTemplate(keyword, open, &node, depth));
+      } else if (keyword == "break" || keyword == "continue") {
+        if (ranges_ == 0) return Failure("{{" + keyword + "}} outside {{range}}");
+        at_ += keyword.size();
+        node.kind = keyword == "break" ? Node::Kind::kBreak : Node::Kind::kContinue;
+        TRY(CloseAction());
       } else {
         node.kind = Node::Kind::kOutput;
         node.pipeline = TRY(ParsePipeline(depth));
@@ -105,7 +115,9 @@ class Parser {
                                       : Node::Kind::kWith;
     node->pipeline = TRY(ParsePipeline(depth + 1));
     TRY(CloseAction());
+    ranges_ += keyword == "range" ? 1 : 0;
     std::string end = TRY(ParseList(&node->body, depth + 1));
+    ranges_ -= keyword == "range" ? 1 : 0;
     if (end == "else") {
       SkipBlanks();
       if (std::string word = PeekWord(); word == "if" || word == "with") {
@@ -122,6 +134,40 @@ class Parser {
     }
     if (end != "end") return Failure("unexpected EOF");
     return {};
+  }
+
+  // The name of a template, in quotes.
+  Result<std::string> ParseName(const std::string& keyword) {
+    SkipBlanks();
+    bool quoted = at_ < text_.size() && (text_[at_] == '"' || text_[at_] == '`');
+    if (!quoted) return Failure(fmt::format("unexpected token in {} clause", keyword));
+    return TRY(ParseQuoted()).AsString();
+  }
+
+  // Up to its "end". Of two with one name the later one holds, unless it is empty.
+  Result<> ParseDefinition(const std::string& name, int depth) {
+    TRY(CloseAction());
+    std::vector<Node> body;
+    int outer_ranges = std::exchange(ranges_, 0);
+    std::string end = TRY(ParseList(&body, depth + 1));
+    ranges_ = outer_ranges;
+    if (end == "else") return Failure("unexpected {{else}}");
+    if (end != "end") return Failure("unexpected EOF");
+    if (!body.empty() || !templates_.contains(name)) templates_[name] = std::move(body);
+    return {};
+  }
+
+  // "block" is a definition and its use.
+  Result<> ParseTemplate(const std::string& keyword, size_t open, Node* node, int depth) {
+    at_ += keyword.size();
+    node->kind = Node::Kind::kTemplate;
+    node->position = open;
+    node->text = TRY(ParseName(keyword));
+    SkipBlanks();
+    bool bare = AtClose() && keyword == "template";
+    if (!bare) node->pipeline = TRY(ParsePipeline(depth + 1));
+    if (keyword == "block") return ParseDefinition(node->text, depth + 1);
+    return CloseAction();
   }
 
   Result<> SkipComment() {
@@ -339,6 +385,8 @@ class Parser {
   const GoTemplate::Functions& own_;
   size_t at_ = 0;
   bool trim_next_ = false;
+  int ranges_ = 0;  // around this place
+  GoTemplate::Templates templates_;
 };
 
 bool Names(const Pipeline& pipeline, std::string_view field) {
@@ -363,10 +411,15 @@ Result<GoTemplate> GoTemplate::Parse(std::string_view text, Functions functions)
   GoTemplate parsed;
   parsed.source_ = text;
   parsed.functions_ = std::move(functions);
-  parsed.nodes_ = TRY(Parser(parsed.source_, parsed.functions_).ParseAll());
+  Parser parser(parsed.source_, parsed.functions_);
+  parsed.nodes_ = TRY(parser.ParseAll());
+  parsed.templates_ = parser.TakeTemplates();
   return parsed;
 }
 
-bool GoTemplate::UsesField(std::string_view name) const { return Names(nodes_, name); }
+bool GoTemplate::UsesField(std::string_view name) const {
+  return Names(nodes_, name) || std::any_of(templates_.begin(), templates_.end(),
+                                            [&](auto& one) { return Names(one.second, name); });
+}
 
 }  // namespace gantry::formats

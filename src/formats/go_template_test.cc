@@ -28,6 +28,33 @@ TEST(GoTemplate, FieldsAndText) {
   EXPECT_EQ(Render("{{/* note */}}x{{- /* note */ -}} y"), "xy");
 }
 
+// As Go 1.24 renders them.
+TEST(GoTemplate, Templates) {
+  EXPECT_EQ(Render("{{define \"x\"}}[{{.}}]{{end}}{{template \"x\" .Id}}{{template \"x\" .Count}}"),
+            "[abc][3]");
+  EXPECT_EQ(Render("{{template \"x\"}}{{define \"x\"}}{{.}}{{end}}"), "<nil>");
+  EXPECT_EQ(Render("{{block \"b\" .State}}{{.Pid}}{{$.Pid}}{{end}}"), "4242");
+  EXPECT_EQ(Render("{{define \"x\"}}1{{end}}{{define \"x\"}}2{{end}}{{template \"x\"}}"), "2");
+  EXPECT_EQ(Render("{{template \"y\" .}}"),
+            "template: :1:2: executing \"\" at <{{template \"y\"}}>: template \"y\" not defined");
+  EXPECT_EQ(Render("{{define \"x\"}}{{template \"x\"}}{{end}}{{template \"x\"}}").find("depth") !=
+                std::string::npos,
+            true);
+  EXPECT_EQ(Render("{{if true}}{{define \"x\"}}{{end}}{{end}}"),
+            "template: :1: unexpected {{define}}");
+  EXPECT_EQ(Render("{{define x}}{{end}}"), "template: :1: unexpected token in define clause");
+  EXPECT_EQ(Render("{{define \"x\"}}"), "template: :1: unexpected EOF");
+  Result<GoTemplate> inner = GoTemplate::Parse("{{define \"x\"}}{{.Size}}{{end}}");
+  EXPECT_TRUE(inner->UsesField("Size") && !inner->UsesField("Id"));
+}
+
+TEST(GoTemplate, BreakAndContinue) {
+  EXPECT_EQ(Render("{{range .Args}}{{if eq . \"b\"}}{{break}}{{end}}{{.}}{{end}}."), "a.");
+  EXPECT_EQ(Render("{{range .Args}}{{if eq . \"b\"}}{{continue}}{{end}}{{.}}{{end}}."), "ac.");
+  EXPECT_EQ(Render("{{range .Args}}{{range $.Args}}{{break}}{{end}}{{.}}{{end}}"), "abc");
+  EXPECT_EQ(Render("{{break}}"), "template: :1: {{break}} outside {{range}}");
+}
+
 TEST(GoTemplate, Functions) {
   EXPECT_EQ(Render("{{json .State}}"), "{\"Status\":\"running\",\"Pid\":42}");
   EXPECT_EQ(Render("{{.Args | json}}"), "[\"a\",\"b\",\"c\"]");

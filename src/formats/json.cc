@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <unordered_map>
 
 #include "base/text.h"
 
@@ -19,6 +20,7 @@ namespace gantry::formats {
 namespace {
 
 constexpr int kMaxJsonDepth = 256;
+constexpr size_t kSearchedMembers = 32;
 
 const Json kNull;
 const std::string kEmptyString;
@@ -74,14 +76,24 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
     members.reserve(count);
     size_t first_value = values_.size() - count;
     size_t first_key = keys_.size() - count;
+    // Of a large object; a small one is searched.
+    std::unordered_map<std::string_view, Json*> places;
     for (size_t i = 0; i < count; ++i) {
       Json& value = values_[first_value + i];
       std::string& key = keys_[first_key + i];
-      if (Json* earlier = count > 1 ? object.Find(key) : nullptr) {
-        *earlier = std::move(value);
-      } else {
-        members.emplace_back(std::move(key), std::move(value));
+      Json* earlier = nullptr;
+      if (count > kSearchedMembers) {
+        auto place = places.find(key);
+        if (place != places.end()) earlier = place->second;
+      } else if (count > 1) {
+        earlier = object.Find(key);
       }
+      if (earlier != nullptr) {
+        *earlier = std::move(value);
+        continue;
+      }
+      auto& [name, member] = members.emplace_back(std::move(key), std::move(value));
+      if (count > kSearchedMembers) places.emplace(name, &member);
     }
     values_.resize(first_value);
     keys_.resize(first_key);

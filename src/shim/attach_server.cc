@@ -15,6 +15,13 @@
 
 namespace gantry::shim {
 
+namespace {
+
+// Beside what is left for a slow client: what the socket holds already.
+constexpr int kSocketSlack = 512 << 10;
+
+}  // namespace
+
 struct AttachServer::Client {
   UniqueFd fd;
   std::string request;  // until it is whole
@@ -60,7 +67,8 @@ AttachServer::AttachServer(EventLoop* loop, std::string path, Owner owner)
     : loop_(loop), path_(std::move(path)), owner_(std::move(owner)) {}
 
 AttachServer::~AttachServer() {
-  for (const auto& client : clients_) {
+  for (const auto& client : std::vector<std::shared_ptr<Client>>(clients_)) {
+    LeaveRest(client);
     if (client->watching) loop_->Unwatch(client->fd);
   }
   if (!listener_.valid()) return;
@@ -242,6 +250,22 @@ void AttachServer::Flush(const std::shared_ptr<Client>& client) {
   }
   client->unsent.erase(0, done);
   if (client->unsent.empty() && output_ended_) Drop(client);
+}
+
+// The process is deleted, and a slow client has still to get its last output: the kernel keeps it
+// in the socket, also when this end is closed (unix(7)). It is bounded: one read and what the
+// process's pipes held at its exit.
+void AttachServer::LeaveRest(const std::shared_ptr<Client>& client) {
+  if (client->unsent.empty() || client->gone) return;
+  // The kernel counts its own bytes too, for each piece that it cuts the data into.
+  int room = static_cast<int>(2 * client->unsent.size()) + kSocketSlack;
+  if (::setsockopt(client->fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room) < 0) {
+    (void)::setsockopt(client->fd.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+  }
+  Flush(client);
+  if (!client->unsent.empty()) {
+    log::Warning("'{}': a client loses its last {} bytes", path_, client->unsent.size());
+  }
 }
 
 void AttachServer::Drop(const std::shared_ptr<Client>& held) {

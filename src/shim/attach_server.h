@@ -52,6 +52,7 @@ class AttachServer {
   void EndInput(const std::shared_ptr<Client>& client);
   void Answer(const std::shared_ptr<Client>& client, uint32_t error_number);
   void Flush(const std::shared_ptr<Client>& client);
+  void LeaveRest(const std::shared_ptr<Client>& client);
   void Drop(const std::shared_ptr<Client>& client);
   void UpdateWatch(const std::shared_ptr<Client>& client);
   void SendTo(const std::shared_ptr<Client>& client, StreamId stream, std::string_view bytes);

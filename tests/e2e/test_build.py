@@ -267,7 +267,7 @@ def test_api_stream(client, image):
     ({'buildargs': 'zz'}, {'Dockerfile': 'FROM x'}, 'error reading build args'),
     ({'squash': '1'}, {'Dockerfile': 'FROM x'}, 'squash is only supported with experimental mode'),
     ({'version': '3'}, {'Dockerfile': 'FROM x'}, 'invalid version "3"'),
-    ({'target': 'nope'}, {'Dockerfile': 'FROM x'}, 'failed to reach build target nope in Dockerfile'),
+    ({'target': 'nope'}, {'Dockerfile': 'FROM x'}, 'target stage "nope" could not be found'),
     ({'dockerfile': '../x'}, {'Dockerfile': 'FROM x'}, '../x'),
 ])
 def test_api_errors(client, query, files, words):

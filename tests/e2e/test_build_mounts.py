@@ -116,7 +116,7 @@ def test_bind_is_part_of_the_cache(build, context):
     ('RUN --mount=type=bind true', 'target is required for type=bind'),
     ('RUN --mount=type=odd,target=/x true', 'unsupported mount type "odd"'),
     ('RUN --mount=target=/x,from=later true\nFROM @ AS later\nCOPY --from=0 /bin/busybox /b', 'invalid from flag value later'),
-    ('RUN --mount=target=/x,from=1 true\nFROM @\nCOPY --from=0 /bin/busybox /b', 'refers to current build block or a later one'),
+    ('RUN --mount=target=/x,from=1 true\nFROM @\nCOPY --from=0 /bin/busybox /b', 'refers to current build stage or a later one'),
     ('RUN --mount=target=/x,source=missing true', 'RUN --mount failed: stat /missing: file does not exist'),
     ('RUN --mount=target=/ true', "mount path must be absolute and not '/'"),
     ('RUN --mount=type=secret,id=s,required true', 'secret s: not found'),

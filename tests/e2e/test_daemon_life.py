@@ -379,12 +379,18 @@ def test_metrics(engines):
     assert actions == {('container', 'create'): 2 + begun, ('container', 'start'): 1 + begun, ('container', 'delete'): 1 + begun,
                        ('container', 'commit'): begun, ('container', 'changes'): begun,
                        ('network', 'allocate'): 1, ('network', 'connect'): 1, ('network', 'release'): 1}
+    client.ok('info')
+    client.ok('version')
+    page = scrape(engine, 9323)
+    for function in ('system_info', 'system_version'):
+        (count,) = [line.split()[1] for line in page.splitlines() if line.startswith(f'engine_daemon_host_info_functions_seconds_count{{function="{function}"}}')]
+        assert int(count) > 0, function
     for name in ('engine_daemon_health_checks_total', 'engine_daemon_health_checks_failed_total', 'builder_builds_triggered_total'):
         assert values[name] == '0', name
     families = {line.split()[2] for line in page.splitlines() if line.startswith('# TYPE ')}
     assert {'engine_daemon_engine_info', 'engine_daemon_engine_cpus_cpus', 'engine_daemon_engine_memory_bytes', 'engine_daemon_events_total',
             'engine_daemon_events_subscribers_total', 'builder_builds_failed_total', 'process_open_fds', 'process_max_fds', 'process_cpu_seconds_total',
-            'process_resident_memory_bytes', 'process_virtual_memory_bytes', 'process_start_time_seconds'} - families == set()
+            'process_resident_memory_bytes', 'process_virtual_memory_bytes', 'process_start_time_seconds', 'process_virtual_memory_max_bytes', 'engine_daemon_host_info_functions_seconds'} - families == set()
     client.ok('rm', 'box')
 
 

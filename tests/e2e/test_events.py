@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -77,6 +78,31 @@ def test_run_and_prune(client, names, begin):
     assert actions(engine, begin, {'label': ['ours=1']}) == ['create', 'attach', 'start', 'die', 'destroy']
     client.ok('container', 'prune', '-f', '--filter', 'label=nobody')
     assert events(engine, begin, {'event': ['prune'], 'type': ['container']})[0]['Actor'] == {'ID': '', 'Attributes': {'reclaimed': '0'}}
+
+
+def test_images(client, names, begin, tmp_path):
+    """Labels of an image go with its events; what is gone has none any more."""
+    engine = client.engine
+    name, other = names(), names()
+    client.ok('create', '--name', name, IMAGE, 'true')
+    root, saved = tmp_path / 'root.tar', tmp_path / 'saved.tar'
+    client.ok('export', '-o', root, name)
+    image = client.ok('import', '-c', 'LABEL k=v', root, f'{name}:1')
+    nameless = client.ok('import', root)
+    committed = client.ok('commit', '-c', 'LABEL c=d', name, f'{other}:1')
+    client.ok('tag', f'{name}:1', f'{name}:2')
+    client.ok('save', '-o', saved, f'{name}:2')
+    client.ok('load', '-q', '-i', saved)
+    client.ok('rmi', f'{name}:2', f'{name}:1')
+    client.ok('rmi', nameless, f'{other}:1')
+    client.ok('rm', name)
+    found = [(e['Action'], e['Actor']['ID'], e['Actor']['Attributes']) for e in events(engine, begin, {'type': ['image']})]
+    expect = [('tag', image, {'k': 'v', 'name': f'{name}:1'}), ('import', image, {'k': 'v', 'name': image}),
+              ('import', nameless, {'name': nameless}), ('tag', committed, {'c': 'd', 'name': f'{other}:1'}),
+              ('tag', image, {'k': 'v', 'name': f'{name}:2'}), ('save', image, {'k': 'v', 'name': image}), ('load', image, {'k': 'v', 'name': image}),
+              ('untag', image, {'k': 'v', 'name': image}), ('untag', image, {'k': 'v', 'name': image}), ('delete', image, {'name': image}),
+              ('delete', nameless, {'name': nameless}), ('untag', committed, {'c': 'd', 'name': committed}), ('delete', committed, {'name': committed})]
+    assert found == expect
 
 
 def test_detach(client, names, begin):
@@ -260,7 +286,7 @@ def test_what_a_killed_engine_has_not_told(own):
              ('network', 'rm', 'pond'), ('volume', 'create', 'hold'), ('volume', 'rm', 'hold'), ('tag', IMAGE, 'events/lost:1'),
              ('rmi', 'events/lost:1'))
     for lost in (1, 0):
-        for words in steps:
+        for words in (*steps, ('kill', '-s', 'WINCH', 'ship'), ('kill', '-s', 'URG', 'ship')):
             before = told()
             own.ok(*words)
             whole = told()
@@ -275,6 +301,67 @@ def test_what_a_killed_engine_has_not_told(own):
     assert own('network', 'create', 'host').code and own('volume', 'rm', 'nosuch').code and own('network', 'rm', 'nosuch').code
     restart()
     assert told() == whole
+
+
+def test_a_signal_that_a_killed_engine_has_sent(own):
+    """gantryd is killed while the shim has its signal and has not answered: the signal comes, and the next start tells it. One that was
+    refused is none."""
+    engine = own.engine
+    own.ok('run', '-d', '--name', 'box', IMAGE, 'sh', '-c', 'trap "echo got" USR1; trap "exit 3" TERM; echo up; while :; do sleep 0.05; done')
+    until(lambda: own.ok('logs', 'box').split() == ['up'])
+
+    def signals():
+        return [e['Actor']['Attributes']['signal'] for e in events(engine, '1') if e['Action'] == 'kill']
+
+    def cut_off(*words):
+        init = own.inspect('box', '{{.State.Pid}}')
+        shim = int(Path(f'/proc/{init}/stat').read_text().rsplit(')', 1)[1].split()[1])
+
+        def has_got_it():
+            rows = [row for row in engine.inside('ss', '-xHp').stdout.splitlines() if f'pid={shim},' in row]
+            return sum(int(row.split()[2]) for row in rows)
+        os.kill(shim, signal.SIGSTOP)
+        try:
+            asking = own.start(*words)
+            until(has_got_it)
+            engine.kill('gantryd')
+            asking.communicate(timeout=20)
+        finally:
+            os.kill(shim, signal.SIGCONT)
+        engine.start()
+    cut_off('kill', '-s', 'USR1', 'box')
+    until(lambda: 'got' in own.ok('logs', 'box'))
+    assert signals() == ['10']
+    cut_off('stop', 'box')
+    until(lambda: own.inspect('box', '{{.State.Status}}') == 'exited')
+    assert signals() == ['10', '15'] and own('kill', 'box').code
+    engine.kill('gantryd')
+    engine.start()
+    assert signals() == ['10', '15']
+
+
+def test_who_attaches_and_detaches_finds_the_event(own):
+    """The log has it when the client sees the answer, or the end of its stream: a kill -9 then comes too late to lose it."""
+    engine = own.engine
+    log = Path(f'{engine.names.root}/engine/events.log')
+
+    def counted(action):
+        return log.read_text().count(f'"action":"{action}"')
+    own.ok('run', '-dit', '--name', 'box', IMAGE, 'sh')
+    tty = {'AttachStdin': True, 'AttachStdout': True, 'Tty': True, 'Cmd': ['sh']}
+    for n in range(1, 21):
+        stream, head, _ = engine.hijack('/containers/box/attach?stream=1&stdin=1&stdout=1', None)
+        assert counted('attach') == n and head.startswith('HTTP/1.1 101')
+        stream.sendall(b'\x10\x11')
+        while stream.recv(65536):
+            pass
+        assert counted('detach') == n
+        exec_id = json.loads(engine.api('POST', '/containers/box/exec', json.dumps(tty))[1])['Id']
+        stream, _, _ = engine.hijack(f'/exec/{exec_id}/start', {'Tty': True})
+        stream.sendall(b'\x10\x11')
+        while stream.recv(65536):
+            pass
+        assert counted('exec_detach') == n
 
 
 def test_a_reader_that_sleeps(own):

@@ -119,7 +119,7 @@ def test_a_command_that_fails(client, builder, session, context):
     ('', {}, 'the Dockerfile cannot be empty'),
     ('FROM {IMAGE}\n', {'filename': 'other'}, 'failed to read dockerfile: open other: no such file or directory'),
     ('FROM {IMAGE}\nCOPY nothing /\n', {}, 'COPY failed: file not found in build context or excluded by .dockerignore: stat nothing: file does not exist'),
-    ('FROM {IMAGE}\n', {'target': 'nothing'}, 'failed to reach build target nothing in Dockerfile'),
+    ('FROM {IMAGE}\n', {'target': 'nothing'}, 'target stage "nothing" could not be found'),
     ('FROM {IMAGE}\n', {'platform': 'linux/amd64,linux/arm64'}, 'an image for several platforms can\'t be built'),
     ('FROM {IMAGE}\n', {'context:base': 'ftp://x'}, 'a build context of that kind is not supported: base=ftp://x'),
     ('FROM {IMAGE}\n', {'context': 'ftp://example.com/x'}, 'a context of that kind is not supported: ftp://example.com/x'),

@@ -16,6 +16,7 @@
 #include "cmd/gantry/progress.h"
 #include "cmd/gantry/proxies.h"
 #include "formats/reference.h"
+#include "formats/resolv_conf.h"
 #include "kernel/terminal.h"
 #include "oci/platform.h"
 
@@ -154,6 +155,10 @@ Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptio
   std::string platform = Cli::PlatformOr(options.platform);
   if (!platform.empty()) query.Add("platform", platform);
   AddProxies(*TRY(cli.Config()), api->url(), &request.body);
+  for (const Json& server : request.body["HostConfig"]["Dns"].items()) {
+    if (!formats::IsLoopbackServer(server.AsString())) continue;
+    PrintError("WARNING: Localhost DNS ({}) may fail in containers.\n", server.AsString());
+  }
   std::string credentials;
   if (options.use_api_socket) credentials = TRY(AddApiSocket(cli, &request.body));
   ApiRequest create;

@@ -87,6 +87,11 @@ ListingSpec ImagesSpec(bool digests) {
         "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
   }
   spec.default_quiet = "{{.ID}}";
+  spec.raw = fmt::format(
+      "repository: {{{{.Repository}}}}\ntag: {{{{.Tag}}}}\n{}image_id: {{{{.ID}}}}\ncreated_at: "
+      "{{{{.CreatedAt}}}}\nvirtual_size: {{{{.Size}}}}\n",
+      digests ? "digest: {{.Digest}}\n" : "");
+  spec.raw_quiet = "image_id: {{.ID}}";
   spec.root_type = "*formatter.imageContext";
   spec.headers = Json::MakeObject({{"Containers", "CONTAINERS"},
                                    {"CreatedAt", "CREATED AT"},

@@ -52,6 +52,8 @@ Result<int> NetworkListCommand(Cli& cli, Invocation& call) {
   ListingSpec spec;
   spec.default_table = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
   spec.default_quiet = "{{.ID}}";
+  spec.raw = "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n";
+  spec.raw_quiet = "network_id: {{.ID}}";
   spec.root_type = "*network.networkContext";
   spec.headers = Json::MakeObject({{"CreatedAt", "CREATED AT"},
                                    {"Driver", "DRIVER"},

@@ -86,6 +86,8 @@ Result<> AddPublished(const std::string& spec, Json* exposed, Json* bindings) {
                              container, host);
     }
   }
+  // Nothing has to be looked for then, which counts when a range is all ports.
+  bool first = exposed->size() == 0 && bindings->size() == 0;
   for (unsigned i = 0; i < inside->size(); ++i) {
     std::string key = fmt::format("{}/{}", inside->first + i, protocol);
     std::string host_port;
@@ -94,9 +96,14 @@ Result<> AddPublished(const std::string& spec, Json* exposed, Json* bindings) {
     } else if (outside) {
       host_port = fmt::format("{}-{}", outside->first, outside->last);
     }
-    exposed->Set(key, Json::MakeObject());
-    bindings->MutableMember(key).Append(
-        Json::MakeObject({{"HostIp", ip}, {"HostPort", host_port}}));
+    Json binding = Json::MakeObject({{"HostIp", ip}, {"HostPort", host_port}});
+    if (first) {
+      exposed->mutable_members().emplace_back(key, Json::MakeObject());
+      bindings->mutable_members().emplace_back(key, Json::MakeArray({binding}));
+    } else {
+      exposed->Set(key, Json::MakeObject());
+      bindings->MutableMember(key).Append(std::move(binding));
+    }
   }
   return {};
 }

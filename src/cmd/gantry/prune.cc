@@ -3,6 +3,8 @@
 // gantry container, image, network, volume prune: removing what nobody uses.
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/output.h"
 #include "cmd/gantry/prune_report.h"
@@ -28,6 +30,23 @@ bool ConfirmPrune(std::string_view warning) {
   char c = 0;
   while (answer.size() < 16 && ::read(STDIN_FILENO, &c, 1) == 1 && c != '\n') answer.push_back(c);
   return answer == "y" || answer == "Y" || answer == "yes";
+}
+
+Result<> AddConfiguredFilters(Cli& cli, std::vector<std::string>* filters) {
+  const std::vector<std::string> given = *filters;
+  auto has = [&](const std::string& filter) {
+    return std::find(given.begin(), given.end(), filter) != given.end();
+  };
+  for (const Json& item : (*TRY(cli.Config()))["pruneFilters"].items()) {
+    const std::string& filter = item.AsString();
+    size_t equals = filter.find('=');
+    if (equals == std::string::npos) continue;
+    std::string key = filter.substr(0, equals);
+    std::string opposite = key == "label" ? "label!" : key == "label!" ? "label" : "";
+    if (!opposite.empty() && has(opposite + filter.substr(equals))) continue;
+    filters->push_back(filter);
+  }
+  return {};
 }
 
 void PrintPruned(std::string_view title, const Json& deleted) {
@@ -62,6 +81,7 @@ Result<int> Prune(Cli& cli, Invocation& call, const Kind& kind, bool has_all,
       "Only what matches, such as label=a");
   if (auto code = call.Parse(ArgCount::None())) return *code;
   if (all) filters.emplace_back(all_filter);
+  TRY(AddConfiguredFilters(cli, &filters));
   if (!force && !ConfirmPrune(kind.warning)) return 0;
   wire::Query query;
   if (!filters.empty()) query.Add("filters", FormatFilters(filters));

@@ -94,6 +94,9 @@ ListingSpec DfSpec() {
   ListingSpec spec;
   spec.default_table = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
   spec.default_quiet = spec.default_table;
+  spec.raw =
+      "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\nreclaimable: "
+      "{{.Reclaimable}}\n";
   spec.root_type = "*formatter.diskUsageContext";
   spec.headers = Json::MakeObject({{"Active", "ACTIVE"},
                                    {"Reclaimable", "RECLAIMABLE"},

@@ -98,6 +98,7 @@ Result<int> SystemPruneCommand(Cli& cli, Invocation& call) {
     budget.force = flags.force;
     return PruneToBudget(cli, budget);
   }
+  TRY(AddConfiguredFilters(cli, &flags.filters));
   if (flags.volumes) {
     for (const std::string& filter : flags.filters) {
       if (filter.substr(0, 6) == "until=") {
@@ -142,6 +143,7 @@ Result<int> BuilderPruneCommand(Cli& cli, Invocation& call) {
   if (auto code = call.Parse(ArgCount::None())) return *code;
   std::string warning =
       all ? "This will remove all build cache." : "This will remove all dangling build cache.";
+  TRY(AddConfiguredFilters(cli, &filters));
   if (!force && !ConfirmPrune(warning)) return 0;
   wire::Query query;
   if (all) query.Add("all", "1");

@@ -68,6 +68,8 @@ Result<int> VolumeListCommand(Cli& cli, Invocation& call) {
                            ? "{{.Name}}\t{{.Group}}\t{{.Driver}}\t{{.Availability}}\t{{.Status}}"
                            : "{{.Driver}}\t{{.Name}}";
   spec.default_quiet = "{{.Name}}";
+  spec.raw = "name: {{.Name}}\ndriver: {{.Driver}}\n";
+  spec.raw_quiet = "name: {{.Name}}";
   spec.root_type = "*formatter.volumeContext";
   spec.headers = Json::MakeObject({{"Availability", "AVAILABILITY"},
                                    {"Driver", "DRIVER"},

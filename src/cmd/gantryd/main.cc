@@ -187,6 +187,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   wanted.told_since = [&events] { return events->recent_since(); };
   std::unique_ptr<engine::Execs> execs;
   wanted.exec_event = [&execs](const client::TaskEvent& event) { execs->OnTaskEvent(event); };
+  wanted.removed = [&execs](const std::string& id) { execs->ForgetAllOf(id); };
   std::unique_ptr<engine::HealthMonitor> health;
   wanted.probe = [&health](const std::string& id, bool runs) {
     runs ? health->Begin(id) : health->End(id);

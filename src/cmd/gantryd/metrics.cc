@@ -90,6 +90,12 @@ void AddActions(engine::Engine& engine, build::Builds& builds, Page* page) {
     AddHistogram(fmt::format("action=\"{}\"", action),
                  engine.action_times().Of(fmt::format("network {}", action)), page);
   }
+  page->Begin("engine_daemon_host_info_functions_seconds", "histogram",
+              "The number of seconds it takes to call functions gathering info about the host");
+  for (const char* function : {"system_info", "system_version"}) {
+    AddHistogram(fmt::format("function=\"{}\"", function),
+                 engine.action_times().Of(fmt::format("host {}", function)), page);
+  }
   page->Begin("engine_daemon_health_checks_total", "counter", "Probes that were made");
   page->Whole(engine.probes());
   page->Begin("engine_daemon_health_checks_failed_total", "counter", "Probes that failed");
@@ -130,6 +136,10 @@ void AddProcess(Page* page) {
   (void)::getrlimit(RLIMIT_NOFILE, &descriptors);
   page->Begin("process_max_fds", "gauge", "Descriptors that may be open");
   page->Sample(static_cast<double>(descriptors.rlim_cur));
+  rlimit memory{};
+  (void)::getrlimit(RLIMIT_AS, &memory);
+  page->Begin("process_virtual_memory_max_bytes", "gauge", "The most virtual memory");
+  page->Sample(static_cast<double>(memory.rlim_cur));
   page->Begin("process_start_time_seconds", "gauge", "When this process began, since 1970");
   page->Sample(StartTime());
   Result<std::string> pages = ReadFile("/proc/self/statm", 256);

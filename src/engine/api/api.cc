@@ -5,6 +5,9 @@
 #include <charconv>
 #include <utility>
 
+#include "base/text.h"
+#include "wire/http_message.h"
+
 namespace gantry::engine::api {
 
 using formats::Json;
@@ -20,8 +23,9 @@ Result<> RespondEmpty(Call& call, int status) { return call.exchange.Respond(sta
 Result<Json> ReadJsonBody(Call& call) {
   std::string text = TRY(call.exchange.ReadBody());
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) return Json();
+  // Not without one: a page in a browser can send JSON anywhere, but not under this type.
   std::string_view type = call.exchange.request().headers.Get("Content-Type");
-  if (!type.empty() && !type.starts_with("application/json")) {
+  if (!wire::EqualsIgnoreCase(Trim(type.substr(0, type.find(';'))), "application/json")) {
     return InvalidArgument("unsupported Content-Type header ({}): must be 'application/json'",
                            type);
   }

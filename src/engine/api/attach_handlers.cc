@@ -106,8 +106,9 @@ Result<> SendLogAndJoin(Call& call, const Wanted& wanted, bool framed, AttachReq
 Result<> Attach(Call& call) {
   Wanted wanted = TRY(ReadWanted(call, 0));
   bool terminal = wanted.record->config.tty;
-  wire::Exchange::Raw raw = TRY(TakeConnection(call, terminal));
+  // Before the answer: who has it finds the event.
   call.engine().Publish("attach", *wanted.record);
+  wire::Exchange::Raw raw = TRY(TakeConnection(call, terminal));
   AttachRequest request;
   request.client = std::move(raw.socket);
   request.received = std::move(raw.received);
@@ -136,8 +137,8 @@ Result<> AttachWebSocket(Call& call) {
   headers.Set("Connection", "Upgrade");
   headers.Set("Upgrade", "websocket");
   headers.Set("Sec-WebSocket-Accept", *accept);
-  wire::Exchange::Raw raw = TRY(call.exchange.Hijack(101));
   call.engine().Publish("attach", *wanted.record);
+  wire::Exchange::Raw raw = TRY(call.exchange.Hijack(101));
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
     return ErrnoError("making a pair of sockets");

@@ -310,12 +310,18 @@ Json PortsList(const ContainerRecord& record, const std::vector<networks::Endpoi
   return out;
 }
 
-ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record,
+std::string ImageShown(Engine& engine, const ContainerRecord& record) {
+  bool stands =
+      record.image_name.empty() || engine.images().StandsFor(record.image_name, record.image_id);
+  return stands ? record.config.image : record.image_id;
+}
+
+ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record, const std::string& image,
                       const std::vector<networks::Endpoint>& endpoints) {
   ListEntry entry;
   entry.before = Json::MakeObject({{"Id", record.id},
                                    {"Names", Json::MakeArray({"/" + record.name})},
-                                   {"Image", record.config.image},
+                                   {"Image", image},
                                    {"ImageID", record.image_id},
                                    {"Command", CommandText(record.config)},
                                    {"Created", UnixNanos(record.created) / 1'000'000'000},
@@ -332,7 +338,8 @@ ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record,
 }
 
 Json ListObject(Engine& engine, const ContainerRecord& record, WallTime now) {
-  ListEntry entry = ListEntryOf(engine, record, engine.networks().EndpointsOf(record.id));
+  ListEntry entry = ListEntryOf(engine, record, ImageShown(engine, record),
+                                engine.networks().EndpointsOf(record.id));
   Json out = std::move(entry.before);
   out.Set("Status", StatusText(record.state, now));
   for (auto& [name, value] : entry.after.mutable_members()) out.Set(name, std::move(value));

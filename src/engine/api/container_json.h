@@ -29,13 +29,17 @@ int64_t AddSizes(Engine& engine, const ContainerRecord& record, formats::Json* e
 formats::Json PortsList(const ContainerRecord& record,
                         const std::vector<networks::Endpoint>& endpoints);
 
+// What the list shows as its image: the name that it was made with, while that stands for the same
+// image; else the image's id.
+std::string ImageShown(Engine& engine, const ContainerRecord& record);
+
 // One container of the list: its members before and after "Status", which alone changes with the
 // time.
 struct ListEntry {
   formats::Json before;
   formats::Json after;
 };
-ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record,
+ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record, const std::string& image,
                       const std::vector<networks::Endpoint>& endpoints);
 // All of it.
 formats::Json ListObject(Engine& engine, const ContainerRecord& record, WallTime now);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <memory>
+#include <set>
 #include <utility>
 
 #include "base/number.h"
@@ -40,6 +42,20 @@ Result<PortRange> ParsePortRange(std::string_view key, std::string_view value) {
   }
   std::string protocol(slash == std::string_view::npos ? "tcp" : value.substr(slash + 1));
   return PortRange{*first, *last, protocol};
+}
+
+// Images name no parents. One that was made from another begins with its layers and its history;
+// without a history only more layers tell.
+bool DescendsFrom(const ImageDocuments& image, const ImageDocuments& ancestor) {
+  const auto& layers = ancestor.config.diff_ids;
+  const auto& all_layers = image.config.diff_ids;
+  if (layers.empty() || layers.size() > all_layers.size()) return false;
+  if (!std::equal(layers.begin(), layers.end(), all_layers.begin())) return false;
+  const Json::Array& history = ancestor.config_json["history"].items();
+  const Json::Array& all_history = image.config_json["history"].items();
+  if (history.empty()) return layers.size() < all_layers.size();
+  return history.size() < all_history.size() &&
+         std::equal(history.begin(), history.end(), all_history.begin());
 }
 
 // Everything that `docker ps --filter` asks about.
@@ -85,11 +101,7 @@ class Selection {
     // --last means the newest ones, whatever their state.
     out.all_ = call.query().GetBool("all") || out.filters_.Has("status") ||
                out.filters_.Has("exited") || TRY(IntParameter(call, "limit", -1)) > 0;
-    for (const std::string& image : out.filters_.Values("ancestor")) {
-      Result<NamedImage> found = call.engine().images().Resolve(image);
-      // An unknown image is nobody's ancestor.
-      out.ancestors_.push_back(found.ok() ? found->documents->id : image);
-    }
+    TRY(out.FindDescendants(call.engine().images()));
     for (const std::string& other : out.filters_.Values("before")) {
       out.before_ = TRY(call.engine().Find(other))->record()->created;
     }
@@ -114,10 +126,7 @@ class Selection {
          !filters_.MatchExact("exited", std::to_string(state.exit_code)))) {
       return false;
     }
-    if (!ancestors_.empty() &&
-        std::find(ancestors_.begin(), ancestors_.end(), record.image_id) == ancestors_.end()) {
-      return false;
-    }
+    if (filters_.Has("ancestor") && !descendants_.contains(record.image_id)) return false;
     if (record.created >= before_ || record.created <= since_) return false;
     if (!MatchNetworks(record)) return false;
     std::string_view health = state.health ? HealthStatusName(state.health->status) : "none";
@@ -131,6 +140,25 @@ class Selection {
 
  private:
   explicit Selection(const networks::Controller& networks) : networks_(networks) {}
+
+  // An unknown image is nobody's ancestor.
+  Result<> FindDescendants(ImageIndex& images) {
+    std::vector<std::shared_ptr<const ImageDocuments>> ancestors;
+    for (const std::string& image : filters_.Values("ancestor")) {
+      Result<NamedImage> found = images.Resolve(image);
+      if (!found.ok()) continue;
+      descendants_.insert(found->documents->id);
+      ancestors.push_back(found->documents);
+    }
+    if (ancestors.empty()) return {};
+    for (const NamedImage& image : TRY(images.List())) {
+      bool descends = std::any_of(ancestors.begin(), ancestors.end(), [&](const auto& ancestor) {
+        return DescendsFrom(*image.documents, *ancestor);
+      });
+      if (descends) descendants_.insert(image.documents->id);
+    }
+    return {};
+  }
 
   // By name, id or the beginning of an id.
   bool MatchNetworks(const ContainerRecord& record) const {
@@ -163,24 +191,18 @@ class Selection {
   bool MatchMounts(const ContainerRecord& record) const {
     const auto& wanted = filters_.Values("volume");
     if (wanted.empty()) return true;
-    auto names = [&](const std::string& volume) {
-      for (const std::string& bind : record.host.binds) {
-        if (bind.starts_with(volume + ":") || bind.find(":" + volume) != std::string::npos) {
-          return true;
-        }
-      }
-      return std::any_of(record.host.mounts.begin(), record.host.mounts.end(),
-                         [&](const MountConfig& mount) {
-                           return mount.source == volume || mount.target == volume;
-                         });
-    };
-    return std::any_of(wanted.begin(), wanted.end(), names);
+    return std::any_of(record.mounts.begin(), record.mounts.end(), [&](const MountPoint& mount) {
+      const std::string& source = mount.name.empty() ? mount.source : mount.name;
+      return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& volume) {
+        return volume == source || volume == mount.destination;
+      });
+    });
   }
 
   const networks::Controller& networks_;
   Filters filters_;
   bool all_ = false;
-  std::vector<std::string> ancestors_;
+  std::set<std::string> descendants_;  // the ids of "ancestor" and of what was made from them
   std::vector<PortRange> published_, exposed_;
   WallTime before_ = WallTime::max();
   WallTime since_ = WallTime::min();

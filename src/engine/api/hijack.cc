@@ -11,7 +11,8 @@ std::string_view StreamMediaType(const Call& call, bool terminal) {
 Result<wire::Exchange::Raw> TakeConnection(Call& call, bool terminal) {
   wire::HttpHeaders& headers = call.exchange.headers();
   headers.Set("Content-Type", StreamMediaType(call, terminal));
-  if (!call.exchange.request().WantsUpgrade("tcp")) return call.exchange.Hijack(200);
+  // As docker: the one header alone says it, whatever "Connection" does.
+  if (call.exchange.request().headers.Get("Upgrade").empty()) return call.exchange.Hijack(200);
   headers.Set("Connection", "Upgrade");
   headers.Set("Upgrade", "tcp");
   return call.exchange.Hijack(101);

@@ -90,7 +90,7 @@ Result<> InspectImage(Call& call) {
   }
   const ImageDocuments& documents = *image.documents;
   auto disk = TRY(call.engine().image_sizes().Of(documents));
-  Json config_json = ToJson(TRY(ParseContainerConfig(documents.config_json["config"])));
+  Json config_json = ToJson(TRY(ParseContainerConfig(documents.container_config())));
   // docker-compose 1.x speaks the newest version and can't do without a member that ended
   // with 1.44.
   std::string_view agent = call.exchange.request().headers.Get("User-Agent");

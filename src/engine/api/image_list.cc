@@ -4,7 +4,6 @@
 #include <fnmatch.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <utility>
 
@@ -104,14 +103,9 @@ Result<WallTime> ParseUntil(const std::string& text) {
     moment = ParseRfc3339(text + rest);
     if (moment.ok()) return moment;
   }
-  int64_t seconds = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  bool whole = error == std::errc() && (end == text.data() + text.size() || *end == '.');
-  constexpr int64_t kMaxSeconds = 9'000'000'000;
-  if (!whole || seconds > kMaxSeconds || seconds < -kMaxSeconds) {
-    return InvalidArgument("failed to parse value as time or duration: \"{}\"", text);
-  }
-  return FromUnixNanos(seconds * 1'000'000'000);
+  moment = ParseTime(text);
+  if (moment.ok()) return moment;
+  return InvalidArgument("failed to parse value as time or duration: \"{}\"", text);
 }
 
 Result<> ListImages(Call& call) {

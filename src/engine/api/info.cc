@@ -231,6 +231,7 @@ std::vector<std::string> AllWarnings(Call& call, const CgroupFeatures& cgroups) 
 }  // namespace
 
 Result<> GetInfo(Call& call) {
+  ActionTimer timer(call.engine().action_times(), "host system_info");
   std::shared_ptr<const Settings> settings = call.engine().settings();
   CgroupFeatures cgroups = TRY(ReadCgroupFeatures());
   Json out = Json::MakeObject();
@@ -242,6 +243,7 @@ Result<> GetInfo(Call& call) {
   out.Set("NEventsListener", call.parts.events.listeners());
   std::vector<std::string> warnings = AllWarnings(call, cgroups);
   out.Set("Warnings", warnings.empty() ? Json() : Json(warnings));
+  timer.Done();
   return RespondJson(call, 200, std::move(out));
 }
 

@@ -29,6 +29,12 @@ std::string ShapedDump(Json part, int minor) {
 std::string ListRows::Dump(Engine& engine, int minor,
                            const std::vector<Container::RecordPointer>& records, WallTime now) {
   std::vector<networks::Network> networks = engine.networks().ListNetworks();
+  // The container daemon may be asked for them: not with the lock.
+  std::vector<std::string> images;
+  images.reserve(records.size());
+  for (const Container::RecordPointer& record : records) {
+    images.push_back(ImageShown(engine, *record));
+  }
   MutexLock lock(mutex_);
   bool crowded = !rows_by_minor_.contains(minor) && rows_by_minor_.size() >= kMaxMinors;
   if (networks != networks_ || crowded) {
@@ -37,11 +43,11 @@ std::string ListRows::Dump(Engine& engine, int minor,
   }
   Rows& rows = rows_by_minor_[minor];
   std::string out = "[";
-  for (const Container::RecordPointer& record : records) {
-    const Row& row = Fresh(engine, minor, &rows, record);
+  for (size_t i = 0; i < records.size(); ++i) {
+    const Row& row = Fresh(engine, minor, &rows, records[i], std::move(images[i]));
     if (out.size() > 1) out += ',';
     out += row.before;
-    out += Json(StatusText(record->state, now)).Dump();
+    out += Json(StatusText(records[i]->state, now)).Dump();
     out += row.after;
   }
   out += "]\n";
@@ -50,18 +56,18 @@ std::string ListRows::Dump(Engine& engine, int minor,
 }
 
 const ListRows::Row& ListRows::Fresh(Engine& engine, int minor, Rows* rows,
-                                     const Container::RecordPointer& record) {
+                                     const Container::RecordPointer& record, std::string image) {
   std::vector<networks::Endpoint> endpoints = engine.networks().EndpointsOf(record->id);
   Row& row = (*rows)[record->id];
-  if (row.record == record && row.endpoints == endpoints) return row;
-  ListEntry entry = ListEntryOf(engine, *record, endpoints);
+  if (row.record == record && row.endpoints == endpoints && row.image == image) return row;
+  ListEntry entry = ListEntryOf(engine, *record, image, endpoints);
   // Two objects become one around the status.
   std::string before = ShapedDump(std::move(entry.before), minor);
   before.back() = ',';
   before += "\"Status\":";
   std::string after = ShapedDump(std::move(entry.after), minor);
   after.front() = ',';
-  row = Row{record, std::move(endpoints), std::move(before), std::move(after)};
+  row = Row{record, std::move(endpoints), std::move(image), std::move(before), std::move(after)};
   ++made_;
   return row;
 }

@@ -30,14 +30,15 @@ class ListRows {
     // Holding the record keeps its address from being another one's.
     Container::RecordPointer record;
     std::vector<networks::Endpoint> endpoints;
+    std::string image;   // as it is shown
     std::string before;  // up to the value of "Status"
     std::string after;
   };
   // By container id.
   using Rows = std::map<std::string, Row, std::less<>>;
 
-  const Row& Fresh(Engine& engine, int minor, Rows* rows, const Container::RecordPointer& record)
-      REQUIRES(mutex_);
+  const Row& Fresh(Engine& engine, int minor, Rows* rows, const Container::RecordPointer& record,
+                   std::string image) REQUIRES(mutex_);
   void Sweep(Engine& engine) REQUIRES(mutex_);
 
   mutable Mutex mutex_;

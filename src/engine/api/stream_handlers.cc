@@ -28,7 +28,7 @@ Result<LogOptions> ReadLogOptions(Call& call, bool terminal) {
   options.out = call.query().GetBool("stdout");
   options.err = call.query().GetBool("stderr");
   if (!options.out && !options.err) {
-    return InvalidArgument("Bad parameters: you must choose at least one stream");
+    return InvalidArgument("must specify at least one of 'stdout' or 'stderr'");
   }
   options.timestamps = call.query().GetBool("timestamps");
   options.framed = !terminal;

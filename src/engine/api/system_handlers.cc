@@ -33,6 +33,7 @@ Result<> Ping(Call& call) {
 }
 
 Result<> GetVersion(Call& call) {
+  ActionTimer timer(call.engine().action_times(), "host system_version");
   HostInfo host = ReadHostInfo();
   bool experimental = call.engine().settings()->experimental;
   Json details = Json::MakeObject({{"ApiVersion", fmt::format("1.{}", kMaxMinor)},
@@ -61,6 +62,7 @@ Result<> GetVersion(Call& call) {
                                {"KernelVersion", host.kernel_version}});
   // Docker leaves it out when it is not so.
   if (experimental) out.Set("Experimental", true);
+  timer.Done();
   return RespondJson(call, 200, std::move(out));
 }
 

@@ -154,6 +154,7 @@ std::string_view Variable(const std::vector<std::string>& environment, std::stri
 Result<> BecomeUser(const ProcessPlan& plan, std::vector<std::string>* environment) {
   const oci::Process& process = *plan.process;
   if (Variable(*environment, "HOME").empty()) {
+    std::erase_if(*environment, [](const std::string& one) { return one.starts_with("HOME="); });
     environment->push_back("HOME=" + HomeOf(process.user.uid));
   }
   GiveStdio(process.user.uid);

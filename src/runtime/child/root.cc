@@ -2,16 +2,19 @@
 #include "runtime/child/root.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <map>
 
+#include "base/text.h"
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
 #include "runtime/child/copy_up.h"
@@ -60,6 +63,38 @@ Result<UniqueFd> TakeSource(const oci::Mount& mount, const MountOptions& options
   return kernel::CloneMount(BorrowedFd(), mount.source, kind);
 }
 
+// What procfs tells the container and keeps from it must not be covered, but for the files that
+// lxcfs and its like imitate; runc refuses the same. Looked for where the target really is: a
+// symbolic link of the image may lead there too.
+Result<> CheckNotInProc(BorrowedFd root, const oci::Mount& mount, BorrowedFd target) {
+  static constexpr std::string_view kImitated[] = {"/proc/cpuinfo",
+                                                   "/proc/diskstats",
+                                                   "/proc/loadavg",
+                                                   "/proc/meminfo",
+                                                   "/proc/net/dev",
+                                                   "/proc/slabinfo",
+                                                   "/proc/stat",
+                                                   "/proc/swaps",
+                                                   "/proc/uptime",
+                                                   "/proc/sys/crypto/fips_enabled",
+                                                   "/proc/sys/kernel/ns_last_pid"};
+  Result<UniqueFd> proc = kernel::OpenIn(root, "/proc", O_PATH | O_DIRECTORY);
+  struct statfs there{};
+  struct stat of_proc{};
+  struct stat of_target{};
+  if (!proc.ok() || ::fstatfs(target.get(), &there) < 0 || there.f_type != PROC_SUPER_MAGIC ||
+      ::fstat(proc->get(), &of_proc) < 0 || ::fstat(target.get(), &of_target) < 0) {
+    return {};
+  }
+  bool other = of_proc.st_dev != of_target.st_dev;
+  bool itself = of_proc.st_ino == of_target.st_ino;
+  std::string path = CleanPath(mount.destination);
+  bool imitated =
+      std::find(std::begin(kImitated), std::end(kImitated), path) != std::end(kImitated);
+  if (other || itself || imitated) return {};
+  return InvalidArgument("'{}' cannot be mounted because it is inside /proc", mount.destination);
+}
+
 // `tree` is the source if it was taken already.
 Result<> MountBind(BorrowedFd root, const oci::Mount& mount, const MountOptions& options,
                    UniqueFd tree) {
@@ -68,6 +103,7 @@ Result<> MountBind(BorrowedFd root, const oci::Mount& mount, const MountOptions&
   if (::fstat(tree.get(), &info) < 0) return ErrnoError("looking at '{}'", mount.source);
   TargetKind target_kind = S_ISDIR(info.st_mode) ? TargetKind::kDirectory : TargetKind::kFile;
   Target target = TRY(MakeTarget(root, mount.destination, target_kind));
+  TRY(CheckNotInProc(root, mount, target.fd));
   TRY(ApplyOptions(tree, options));
   TRY(kernel::AttachMount(tree, target.fd));
   for (unsigned long flags : options.propagation) TRY(kernel::SetMountPropagation(tree, flags));
@@ -107,6 +143,7 @@ Result<> MountNew(BorrowedFd root, const oci::Mount& mount, MountOptions options
   bool kernel_tree = mount.type == "proc" || mount.type == "sysfs";
   Target target = kernel_tree ? TRY(PlainDirectory(root, mount))
                               : TRY(MakeTarget(root, mount.destination, TargetKind::kDirectory));
+  TRY(CheckNotInProc(root, mount, target.fd));
   // A read-only /dev is made so when its devices are there (FinishRoot).
   if (Trimmed(mount.destination) == "/dev") {
     options.attributes.set &= ~uint64_t{MOUNT_ATTR_RDONLY};
