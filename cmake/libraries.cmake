@@ -38,6 +38,7 @@ set(GANTRY_LIBS_distribution crypt)
 set(GANTRY_LIBS_containerd gantry_grpc)
 set(GANTRY_LIBS_client gantry_grpc)
 set(GANTRY_LIBS_buildkit gantry_grpc)
+set(GANTRY_LIBS_llb gantry_grpc)
 
 # Programs that are linked statically: they start in under a millisecond and depend on nothing.
 set(GANTRY_STATIC_PROGRAMS containerd-shim-gantry-v1 gantry-runtime gantry-init gantry-proxy)

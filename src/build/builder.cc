@@ -12,7 +12,9 @@
 #include "base/number.h"
 #include "base/text.h"
 #include "base/undo.h"
+#include "build/base_image.h"
 #include "build/finish.h"
+#include "build/layout_images.h"
 #include "build/remote_context.h"
 #include "engine/image_index.h"
 #include "engine/images.h"
@@ -30,8 +32,6 @@ using dockerfile::Kind;
 namespace {
 
 constexpr std::string_view kScratch = "scratch";
-// Of a base that is removed again before it is used.
-constexpr int kPullTries = 3;
 // How often a stage that waits for another one looks whether its build is cancelled.
 constexpr std::chrono::milliseconds kTick{100};
 
@@ -60,13 +60,7 @@ Result<std::optional<int64_t>> EpochOf(const BuildRequest& request) {
 
 }  // namespace
 
-Builder::Common::~Common() {
-  for (const std::string& name : layout_names) {
-    Result<> removed = engine.containerd().DeleteImage(name, /*collect=*/false);
-    if (removed.ok() || removed.error().kind() == ErrorKind::kNotFound) continue;
-    log::Warning("removing image {}: {}", name, removed.error().message());
-  }
-}
+Builder::Common::~Common() { DropLayoutImages(engine, layout_names); }
 
 Builder::Builder(engine::Engine& engine, Cache& cache, BuildRequest request, Context context,
                  const BuildOutput& output, StopToken stop)
@@ -89,7 +83,9 @@ Builder::Builder(std::shared_ptr<Common> common, StopToken stop)
       states_(common_->states),
       beside_(common_->beside),
       stop_(std::move(stop)),
-      arguments_(request_.arguments, WantedPlatform(request_)) {}
+      arguments_(request_.arguments, WantedPlatform(request_)),
+      views_(engine_),
+      mounter_({engine_, request_, context_, views_, cache_.cache(), stop_}) {}
 
 Result<> Builder::Plan(const std::string& text) {
   epoch_ = TRY(EpochOf(request_));
@@ -256,6 +252,14 @@ Result<std::string> Builder::Store(const std::vector<std::string>& names) {
   return StoreResult(engine_, states_[target_], names, request_.squash);
 }
 
+std::vector<StageState> Builder::Stages() const {
+  std::vector<StageState> out;
+  for (size_t i = 0; i < states_.size(); ++i) {
+    if (needed_[i]) out.push_back(states_[i]);
+  }
+  return out;
+}
+
 dockerfile::Expander Builder::ExpanderOfStage() const {
   dockerfile::Expander expander;
   expander.escape = file_.escape;
@@ -341,6 +345,7 @@ Result<StageState> Builder::Base(size_t number) {
     TRY(BeginWithDirectory(named->value));
     return *state_;
   }
+  if (named != nullptr && named->kind == NamedContext::Kind::kInput) return *named->input;
   int earlier = named != nullptr ? -1 : file_.FindStage(name, number);
   if (earlier >= 0) {
     if (!needed_[static_cast<size_t>(earlier)]) {
@@ -359,46 +364,15 @@ Result<StageState> Builder::Base(size_t number) {
 
 Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
                                               const std::string& platform) {
-  if (!request_.pull) {
-    std::optional<oci::Platform> wanted;
-    if (!platform.empty()) wanted = TRY(oci::ParsePlatform(platform));
-    Result<engine::NamedImage> here = engine_.images().Resolve(name, wanted ? &*wanted : nullptr);
-    // One that comes for many machines, of which only another's is here, is got for this one.
-    bool of_others = here.ok() && !wanted && oci::IsIndex(here->image.target.media_type) &&
-                     oci::MatchPlatform(oci::HostPlatform(), here->documents->config.platform) == 0;
-    if (here.ok() && !of_others && TRY(HoldImage(name, here->documents->id))) {
-      TRY(engine::EnsureUnpacked(engine_, *here));
-      return here;
-    }
-    if (!here.ok() && here.error().kind() != ErrorKind::kNotFound) return here;
-  }
-  formats::Reference reference = TRY(formats::ParseReference(name));
-  engine::PullImageRequest pull;
-  pull.repository = name;
-  pull.platform = platform;
-  auto login = request_.credentials.find(reference.domain);
-  if (login != request_.credentials.end()) {
-    pull.credentials = login->second;
-  } else if (request_.find_login) {
-    pull.credentials = TRY(request_.find_login(reference.domain));
-  }
-  for (int tries = 0; tries < kPullTries; ++tries) {
-    TRY(engine::PullImage(engine_, pull, output_.pull(step_, name), stop_));
-    Result<engine::NamedImage> pulled = PulledImage(name, platform);
-    if (pulled.ok() && TRY(HoldImage(name, pulled->documents->id))) return pulled;
-  }
-  return NotFound("No such image: {}: it is removed as soon as it is pulled", name);
-}
-
-Result<engine::NamedImage> Builder::PulledImage(const std::string& name,
-                                                const std::string& platform) {
-  if (!platform.empty()) {
-    oci::Platform wanted = TRY(oci::ParsePlatform(platform));
-    auto exact = engine_.images().Resolve(name, &wanted);
-    if (exact.ok()) return exact;
-  }
-  // A registry that has the image for one platform only gives that.
-  return engine_.images().Resolve(name);
+  ImageWanted wanted;
+  wanted.name = name;
+  wanted.platform = platform;
+  wanted.pulls = request_.pull;
+  wanted.progress = [&] { return output_.pull(step_, name); };
+  wanted.hold = [&](const engine::NamedImage& image) {
+    return HoldImage(name, image.documents->id);
+  };
+  return FindOrPullImage(engine_, request_, wanted, stop_);
 }
 
 // False: it is being removed, or was until now.
@@ -475,7 +449,7 @@ Result<> Builder::Declare(const Instruction& in) {
   std::string created_by = "/bin/sh -c #(nop)  " + text;
   std::string key = HexDigest(state_->cache_key + "\n" + text);
   if (TRY(TakeCached(key, created_by))) return {};
-  return Remember(key, created_by, std::nullopt, std::nullopt, state_->chain_id);
+  return Remember(key, created_by, std::nullopt, std::nullopt);
 }
 
 Result<> Builder::Configure(const Instruction& in) {
@@ -490,7 +464,7 @@ Result<> Builder::Configure(const Instruction& in) {
   // Flags of HEALTHCHECK are not in the text.
   std::string key = HexDigest(fmt::format("{}\n{}\n{}", state_->cache_key, in.text, text));
   if (TRY(TakeCached(key, created_by))) return {};
-  return Remember(key, created_by, std::nullopt, std::nullopt, state_->chain_id);
+  return Remember(key, created_by, std::nullopt, std::nullopt);
 }
 
 Result<BuildEnd> Build(engine::Engine& engine, Cache& cache, BuildRequest request, ByteSource& body,

@@ -24,8 +24,10 @@
 #include "build/copy_source.h"
 #include "build/once_map.h"
 #include "build/request.h"
+#include "build/snapshot_views.h"
 #include "build/stage_state.h"
 #include "build/step_container.h"
+#include "build/step_mounter.h"
 #include "build/step_mounts.h"
 #include "dockerfile/expand.h"
 #include "dockerfile/instruction.h"
@@ -56,17 +58,13 @@ class Builder {
   Result<std::string> Store() { return Store(request_.names); }
   Result<std::string> Store(const std::vector<std::string>& names);
   const StageState& result() const { return states_[target_]; }
+  StageState& mutable_result() { return states_[target_]; }
+  // Those that were made.
+  std::vector<StageState> Stages() const;
   // Its files, read only.
   Result<BorrowedFd> OpenResult();
 
  private:
-  // A snapshot's files, read only, while the build runs.
-  struct View {
-    std::optional<engine::Lease> lease;
-    std::string snapshot;
-    UniqueFd root;
-  };
-
   // What the stages have in common.
   struct Common;
   // For the stages one by one.
@@ -88,7 +86,6 @@ class Builder {
   // What is made with an epoch is made of nothing that was made without.
   void MixEpoch(StageState* state) const;
   Result<engine::NamedImage> BaseImage(const std::string& name, const std::string& platform);
-  Result<engine::NamedImage> PulledImage(const std::string& name, const std::string& platform);
   // No budget removes it while the build runs.
   Result<bool> HoldImage(const std::string& name, const std::string& id);
   Result<> FindCacheSources();
@@ -106,12 +103,10 @@ class Builder {
   void LetGoOfStep();
   // Takes the step from the cache when it is there; waits while another stage makes the same one.
   Result<bool> TakeCached(const std::string& key, const std::string& created_by);
+  // From a cache of another machine, into the engine's own.
+  Result<std::optional<CachedStep>> Import(const std::string& key, const std::string& created_by);
   Result<> Remember(const std::string& key, const std::string& created_by,
-                    std::optional<engine::NewLayer> layer, std::optional<engine::Lease> lease,
-                    const std::string& parent_chain);
-  // What has become of the writable snapshot `key` as the next layer.
-  Result<std::optional<engine::NewLayer>> TakeLayer(const engine::Lease& lease,
-                                                    const std::string& snapshot);
+                    std::optional<engine::NewLayer> layer, std::optional<engine::Lease> lease);
   // A step whose files `change` makes in a writable snapshot.
   Result<> ChangeFiles(const std::string& key, const std::string& created_by,
                        const std::function<Result<>(BorrowedFd root)>& change);
@@ -128,16 +123,7 @@ class Builder {
   Result<std::vector<PlannedMount>> ReadRunFlags(const dockerfile::Instruction& in,
                                                  engine::HostConfig* host);
   Result<PlannedMount> PlanMount(const std::string& text);
-  Result<StepMounts> MakeMounts(const std::vector<PlannedMount>& planned);
-  Result<> MakeMount(const PlannedMount& planned, StepMounts* out);
-  Result<> MakeBind(const PlannedMount& planned, StepMounts* out);
-  Result<> MakeCacheMount(const PlannedMount& planned, StepMounts* out);
-  Result<> MakeSecret(const PlannedMount& planned, StepMounts* out);
-  Result<> MakeAgent(const PlannedMount& planned, StepMounts* out);
-  // A fresh mount of the tree: read only, or one whose changes are thrown away.
-  Result<UniqueFd> MountTree(const SourceTree& tree, bool read_only, StepMounts* out);
   Result<TargetStubs> NoteStubs(const std::vector<PlannedMount>& planned);
-  Result<> RemoveStubs(const TargetStubs& stubs, const std::string& snapshot);
 
   // copy_step.cc
   Result<> Copy(const dockerfile::Instruction& in);
@@ -145,7 +131,6 @@ class Builder {
                                             const dockerfile::Expander& expander);
   // Of a "from": a named context, else a stage, else an image.
   Result<SourceTree> TreeOf(const std::string& from);
-  Result<BorrowedFd> ViewOf(const std::string& chain_id);
 
   // named_context.cc
   // Of a name as FROM and --from have it; nullptr for none.
@@ -164,8 +149,6 @@ class Builder {
                                  const dockerfile::Expander& expander);
 
   // layout_context.cc
-  // Its name in the store, until DropLayouts.
-  Result<std::string> ImportLayout(const std::string& text);
   Result<engine::NamedImage> ImageOfLayout(const std::string& text);
 
   const std::shared_ptr<Common> common_;
@@ -188,8 +171,10 @@ class Builder {
   Arguments arguments_;
   StageState* state_ = nullptr;  // of the stage that is being made
   std::optional<engine::ConfigEditor> editor_;
-  std::map<std::string, View> views_;  // by chain id
-  size_t step_ = 0;                    // the one that progress shows
+  SnapshotViews views_;
+  StepMounter mounter_;
+  UniqueFd nothing_;  // an empty directory
+  size_t step_ = 0;   // the one that progress shows
   size_t shown_of_stage_ = 0;
   bool showing_ = false;
   std::string making_;  // the key of the step that is being made, for all stages

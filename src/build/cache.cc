@@ -197,6 +197,13 @@ std::vector<CachedStep> Cache::List() const {
   return out;
 }
 
+std::optional<CachedStep> Cache::Get(const std::string& key) const {
+  MutexLock lock(mutex_);
+  auto found = entries_.find(key);
+  if (found == entries_.end() || found->second.being_made) return std::nullopt;
+  return found->second.step;
+}
+
 Result<Cache::Pruned> Cache::Prune(const std::function<bool(const CachedStep&)>& wanted) {
   Pruned pruned;
   std::vector<std::string> leases;

@@ -120,6 +120,7 @@ class Cache {
                              const StopToken& stop);
 
   std::vector<CachedStep> List() const;
+  std::optional<CachedStep> Get(const std::string& key) const;
   struct Pruned {
     std::vector<std::string> keys;
     int64_t bytes = 0;

@@ -57,22 +57,27 @@ trees::Take TakeUnlessIgnored(const dockerfile::IgnoreList& excludes, const std:
   return excludes.has_exceptions() ? trees::Take::kContents : trees::Take::kNo;
 }
 
+// Of what is in a directory: a list of what to take first, then one of what not to.
+std::function<trees::Take(const std::string&)> TakesOf(const FindRequest& request) {
+  if (request.excludes.empty() && request.includes.empty()) return nullptr;
+  return [includes = request.includes, excludes = request.excludes](const std::string& path) {
+    if (!includes.empty() && !includes.Ignores(path)) return trees::Take::kContents;
+    return excludes.empty() ? trees::Take::kYes : TakeUnlessIgnored(excludes, path);
+  };
+}
+
 Result<CopySource> OpenSource(const FindRequest& request, const std::string& path) {
   CopySource source;
   size_t slash = path.rfind('/');
   source.base = path.substr(slash == std::string::npos ? 0 : slash + 1);
-  std::string real = TRY(engine::FollowLinks(request.root, path));
+  std::string real = request.follows_links ? TRY(engine::FollowLinks(request.root, path)) : path;
   UniqueFd found = TRY(kernel::OpenIn(request.root, real, O_PATH | O_NOFOLLOW));
   struct stat status;
   if (::fstat(found.get(), &status) != 0) return ErrnoError("reading '{}'", path);
   source.is_directory = S_ISDIR(status.st_mode);
   if (source.is_directory) {
     source.parent = TRY(kernel::OpenIn(request.root, real, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-    if (!request.excludes.empty()) {
-      source.takes = [excludes = request.excludes](const std::string& below) {
-        return TakeUnlessIgnored(excludes, below);
-      };
-    }
+    source.takes = TakesOf(request);
   } else {
     auto place = TRY(kernel::OpenParentIn(request.root, real));
     source.parent = std::move(place.parent);
@@ -104,6 +109,13 @@ Result<> Glob(BorrowedFd directory, const std::string& path, std::string_view pa
 }
 
 }  // namespace
+
+Result<std::vector<std::string>> FindPaths(BorrowedFd root, const std::string& pattern) {
+  std::vector<std::string> paths;
+  UniqueFd directory = TRY(kernel::OpenIn(root, "", O_RDONLY | O_DIRECTORY));
+  TRY(Glob(directory, "", pattern, 0, &paths));
+  return paths;
+}
 
 Result<bool> IsArchive(BorrowedFd parent, const std::string& name) {
   FdSource file(TRY(kernel::OpenIn(parent, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW)));
@@ -185,10 +197,7 @@ Result<std::vector<CopySource>> FindSources(const FindRequest& request,
     if (!left_out) sources.push_back(std::move(source));
     return sources;
   }
-  std::vector<std::string> paths;
-  UniqueFd root = TRY(kernel::OpenIn(request.root, "", O_RDONLY | O_DIRECTORY));
-  TRY(Glob(root, "", clean, 0, &paths));
-  for (const std::string& path : paths) {
+  for (const std::string& path : TRY(FindPaths(request.root, clean))) {
     CopySource source = TRY(OpenSource(request, path));
     bool left_out = !source.is_directory && request.excludes.Ignores(source.base);
     if (!left_out) sources.push_back(std::move(source));

@@ -34,8 +34,11 @@ struct FindRequest {
   // What errors call it: "file not found in build context or excluded by .dockerignore".
   std::string missing;
   bool finds_archives = false;
+  bool follows_links = true;  // also at the end of a path
   // Left out: a named file by its name, what is in a directory by its path below that.
   dockerfile::IgnoreList excludes;
+  // Unless it is empty: what is in a directory and not in this list, or below, is left out, too.
+  dockerfile::IgnoreList includes;
   StopToken stop;
 };
 
@@ -48,6 +51,9 @@ Result<std::vector<CopySource>> FindSources(const FindRequest& request, const st
 // `COPY --parents`: the directory up to "/./", else the root, as one source with nothing but what
 // the rest of the pattern names, at its path. No link is followed in that rest. kNotFound.
 Result<CopySource> FindWithParents(const FindRequest& request, const std::string& pattern);
+
+// Paths below the root that the pattern fits, sorted by directories.
+Result<std::vector<std::string>> FindPaths(BorrowedFd root, const std::string& pattern);
 
 // Whether a file is a tar archive that ADD unpacks, compressed or not.
 Result<bool> IsArchive(BorrowedFd parent, const std::string& name);

@@ -14,6 +14,7 @@
 #include "build/builder.h"
 #include "build/download.h"
 #include "build/git_source.h"
+#include "build/layout_images.h"
 #include "engine/accounts.h"
 #include "engine/root_view.h"
 #include "formats/digest.h"
@@ -86,47 +87,28 @@ std::string DestinationOf(const engine::ContainerConfig& config, const std::stri
 
 }  // namespace
 
-Builder::~Builder() {
-  for (auto& [chain_id, view] : views_) {
-    view.root.Reset();
-    if (view.snapshot.empty()) continue;
-    Result<> removed =
-        engine_.containerd().RemoveSnapshot(engine_.options().snapshotter, view.snapshot);
-    if (removed.ok() || removed.error().kind() == ErrorKind::kNotFound) continue;
-    log::Warning("removing snapshot {}: {}", view.snapshot, removed.error().message());
-  }
-}
-
-Result<BorrowedFd> Builder::ViewOf(const std::string& chain_id) {
-  View& view = views_[chain_id];
-  if (view.root.valid()) return BorrowedFd(view.root);
-  if (chain_id.empty()) return InvalidArgument("an image without files has none to copy");
-  client::Containerd& containerd = engine_.containerd();
-  view.lease.emplace(TRY(engine::Lease::TakeLasting(containerd, kLeasePrefix)));
-  view.snapshot = view.lease->id() + "-view";
-  auto mounts = TRY(containerd.ViewSnapshot(engine_.options().snapshotter, view.snapshot, chain_id,
-                                            {}, view.lease->id()));
-  if (mounts.empty()) return Internal("snapshot {} has no files", chain_id);
-  view.root = TRY(engine::OpenReadOnlyView(mounts[0]));
-  return BorrowedFd(view.root);
-}
+Builder::~Builder() = default;
 
 Result<BorrowedFd> Builder::OpenResult() {
-  if (!result().chain_id.empty()) return ViewOf(result().chain_id);
+  if (!result().chain_id.empty()) return views_.Open(result().chain_id);
   // No step has made a file.
-  View& nothing = views_[""];
-  nothing.root = TRY(context_.MakeDirectory(fmt::format("beside-{}", ++beside_)));
-  return BorrowedFd(nothing.root);
+  if (!nothing_.valid())
+    nothing_ = TRY(context_.MakeDirectory(fmt::format("beside-{}", ++beside_)));
+  return BorrowedFd(nothing_);
 }
 
 Result<SourceTree> Builder::TreeOf(const std::string& from) {
   const NamedContext* named = FindContext(from);
+  if (named != nullptr && named->kind == NamedContext::Kind::kInput) {
+    const std::string& chain_id = named->input->chain_id;
+    return SourceTree{TRY(views_.Open(chain_id)), chain_id, ""};
+  }
   if (named != nullptr && named->kind == NamedContext::Kind::kDirectory) {
     return TreeOfDirectory(named->value);
   }
   size_t current = static_cast<size_t>(state_ - states_.data());
   auto tree_of = [&](const std::string& chain_id) -> Result<SourceTree> {
-    return SourceTree{TRY(ViewOf(chain_id)), chain_id, ""};
+    return SourceTree{TRY(views_.Open(chain_id)), chain_id, ""};
   };
   int stage = named != nullptr ? -1 : file_.FindStage(from, current);
   if (stage >= 0) return tree_of(states_[static_cast<size_t>(stage)].chain_id);

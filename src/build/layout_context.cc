@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "build/builder.h"
+#include "build/layout_images.h"
 #include "formats/json.h"
 #include "formats/tar.h"
 #include "oci/image_spec.h"
@@ -123,16 +124,19 @@ class LayoutWriter {
 
 }  // namespace
 
-Result<std::string> Builder::ImportLayout(const std::string& text) {
+Result<std::string> ImportLayoutImage(engine::Engine& engine, const BuildRequest& request,
+                                      const std::string& text, const StopToken& stop,
+                                      std::vector<std::string>* names) {
+  if (!request.read_blob) return FailedPrecondition("the build has no session");
   LayoutReference reference = TRY(ParseLayoutReference(text));
   oci::Platform platform = oci::HostPlatform();
-  if (!request_.platform.empty()) platform = TRY(oci::ParsePlatform(request_.platform));
+  if (!request.platform.empty()) platform = TRY(oci::ParsePlatform(request.platform));
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoError("making a pipe");
   UniqueFd from(ends[0]);
   UniqueFd to(ends[1]);
-  LayoutWriter writer(request_, std::move(reference), platform);
-  auto written = engine_.workers().Async([&]() -> Result<> {
+  LayoutWriter writer(request, std::move(reference), platform);
+  auto written = engine.workers().Async([&]() -> Result<> {
     FdSink sink{BorrowedFd(to)};
     Result<> result = writer.Write(sink);
     to.Reset();
@@ -145,24 +149,33 @@ Result<std::string> Builder::ImportLayout(const std::string& text) {
       if (errno != EINTR) return ErrnoError("reading the client's image");
     }
   };
-  auto names = engine_.containerd().Import(read, std::string(kLayoutPrefix) + RandomHex(8),
-                                           engine_.options().snapshotter, {platform}, {}, stop_);
+  auto imported = engine.containerd().Import(read, std::string(kLayoutPrefix) + RandomHex(8),
+                                             engine.options().snapshotter, {platform}, {}, stop);
   // A writer that still writes must not wait for ever.
   from.Reset();
   Result<> sent = written.get();
-  if (names.ok()) {
-    MutexLock lock(common_->mutex);
-    for (const std::string& name : *names) common_->layout_names.push_back(name);
-  }
+  if (imported.ok()) names->insert(names->end(), imported->begin(), imported->end());
   if (!sent.ok() && sent.error().error_number() != EPIPE) return std::move(sent).error();
-  if (!names.ok()) return std::move(names).error();
-  if (names->empty()) return NotFound("the client's image {} is none", text);
-  return names->front();
+  if (!imported.ok()) return std::move(imported).error();
+  if (imported->empty()) return NotFound("the client's image {} is none", text);
+  return imported->front();
+}
+
+void DropLayoutImages(engine::Engine& engine, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    Result<> removed = engine.containerd().DeleteImage(name, /*collect=*/false);
+    if (removed.ok() || removed.error().kind() == ErrorKind::kNotFound) continue;
+    log::Warning("removing image {}: {}", name, removed.error().message());
+  }
 }
 
 Result<engine::NamedImage> Builder::ImageOfLayout(const std::string& text) {
   const std::string& name = *TRY(common_->layouts.Get(text, stop_, [&]() -> Result<std::string> {
-    return TRY_WITH(ImportLayout(text), "oci-layout://{}", text);
+    std::vector<std::string> names;
+    auto imported = ImportLayoutImage(engine_, request_, text, stop_, &names);
+    MutexLock lock(common_->mutex);
+    for (std::string& one : names) common_->layout_names.push_back(std::move(one));
+    return TRY_WITH(std::move(imported), "oci-layout://{}", text);
   }));
   engine::NamedImage image;
   image.image = TRY(engine_.containerd().GetImage(name));

@@ -13,6 +13,8 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "build/cache_transfer.h"
+#include "build/stage_state.h"
 #include "client/containerd.h"
 #include "engine/config.h"
 
@@ -20,10 +22,12 @@ namespace gantry::build {
 
 // What a name of FROM or --from means instead of a stage or image of that name.
 struct NamedContext {
-  enum class Kind : uint8_t { kImage, kDirectory, kLayout };
+  enum class Kind : uint8_t { kImage, kDirectory, kLayout, kInput };
   Kind kind = Kind::kImage;
-  // The image's name, what the client calls its directory, or "STORE@DIGEST" of an image layout.
+  // The image's name, what the client calls its directory, "STORE@DIGEST" of an image layout, or
+  // what the client calls its input.
   std::string value;
+  std::shared_ptr<const StageState> input;  // whose layers somebody else holds
 };
 
 struct BuildRequest {
@@ -40,8 +44,10 @@ struct BuildRequest {
   std::map<std::string, std::optional<std::string>> arguments;  // no value: as if not given
   std::map<std::string, std::string> labels;
   std::vector<std::string> cache_from;  // images; steps are taken from them alone
-  std::string platform;                 // "os/arch", "" for the host's
-  engine::HostConfig host;              // of the containers that run the steps
+  // Of other machines, beside the engine's own cache.
+  std::vector<std::shared_ptr<const CacheImport>> cache_imports;
+  std::string platform;     // "os/arch", "" for the host's
+  engine::HostConfig host;  // of the containers that run the steps
   // By registry ("docker.io", "localhost:5000").
   std::map<std::string, client::Credentials> credentials;
   // Asked for the others, when it is set.

@@ -3,17 +3,13 @@
 
 #include <utility>
 
+#include "build/cache_document.h"
 #include "engine/image_instructions.h"
 #include "formats/digest.h"
 
 namespace gantry::build {
-namespace {
 
 using formats::Json;
-
-constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-}  // namespace
 
 std::string HexDigest(std::string_view text) {
   return std::string(formats::Digest::Of(text).hex());
@@ -36,6 +32,7 @@ StageState StateOfImage(engine::NamedImage image) {
   StageState state;
   state.platform = documents.config.platform;
   state.document = documents.config_json;
+  state.document.Erase(kInlineCache);  // of the base alone
   // What is not an object was refused when the image's documents were read.
   auto config = engine::ParseContainerConfig(documents.container_config());
   if (config.ok()) state.config = *std::move(config);

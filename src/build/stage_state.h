@@ -17,6 +17,10 @@
 
 namespace gantry::build {
 
+// PATH where an image says none.
+inline constexpr const char* kDefaultPath =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 struct StageState {
   std::optional<engine::NamedImage> base;  // nothing: scratch
   formats::Json document;                  // of the base; all but what is below is kept

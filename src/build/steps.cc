@@ -6,13 +6,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/log.h"
-#include "base/undo.h"
+#include "base/random.h"
 #include "build/builder.h"
 #include "build/step_container.h"
+#include "build/step_layers.h"
 #include "formats/digest.h"
-#include "kernel/mounts.h"
-#include "kernel/paths.h"
 #include "wire/http_message.h"
 #include "wire/worker_pool.h"
 
@@ -22,7 +20,6 @@ using dockerfile::Instruction;
 
 namespace {
 
-constexpr int64_t kNanosOfSecond = 1'000'000'000;
 // How often a stage that waits for another one's step looks whether its build is cancelled.
 constexpr std::chrono::milliseconds kStepTick{100};
 
@@ -93,6 +90,10 @@ Result<bool> Builder::TakeCached(const std::string& key, const std::string& crea
   if (SkipsCache()) return false;
   if (request_.cache_from.empty()) {
     std::optional<CachedStep> step = TRY(FindOrClaim(key));
+    if (!step) {
+      step = TRY(Import(key, created_by));
+      if (step) LetGoOfStep();
+    }
     if (!step) return false;
     AddStep(created_by, step->created, step->layer, state_);
   } else {
@@ -106,79 +107,52 @@ Result<bool> Builder::TakeCached(const std::string& key, const std::string& crea
   return true;
 }
 
-Result<> Builder::Remember(const std::string& key, const std::string& created_by,
-                           std::optional<engine::NewLayer> layer,
-                           std::optional<engine::Lease> lease, const std::string& parent_chain) {
-  CachedStep step;
-  step.key = key;
-  step.parent = state_->cache_key;
-  step.description = created_by;
-  step.created_at = step.used_at = WallClock::now();
-  step.created =
-      FormatRfc3339Nano(epoch_ ? FromUnixNanos(*epoch_ * kNanosOfSecond) : step.created_at);
-  step.layer = layer;
-  if (layer && lease) {
-    step.lease = lease->id();
-    auto usage = TRY(engine_.containerd().GetSnapshotUsage(
-        engine_.options().snapshotter, engine::ChainId(parent_chain, layer->diff_id)));
-    step.size = usage.size;
+Result<std::optional<CachedStep>> Builder::Import(const std::string& key,
+                                                  const std::string& created_by) {
+  for (const auto& import : request_.cache_imports) {
+    const CacheRecord* record = import->Find(key);
+    if (record == nullptr) continue;
+    CachedStep step;
+    step.key = key;
+    step.parent = state_->cache_key;
+    step.description = created_by;
+    step.created = record->created;
+    step.created_at = step.used_at = WallClock::now();
+    std::optional<engine::Lease> lease;
+    if (record->layer >= 0) {
+      lease.emplace(TRY(engine::Lease::TakeLasting(engine_.containerd(), kLeasePrefix)));
+      UniqueFd directory = TRY(context_.MakeDirectory("layer-" + RandomHex(8)));
+      step.layer = TRY_WITH(import->FetchLayer(engine_, *record, *lease, directory),
+                            "importing from the cache {}", import->name());
+      TRY_WITH(engine::UnpackLayer(engine_, *lease, state_->chain_id, *step.layer),
+               "importing from the cache {}", import->name());
+      step.lease = lease->id();
+      auto usage = TRY(engine_.containerd().GetSnapshotUsage(
+          engine_.options().snapshotter, engine::ChainId(state_->chain_id, step.layer->diff_id)));
+      step.size = usage.size;
+    }
+    TRY(cache_.Put(step));
+    // From here on the record holds it.
+    if (lease) lease->Keep();
+    return std::optional(std::move(step));
   }
-  TRY(cache_.Put(step));
-  LetGoOfStep();
-  // From here on the record holds it.
-  if (layer && lease) lease->Keep();
-  AddStep(created_by, step.created, layer, state_);
-  state_->cache_key = key;
-  return {};
+  return std::optional<CachedStep>();
 }
 
-Result<std::optional<engine::NewLayer>> Builder::TakeLayer(const engine::Lease& lease,
-                                                           const std::string& snapshot) {
-  client::Containerd& containerd = engine_.containerd();
-  const std::string& snapshotter = engine_.options().snapshotter;
-  auto layer = TRY(engine::DiffSnapshot(engine_, lease, snapshot, state_->chain_id, epoch_));
-  if (!layer) return layer;
-  if (epoch_) {
-    // The files here have the layer's times, too.
-    TRY(engine::UnpackLayer(engine_, lease, state_->chain_id, *layer));
-    return layer;
-  }
-  std::string name = engine::ChainId(state_->chain_id, layer->diff_id);
-  Result<> committed = containerd.CommitSnapshot(snapshotter, lease.id(), name, snapshot);
-  if (!committed.ok() && committed.error().kind() == ErrorKind::kAlreadyExists) {
-    // The very same files were made before.
-    committed = containerd.AddToLease(lease.id(), "snapshots/" + snapshotter, name);
-  }
-  TRY(committed);
-  return layer;
+Result<> Builder::Remember(const std::string& key, const std::string& created_by,
+                           std::optional<engine::NewLayer> layer,
+                           std::optional<engine::Lease> lease) {
+  StepRecord record{key, created_by, std::move(layer), std::move(lease), epoch_};
+  TRY(RememberStep(engine_, cache_, std::move(record), state_));
+  LetGoOfStep();
+  return {};
 }
 
 Result<> Builder::ChangeFiles(const std::string& key, const std::string& created_by,
                               const std::function<Result<>(BorrowedFd root)>& change) {
-  client::Containerd& containerd = engine_.containerd();
-  const std::string& snapshotter = engine_.options().snapshotter;
-  engine::Lease lease = TRY(engine::Lease::TakeLasting(containerd, kLeasePrefix));
-  std::string snapshot = lease.id() + "-files";
-  auto mounts =
-      TRY_WITH(containerd.PrepareSnapshot(snapshotter, snapshot, state_->chain_id, {}, lease.id()),
-               "preparing the writable layer");
-  Undo drop;
-  drop.Push([&] {
-    Result<> removed = containerd.RemoveSnapshot(snapshotter, snapshot);
-    // It has become the layer.
-    if (removed.ok() || removed.error().kind() == ErrorKind::kNotFound) return;
-    log::Warning("removing snapshot {}: {}", snapshot, removed.error().message());
-  });
-  if (mounts.empty()) return Internal("snapshot {} has no files", snapshot);
-  {
-    UniqueFd root =
-        TRY_WITH(kernel::MountDetached(mounts[0].type, mounts[0].source, mounts[0].options),
-                 "mounting the writable layer");
-    TRY(change(root));
-  }
-  std::string parent = state_->chain_id;
-  auto layer = TRY_WITH(TakeLayer(lease, snapshot), "making the layer");
-  return Remember(key, created_by, std::move(layer), std::move(lease), parent);
+  engine::Lease lease = TRY(engine::Lease::TakeLasting(engine_.containerd(), kLeasePrefix));
+  auto layer = TRY(ChangeSnapshot(engine_, lease, state_->chain_id, epoch_, change));
+  return Remember(key, created_by, std::move(layer), std::move(lease));
 }
 
 Result<> Builder::MakeWorkingDirectory(const Instruction& in) {
@@ -187,7 +161,7 @@ Result<> Builder::MakeWorkingDirectory(const Instruction& in) {
   std::string key = HexDigest(state_->cache_key + "\n" + text);
   if (TRY(TakeCached(key, created_by))) return {};
   std::string path = state_->config.working_dir;
-  if (path == "/") return Remember(key, created_by, std::nullopt, std::nullopt, "");
+  if (path == "/") return Remember(key, created_by, std::nullopt, std::nullopt);
   return ChangeFiles(key, created_by, [&](BorrowedFd root) -> Result<> {
     TRY(MakeDirectoriesIn(root, path, OwnerIds(0, 0)));
     return {};
@@ -203,7 +177,8 @@ Result<std::optional<engine::NewLayer>> Builder::LayerOf(StepContainer& containe
     TRY(container.Keep());
   } else {
     TRY(Say(fmt::format("Removing intermediate container {}\n", container.id().substr(0, 12))));
-    layer = TRY_WITH(TakeLayer(lease, container.id()), "making the layer");
+    layer = TRY_WITH(CommitLayer(engine_, lease, container.id(), state_->chain_id, epoch_),
+                     "making the layer");
     container.RemoveLater();
   }
   return layer;
@@ -251,7 +226,7 @@ Result<> Builder::RunCommand(const Instruction& original) {
   }
   std::string image_id = state_->base ? state_->base->documents->id : "";
   TargetStubs stubs = TRY(NoteStubs(planned));
-  StepMounts mounts = TRY(MakeMounts(planned));
+  StepMounts mounts = TRY(mounter_.Make(planned));
   if (is_program) {
     mounts.inputs->mounts.push_back(TRY(MakeScriptMount(in.words[0], in.heredocs[0].content)));
   }
@@ -267,11 +242,10 @@ Result<> Builder::RunCommand(const Instruction& original) {
     if (request_.keeps_failed || request_.keeps_containers) TRY(container.Keep());
     return NoteFailure(command, code);
   }
-  TRY(RemoveStubs(stubs, container.id()));
-  std::string parent = state_->chain_id;
+  TRY(RemoveStubs(engine_, stubs, container.id()));
   engine::Lease lease = TRY(engine::Lease::TakeLasting(engine_.containerd(), kLeasePrefix));
   auto layer = TRY(LayerOf(container, lease));
-  return Remember(key, created_by, std::move(layer), std::move(lease), parent);
+  return Remember(key, created_by, std::move(layer), std::move(lease));
 }
 
 }  // namespace gantry::build

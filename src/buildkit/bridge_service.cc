@@ -3,10 +3,14 @@
 
 #include <utility>
 
+#include "build/base_image.h"
 #include "buildkit/control_service.h"
+#include "buildkit/definitions.h"
 #include "buildkit/frontend.h"
 #include "buildkit/progress.h"
+#include "buildkit/result_files.h"
 #include "buildkit/rpc.h"
+#include "llb/graph.h"
 
 namespace gantry::buildkit {
 namespace {
@@ -15,38 +19,93 @@ namespace gateway = moby::buildkit::v1::frontend;
 
 constexpr const char* kBuildId = "buildkit-controlapi-buildid";
 // What of the gateway's API there is.
-constexpr const char* kCaps[] = {
-    "solve.base",       "solve.inlinereturn",     "return",
-    "returnmap",        "proto.refarray",         "frontend.caps",
-    "gateway.evaluate", "gateway.solve.evaluate", "gateway.solve.metadata"};
+constexpr const char* kCaps[] = {"solve.base",
+                                 "solve.inlinereturn",
+                                 "return",
+                                 "returnmap",
+                                 "proto.refarray",
+                                 "frontend.caps",
+                                 "gateway.evaluate",
+                                 "gateway.solve.evaluate",
+                                 "gateway.solve.metadata",
+                                 "readfile",
+                                 "readdir",
+                                 "statfile",
+                                 "resolveimage",
+                                 "source.metaresolver",
+                                 "frontend.inputs",
+                                 "reference.output"};
 
 }  // namespace
 
-Result<std::string> Solve(Shared& shared, const std::shared_ptr<Job>& job,
-                          const std::string& frontend,
-                          const google::protobuf::Map<std::string, std::string>& options,
-                          const StopToken& stop) {
-  FrontendOptions given(options.begin(), options.end());
-  // "# syntax=docker/dockerfile:1" is answered by the front end that is here.
-  bool dockerfile = frontend == "dockerfile.v0";
-  if (frontend == "gateway.v0") {
-    std::string source = given["source"];
-    for (std::string_view prefix : {"docker.io/", "docker-image://"}) {
-      if (source.starts_with(prefix)) source.erase(0, prefix.size());
-    }
-    dockerfile = source.starts_with("docker/dockerfile:") || source == "docker/dockerfile";
-    if (!dockerfile) return Unimplemented("front end images are not run: {}", given["source"]);
+namespace {
+
+// Clients put the name of a code before its message; BuildKit has none for what is wrong with a
+// Dockerfile, context or operation.
+Error WithoutCode(const Error& error) {
+  bool said = error.kind() == ErrorKind::kCancelled || error.kind() == ErrorKind::kUnavailable ||
+              error.kind() == ErrorKind::kUnimplemented;
+  return MakeError(said ? error.kind() : ErrorKind::kUnknown, "{}", error.message());
+}
+
+// "# syntax=docker/dockerfile:1" is answered by the front end that is here.
+Result<> CheckFrontend(const std::string& frontend, const FrontendOptions& options) {
+  if (frontend == "dockerfile.v0") return {};
+  if (frontend != "gateway.v0") return Unimplemented("there is no front end '{}'", frontend);
+  auto given = options.find("source");
+  std::string source = given == options.end() ? "" : given->second;
+  for (std::string_view prefix : {"docker.io/", "docker-image://"}) {
+    if (source.starts_with(prefix)) source.erase(0, prefix.size());
   }
-  if (!dockerfile) return Unimplemented("there is no front end '{}'", frontend);
-  auto session = TRY(shared.sessions.Find(job->wanted().session, kBeginBound));
-  auto made = RunFrontend(shared.engine, shared.builds, given, std::move(session), *job, stop);
-  if (made.ok()) return job->Keep(*std::move(made));
-  // Clients put the name of a code before its message; BuildKit has none for what is wrong with a
-  // Dockerfile or context.
-  ErrorKind kind = made.error().kind();
-  bool said = kind == ErrorKind::kCancelled || kind == ErrorKind::kUnavailable ||
-              kind == ErrorKind::kUnimplemented;
-  return MakeError(said ? kind : ErrorKind::kUnknown, "{}", made.error().message());
+  if (source.starts_with("docker/dockerfile:") || source == "docker/dockerfile") return {};
+  return Unimplemented("front end images are not run: {}",
+                       given == options.end() ? "" : given->second);
+}
+
+Result<std::unique_ptr<Made>> Make(Shared& shared, Job& job, const Solvable& wanted,
+                                   const StopToken& stop) {
+  if (wanted.definition.def_size() > 0) {
+    return SolveDefinition(shared, job, wanted.definition, stop);
+  }
+  FrontendOptions given(wanted.options.begin(), wanted.options.end());
+  TRY(CheckFrontend(wanted.frontend, given));
+  FrontendInputs inputs;
+  for (const auto& [name, definition] : wanted.inputs) {
+    inputs[name] = TRY(SolveDefinition(shared, job, definition, stop));
+  }
+  auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
+  return RunFrontend(shared.engine, shared.builds, given, std::move(inputs), std::move(session),
+                     job, stop);
+}
+
+// An image that is here, or is pulled with the job's logins.
+Result<engine::NamedImage> FindImage(Shared& shared, Job& job, const std::string& name,
+                                     const pb::Platform& platform, const std::string& mode,
+                                     const StopToken& stop) {
+  build::BuildRequest request;
+  if (!job.wanted().session.empty()) {
+    AskSession(TRY(shared.sessions.Find(job.wanted().session, kBeginBound)), stop, &request);
+  }
+  build::ImageWanted wanted;
+  wanted.name = name;
+  if (!platform.os().empty()) {
+    wanted.platform = platform.os() + "/" + platform.architecture();
+    if (!platform.variant().empty()) wanted.platform += "/" + platform.variant();
+  }
+  wanted.pulls = mode == "pull" || mode == "1";
+  wanted.hold = [](const engine::NamedImage&) -> Result<bool> { return true; };
+  return InStep(job.progress(), "resolve image config for docker-image://" + name, [&](size_t) {
+    return build::FindOrPullImage(shared.engine, request, wanted, stop);
+  });
+}
+
+}  // namespace
+
+Result<std::string> Solve(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
+                          const StopToken& stop) {
+  auto made = Make(shared, *job, wanted, stop);
+  if (!made.ok()) return WithoutCode(made.error());
+  return job->Keep(*std::move(made));
 }
 
 grpc::ServerUnaryReactor* BridgeService::WithJob(
@@ -73,6 +132,11 @@ grpc::ServerUnaryReactor* BridgeService::Ping(grpc::CallbackServerContext* conte
       cap->set_id(id);
       cap->set_enabled(true);
     }
+    for (const std::string& id : llb::Capabilities()) {
+      auto* cap = response->add_llbcaps();
+      cap->set_id(id);
+      cap->set_enabled(true);
+    }
     Describe(response->add_workers());
     return {};
   });
@@ -82,16 +146,90 @@ grpc::ServerUnaryReactor* BridgeService::Solve(grpc::CallbackServerContext* cont
                                                const gateway::SolveRequest* request,
                                                gateway::SolveResponse* response) {
   return WithJob(context, [=, this](const auto& job, const StopToken& stop) -> Result<> {
-    if (request->definition().def_size() > 0 || request->frontendinputs_size() > 0) {
-      return Unimplemented("operations of LLB are not run: this engine builds Dockerfiles");
-    }
-    std::string name =
-        TRY(buildkit::Solve(shared_, job, request->frontend(), request->frontendopt(), stop));
+    bool empty = request->definition().def_size() == 0 && request->frontend().empty();
+    if (empty) return {};  // a client that begins with nothing
+    std::string name = TRY(buildkit::Solve(shared_, job,
+                                           {request->definition(), request->frontend(),
+                                            request->frontendopt(), request->frontendinputs()},
+                                           stop));
     if (request->allowresultreturn()) {
-      response->mutable_result()->mutable_ref()->set_id(name);
+      gateway::Result& result = *response->mutable_result();
+      result.mutable_ref()->set_id(name);
+      *result.mutable_ref()->mutable_def() = DefinitionOf(name);
+      if (request->definition().def_size() == 0) {
+        (*result.mutable_metadata())["containerimage.config"] =
+            build::DocumentOf(TRY(job->Get(name))->result()).Dump();
+      }
     } else {
       response->set_ref(name);
     }
+    return {};
+  });
+}
+
+grpc::ServerUnaryReactor* BridgeService::ResolveImageConfig(
+    grpc::CallbackServerContext* context, const gateway::ResolveImageConfigRequest* request,
+    gateway::ResolveImageConfigResponse* response) {
+  return WithJob(context, [=, this](const auto& job, const StopToken& stop) -> Result<> {
+    auto image = TRY(FindImage(shared_, *job, request->ref(), request->platform(),
+                               request->resolvemode(), stop));
+    response->set_ref(request->ref());
+    response->set_digest(image.image.target.digest);
+    response->set_config(TRY(shared_.engine.containerd().ReadBlob(image.documents->id)));
+    return {};
+  });
+}
+
+grpc::ServerUnaryReactor* BridgeService::ResolveSourceMeta(
+    grpc::CallbackServerContext* context, const gateway::ResolveSourceMetaRequest* request,
+    gateway::ResolveSourceMetaResponse* response) {
+  return WithJob(context, [=, this](const auto& job, const StopToken& stop) -> Result<> {
+    *response->mutable_source() = request->source();
+    constexpr std::string_view kImage = "docker-image://";
+    const std::string& identifier = request->source().identifier();
+    if (!identifier.starts_with(kImage)) return {};
+    auto image = TRY(FindImage(shared_, *job, identifier.substr(kImage.size()), request->platform(),
+                               request->resolvemode(), stop));
+    response->mutable_image()->set_digest(image.image.target.digest);
+    response->mutable_image()->set_config(
+        TRY(shared_.engine.containerd().ReadBlob(image.documents->id)));
+    return {};
+  });
+}
+
+grpc::ServerUnaryReactor* BridgeService::ReadFile(grpc::CallbackServerContext* context,
+                                                  const gateway::ReadFileRequest* request,
+                                                  gateway::ReadFileResponse* response) {
+  return WithJob(context, [=](const auto& job, const StopToken&) -> Result<> {
+    auto made = TRY(job->Get(request->ref()));
+    BorrowedFd root = TRY(made->OpenFiles());
+    response->set_data(TRY(ReadResultFile(root, request->filepath(), request->range().offset(),
+                                          request->range().length())));
+    return {};
+  });
+}
+
+grpc::ServerUnaryReactor* BridgeService::ReadDir(grpc::CallbackServerContext* context,
+                                                 const gateway::ReadDirRequest* request,
+                                                 gateway::ReadDirResponse* response) {
+  return WithJob(context, [=](const auto& job, const StopToken&) -> Result<> {
+    auto made = TRY(job->Get(request->ref()));
+    BorrowedFd root = TRY(made->OpenFiles());
+    for (auto& entry :
+         TRY(ListResultDirectory(root, request->dirpath(), request->includepattern()))) {
+      *response->add_entries() = std::move(entry);
+    }
+    return {};
+  });
+}
+
+grpc::ServerUnaryReactor* BridgeService::StatFile(grpc::CallbackServerContext* context,
+                                                  const gateway::StatFileRequest* request,
+                                                  gateway::StatFileResponse* response) {
+  return WithJob(context, [=](const auto& job, const StopToken&) -> Result<> {
+    auto made = TRY(job->Get(request->ref()));
+    BorrowedFd root = TRY(made->OpenFiles());
+    *response->mutable_stat() = TRY(StatResultFile(root, request->path()));
     return {};
   });
 }
@@ -114,6 +252,10 @@ grpc::ServerUnaryReactor* BridgeService::Return(grpc::CallbackServerContext* con
                                                 gateway::ReturnResponse*) {
   return WithJob(context, [request](const auto& job, const StopToken&) -> Result<> {
     const gateway::Result& result = request->result();
+    auto config = result.metadata().find("containerimage.config");
+    if (config != result.metadata().end() && result.has_ref()) {
+      TRY(TRY(job->Get(result.ref().id()))->SetConfig(config->second));
+    }
     if (request->has_error() && request->error().code() != 0) {
       job->Return(ToResult({static_cast<grpc::StatusCode>(request->error().code()),
                             request->error().message()})

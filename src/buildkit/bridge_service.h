@@ -19,6 +19,26 @@ class BridgeService : public moby::buildkit::v1::frontend::LLBBridge::CallbackSe
   grpc::ServerUnaryReactor* Solve(grpc::CallbackServerContext* context,
                                   const moby::buildkit::v1::frontend::SolveRequest* request,
                                   moby::buildkit::v1::frontend::SolveResponse* response) override;
+  grpc::ServerUnaryReactor* ResolveImageConfig(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::frontend::ResolveImageConfigRequest* request,
+      moby::buildkit::v1::frontend::ResolveImageConfigResponse* response) override;
+  grpc::ServerUnaryReactor* ResolveSourceMeta(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::frontend::ResolveSourceMetaRequest* request,
+      moby::buildkit::v1::frontend::ResolveSourceMetaResponse* response) override;
+  grpc::ServerUnaryReactor* ReadFile(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::frontend::ReadFileRequest* request,
+      moby::buildkit::v1::frontend::ReadFileResponse* response) override;
+  grpc::ServerUnaryReactor* ReadDir(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::frontend::ReadDirRequest* request,
+      moby::buildkit::v1::frontend::ReadDirResponse* response) override;
+  grpc::ServerUnaryReactor* StatFile(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::frontend::StatFileRequest* request,
+      moby::buildkit::v1::frontend::StatFileResponse* response) override;
   grpc::ServerUnaryReactor* Evaluate(
       grpc::CallbackServerContext* context,
       const moby::buildkit::v1::frontend::EvaluateRequest* request,
@@ -38,10 +58,15 @@ class BridgeService : public moby::buildkit::v1::frontend::LLBBridge::CallbackSe
   Shared& shared_;
 };
 
-// Runs the front end for a build and keeps what it makes there; its name.
-Result<std::string> Solve(Shared& shared, const std::shared_ptr<Job>& job,
-                          const std::string& frontend,
-                          const google::protobuf::Map<std::string, std::string>& options,
+// What a client wants to be made.
+struct Solvable {
+  const pb::Definition& definition;  // without operations: a front end makes it
+  const std::string& frontend;
+  const google::protobuf::Map<std::string, std::string>& options;
+  const google::protobuf::Map<std::string, pb::Definition>& inputs;
+};
+// Makes it for a build and keeps it there; its name.
+Result<std::string> Solve(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
                           const StopToken& stop);
 
 }  // namespace gantry::buildkit

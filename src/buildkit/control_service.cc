@@ -8,10 +8,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/undo.h"
+#include "build/cache_space.h"
 #include "buildkit/bridge_service.h"
+#include "buildkit/cache_options.h"
 #include "buildkit/exporters.h"
 #include "buildkit/progress.h"
 #include "buildkit/rpc.h"
+#include "buildkit/session_stream.h"
+#include "buildkit/usage_filter.h"
 #include "engine/settings.h"
 #include "oci/platform.h"
 
@@ -21,7 +25,7 @@ namespace {
 namespace api = moby::buildkit::v1;
 
 // The BuildKit whose API this is.
-constexpr const char* kVersion = "v0.16.0";
+constexpr const char* kVersion = "v0.17.0";
 
 // What the client grants its build, as far as the daemon's configuration lets it.
 Result<std::set<std::string>> ReadEntitlements(const api::SolveRequest& request,
@@ -252,7 +256,9 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
   auto entitlements = ReadEntitlements(request, *shared_.engine.settings());
   Wanted wanted{request.session(),
                 entitlements.ok() ? *entitlements : std::set<std::string>(),
-                {request.exporters().begin(), request.exporters().end()}};
+                {request.exporters().begin(), request.exporters().end()},
+                {request.cache().exports().begin(), request.cache().exports().end()},
+                {request.cache().imports().begin(), request.cache().imports().end()}};
   if (!request.exporterdeprecated().empty()) {
     api::Exporter exporter;
     exporter.set_type(request.exporterdeprecated());
@@ -263,25 +269,21 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
   Undo end;
   end.Push([&] { shared_.jobs.End(request.ref()); });
   TRY(entitlements);
-  // One that is imported is no more than a help; one that is to be written would be missed.
-  if (request.cache().exports_size() > 0) {
-    return Unimplemented("the build cache is not exported (type={})",
-                         request.cache().exports(0).type());
-  }
+  std::vector<CacheExport> caches = TRY(ReadCacheExports(job->wanted()));
   std::vector<Export> exports = TRY(ReadExports(job->wanted()));
-  if (request.definition().def_size() > 0 || request.frontendinputs_size() > 0) {
-    return Unimplemented("operations of LLB are not run: this engine builds Dockerfiles");
+  if (!request.frontend().empty() || request.definition().def_size() > 0) {
+    job->Return(TRY(buildkit::Solve(shared_, job,
+                                    {request.definition(), request.frontend(),
+                                     request.frontendattrs(), request.frontendinputs()},
+                                    stop)));
   }
-  if (!request.frontend().empty()) {
-    job->Return(
-        TRY(buildkit::Solve(shared_, job, request.frontend(), request.frontendattrs(), stop)));
-  }
-  Made* made = TRY(job->AwaitReturn(stop));
+  std::shared_ptr<Made> made = TRY(job->AwaitReturn(stop));
   if (made == nullptr) return {};
+  PutInlineCache(shared_, *made, caches);
   for (const Export& one : exports) {
     TRY(RunExport(shared_, *job, *made, one, response->mutable_exporterresponse(), stop));
   }
-  return {};
+  return ExportCaches(shared_, *job, *made, caches, response->mutable_exporterresponse(), stop);
 }
 
 Result<> ControlService::BuildRecorded(const api::SolveRequest& request,
@@ -318,6 +320,11 @@ grpc::ServerWriteReactor<api::StatusResponse>* ControlService::Status(
         });
   }
   return StatusStream::Start(shared_, request->ref());
+}
+
+grpc::ServerBidiReactor<api::BytesMessage, api::BytesMessage>* ControlService::Session(
+    grpc::CallbackServerContext* context) {
+  return ServeSessionStream(shared_, *context);
 }
 
 grpc::ServerUnaryReactor* ControlService::ListWorkers(grpc::CallbackServerContext* context,
@@ -361,15 +368,17 @@ grpc::ServerUnaryReactor* ControlService::DiskUsage(grpc::CallbackServerContext*
                                                     const api::DiskUsageRequest* request,
                                                     api::DiskUsageResponse* response) {
   auto* reactor = context->DefaultReactor();
-  if (HasFilter(request->filter())) {
-    reactor->Finish(
-        {grpc::StatusCode::UNIMPLEMENTED, "filters of the disk usage are not supported"});
+  Result<UsageFilter> filter = UsageFilter::Parse(request->filter());
+  if (!filter.ok()) {
+    reactor->Finish(ToStatus(filter.error()));
     return reactor;
   }
   WallTime newest = WallClock::now() - std::chrono::nanoseconds(request->agelimit());
   for (const build::CachedStep& step : shared_.builds.cache().List()) {
     if (request->agelimit() > 0 && step.used_at > newest) continue;
-    Fill(step, response->add_record());
+    api::UsageRecord record;
+    Fill(step, &record);
+    if (filter->Matches(record)) *response->add_record() = std::move(record);
   }
   reactor->Finish(grpc::Status::OK);
   return reactor;
@@ -378,18 +387,22 @@ grpc::ServerUnaryReactor* ControlService::DiskUsage(grpc::CallbackServerContext*
 grpc::ServerWriteReactor<api::UsageRecord>* ControlService::Prune(
     grpc::CallbackServerContext*, const api::PruneRequest* request) {
   auto prune = [this, request = *request]() -> Result<std::vector<api::UsageRecord>> {
-    if (HasFilter(request.filter()) || request.maxusedspace() > 0 || request.minfreespace() > 0) {
-      return Unimplemented(
-          "filters and limits of space are not supported here: use POST /build/prune");
-    }
+    UsageFilter filter = TRY(UsageFilter::Parse(request.filter()));
     WallTime before = WallClock::now() - std::chrono::nanoseconds(request.keepduration());
-    std::map<std::string, build::CachedStep> known;
-    for (build::CachedStep& step : shared_.builds.cache().List()) known[step.key] = std::move(step);
+    std::vector<build::CachedStep> steps = shared_.builds.cache().List();
+    auto kept = TRY(build::KeysToKeep(
+        steps, {request.reservedspace(), request.maxusedspace(), request.minfreespace()},
+        shared_.engine.options().root));
+    std::map<std::string, api::UsageRecord> known;
+    for (const build::CachedStep& step : steps) Fill(step, &known[step.key]);
     auto pruned = TRY(shared_.builds.cache().Prune([&](const build::CachedStep& step) {
-      return request.keepduration() == 0 || step.used_at < before;
+      auto record = known.find(step.key);
+      return record != known.end() && !kept.contains(step.key) &&
+             (request.keepduration() == 0 || step.used_at < before) &&
+             filter.Matches(record->second);
     }));
     std::vector<api::UsageRecord> records;
-    for (const std::string& key : pruned.keys) Fill(known[key], &records.emplace_back());
+    for (const std::string& key : pruned.keys) records.push_back(known[key]);
     return records;
   };
   return ListStream<api::UsageRecord>::Start(shared_.workers, std::move(prune));

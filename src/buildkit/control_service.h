@@ -18,6 +18,8 @@ class ControlService : public moby::buildkit::v1::Control::CallbackService {
   grpc::ServerWriteReactor<moby::buildkit::v1::StatusResponse>* Status(
       grpc::CallbackServerContext* context,
       const moby::buildkit::v1::StatusRequest* request) override;
+  grpc::ServerBidiReactor<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::BytesMessage>*
+  Session(grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext* context,
                                         const moby::buildkit::v1::ListWorkersRequest* request,
                                         moby::buildkit::v1::ListWorkersResponse* response) override;

@@ -71,7 +71,7 @@ Result<> ExportImage(Shared& shared, Job& job, Made& made, const Export& wanted,
   Progress& progress = job.progress();
   std::string id =
       TRY(InStep(progress, "exporting to image", [&](size_t step) -> Result<std::string> {
-        std::string stored = TRY(made.builder->Store(wanted.names));
+        std::string stored = TRY(made.Store(wanted.names));
         progress.Part(step, "writing image " + stored, 0, 0, true);
         for (const std::string& name : wanted.names) {
           progress.Part(step, "naming to " + name, 0, 0, true);
@@ -92,7 +92,7 @@ Result<> ExportArchive(Shared& shared, Job& job, Made& made, const Export& wante
   bool docker = wanted.kind == Kind::kDocker;
   const char* what = docker ? "exporting to docker image format" : "exporting to oci image format";
   return InStep(job.progress(), what, [&](size_t step) -> Result<> {
-    auto image = TRY(build::DocumentsOf(shared.engine, made.builder->result()));
+    auto image = TRY(build::DocumentsOf(shared.engine, made.result()));
     formats::Json descriptor =
         formats::Json::MakeObject({{"mediaType", image.manifest_descriptor.media_type},
                                    {"digest", image.manifest_descriptor.digest},
@@ -120,7 +120,7 @@ Result<> ExportFiles(Shared& shared, Job& job, Made& made, const Export& wanted,
   bool tar = wanted.kind == Kind::kTar;
   const char* what = tar ? "exporting to client tarball" : "exporting to client directory";
   return InStep(job.progress(), what, [&](size_t step) -> Result<> {
-    BorrowedFd root = TRY(made.builder->OpenResult());
+    BorrowedFd root = TRY(made.OpenFiles());
     auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
     auto write = [&](ByteSink& sink) {
       trees::ArchiveRequest archive;

@@ -13,8 +13,12 @@
 #include "base/text.h"
 #include "build/context.h"
 #include "build/remote_context.h"
+#include "buildkit/cache_options.h"
+#include "buildkit/definitions.h"
 #include "dockerfile/lines.h"
 #include "dockerfile/patterns.h"
+#include "formats/base64.h"
+#include "formats/json.h"
 #include "kernel/paths.h"
 #include "oci/platform.h"
 
@@ -60,8 +64,12 @@ Result<> ReadNamedContext(std::string name, const std::string& value,
   constexpr std::string_view kImage = "docker-image://";
   constexpr std::string_view kLocal = "local:";
   constexpr std::string_view kLayout = "oci-layout://";
+  constexpr std::string_view kInput = "input:";
   if (value.starts_with(kImage)) {
     request->contexts[name] = {Kind::kImage, value.substr(kImage.size())};
+  } else if (value.starts_with(kInput)) {
+    // Its files come with the request (SetInputs).
+    request->contexts[name] = {Kind::kInput, value.substr(kInput.size())};
   } else if (value.starts_with(kLayout)) {
     request->contexts[name] = {Kind::kLayout, value.substr(kLayout.size())};
   } else if (value.starts_with(kLocal)) {
@@ -150,7 +158,7 @@ class Frontend {
                                  const build::BuildRequest& request);
   build::BuildOutput Output();
   // What the client answers for the build.
-  void AskSession(build::BuildRequest* request);
+  void AskSessionForBuild(build::BuildRequest* request);
 
   engine::Engine& engine_;
   const std::shared_ptr<Session> session_;
@@ -279,27 +287,11 @@ build::BuildOutput Frontend::Output() {
   return output;
 }
 
-void Frontend::AskSession(build::BuildRequest* request) {
-  request->find_login = [session = session_, stop = stop_](const std::string& registry) {
-    return session->FindLogin(registry, stop);
-  };
+void Frontend::AskSessionForBuild(build::BuildRequest* request) {
+  AskSession(session_, stop_, request);
   request->receive_directory = [session = session_, progress = &progress_, stop = stop_](
                                    const std::string& name, BorrowedFd root) {
     return ReceiveNamed(*session, *progress, name, root, stop);
-  };
-  request->read_blob = [session = session_, stop = stop_](
-                           const std::string& store, const std::string& digest,
-                           const std::function<Result<>(std::string_view piece)>& take) {
-    return session->ReadBlob({store, digest}, take, stop);
-  };
-  request->find_secret = [session = session_, stop = stop_](const std::string& id) {
-    return session->Secret(id, stop);
-  };
-  request->find_agent = [session = session_, stop = stop_](const std::string& id) {
-    return session->FindAgent(id, stop);
-  };
-  request->serve_agent = [session = session_](const std::string& id, UniqueFd listener) {
-    return session->ServeAgent(id, std::move(listener));
   };
 }
 
@@ -308,7 +300,7 @@ Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, build::BuildR
   const std::set<std::string>& entitled = job_.wanted().entitlements;
   request.allows_host_network = entitled.contains("network.host");
   request.allows_insecure = entitled.contains("security.insecure");
-  if (session_ != nullptr) AskSession(&request);
+  if (session_ != nullptr) AskSessionForBuild(&request);
   build::Context context = TRY(build::Context::Create(engine_));
   std::optional<std::string> ignored;
   std::string text;
@@ -323,7 +315,8 @@ Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, build::BuildR
   } else {
     text = TRY(LoadRemote(context, options, request));
   }
-  auto made = std::make_unique<Made>();
+  request.cache_imports = TRY(ImportCaches(engine_, job_, session_, stop_));
+  auto made = std::make_unique<BuiltMade>();
   made->output = Output();
   made->builder = std::make_unique<build::Builder>(engine_, builds.cache(), std::move(request),
                                                    std::move(context), made->output, stop_);
@@ -332,7 +325,7 @@ Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, build::BuildR
   if (!end.failure.empty()) {
     return MakeError(ErrorKind::kUnknown, "{}", build::ProcessFailure(end));
   }
-  return made;
+  return std::unique_ptr<Made>(std::move(made));
 }
 
 }  // namespace
@@ -384,13 +377,45 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
   return request;
 }
 
+namespace {
+
+// Results that the client builds on, with the configuration that it knows of them, as JSON of
+// strings in base64.
+Result<> SetInputs(const FrontendOptions& options, const FrontendInputs& inputs,
+                   build::BuildRequest* request) {
+  for (auto& [name, context] : request->contexts) {
+    if (context.kind != build::NamedContext::Kind::kInput) continue;
+    auto input = inputs.find(context.value);
+    if (input == inputs.end()) {
+      return InvalidArgument("the build context {} is the input {}, which there is not", name,
+                             context.value);
+    }
+    auto metadata = options.find("input-metadata:" + context.value);
+    if (metadata != options.end()) {
+      auto json = TRY_WITH(formats::Json::Parse(metadata->second), "reading {}", metadata->first);
+      const std::string& config = json["containerimage.config"].AsString();
+      if (!config.empty()) {
+        TRY(input->second->SetConfig(
+            TRY_WITH(formats::DecodeBase64(config), "reading {}", metadata->first)));
+      }
+    }
+    context.input = std::make_shared<const build::StageState>(input->second->result());
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
-                                          const FrontendOptions& options,
+                                          const FrontendOptions& options, FrontendInputs inputs,
                                           std::shared_ptr<Session> session, Job& job,
                                           const StopToken& stop) {
   build::BuildRequest request = TRY(ReadFrontendOptions(options));
-  return Frontend(engine, std::move(session), job, stop)
-      .Run(builds, std::move(request), options, nullptr);
+  TRY(SetInputs(options, inputs, &request));
+  auto made = TRY(Frontend(engine, std::move(session), job, stop)
+                      .Run(builds, std::move(request), options, nullptr));
+  for (auto& [name, input] : inputs) made->HoldInput(std::move(input));
+  return made;
 }
 
 Result<std::unique_ptr<Made>> RunBuild(engine::Engine& engine, build::Builds& builds,

@@ -18,6 +18,8 @@
 namespace gantry::buildkit {
 
 using FrontendOptions = std::map<std::string, std::string>;
+// Results that stand for what an option calls "input:NAME".
+using FrontendInputs = std::map<std::string, std::unique_ptr<Made>>;
 
 // kInvalidArgument, or kUnimplemented for what this front end does not have.
 Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options);
@@ -25,7 +27,7 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options);
 // `job` outlives what is made. Fetches Dockerfile and context from the session and makes the
 // image, which is not stored yet.
 Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
-                                          const FrontendOptions& options,
+                                          const FrontendOptions& options, FrontendInputs inputs,
                                           std::shared_ptr<Session> session, Job& job,
                                           const StopToken& stop);
 

@@ -16,7 +16,7 @@ Result<std::string> RunHttpBuild(Shared& shared, HttpBuild build,
                                  const StopToken& stop) {
   const std::string ref = build.ref.empty() ? RandomHex(16) : build.ref;
   std::vector<std::string> names = build.request.names;
-  Wanted wanted{build.session, std::move(build.entitlements), {}};
+  Wanted wanted{build.session, std::move(build.entitlements), {}, {}, {}};
   for (HttpBuild::Output& output : build.outputs) {
     moby::buildkit::v1::Exporter& exporter = wanted.exporters.emplace_back();
     exporter.set_type(output.type);

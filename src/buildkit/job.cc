@@ -54,7 +54,7 @@ void Job::Publish(StatusResponse update) {
 
 void Job::End() {
   std::vector<std::function<void()>> sleepers;
-  std::map<std::string, std::unique_ptr<Made>> made;
+  std::map<std::string, std::shared_ptr<Made>> made;
   {
     MutexLock lock(mutex_);
     ended_ = true;
@@ -83,23 +83,32 @@ Result<std::string> Job::Keep(std::unique_ptr<Made> made) {
   return name;
 }
 
+Result<std::shared_ptr<Made>> Job::Get(const std::string& name) {
+  MutexLock lock(mutex_);
+  auto found = made_.find(name);
+  if (found == made_.end()) return NotFound("no such result: {}", name);
+  return found->second;
+}
+
 void Job::Return(Result<std::string> name) {
   MutexLock lock(mutex_);
   if (!result_) result_ = std::move(name);
   returned_.RequestStop();
 }
 
-Result<Made*> Job::AwaitReturn(const StopToken& stop) {
+Result<std::shared_ptr<Made>> Job::AwaitReturn(const StopToken& stop) {
   {
     wire::WorkerPool::Blocked blocked;
     TRY(WaitFor(returned_.token().fd(), POLLIN, std::chrono::hours(24 * 365), stop));
   }
-  MutexLock lock(mutex_);
-  if (!result_->ok()) return result_->error();
-  if ((*result_)->empty()) return nullptr;
-  auto found = made_.find(**result_);
-  if (found == made_.end()) return NotFound("no such result: {}", **result_);
-  return found->second.get();
+  std::string name;
+  {
+    MutexLock lock(mutex_);
+    if (!result_->ok()) return result_->error();
+    name = **result_;
+  }
+  if (name.empty()) return std::shared_ptr<Made>();
+  return Get(name);
 }
 
 Result<std::shared_ptr<Job>> Jobs::Begin(const std::string& ref, Wanted wanted) {
@@ -138,6 +147,17 @@ Result<std::shared_ptr<Job>> Jobs::Find(const std::string& ref, std::chrono::mil
     if (left <= left.zero()) return NotFound("no such job {}", ref);
     (void)begun_.WaitFor(mutex_, left);
   }
+}
+
+Result<build::StageState> Jobs::FindResult(const std::string& name) {
+  std::shared_ptr<Job> job;
+  {
+    MutexLock lock(mutex_);
+    auto found = jobs_.find(name.substr(0, name.rfind('-')));
+    if (found == jobs_.end()) return NotFound("no such result: {}", name);
+    job = found->second;
+  }
+  return TRY(job->Get(name))->result();
 }
 
 std::shared_ptr<Job> Jobs::Ended(const std::string& ref) const {

@@ -29,6 +29,8 @@ struct Wanted {
   std::string session;
   std::set<std::string> entitlements;  // "network.host", "security.insecure"
   std::vector<moby::buildkit::v1::Exporter> exporters;
+  std::vector<moby::buildkit::v1::CacheOptionsEntry> cache_exports;
+  std::vector<moby::buildkit::v1::CacheOptionsEntry> cache_imports;
 };
 
 class Job {
@@ -51,10 +53,12 @@ class Job {
 
   // Keeps what was made; the name by which it can be returned. kNotFound when the job has ended.
   Result<std::string> Keep(std::unique_ptr<Made> made);
+  // What is kept under that name. kNotFound.
+  Result<std::shared_ptr<Made>> Get(const std::string& name);
   // Ends AwaitReturn: with a result's name, or "" when the client wants none. The first counts.
   void Return(Result<std::string> name);
   // What was returned; nullptr for nothing. kCancelled when `stop` says so.
-  Result<Made*> AwaitReturn(const StopToken& stop);
+  Result<std::shared_ptr<Made>> AwaitReturn(const StopToken& stop);
 
  private:
   Job(std::string ref, Wanted wanted, StopSource returned)
@@ -74,7 +78,7 @@ class Job {
   std::vector<std::function<void()>> sleepers_ GUARDED_BY(mutex_);
   std::function<void(const StatusResponse&)> follower_ GUARDED_BY(mutex_);
   bool ended_ GUARDED_BY(mutex_) = false;
-  std::map<std::string, std::unique_ptr<Made>> made_ GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<Made>> made_ GUARDED_BY(mutex_);
   std::optional<Result<std::string>> result_ GUARDED_BY(mutex_);
 };
 
@@ -88,6 +92,8 @@ class Jobs {
   Result<std::shared_ptr<Job>> Find(const std::string& ref, std::chrono::milliseconds bound);
   // Also one that has ended, a while ago.
   Result<std::shared_ptr<Job>> FindOrEnded(const std::string& ref, std::chrono::milliseconds bound);
+  // A result of a job that has not ended, by its name.
+  Result<build::StageState> FindResult(const std::string& name);
 
  private:
   std::shared_ptr<Job> Ended(const std::string& ref) const REQUIRES(mutex_);

@@ -19,12 +19,17 @@ google::protobuf::Timestamp Now() { return ToTimestamp(WallClock::now()); }
 
 }  // namespace
 
-size_t Progress::Begin(const std::string& name) {
+size_t Progress::Begin(const std::string& name) { return Begin(name, ""); }
+
+size_t Progress::Begin(const std::string& name, const std::string& digest) {
   MutexLock lock(mutex_);
   size_t number = ++last_;
   auto& vertex = steps_[number].vertex;
-  // Clients only need that it is another one for each step.
-  vertex.set_digest("sha256:" + build::HexDigest(fmt::format("{}\n{}", ref_, number)));
+  vertex.set_digest(digest);
+  if (digest.empty()) {
+    // Clients only need that it is another one for each step.
+    vertex.set_digest("sha256:" + build::HexDigest(fmt::format("{}\n{}", ref_, number)));
+  }
   vertex.set_name(name);
   *vertex.mutable_started() = Now();
   Update update;

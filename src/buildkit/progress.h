@@ -29,6 +29,8 @@ class Progress {
 
   // Its number.
   size_t Begin(const std::string& name);
+  // One that the client knows by this digest.
+  size_t Begin(const std::string& name, const std::string& digest);
   void Cached(size_t step);
   void Log(size_t step, bool to_stderr, std::string_view text);
   // A part of a step with a size, such as a layer that is pulled. Bytes; a total of 0 is unknown.

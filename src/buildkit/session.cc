@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "buildkit/agent_forward.h"
 #include "buildkit/rpc.h"
 #include "buildkit/tree_receiver.h"
@@ -87,6 +88,7 @@ Result<Received> Session::Receive(const Directory& directory, BorrowedFd root,
   add("dir-name", {directory.name});
   add("exclude-patterns", directory.excludes);
   add("followpaths", directory.followed);
+  add("include-patterns", directory.includes);
   CancelWith cancel(context, stop);
   auto stub = moby::filesync::v1::FileSync::NewStub(channel_);
   auto stream = stub->DiffCopy(&context);
@@ -185,6 +187,50 @@ Result<> Session::ReadBlob(const StoredBlob& blob,
   TRY(taken);
   TRY_WITH(ToResult(status), "reading {} from the client", blob.digest);
   return {};
+}
+
+Result<> Session::WriteBlob(const StoredBlob& blob, int64_t size, const ReadPart& read,
+                            const StopToken& stop) {
+  namespace content = containerd::services::content::v1;
+  if (!methods_.contains("/containerd.services.content.v1.Content/Write")) {
+    return NotFound("the client's session takes no blobs");
+  }
+  if (!IsAscii(blob.store)) return InvalidArgument("invalid name of a store: '{}'", blob.store);
+  grpc::ClientContext context;
+  context.AddMetadata(kStoreKey, blob.store);
+  CancelWith cancel(context, stop);
+  auto stream = content::Content::NewStub(channel_)->Write(&context);
+  wire::WorkerPool::Blocked blocked;
+  content::WriteContentRequest request;
+  // A write of its own: what an earlier one has left says nothing.
+  request.set_ref("gantry-" + RandomHex(8));
+  request.set_total(size);
+  request.set_expected(blob.digest);
+  content::WriteContentResponse answer;
+  auto send = [&]() -> Result<> {
+    if (stream->Write(request) && stream->Read(&answer)) return {};
+    return MakeError(ErrorKind::kUnavailable, "the client's session broke");
+  };
+  request.set_action(content::WRITE);
+  Result<> written = read(0, static_cast<uint64_t>(size), [&](std::string_view piece) -> Result<> {
+    request.set_data(piece.data(), piece.size());
+    TRY(send());
+    request.set_offset(request.offset() + static_cast<int64_t>(piece.size()));
+    return {};
+  });
+  if (written.ok()) {
+    request.set_action(content::COMMIT);
+    request.clear_data();
+    written = send();
+  }
+  stream->WritesDone();
+  bool broke = !written.ok() && written.error().kind() == ErrorKind::kUnavailable;
+  if (!written.ok() && !broke) context.TryCancel();
+  grpc::Status status = stream->Finish();
+  if (!written.ok() && !broke) return written;
+  if (status.error_code() == grpc::StatusCode::ALREADY_EXISTS) return {};
+  TRY_WITH(ToResult(status), "writing {} to the client", blob.digest);
+  return written;
 }
 
 Result<> Session::CheckTakesFiles() const {

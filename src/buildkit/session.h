@@ -29,7 +29,8 @@ namespace gantry::buildkit {
 struct Directory {
   std::string name;  // "context", "dockerfile"
   std::vector<std::string> excludes;
-  std::vector<std::string> followed;  // only these paths, and what they link to; empty: all
+  std::vector<std::string> followed;       // only these paths, and what they link to; empty: all
+  std::vector<std::string> includes = {};  // only what fits; empty: all
   // The root has an earlier state of it: only what has changed comes.
   bool updates = false;
   // Hears how many bytes have come so far; may be empty.
@@ -83,6 +84,12 @@ class Session {
   Result<> ReadBlob(const StoredBlob& blob,
                     const std::function<Result<>(std::string_view piece)>& take,
                     const StopToken& stop);
+  // Into one of them; `read` hands the blob's bytes from an offset on. A blob that is there already
+  // is success.
+  using ReadPart = std::function<Result<>(
+      uint64_t offset, uint64_t size, const std::function<Result<>(std::string_view piece)>& take)>;
+  Result<> WriteBlob(const StoredBlob& blob, int64_t size, const ReadPart& read,
+                     const StopToken& stop);
   // What the client takes for one of its exporters, by their number: a file, with what is told of
   // it, or a directory, which nobody changes meanwhile. Bytes sent.
   Result<int64_t> SendFile(int exporter, const std::map<std::string, std::string>& told,

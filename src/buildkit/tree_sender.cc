@@ -22,7 +22,7 @@ using fsutil::types::Packet;
 using fsutil::types::Stat;
 
 constexpr size_t kPiece = size_t{32} << 10;
-constexpr int kMostLevels = 1000;  // each holds a descriptor
+constexpr int kMostLevelsSent = 1000;  // each holds a descriptor
 
 Error Broke() { return MakeError(ErrorKind::kUnavailable, "the client's session broke"); }
 
@@ -39,6 +39,8 @@ uint32_t GoModeOf(mode_t mode) {
   return out;
 }
 
+}  // namespace
+
 void FillStat(const struct stat& status, Stat* out) {
   out->set_mode(GoModeOf(status.st_mode));
   out->set_uid(status.st_uid);
@@ -50,8 +52,6 @@ void FillStat(const struct stat& status, Stat* out) {
     out->set_devminor(minor(status.st_rdev));
   }
 }
-
-}  // namespace
 
 void TreeSender::ReadRequests(PacketStream& stream) {
   Packet packet;
@@ -115,7 +115,7 @@ Result<> TreeSender::SendAll(PacketStream& stream) {
 
 Result<> TreeSender::Walk(PacketStream& stream, BorrowedFd directory, const std::string& path,
                           int depth) {
-  if (depth > kMostLevels) return MakeError(ErrorKind::kResourceExhausted, "too many levels");
+  if (depth > kMostLevelsSent) return MakeError(ErrorKind::kResourceExhausted, "too many levels");
   for (const std::string& name : TRY(ListDirectory(directory))) {
     std::string below = path.empty() ? name : path + "/" + name;
     struct stat status;

@@ -5,6 +5,8 @@
 // sorted. Extended attributes and sockets are left out. One thread.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -19,6 +21,9 @@
 #include "buildkit/packet_stream.h"
 
 namespace gantry::buildkit {
+
+// All but path and link.
+void FillStat(const struct stat& status, fsutil::types::Stat* out);
 
 class TreeSender {
  public:

@@ -34,19 +34,6 @@ registry::Credentials CredentialsOf(const RegistryLogin& login) {
   return {login.username, login.password, login.identity_token, login.registry_token};
 }
 
-Result<std::unique_ptr<registry::Client>> MakeClient(const Settings& settings,
-                                                     const RegistryLogin& login) {
-  registry::ClientOptions options;
-  options.hosts = HostsOf(settings);
-  registry::Credentials credentials = CredentialsOf(login);
-  if (!credentials.empty()) {
-    options.credentials = [credentials](const std::string&) -> Result<registry::Credentials> {
-      return credentials;
-    };
-  }
-  return registry::Client::Create(std::move(options));
-}
-
 // "https://index.docker.io/v1/" → "docker.io", "http://host:5000/v2/" → "host:5000".
 std::string HostOfServer(std::string server) {
   size_t scheme = server.find("://");
@@ -106,8 +93,21 @@ std::vector<SearchResult> ReadResults(const Json& json) {
 
 }  // namespace
 
+Result<std::unique_ptr<registry::Client>> MakeRegistryClient(const Settings& settings,
+                                                             const RegistryLogin& login) {
+  registry::ClientOptions options;
+  options.hosts = HostsOf(settings);
+  registry::Credentials credentials = CredentialsOf(login);
+  if (!credentials.empty()) {
+    options.credentials = [credentials](const std::string&) -> Result<registry::Credentials> {
+      return credentials;
+    };
+  }
+  return registry::Client::Create(std::move(options));
+}
+
 Result<std::string> CheckLogin(const Settings& settings, const RegistryLogin& login) {
-  auto client = TRY(MakeClient(settings, {}));
+  auto client = TRY(MakeRegistryClient(settings, {}));
   Result<std::string> token = client->CheckCredentials(HostOfServer(login.server_address),
                                                        CredentialsOf(login), StopToken());
   if (!token.ok()) return AsServerError(std::move(token).error());
@@ -117,7 +117,7 @@ Result<std::string> CheckLogin(const Settings& settings, const RegistryLogin& lo
 Result<DistributionAnswer> InspectDistribution(const Settings& settings, std::string_view name,
                                                const RegistryLogin& login) {
   formats::Reference reference = formats::WithDefaultTag(TRY(formats::ParseReference(name)));
-  auto client = TRY(MakeClient(settings, login));
+  auto client = TRY(MakeRegistryClient(settings, login));
   std::string what =
       reference.digest.empty() ? reference.tag : std::string(reference.digest.text());
   auto ask = [&]() -> Result<DistributionAnswer> {

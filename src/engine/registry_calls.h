@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,10 @@
 #include "base/error.h"
 #include "engine/settings.h"
 #include "oci/image_spec.h"
+
+namespace gantry::registry {
+class Client;
+}
 
 namespace gantry::engine {
 
@@ -25,6 +30,10 @@ struct RegistryLogin {
   std::string identity_token;
   std::string registry_token;
 };
+
+// One that goes by the settings, such as insecure registries, and knows that login.
+Result<std::unique_ptr<registry::Client>> MakeRegistryClient(const Settings& settings,
+                                                             const RegistryLogin& login);
 
 // An identity token when the registry gave one. kUnauthenticated: it knows them not.
 Result<std::string> CheckLogin(const Settings& settings, const RegistryLogin& login);

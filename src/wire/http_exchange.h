@@ -32,6 +32,7 @@ struct ServerConnection {
   UniqueFd socket;
   std::string received;  // bytes after what is parsed: body, or the next request
   HttpHeadParser parser{HttpHeadParser::Kind::kRequest};
+  bool has_begun = false;              // the client has sent something
   SteadyClock::time_point deadline;    // for the loop: closed when it is over
   std::optional<Leftovers> leftovers;  // after an answer that ends it
 };

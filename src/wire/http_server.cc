@@ -31,6 +31,8 @@ constexpr std::chrono::seconds kAcceptPause{1};
 // connection back, which would cost two changes of thread a request.
 constexpr std::chrono::milliseconds kLinger{1};
 constexpr size_t kReadChunk = size_t{16} << 10;
+// What an HTTP/2 client sends first, up to where HTTP/1 sees a request without fields.
+constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\n";
 
 // For what goes wrong before a handler is reached.
 std::string PlainAnswer(int status, std::string_view message) {
@@ -44,6 +46,14 @@ std::string PlainAnswer(int status, std::string_view message) {
 void RefuseNow(BorrowedFd socket) {
   std::string answer = PlainAnswer(503, "too many connections");
   (void)::send(socket.get(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// Leaves the bytes where they are.
+bool BeginsHttp2(BorrowedFd socket) {
+  std::array<char, kHttp2Preface.size()> begin;
+  ssize_t count = ::recv(socket.get(), begin.data(), begin.size(), MSG_DONTWAIT | MSG_PEEK);
+  return count == static_cast<ssize_t>(begin.size()) &&
+         std::string_view(begin.data(), begin.size()) == kHttp2Preface;
 }
 
 int StatusOfHeadError(const Error& error) {
@@ -169,6 +179,12 @@ void HttpServer::OnReadable(int fd) {
   if (connection.leftovers) {
     if (!connection.leftovers->Drop(BorrowedFd(fd))) Drop(fd);
     return;
+  }
+  if (!std::exchange(connection.has_begun, true) && http2_ && BeginsHttp2(connection.socket)) {
+    auto taken = std::make_shared<UniqueFd>(std::move(connection.socket));
+    loop().Unwatch(*taken);
+    held_.erase(fd);
+    return workers_.Run([self = shared_from_this(), taken] { self->http2_(std::move(*taken)); });
   }
   std::array<char, kReadChunk> buffer;
   ssize_t count = ::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT);

@@ -36,6 +36,10 @@ class HttpServer : public std::enable_shared_from_this<HttpServer> {
   using Wrapper = std::function<Result<UniqueFd>(UniqueFd accepted)>;
   // A socket that listens already.
   Result<> Adopt(UniqueFd listener, Wrapper wrap = nullptr);
+  // Takes connections that begin with HTTP/2's preface (RFC 9113, section 3.4); called on a worker.
+  // Before the first Listen or Adopt; without it they are bad requests.
+  using Http2Taker = std::function<void(UniqueFd socket)>;
+  void HandHttp2To(Http2Taker taker) { http2_ = std::move(taker); }
   // Closes listeners and idle connections; requests that compute are finished.
   void Stop();
 
@@ -62,6 +66,7 @@ class HttpServer : public std::enable_shared_from_this<HttpServer> {
   WorkerPool& workers_;
   EventLoop& parked_;
   const Handler handler_;
+  Http2Taker http2_;
   // Only in the loop's thread.
   std::vector<UniqueFd> listeners_;
   std::unordered_map<int, std::unique_ptr<ServerConnection>> held_;

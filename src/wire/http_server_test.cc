@@ -8,6 +8,8 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <future>
+#include <string>
 
 #include "base/io.h"
 #include "wire/http_client.h"
@@ -67,6 +69,27 @@ TEST_F(HttpServerTest, KeepsAConnectionForSeveralRequests) {
     EXPECT_EQ(connection.ReceiveHead("POST")->status, 200);
     EXPECT_EQ(*connection.ReadWholeBody(100), std::string("/echo:") + body);
   }
+}
+
+// The preface stays where it is for whoever speaks HTTP/2.
+TEST_F(HttpServerTest, HandsHttp2OverWithAllItsBytes) {
+  std::promise<UniqueFd> taken;
+  server_ = *HttpServer::Create(*workers_, parked_->loop(),
+                                [](Exchange& exchange) { (void)exchange.Respond(200, "one"); });
+  server_->HandHttp2To([&](UniqueFd socket) { taken.set_value(std::move(socket)); });
+  ASSERT_TRUE(server_->Listen(url(), "").ok());
+  UniqueFd socket = ConnectRaw();
+  const std::string preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nmore";
+  ASSERT_TRUE(WriteAll(socket, preface).ok());
+  UniqueFd other = taken.get_future().get();
+  char buffer[64];
+  ssize_t size = ::recv(other.get(), buffer, sizeof buffer, 0);
+  EXPECT_EQ(std::string(buffer, static_cast<size_t>(size)), preface);
+  // HTTP/1 beside it.
+  UniqueFd plain = ConnectRaw();
+  ASSERT_TRUE(WriteAll(plain, "GET / HTTP/1.0\r\n\r\n").ok());
+  size = ::recv(plain.get(), buffer, 12, MSG_WAITALL);
+  EXPECT_EQ(std::string(buffer, static_cast<size_t>(size)), "HTTP/1.1 200");
 }
 
 // The answer to a request whose body nobody wanted must not be lost with the connection.

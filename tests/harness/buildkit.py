@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client of BuildKit's API as buildx is one: gRPC on a connection that POST /grpc has upgraded, and a session (POST
 /session) that serves the client's directories. Written from protos/; what it sends can be spoiled."""
+import hashlib
 import os
 import socket
 import stat
@@ -138,7 +139,7 @@ def take_directory(root, requests):
 class Session:
     """Serves `directories`, names to paths or to functions of the requests that yield packets; `secrets`, names to bytes;
     `agents`, names to functions of a connection's messages that yield the answers. What comes of exporters is in `files`, by number
-    with what is told of it, and in the folders of `trees`, by number. `stores`, names to blobs by digest."""
+    with what is told of it, and in the folders of `trees`, by number. `stores`, names to blobs by digest, which are written to, too."""
 
     def __init__(self, engine_socket, directories, secrets=None, logins=None, agents=None, trees=None, takes_files=True, stores=None):
         self.id, self.directories, self.asked = uuid.uuid4().hex, directories, []
@@ -155,7 +156,7 @@ class Session:
         methods = ['/moby.filesync.v1.FileSync/DiffCopy', '/moby.filesync.v1.Auth/Credentials', '/moby.buildkit.secrets.v1.Secrets/GetSecret',
                    '/moby.sshforward.v1.SSH/CheckAgent', '/moby.sshforward.v1.SSH/ForwardAgent']
         methods += ['/moby.filesync.v1.FileSend/DiffCopy'] if takes_files else []
-        methods += ['/containerd.services.content.v1.Content/Read'] if stores else []
+        methods += [f'/containerd.services.content.v1.Content/{m}' for m in ('Read', 'Write')] if stores is not None else []
         self.outer = upgraded(engine_socket, '/session', [('X-Docker-Expose-Session-Uuid', self.id),
                                                           *(('X-Docker-Expose-Session-Grpc-Method', m) for m in methods)])
         joined(self.outer, inner)
@@ -170,6 +171,9 @@ class Session:
         if call.method == '/containerd.services.content.v1.Content/Read':
             return grpc.unary_stream_rpc_method_handler(self.read_blob, response_serializer=lambda m: m.SerializeToString(),
                                                         request_deserializer=message_class('containerd.services.content.v1.ReadContentRequest').FromString)
+        if call.method == '/containerd.services.content.v1.Content/Write':
+            return grpc.stream_stream_rpc_method_handler(self.write_blob, response_serializer=lambda m: m.SerializeToString(),
+                                                         request_deserializer=message_class('containerd.services.content.v1.WriteContentRequest').FromString)
         kinds = {'DiffCopy': (Packet, self.diff_copy), 'Credentials': ('moby.filesync.v1.CredentialsRequest', self.login),
                  'GetSecret': ('moby.buildkit.secrets.v1.GetSecretRequest', self.secret),
                  'CheckAgent': ('moby.sshforward.v1.CheckAgentRequest', self.check_agent),
@@ -216,6 +220,16 @@ class Session:
         data = store[request.digest]
         for at in range(0, len(data), 1 << 16):
             yield message('containerd.services.content.v1.ReadContentResponse', offset=at, data=data[at:at + (1 << 16)])
+
+    def write_blob(self, requests, context):
+        store, data = self.stores[dict(context.invocation_metadata())['buildkit-attachable-store-id']], b''
+        for one in requests:
+            assert one.offset == len(data), one
+            data += one.data
+            if one.action == 2:
+                assert one.expected == 'sha256:' + hashlib.sha256(data).hexdigest() and one.total == len(data)
+                store[one.expected] = data
+            yield message('containerd.services.content.v1.WriteContentResponse', action=one.action, offset=len(data), total=one.total)
 
     def login(self, request, context):
         name, secret = self.logins.get(request.Host, ('', ''))
@@ -278,12 +292,12 @@ class BuildKit:
         request = message(f'moby.buildkit.v1.frontend.{method}Request', **fields)
         return self.start('moby.buildkit.v1.frontend.LLBBridge', method, request, answer or method + 'Response', build)
 
-    def build(self, session, options=None, names=(), frontend='dockerfile.v0', exporters=None, entitlements=()):
-        """As `buildx build` does: Solve and Status beside the front end's. Control's answer and all updates."""
+    def build(self, session, options=None, names=(), frontend='dockerfile.v0', exporters=None, entitlements=(), caches=None):
+        """As `buildx build` does: Solve and Status beside the front end's. Control's answer and all updates. `caches`: CacheOptions."""
         ref = uuid.uuid4().hex
         if exporters is None:
             exporters = [{'Type': 'moby', 'Attrs': {'name': ','.join(names)}}]
-        solve = self.control('Solve', Ref=ref, Session=session.id, Exporters=exporters, Entitlements=list(entitlements))
+        solve = self.control('Solve', Ref=ref, Session=session.id, Exporters=exporters, Entitlements=list(entitlements), Cache=caches or {})
         updates = self.control('Status', streams=True, Ref=ref)
         assert {c.ID for c in self.bridge('Ping', ref, 'PongResponse').result().FrontendAPICaps} >= {'solve.base', 'return'}
         try:

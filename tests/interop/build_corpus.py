@@ -108,6 +108,38 @@ CORPUS = {
     'real-shape': ('FROM @ AS build\nARG VERSION=1.0\nWORKDIR /src\nCOPY . .\nRUN mkdir -p /out/bin && cp run.sh /out/bin/app && echo $VERSION >/out/version\n'
                    'FROM @\nLABEL org.opencontainers.image.version=1\nRUN echo app:x:1001:1001::/:/bin/sh >/etc/passwd && echo app:x:1001: >/etc/group\nCOPY --from=build --chown=app /out /opt/app\n'
                    'ENV PATH=/opt/app/bin:$PATH\nUSER app\nWORKDIR /opt/app\nEXPOSE 8080\nHEALTHCHECK CMD app\nENTRYPOINT ["app"]\nCMD ["--help"]', TREE, {}),
+    # As they are out there: what is fetched by a package manager is a file of the context here.
+    'real-go': ('ARG VERSION=1.2\nFROM @ AS build\nARG VERSION\nWORKDIR /src\nCOPY go.mod go.sum ./\nRUN cat go.mod >/modules\nCOPY . .\n'
+                'RUN printf \'#!/bin/sh\\necho %s\\n\' "$VERSION" >/out && chmod 755 /out\nFROM @ AS certs\nRUN mkdir -p /etc/ssl && echo cert >/etc/ssl/ca\n'
+                'FROM scratch\nARG VERSION\nLABEL org.opencontainers.image.version=$VERSION\nCOPY --from=certs /etc/ssl/ca /etc/ssl/certs/\nCOPY --from=build /out /server\n'
+                'COPY --from=build /etc/passwd /etc/\nUSER 65534:65534\nEXPOSE 8080\nENTRYPOINT ["/server"]', {'go.mod': 'module x', 'go.sum': '', 'main.go': 'package main'}, {}),
+    'real-node': ('FROM @\nENV NODE_ENV=production\nWORKDIR /usr/src/app\nCOPY package*.json ./\nRUN mkdir node_modules && cp package.json node_modules/.lock\nCOPY . .\n'
+                  'RUN chown -R nobody:nogroup .\nUSER nobody\nEXPOSE 3000/tcp\nHEALTHCHECK --interval=30s --timeout=3s --retries=3 CMD wget -qO- localhost:3000 || exit 1\nCMD ["node", "server.js"]',
+                  {'package.json': '{}', 'package-lock.json': '{"l": 1}', 'server.js': 'x', 'lib/a.js': 'a', '.dockerignore': 'node_modules\nnpm-debug.log\n*.md', 'README.md': 'r'}, {}),
+    'real-python': ('FROM @ AS wheels\nCOPY requirements.txt .\nRUN mkdir /wheels && while read w; do echo $w >/wheels/$w.whl; done <requirements.txt\n'
+                    'FROM @\nENV PYTHONUNBUFFERED=1 \\\n    PATH="/venv/bin:$PATH"\nCOPY --from=wheels /wheels /wheels\nRUN set -eux; mkdir -p /venv/bin; cat /wheels/*.whl >/venv/installed; rm -r /wheels\n'
+                    'WORKDIR /app\nCOPY app/ app/\nCOPY docker-entrypoint.sh /usr/local/bin/\nENTRYPOINT ["docker-entrypoint.sh"]\nCMD ["serve"]',
+                    {'requirements.txt': 'flask\nredis\n', 'app/__init__.py': '', 'app/main.py': 'm', 'docker-entrypoint.sh': (0o755, '#!/bin/sh\nexec "$@"\n')}, {}),
+    'real-packages': ('FROM @\nRUN set -eux; \\\n    mkdir -p /var/lib/lists /opt/pkg; \\\n    echo list >/var/lib/lists/a; \\\n    echo pkg >/opt/pkg/tool; \\\n'
+                      '    # what is not needed\n    rm -rf /var/lib/lists/*; \\\n    ln -s /opt/pkg/tool /usr/tool', {}, {}),
+    'real-web-server': ('FROM @\nLABEL maintainer="someone <a@b.c>"\nRUN mkdir -p /var/log/web && ln -sf /dev/stdout /var/log/web/access.log\nCOPY conf/ /etc/web/\nCOPY --chown=nobody:nogroup html /srv/www\n'
+                        'VOLUME ["/var/cache/web"]\nEXPOSE 80 443\nSTOPSIGNAL SIGQUIT\nCMD ["web", "-g", "daemon off;"]',
+                        {'conf/web.conf': 'c', 'conf/d/site.conf': 's', 'html/index.html': '<p>', 'html/img/x.bin': b'\x00\xff'}, {}),
+    'real-database': ('FROM @\nRUN echo "db:x:999:999::/var/lib/db:/bin/false" >>/etc/passwd && echo "db:x:999:" >>/etc/group\nENV PGDATA /var/lib/db/data\n'
+                      'RUN mkdir -p "$PGDATA" && chown -R db:db /var/lib/db && chmod 1777 "$PGDATA"\nVOLUME /var/lib/db/data\nUSER db\nWORKDIR $PGDATA\nEXPOSE 5432\nSTOPSIGNAL SIGINT', {}, {}),
+    'real-java': ('FROM @ AS unpack\nARG JAR=app.tar\nADD ${JAR} /layers/\nFROM @\nWORKDIR /application\nCOPY --from=unpack /layers/lib ./lib\nCOPY --from=unpack /layers/classes ./\n'
+                  'ENV JAVA_OPTS="-Xmx1g -Dx=\\"y z\\""\nENTRYPOINT exec java $JAVA_OPTS -cp .:lib Main',
+                  {'app.tar': inner_tar(lib__a=(0o644, 0, 'a'), classes__Main=(0o640, 3, 'm'))}, {}),
+    'real-static-site': ('FROM @ AS base\nWORKDIR /site\nFROM base AS deps\nCOPY deps .\nFROM base AS build\nCOPY --from=deps /site ./deps\nCOPY src src\nRUN mkdir dist && cat deps/* src/* >dist/all.js\n'
+                         'FROM base AS test\nRUN cat deps/a src/z 2>/dev/null || true\nFROM base\nCOPY --from=build /site/dist .\nCMD ["httpd", "-f"]', {'deps/a': '1', 'deps/b': '2', 'src/z': '3'}, {}),
+    'real-base-image': ('FROM scratch\nADD root.tar.gz /\nENV LANG=C.UTF-8\nCMD ["/bin/sh"]',
+                        {'root.tar.gz': gzipped(inner_tar(bin__sh=(0o755, 0, '#!'), etc__os_release=(0o644, 0, 'ID=x\n'), tmp__keep=(0o600, 1, '')))}, {}),
+    'real-tools-by-build-arguments': ('ARG FLAVOUR=small\nFROM @ AS small\nRUN echo small >/flavour\nFROM @ AS large\nRUN echo large >/flavour\nFROM large\nARG HTTP_PROXY\nARG UID=1000\nARG GID=${UID}\n'
+                                      'RUN echo "$UID:$GID" >>/flavour\nUSER ${UID}:${GID}', {}, {'buildargs': {'UID': '1234', 'HTTP_PROXY': 'http://p'}}),
+    'real-cron': ('FROM @\nCOPY crontab /etc/crontabs/root\nCOPY --chown=0:0 scripts/*.sh /usr/local/bin/\nRUN chmod 0600 /etc/crontabs/root && cd /usr/local/bin && for f in *.sh; do mv "$f" "${f%.sh}"; done\n'
+                  'CMD ["crond", "-f", "-l", "2"]', {'crontab': '* * * * * run\n', 'scripts/one.sh': (0o755, '#!1'), 'scripts/two.sh': (0o755, '#!2'), 'scripts/README': 'no'}, {}),
+    'real-build-kit': ('FROM @ AS builder\nONBUILD COPY src/ /src/\nONBUILD RUN cat /src/* >/built\nFROM @\nSHELL ["/bin/sh", "-eo", "pipefail", "-c"]\nRUN echo one | cat >/x\n'
+                       'LABEL a.b="1" \\\n      a.c="two words" \\\n      a.d=\'$NOT\'\nENV A=1 \\\n    B=$A', {}, {}),
 }
 
 

@@ -147,6 +147,14 @@ Result<engine::EngineOptions> EngineOptionsOf(const Options& options, const std:
   return wanted;
 }
 
+// Who speaks HTTP/2 from the first byte on wants BuildKit's API.
+void ServeGrpc(wire::HttpServer& server, buildkit::Server& buildkit) {
+  server.HandHttp2To([&buildkit](UniqueFd socket) {
+    Result<> served = buildkit.Serve(std::move(socket));
+    if (!served.ok()) log::Warning("serving gRPC: {}", served.error().message());
+  });
+}
+
 Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(kernel::RaiseDescriptorLimit());
   TRY(RemapUsers(&options));
@@ -231,6 +239,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
       TRY(wire::HttpServer::Create(workers, parked->loop(), [&parts](wire::Exchange& exchange) {
         engine::api::Serve(parts, exchange);
       }));
+  ServeGrpc(*server, buildkit);
   for (Listeners::Socket& socket : listeners.sockets) {
     TRY(server->Adopt(std::move(socket.fd), std::move(socket.wrap)));
   }

@@ -2,7 +2,6 @@
 #include "engine/api/build_handlers.h"
 
 #include <poll.h>
-#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/stop_token.h"
+#include "build/cache_space.h"
 #include "engine/api/build_request.h"
 #include "engine/api/filters.h"
 #include "engine/api/progress_stream.h"
@@ -146,25 +146,15 @@ namespace {
 
 constexpr int kSpaceMinor = 48;  // since when a prune may name more than what it keeps
 
-// How much of the build cache, `total` bytes, a prune leaves, by BuildKit's rules.
-Result<int64_t> BytesToKeep(const Call& call, int64_t total) {
-  int64_t old = TRY(IntParameter(call, "keep-storage", 0));
-  if (call.minor < kSpaceMinor) return old;
+Result<build::SpaceLimits> ReadSpaceLimits(const Call& call) {
+  build::SpaceLimits limits;
+  limits.reserved = TRY(IntParameter(call, "keep-storage", 0));
+  if (call.minor < kSpaceMinor) return limits;
   int64_t reserved = TRY(IntParameter(call, "reserved-space", 0));
-  int64_t most = TRY(IntParameter(call, "max-used-space", 0));
-  int64_t free = TRY(IntParameter(call, "min-free-space", 0));
-  if (reserved == 0) reserved = old;
-  if (most == 0 && free == 0) return reserved;
-  int64_t keep = most == 0 ? total : most;
-  if (free > 0) {
-    struct statvfs disk;
-    if (::statvfs(call.parts.data_root.c_str(), &disk) != 0) {
-      return ErrnoError("looking at the file system of '{}'", call.parts.data_root);
-    }
-    auto there = static_cast<int64_t>(disk.f_bavail * disk.f_frsize);
-    keep = std::min(keep, total - std::max<int64_t>(free - there, 0));
-  }
-  return std::max(keep, reserved);
+  if (reserved != 0) limits.reserved = reserved;
+  limits.most = TRY(IntParameter(call, "max-used-space", 0));
+  limits.free_disk = TRY(IntParameter(call, "min-free-space", 0));
+  return limits;
 }
 
 }  // namespace
@@ -178,21 +168,10 @@ Result<> PruneBuildCache(Call& call) {
       before = WallClock::now() - TRY_WITH(formats::ParseGoDuration(text), "filter '{}'", key);
     }
   }
-  std::vector<build::CachedStep> steps = call.parts.builds.cache().List();
-  int64_t total = 0;
-  for (const build::CachedStep& step : steps) total += step.size;
-  // The newest that fit into the space that is to be kept.
-  int64_t keep = TRY(BytesToKeep(call, total));
-  bool keeps = keep > 0;
-  std::sort(steps.begin(), steps.end(),
-            [](const auto& a, const auto& b) { return a.used_at > b.used_at; });
-  std::map<std::string, bool> kept;
-  for (const build::CachedStep& step : steps) {
-    keep -= step.size;
-    kept[step.key] = keeps && keep >= 0;
-  }
+  auto kept = TRY(build::KeysToKeep(call.parts.builds.cache().List(), TRY(ReadSpaceLimits(call)),
+                                    call.parts.data_root));
   auto wanted = [&](const build::CachedStep& step) {
-    return (!before || step.used_at < *before) && !kept[step.key] &&
+    return (!before || step.used_at < *before) && !kept.contains(step.key) &&
            filters.MatchPrefix("id", step.key) && filters.MatchExact("parent", step.parent) &&
            filters.MatchExact("type", step.type()) &&
            filters.MatchExact("description", step.description);

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "build/step_layers.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "base/undo.h"
+#include "kernel/mounts.h"
+
+namespace gantry::build {
+namespace {
+
+constexpr int64_t kNanosOfSecond = 1'000'000'000;
+
+}  // namespace
+
+Result<std::optional<engine::NewLayer>> CommitLayer(engine::Engine& engine,
+                                                    const engine::Lease& lease,
+                                                    const std::string& snapshot,
+                                                    const std::string& chain_id,
+                                                    std::optional<int64_t> epoch) {
+  client::Containerd& containerd = engine.containerd();
+  const std::string& snapshotter = engine.options().snapshotter;
+  auto layer = TRY(engine::DiffSnapshot(engine, lease, snapshot, chain_id, epoch));
+  if (!layer) return layer;
+  if (epoch) {
+    // The files here have the layer's times, too.
+    TRY(engine::UnpackLayer(engine, lease, chain_id, *layer));
+    return layer;
+  }
+  std::string name = engine::ChainId(chain_id, layer->diff_id);
+  Result<> committed = containerd.CommitSnapshot(snapshotter, lease.id(), name, snapshot);
+  if (!committed.ok() && committed.error().kind() == ErrorKind::kAlreadyExists) {
+    // The very same files were made before.
+    committed = containerd.AddToLease(lease.id(), "snapshots/" + snapshotter, name);
+  }
+  TRY(committed);
+  return layer;
+}
+
+Result<std::optional<engine::NewLayer>> ChangeSnapshot(
+    engine::Engine& engine, const engine::Lease& lease, const std::string& chain_id,
+    std::optional<int64_t> epoch, const std::function<Result<>(BorrowedFd root)>& change) {
+  client::Containerd& containerd = engine.containerd();
+  const std::string& snapshotter = engine.options().snapshotter;
+  std::string snapshot = lease.id() + "-files";
+  auto mounts =
+      TRY_WITH(containerd.PrepareSnapshot(snapshotter, snapshot, chain_id, {}, lease.id()),
+               "preparing the writable layer");
+  Undo drop;
+  drop.Push([&] {
+    Result<> removed = containerd.RemoveSnapshot(snapshotter, snapshot);
+    // It has become the layer.
+    if (removed.ok() || removed.error().kind() == ErrorKind::kNotFound) return;
+    log::Warning("removing snapshot {}: {}", snapshot, removed.error().message());
+  });
+  if (mounts.empty()) return Internal("snapshot {} has no files", snapshot);
+  {
+    UniqueFd root =
+        TRY_WITH(kernel::MountDetached(mounts[0].type, mounts[0].source, mounts[0].options),
+                 "mounting the writable layer");
+    TRY(change(root));
+  }
+  return TRY_WITH(CommitLayer(engine, lease, snapshot, chain_id, epoch), "making the layer");
+}
+
+Result<> RememberStep(engine::Engine& engine, Cache::User& cache, StepRecord record,
+                      StageState* state) {
+  CachedStep step;
+  step.key = record.key;
+  step.parent = state->cache_key;
+  step.description = record.created_by;
+  step.created_at = step.used_at = WallClock::now();
+  step.created = FormatRfc3339Nano(record.epoch ? FromUnixNanos(*record.epoch * kNanosOfSecond)
+                                                : step.created_at);
+  step.layer = record.layer;
+  if (record.layer && record.lease) {
+    step.lease = record.lease->id();
+    auto usage = TRY(engine.containerd().GetSnapshotUsage(
+        engine.options().snapshotter, engine::ChainId(state->chain_id, record.layer->diff_id)));
+    step.size = usage.size;
+  }
+  TRY(cache.Put(step));
+  // From here on the record holds it.
+  if (record.layer && record.lease) record.lease->Keep();
+  AddStep(record.created_by, step.created, record.layer, state);
+  state->cache_key = record.key;
+  return {};
+}
+
+Result<> RemoveStubs(engine::Engine& engine, const TargetStubs& stubs,
+                     const std::string& snapshot) {
+  if (stubs.empty()) return {};
+  auto mounts = TRY(engine.containerd().SnapshotMounts(engine.options().snapshotter, snapshot));
+  if (mounts.empty()) return {};
+  UniqueFd root =
+      TRY_WITH(kernel::MountDetached(mounts[0].type, mounts[0].source, mounts[0].options),
+               "mounting the step's files");
+  return stubs.Remove(root);
+}
+
+}  // namespace gantry::build
