@@ -240,6 +240,10 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
     auto [name, alias] = ParseLink(link);
     request.links[alias] = name;
   }
+  if (network.is_default && !network.icc) {
+    request.reaches = LinkedIds(record);
+    request.exposes = ExposedPorts(record);
+  }
   if (config.ipam_config && !config.ipam_config->ipv4_address.empty()) {
     request.address = TRY(formats::Ipv4Address::Parse(config.ipam_config->ipv4_address));
   }
@@ -459,6 +463,15 @@ Result<std::vector<LinkedContainer>> Engine::LinksOf(const ContainerRecord& reco
     links.push_back(std::move(link));
   }
   return links;
+}
+
+std::vector<std::string> Engine::LinkedIds(const ContainerRecord& record) const {
+  std::vector<std::string> ids;
+  for (const std::string& link : record.host.links) {
+    auto other = Find(ParseLink(link).first);
+    if (other.ok()) ids.push_back((*other)->id());
+  }
+  return ids;
 }
 
 Result<> Engine::CheckLinks(const ContainerRecord& record) const {
