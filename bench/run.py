@@ -4,7 +4,11 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-Figures: start run exec runtime memory api many images hundred crowd throughput networks names containerd pull. Both engines are private (tests/harness), so what
+<<<<<<< HEAD
+Figures: start run exec runtime memory api many images hundred crowd throughput networks names overlay containerd pull. Both engines are private (tests/harness), so what
+=======
+Figures: start run exec runtime memory api many images hundred crowd throughput networks names containerd pull build. Both engines are private (tests/harness), so what
+>>>>>>> 5a9f7011025c4dff0fda3849e61457d2d3deefd8
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -19,9 +23,11 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TREE / 'tests'), str(TREE / 'bench')]
+import builds  # noqa: E402
 import container_daemons  # noqa: E402
 import many  # noqa: E402
 import networks  # noqa: E402
+import overlays  # noqa: E402
 import pulls  # noqa: E402
 import runtimes  # noqa: E402
 from harness import places  # noqa: E402
@@ -32,7 +38,11 @@ from processes import children, daemons, peak_kb, pss_kb  # noqa: E402
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'containerd', 'pull']
+<<<<<<< HEAD
+FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'overlay', 'containerd', 'pull']
+=======
+FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'containerd', 'pull', 'build']
+>>>>>>> 5a9f7011025c4dff0fda3849e61457d2d3deefd8
 
 
 class Results:
@@ -267,6 +277,11 @@ def bench_names(results, clients, rounds):
     networks.names(results, clients)
 
 
+def bench_overlay(results, clients, rounds):
+    with tempfile.TemporaryDirectory() as home:
+        overlays.measure(results, home)
+
+
 def bench_containerd(results, clients, rounds):
     container_daemons.measure(results, rounds)
 
@@ -275,6 +290,17 @@ def bench_pull(results, clients, rounds):
     found, packed = pulls.times(min(rounds, 3))
     results.add(f'pull and unpack, {packed:.0f} MB gzip in 6 layers', 's', **found['wall'])
     results.add('the same, CPU', 's', **found['cpu'])
+
+
+def bench_build(results, clients, rounds):
+    cold, cached = builds.twelve_steps(clients, min(rounds, 10))
+    results.add('build of 12 steps, cold', 'ms', **cold)
+    results.add('build of 12 steps, all cached', 'ms', **cached)
+    results.add(f'{len(builds.CORPUS)} Dockerfiles, 4 at a time', 's', **builds.corpus({n: c.engine for n, c in clients.items()}))
+    labels = ('first build', 'second build, nothing changed', 'third build, 10 files changed')
+    for label, (megabytes, seconds) in zip(labels, builds.context(clients['gantry'])):
+        results.add(f'context of 20,000 files, 500 MB: {label}: sent', 'MB', gantry=megabytes)
+        results.add(f'context of 20,000 files, 500 MB: {label}', 's', gantry=seconds)
 
 
 def main():
@@ -286,7 +312,7 @@ def main():
     with contextlib.ExitStack() as undo:
         home = undo.enter_context(tempfile.TemporaryDirectory())
         clients = {}
-        if not set(chosen) <= {'runtime', 'containerd', 'pull'}:
+        if not set(chosen) <= {'runtime', 'overlay', 'containerd', 'pull'}:
             peer = Peer(20)
             undo.callback(peer.destroy)
             peer.start()

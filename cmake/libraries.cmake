@@ -30,7 +30,8 @@ set(GANTRY_LIBS_formats_compression isal zstd z -l:liblzma.a -l:libbz2.a)
 set(GANTRY_LIBS_formats_gzip -l:libz.a)
 set(GANTRY_LIBS_kernel)
 set(GANTRY_LIBS_logs ssl crypto)
-set(GANTRY_LIBS_wire ssl crypto)
+# Statically: loading it would cost each start of the command line.
+set(GANTRY_LIBS_wire ssl crypto -l:libnghttp2.a)
 set(GANTRY_LIBS_records sqlite3)
 # Passwords: crypt(3) knows bcrypt.
 set(GANTRY_LIBS_distribution crypt)
@@ -50,4 +51,5 @@ set(GANTRY_SMALL_FOLDERS runtime runtime/child cmd/gantry-runtime)
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/formats/digest_hash.cc
                             ${CMAKE_SOURCE_DIR}/src/oci/chain_id.cc
                             ${CMAKE_SOURCE_DIR}/src/wire/tls.cc
+                            ${CMAKE_SOURCE_DIR}/src/wire/grpc_connection.cc
                             PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)

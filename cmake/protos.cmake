@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Code from protos/: gantry_protos holds protobuf and gRPC classes for the daemons;
-# gantry_protos_plain holds plain structs without a protobuf library, for the static shim
-# (tools/protoc-gen-plain), from the files named in GANTRY_PLAIN_PROTOS.
+# gantry_protos_plain holds plain structs without a protobuf library, for the static shim and the
+# command line (tools/protoc-gen-plain), from the files named in GANTRY_PLAIN_PROTOS.
 set(GANTRY_PLAIN_PROTOS
     containerd/cgroups/v1/metrics.proto
     containerd/cgroups/v2/metrics.proto
@@ -18,7 +18,17 @@ set(GANTRY_PLAIN_PROTOS
     containerd/types/metrics.proto
     containerd/types/mount.proto
     containerd/types/platform.proto
-    containerd/types/task.proto)
+    containerd/types/task.proto
+    fsutil/wire.proto
+    google/rpc/status.proto
+    moby/buildkit/caps.proto
+    moby/buildkit/control.proto
+    moby/buildkit/ops.proto
+    moby/buildkit/secrets.proto
+    moby/buildkit/worker.proto
+    moby/filesync/auth.proto
+    moby/filesync/filesync.proto
+    moby/sshforward/ssh.proto)
 
 # Services that are only spoken over ttrpc have no gRPC classes.
 set(GANTRY_TTRPC_PROTOS

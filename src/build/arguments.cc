@@ -82,12 +82,12 @@ std::map<std::string, std::string> Arguments::ForCommand(
   return out;
 }
 
-std::vector<std::string> Arguments::Unused() const {
+std::vector<std::string> Arguments::Unused(const std::set<std::string>& declared) const {
   std::vector<std::string> out;
   for (const auto& [name, value] : given_) {
     // What the builder itself is told.
     bool of_builder = name == "SOURCE_DATE_EPOCH" || name.starts_with("BUILDKIT_");
-    if (!declared_.contains(name) && !NeedsNoDeclaration(name) && !of_builder) out.push_back(name);
+    if (!declared.contains(name) && !NeedsNoDeclaration(name) && !of_builder) out.push_back(name);
   }
   return out;
 }

@@ -36,13 +36,14 @@ class Arguments {
   // depends on.
   std::map<std::string, std::string> ForHistory(const engine::ContainerConfig& config) const;
 
-  // Given and declared nowhere.
-  std::vector<std::string> Unused() const;
+  const std::set<std::string>& declared() const { return declared_; }
+  // Given and not `declared` anywhere.
+  std::vector<std::string> Unused(const std::set<std::string>& declared) const;
 
  private:
   Value Given(const std::string& name) const;
 
-  const std::map<std::string, Value> given_;
+  std::map<std::string, Value> given_;
   std::map<std::string, Value> global_;
   std::map<std::string, Value> stage_;
   std::set<std::string> declared_;

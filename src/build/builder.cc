@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "build/builder.h"
 
+#include <poll.h>
+
 #include <algorithm>
+#include <future>
 #include <optional>
 #include <utility>
 
+#include "base/log.h"
 #include "base/number.h"
 #include "base/text.h"
+#include "base/undo.h"
 #include "build/finish.h"
 #include "build/remote_context.h"
 #include "engine/image_index.h"
@@ -15,6 +20,7 @@
 #include "formats/digest.h"
 #include "formats/reference.h"
 #include "oci/image_spec.h"
+#include "wire/worker_pool.h"
 
 namespace gantry::build {
 
@@ -26,6 +32,8 @@ namespace {
 constexpr std::string_view kScratch = "scratch";
 // Of a base that is removed again before it is used.
 constexpr int kPullTries = 3;
+// How often a stage that waits for another one looks whether its build is cancelled.
+constexpr std::chrono::milliseconds kTick{100};
 
 std::string ShortId(std::string_view id) {
   if (id.starts_with("sha256:")) id.remove_prefix(7);
@@ -52,14 +60,35 @@ Result<std::optional<int64_t>> EpochOf(const BuildRequest& request) {
 
 }  // namespace
 
+Builder::Common::~Common() {
+  for (const std::string& name : layout_names) {
+    Result<> removed = engine.containerd().DeleteImage(name, /*collect=*/false);
+    if (removed.ok() || removed.error().kind() == ErrorKind::kNotFound) continue;
+    log::Warning("removing image {}: {}", name, removed.error().message());
+  }
+}
+
 Builder::Builder(engine::Engine& engine, Cache& cache, BuildRequest request, Context context,
                  const BuildOutput& output, StopToken stop)
-    : engine_(engine),
-      request_(std::move(request)),
-      context_(std::move(context)),
-      output_(output),
+    : Builder(
+          std::make_shared<Common>(engine, cache, std::move(request), std::move(context), output),
+          std::move(stop)) {}
+
+Builder::Builder(std::shared_ptr<Common> common, StopToken stop)
+    : common_(std::move(common)),
+      engine_(common_->engine),
+      request_(common_->request),
+      context_(common_->context),
+      output_(common_->output),
+      cache_(common_->cache),
+      file_(common_->file),
+      needed_(common_->needed),
+      target_(common_->target),
+      epoch_(common_->epoch),
+      steps_(common_->steps),
+      states_(common_->states),
+      beside_(common_->beside),
       stop_(std::move(stop)),
-      cache_(cache),
       arguments_(request_.arguments, WantedPlatform(request_)) {}
 
 Result<> Builder::Plan(const std::string& text) {
@@ -122,29 +151,105 @@ Result<> Builder::Plan(const std::string& text) {
   }
   steps_ += file_.arguments.size();
   states_.resize(file_.stages.size());
+  MutexLock lock(common_->mutex);
+  common_->progress.resize(file_.stages.size(), Common::Progress::kComing);
   return {};
 }
 
 Result<BuildEnd> Builder::Run() {
   TRY(FindCacheSources());
   for (const Instruction& in : file_.arguments) {
-    TRY(Say(fmt::format("Step {}/{} : {}\n", ++step_, steps_, in.text)));
+    TRY(Say(fmt::format("Step {}/{} : {}\n", ++common_->told, steps_, in.text)));
   }
-  for (size_t i = 0; i <= target_; ++i) {
-    if (!needed_[i]) continue;
-    Result<> run = RunStage(i);
+  Result<> run = output_.step ? RunAtOnce() : RunOneByOne();
+  std::set<std::string> declared;
+  {
+    MutexLock lock(common_->mutex);
     // A command's own failure has been noted.
-    if (!run.ok() && end_.failure.empty()) return std::move(run).error();
-    if (!run.ok()) return end_;
+    if (!run.ok() && common_->end.failure.empty()) return std::move(run).error();
+    if (!run.ok()) return common_->end;
+    declared = common_->declared;
   }
-  state_ = nullptr;
-  std::vector<std::string> unused = arguments_.Unused();
+  std::vector<std::string> unused = arguments_.Unused(declared);
   if (!unused.empty()) {
     std::string names;
     for (const std::string& name : unused) names += (names.empty() ? "" : " ") + name;
     TRY(Say(fmt::format("[Warning] One or more build-args [{}] were not consumed\n", names)));
   }
-  return end_;
+  return BuildEnd();
+}
+
+Result<> Builder::RunOneByOne() {
+  for (size_t i = 0; i <= target_; ++i) {
+    if (needed_[i]) TRY(RunStage(i, stop_));
+  }
+  return {};
+}
+
+// Each stage begins at once, and waits where it needs another one. The first that fails stops all.
+Result<> Builder::RunAtOnce() {
+  StopSource failing = TRY(StopSource::Create());
+  StopSource ended = TRY(StopSource::Create());
+  std::atomic<size_t> left = static_cast<size_t>(std::count(needed_.begin(), needed_.end(), true));
+  std::vector<std::future<void>> stages;
+  for (size_t i = 0; i <= target_; ++i) {
+    if (!needed_[i]) continue;
+    stages.push_back(engine_.workers().Async([&, i] {
+      if (!RunStage(i, failing.token()).ok()) failing.RequestStop();
+      if (--left == 0) ended.RequestStop();
+    }));
+  }
+  wire::WorkerPool::Blocked blocked;
+  Result<> waited = WaitFor(ended.token().fd(), POLLIN, std::chrono::hours(24 * 365), stop_);
+  if (!waited.ok()) failing.RequestStop();
+  for (std::future<void>& stage : stages) stage.wait();
+  TRY(waited);
+  MutexLock lock(common_->mutex);
+  if (common_->failure) return *common_->failure;
+  return {};
+}
+
+Result<> Builder::RunStage(size_t number, const StopToken& stop) {
+  Builder stage(common_, stop);
+  stage.arguments_ = arguments_;
+  Result<> made = stage.MakeStage(number);
+  MutexLock lock(common_->mutex);
+  common_->progress[number] = made.ok() ? Common::Progress::kMade : Common::Progress::kFailed;
+  common_->declared.insert(stage.arguments_.declared().begin(), stage.arguments_.declared().end());
+  if (!made.ok() && !common_->failure) common_->failure = made.error();
+  common_->changed.NotifyAll();
+  return made;
+}
+
+Result<> Builder::AwaitStage(size_t number) {
+  wire::WorkerPool::Blocked blocked;
+  MutexLock lock(common_->mutex);
+  while (common_->progress[number] == Common::Progress::kComing) {
+    if (stop_.stop_requested()) break;
+    (void)common_->changed.WaitFor(common_->mutex, kTick);
+  }
+  if (common_->progress[number] == Common::Progress::kMade) return {};
+  return MakeError(ErrorKind::kCancelled, "the build was cancelled");
+}
+
+Result<> Builder::AwaitStagesOf(const Instruction& in) {
+  auto current = static_cast<size_t>(state_ - states_.data());
+  auto await = [&](const std::string& name) -> Result<> {
+    if (FindContext(name) != nullptr) return {};
+    int found = file_.FindStage(name, current);
+    if (found < 0 || !needed_[static_cast<size_t>(found)]) return {};
+    return AwaitStage(static_cast<size_t>(found));
+  };
+  if (in.kind == Kind::kFrom) {
+    dockerfile::Expander expander{[&](const auto& name) { return arguments_.Global(name); },
+                                  file_.escape};
+    TRY(await(TRY(expander.Word(in.words[0]))));
+  }
+  for (const dockerfile::Flag& flag : in.flags) {
+    if (flag.name == "from") TRY(await(flag.value));
+    if (flag.name == "mount") TRY(await(dockerfile::FromOfRunMount(flag.value)));
+  }
+  return {};
 }
 
 Result<std::string> Builder::Store(const std::vector<std::string>& names) {
@@ -161,11 +266,10 @@ dockerfile::Expander Builder::ExpanderOfStage() const {
   return expander;
 }
 
-Result<> Builder::RunStage(size_t number) {
+Result<> Builder::MakeStage(size_t number) {
   const dockerfile::Stage& stage = file_.stages[number];
   arguments_.BeginStage();
-  TRY(Say(fmt::format("Step {}/{} : {}\n", ++step_, steps_, stage.from.text)));
-  shown_of_stage_ = 0;
+  TRY(Say(fmt::format("Step {}/{} : {}\n", ++common_->told, steps_, stage.from.text)));
   state_ = &states_[number];
   TRY(Shown(stage.from, [&]() -> Result<> {
     states_[number] = TRY(Base(number));
@@ -179,13 +283,14 @@ Result<> Builder::RunStage(size_t number) {
     TRY(RunTriggers());
   }
   for (const Instruction& in : stage.instructions) {
-    TRY(Say(fmt::format("Step {}/{} : {}\n", ++step_, steps_, in.text)));
+    TRY(Say(fmt::format("Step {}/{} : {}\n", ++common_->told, steps_, in.text)));
     TRY(Step(in));
   }
   return {};
 }
 
 Result<> Builder::Shown(const Instruction& in, const std::function<Result<>()>& work) {
+  TRY(AwaitStagesOf(in));
   const dockerfile::Stage& stage = file_.stages[static_cast<size_t>(state_ - states_.data())];
   auto shows = [](const Instruction& one) {
     return one.kind == Kind::kRun || one.kind == Kind::kCopy || one.kind == Kind::kAdd ||
@@ -196,7 +301,7 @@ Result<> Builder::Shown(const Instruction& in, const std::function<Result<>()>& 
   if (name.empty() && file_.stages.size() > 1) {
     name = fmt::format("stage-{}", state_ - states_.data());
   }
-  ++shown_;
+  step_ = ++common_->shown;
   // Triggers of the base image have no number.
   size_t of_stage = std::min<size_t>(++shown_of_stage_, 1 + static_cast<size_t>(count));
   Tell({.kind = StepEvent::Kind::kBegin,
@@ -205,15 +310,17 @@ Result<> Builder::Shown(const Instruction& in, const std::function<Result<>()>& 
   showing_ = true;
   Result<> done = work();
   showing_ = false;
-  Tell({.kind = StepEvent::Kind::kEnd,
-        .error = done.ok()             ? ""
-                 : end_.exit_code != 0 ? ProcessFailure(end_)
-                                       : done.error().message()});
+  std::string error = done.ok() ? "" : done.error().message();
+  if (!done.ok()) {
+    MutexLock lock(common_->mutex);
+    if (error == common_->end.failure) error = ProcessFailure(common_->end);
+  }
+  Tell({.kind = StepEvent::Kind::kEnd, .error = std::move(error)});
   return done;
 }
 
 void Builder::Tell(StepEvent event) {
-  event.number = shown_;
+  event.number = step_;
   if (output_.step) output_.step(event);
 }
 
@@ -276,7 +383,7 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
     pull.credentials = TRY(request_.find_login(reference.domain));
   }
   for (int tries = 0; tries < kPullTries; ++tries) {
-    TRY(engine::PullImage(engine_, pull, output_.pull(name), stop_));
+    TRY(engine::PullImage(engine_, pull, output_.pull(step_, name), stop_));
     Result<engine::NamedImage> pulled = PulledImage(name, platform);
     if (pulled.ok() && TRY(HoldImage(name, pulled->documents->id))) return pulled;
   }
@@ -298,7 +405,10 @@ Result<engine::NamedImage> Builder::PulledImage(const std::string& name,
 Result<bool> Builder::HoldImage(const std::string& name, const std::string& id) {
   auto hold = engine_.image_holds().Take(id);
   if (!hold || !engine_.images().Resolve(name).ok()) return false;
-  holds_.push_back(*std::move(hold));
+  {
+    MutexLock lock(common_->mutex);
+    common_->holds.push_back(*std::move(hold));
+  }
   TRY(engine_.store().PutImageUse(id, WallClock::now()));
   return true;
 }
@@ -312,7 +422,7 @@ Result<> Builder::FindCacheSources() {
     }
     if (!image.ok() || !TRY(HoldImage(name, image->documents->id))) continue;
     TRY(engine::EnsureUnpacked(engine_, *image));
-    cache_sources_.Add(*std::move(image));
+    common_->cache_sources.Add(*std::move(image));
   }
   return {};
 }
@@ -329,6 +439,9 @@ Result<> Builder::RunTriggers() {
 
 Result<> Builder::Step(const Instruction& in) {
   if (stop_.stop_requested()) return MakeError(ErrorKind::kCancelled, "the build was cancelled");
+  // Others may make the step again that has failed.
+  Undo let_go;
+  let_go.Push([this] { LetGoOfStep(); });
   switch (in.kind) {
     case Kind::kArg:
       TRY(Declare(in));

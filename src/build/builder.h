@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A build: the stages of a Dockerfile one after the other, each instruction a step, each step from
-// the cache or made (docs/build.md). One thread a build.
+// A build: the stages of a Dockerfile, each instruction a step, each step from the cache or made
+// (docs/build.md). One thread for each stage, of which one is at work at a time, or several.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/byte_stream.h"
 #include "base/error.h"
+#include "base/mutex.h"
 #include "base/stop_token.h"
 #include "build/arguments.h"
 #include "build/cache.h"
@@ -19,6 +22,7 @@
 #include "build/context.h"
 #include "build/copy_files.h"
 #include "build/copy_source.h"
+#include "build/once_map.h"
 #include "build/request.h"
 #include "build/stage_state.h"
 #include "build/step_container.h"
@@ -63,8 +67,20 @@ class Builder {
     UniqueFd root;
   };
 
+  // What the stages have in common.
+  struct Common;
+  // For the stages one by one.
+  Builder(std::shared_ptr<Common> common, StopToken stop);
+
   // builder.cc
-  Result<> RunStage(size_t number);
+  Result<> RunOneByOne();
+  Result<> RunAtOnce();
+  // In a builder of its own.
+  Result<> RunStage(size_t number, const StopToken& stop);
+  Result<> MakeStage(size_t number);
+  // Waits for the stages that the instruction names. kCancelled when one of them failed.
+  Result<> AwaitStagesOf(const dockerfile::Instruction& in);
+  Result<> AwaitStage(size_t number);
   // A step that progress shows, from its begin to its end.
   Result<> Shown(const dockerfile::Instruction& in, const std::function<Result<>()>& work);
   void Tell(StepEvent event);
@@ -84,7 +100,11 @@ class Builder {
   dockerfile::Expander ExpanderOfStage() const;
 
   // steps.cc
-  // Takes the step from the cache when it is there.
+  bool SkipsCache() const;
+  // The step of that key; else it is this stage's to make, until LetGoOfStep.
+  Result<std::optional<CachedStep>> FindOrClaim(const std::string& key);
+  void LetGoOfStep();
+  // Takes the step from the cache when it is there; waits while another stage makes the same one.
   Result<bool> TakeCached(const std::string& key, const std::string& created_by);
   Result<> Remember(const std::string& key, const std::string& created_by,
                     std::optional<engine::NewLayer> layer, std::optional<engine::Lease> lease,
@@ -97,6 +117,8 @@ class Builder {
                        const std::function<Result<>(BorrowedFd root)>& change);
   Result<> MakeWorkingDirectory(const dockerfile::Instruction& in);
   Result<> RunCommand(const dockerfile::Instruction& in);
+  // A command that has failed ends the build.
+  Error NoteFailure(const std::string& command, int code);
   // What becomes of a step's container and its snapshot.
   Result<std::optional<engine::NewLayer>> LayerOf(StepContainer& container,
                                                   const engine::Lease& lease);
@@ -145,40 +167,77 @@ class Builder {
   // Its name in the store, until DropLayouts.
   Result<std::string> ImportLayout(const std::string& text);
   Result<engine::NamedImage> ImageOfLayout(const std::string& text);
-  void DropLayouts();
 
+  const std::shared_ptr<Common> common_;
+  // Of what is in common, by names.
   engine::Engine& engine_;
-  BuildRequest request_;
-  Context context_;
+  BuildRequest& request_;
+  Context& context_;
   const BuildOutput& output_;
-  const StopToken stop_;
-  Cache::User cache_;
-  CacheSources cache_sources_;
-  Arguments arguments_;
-
-  dockerfile::Dockerfile file_;
-  std::vector<bool> needed_;
-  size_t target_ = 0;
+  Cache::User& cache_;
+  dockerfile::Dockerfile& file_;
+  std::vector<bool>& needed_;
+  size_t& target_;
   // SOURCE_DATE_EPOCH: no time of the result is later, seconds since 1970.
-  std::optional<int64_t> epoch_;
-  size_t step_ = 0;
-  size_t steps_ = 0;
-  std::vector<StageState> states_;  // of the stages that are done, by number
-  StageState* state_ = nullptr;     // of the one that is being made
+  std::optional<int64_t>& epoch_;
+  size_t& steps_;
+  std::vector<StageState>& states_;  // of the stages that are done, by number
+  std::atomic<size_t>& beside_;      // directories beside the context
+
+  const StopToken stop_;
+  Arguments arguments_;
+  StageState* state_ = nullptr;  // of the stage that is being made
   std::optional<engine::ConfigEditor> editor_;
-  BuildEnd end_;
   std::map<std::string, View> views_;  // by chain id
+  size_t step_ = 0;                    // the one that progress shows
+  size_t shown_of_stage_ = 0;
+  bool showing_ = false;
+  std::string making_;  // the key of the step that is being made, for all stages
+};
+
+struct Builder::Common {
+  Common(engine::Engine& engine_of, Cache& cache_of, BuildRequest request_of, Context context_of,
+         const BuildOutput& output_of)
+      : engine(engine_of),
+        request(std::move(request_of)),
+        context(std::move(context_of)),
+        output(output_of),
+        cache(cache_of) {}
+  ~Common();
+
   struct Directory {
     UniqueFd files;
     std::string path;
   };
-  std::map<std::string, std::string> layouts_;    // names in the store by "STORE@DIGEST"
-  std::map<std::string, Directory> directories_;  // of named contexts, by the client's names
-  size_t beside_ = 0;                             // directories beside the context
-  size_t shown_ = 0;                              // steps that progress has shown, in all
-  size_t shown_of_stage_ = 0;
-  bool showing_ = false;
-  std::vector<engine::ImageHolds::Hold> holds_;
+  enum class Progress : uint8_t { kComing, kMade, kFailed };
+
+  engine::Engine& engine;
+  BuildRequest request;
+  Context context;
+  const BuildOutput& output;
+  Cache::User cache;
+  CacheSources cache_sources;
+  dockerfile::Dockerfile file;
+  std::vector<bool> needed;
+  size_t target = 0;
+  std::optional<int64_t> epoch;
+  size_t steps = 0;
+  std::vector<StageState> states;
+  std::atomic<size_t> beside{0};
+  std::atomic<size_t> told{0};     // steps of the classic builder's text
+  std::atomic<size_t> shown{0};    // steps that progress has shown
+  OnceMap<std::string> layouts;    // names in the store by "STORE@DIGEST"
+  OnceMap<Directory> directories;  // of named contexts, by the client's names
+
+  Mutex mutex;
+  CondVar changed;
+  std::vector<Progress> progress GUARDED_BY(mutex);    // of the stages
+  std::set<std::string> being_made GUARDED_BY(mutex);  // keys of steps
+  BuildEnd end GUARDED_BY(mutex);
+  std::optional<Error> failure GUARDED_BY(mutex);    // the first
+  std::set<std::string> declared GUARDED_BY(mutex);  // arguments
+  std::vector<std::string> layout_names GUARDED_BY(mutex);
+  std::vector<engine::ImageHolds::Hold> holds GUARDED_BY(mutex);
 };
 
 }  // namespace gantry::build

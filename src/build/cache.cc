@@ -35,6 +35,7 @@ Result<CachedStep> FromJson(const std::string& key, const Json& json) {
   reader.Field("usedAt", &used_at);
   reader.Field("uses", &step.uses);
   reader.Field("directory", &step.directory);
+  reader.Field("source", &step.is_source);
   if (reader.Raw("layer") != nullptr) {
     engine::NewLayer& layer = step.layer.emplace();
     reader.Object("layer", [&](JsonReader& inner) {
@@ -68,6 +69,7 @@ Json ToJson(const CachedStep& step) {
                                         {"diffId", step.layer->diff_id}}));
   }
   if (!step.directory.empty()) json.Set("directory", step.directory);
+  if (step.is_source) json.Set("source", true);
   return json;
 }
 

@@ -40,17 +40,21 @@ struct CachedStep {
   WallTime used_at{};
   int64_t uses = 0;
   bool in_use = false;  // by a build that runs
-  // Of a cache mount: its directory below ROOT/engine/build-caches. Then key and description are
-  // all else that it has.
+  // Of a cache mount or a client's files: the directory below ROOT/engine/build-caches. Then key
+  // and description are all else that it has.
   std::string directory;
+  bool is_source = false;  // a client's files
 
   // In BuildKit's words.
-  const char* type() const { return directory.empty() ? "regular" : "exec.cachemount"; }
+  const char* type() const {
+    return directory.empty() ? "regular" : is_source ? "source.local" : "exec.cachemount";
+  }
 };
 
-// What a RUN wants to be shown.
+// What a RUN wants to be shown, or what a client's files are received into.
 struct CacheMountWanted {
   std::string id;
+  bool is_source = false;
   std::string base;  // of what a new one is filled with; part of its identity
   dockerfile::RunMount::Sharing sharing = dockerfile::RunMount::Sharing::kShared;
 };
@@ -89,11 +93,14 @@ class Cache {
     MountUse(MountUse&& other) noexcept
         : cache_(std::exchange(other.cache_, nullptr)),
           key_(std::move(other.key_)),
-          path_(std::move(other.path_)) {}
+          path_(std::move(other.path_)),
+          size_(other.size_) {}
     MountUse& operator=(MountUse&&) = delete;
     ~MountUse();
     // The directory with the files; opened without following links.
     const std::string& path() const { return path_; }
+    // Of all files, by who knows it; else they are counted in the end.
+    void SetSize(int64_t bytes) { size_ = bytes; }
 
    private:
     friend class Cache;
@@ -102,6 +109,7 @@ class Cache {
     Cache* cache_;
     std::string key_;
     std::string path_;
+    std::optional<int64_t> size_;
   };
   // One that is free, or is shared, or is made anew and filled by `fill`. One that is to be locked
   // is waited for.
@@ -132,7 +140,7 @@ class Cache {
   MountTurn ChooseMount(const CacheMountWanted& wanted, std::string* key) REQUIRES(mutex_);
   Result<std::string> MakeMount(const std::string& key, const CacheMountWanted& wanted,
                                 const std::function<Result<>(BorrowedFd directory)>& fill);
-  void ReleaseMount(const std::string& key);
+  void ReleaseMount(const std::string& key, std::optional<int64_t> size);
   std::string MountsDirectory() const;
   Result<> DiscardLostMounts(const std::set<std::string>& known);
   bool IsWhole(const CachedStep& step);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The directories of RUN --mount=type=cache. Several of one name may be there: a step that wants
-// one for itself while it is in use gets another. The directory is made first and its record
-// written last; what has no record is discarded at the next start.
+// The directories of RUN --mount=type=cache, and those with a client's files, of which only what
+// has changed comes again. Several of one name may be there: who wants one for itself while it is
+// in use gets another. The directory is made first and its record written last; what has no record
+// is discarded at the next start.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -27,7 +28,8 @@ using Sharing = dockerfile::RunMount::Sharing;
 constexpr std::chrono::milliseconds kLockTick{100};
 
 std::string MountKey(const CacheMountWanted& wanted, int number) {
-  return HexDigest(fmt::format("cache mount\n{}\n{}\n{}", number, wanted.base, wanted.id));
+  return HexDigest(fmt::format("{}\n{}\n{}\n{}", wanted.is_source ? "source" : "cache mount",
+                               number, wanted.base, wanted.id));
 }
 
 }  // namespace
@@ -66,7 +68,8 @@ Result<std::string> Cache::MakeMount(const std::string& key, const CacheMountWan
   CachedStep step;
   step.key = key;
   step.directory = RandomHex(8);
-  step.description = "cached mount " + wanted.id;
+  step.is_source = wanted.is_source;
+  step.description = (wanted.is_source ? "local source for " : "cached mount ") + wanted.id;
   step.created_at = step.used_at = WallClock::now();
   step.created = FormatRfc3339Nano(step.created_at);
   TRY(MakeDirectories(MountsDirectory(), 0700));
@@ -125,18 +128,18 @@ Result<Cache::MountUse> Cache::TakeMount(const CacheMountWanted& wanted,
 }
 
 Cache::MountUse::~MountUse() {
-  if (cache_ != nullptr) cache_->ReleaseMount(key_);
+  if (cache_ != nullptr) cache_->ReleaseMount(key_, size_);
 }
 
-void Cache::ReleaseMount(const std::string& key) {
+void Cache::ReleaseMount(const std::string& key, std::optional<int64_t> size) {
   CachedStep step;
   {
     MutexLock lock(mutex_);
     step = entries_[key].step;
   }
   auto note = [&]() -> Result<> {
-    step.size = TRY(kernel::TreeSize(
-        TRY(OpenFile(MountsDirectory() + "/" + step.directory, O_RDONLY | O_DIRECTORY))));
+    std::string path = MountsDirectory() + "/" + step.directory;
+    step.size = size ? *size : TRY(kernel::TreeSize(TRY(OpenFile(path, O_RDONLY | O_DIRECTORY))));
     step.used_at = WallClock::now();
     return engine_.store().PutBuildStep(key, ToJson(step).Dump());
   };

@@ -42,11 +42,13 @@ Context::Context(Context&& other) noexcept
     : engine_(other.engine_),
       path_(std::exchange(other.path_, {})),
       files_(std::move(other.files_)),
-      files_path_(std::move(other.files_path_)) {}
+      files_path_(std::move(other.files_path_)),
+      owner_(std::move(other.owner_)) {}
 
-void Context::TakeFiles(UniqueFd files, std::string path) {
+void Context::TakeFiles(UniqueFd files, std::string path, std::shared_ptr<void> owner) {
   files_ = std::move(files);
   files_path_ = std::move(path);
+  owner_ = std::move(owner);
 }
 
 Context::~Context() {

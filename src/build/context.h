@@ -5,6 +5,7 @@
 // root. One thread.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,8 +36,8 @@ class Context {
   // Clients send .dockerignore and the Dockerfile even where .dockerignore leaves them out.
   Result<> DropIgnored(const std::string& dockerfile);
 
-  // Those that are in a directory beside them from now on.
-  void TakeFiles(UniqueFd files, std::string path);
+  // Those that are elsewhere from now on; `owner` is let go of with the context.
+  void TakeFiles(UniqueFd files, std::string path, std::shared_ptr<void> owner = nullptr);
 
   BorrowedFd files() const { return files_; }
   const std::string& files_path() const { return files_path_; }
@@ -52,6 +53,7 @@ class Context {
   std::string path_;
   UniqueFd files_;
   std::string files_path_;
+  std::shared_ptr<void> owner_;
 };
 
 // What a crash has left.

@@ -87,7 +87,6 @@ std::string DestinationOf(const engine::ContainerConfig& config, const std::stri
 }  // namespace
 
 Builder::~Builder() {
-  DropLayouts();
   for (auto& [chain_id, view] : views_) {
     view.root.Reset();
     if (view.snapshot.empty()) continue;
@@ -115,9 +114,9 @@ Result<BorrowedFd> Builder::ViewOf(const std::string& chain_id) {
 Result<BorrowedFd> Builder::OpenResult() {
   if (!result().chain_id.empty()) return ViewOf(result().chain_id);
   // No step has made a file.
-  Directory& nothing = directories_[""];
-  nothing.files = TRY(context_.MakeDirectory(fmt::format("beside-{}", ++beside_)));
-  return BorrowedFd(nothing.files);
+  View& nothing = views_[""];
+  nothing.root = TRY(context_.MakeDirectory(fmt::format("beside-{}", ++beside_)));
+  return BorrowedFd(nothing.root);
 }
 
 Result<SourceTree> Builder::TreeOf(const std::string& from) {

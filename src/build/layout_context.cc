@@ -151,7 +151,8 @@ Result<std::string> Builder::ImportLayout(const std::string& text) {
   from.Reset();
   Result<> sent = written.get();
   if (names.ok()) {
-    for (const std::string& name : *names) layouts_.emplace(text, name);
+    MutexLock lock(common_->mutex);
+    for (const std::string& name : *names) common_->layout_names.push_back(name);
   }
   if (!sent.ok() && sent.error().error_number() != EPIPE) return std::move(sent).error();
   if (!names.ok()) return std::move(names).error();
@@ -160,25 +161,17 @@ Result<std::string> Builder::ImportLayout(const std::string& text) {
 }
 
 Result<engine::NamedImage> Builder::ImageOfLayout(const std::string& text) {
-  auto known = layouts_.find(text);
-  std::string name = known != layouts_.end()
-                         ? known->second
-                         : TRY_WITH(ImportLayout(text), "oci-layout://{}", text);
+  const std::string& name = *TRY(common_->layouts.Get(text, stop_, [&]() -> Result<std::string> {
+    return TRY_WITH(ImportLayout(text), "oci-layout://{}", text);
+  }));
   engine::NamedImage image;
   image.image = TRY(engine_.containerd().GetImage(name));
   image.documents = TRY(engine_.images().Documents(image.image.target));
   auto hold = engine_.image_holds().Take(image.documents->id);
   if (!hold) return NotFound("image {} is being removed", image.documents->id);
-  holds_.push_back(*std::move(hold));
+  MutexLock lock(common_->mutex);
+  common_->holds.push_back(*std::move(hold));
   return image;
-}
-
-void Builder::DropLayouts() {
-  for (const auto& [text, name] : layouts_) {
-    Result<> removed = engine_.containerd().DeleteImage(name, /*collect=*/false);
-    if (removed.ok() || removed.error().kind() == ErrorKind::kNotFound) continue;
-    log::Warning("removing image {}: {}", name, removed.error().message());
-  }
 }
 
 }  // namespace gantry::build

@@ -29,15 +29,14 @@ Result<engine::NamedImage> Builder::ImageOfContext(const NamedContext& context,
 }
 
 Result<SourceTree> Builder::TreeOfDirectory(const std::string& name) {
-  Directory& directory = directories_[name];
-  if (!directory.files.valid()) {
+  auto receive = [&]() -> Result<Common::Directory> {
     std::string beside = fmt::format("beside-{}", ++beside_);
     UniqueFd files = TRY(context_.MakeDirectory(beside));
     TRY_WITH(request_.receive_directory(name, files), "receiving the context {}", name);
-    directory.files = std::move(files);
-    directory.path = context_.PathOf(beside);
-  }
-  return SourceTree{directory.files, "", directory.path};
+    return Common::Directory{std::move(files), context_.PathOf(beside)};
+  };
+  Common::Directory* directory = TRY(common_->directories.Get(name, stop_, receive));
+  return SourceTree{directory->files, "", directory->path};
 }
 
 Result<> Builder::BeginWithDirectory(const std::string& name) {

@@ -32,10 +32,11 @@ struct BuildRequest {
   std::string remote;  // a URL of the context; "": the request's body
   std::string target;  // a stage; "": the last one
   bool no_cache = false;
-  bool pull = false;              // look for newer base images
-  bool squash = false;            // one layer of all that is put on the base
-  bool keeps_containers = false;  // rm=0
-  bool keeps_failed = true;       // the container of a step that failed
+  std::vector<std::string> no_cache_stages;  // those that are made anew
+  bool pull = false;                         // look for newer base images
+  bool squash = false;                       // one layer of all that is put on the base
+  bool keeps_containers = false;             // rm=0
+  bool keeps_failed = true;                  // the container of a step that failed
   std::map<std::string, std::optional<std::string>> arguments;  // no value: as if not given
   std::map<std::string, std::string> labels;
   std::vector<std::string> cache_from;  // images; steps are taken from them alone
@@ -68,7 +69,7 @@ struct BuildRequest {
 struct StepEvent {
   enum class Kind : uint8_t { kBegin, kCached, kEnd };
   Kind kind = Kind::kBegin;
-  size_t number = 0;  // from 1 on, in one build
+  size_t number = 0;  // from 1 on, in one build; several may be under way
   std::string name;   // kBegin: "[stage 2/5] RUN make"
   std::string error;  // kEnd
 };
@@ -77,11 +78,12 @@ struct BuildOutput {
   // What users of the classic builder read; a piece may be anything from a byte to many lines.
   std::function<Result<>(std::string_view text)> text;
   // What the command of a step writes.
-  std::function<Result<>(bool to_stderr, std::string_view text)> command;
-  // May be empty.
+  std::function<Result<>(size_t step, bool to_stderr, std::string_view text)> command;
+  // May be empty: then stages are made one after the other, as users of the classic builder read
+  // it; else several at a time, and all of these are called by any thread.
   std::function<void(const StepEvent& event)> step;
-  // Of the pull of an image, whose name is told before.
-  std::function<client::ProgressCallback(const std::string& name)> pull;
+  // Of the pull of an image, whose name is told before, for a step.
+  std::function<client::ProgressCallback(size_t step, const std::string& name)> pull;
 };
 
 // How a build ended.

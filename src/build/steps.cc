@@ -13,6 +13,8 @@
 #include "formats/digest.h"
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
+#include "wire/http_message.h"
+#include "wire/worker_pool.h"
 
 namespace gantry::build {
 
@@ -21,6 +23,8 @@ using dockerfile::Instruction;
 namespace {
 
 constexpr int64_t kNanosOfSecond = 1'000'000'000;
+// How often a stage that waits for another one's step looks whether its build is cancelled.
+constexpr std::chrono::milliseconds kStepTick{100};
 
 std::string Joined(const std::vector<std::string>& words) {
   std::string out;
@@ -52,14 +56,47 @@ Result<Instruction> WithHeredocs(Instruction in) {
 
 }  // namespace
 
+bool Builder::SkipsCache() const {
+  const std::string& stage =
+      file_.stages[static_cast<size_t>(state_ - states_.data())].from.argument;
+  auto is_it = [&](const std::string& name) { return wire::EqualsIgnoreCase(name, stage); };
+  const auto& stages = request_.no_cache_stages;
+  return request_.no_cache || std::any_of(stages.begin(), stages.end(), is_it);
+}
+
+Result<std::optional<CachedStep>> Builder::FindOrClaim(const std::string& key) {
+  {
+    wire::WorkerPool::Blocked blocked;
+    MutexLock lock(common_->mutex);
+    while (common_->being_made.contains(key)) {
+      if (stop_.stop_requested()) {
+        return MakeError(ErrorKind::kCancelled, "the build was cancelled");
+      }
+      (void)common_->changed.WaitFor(common_->mutex, kStepTick);
+    }
+    common_->being_made.insert(key);
+  }
+  making_ = key;
+  std::optional<CachedStep> step = cache_.Find(key);
+  if (step) LetGoOfStep();
+  return step;
+}
+
+void Builder::LetGoOfStep() {
+  if (making_.empty()) return;
+  MutexLock lock(common_->mutex);
+  common_->being_made.erase(std::exchange(making_, {}));
+  common_->changed.NotifyAll();
+}
+
 Result<bool> Builder::TakeCached(const std::string& key, const std::string& created_by) {
-  if (request_.no_cache) return false;
+  if (SkipsCache()) return false;
   if (request_.cache_from.empty()) {
-    std::optional<CachedStep> step = cache_.Find(key);
+    std::optional<CachedStep> step = TRY(FindOrClaim(key));
     if (!step) return false;
     AddStep(created_by, step->created, step->layer, state_);
   } else {
-    std::optional<CacheSources::Step> step = cache_sources_.Find(*state_, created_by);
+    std::optional<CacheSources::Step> step = common_->cache_sources.Find(*state_, created_by);
     if (!step) return false;
     AddStep(created_by, step->created, step->layer, state_);
   }
@@ -87,6 +124,7 @@ Result<> Builder::Remember(const std::string& key, const std::string& created_by
     step.size = usage.size;
   }
   TRY(cache_.Put(step));
+  LetGoOfStep();
   // From here on the record holds it.
   if (layer && lease) lease->Keep();
   AddStep(created_by, step.created, layer, state_);
@@ -171,6 +209,17 @@ Result<std::optional<engine::NewLayer>> Builder::LayerOf(StepContainer& containe
   return layer;
 }
 
+Error Builder::NoteFailure(const std::string& command, int code) {
+  BuildEnd end;
+  end.exit_code = code;
+  end.command = command;
+  end.failure = fmt::format("The command '{}' returned a non-zero code: {}", command, code);
+  MutexLock lock(common_->mutex);
+  // The first is the build's.
+  if (common_->end.failure.empty() && !common_->failure) common_->end = end;
+  return FailedPrecondition("{}", end.failure);
+}
+
 Result<> Builder::RunCommand(const Instruction& original) {
   Instruction in = TRY(WithHeredocs(original));
   engine::HostConfig host = request_.host;
@@ -210,13 +259,13 @@ Result<> Builder::RunCommand(const Instruction& original) {
       TRY(StepContainer::Create(engine_, std::move(config), std::move(host),
                                 {state_->chain_id, image_id, std::move(mounts.inputs)}));
   TRY(Say(fmt::format(" ---> Running in {}\n", container.id().substr(0, 12))));
-  int code = TRY(container.Run(output_.command, stop_));
+  auto output = [this](bool to_stderr, std::string_view text) {
+    return output_.command(step_, to_stderr, text);
+  };
+  int code = TRY(container.Run(output, stop_));
   if (code != 0) {
-    end_.exit_code = code;
-    end_.command = command;
-    end_.failure = fmt::format("The command '{}' returned a non-zero code: {}", command, code);
     if (request_.keeps_failed || request_.keeps_containers) TRY(container.Keep());
-    return FailedPrecondition("{}", end_.failure);
+    return NoteFailure(command, code);
   }
   TRY(RemoveStubs(stubs, container.id()));
   std::string parent = state_->chain_id;

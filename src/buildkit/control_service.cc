@@ -2,6 +2,7 @@
 #include "buildkit/control_service.h"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include "base/clock.h"
@@ -111,34 +112,123 @@ class StatusStream : public grpc::ServerWriteReactor<api::StatusResponse> {
   bool ended_ GUARDED_BY(mutex_) = false;
 };
 
-// What was pruned, once it is.
-class PruneStream : public grpc::ServerWriteReactor<api::UsageRecord> {
+// What is made at once is streamed. Deletes itself.
+template <typename Message>
+class ListStream : public grpc::ServerWriteReactor<Message> {
  public:
-  static grpc::ServerWriteReactor<api::UsageRecord>* Start(
-      wire::WorkerPool& workers, std::function<Result<std::vector<api::UsageRecord>>()> prune) {
-    auto* stream = new PruneStream();
-    workers.Run([stream, prune = std::move(prune)] {
-      auto pruned = prune();
-      if (!pruned.ok()) return stream->Finish(ToStatus(pruned.error()));
-      stream->records_ = *std::move(pruned);
+  static grpc::ServerWriteReactor<Message>* Start(
+      wire::WorkerPool& workers, std::function<Result<std::vector<Message>>()> make) {
+    auto* stream = new ListStream();
+    workers.Run([stream, make = std::move(make)] {
+      auto made = make();
+      if (!made.ok()) return stream->Finish(ToStatus(made.error()));
+      stream->messages_ = *std::move(made);
       stream->Next();
     });
     return stream;
   }
   void OnWriteDone(bool ok) override {
-    if (!ok) return Finish({grpc::StatusCode::CANCELLED, "the client is gone"});
+    if (!ok) return this->Finish({grpc::StatusCode::CANCELLED, "the client is gone"});
     Next();
   }
   void OnDone() override { delete this; }
 
  private:
   void Next() {
-    if (next_ == records_.size()) return Finish(grpc::Status::OK);
-    StartWrite(&records_[next_++]);
+    if (next_ == messages_.size()) return this->Finish(grpc::Status::OK);
+    this->StartWrite(&messages_[next_++]);
   }
 
-  std::vector<api::UsageRecord> records_;
+  std::vector<Message> messages_;
   size_t next_ = 0;
+};
+
+api::BuildHistoryEvent EventOf(const api::BuildHistoryRecord& record) {
+  api::BuildHistoryEvent event;
+  event.set_type(record.has_completedat() ? api::COMPLETE : api::STARTED);
+  *event.mutable_record() = record;
+  return event;
+}
+
+bool IsAskedFor(const api::BuildHistoryRequest& request, const api::BuildHistoryRecord& record) {
+  return (request.ref().empty() || request.ref() == record.ref()) &&
+         (!request.activeonly() || !record.has_completedat());
+}
+
+// What there is now, the newest ones where there is a limit.
+Result<std::vector<api::BuildHistoryEvent>> EventsOf(History& history,
+                                                     const api::BuildHistoryRequest& request) {
+  if (HasFilter(request.filter())) {
+    return Unimplemented("filters of the build history are not supported");
+  }
+  std::vector<api::BuildHistoryEvent> events;
+  for (const api::BuildHistoryRecord& record : history.List()) {
+    if (IsAskedFor(request, record)) events.push_back(EventOf(record));
+  }
+  auto limit = static_cast<size_t>(std::max(request.limit(), 0));
+  if (limit > 0 && events.size() > limit) {
+    events.erase(events.begin(), events.end() - static_cast<ptrdiff_t>(limit));
+  }
+  return events;
+}
+
+// What there is now and what changes, until the client goes. Deletes itself.
+class HistoryStream : public grpc::ServerWriteReactor<api::BuildHistoryEvent> {
+ public:
+  static grpc::ServerWriteReactor<api::BuildHistoryEvent>* Start(Shared& shared,
+                                                                 api::BuildHistoryRequest request) {
+    auto stream = std::shared_ptr<HistoryStream>(new HistoryStream());
+    stream->self_ = stream;
+    shared.workers.Run([stream, &shared, request = std::move(request)] {
+      // It is listened first: what comes meanwhile is told twice rather than never.
+      stream->listening_ = shared.history.Listen(
+          [weak = std::weak_ptr(stream), request](const api::BuildHistoryEvent& event) {
+            auto there = weak.lock();
+            bool gone = event.type() == api::DELETED && request.ref() == event.record().ref();
+            if (there && (gone || IsAskedFor(request, event.record()))) there->Add(event);
+          });
+      auto events = EventsOf(shared.history, request);
+      if (!events.ok()) return stream->End(ToStatus(events.error()));
+      for (const api::BuildHistoryEvent& event : *events) stream->Add(event);
+    });
+    return stream.get();
+  }
+  void OnWriteDone(bool ok) override {
+    if (!ok) return End({grpc::StatusCode::CANCELLED, "the client is gone"});
+    MutexLock lock(mutex_);
+    waiting_.pop_front();
+    writes_ = false;
+    WriteNext();
+  }
+  void OnCancel() override { End({grpc::StatusCode::CANCELLED, "the client is gone"}); }
+  void OnDone() override {
+    listening_.reset();
+    self_.reset();
+  }
+
+ private:
+  HistoryStream() = default;
+  void Add(const api::BuildHistoryEvent& event) {
+    MutexLock lock(mutex_);
+    waiting_.push_back(event);
+    WriteNext();
+  }
+  void WriteNext() REQUIRES(mutex_) {
+    if (ended_ || writes_ || waiting_.empty()) return;
+    writes_ = true;
+    StartWrite(&waiting_.front());
+  }
+  void End(const grpc::Status& status) {
+    MutexLock lock(mutex_);
+    if (!std::exchange(ended_, true)) Finish(status);
+  }
+
+  std::shared_ptr<HistoryStream> self_;  // until gRPC is done with it
+  std::shared_ptr<void> listening_;
+  Mutex mutex_;
+  std::deque<api::BuildHistoryEvent> waiting_ GUARDED_BY(mutex_);
+  bool writes_ GUARDED_BY(mutex_) = false;
+  bool ended_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace
@@ -194,16 +284,39 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
   return {};
 }
 
+Result<> ControlService::BuildRecorded(const api::SolveRequest& request,
+                                       api::SolveResponse* response, const StopToken& stop) {
+  if (request.internal() || request.ref().empty()) return Build(request, response, stop);
+  TRY_WITH(shared_.history.Begin(request), "recording the build");
+  Result<> built = Build(request, response, stop);
+  History::End end{built, {}, {}};
+  for (const auto& [key, value] : response->exporterresponse()) end.response[key] = value;
+  auto job = shared_.jobs.FindOrEnded(request.ref(), std::chrono::milliseconds(0));
+  if (job.ok()) end.progress = (*job)->Updates();
+  Result<> recorded = shared_.history.Finish(request.ref(), end);
+  if (!recorded.ok()) log::Warning("recording a build: {}", recorded.error().message());
+  return built;
+}
+
 grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*,
                                                 const api::SolveRequest* request,
                                                 api::SolveResponse* response) {
   return WorkCall::Start(shared_.workers, [=, this](const StopToken& stop) {
-    return Build(*request, response, stop);
+    return BuildRecorded(*request, response, stop);
   });
 }
 
 grpc::ServerWriteReactor<api::StatusResponse>* ControlService::Status(
     grpc::CallbackServerContext*, const api::StatusRequest* request) {
+  if (shared_.history.HasEnded(request->ref())) {
+    return ListStream<api::StatusResponse>::Start(
+        shared_.workers,
+        [this, ref = request->ref()]() -> Result<std::vector<api::StatusResponse>> {
+          auto progress = TRY(shared_.history.ReadProgress(ref));
+          if (progress) return *std::move(progress);
+          return NotFound("no such job {}", ref);
+        });
+  }
   return StatusStream::Start(shared_, request->ref());
 }
 
@@ -224,6 +337,24 @@ grpc::ServerUnaryReactor* ControlService::Info(grpc::CallbackServerContext* cont
   auto* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
   return reactor;
+}
+
+grpc::ServerWriteReactor<api::BuildHistoryEvent>* ControlService::ListenBuildHistory(
+    grpc::CallbackServerContext*, const api::BuildHistoryRequest* request) {
+  if (!request->earlyexit()) return HistoryStream::Start(shared_, *request);
+  return ListStream<api::BuildHistoryEvent>::Start(
+      shared_.workers, [this, asked = *request] { return EventsOf(shared_.history, asked); });
+}
+
+grpc::ServerUnaryReactor* ControlService::UpdateBuildHistory(
+    grpc::CallbackServerContext*, const api::UpdateBuildHistoryRequest* request,
+    api::UpdateBuildHistoryResponse*) {
+  return WorkCall::Start(shared_.workers, [=, this](const StopToken&) -> Result<> {
+    if (request->delete_()) return shared_.history.Remove(request->ref());
+    // A record is whole as it is written.
+    if (request->finalize()) return {};
+    return shared_.history.Pin(request->ref(), request->pinned());
+  });
 }
 
 grpc::ServerUnaryReactor* ControlService::DiskUsage(grpc::CallbackServerContext* context,
@@ -261,7 +392,7 @@ grpc::ServerWriteReactor<api::UsageRecord>* ControlService::Prune(
     for (const std::string& key : pruned.keys) Fill(known[key], &records.emplace_back());
     return records;
   };
-  return PruneStream::Start(shared_.workers, std::move(prune));
+  return ListStream<api::UsageRecord>::Start(shared_.workers, std::move(prune));
 }
 
 }  // namespace gantry::buildkit

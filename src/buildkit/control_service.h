@@ -24,6 +24,13 @@ class ControlService : public moby::buildkit::v1::Control::CallbackService {
   grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context,
                                  const moby::buildkit::v1::InfoRequest* request,
                                  moby::buildkit::v1::InfoResponse* response) override;
+  grpc::ServerWriteReactor<moby::buildkit::v1::BuildHistoryEvent>* ListenBuildHistory(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::BuildHistoryRequest* request) override;
+  grpc::ServerUnaryReactor* UpdateBuildHistory(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::UpdateBuildHistoryRequest* request,
+      moby::buildkit::v1::UpdateBuildHistoryResponse* response) override;
   grpc::ServerUnaryReactor* DiskUsage(grpc::CallbackServerContext* context,
                                       const moby::buildkit::v1::DiskUsageRequest* request,
                                       moby::buildkit::v1::DiskUsageResponse* response) override;
@@ -32,6 +39,9 @@ class ControlService : public moby::buildkit::v1::Control::CallbackService {
       const moby::buildkit::v1::PruneRequest* request) override;
 
  private:
+  // Build, with a record of it.
+  Result<> BuildRecorded(const moby::buildkit::v1::SolveRequest& request,
+                         moby::buildkit::v1::SolveResponse* response, const StopToken& stop);
   Result<> Build(const moby::buildkit::v1::SolveRequest& request,
                  moby::buildkit::v1::SolveResponse* response, const StopToken& stop);
   Shared& shared_;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/io.h"
+#include "base/mutex.h"
 #include "base/number.h"
 #include "base/text.h"
 #include "build/context.h"
@@ -99,6 +100,8 @@ Result<std::optional<std::string>> ReadText(BorrowedFd root, const std::string& 
   return std::optional<std::string>(TRY(ReadToEnd(*file, dockerfile::kMaxBytes)));
 }
 
+std::string TransferName(const std::string& name) { return "transferring " + name + ":"; }
+
 std::string ReceiveName(std::string_view what) { return fmt::format("[internal] load {}", what); }
 
 // A named context without what its .dockerignore leaves out, which comes first.
@@ -113,9 +116,9 @@ Result<> ReceiveNamed(Session& session, Progress& progress, const std::string& n
     if (patterns) {
       ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
     }
-    int64_t bytes = TRY(
+    Received received = TRY(
         session.Receive({.name = name, .excludes = ignored.Lines(), .followed = {}}, root, stop));
-    progress.Part(step, "transferring " + name, bytes, 0, true);
+    progress.Part(step, TransferName(name), received.bytes, 0, true);
     return {};
   });
 }
@@ -135,12 +138,13 @@ class Frontend {
                                     const FrontendOptions& options, ByteSource* body);
 
  private:
-  Result<> Receive(const std::string& what, const Directory& directory, BorrowedFd root);
+  Result<Received> Receive(const std::string& what, Directory directory, BorrowedFd root);
   // The Dockerfile's text, and that of a .dockerignore of its own.
   Result<std::string> LoadDockerfile(build::Context& context, const FrontendOptions& options,
                                      const std::string& path, std::optional<std::string>* ignored);
   // Without what `patterns` leave out, else the directory's own .dockerignore.
-  Result<> LoadContext(build::Context& context, const FrontendOptions& options,
+  // It is received into what `cache` has kept of it.
+  Result<> LoadContext(build::Context& context, build::Cache& cache, const FrontendOptions& options,
                        std::optional<std::string> patterns);
   Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
                                  const build::BuildRequest& request);
@@ -155,11 +159,13 @@ class Frontend {
   const StopToken stop_;
 };
 
-Result<> Frontend::Receive(const std::string& what, const Directory& directory, BorrowedFd root) {
-  return InStep(progress_, ReceiveName(what), [&](size_t step) -> Result<> {
-    int64_t bytes = TRY(session_->Receive(directory, root, stop_));
-    progress_.Part(step, "transferring " + directory.name, bytes, 0, true);
-    return {};
+Result<Received> Frontend::Receive(const std::string& what, Directory directory, BorrowedFd root) {
+  return InStep(progress_, ReceiveName(what), [&](size_t step) -> Result<Received> {
+    std::string name = TransferName(directory.name);
+    directory.told = [&](int64_t bytes) { progress_.Part(step, name, bytes, 0, false); };
+    Received received = TRY(session_->Receive(directory, root, stop_));
+    progress_.Part(step, name, received.bytes, 0, true);
+    return received;
   });
 }
 
@@ -180,21 +186,40 @@ Result<std::string> Frontend::LoadDockerfile(build::Context& context,
   return *std::move(text);
 }
 
-Result<> Frontend::LoadContext(build::Context& context, const FrontendOptions& options,
+Result<> Frontend::LoadContext(build::Context& context, build::Cache& cache,
+                               const FrontendOptions& options,
                                std::optional<std::string> patterns) {
   std::string name = Get(options, "contextkey", "context");
   if (!patterns) {
     UniqueFd beside = TRY(context.MakeDirectory("dockerignore"));
-    TRY(Receive(".dockerignore", {.name = name, .excludes = {}, .followed = {".dockerignore"}},
-                beside));
+    TRY(Receive(".dockerignore",
+                Directory{.name = name, .excludes = {}, .followed = {".dockerignore"}}, beside));
     patterns = TRY(ReadText(beside, ".dockerignore"));
   }
   dockerfile::IgnoreList ignored;
   if (patterns) {
     ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
   }
-  return Receive("build context", {.name = name, .excludes = ignored.Lines(), .followed = {}},
-                 context.files());
+  Directory directory{.name = name, .excludes = ignored.Lines(), .followed = {}};
+  if (session_->shared_key().empty()) {
+    TRY(Receive("build context", std::move(directory), context.files()));
+    return {};
+  }
+  // What a crash of the machine may have left is not trusted.
+  std::string boot = TRY(ReadFile("/proc/sys/kernel/random/boot_id"));
+  auto kept = std::make_shared<build::Cache::MountUse>(TRY(cache.TakeMount(
+      {.id = name,
+       .is_source = true,
+       .base = session_->shared_key() + boot,
+       .sharing = dockerfile::RunMount::Sharing::kPrivate},
+      [](BorrowedFd) -> Result<> { return {}; }, stop_)));
+  UniqueFd files = TRY(OpenFile(kept->path(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  directory.updates = true;
+  Received received = TRY(Receive("build context", std::move(directory), files));
+  kept->SetSize(received.size);
+  std::string path = kept->path();
+  context.TakeFiles(std::move(files), std::move(path), std::move(kept));
+  return {};
 }
 
 Result<std::string> Frontend::LoadRemote(build::Context& context, const FrontendOptions& options,
@@ -217,32 +242,38 @@ Result<std::string> Frontend::LoadRemote(build::Context& context, const Frontend
 
 build::BuildOutput Frontend::Output() {
   build::BuildOutput output;
-  // Numbers of the builder's steps to those of progress; the step that runs.
-  struct State {
-    std::map<size_t, size_t> steps;
-    size_t running = 0;
-  };
-  auto state = std::make_shared<State>();
-  output.text = [](std::string_view) -> Result<> { return {}; };
-  output.command = [state, progress = &progress_](bool to_stderr,
-                                                  std::string_view text) -> Result<> {
-    progress->Log(state->running, to_stderr, text);
-    return {};
-  };
-  output.step = [state, progress = &progress_](const build::StepEvent& event) {
-    using Kind = build::StepEvent::Kind;
-    if (event.kind == Kind::kBegin) {
-      state->running = state->steps[event.number] = progress->Begin(event.name);
-    } else if (event.kind == Kind::kCached) {
-      progress->Cached(state->steps[event.number]);
-    } else {
-      progress->End(state->steps[event.number], event.error);
+  // Numbers of the builder's steps to those of progress.
+  struct Steps {
+    Mutex mutex;
+    std::map<size_t, size_t> numbers GUARDED_BY(mutex);
+    size_t Find(size_t step) {
+      MutexLock lock(mutex);
+      return numbers[step];
     }
   };
-  output.pull = [state, progress = &progress_](const std::string&) {
-    return [state, progress](const client::Progress& part) {
+  auto steps = std::make_shared<Steps>();
+  output.text = [](std::string_view) -> Result<> { return {}; };
+  output.command = [steps, progress = &progress_](size_t step, bool to_stderr,
+                                                  std::string_view text) -> Result<> {
+    progress->Log(steps->Find(step), to_stderr, text);
+    return {};
+  };
+  output.step = [steps, progress = &progress_](const build::StepEvent& event) {
+    using Kind = build::StepEvent::Kind;
+    if (event.kind == Kind::kBegin) {
+      size_t begun = progress->Begin(event.name);
+      MutexLock lock(steps->mutex);
+      steps->numbers[event.number] = begun;
+    } else if (event.kind == Kind::kCached) {
+      progress->Cached(steps->Find(event.number));
+    } else {
+      progress->End(steps->Find(event.number), event.error);
+    }
+  };
+  output.pull = [steps, progress = &progress_](size_t step, const std::string&) {
+    return [number = steps->Find(step), progress](const client::Progress& part) {
       bool done = part.event == "complete" || part.event == "already exists";
-      progress->Part(state->running, part.name, part.progress, part.total, done);
+      progress->Part(number, part.name, part.progress, part.total, done);
     };
   };
   return output;
@@ -288,7 +319,7 @@ Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, build::BuildR
     TRY(context.DropIgnored(request.dockerfile));
   } else if (request.remote.empty()) {
     text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
-    TRY(LoadContext(context, options, std::move(ignored)));
+    TRY(LoadContext(context, builds.cache(), options, std::move(ignored)));
   } else {
     text = TRY(LoadRemote(context, options, request));
   }
@@ -325,7 +356,9 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
   request.dockerfile = Get(options, "filename", "Dockerfile");
   request.target = Get(options, "target");
   request.keeps_failed = false;
-  request.no_cache = options.contains("no-cache");
+  // Without names it is all stages.
+  request.no_cache_stages = SplitWords(Get(options, "no-cache"), ",");
+  request.no_cache = options.contains("no-cache") && request.no_cache_stages.empty();
   request.pull = Get(options, "image-resolve-mode") == "pull";
   request.platform = Get(options, "platform");
   if (request.platform.find(',') != std::string::npos) {

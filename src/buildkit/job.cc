@@ -30,6 +30,11 @@ void Job::Follow(std::function<void(const StatusResponse& update)> tell) {
   follower_ = std::move(tell);
 }
 
+std::vector<StatusResponse> Job::Updates() {
+  MutexLock lock(mutex_);
+  return updates_;
+}
+
 void Job::Publish(StatusResponse update) {
   std::function<void(const StatusResponse&)> follower;
   {

@@ -39,6 +39,8 @@ class Job {
   const Wanted& wanted() const { return wanted_; }
 
   Progress& progress() { return progress_; }
+  // All so far.
+  std::vector<StatusResponse> Updates();
   // From now on `tell` gets each update as well, in order, by the thread that makes it.
   void Follow(std::function<void(const StatusResponse& update)> tell);
   // Nothing more is published; what was made and not stored is given up.

@@ -17,11 +17,15 @@ namespace gantry::buildkit {
 
 struct Server::Parts {
   Parts(engine::Engine& engine, build::Builds& builds, wire::WorkerPool& workers)
-      : shared{engine, builds, workers, jobs, sessions, uploads}, control(shared), bridge(shared) {}
+      : history(engine.options().root + "/engine/build-history"),
+        shared{engine, builds, workers, jobs, sessions, uploads, history},
+        control(shared),
+        bridge(shared) {}
 
   Jobs jobs;
   Sessions sessions;
   Uploads uploads;
+  History history;
   Shared shared;
   ControlService control;
   BridgeService bridge;
@@ -38,6 +42,7 @@ Server::~Server() = default;
 Result<> Server::Serve(UniqueFd connection) {
   MutexLock lock(parts_->mutex);
   if (!parts_->grpc) {
+    TRY(parts_->history.Open());
     grpc::ServerBuilder builder;
     builder.RegisterService(&parts_->control);
     builder.RegisterService(&parts_->bridge);
@@ -59,9 +64,8 @@ Result<> Server::Upload(const std::string& ref, ByteSource& body) {
   return parts_->uploads.Offer(ref, body, kBeginBound);
 }
 
-Result<> Server::AddSession(const std::string& id, std::set<std::string> methods,
-                            UniqueFd connection) {
-  return parts_->sessions.Add(id, std::move(methods), std::move(connection));
+Result<> Server::AddSession(SessionHead head, UniqueFd connection) {
+  return parts_->sessions.Add(std::move(head), std::move(connection));
 }
 
 }  // namespace gantry::buildkit

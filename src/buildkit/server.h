@@ -7,13 +7,13 @@
 
 #include <functional>
 #include <memory>
-#include <set>
 #include <string>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "build/builds.h"
 #include "buildkit/http_build.h"
+#include "buildkit/session.h"
 #include "engine/engine.h"
 #include "wire/worker_pool.h"
 
@@ -33,8 +33,8 @@ class Server {
   // The context of the build with that reference, whose request is another one. Returns when the
   // build has it. kNotFound: no build has come for it.
   Result<> Upload(const std::string& ref, ByteSource& body);
-  // The client serves on it. `methods`: those that it says it has.
-  Result<> AddSession(const std::string& id, std::set<std::string> methods, UniqueFd connection);
+  // The client serves on it.
+  Result<> AddSession(SessionHead head, UniqueFd connection);
 
  private:
   struct Parts;

@@ -73,8 +73,8 @@ bool Session::alive() const {
   return ::poll(&poll, 1, 0) == 0;
 }
 
-Result<int64_t> Session::Receive(const Directory& directory, BorrowedFd root,
-                                 const StopToken& stop) {
+Result<Received> Session::Receive(const Directory& directory, BorrowedFd root,
+                                  const StopToken& stop) {
   grpc::ClientContext context;
   auto add = [&](const char* key, const std::vector<std::string>& values) {
     bool plain = true;
@@ -91,7 +91,9 @@ Result<int64_t> Session::Receive(const Directory& directory, BorrowedFd root,
   auto stub = moby::filesync::v1::FileSync::NewStub(channel_);
   auto stream = stub->DiffCopy(&context);
   wire::WorkerPool::Blocked blocked;
-  TreeReceiver receiver(root);
+  TreeReceiver receiver(
+      root, directory.updates ? TreeReceiver::Root::kHasEarlier : TreeReceiver::Root::kEmpty,
+      directory.told);
   GrpcPackets packets(*stream);
   Result<> received = receiver.Run(packets);
   if (!received.ok()) context.TryCancel();
@@ -102,7 +104,7 @@ Result<int64_t> Session::Receive(const Directory& directory, BorrowedFd root,
     return broke ? ToResult(status).error() : std::move(received).error();
   }
   TRY(ToResult(status));
-  return receiver.bytes();
+  return Received{receiver.bytes(), receiver.size()};
 }
 
 Result<client::Credentials> Session::FindLogin(const std::string& registry, const StopToken& stop) {
@@ -242,15 +244,16 @@ Result<int64_t> Session::SendTree(int exporter, BorrowedFd root, const StopToken
   return sender.bytes();
 }
 
-Result<> Sessions::Add(const std::string& id, std::set<std::string> methods, UniqueFd connection) {
+Result<> Sessions::Add(SessionHead head, UniqueFd connection) {
   UniqueFd watched(::fcntl(connection.get(), F_DUPFD_CLOEXEC, 3));
   if (!watched.valid()) return ErrnoError("duplicating a session's connection");
   std::shared_ptr<grpc::Channel> channel =
       grpc::CreateInsecureChannelFromFd("session", connection.Release());
   MutexLock lock(mutex_);
   Sweep();
+  std::string id = head.id;
   sessions_[id] =
-      std::make_shared<Session>(id, std::move(channel), std::move(watched), std::move(methods));
+      std::make_shared<Session>(std::move(head), std::move(channel), std::move(watched));
   added_.NotifyAll();
   return {};
 }

@@ -30,25 +30,42 @@ struct Directory {
   std::string name;  // "context", "dockerfile"
   std::vector<std::string> excludes;
   std::vector<std::string> followed;  // only these paths, and what they link to; empty: all
+  // The root has an earlier state of it: only what has changed comes.
+  bool updates = false;
+  // Hears how many bytes have come so far; may be empty.
+  std::function<void(int64_t bytes)> told = {};
+};
+
+struct Received {
+  int64_t bytes = 0;  // that came
+  int64_t size = 0;   // of all files
+};
+
+// What a client says of its session.
+struct SessionHead {
+  std::string id;
+  // Sessions of one key have the same directories, in different states; "": nobody's.
+  std::string shared_key;
+  std::set<std::string> methods;  // that it serves, "/moby.filesync.v1.Auth/…"
 };
 
 class Session {
  public:
-  // `methods`: the gRPC methods that the client says it serves, "/moby.filesync.v1.Auth/…".
   // `connection`: another descriptor of the channel's own.
-  Session(std::string id, std::shared_ptr<grpc::Channel> channel, UniqueFd connection,
-          std::set<std::string> methods)
-      : id_(std::move(id)),
+  Session(SessionHead head, std::shared_ptr<grpc::Channel> channel, UniqueFd connection)
+      : id_(std::move(head.id)),
+        shared_key_(std::move(head.shared_key)),
         channel_(std::move(channel)),
         connection_(std::move(connection)),
-        methods_(std::move(methods)) {}
+        methods_(std::move(head.methods)) {}
 
   const std::string& id() const { return id_; }
+  const std::string& shared_key() const { return shared_key_; }
   // The client has not hung up.
   bool alive() const;
 
-  // Receives the directory into `root`, which is empty; all becomes root's. Bytes received.
-  Result<int64_t> Receive(const Directory& directory, BorrowedFd root, const StopToken& stop);
+  // Receives the directory into `root`, which is empty but for an update; all becomes root's.
+  Result<Received> Receive(const Directory& directory, BorrowedFd root, const StopToken& stop);
   // Of a registry ("docker.io", "localhost:5000"); empty when the client knows none.
   Result<client::Credentials> FindLogin(const std::string& registry, const StopToken& stop);
   // kNotFound when the client has none of that name.
@@ -77,6 +94,7 @@ class Session {
   Result<> CheckTakesFiles() const;
 
   const std::string id_;
+  const std::string shared_key_;
   const std::shared_ptr<grpc::Channel> channel_;
   const UniqueFd connection_;
   const std::set<std::string> methods_;
@@ -85,7 +103,7 @@ class Session {
 class Sessions {
  public:
   // The connection is the session's from now on. One of the same id is replaced.
-  Result<> Add(const std::string& id, std::set<std::string> methods, UniqueFd connection);
+  Result<> Add(SessionHead head, UniqueFd connection);
   // Builds may begin before their session: waits up to `bound` for it. kNotFound.
   Result<std::shared_ptr<Session>> Find(const std::string& id, std::chrono::milliseconds bound);
 

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "build/builds.h"
+#include "buildkit/history.h"
 #include "buildkit/job.h"
 #include "buildkit/session.h"
 #include "buildkit/uploads.h"
@@ -21,6 +22,7 @@ struct Shared {
   Jobs& jobs;
   Sessions& sessions;
   Uploads& uploads;
+  History& history;
 };
 
 // How long a call waits for the job or session that another connection of its client brings.

@@ -230,22 +230,40 @@ Result<bool> ParseNetworkFlag(std::string_view key, const std::string& text) {
 
 namespace {
 
-// Of macvlan; all others are kept and mean nothing.
+bool HasParent(const NetworkRequest& request) {
+  return request.driver == "macvlan" || request.driver == "ipvlan";
+}
+
+bool IsOneOf(std::string_view word, std::initializer_list<std::string_view> words) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+// Of macvlan and ipvlan; all others are kept and mean nothing.
 Result<> ReadParentOptions(const std::map<std::string, std::string>& options,
                            NetworkRequest* request) {
+  const std::string& driver = request->driver;
+  bool ipvlan = driver == "ipvlan";
   request->parent_mode = "bridge";
+  if (ipvlan) request->parent_layer = "l2";
   for (const auto& [key, value] : options) {
     if (key == "parent") request->parent = value;
-    if (key == "macvlan_mode" && !value.empty()) request->parent_mode = value;
+    if (value.empty()) continue;
+    if (key == (ipvlan ? "ipvlan_flag" : "macvlan_mode")) request->parent_mode = value;
+    if (key == "ipvlan_mode" && ipvlan) request->parent_layer = value;
   }
-  static constexpr std::string_view kModes[] = {"bridge", "private", "vepa", networks::kPassthru};
-  if (std::find(std::begin(kModes), std::end(kModes), request->parent_mode) == std::end(kModes)) {
+  if (ipvlan && !IsOneOf(request->parent_layer, {"l2", "l3", "l3s"})) {
     return Internal(
-        "requested macvlan mode '{}' is not valid, 'bridge' mode is the macvlan driver default",
-        request->parent_mode);
+        "requested ipvlan mode '{}' is not valid, 'l2' mode is the ipvlan driver default",
+        request->parent_layer);
+  }
+  if (!IsOneOf(request->parent_mode, {"bridge", "private", "vepa"}) &&
+      (ipvlan || request->parent_mode != networks::kPassthru)) {
+    return Internal("requested {} {} '{}' is not valid, 'bridge' {}is the {} driver default",
+                    driver, ipvlan ? "flag" : "mode", request->parent_mode, ipvlan ? "" : "mode ",
+                    driver);
   }
   if (request->parent == "lo") {
-    return Internal("loopback interface is not a valid macvlan parent link");
+    return Internal("loopback interface is not a valid {} parent link", driver);
   }
   request->options = options;
   return {};
@@ -296,9 +314,8 @@ Result<> ReadOverlayOptions(const std::map<std::string, std::string>& options,
       }
       request->vni = *number;
     }
-    if (key == "encrypted") {
-      return Unimplemented("network option {} is not implemented", key);
-    }
+    // docker's is there or not; a word after it may still say that it is not meant.
+    if (key == "encrypted") request->encrypted = value.empty() || TRY(ParseNetworkFlag(key, value));
     if (key == "com.docker.network.driver.mtu") request->mtu = TRY(ParseMtu(key, value));
   }
   request->options = options;
@@ -310,7 +327,7 @@ Result<> ReadOverlayOptions(const std::map<std::string, std::string>& options,
 Result<> ReadNetworkOptions(const std::map<std::string, std::string>& options,
                             NetworkRequest* request) {
   if (request->driver == "cni") return ReadCniOptions(options, request);
-  if (request->driver == "macvlan") return ReadParentOptions(options, request);
+  if (HasParent(*request)) return ReadParentOptions(options, request);
   if (request->driver == "overlay") return ReadOverlayOptions(options, request);
   if (!networks::IsBuiltInDriver(request->driver)) {
     // The plugin's matter.
@@ -332,7 +349,7 @@ Result<> ReadNetworkOptions(const std::map<std::string, std::string>& options,
 
 Result<> ReadPools(NetworkRequest* request) {
   NetworkRequest& r = *request;
-  bool bridge = r.driver != "macvlan" && networks::IsBuiltInDriver(r.driver);
+  bool bridge = !HasParent(r) && networks::IsBuiltInDriver(r.driver);
   for (const networks::IpamConfig& config : r.ipam) {
     if (!IsIpv6(config.subnet)) {
       if (!r.ipv4) continue;

@@ -41,7 +41,6 @@ Result<> CheckNameAndDriver(const Engine::NetworkCreate& wanted, bool cluster) {
               "--cluster-advertise ADDRESS of the daemon)"
             : "cannot create a swarm scoped network when swarm is not active");
   }
-  if (driver == "ipvlan") return Unimplemented("network driver {} is not implemented", driver);
   if (wanted.ingress) return Forbidden("Ingress network can only be global scope network");
   return {};
 }

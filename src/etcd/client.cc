@@ -17,7 +17,7 @@ namespace {
 
 namespace api = etcdserverpb;
 
-constexpr std::chrono::seconds kBound{5};  // of one call
+constexpr std::chrono::seconds kBound{10};  // of one call
 constexpr int kReconnectMs = 100;
 constexpr int kKeepAliveMs = 10'000;
 constexpr int kMaxMessageBytes = 64 << 20;
@@ -153,9 +153,14 @@ class GrpcClient : public Client {
     for (const Guard& guard : guards) *request.add_compare() = ToProto(guard);
     for (const Change& change : changes) *request.add_success() = ToProto(change);
     api::TxnResponse response;
-    TRY(Call([&](Member& member, grpc::ClientContext* context) {
+    auto done = Call([&](Member& member, grpc::ClientContext* context) {
       return member.kv->Txn(context, request, &response);
-    }));
+    });
+    // Nothing else of a transaction can be missing.
+    if (!done.ok() && done.error().kind() == ErrorKind::kNotFound) {
+      return FailedPrecondition("{}", done.error().message());
+    }
+    TRY(std::move(done));
     return response.succeeded();
   }
 
@@ -231,8 +236,10 @@ class GrpcClient : public Client {
   template <typename Method>
   Result<> Call(Method method) {
     grpc::Status status;
+    std::string_view asked;
     for (size_t tried = 0; tried < members_.size(); ++tried) {
       size_t index = current_;
+      asked = options_.members[index];
       grpc::ClientContext context;
       TRY(Authorize(&context));
       context.set_deadline(std::chrono::system_clock::now() + kBound);
@@ -244,11 +251,11 @@ class GrpcClient : public Client {
       PassOver(index);
     }
     if (status.ok()) return {};
-    Error error = ToError(status);
-    if (error.kind() == ErrorKind::kDeadlineExceeded) {
-      return Error(ErrorKind::kUnavailable, error.message());
+    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+      return MakeError(ErrorKind::kUnavailable, "etcd: {} gave no answer within {} s", asked,
+                       kBound.count());
     }
-    return error;
+    return ToError(status);
   }
 
   void PassOver(size_t index) {

@@ -68,7 +68,8 @@ class Client {
   static Result<std::unique_ptr<Client>> Create(const Options& options);
 
   virtual Result<Listing> List(std::string_view prefix) = 0;
-  // All changes or none: false when a guard did not hold.
+  // All changes or none: false when a guard did not hold. kFailedPrecondition: a lease of theirs
+  // has ended.
   virtual Result<bool> Commit(const std::vector<Guard>& guards,
                               const std::vector<Change>& changes) = 0;
 

@@ -162,6 +162,13 @@ void AppendDefaultRoute6(NetlinkBatch* batch, int index, const in6_addr& gateway
   batch->U32(RTA_OIF, static_cast<uint32_t>(index));
 }
 
+void AppendDefaultDevice(NetlinkBatch* batch, int index, uint8_t family) {
+  rtmsg route = DefaultRoute(family);
+  if (family == AF_INET) route.rtm_scope = RT_SCOPE_LINK;
+  batch->Begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route);
+  batch->U32(RTA_OIF, static_cast<uint32_t>(index));
+}
+
 namespace {
 
 Link ParseLink(const NetlinkMessage& message) {

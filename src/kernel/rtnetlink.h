@@ -50,6 +50,8 @@ void AppendDeleteAddress6(NetlinkBatch* batch, int index, const in6_addr& addres
 // In place of the default route that is there already.
 void AppendDefaultRoute(NetlinkBatch* batch, in_addr gateway);
 void AppendDefaultRoute6(NetlinkBatch* batch, int index, const in6_addr& gateway);
+// All goes to the interface as it is, without a gateway; `family` is AF_INET or AF_INET6.
+void AppendDefaultDevice(NetlinkBatch* batch, int index, uint8_t family);
 
 // Every default route over that interface, of both families.
 Result<> DeleteDefaultRoutes(NetlinkSocket* socket, int index);

@@ -15,7 +15,6 @@ void BeginSubLink(NetlinkBatch* batch, const SubLinkSpec& spec) {
   batch->String(IFLA_IFNAME, spec.name);
   batch->U32(IFLA_LINK, static_cast<uint32_t>(spec.parent));
   batch->U32(IFLA_NET_NS_FD, static_cast<uint32_t>(spec.netns.get()));
-  if (spec.mac) batch->Attribute(IFLA_ADDRESS, spec.mac->data(), spec.mac->size());
 }
 
 void BeginUpLink(NetlinkBatch* batch, const std::string& name) {
@@ -27,10 +26,23 @@ void BeginUpLink(NetlinkBatch* batch, const std::string& name) {
 
 void AppendCreateMacvlan(NetlinkBatch* batch, const SubLinkSpec& spec, MacvlanMode mode) {
   BeginSubLink(batch, spec);
+  if (spec.mac) batch->Attribute(IFLA_ADDRESS, spec.mac->data(), spec.mac->size());
   size_t info = batch->BeginNest(IFLA_LINKINFO);
   batch->String(IFLA_INFO_KIND, "macvlan");
   size_t data = batch->BeginNest(IFLA_INFO_DATA);
   batch->U32(IFLA_MACVLAN_MODE, static_cast<uint32_t>(mode));
+  batch->EndNest(data);
+  batch->EndNest(info);
+}
+
+void AppendCreateIpvlan(NetlinkBatch* batch, const SubLinkSpec& spec, IpvlanMode mode,
+                        IpvlanFlag flag) {
+  BeginSubLink(batch, spec);
+  size_t info = batch->BeginNest(IFLA_LINKINFO);
+  batch->String(IFLA_INFO_KIND, "ipvlan");
+  size_t data = batch->BeginNest(IFLA_INFO_DATA);
+  batch->U16(IFLA_IPVLAN_MODE, static_cast<uint16_t>(mode));
+  batch->U16(IFLA_IPVLAN_FLAGS, static_cast<uint16_t>(flag));
   batch->EndNest(data);
   batch->EndNest(info);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Interfaces that stand on another one (ip-link(8)): macvlan and VLANs, and interfaces for
+// Interfaces that stand on another one (ip-link(8)): macvlan, ipvlan and VLANs, and interfaces for
 // them to stand on that lead nowhere. As in rtnetlink.h, each function adds one message to a batch.
 #pragma once
 
@@ -25,6 +25,12 @@ struct SubLinkSpec {
 // linux/if_link.h's numbers.
 enum class MacvlanMode : uint32_t { kPrivate = 1, kVepa = 2, kBridge = 4, kPassthru = 8 };
 void AppendCreateMacvlan(NetlinkBatch* batch, const SubLinkSpec& spec, MacvlanMode mode);
+
+// Those have their parent's MAC address; the spec's means nothing.
+enum class IpvlanMode : uint16_t { kL2 = 0, kL3 = 1, kL3s = 2 };
+enum class IpvlanFlag : uint16_t { kBridge = 0, kPrivate = 1, kVepa = 2 };
+void AppendCreateIpvlan(NetlinkBatch* batch, const SubLinkSpec& spec, IpvlanMode mode,
+                        IpvlanFlag flag);
 
 // Up, in the socket's own namespace.
 void AppendCreateVlan(NetlinkBatch* batch, const std::string& name, int parent, uint16_t id);

@@ -246,6 +246,9 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
     return MakeError(ErrorKind::kPermissionDenied,
                      "cannot create endpoint on configuration-only network");
   }
+  if (request.mac && network.is_ipvlan()) {
+    return Internal("ipvlan interfaces do not support custom mac address assignment");
+  }
   bool wanted = request.mac && network.parent_mode != kPassthru;
   Endpoint endpoint;
   if (network.is_cni()) TRY(PlanCni(request, network, &endpoint));
@@ -309,15 +312,17 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
         FreeInterface(network.interface_prefix,
                       attached == endpoints_.end() ? std::vector<Endpoint>{} : attached->second);
   }
-  if (network.is_plugin()) endpoint.gateway = {};
+  endpoint.by_device = network.is_routed_by_parent();
+  if (network.is_plugin() || endpoint.by_device) endpoint.gateway = {};
+  if (endpoint.by_device) endpoint.gateway6.reset();
   endpoint.netns_path = NetnsPath(request.container_id);
   endpoints_[request.container_id].push_back(endpoint);
   return endpoint;
 }
 
-// Of an endpoint whose address doesn't say it. In mode passthru it is the parent's.
+// Of an endpoint whose address doesn't say it. In mode passthru, and of ipvlan, it is the parent's.
 Result<formats::MacAddress> KernelController::UsualMac(const Network& network) {
-  if (network.parent_mode != kPassthru) return RandomMac();
+  if (network.parent_mode != kPassthru && !network.is_ipvlan()) return RandomMac();
   auto socket = TRY(route_sockets_.Take());
   return formats::MacAddress{TRY(kernel::FindLink(socket.get(), network.parent)).mac};
 }

@@ -31,10 +31,32 @@ struct ClusterEndpoint {
   bool operator==(const ClusterEndpoint&) const = default;
 };
 
+// What a host's packets are encrypted with (encryption.cc): those that say `spi`, with keys that
+// are made of the secret, 256 random bits as 64 hexadecimal digits.
+struct TunnelKey {
+  uint32_t spi = 0;
+  std::string secret;
+  bool operator==(const TunnelKey&) const = default;
+};
+// A host sends with `current`. It has told of it long before, as it has of `next`, and packets with
+// `previous` may be under way.
+struct TunnelKeys {
+  std::optional<TunnelKey> previous;
+  TunnelKey current;
+  TunnelKey next;
+  std::vector<TunnelKey> All() const {
+    std::vector<TunnelKey> all = {current, next};
+    if (previous) all.push_back(*previous);
+    return all;
+  }
+  bool operator==(const TunnelKeys&) const = default;
+};
+
 // A moment of it.
 struct ClusterView {
   std::map<std::string, Network> networks;           // by id
   std::map<std::string, ClusterEndpoint> endpoints;  // of other hosts, by id
+  std::map<formats::Ipv4Address, TunnelKeys> keys;   // of all hosts, this one too
 };
 
 // Called from any thread. kUnavailable: the store can't be reached; what is set up works on.
@@ -69,6 +91,10 @@ class Cluster {
   virtual Result<> Claim(const ClusterEndpoint& endpoint) = 0;
   // It is gone. One that can't be told now is told when the store is back.
   virtual void Release(const std::string& endpoint_id) = 0;
+
+  // This host's keys are replaced, soon: the kernel has forgotten how many packets it numbered with
+  // them, and others drop numbers that they have seen.
+  virtual void RenewKeys() = 0;
 };
 
 }  // namespace gantry::networks

@@ -101,8 +101,9 @@ Result<> KernelController::LoadRecords() {
     AddressPools addresses = PoolsOf(network);
     std::optional<AddressPools6> addresses6 = PoolsOf6(network);
     std::string id = network.id;
-    networks_.emplace(
-        id, NetworkState{std::move(network), std::move(addresses), std::move(addresses6)});
+    NetworkState state{std::move(network), std::move(addresses), std::move(addresses6)};
+    state.replay_due = state.network.ipam_wants_replay;
+    networks_.emplace(id, std::move(state));
   }
   for (Endpoint& endpoint : TRY(options_.records->ListEndpoints())) {
     auto network = networks_.find(endpoint.network_id);

@@ -49,6 +49,8 @@ inline formats::Ipv6Address AddressOf6(const in6_addr& address) {
 
 // Of a daemon without cluster-store.
 Error NoCluster();
+// UDP, of the tunnels of encrypted networks, which so are told from others' (encryption.cc).
+constexpr uint16_t kEncryptedTunnelPort = 4793;
 
 // PREFIX and the first number that no interface of these has.
 std::string FreeInterface(const std::string& prefix, const std::vector<Endpoint>& endpoints);
@@ -94,6 +96,8 @@ class KernelController : public Controller {
     std::optional<std::map<std::string, ClusterEndpoint>> neighbours;
     // Its plugin is just being told that it comes or goes.
     bool plugin_busy = false;
+    // From an earlier daemon's record, of which its IPAM plugin wants to be told (plugin_ipam.cc).
+    bool replay_due = false;
   };
   struct KernelState;  // what Reconcile found
 
@@ -218,10 +222,14 @@ class KernelController : public Controller {
   Result<> GiveLinkBack(const Endpoint& endpoint) const;
 
   // plugin_ipam.cc
-  Result<> RequestPools(NetworkRequest* request, Network* pools) const;
-  Result<> ReleasePools(const Network& network) const;
+  Result<formats::Json> CallIpam(const std::string& plugin, std::string_view method,
+                                 const formats::Json& request);
+  Result<> ReplayTo(const std::string& plugin);
+  Result<> ReplayPools(const Network& network) const;
+  Result<> RequestPools(NetworkRequest* request, Network* pools);
+  Result<> ReleasePools(const Network& network);
   Result<> RequestAddresses(const Network& network, AttachRequest* request);
-  Result<> ReleaseAddresses(const Endpoint& endpoint) const;
+  Result<> ReleaseAddresses(const Endpoint& endpoint);
 
   // rates.cc
   Result<> LimitLink(const Endpoint& endpoint, kernel::NetNamespace* netns);
@@ -232,7 +240,7 @@ class KernelController : public Controller {
   Result<Network> CreateOverlay(const NetworkRequest& request);
   Result<> AddShared(const Network& network);
   Result<> EnsureTunnel(const Network& network, int bridge_index);
-  Result<uint32_t> TunnelMtu() const;
+  Result<uint32_t> TunnelMtu(bool encrypted) const;
   Result<> ClaimAddresses(const AttachRequest& request, Endpoint* endpoint);
   ClusterEndpoint ShownToCluster(const Endpoint& endpoint) const;
   bool IsOverlay(const std::string& network_id) const;
@@ -249,6 +257,12 @@ class KernelController : public Controller {
   Result<> GiveWayOut(const AttachRequest& request, BorrowedFd netns);
   Result<> TakeWayOut(const std::string& container_id);
   Result<> DisconnectOne(const std::string& container_id, std::string_view network);
+
+  // encryption.cc
+  static Result<> CheckEncryption();
+  Result<> EnsureEncryption();
+  Result<> FollowKeys(const ClusterView& view);
+  Result<> ForgetEncryption();
 
   // lead.cc
   enum class Family { kIpv4, kIpv6 };
@@ -336,6 +350,7 @@ class KernelController : public Controller {
   std::map<std::string, std::vector<Endpoint>> endpoints_ GUARDED_BY(mutex_);  // by container
   // Interfaces of the host whose namespace was dropped: the kernel takes them down in its own time.
   std::set<std::string> dying_ GUARDED_BY(mutex_);
+  Mutex replaying_;  // taken before mutex_; who comes meanwhile waits until all is told
   bool watching_proxy_ GUARDED_BY(mutex_) = false;
   bool watching_firewall_ GUARDED_BY(mutex_) = false;
   bool proxy_wanted_ GUARDED_BY(mutex_) = true;  // false while RemoveEverything ends it
@@ -345,6 +360,10 @@ class KernelController : public Controller {
   Mutex linking_;
   std::vector<Opening> open_ GUARDED_BY(linking_);
   std::atomic<bool> any_links_ = false;
+
+  // False: the kernel has nothing of it. Of the cluster's thread, or with operations_ alone.
+  bool encrypting_ = true;
+  std::map<formats::Ipv4Address, TunnelKeys> followed_keys_;  // of the cluster's thread
 
   std::unique_ptr<EventLoop> loop_;
   // Of the loop's thread.

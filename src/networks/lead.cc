@@ -15,17 +15,19 @@
 namespace gantry::networks {
 namespace {
 
-bool HasGateway4(const Endpoint& endpoint) {
-  return endpoint.has_ipv4() && !endpoint.gateway.IsUnspecified();
+bool LeadsOut4(const Endpoint& endpoint) {
+  return endpoint.has_ipv4() && (endpoint.by_device || !endpoint.gateway.IsUnspecified());
+}
+
+bool LeadsOut6(const Endpoint& endpoint) {
+  return endpoint.gateway6 || (endpoint.by_device && endpoint.address6);
 }
 
 // What comes first in this order leads.
 auto Rank(const Endpoint& endpoint) {
-  bool both = HasGateway4(endpoint) && endpoint.gateway6;
+  bool both = LeadsOut4(endpoint) && LeadsOut6(endpoint);
   return std::tuple(-int64_t{endpoint.gateway_priority}, !both, endpoint.network_name);
 }
-
-bool HasGateway6(const Endpoint& endpoint) { return endpoint.gateway6.has_value(); }
 
 // The first in order of those that lead out and are `fit`.
 template <typename Fit>
@@ -44,14 +46,14 @@ std::optional<Endpoint> KernelController::GatewayOf(const std::string& container
                                                     std::string_view without) const {
   std::vector<Endpoint> endpoints = EndpointsOf(container_id);
   std::erase_if(endpoints, [&](const Endpoint& endpoint) { return endpoint.id == without; });
-  return FirstOf(std::move(endpoints), family == Family::kIpv4 ? HasGateway4 : HasGateway6);
+  return FirstOf(std::move(endpoints), family == Family::kIpv4 ? LeadsOut4 : LeadsOut6);
 }
 
 std::optional<Endpoint> KernelController::LeaderOf(const std::string& container_id) const {
   std::vector<Endpoint> endpoints = EndpointsOf(container_id);
   std::erase_if(endpoints, [](const Endpoint& endpoint) { return !endpoint.has_host_link(); });
-  std::optional<Endpoint> leader = FirstOf(endpoints, HasGateway4);
-  return leader ? leader : FirstOf(endpoints, HasGateway6);
+  std::optional<Endpoint> leader = FirstOf(endpoints, LeadsOut4);
+  return leader ? leader : FirstOf(endpoints, LeadsOut6);
 }
 
 bool KernelController::Leads(const Endpoint& endpoint) const {
@@ -105,11 +107,15 @@ void KernelController::AppendDefaultRoutes(const Endpoint& endpoint, int index,
                                            kernel::NetlinkBatch* batch,
                                            std::string_view without) const {
   std::optional<Endpoint> leader = GatewayOf(endpoint.container_id, Family::kIpv4, without);
-  if (leader && leader->id == endpoint.id) {
+  bool leads = leader && leader->id == endpoint.id;
+  if (leads && endpoint.by_device) kernel::AppendDefaultDevice(batch, index, AF_INET);
+  if (leads && !endpoint.by_device) {
     kernel::AppendDefaultRoute(batch, InAddr(endpoint.gateway));
   }
   std::optional<Endpoint> leader6 = GatewayOf(endpoint.container_id, Family::kIpv6, without);
-  if (leader6 && leader6->id == endpoint.id) {
+  bool leads6 = leader6 && leader6->id == endpoint.id;
+  if (leads6 && endpoint.by_device) kernel::AppendDefaultDevice(batch, index, AF_INET6);
+  if (leads6 && !endpoint.by_device) {
     kernel::AppendDefaultRoute6(batch, index, InAddr6(*endpoint.gateway6));
   }
 }

@@ -119,17 +119,20 @@ struct AttachRequest {
   std::vector<ExposedPort> exposes;
 };
 
-// `network create` of the drivers bridge, cni, macvlan and overlay, or of a plugin's name.
+// `network create` of the drivers bridge, cni, ipvlan, macvlan and overlay, or of a plugin's name.
 struct NetworkRequest {
   std::string name;
   std::string driver = "bridge";
   std::string ipam_driver;  // "": addresses of our own; "null": none; else a plugin's name
   std::string bridge;       // "": br- and the id's first twelve digits
-  std::string parent;       // of macvlan; "": none that leads anywhere
+  // As networks have them (records.h); a parent "" is none that leads anywhere.
+  std::string parent;
   std::string parent_mode;
+  std::string parent_layer;
   std::string cni_config;  // of cni: its text (cni_config.h)
   std::vector<std::string> cni_path;
   uint32_t vni = 0;  // of overlay; 0: the first free one
+  bool encrypted = false;
   bool ipv4 = true;
   bool ipv6 = false;
   // Unset: as for the default bridge.

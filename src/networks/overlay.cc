@@ -22,6 +22,12 @@ namespace {
 constexpr const char* kWayOut = "docker_gwbridge";
 constexpr uint32_t kFirstVni = 4096;
 constexpr uint32_t kTunnelHead = 50;  // bytes: Ethernet, IPv4, UDP, VXLAN (RFC 7348 section 5)
+// ESP's head, its nonce, two bytes of its tail and its tag; what it encrypts is filled up to words
+// (RFC 4303 section 2, RFC 4106 section 4).
+constexpr uint32_t kEncryptionHead = 8 + 8 + 2 + 16;
+constexpr uint32_t kEncryptionWord = 4;
+// Between Ethernet's and UDP's: of these a packet of a container's is a part of what is encrypted.
+constexpr uint32_t kEncryptedBeside = kTunnelHead - 20 + 2;
 // Others may take addresses at the same time.
 constexpr int kClaims = 100;
 constexpr int kCreations = 20;
@@ -112,6 +118,7 @@ bool KernelController::IsShared(const std::string& network_id) const {
 Result<Network> KernelController::CreateOverlay(const NetworkRequest& request) {
   if (options_.cluster == nullptr) return NoCluster();
   if (request.name.empty()) return InvalidArgument("network name is missing");
+  if (request.encrypted) TRY(CheckEncryption());
   Network network;
   for (int tries = 0;; ++tries) {
     Cluster::Moment moment = TRY(options_.cluster->ListNetworks());
@@ -134,7 +141,7 @@ Result<Network> KernelController::CreateOverlay(const NetworkRequest& request) {
     }
     if (request.vni == 0) network.vni = kFirstVni;
     while (request.vni == 0 && taken.contains(network.vni)) ++network.vni;
-    uint32_t fits = TRY(TunnelMtu());
+    uint32_t fits = TRY(TunnelMtu(request.encrypted));
     if (request.mtu == 0) network.mtu = fits;
     alone.unlock();
     if (TRY(options_.cluster->AddNetwork(network, moment.mark))) break;
@@ -165,7 +172,7 @@ Result<> KernelController::AddShared(const Network& network) {
 }
 
 // Of packets that pass a tunnel of this host.
-Result<uint32_t> KernelController::TunnelMtu() const {
+Result<uint32_t> KernelController::TunnelMtu(bool encrypted) const {
   if (options_.cluster == nullptr) return NoCluster();
   kernel::NetlinkSocket socket = TRY(kernel::NetlinkSocket::Open(NETLINK_ROUTE));
   formats::Ipv4Address host = options_.cluster->host();
@@ -173,7 +180,11 @@ Result<uint32_t> KernelController::TunnelMtu() const {
     if (ntohl(item.address.s_addr) != host.value) continue;
     std::vector<kernel::Link> links = TRY(kernel::ListLinks(&socket));
     for (const kernel::Link& link : links) {
-      if (link.index == item.index) return link.mtu - kTunnelHead;
+      if (link.index != item.index) continue;
+      uint32_t fits = link.mtu - kTunnelHead;
+      if (!encrypted) return fits;
+      fits -= kEncryptionHead;
+      return fits - (fits + kEncryptedBeside) % kEncryptionWord;
     }
   }
   return FailedPrecondition("no interface of this host has the address {} (cluster-advertise)",
@@ -181,12 +192,13 @@ Result<uint32_t> KernelController::TunnelMtu() const {
 }
 
 Result<> KernelController::EnsureTunnel(const Network& network, int bridge_index) {
-  uint32_t fits = TRY(TunnelMtu());
+  uint32_t fits = TRY(TunnelMtu(network.encrypted));
   if (network.mtu > fits) {
     return FailedPrecondition(
         "network {} has an MTU of {}, and a tunnel from address {} carries at most {}",
         network.name, network.mtu, options_.cluster->host().ToString(), fits);
   }
+  if (network.encrypted) TRY(EnsureEncryption());
   auto socket = TRY(route_sockets_.Take());
   std::string name = TunnelName(network);
   auto found = kernel::FindLink(socket.get(), name);
@@ -204,6 +216,7 @@ Result<> KernelController::EnsureTunnel(const Network& network, int bridge_index
     spec.name = name;
     spec.vni = network.vni;
     spec.local = local;
+    if (network.encrypted) spec.port = kEncryptedTunnelPort;
     spec.mtu = network.mtu;
     spec.master = bridge_index;
     kernel::NetlinkBatch batch;
@@ -275,6 +288,8 @@ void KernelController::FollowCluster(const ClusterView& view) {
   bool first = false;
   {
     std::shared_lock<std::shared_mutex> beside(operations_);
+    auto keyed = FollowKeys(view);
+    if (!keyed.ok()) log::Failure("encrypted networks: {}", keyed.error().message());
     for (const Network& network : ListNetworks()) {
       if (!network.is_overlay() || !view.networks.contains(network.id)) continue;
       auto followed = FollowNeighbours(network.id, view);

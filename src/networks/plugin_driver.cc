@@ -61,8 +61,10 @@ Result<Network> KernelController::CreateWithPlugins(const NetworkRequest& reques
   if (request.name.empty()) return InvalidArgument("network name is missing");
   if (!request.ipv4 && !request.ipv6) return InvalidArgument("IPv4 or IPv6 must be enabled");
   bool by_plugin = !IsBuiltInDriver(request.driver);
-  bool fits = by_plugin || (request.ipam_driver != kNoIpam &&
-                            (request.driver == "bridge" || request.driver == "macvlan"));
+  bool fits =
+      by_plugin ||
+      (request.ipam_driver != kNoIpam &&
+       (request.driver == "bridge" || request.driver == "macvlan" || request.driver == "ipvlan"));
   if (!fits) {
     return InvalidArgument("network {}: the driver {} does not go with the IPAM driver {}",
                            request.name, request.driver, request.ipam_driver);
@@ -95,6 +97,7 @@ Result<Network> KernelController::AddWithPools(const NetworkRequest& request,
   network.pool = pools.pool;
   network.pool6 = pools.pool6;
   network.ipam_wants_mac = pools.ipam_wants_mac;
+  network.ipam_wants_replay = pools.ipam_wants_replay;
   TRY(PlaceNetwork(request, &network));
   TRY(AddNetwork(network));
   {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Networks whose addresses a plugin gives out (docker's IPAM protocol). What it gives is recorded
-// with the network and its endpoints and given back before they are forgotten. Between a plugin's
-// answer and its record a kill leaves a pool or an address there that nobody has: the protocol has
-// no way to ask for those.
+// with the network and its endpoints and given back before they are forgotten. One that keeps
+// nothing itself is told of it all again before it is asked anything by another daemon. Between a
+// plugin's answer and its record a kill leaves a pool or an address there that nobody has: the
+// protocol has no way to ask for those.
 #include "base/log.h"
 #include "networks/controller.h"
 #include "networks/plugin_texts.h"
@@ -49,8 +50,83 @@ Result<Json> KernelController::CallPlugin(const std::string& plugin, std::string
   return options_.plugins->Call(plugin, kind, method, request);
 }
 
+Result<Json> KernelController::CallIpam(const std::string& plugin, std::string_view method,
+                                        const Json& request) {
+  TRY(ReplayTo(plugin));
+  return CallPlugin(plugin, kIpamPlugin, method, request);
+}
+
+// With a failure the next call begins with what was not told.
+Result<> KernelController::ReplayTo(const std::string& plugin) {
+  MutexLock alone(replaying_);
+  auto is_due = [&](const Network& network) {
+    MutexLock lock(mutex_);
+    auto found = networks_.find(network.id);
+    return found != networks_.end() && found->second.replay_due;
+  };
+  for (const Network& network : ListNetworks()) {
+    if (network.ipam_driver != plugin || !is_due(network)) continue;
+    TRY_WITH(ReplayPools(network), "telling plugin {} again of network {}", plugin, network.name);
+    MutexLock lock(mutex_);
+    auto found = networks_.find(network.id);
+    if (found != networks_.end()) found->second.replay_due = false;
+  }
+  return {};
+}
+
+Result<> KernelController::ReplayPools(const Network& network) const {
+  auto ask = [&](std::string_view method, const Json& body) {
+    return CallPlugin(network.ipam_driver, kIpamPlugin, method, body);
+  };
+  Json spaces = TRY(ask("GetDefaultAddressSpaces", Json::MakeObject()));
+  auto pool = [&](const std::string& id, const std::string& subnet, const std::string& range,
+                  bool is_v6) -> Result<> {
+    Json given = TRY(
+        ask("RequestPool", Json::MakeObject({{"AddressSpace", spaces["LocalDefaultAddressSpace"]},
+                                             {"Pool", subnet},
+                                             {"SubPool", range},
+                                             {"Options", Json(network.ipam_options)},
+                                             {"V6", is_v6}})));
+    if (given["PoolID"].AsString() == id) return {};
+    return Internal("its pool '{}' is called '{}' now", id, given["PoolID"].AsString());
+  };
+  auto address = [&](const std::string& id, const std::string& text, Json options) -> Result<> {
+    TRY(ask(
+        "RequestAddress",
+        Json::MakeObject({{"PoolID", id}, {"Address", text}, {"Options", std::move(options)}})));
+    return {};
+  };
+  auto text = [](const auto& value) { return value ? value->ToString() : std::string(); };
+  Json gateway = Json::MakeObject({{"RequestAddressType", kGatewayOption}});
+  std::vector<Endpoint> endpoints = ListEndpoints(network.id);
+  if (!network.pool.empty()) {
+    TRY(pool(network.pool, network.subnet.ToString(), text(network.ip_range), false));
+    if (!network.gateway.IsUnspecified()) {
+      TRY(address(network.pool, network.gateway.ToString(), gateway));
+    }
+    for (const auto& item : network.auxiliary) {
+      TRY(address(network.pool, item.ToString(), Json::MakeObject()));
+    }
+    for (const Endpoint& endpoint : endpoints) {
+      if (!endpoint.has_ipv4()) continue;
+      TRY(address(network.pool, endpoint.address.ToString(), Json::MakeObject()));
+    }
+  }
+  if (network.pool6.empty()) return {};
+  TRY(pool(network.pool6, text(network.subnet6), text(network.ip_range6), true));
+  if (network.gateway6) TRY(address(network.pool6, text(network.gateway6), gateway));
+  for (const auto& item : network.auxiliary6) {
+    TRY(address(network.pool6, item.ToString(), Json::MakeObject()));
+  }
+  for (const Endpoint& endpoint : endpoints) {
+    if (!endpoint.address6) continue;
+    TRY(address(network.pool6, text(endpoint.address6), Json::MakeObject()));
+  }
+  return {};
+}
+
 // Fills in what the plugin gave: subnets and gateways, and in `pools` what is to be given back.
-Result<> KernelController::RequestPools(NetworkRequest* request, Network* pools) const {
+Result<> KernelController::RequestPools(NetworkRequest* request, Network* pools) {
   if (!pools->has_ipam_plugin()) return {};
   if (!request->more.empty() || !request->more6.empty()) {
     return InvalidArgument("network {}: an IPAM plugin is asked for one subnet of a family",
@@ -58,11 +134,15 @@ Result<> KernelController::RequestPools(NetworkRequest* request, Network* pools)
   }
   const std::string& plugin = pools->ipam_driver;
   auto ask = [&](std::string_view method, const Json& body) {
-    return CallPlugin(plugin, kIpamPlugin, method, body);
+    return CallIpam(plugin, method, body);
   };
   auto capabilities = ask("GetCapabilities", Json::MakeObject());
   bool old = !capabilities.ok() && capabilities.error().kind() == ErrorKind::kUnimplemented;
-  if (!old) pools->ipam_wants_mac = TRY(std::move(capabilities))["RequiresMACAddress"].AsBool();
+  if (!old) {
+    Json told = TRY(std::move(capabilities));
+    pools->ipam_wants_mac = told["RequiresMACAddress"].AsBool();
+    pools->ipam_wants_replay = told["RequiresRequestReplay"].AsBool();
+  }
   Json spaces = TRY(ask("GetDefaultAddressSpaces", Json::MakeObject()));
   auto take = [&]<typename Prefix>(const WantedPool<Prefix>& family) -> Result<> {
     using Address = decltype(Prefix::network);
@@ -110,9 +190,9 @@ Result<> KernelController::RequestPools(NetworkRequest* request, Network* pools)
       true});
 }
 
-Result<> KernelController::ReleasePools(const Network& network) const {
+Result<> KernelController::ReleasePools(const Network& network) {
   auto ask = [&](std::string_view method, Json body) {
-    return Forgiving(CallPlugin(network.ipam_driver, kIpamPlugin, method, body));
+    return Forgiving(CallIpam(network.ipam_driver, method, body));
   };
   auto address = [&](const std::string& pool, const std::string& text) {
     return ask("ReleaseAddress", Json::MakeObject({{"PoolID", pool}, {"Address", text}}));
@@ -146,19 +226,18 @@ Result<> KernelController::RequestAddresses(const Network& network, AttachReques
   auto take = [&]<typename Prefix>(const std::string& pool, const Prefix& subnet,
                                    std::optional<decltype(Prefix::network)>* address) -> Result<> {
     using Address = decltype(Prefix::network);
-    Json given =
-        TRY(CallPlugin(network.ipam_driver, kIpamPlugin, "RequestAddress",
-                       Json::MakeObject({{"PoolID", pool},
-                                         {"Address", *address ? (*address)->ToString() : ""},
-                                         {"Options", options}})));
+    Json given = TRY(CallIpam(network.ipam_driver, "RequestAddress",
+                              Json::MakeObject({{"PoolID", pool},
+                                                {"Address", *address ? (*address)->ToString() : ""},
+                                                {"Options", options}})));
     std::string text = given["Address"].AsString();
     auto parsed = Address::Parse(Bare(text));
     if (parsed.ok() && subnet.Contains(*parsed)) {
       *address = *parsed;
       return {};
     }
-    TRY(Forgiving(CallPlugin(network.ipam_driver, kIpamPlugin, "ReleaseAddress",
-                             Json::MakeObject({{"PoolID", pool}, {"Address", Bare(text)}}))));
+    TRY(Forgiving(CallIpam(network.ipam_driver, "ReleaseAddress",
+                           Json::MakeObject({{"PoolID", pool}, {"Address", Bare(text)}}))));
     return Internal("plugin {} gave the address '{}', which is none of {}", network.ipam_driver,
                     text, subnet.ToString());
   };
@@ -173,12 +252,12 @@ Result<> KernelController::RequestAddresses(const Network& network, AttachReques
   return taken;
 }
 
-Result<> KernelController::ReleaseAddresses(const Endpoint& endpoint) const {
+Result<> KernelController::ReleaseAddresses(const Endpoint& endpoint) {
   auto network = InspectNetwork(endpoint.network_id);
   if (!network.ok() || !network->has_ipam_plugin()) return {};
   auto release = [&](const std::string& pool, const std::string& address) {
-    return Forgiving(CallPlugin(network->ipam_driver, kIpamPlugin, "ReleaseAddress",
-                                Json::MakeObject({{"PoolID", pool}, {"Address", address}})));
+    return Forgiving(CallIpam(network->ipam_driver, "ReleaseAddress",
+                              Json::MakeObject({{"PoolID", pool}, {"Address", address}})));
   };
   if (endpoint.has_ipv4()) TRY(release(network->pool, endpoint.address.ToString()));
   if (endpoint.address6) TRY(release(network->pool6, endpoint.address6->ToString()));

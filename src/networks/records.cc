@@ -97,7 +97,9 @@ bool IsBuiltInDriver(std::string_view driver) {
 
 std::string TunnelName(const Network& network) { return "vx-" + network.id.substr(0, 12); }
 
-std::string DummyParent(const Network& network) { return "dm-" + network.id.substr(0, 12); }
+std::string DummyParent(const Network& network) {
+  return (network.is_ipvlan() ? "di-" : "dm-") + network.id.substr(0, 12);
+}
 
 Result<GatewayMode> ParseGatewayMode(std::string_view name) {
   for (const auto& [value, known] : kModes) {
@@ -271,6 +273,7 @@ std::string EncodeNetwork(const Network& network) {
                                {"parent", network.parent},
                                {"parentMade", network.parent_made},
                                {"parentMode", network.parent_mode},
+                               {"parentLayer", network.parent_layer},
                                {"cniConfig", network.cni_config},
                                {"cniPath", network.cni_path},
                                {"pluginMade", network.plugin_made},
@@ -278,7 +281,9 @@ std::string EncodeNetwork(const Network& network) {
                                {"pool", network.pool},
                                {"pool6", network.pool6},
                                {"ipamWantsMac", network.ipam_wants_mac},
+                               {"ipamWantsReplay", network.ipam_wants_replay},
                                {"vni", network.vni},
+                               {"encrypted", network.encrypted},
                                {"ipv4", network.ipv4},
                                {"subnet", subnet ? network.subnet.ToString() : ""},
                                {"gateway", subnet ? network.gateway.ToString() : ""},
@@ -324,6 +329,7 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("parent", &network.parent);
   reader.Field("parentMade", &network.parent_made);
   reader.Field("parentMode", &network.parent_mode);
+  reader.Field("parentLayer", &network.parent_layer);
   reader.Field("cniConfig", &network.cni_config);
   reader.Field("cniPath", &network.cni_path);
   reader.Field("pluginMade", &network.plugin_made);
@@ -331,7 +337,9 @@ Result<Network> DecodeNetwork(std::string_view text) {
   reader.Field("pool", &network.pool);
   reader.Field("pool6", &network.pool6);
   reader.Field("ipamWantsMac", &network.ipam_wants_mac);
+  reader.Field("ipamWantsReplay", &network.ipam_wants_replay);
   reader.Field("vni", &network.vni);
+  reader.Field("encrypted", &network.encrypted);
   reader.Field("configOnly", &network.config_only);
   reader.Field("wantsIpv6", &network.wants_ipv6);
   reader.Field("configFrom", &network.config_from);
@@ -407,6 +415,7 @@ std::string EncodeEndpoint(const Endpoint& endpoint) {
                            {"interface", endpoint.interface},
                            {"netns", endpoint.netns_path},
                            {"internal", endpoint.internal},
+                           {"byDevice", endpoint.by_device},
                            {"implicit", endpoint.implicit},
                            {"gatewayPriority", endpoint.gateway_priority},
                            {"named", endpoint.named},
@@ -471,6 +480,7 @@ Result<Endpoint> DecodeEndpoint(std::string_view text) {
   reader.Field("interface", &endpoint.interface);
   reader.Field("netns", &endpoint.netns_path);
   reader.Field("internal", &endpoint.internal);
+  reader.Field("byDevice", &endpoint.by_device);
   reader.Field("implicit", &endpoint.implicit);
   reader.Field("gatewayPriority", &endpoint.gateway_priority);
   reader.Field("named", &endpoint.named);

@@ -86,11 +86,13 @@ struct Network {
   std::string name;
   std::string driver = "bridge";
   std::string bridge;  // the interface's name, at most 15 characters; "" of other drivers
-  // Of macvlan (sub_link.cc): the host's interface that containers' ones stand on, whether it was
-  // made for networks, and what passes between them: "bridge", "private", "vepa", "passthru".
+  // Of macvlan and ipvlan (sub_link.cc): the host's interface that containers' ones stand on,
+  // whether it was made for networks, and what passes between them: "bridge", "private", "vepa",
+  // "passthru". Of ipvlan also what the kernel does with packets: "l2", "l3", "l3s".
   std::string parent;
   bool parent_made = false;
   std::string parent_mode;
+  std::string parent_layer;
   // Of cni (cni.cc): the configuration's text, and where its plugins are.
   std::string cni_config;
   std::vector<std::string> cni_path;
@@ -102,8 +104,10 @@ struct Network {
   std::string pool;
   std::string pool6;
   bool ipam_wants_mac = false;
+  bool ipam_wants_replay = false;  // it keeps nothing, and is told again after a restart
   // Of overlay (overlay.cc): the number that its tunnels are known by on all hosts.
   uint32_t vni = 0;
+  bool encrypted = false;
   bool ipv4 = true;  // without it `subnet` and `gateway` mean nothing
   formats::Ipv4Prefix subnet;
   formats::Ipv4Address gateway;
@@ -146,6 +150,8 @@ struct Network {
   WallTime created{};
 
   bool is_cni() const { return driver == "cni" && !config_only; }
+  bool is_ipvlan() const { return driver == "ipvlan" && !config_only; }
+  bool is_routed_by_parent() const { return is_ipvlan() && parent_layer != "l2"; }
   bool is_overlay() const { return driver == "overlay" && !config_only; }
   bool is_plugin() const { return !config_only && !IsBuiltInDriver(driver); }
   bool has_ipam_plugin() const {
@@ -192,6 +198,7 @@ struct Endpoint {
   std::optional<formats::Ipv6Address> address6;
   uint8_t prefix_length6 = 0;
   std::optional<formats::Ipv6Address> gateway6;
+  bool by_device = false;  // its default routes lead to the interface itself, to no gateway
   std::vector<std::string> link_local;  // further addresses, of both families, as the user said
   bool internal = false;                // of a closed network: no default route, no published ports
   bool implicit = false;                // nobody asked for it: the way out beside overlay networks

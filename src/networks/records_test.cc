@@ -85,6 +85,7 @@ TEST(RecordsTest, NetworksGoThereAndBack) {
   network.pool = "one";
   network.pool6 = "two";
   network.ipam_wants_mac = true;
+  network.ipam_wants_replay = true;
   network.plugin_made = true;
   network.internal = true;
   network.labels = {{"a", "b"}};

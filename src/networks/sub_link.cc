@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Networks of the driver macvlan: containers' interfaces stand on one of the host's, the parent,
-// and are members of its link. There is no bridge, no firewall rule and nothing of an endpoint on
-// the host: what is to be looked at or taken away is inside the container's namespace.
+// Networks of the drivers macvlan and ipvlan: containers' interfaces stand on one of the host's,
+// the parent, and are members of its link, with MAC addresses of their own or with the parent's.
+// There is no bridge, no firewall rule and nothing of an endpoint on the host: what is to be looked
+// at or taken away is inside the container's namespace.
 #include <charconv>
 
 #include "kernel/rtnetlink.h"
@@ -53,6 +54,18 @@ kernel::MacvlanMode ModeOf(const Network& network) {
   return kernel::MacvlanMode::kBridge;
 }
 
+kernel::IpvlanMode LayerOf(const Network& network) {
+  if (network.parent_layer == "l3") return kernel::IpvlanMode::kL3;
+  if (network.parent_layer == "l3s") return kernel::IpvlanMode::kL3s;
+  return kernel::IpvlanMode::kL2;
+}
+
+kernel::IpvlanFlag FlagOf(const Network& network) {
+  if (network.parent_mode == "private") return kernel::IpvlanFlag::kPrivate;
+  if (network.parent_mode == "vepa") return kernel::IpvlanFlag::kVepa;
+  return kernel::IpvlanFlag::kBridge;
+}
+
 Result<bool> LinkExists(kernel::NetlinkSocket* socket, const std::string& name) {
   auto index = kernel::LinkIndex(*socket, name);
   if (index.ok()) return true;
@@ -62,11 +75,16 @@ Result<bool> LinkExists(kernel::NetlinkSocket* socket, const std::string& name) 
 
 }  // namespace
 
-// A parent in mode passthru belongs to one network.
+// A parent in mode passthru belongs to one network, and so does one of ipvlan, whose interfaces all
+// have the same mode.
 Result<> KernelController::ChooseParent(Network* network) {
   for (const Network& other : ListNetworks()) {
     if (other.parent != network->parent) continue;
     network->parent_made |= other.parent_made;
+    if (network->is_ipvlan() && other.is_ipvlan()) {
+      return Internal("network {} is already using parent interface {}", DummyParent(other),
+                      network->parent);
+    }
     if (network->parent_mode == kPassthru) {
       return Internal(
           "cannot use mode passthru, macvlan network {} is already using parent interface {}",
@@ -138,7 +156,11 @@ Result<> KernelController::CreateSubLink(const Network& network, const Endpoint&
   spec.netns = netns->fd;
   spec.mac = endpoint.mac.bytes;
   kernel::NetlinkBatch batch;
-  kernel::AppendCreateMacvlan(&batch, spec, ModeOf(network));
+  if (network.is_ipvlan()) {
+    kernel::AppendCreateIpvlan(&batch, spec, LayerOf(network), FlagOf(network));
+  } else {
+    kernel::AppendCreateMacvlan(&batch, spec, ModeOf(network));
+  }
   auto made = socket.get()->Transact(&batch);
   if (!made.ok() && network.parent_mode == kPassthru && made.error().error_number() == EINVAL) {
     made.error().AddHint("a parent in mode passthru takes one container");
@@ -147,7 +169,10 @@ Result<> KernelController::CreateSubLink(const Network& network, const Endpoint&
     made.error().AddHint(
         fmt::format("'{}' belongs to a bridge or has interfaces of another kind", network.parent));
   }
-  TRY_WITH(std::move(made), "failed to create the macvlan port");
+  if (!made.ok() && made.error().error_number() == EOPNOTSUPP) {
+    made.error().AddHint(fmt::format("this kernel has no {}", network.driver));
+  }
+  TRY_WITH(std::move(made), "failed to create the {} port", network.driver);
   return {};
 }
 

@@ -67,11 +67,13 @@ Result<Network> KernelController::NamedNetwork(const NetworkRequest& request) co
   network.config_from = request.config_from;
   if (!network.config_only) network.driver = request.driver;
   network.ipam_driver = request.ipam_driver;
-  if (network.driver == "macvlan") {
+  if (network.driver == "macvlan" || network.driver == "ipvlan") {
     network.parent = request.parent.empty() ? DummyParent(network) : request.parent;
     network.parent_mode = request.parent_mode;
+    network.parent_layer = request.parent_layer;
   }
   network.vni = request.vni;
+  network.encrypted = request.encrypted;
   if (network.has_bridge()) {
     network.bridge = request.bridge;
     if (network.bridge.empty() && request.default_bridge) network.bridge = options_.bridge;

@@ -3,12 +3,14 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
 #include "base/log.h"
 #include "base/random.h"
 #include "overlay/endpoint_json.h"
+#include "overlay/tunnel_keys.h"
 
 namespace gantry::overlay {
 namespace {
@@ -24,6 +26,10 @@ constexpr int kLooks = 5;
 
 std::string EndpointKey(const ClusterEndpoint& endpoint) {
   return fmt::format("endpoints/{}/{}", endpoint.network_id, endpoint.id);
+}
+
+bool LeaseEnded(const Result<>& put) {
+  return !put.ok() && put.error().kind() == ErrorKind::kFailedPrecondition;
 }
 
 }  // namespace
@@ -65,7 +71,7 @@ void Hosts::RunSessions(const StopToken& stop) {
     {
       MutexLock lock(mutex_);
       lease_ = 0;
-      trouble_ = trouble;
+      trouble_ = ended.ok() ? "" : trouble;
       woken_.NotifyAll();
     }
     if (stop.stop_requested()) return;
@@ -82,6 +88,7 @@ Result<> Hosts::RunSession(const StopToken& stop) {
   int64_t lease = TRY(etcd_->Grant(options_.lease));
   TRY(Register(lease));
   TRY(Introduce(lease));
+  TRY(PutKeys(KeyStep::kKeep, lease));
   etcd::Listing listing = TRY(etcd_->List(options_.prefix));
   TRY(TakeStock(listing));
   {
@@ -138,7 +145,7 @@ Result<> Hosts::Introduce(int64_t lease) {
   for (const auto& [id, endpoint] : own) {
     auto put = Put(endpoint, lease);
     if (put.ok()) continue;
-    if (put.error().kind() == ErrorKind::kUnavailable) return put;
+    if (put.error().kind() == ErrorKind::kUnavailable || LeaseEnded(put)) return put;
     log::Failure("cluster: container {} is out of reach of other hosts: {}", endpoint.container_id,
                  put.error().message());
   }
@@ -182,6 +189,7 @@ void Hosts::Take(const etcd::KeyValue& item, bool deleted) {
       log::Failure("cluster: {}", network.error().message());
     }
   }
+  if (rest.starts_with("keys/")) return TakeKeys(id, item.value, deleted);
   if (!rest.starts_with("endpoints/")) return;
   if (deleted) {
     view_.endpoints.erase(id);
@@ -193,6 +201,20 @@ void Hosts::Take(const etcd::KeyValue& item, bool deleted) {
   view_.endpoints.insert_or_assign(id, std::move(read->endpoint));
 }
 
+void Hosts::TakeKeys(const std::string& host, const std::string& value, bool deleted) {
+  auto address = formats::Ipv4Address::Parse(host);
+  if (!address.ok()) return log::Failure("cluster: keys of '{}'", host);
+  auto read = DecodeKeys(value);
+  if (!deleted && read.ok()) {
+    view_.keys.insert_or_assign(*address, std::move(read->keys));
+    return;
+  }
+  view_.keys.erase(*address);
+  if (!deleted) log::Failure("cluster: keys of host {}: {}", host, read.error().message());
+  // Nobody else puts these: they were spoilt by hand.
+  if (*address == options_.address) RenewKeys();
+}
+
 // Renews the lease and tells what was released, until the session ends; a lost lease ends it.
 void Hosts::KeepLease(int64_t lease, StopSource session) {
   StopToken done = session.token();
@@ -200,11 +222,15 @@ void Hosts::KeepLease(int64_t lease, StopSource session) {
   while (!done.stop_requested()) {
     {
       MutexLock lock(mutex_);
-      auto left = next - std::chrono::steady_clock::now();
-      if (left > left.zero() && released_.empty()) woken_.WaitFor(mutex_, left);
+      auto left = std::min<std::chrono::nanoseconds>(next - std::chrono::steady_clock::now(),
+                                                     keys_until_ - WallClock::now());
+      bool nothing = released_.empty() && !renew_keys_;
+      if (lease_ == lease && left > left.zero() && nothing) woken_.WaitFor(mutex_, left);
+      if (lease_ != lease) return session.RequestStop();  // a claim has found out
     }
     if (done.stop_requested()) return;
     auto told = TellReleased();
+    if (told.ok()) told = FollowKeyLife(lease);
     if (!told.ok()) log::Warning("cluster: {}", told.error().message());
     if (told.ok() && std::chrono::steady_clock::now() < next) continue;
     next = std::chrono::steady_clock::now() + options_.lease / 3;
@@ -239,7 +265,45 @@ Result<> Hosts::TellReleased() {
   return {};
 }
 
-// Of a daemon that has just started the first answer is waited for: its containers come back.
+Result<> Hosts::FollowKeyLife(int64_t lease) {
+  bool renew = false;
+  {
+    MutexLock lock(mutex_);
+    renew = std::exchange(renew_keys_, false);
+  }
+  if (!renew && WallClock::now() < keys_until_) return {};
+  auto put = PutKeys(renew ? KeyStep::kReplace : KeyStep::kNext, lease);
+  MutexLock lock(mutex_);
+  if (!put.ok()) renew_keys_ |= renew;
+  return put;
+}
+
+// This host learns of them as the others do, from the watch, and sends with them from then on.
+Result<> Hosts::PutKeys(KeyStep step, int64_t lease) {
+  std::string key = Key("keys/" + options_.address.ToString());
+  std::set<uint32_t> numbers;
+  std::optional<DatedKeys> own;
+  for (const etcd::KeyValue& item : TRY(etcd_->List(Key("keys/"))).items) {
+    auto read = DecodeKeys(item.value);
+    if (!read.ok()) continue;  // whose it is gets told where the view is taken
+    for (const networks::TunnelKey& each : read->keys.All()) numbers.insert(each.spi);
+    if (item.key == key) own = *std::move(read);
+  }
+  auto taken = [&](uint32_t spi) { return numbers.contains(spi); };
+  WallTime now = WallClock::now();
+  if (!own || step == KeyStep::kReplace) {
+    own = DatedKeys{NewKeys(taken), now};
+  } else if (step == KeyStep::kNext) {
+    own = DatedKeys{NextKeys(own->keys, taken), now};
+  }
+  TRY(etcd_->Commit({}, {{true, key, EncodeKeys(*own), lease}}));
+  // By a clock that was put right meanwhile no key lives longer.
+  keys_until_ = std::min(own->since, now) + options_.key_life;
+  return {};
+}
+
+// Of a daemon that has just started the first answer is waited for, since its containers come back;
+// so is the next session of one whose lease ended.
 Result<int64_t> Hosts::Lease() {
   MutexLock lock(mutex_);
   auto end = std::chrono::steady_clock::now() + kFirstAnswer;
@@ -332,6 +396,15 @@ Result<> Hosts::Put(const ClusterEndpoint& endpoint, int64_t lease) {
   return MakeError(ErrorKind::kAborted, "endpoint '{}' changes all the time", endpoint.id);
 }
 
+// A host that was held up for longer than its lease finds out here, before it would renew it.
+void Hosts::LoseLease(int64_t lease) {
+  MutexLock lock(mutex_);
+  if (lease_ != lease) return;
+  lease_ = 0;
+  trouble_.clear();
+  woken_.NotifyAll();
+}
+
 Result<> Hosts::Claim(const ClusterEndpoint& endpoint) {
   int64_t lease = TRY(Lease());
   // One of its addresses may just have been given back.
@@ -342,6 +415,12 @@ Result<> Hosts::Claim(const ClusterEndpoint& endpoint) {
     known = !own_.insert_or_assign(endpoint.id, endpoint).second;
   }
   auto put = Put(endpoint, lease);
+  for (int look = 0; look < kLooks && LeaseEnded(put); ++look) {
+    LoseLease(lease);
+    auto next = Lease();
+    if (next.ok()) lease = *next;
+    put = next.ok() ? Put(endpoint, lease) : Result<>(next.error());
+  }
   if (put.ok() || known) return put;
   MutexLock lock(mutex_);
   own_.erase(endpoint.id);
@@ -354,6 +433,12 @@ void Hosts::Release(const std::string& endpoint_id) {
   if (found == own_.end()) return;
   released_.insert_or_assign(endpoint_id, std::move(found->second));
   own_.erase(found);
+  woken_.NotifyAll();
+}
+
+void Hosts::RenewKeys() {
+  MutexLock lock(mutex_);
+  renew_keys_ = true;
   woken_.NotifyAll();
 }
 

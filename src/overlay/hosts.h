@@ -7,10 +7,12 @@
 //   hosts/ADDRESS         the id of the host that takes packets there
 //   endpoints/NET/ID      where an endpoint is, as JSON
 //   addresses/NET/IP      the id of the endpoint that has it
+//   keys/ADDRESS          what the host there encrypts with (tunnel_keys.h)
 //
 // All but the networks belong to the host's lease: of a host that died, or whose daemon is away for
 // longer than that, nothing is left. A session is one lease and one watch; when either breaks there
-// is a new one, which says again what this host has.
+// is a new one, which says again what this host has. Its keys are the ones it told last, until they
+// are as old as keys may be: what encrypts in the kernel outlives the daemon.
 #pragma once
 
 #include <chrono>
@@ -23,6 +25,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/stop_token.h"
 #include "etcd/client.h"
@@ -36,6 +39,7 @@ struct HostOptions {
   std::string name;  // shown to others
   formats::Ipv4Address address;
   std::chrono::seconds lease{60};
+  std::chrono::seconds key_life{12 * 60 * 60};
 };
 
 class Hosts : public networks::Cluster {
@@ -52,6 +56,7 @@ class Hosts : public networks::Cluster {
   Result<> RemoveNetwork(const networks::Network& network) override;
   Result<> Claim(const networks::ClusterEndpoint& endpoint) override;
   void Release(const std::string& endpoint_id) override;
+  void RenewKeys() override;
 
  private:
   std::string Key(std::string_view rest) const { return options_.prefix + std::string(rest); }
@@ -61,11 +66,16 @@ class Hosts : public networks::Cluster {
   Result<> Introduce(int64_t lease);
   Result<> TakeStock(const etcd::Listing& listing);
   void Take(const etcd::KeyValue& item, bool deleted);
+  void TakeKeys(const std::string& host, const std::string& value, bool deleted);
   void KeepLease(int64_t lease, StopSource session);
   Result<> TellReleased();
+  enum class KeyStep { kKeep, kNext, kReplace };
+  Result<> PutKeys(KeyStep step, int64_t lease);
+  Result<> FollowKeyLife(int64_t lease);
   Result<> Put(const networks::ClusterEndpoint& endpoint, int64_t lease);
   std::vector<std::string> AddressKeys(const networks::ClusterEndpoint& endpoint) const;
   Result<int64_t> Lease();
+  void LoseLease(int64_t lease);
 
   const HostOptions options_;
   const std::unique_ptr<etcd::Client> etcd_;
@@ -73,6 +83,7 @@ class Hosts : public networks::Cluster {
   std::thread thread_;
   Changed changed_;
   networks::ClusterView view_;  // of the thread
+  WallTime keys_until_{};       // of the thread, then of its session's keeper
 
   Mutex mutex_;
   CondVar woken_;
@@ -80,6 +91,7 @@ class Hosts : public networks::Cluster {
   std::string trouble_ GUARDED_BY(mutex_);  // why there is none; "": it was not asked yet
   std::map<std::string, networks::ClusterEndpoint> own_ GUARDED_BY(mutex_);       // by id
   std::map<std::string, networks::ClusterEndpoint> released_ GUARDED_BY(mutex_);  // not told yet
+  bool renew_keys_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace gantry::overlay

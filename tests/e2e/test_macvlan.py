@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks of the driver macvlan, by packets: a host with its containers, another host on the same cable.
 
-What Debian's dockerd can do is proven on it (GANTRY_E2E=docker:peer); this kernel has no dummies and no VLANs."""
+What Debian's dockerd can do is proven on it (GANTRY_E2E=docker:peer); a kernel may lack dummies and VLANs."""
 import contextlib
 import os
 
@@ -20,8 +20,8 @@ FAR = '198.51.100.1'  # behind the other host, who is the gateway
 class World:
     """Two cables to one other host: `cable` for most networks, `wire` for what wants a parent for itself."""
 
-    def __init__(self, client, over):
-        self.client, self.host = client, client.engine.names.netns
+    def __init__(self, client, over, driver='macvlan'):
+        self.client, self.host, self.driver = client, client.engine.names.netns, driver
         self.servers = packets.Servers()
         over.callback(self.servers.close)
         self.other = over.enter_context(packets.other_host(self.host, f'{client.engine.names.netns_name}-o'))
@@ -36,7 +36,7 @@ class World:
 
     def network(self, name, *options, parent='cable', subnet='192.0.2.0/24', gateway='192.0.2.2'):
         given = ['--subnet', subnet, '--aux-address', f"host={subnet.partition('/')[0].removesuffix('0')}1"] + (['--gateway', gateway] if gateway else []) + (['-o', f'parent={parent}'] if parent else [])
-        self.client.ok('network', 'create', '-d', 'macvlan', *given, *options, name)
+        self.client.ok('network', 'create', '-d', self.driver, *given, *options, name)
         return name
 
     def container(self, name, network, *options):
@@ -67,18 +67,24 @@ class World:
             (self.client.ok('network', 'rm', name) if name.startswith('n-') else self.client.ok('rm', '-f', name))
 
 
-@pytest.fixture(scope='module', params=engines())
-def world(request, home):
-    engine = (Stack if request.param == 'gantry' else Peer)(number=24)
+@contextlib.contextmanager
+def world_of(kind, home, driver):
+    engine = (Stack if kind == 'gantry' else Peer)(number=24)
     try:
         engine.start()
-        client = Client('gantry' if request.param == 'gantry' else 'docker', engine, home)
+        client = Client('gantry' if kind == 'gantry' else 'docker', engine, home)
         client.ok('load', '-i', IMAGE_TAR)
         with contextlib.ExitStack() as over:
-            yield World(client, over)
+            yield World(client, over, driver)
     finally:
         left = engine.destroy()
     assert [str(t) for t in left] == []
+
+
+@pytest.fixture(scope='module', params=engines())
+def world(request, home):
+    with world_of(request.param, home, 'macvlan') as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +95,12 @@ def nothing_stays(world):
         world.client('rm', '-f', name)
     for name in world.client.ok('network', 'ls', '-q', '--filter', 'type=custom').split():
         world.client('network', 'rm', name)
+
+
+def kernel_makes(*link):
+    """Whether it has interfaces of that kind."""
+    command = f'ip link add v0 type veth peer name v1 && ip link add link v0 name v2 type {" ".join(link)}'
+    return packets.run('unshare', '-n', 'sh', '-c', f'({command}) >/dev/null 2>&1 && echo yes', check=False).strip() == 'yes'
 
 
 def macvlans(world):
@@ -178,6 +190,27 @@ def test_networks_of_one_parent(world):
     assert world.asks(c, '192.0.5.77').startswith('ma ')
     packets.run('ip', 'addr', 'del', '192.0.5.200/24', 'dev', 'cable', space=world.other)
     world.remove(a, b, c, 'n-one', 'n-two')
+
+
+@pytest.mark.skipif(not kernel_makes('vlan', 'id', '10'), reason='this kernel has no VLANs')
+def test_a_vlan_is_made_for_its_networks(world):
+    """`cable.10` carries frames with that tag, and goes with the network it was made for."""
+    packets.run('ip', 'link', 'add', 'link', 'cable', 'name', 'tagged', 'type', 'vlan', 'id', '10', space=world.other)
+    packets.run('ip', 'addr', 'add', '192.0.10.2/24', 'dev', 'tagged', space=world.other)
+    packets.run('ip', 'link', 'set', 'tagged', 'up', space=world.other)
+    world.network('n-tag', parent='cable.10', subnet='192.0.10.0/24', gateway='192.0.10.2')
+    assert 'vlan protocol 802.1Q id 10' in packets.run('ip', '-d', 'link', 'show', 'cable.10', space=world.host)
+    a, b = world.container('ma', 'n-tag', '--ip', '192.0.10.11'), world.container('mb', 'n-tag')
+    assert world.asks('other', '192.0.10.11') == 'ma 192.0.10.2' and world.asks(b, '192.0.10.11') == f'ma {world.address(b)}'
+    assert world.asks(a, FAR) == 'other 192.0.10.11'
+    # Without the tag nobody is there.
+    packets.run('ip', 'link', 'set', 'tagged', 'down', space=world.other)
+    packets.run('ip', 'addr', 'add', '192.0.10.3/24', 'dev', 'cable', space=world.other)
+    assert world.silent('other', '192.0.10.11')
+    packets.run('ip', 'addr', 'del', '192.0.10.3/24', 'dev', 'cable', space=world.other)
+    packets.run('ip', 'link', 'del', 'tagged', space=world.other)
+    world.remove(a, b, 'n-tag')
+    assert 'cable.10' not in packets.run('ip', 'link', space=world.host)
 
 
 def test_two_families_and_reserved_addresses(world):

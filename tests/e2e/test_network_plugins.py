@@ -173,6 +173,26 @@ def test_addresses_of_an_ipam_plugin(client, plugin):
     assert sorted(plugin.known('addresses')['tp-local/10.88.0.0/24']) == ['10.88.0.254', '10.88.0.5', '10.88.0.77']
 
 
+def test_an_ipam_plugin_that_keeps_nothing_is_told_again(client, plugin):
+    (plugin.folder / 'forgetful').touch()
+    created(client, plugin, 'abridge', '--ipam-driver', plugin.name, '--subnet', '10.88.0.0/24', '--aux-address', 'x=10.88.0.9', driver='bridge')
+    first = entries(client, run(client, 'first', '--restart', 'always', '--network', 'abridge'))['abridge']['IPAddress']
+    before = plugin.known('addresses')
+    if client.engine.kind == 's':
+        client.engine.stop()
+    else:
+        client.engine.process.terminate()
+        client.engine.process.wait()
+    plugin.stop()
+    (plugin.folder / 'addresses').unlink()
+    plugin.start()
+    client.engine.start()
+    second = entries(client, run(client, 'second', '--network', 'abridge'))['abridge']['IPAddress']
+    assert (first, second) == ('10.88.0.254', '10.88.0.253')
+    after = {pool: sorted(taken) for pool, taken in plugin.known('addresses').items()}
+    assert after == {pool: sorted([*taken, second]) for pool, taken in before.items()}
+
+
 def test_addresses_of_the_driver(client, plugin):
     """Without IPAM the driver says an endpoint's address."""
     created(client, plugin, 'taste', '--ipam-driver', 'null', '-o', 'closed=1')

@@ -85,7 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto root = gantry::OpenFile(inner, O_RDONLY | O_DIRECTORY);
   if (!root.ok()) abort();
   Bytes bytes({reinterpret_cast<const char*>(data), size});
-  gantry::buildkit::TreeReceiver receiver(*root);
+  gantry::buildkit::TreeReceiver receiver(*root, gantry::buildkit::TreeReceiver::Root::kHasEarlier);
   (void)receiver.Run(bytes);
   CheckOuter(kOuter);
   RemoveInner(inner);

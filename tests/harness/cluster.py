@@ -33,9 +33,9 @@ class Store:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda: self.ask('endpoint', 'health', check=False)[0] == 0)
 
-    def ask(self, *command, check=True):
+    def ask(self, *command, check=True, text=None):
         done = subprocess.run(['nsenter', f'--net=/run/netns/{self.space}', 'etcdctl', '--endpoints', f'{STORE}:2379', *command], check=check,
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, env={**os.environ, 'ETCDCTL_API': '3'})
+                              input=text, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, env={**os.environ, 'ETCDCTL_API': '3'})
         return done.returncode, done.stdout
 
     def keys(self, prefix='/gantry/'):
@@ -45,6 +45,11 @@ class Store:
         """The IPv4 addresses that the cluster knows of at that host's."""
         values = [json.loads(line) for line in self.ask('get', '--prefix', '--print-value-only', '/gantry/endpoints/')[1].splitlines() if line]
         return {v['address'] for v in values if v['hostAddress'] == host}
+
+    def end_leases(self):
+        """What each host has told ends at once."""
+        for line in self.ask('lease', 'list')[1].splitlines()[1:]:
+            self.ask('lease', 'revoke', line.strip())
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
@@ -87,14 +92,14 @@ class Host(Stack):
 
 
 class Cluster:
-    def __init__(self, home, hosts):
+    def __init__(self, home, hosts, extra):
         self.home = home
         self.space = f'gt-hub{os.getpid()}'
         subprocess.run(['ip', 'netns', 'add', self.space], check=True)
         for command in ('link set lo up', 'link add br0 type bridge', 'link set br0 up', f'addr add {STORE}/24 dev br0'):
             subprocess.run(['ip', '-n', self.space, *command.split()], check=True)
         self.store = Store(self.space)
-        self.hosts = [Host(number + 1).cable(self.space) for number in range(hosts)]
+        self.hosts = [Host(number + 1, extra).cable(self.space) for number in range(hosts)]
         self.clients = []
 
     def start(self):
@@ -117,8 +122,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster_of(hosts, home):
-    made = Cluster(home, hosts)
+def cluster_of(hosts, home, extra=()):
+    made = Cluster(home, hosts, extra)
     try:
         yield made.start()
     finally:

@@ -144,7 +144,7 @@ class Engine:
         except (OSError, http.client.HTTPException):
             return False
 
-    def wait_for_answer(self, process, seconds=30):
+    def wait_for_answer(self, process, seconds=120):
         def ready():
             if process.poll() is not None and not self.answers():
                 raise RuntimeError(f'{process.args[2]} ended with {process.returncode}: {self.log_end()}')

@@ -147,7 +147,7 @@ class Driver:
         return {}
 
     def IpamDriver_GetCapabilities(self, _):
-        return {'RequiresMACAddress': False, 'RequiresRequestReplay': False}
+        return {'RequiresMACAddress': False, 'RequiresRequestReplay': (Path(self.folder) / 'forgetful').exists()}
 
     def IpamDriver_GetDefaultAddressSpaces(self, _):
         return {'LocalDefaultAddressSpace': 'tp-local', 'GlobalDefaultAddressSpace': 'tp-global'}

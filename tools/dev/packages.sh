@@ -6,7 +6,7 @@ packages_build=(
   ca-certificates git g++ cmake ninja-build ccache mold pkg-config python3 python3-protobuf
   libfmt-dev rapidjson-dev libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libsqlite3-dev libcurl4-openssl-dev libssl-dev libisal-dev libzstd-dev zlib1g-dev
-  libbz2-dev liblzma-dev libseccomp-dev
+  libbz2-dev liblzma-dev libnghttp2-dev libseccomp-dev
   libgtest-dev libgmock-dev
   busybox-static iproute2 nftables procps)
 packages_check=(clang-19 clang-format-19 libclang-rt-19-dev)

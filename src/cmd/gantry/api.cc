@@ -80,11 +80,12 @@ wire::HttpRequest Api::Head(const ApiRequest& request) const {
   head.headers.Add("Host", endpoint_.endpoint.HostHeader());
   head.headers.Add("User-Agent", "gantry/" GANTRY_VERSION);
   for (const auto& field : headers_) head.headers.Set(field.name, field.value);
-  for (const auto& field : request.headers) head.headers.Set(field.name, field.value);
+  for (const auto& field : request.headers) head.headers.Erase(field.name);
+  for (const auto& field : request.headers) head.headers.Add(field.name, field.value);
   if (request.body) head.headers.Set("Content-Type", "application/json");
   if (request.upgrade) {
     head.headers.Set("Connection", "Upgrade");
-    head.headers.Set("Upgrade", "tcp");
+    head.headers.Set("Upgrade", request.protocol);
   }
   return head;
 }

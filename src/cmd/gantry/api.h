@@ -32,7 +32,8 @@ struct ApiRequest {
   wire::Query query;
   std::optional<Json> body;
   std::vector<wire::HttpHeaders::Field> headers;
-  bool upgrade = false;  // asks for the raw connection
+  bool upgrade = false;               // asks for the raw connection
+  std::string_view protocol = "tcp";  // that is spoken on it
   // Asked for in this version instead of kOurVersion, for what came after it; "" for most.
   std::string_view version;
 };

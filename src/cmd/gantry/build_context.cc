@@ -110,6 +110,10 @@ Result<> FindDockerfile(const std::string& directory, const std::string& asked,
     context->dockerfile = real.substr(prefix.size());
   } else {
     beside(TRY_WITH(ReadFile(real, dockerfile::kMaxBytes), "unable to prepare context"));
+    std::string ignored = real + ".dockerignore";
+    if (PathExists(ignored)) {
+      context->dockerfile_ignored = TRY(ReadFile(ignored, dockerfile::kMaxBytes));
+    }
   }
   return {};
 }
@@ -126,6 +130,7 @@ Result<BuildContext> FromDirectory(const std::string& path, const std::string& d
   BuildContext context;
   TRY(FindDockerfile(directory, dockerfile, &context));
   context.directory = TRY(OpenFile(directory, O_RDONLY | O_DIRECTORY));
+  context.path = directory;
   std::string ignore_file = directory + "/.dockerignore";
   if (PathExists(ignore_file)) {
     std::string text = TRY(ReadFile(ignore_file, dockerfile::kMaxBytes));

@@ -22,8 +22,11 @@ struct BuildContext {
   // A directory, or nothing: then `archive` or the Dockerfile alone.
   UniqueFd directory;
   dockerfile::IgnoreList ignored;
-  // The text of a Dockerfile that is not in the directory.
+  // The directory's path, without links.
+  std::string path;
+  // The text of a Dockerfile that is not in the directory, and of its own .dockerignore.
   std::optional<std::string> dockerfile_text;
+  std::optional<std::string> dockerfile_ignored;
   // Bytes of an archive that were read to know what it is; the rest is still to come.
   std::optional<std::string> archive;
 };

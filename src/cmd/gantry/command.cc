@@ -255,11 +255,16 @@ int Dispatch(Cli& cli, std::vector<std::string> args) {
     command = FindCommand(fmt::format("{} {}", args[0], args[1]));
     words = 2;
   }
+  if (command == nullptr && args.size() > 2) {
+    command = FindCommand(fmt::format("{} {} {}", args[0], args[1], args[2]));
+    words = 3;
+  }
   if (command == nullptr) {
     if (const Group* group = FindGroup(args[0])) return RunGroup(*group, args);
     return RunUnknown(cli, args);
   }
-  std::string path = words == 1 ? args[0] : fmt::format("{} {}", args[0], args[1]);
+  std::string path = args[0];
+  for (size_t i = 1; i < words; ++i) path += " " + args[i];
   args.erase(args.begin(), args.begin() + static_cast<ptrdiff_t>(words));
   Invocation call(*command, path, std::move(args));
   Result<int> code = command->run(cli, call);

@@ -11,6 +11,10 @@ namespace gantry::cli {
 Result<int> AttachCommand(Cli& cli, Invocation& call);
 Result<int> BuildCommand(Cli& cli, Invocation& call);
 Result<int> BuilderPruneCommand(Cli& cli, Invocation& call);
+Result<int> BuildHistoryListCommand(Cli& cli, Invocation& call);
+Result<int> BuildHistoryInspectCommand(Cli& cli, Invocation& call);
+Result<int> BuildHistoryLogsCommand(Cli& cli, Invocation& call);
+Result<int> BuildHistoryRmCommand(Cli& cli, Invocation& call);
 Result<int> CheckpointCreateCommand(Cli& cli, Invocation& call);
 Result<int> CheckpointListCommand(Cli& cli, Invocation& call);
 Result<int> CheckpointRmCommand(Cli& cli, Invocation& call);

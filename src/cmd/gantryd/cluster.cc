@@ -18,6 +18,8 @@ namespace {
 constexpr std::string_view kScheme = "etcd://";
 constexpr int64_t kLeastLife = 5;  // seconds
 constexpr int64_t kLongestLife = 24 * 60 * 60;
+constexpr int64_t kLeastKeyLife = 5;
+constexpr int64_t kLongestKeyLife = 30 * 24 * 60 * 60;
 
 struct Store {
   etcd::Options etcd;
@@ -66,6 +68,13 @@ Result<> ReadOptions(const std::map<std::string, std::string>& options, Store* s
                                kLongestLife, value);
       }
       store->host.lease = std::chrono::seconds(*seconds);
+    } else if (name == "encryption.rotation") {
+      auto seconds = ParseNumber<int64_t>(value);
+      if (!seconds || *seconds < kLeastKeyLife || *seconds > kLongestKeyLife) {
+        return InvalidArgument("\"encryption.rotation\" must be {} to {} seconds: {}",
+                               kLeastKeyLife, kLongestKeyLife, value);
+      }
+      store->host.key_life = std::chrono::seconds(*seconds);
     } else {
       return InvalidArgument("\"cluster-store-opts\" has no {}", name);
     }

@@ -278,7 +278,8 @@ std::vector<OptionRow> NetworkRows() {
       {"cluster-advertise", 0, "cluster-advertise", Kind::kText, "ADDRESS|INTERFACE",
        "where other hosts reach this one", TakeClusterAdvertise, nullptr},
       {"cluster-store-opt", 0, "cluster-store-opts", Kind::kMap, "NAME=VALUE",
-       "kv.cacertfile, kv.certfile, kv.keyfile, kv.user, kv.password, kv.path, discovery.ttl",
+       "kv.cacertfile, kv.certfile, kv.keyfile, kv.user, kv.password, kv.path, discovery.ttl, "
+       "encryption.rotation",
        TakeClusterOption, nullptr},
   };
 }

@@ -112,6 +112,8 @@ TEST(GantrydOptions, TheClustersStore) {
                     "--cluster-store-opt", option});
   };
   EXPECT_EQ(with("discovery.ttl=4"), "\"discovery.ttl\" must be 5 to 86400 seconds: 4");
+  EXPECT_EQ(with("encryption.rotation=4"),
+            "\"encryption.rotation\" must be 5 to 2592000 seconds: 4");
   EXPECT_EQ(with("kv.nothing=1"), "\"cluster-store-opts\" has no kv.nothing");
   EXPECT_EQ(with("kv.keyfile=/key"), "\"kv.certfile\" and \"kv.keyfile\" belong together");
 }

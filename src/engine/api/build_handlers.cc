@@ -107,10 +107,10 @@ Result<> BuildImage(Call& call) {
     return {};
   };
   // Standard error in red, as docker has it.
-  output.command = [&](bool to_stderr, std::string_view text) {
+  output.command = [&](size_t, bool to_stderr, std::string_view text) {
     return output.text(to_stderr ? fmt::format("\x1b[91m{}\x1b[0m", text) : std::string(text));
   };
-  output.pull = [&](const std::string& name) {
+  output.pull = [&](size_t, const std::string& name) {
     Result<formats::Reference> reference = formats::ParseReference(name);
     if (!quiet && reference.ok()) {
       std::string tag = formats::WithDefaultTag(*reference).tag;
@@ -236,17 +236,18 @@ Result<> ServeBuildKit(Call& call) { return call.parts.buildkit.Serve(TRY(TakeHt
 
 Result<> ServeBuildSession(Call& call) {
   const wire::HttpHeaders& headers = call.exchange.request().headers;
-  std::string id(headers.Get("X-Docker-Expose-Session-Uuid"));
+  buildkit::SessionHead head;
+  head.id = headers.Get("X-Docker-Expose-Session-Uuid");
+  head.shared_key = headers.Get("X-Docker-Expose-Session-Sharedkey");
   // An error can only be told as long as the connection is HTTP/1.
-  if (id.empty() && call.exchange.request().WantsUpgrade("h2c")) {
+  if (head.id.empty() && call.exchange.request().WantsUpgrade("h2c")) {
     return InvalidArgument("a session needs an id");
   }
-  std::set<std::string> methods;
   for (const wire::HttpHeaders::Field& field : headers.fields()) {
     bool is_method = wire::EqualsIgnoreCase(field.name, "X-Docker-Expose-Session-Grpc-Method");
-    if (is_method) methods.insert(field.value);
+    if (is_method) head.methods.insert(field.value);
   }
-  return call.parts.buildkit.AddSession(id, std::move(methods), TRY(TakeHttp2(call)));
+  return call.parts.buildkit.AddSession(std::move(head), TRY(TakeHttp2(call)));
 }
 
 }  // namespace gantry::engine::api

@@ -157,6 +157,17 @@ Json Commit(const std::string& version) {
   return Json::MakeObject({{"ID", version}, {"Expected", version}});
 }
 
+// The engine's own, and the plugins that networks are made by.
+Json NetworkDriversOf(Engine& engine) {
+  std::set<std::string> names = {"bridge", "cni", "host", "ipvlan", "macvlan", "null", "overlay"};
+  for (const networks::Network& network : engine.networks().ListNetworks()) {
+    if (network.is_plugin()) names.insert(network.driver);
+  }
+  Json out = Json::MakeArray();
+  for (const std::string& name : names) out.Append(name);
+  return out;
+}
+
 Json PartsOf(Call& call) {
   Result<std::string> daemon = call.engine().containerd().Version(std::chrono::seconds(2));
   const EngineOptions& options = call.engine().options();
@@ -177,12 +188,12 @@ Json PartsOf(Call& call) {
        {"DriverStatus",
         Json::MakeArray({Json::MakeArray({"driver-type", "io.containerd.snapshotter.v1"})})},
        {"DockerRootDir", call.parts.data_root},
-       {"Plugins", Json::MakeObject(
-                       {{"Volume", Json::MakeArray({"local"})},
-                        {"Network", Json::MakeArray({"bridge", "cni", "host", "macvlan", "null"})},
-                        {"Authorization", Json()},
-                        {"Log", Json::MakeArray({"fluentd", "gelf", "journald", "json-file",
-                                                 "local", "syslog"})}})}});
+       {"Plugins",
+        Json::MakeObject({{"Volume", Json::MakeArray({"local"})},
+                          {"Network", NetworkDriversOf(call.engine())},
+                          {"Authorization", Json()},
+                          {"Log", Json::MakeArray({"fluentd", "gelf", "journald", "json-file",
+                                                   "local", "syslog"})}})}});
 }
 
 // What docker has and this engine does not: always the same.
