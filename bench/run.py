@@ -4,11 +4,7 @@
 
     bench/run.py [FIGURE…] [--json=FILE] [--markdown=FILE] [--rounds=N]
 
-<<<<<<< HEAD
-Figures: start run exec runtime memory api many images hundred crowd throughput networks names overlay containerd pull. Both engines are private (tests/harness), so what
-=======
-Figures: start run exec runtime memory api many images hundred crowd throughput networks names containerd pull build. Both engines are private (tests/harness), so what
->>>>>>> 5a9f7011025c4dff0fda3849e61457d2d3deefd8
+Figures: start run exec runtime memory api many images hundred crowd throughput networks names overlay containerd pull build. Both engines are private (tests/harness), so what
 runs on the machine is left alone. Each run proves by its output that it ran."""
 import contextlib
 import json
@@ -38,11 +34,7 @@ from processes import children, daemons, peak_kb, pss_kb  # noqa: E402
 IMAGE = places.IMAGE
 WARM_UP = 2
 REQUESTS = 2000
-<<<<<<< HEAD
-FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'overlay', 'containerd', 'pull']
-=======
-FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'containerd', 'pull', 'build']
->>>>>>> 5a9f7011025c4dff0fda3849e61457d2d3deefd8
+FIGURES = ['start', 'run', 'exec', 'runtime', 'memory', 'api', 'many', 'images', 'hundred', 'crowd', 'throughput', 'networks', 'names', 'overlay', 'containerd', 'pull', 'build']
 
 
 class Results:

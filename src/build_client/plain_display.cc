@@ -2,6 +2,7 @@
 //
 // Progress as lines: "#3 [2/4] RUN make" begins a block of a step, "#3 DONE 1.2s" ends it. A block
 // goes on until its step ends; others whose lines wait for long interrupt it with "#3 ...".
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <vector>
@@ -51,9 +52,18 @@ class PlainDisplay : public Display {
     std::vector<std::string> lines;  // not printed yet, without their number
     std::map<std::string, ToldPart> parts;
     std::string line;  // without an end so far
-    bool ended = false;
+    std::optional<WallTime> told_end;
     std::optional<SteadyClock::time_point> waits_since;
   };
+
+  // A step may go on after its end: BuildKit's do, when another one needs them once more.
+  static bool HasNews(const Step& step, const Block& block) {
+    if (!block.told_end || step.completed != block.told_end || !block.lines.empty()) return true;
+    return std::any_of(step.parts.begin(), step.parts.end(), [&](const Part& part) {
+      auto found = block.parts.find(part.id);
+      return found != block.parts.end() && !found->second.completed;
+    });
+  }
 
   Block& Touch(const std::string& digest) {
     Block& block = blocks_[digest];
@@ -99,7 +109,7 @@ class PlainDisplay : public Display {
 
   void Print(const Step& step, Block* block) {
     block->waits_since.reset();
-    if (block->ended) return;
+    if (!HasNews(step, *block)) return;
     if (block->number == 0) block->number = ++last_number_;
     if (step.digest != current_) {
       if (!current_.empty()) text_ += fmt::format("#{} ...\n", blocks_[current_].number);
@@ -144,7 +154,8 @@ class PlainDisplay : public Display {
       text_ +=
           fmt::format("#{} {}\n", block->number, TimedLine(step, *step.completed, block->line));
     }
-    block->ended = true;
+    block->told_end = step.completed;
+    block->line.clear();
     current_.clear();
     if (!step.error.empty()) {
       text_ += step.WasCancelled() ? fmt::format("#{} CANCELED\n", block->number)

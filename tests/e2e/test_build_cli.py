@@ -313,6 +313,7 @@ def test_which_way(client, build, good, folder):
     assert 'Step 1/2' in good(path, environment={'DOCKER_BUILDKIT': '0'}).out
     assert 'Step 1/2' in good('--memory', '100m', path).out
     assert '#1 [internal]' in good(path, environment={'DOCKER_BUILDKIT': '1'}).err
+    assert 'Step 1/2' in good(path, environment={'DOCKER_BUILDKIT': '1', 'GANTRY_BUILDKIT': '0'}).out
     for flags, variable, why in ((['--memory', '100m'], '1', '"--memory" needs the classic builder'),
                                  (['--progress', 'plain'], '0', '"--progress" needs BuildKit, but DOCKER_BUILDKIT=0'),
                                  (['--memory', '1g', '--push'], '', '"--push" needs BuildKit, but "--memory"'),
@@ -335,3 +336,32 @@ def test_cancel(client, build, folder, stack, number):
     assert time.monotonic() - begun < 8 and process.returncode == 1, err
     assert b'ERROR: failed to build: failed to solve' in err and b'cancel' in err.lower()
     until(lambda: client.ok('ps', '-aq') == '')
+
+
+def test_dockers_own_buildkit(peer, home, folder, tmp_path):
+    """The BuildKit within Debian's dockerd: another server of the protocol, with nothing of ours."""
+    client = Client('gantry', peer, home)
+
+    def build(*flags, environment=None):
+        return client('build', *flags, environment={'BUILDKIT_PROGRESS': 'plain', **(environment or {})}, timeout=120)
+    path = folder({'Dockerfile': 'FROM @\nCOPY . /c\nRUN cat /c/d/f\n', '.dockerignore': 'left\n!left/but\n', 'left/out': '', 'left/but': 'b',
+                   'd/f': 'x' * 100_000, 'real/file': 'r'})
+    (path / 'link').symlink_to('real')
+    done = build('-t', 'own/theirs', '--iidfile', tmp_path / 'iid', path)
+    assert done.code == 0 and re.search(r'^#\d+ transferring context: 1\d\d\.\d+kB', done.err, re.M), done.err
+    assert client.inspect('own/theirs', '{{.Id}}') == (tmp_path / 'iid').read_text()
+    assert client.run('own/theirs', 'sh', '-c', 'ls /c /c/left; readlink /c/link').out.split() == [
+        '/c:', 'Dockerfile', 'd', 'left', 'link', 'real', '/c/left:', 'but', 'real']
+    (path / 'd/new').write_text('new')
+    again = build(path)
+    assert again.code == 0 and 'kB' not in ''.join(re.findall(r'transferring context: .*', again.err)), again.err
+    path = folder({'Dockerfile': 'FROM @ AS a\nCOPY link/file /f\nRUN --mount=type=secret,id=s cp /run/secrets/s /s\n'
+                                 'FROM scratch\nCOPY --from=a /f /s /\n'})
+    done = build('--secret', 'id=s,env=S', '-o', tmp_path / 'out', path, environment={'S': 'told'})
+    assert done.code == 0 and sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['f', 's'], done.err
+    assert (tmp_path / 'out/f').read_text() == 'r' and (tmp_path / 'out/s').read_text() == 'told'
+    done = build('--secret', 'id=s,env=S', '-o', f'type=tar,dest={tmp_path / "t.tar"}', path, environment={'S': 'told'})
+    assert done.code == 0 and set(tarfile.open(tmp_path / 't.tar').getnames()) >= {'f', 's'}
+    failed = build(folder({'Dockerfile': 'FROM @\nRUN echo why; exit 5\n'}))
+    assert failed.code == 1 and 'why\n------\nERROR: failed to build: failed to solve: ' in failed.err, failed.err
+    assert 'unknown method ListenBuildHistory' in client('builder', 'history', 'ls').err

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "cmd/gantry/container_calls.h"
+#include "cmd/gantry/program.h"
 #include "cmd/gantry/value_spec.h"
 #include "formats/human_units.h"
 
@@ -94,8 +95,8 @@ std::string_view FirstGiven(const Flags& flags, const std::string_view (&names)[
 }  // namespace
 
 Result<BuildChoice> ChooseBuildWay(const Flags& flags, const BuildContext& context) {
-  const char* variable = std::getenv("DOCKER_BUILDKIT");
-  bool asked = variable != nullptr && *variable != '\0';
+  std::string variable = Setting("BUILDKIT");
+  bool asked = !variable.empty();
   bool asked_for = asked && TRY_WITH(ParseBoolean(variable),
                                      "DOCKER_BUILDKIT environment variable expects boolean value");
   std::string_view classic = FirstGiven(flags, kClassicFlags);
