@@ -327,6 +327,7 @@ class Engine {
   Result<> UpdateHostFiles(const ContainerRecord& record);
   // links.cc's containers, looked up: kAborted when one does not run.
   Result<std::vector<LinkedContainer>> LinksOf(const ContainerRecord& record) const;
+  std::vector<std::string> LinkedIds(const ContainerRecord& record) const;
   Result<> CheckLinks(const ContainerRecord& record) const;
   void TellLinkedFrom(const ContainerRecord& record);
   // network_verbs.cc

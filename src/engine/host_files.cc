@@ -84,8 +84,10 @@ std::string ChangeHosts(std::string_view text, const HostFilesRequest& request) 
   // What stands behind an address in our lines, whatever the address was.
   std::set<std::string, std::less<>> names = {NamesLine(request)};
   for (const LinkedContainer& link : request.links) {
-    // One line or two, the same but for the address.
-    std::string lines = LinkHosts({link});
+    // One line or two, the same but for the address, which a link that is being removed has not.
+    LinkedContainer placed = link;
+    placed.endpoint.prefix_length = 32;
+    std::string lines = LinkHosts({placed});
     size_t names_at = lines.find('\t') + 1;
     names.insert(lines.substr(names_at, lines.find('\n') + 1 - names_at));
   }

@@ -25,27 +25,8 @@ std::string Prefix(const std::string& alias) {
   return out;
 }
 
-std::vector<ContainerPort> ExposedPorts(const ContainerRecord& record) {
-  std::vector<ContainerPort> ports;
-  auto take = [&](const std::string& text) {
-    auto port = ParseContainerPort(text);
-    if (port.ok()) ports.push_back(*port);  // checked at create
-  };
-  for (const std::string& text : record.config.exposed_ports.names) take(text);
-  for (const auto& [text, bindings] : record.host.port_bindings) take(text);
-  // tcp first, then by number, as docker orders them.
-  auto key = [](const ContainerPort& port) {
-    return std::tuple(port.protocol != networks::Protocol::kTcp, port.port, port.protocol);
-  };
-  std::sort(ports.begin(), ports.end(),
-            [&](const auto& a, const auto& b) { return key(a) < key(b); });
-  auto same = [&](const auto& a, const auto& b) { return key(a) == key(b); };
-  ports.erase(std::unique(ports.begin(), ports.end(), same), ports.end());
-  return ports;
-}
-
-void AddPort(const std::string& variable, const std::string& address, const ContainerPort& port,
-             std::vector<std::string>* out) {
+void AddPort(const std::string& variable, const std::string& address,
+             const networks::ExposedPort& port, std::vector<std::string>* out) {
   std::string_view protocol = networks::ProtocolName(port.protocol);
   out->push_back(fmt::format("{}={}://{}:{}", variable, protocol, address, port.port));
   out->push_back(fmt::format("{}_ADDR={}", variable, address));
@@ -62,12 +43,30 @@ std::pair<std::string, std::string> ParseLink(std::string_view text) {
   return {last(text.substr(0, colon)), last(text.substr(colon + 1))};
 }
 
+std::vector<networks::ExposedPort> ExposedPorts(const ContainerRecord& record) {
+  std::vector<networks::ExposedPort> ports;
+  auto take = [&](const std::string& text) {
+    auto port = ParseContainerPort(text);
+    if (port.ok()) ports.push_back({port->port, port->protocol});  // checked at create
+  };
+  for (const std::string& text : record.config.exposed_ports.names) take(text);
+  for (const auto& [text, bindings] : record.host.port_bindings) take(text);
+  auto key = [](const networks::ExposedPort& port) {
+    return std::tuple(port.protocol != networks::Protocol::kTcp, port.port, port.protocol);
+  };
+  std::sort(ports.begin(), ports.end(),
+            [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  auto same = [&](const auto& a, const auto& b) { return key(a) == key(b); };
+  ports.erase(std::unique(ports.begin(), ports.end(), same), ports.end());
+  return ports;
+}
+
 std::string LinkHosts(const std::vector<LinkedContainer>& links) {
   std::string out;
   for (const LinkedContainer& link : links) {
     std::string names = link.alias + " " + link.record->hostname;
     if (link.record->name != link.alias) names += " " + link.record->name;
-    out += link.endpoint.address.ToString() + "\t" + names + "\n";
+    if (link.endpoint.has_ipv4()) out += link.endpoint.address.ToString() + "\t" + names + "\n";
     if (link.endpoint.address6) out += link.endpoint.address6->ToString() + "\t" + names + "\n";
   }
   return out;
@@ -79,12 +78,12 @@ std::vector<std::string> LinkEnvironment(const std::string& name,
   for (const LinkedContainer& link : links) {
     std::string prefix = Prefix(link.alias);
     std::string address = link.endpoint.address.ToString();
-    std::vector<ContainerPort> ports = ExposedPorts(*link.record);
+    std::vector<networks::ExposedPort> ports = ExposedPorts(*link.record);
     if (!ports.empty()) {
       out.push_back(fmt::format("{}_PORT={}://{}:{}", prefix,
                                 networks::ProtocolName(ports[0].protocol), address, ports[0].port));
     }
-    for (const ContainerPort& port : ports) {
+    for (const networks::ExposedPort& port : ports) {
       std::string protocol = Prefix(std::string(networks::ProtocolName(port.protocol)));
       AddPort(fmt::format("{}_PORT_{}_{}", prefix, port.port, protocol), address, port, &out);
     }

@@ -24,6 +24,9 @@ struct LinkedContainer {
   networks::Endpoint endpoint;
 };
 
+// EXPOSE and published ports, tcp first, then by number, as docker orders them.
+std::vector<networks::ExposedPort> ExposedPorts(const ContainerRecord& record);
+
 // Lines of /etc/hosts.
 std::string LinkHosts(const std::vector<LinkedContainer>& links);
 // DB_NAME, DB_PORT, DB_PORT_80_TCP…, DB_ENV_…, as docker makes them; `name` is of the container

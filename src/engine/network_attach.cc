@@ -241,6 +241,10 @@ Result<networks::AttachRequest> Engine::MakeAttachRequest(const ContainerRecord&
     auto [name, alias] = ParseLink(link);
     request.links[alias] = name;
   }
+  if (network.is_default && !network.icc) {
+    request.reaches = LinkedIds(record);
+    request.exposes = ExposedPorts(record);
+  }
   if (config.ipam_config && !config.ipam_config->ipv4_address.empty()) {
     request.address = TRY(formats::Ipv4Address::Parse(config.ipam_config->ipv4_address));
   }
@@ -476,6 +480,15 @@ Result<Container::RecordPointer> Engine::NetworkOwner(std::string_view reference
     record = TRY(Find(ContainerOfMode(record->host.network_mode)))->record();
   }
   return record;
+}
+
+std::vector<std::string> Engine::LinkedIds(const ContainerRecord& record) const {
+  std::vector<std::string> ids;
+  for (const std::string& link : record.host.links) {
+    auto other = NetworkOwner(ParseLink(link).first);
+    if (other.ok()) ids.push_back((*other)->id);
+  }
+  return ids;
 }
 
 Result<> Engine::CheckLinks(const ContainerRecord& record) const {

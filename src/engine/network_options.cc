@@ -72,6 +72,16 @@ Take Into(Parse parse, Member NetworkRequest::* member) {
   };
 }
 
+// A whole number that is read where it is needed (networks/announce.cc).
+Take Within(int low, int high, std::string_view what) {
+  return [=](std::string_view key, const std::string& text, NetworkRequest*) -> Result<> {
+    auto number = ParseNumber<int>(text);
+    if (!number) return InvalidArgument("value for option {} \"{}\" must be {}", key, text, what);
+    if (*number >= low && *number <= high) return {};
+    return InvalidArgument("{} must be in the range {} to {}", key, low, high);
+  };
+}
+
 const std::map<std::string_view, Take>& Options() {
   auto plain = [](std::string_view, const std::string& text) -> Result<std::string> {
     return text;
@@ -88,6 +98,8 @@ const std::map<std::string_view, Take>& Options() {
     return names;
   };
   static const std::map<std::string_view, Take> options = {
+      {networks::kOptionAnnounceInterval, Within(100, 2000, "integer milliseconds")},
+      {networks::kOptionAnnouncements, Within(0, 3, "an integer")},
       {"com.docker.network.bridge.default_bridge",
        Into(ParseNetworkFlag, &NetworkRequest::default_bridge)},
       {"com.docker.network.bridge.enable_icc", Into(ParseNetworkFlag, &NetworkRequest::icc)},
@@ -145,14 +157,18 @@ struct Pool {
   std::optional<Prefix>* range;
   std::optional<AddressOf<Prefix>>* gateway;
   std::map<std::string, AddressOf<Prefix>>* auxiliary;
+  std::optional<uint8_t>* length;  // of a subnet that is chosen
 };
 
 template <typename Prefix>
 Result<> ReadPool(const networks::IpamConfig& config, const Pool<Prefix>& pool) {
   using Address = AddressOf<Prefix>;
   TRY(ParseSubnet(config.subnet, pool.subnet));
-  // docker's ways to say "any".
-  if ((*pool.subnet)->network.IsUnspecified()) pool.subnet->reset();
+  // docker's ways to say "any", and "any of this size".
+  if ((*pool.subnet)->network.IsUnspecified()) {
+    if ((*pool.subnet)->length > 0) *pool.length = (*pool.subnet)->length;
+    pool.subnet->reset();
+  }
   if (!config.ip_range.empty() && !ParseSubnet(config.ip_range, pool.range).ok()) {
     return InvalidArgument("Invalid Address SubPool: {}", config.ip_range);
   }
@@ -177,9 +193,10 @@ Result<> ReadPool(const networks::IpamConfig& config, const Pool<Prefix>& pool) 
 template <typename Prefix>
 Result<networks::BasicSubnet<Prefix>> ReadFurtherPool(const networks::IpamConfig& config) {
   std::optional<Prefix> subnet;
+  std::optional<uint8_t> length;
   std::map<std::string, AddressOf<Prefix>> auxiliary;
   networks::BasicSubnet<Prefix> read;
-  TRY(ReadPool<Prefix>(config, {&subnet, &read.ip_range, &read.gateway, &auxiliary}));
+  TRY(ReadPool<Prefix>(config, {&subnet, &read.ip_range, &read.gateway, &auxiliary, &length}));
   if (!subnet) return InvalidArgument("Invalid subnet {} : it is all addresses", config.subnet);
   read.subnet = *subnet;
   for (const auto& [name, address] : auxiliary) read.auxiliary.push_back(address);
@@ -336,11 +353,13 @@ Result<> ReadPools(NetworkRequest* request) {
   for (const networks::IpamConfig& config : r.ipam) {
     if (!IsIpv6(config.subnet)) {
       if (!r.ipv4) continue;
-      TRY(ReadNextPool<Ipv4Prefix>(config, bridge,
-                                   {&r.subnet, &r.ip_range, &r.gateway, &r.auxiliary}, &r.more));
+      TRY(ReadNextPool<Ipv4Prefix>(
+          config, bridge, {&r.subnet, &r.ip_range, &r.gateway, &r.auxiliary, &r.subnet_length},
+          &r.more));
     } else if (r.ipv6) {
       TRY(ReadNextPool<Ipv6Prefix>(
-          config, bridge, {&r.subnet6, &r.ip_range6, &r.gateway6, &r.auxiliary6}, &r.more6));
+          config, bridge, {&r.subnet6, &r.ip_range6, &r.gateway6, &r.auxiliary6, &r.subnet_length6},
+          &r.more6));
     }
   }
   return {};

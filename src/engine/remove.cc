@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "engine/engine.h"
+#include "engine/host_files.h"
 #include "engine/links.h"
 #include "engine/store.h"
 
@@ -68,16 +69,32 @@ Result<> Engine::RemoveLink(std::string_view link) {
                      name.substr(0, slash), name);
   }
   auto turn = TRY((*parent)->TakeTurn());
-  bool found = false;
-  (*parent)->Update([&](ContainerRecord& record) {
-    found = std::erase_if(record.host.links, [&](const std::string& text) {
-              return ParseLink(text).second == name.substr(slash + 1);
-            }) > 0;
-  });
-  if (!found) return NotFound("No such container: {}", link);
+  std::vector<LinkedContainer> former;
+  std::vector<std::string> rest;
+  for (const std::string& text : (*parent)->record()->host.links) {
+    auto [child, alias] = ParseLink(text);
+    auto linked = Find(child);
+    if (alias != name.substr(slash + 1)) {
+      rest.push_back(text);
+    } else if (linked.ok()) {
+      former.push_back({alias, (*linked)->record(), {}});
+    }
+  }
+  if (rest.size() == (*parent)->record()->host.links.size()) {
+    return NotFound("No such container: {}", link);
+  }
+  (*parent)->Update([&](ContainerRecord& record) { record.host.links = rest; });
   TRY(Save(**parent));
   Container::RecordPointer record = (*parent)->record();
-  return record->state.IsAlive() ? UpdateHostFiles(*record) : Result<>();
+  if (!record->state.IsAlive()) return {};
+  TRY(networks_->SetReach(record->id, LinkedIds(*record)));
+  auto files = HostFilesOf(*record);
+  // As for UpdateHostFiles: another one that it is linked to has ended.
+  if (!files.ok() && files.error().kind() == ErrorKind::kAborted) return {};
+  HostFilesRequest changed = TRY(std::move(files));
+  // Without an endpoint, and so without lines.
+  for (LinkedContainer& gone : former) changed.links.push_back(std::move(gone));
+  return ChangeHostFiles(changed);
 }
 
 Result<> Engine::RemoveWithTurn(Container& container) {

@@ -46,14 +46,14 @@ BasicAddressPool<Prefix>::BasicAddressPool(Prefix subnet, std::optional<Address>
   }
 }
 
-// IPv4: the network's and the broadcast address; RFC 3021: a /31 has neither, a /32 has nothing but
-// the gateway. IPv6: the subnet's routers' anycast address (RFC 4291 section 2.6.1).
+// IPv4: the network's and the broadcast address; RFC 3021: a /31 has neither. IPv6: the subnet's
+// routers' anycast address (RFC 4291 section 2.6.1); RFC 6164: a /127 has none.
 template <typename Prefix>
 bool BasicAddressPool<Prefix>::IsEdge(const Address& address) const {
   if constexpr (kIsV4<Prefix>) {
     return subnet_.length < 31 && (address == subnet_.network || address == subnet_.Last());
   } else {
-    return subnet_.length < 128 && address == subnet_.network;
+    return subnet_.length < 127 && address == subnet_.network;
   }
 }
 
@@ -68,6 +68,23 @@ void BasicAddressPool<Prefix>::Mark(uint32_t index, bool taken) {
   if (!IsDynamic(index)) return;
   free_ += taken ? size_t(-1) : size_t(1);
   if (!taken) lowest_word_ = std::min(lowest_word_, index / 64);
+}
+
+template <typename Prefix>
+uint64_t BasicAddressPool<Prefix>::available() const {
+  auto waiting = std::count_if(resting_.begin(), resting_.end(),
+                               [&](const Resting& item) { return IsDynamic(item.index); });
+  return free_ + static_cast<uint64_t>(waiting);
+}
+
+template <typename Prefix>
+uint64_t BasicAddressPool<Prefix>::in_use() const {
+  uint64_t count = taken_outside_.size();
+  for (uint32_t index = 0; index < size(); ++index) count += IsTaken(index) ? 1 : 0;
+  for (const Address& edge : {subnet_.network, subnet_.Last()}) {
+    if (IsEdge(edge) && !window_.Contains(edge)) ++count;
+  }
+  return count - resting_.size();
 }
 
 template <typename Prefix>

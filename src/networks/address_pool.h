@@ -38,6 +38,10 @@ class BasicAddressPool {
   void GiveBack(Address address, SteadyClock::time_point now);
   // Of those that Take() may give.
   size_t free_count() const { return free_; }
+  // Those that rest are nobody's: Take() gives them when there is no other.
+  uint64_t available() const;
+  // Of the subnet, with those that are never given out.
+  uint64_t in_use() const;
   const Prefix& subnet() const { return subnet_; }
 
  private:
@@ -74,6 +78,11 @@ class BasicAddressPools {
  public:
   using Pool = BasicAddressPool<Prefix>;
   using Address = typename Pool::Address;
+
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (const Pool& pool : pools_) visit(pool);
+  }
 
   explicit BasicAddressPools(Pool first) { pools_.push_back(std::move(first)); }
   void Add(Pool pool) { pools_.push_back(std::move(pool)); }

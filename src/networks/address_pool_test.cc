@@ -67,6 +67,34 @@ TEST(AddressPoolTest, ExhaustionTakesRestingOnesFirst) {
   EXPECT_FALSE(pool.Take(now).ok());
 }
 
+TEST(AddressPoolTest, HowFullASubnetIs) {
+  auto now = SteadyClock::now();
+  AddressPool pool(Net("10.0.0.0/24"), At("10.0.0.1"), std::chrono::hours(1), Net("10.0.0.64/31"));
+  EXPECT_EQ(pool.in_use(), 3u);  // network, gateway, broadcast
+  EXPECT_EQ(pool.available(), 2u);
+  ASSERT_TRUE(pool.TakeWanted(At("10.0.0.200")).ok());
+  ASSERT_TRUE(pool.Take(now).ok());
+  EXPECT_EQ(pool.in_use(), 5u);
+  EXPECT_EQ(pool.available(), 1u);
+  pool.GiveBack(At("10.0.0.64"), now);
+  pool.GiveBack(At("10.0.0.200"), now);
+  EXPECT_EQ(pool.in_use(), 3u);
+  EXPECT_EQ(pool.available(), 2u);
+  AddressPool huge(Net("10.0.0.0/8"), At("10.0.0.1"), std::chrono::hours(1));
+  ASSERT_TRUE(huge.TakeWanted(At("10.200.0.1")).ok());
+  EXPECT_EQ(huge.in_use(), 4u);  // broadcast and the wanted one are beyond the window
+  AddressPool pair(Net("10.0.0.0/31"), std::nullopt, std::chrono::hours(1));
+  EXPECT_EQ(pair.in_use(), 0u);
+  EXPECT_EQ(pair.available(), 2u);
+}
+
+TEST(AddressPoolTest, PoolsInPartsOfASize) {
+  std::vector<SubnetPool> pools = {{Net("10.0.0.0/16"), 24}, {Net("10.1.0.0/28"), 28}};
+  EXPECT_EQ(InParts(pools, std::nullopt), pools);
+  EXPECT_EQ(InParts(pools, 20), (std::vector<SubnetPool>{{Net("10.0.0.0/16"), 20}}));
+  EXPECT_EQ(InParts(pools, 30).size(), 2u);
+}
+
 TEST(AddressPoolTest, SmallAndLargeSubnets) {
   auto now = SteadyClock::now();
   AddressPool pair(Net("10.0.0.0/31"), At("10.0.0.0"), std::chrono::seconds(1));

@@ -173,6 +173,7 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   Endpoint endpoint = *std::move(reserved);
   Undo undo;
   undo.Push([&] { LogFailure(ReleaseAddresses(endpoint)); });
+  undo.Push([&] { LogFailure(FollowLinks()); });
   if (further) {
     undo.Push([&] { LogFailure(SetDefaultRoutes(request.container_id)); });
   }
@@ -202,8 +203,11 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
     LogFailure(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
   });
 
-  kernel::NetNamespace netns =
-      existing.valid() ? TRY(kernel::OpenNetNamespace(existing)) : TRY(pool_.Take());
+  auto kind = endpoint.named ? NamespacePool::Kind::kWithResolver : NamespacePool::Kind::kPlain;
+  ReadyNamespace ready = existing.valid()
+                             ? ReadyNamespace{TRY(kernel::OpenNetNamespace(existing)), {}}
+                             : TRY(pool_.Take(kind));
+  kernel::NetNamespace& netns = ready.netns;
   if (!existing.valid()) RefillLater();
   if (!existing.valid() || !PathExists(endpoint.netns_path)) {
     TRY(BindEntry(netns.fd, endpoint.container_id));
@@ -222,12 +226,14 @@ Result<Endpoint> KernelController::Connect(const AttachRequest& request, Borrowe
   undo.Push([&] { LogFailure(firewall_->Unpublish({endpoint})); });
   TRY_WITH(firewall_->Publish({endpoint}), "publishing ports");
   if (leads && publisher) TRY(MovePorts(*publisher, endpoint));
+  TRY(FollowLinks());
   // What the container may ask outside may be another matter now.
   if (HasNames(endpoint.container_id)) {
     undo.Push([&] { LogFailure(ForgetNames(endpoint.container_id, {endpoint}, !further)); });
-    TRY(PublishNames(endpoint, netns.fd, &publishing));
+    TRY(PublishNames(endpoint, &ready, &publishing));
   }
   undo.Commit();
+  AnnounceLater(endpoint);
   return TRY(FindEndpoint(endpoint.container_id, endpoint.network_id));
 }
 
@@ -283,6 +289,11 @@ Result<Endpoint> KernelController::Reserve(const AttachRequest& request, int* br
     endpoint.names = request.names;
     endpoint.links = request.links;
     endpoint.dns = request.dns;
+  }
+  if (network.is_default && !network.icc) {
+    endpoint.reaches = request.reaches;
+    endpoint.exposes = request.exposes;
+    if (!request.reaches.empty()) any_links_ = true;
   }
   endpoint.link_local = request.link_local;
   endpoint.sysctls = request.sysctls;
@@ -503,7 +514,7 @@ Result<> KernelController::Detach(const std::string& container_id) {
     Forget(endpoint);
     if (endpoint.has_host_link()) CheckDeadLater(endpoint.host_link);
   }
-  return {};
+  return FollowLinks();
 }
 
 Result<> KernelController::Disconnect(const std::string& container_id, std::string_view network) {
@@ -529,6 +540,7 @@ Result<> KernelController::DisconnectOne(const std::string& container_id,
     if (!released.ok()) log::Failure("{}", released.error().message());
     TRY(options_.records->EraseEndpoint(endpoint.container_id, endpoint.network_id));
     Forget(endpoint);
+    TRY(FollowLinks());
     TRY(ForgetNames(container_id, {endpoint}, /*all=*/false));
     return FollowLeader(container_id, endpoint.ports);
   }

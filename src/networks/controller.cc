@@ -248,13 +248,17 @@ Result<> KernelController::EnsureProxy() {
   bool started = TRY(proxy_.EnsureRunning());
   if (started) {
     std::set<std::string> named;
+    std::vector<Endpoint> names = NamedElsewhere();
     for (const Endpoint& endpoint : ListEndpoints({})) {
       auto told = TellProxy(endpoint);
       if (!told.ok()) log::Failure("{}", told.error().message());
-      if (endpoint.named) named.insert(endpoint.container_id);
+      if (!endpoint.named) continue;
+      named.insert(endpoint.container_id);
+      names.push_back(endpoint);
     }
-    auto elsewhere = TellElsewhere(NamedElsewhere());
-    if (!elsewhere.ok()) log::Failure("cluster: {}", elsewhere.error().message());
+    // All names before the first who may ask for one: else the world is asked for it.
+    auto known = TellEndpoints(names);
+    if (!known.ok()) log::Failure("telling names: {}", known.error().message());
     for (const std::string& container : named) {
       auto told = TellNames(container);
       if (!told.ok()) log::Failure("container '{}': {}", container, told.error().message());

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The inside of networks.h's Controller, for its own files: controller.cc (making, looking up),
-// default_bridge.cc, default_network.cc, user_networks.cc, subnets.cc, bridge.cc, attach.cc,
-// entries.cc, link.cc, sub_link.cc, cni.cc, plugin_driver.cc, plugin_ipam.cc, overlay.cc, rates.cc,
-// lead.cc, resolver.cc, firewall_watch.cc, reconcile.cc.
+// announce.cc, default_bridge.cc, default_network.cc, user_networks.cc, subnets.cc, bridge.cc,
+// attach.cc, entries.cc, link.cc, sub_link.cc, cni.cc, plugin_driver.cc, plugin_ipam.cc,
+// overlay.cc, rates.cc, lead.cc, linked.cc, resolver.cc, firewall_watch.cc, reconcile.cc.
 //
 // Locks: `mutex_` guards what is in memory and is never held across a system call that takes long.
 // `operations_` is held shared by Attach and Detach, which so run side by side, and alone by
@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <set>
@@ -23,6 +24,7 @@
 #include "kernel/nft_watch.h"
 #include "networks/address_pool.h"
 #include "networks/firewall.h"
+#include "networks/firewall_view.h"
 #include "networks/kernel_sockets.h"
 #include "networks/namespace_pool.h"
 #include "networks/networks.h"
@@ -66,6 +68,8 @@ class KernelController : public Controller {
   Result<Endpoint> SetPorts(const std::string& container_id, const std::vector<PortRequest>& ports,
                             const std::string& default_ip) override;
   Result<> SetRates(const std::string& container_id, const Rates& rates) override;
+  Result<> SetReach(const std::string& container_id,
+                    const std::vector<std::string>& others) override;
   Result<> LinkNamespace(const std::string& container_id, BorrowedFd netns) override;
   Result<> Rename(const std::string& container_id, const std::string& name) override;
   Result<Network> CreateNetwork(const NetworkRequest& request) override;
@@ -75,6 +79,7 @@ class KernelController : public Controller {
   bool HasCluster() const override { return options_.cluster != nullptr; }
   std::vector<Network> ListNetworks() const override;
   Result<Network> InspectNetwork(std::string_view id_or_name) const override;
+  std::vector<SubnetUse> UseOf(const std::string& network_id) const override;
   std::vector<Endpoint> ListEndpoints(std::string_view network_id) const override;
   std::vector<Endpoint> EndpointsOf(std::string_view container_id) const override;
   Result<> RemoveEverything() override;
@@ -131,6 +136,7 @@ class KernelController : public Controller {
   Result<> ChooseIpv4(const NetworkRequest& request, Network* network);
   Result<> ChooseIpv6(const NetworkRequest& request, Network* network);
   Result<> ChooseMore(const NetworkRequest& request, Network* network);
+  static void ShowChosen(const NetworkRequest& request, Network* network);
 
   // user_networks.cc
   Result<Network> NamedNetwork(const NetworkRequest& request) const;
@@ -273,24 +279,33 @@ class KernelController : public Controller {
   Result<> SetDefaultRoutes(const std::string& container_id, std::string_view without = {});
   Result<> FollowLeader(const std::string& container_id, std::vector<PublishedPort> ports);
 
+  // announce.cc
+  void AnnounceLater(const Endpoint& endpoint);
+  void Announce(const Endpoint& endpoint, int times, std::chrono::milliseconds interval);
+  Result<> TellHost(const Endpoint& endpoint, int bridge_index);
+  Result<> TellNeighbours(const Endpoint& endpoint, int bridge_index);
+
+  // live_ports.cc
+  Result<> FollowRouted(const Endpoint& leader, const std::vector<PortRequest>& ports);
+
+  // linked.cc
+  Result<> FollowLinks() EXCLUDES(linking_);
+  Result<> ReconcileLinks() EXCLUDES(linking_);
+  Result<> AnswerForLinked(const std::vector<Opening>& open);
+
   // resolver.cc
-  struct ResolverSockets {
-    UniqueFd udp;
-    UniqueFd tcp;
-  };
   bool HasNames(const std::string& container_id) const;
   Result<formats::ProxyRequest> ResolverRequest(const std::string& container_id) const;
   using ProxyCall = std::function<Result<std::vector<formats::ProxyReply>>()>;
   Result<std::vector<formats::ProxyReply>> CallOrStart(
       const ProxyCall& call, std::shared_lock<std::shared_mutex>* publishing);
   Result<> ReplaceProxy();
-  static Result<ResolverSockets> OpenResolver(BorrowedFd netns);
-  Result<> PublishNames(const Endpoint& endpoint, BorrowedFd netns,
+  Result<> PublishNames(const Endpoint& endpoint, ReadyNamespace* ready,
                         std::shared_lock<std::shared_mutex>* publishing);
   Result<> ForgetNames(const std::string& container_id, const std::vector<Endpoint>& gone,
                        bool all);
   Result<> TellNames(const std::string& container_id);
-  Result<> TellElsewhere(const std::vector<Endpoint>& endpoints);
+  Result<> TellEndpoints(const std::vector<Endpoint>& endpoints);
   Result<bool> LeadsToResolver(const std::string& container_id);
   Result<> ReconcileNames(ReconcileReport* report);
   Result<> DropFormerFirewall(ReconcileReport* report);
@@ -340,6 +355,12 @@ class KernelController : public Controller {
   bool watching_firewall_ GUARDED_BY(mutex_) = false;
   bool proxy_wanted_ GUARDED_BY(mutex_) = true;  // false while RemoveEverything ends it
 
+  // What links have opened; taken before mutex_. Held while the rules change, so that they follow
+  // one state after the other.
+  Mutex linking_;
+  std::vector<Opening> open_ GUARDED_BY(linking_);
+  std::atomic<bool> any_links_ = false;
+
   // False: the kernel has nothing of it. Of the cluster's thread, or with operations_ alone.
   bool encrypting_ = true;
   std::map<formats::Ipv4Address, TunnelKeys> followed_keys_;  // of the cluster's thread
@@ -350,6 +371,7 @@ class KernelController : public Controller {
   UniqueFd proxy_watch_;
   std::optional<kernel::NftWatch> firewall_watch_;
   bool repair_planned_ = false;
+  UniqueFd announcer_;  // opened with the first announcement
   std::thread thread_;
 };
 

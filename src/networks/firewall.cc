@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "base/log.h"
 #include "base/number.h"
 #include "base/text.h"
 
@@ -18,6 +19,11 @@ class NoFirewall : public Firewall {
   Result<> RemoveNetwork(const Network&, const std::vector<Network>&) override { return {}; }
   Result<> Publish(const std::vector<Endpoint>&) override { return {}; }
   Result<> Unpublish(const std::vector<Endpoint>&) override { return {}; }
+  Result<> Open(const std::vector<Opening>& openings) override {
+    if (!openings.empty()) log::Warning("links can't open ports: there is no rule that could");
+    return {};
+  }
+  Result<> Close(const std::vector<Opening>&) override { return {}; }
   Result<> Change(const Endpoint&, const Endpoint&) override { return {}; }
   Result<> RemoveEverything() override { return {}; }
   bool has_rules() const override { return false; }
@@ -45,6 +51,12 @@ class OneFamilyFirewall : public Firewall {
   Result<> Unpublish(const std::vector<Endpoint>& endpoints) override {
     return backend_->Unpublish(Seen(endpoints));
   }
+  Result<> Open(const std::vector<Opening>& openings) override {
+    return backend_->Open(Seen(openings));
+  }
+  Result<> Close(const std::vector<Opening>& openings) override {
+    return backend_->Close(Seen(openings));
+  }
   Result<> Change(const Endpoint& before, const Endpoint& after) override {
     return backend_->Change(Seen(before), Seen(after));
   }
@@ -61,6 +73,12 @@ class OneFamilyFirewall : public Firewall {
     if (!families_.ipv4) endpoint.prefix_length = 0;
     if (!families_.ipv6) endpoint.address6.reset();
     return endpoint;
+  }
+  std::vector<Opening> Seen(std::vector<Opening> openings) const {
+    std::erase_if(openings, [&](const Opening& opening) {
+      return opening.ipv6 ? !families_.ipv6 : !families_.ipv4;
+    });
+    return openings;
   }
   template <typename Item>
   std::vector<Item> Seen(std::vector<Item> items) const {

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "networks/firewall_backend.h"
+#include "networks/firewall_view.h"
 #include "networks/kernel_sockets.h"
 #include "networks/records.h"
 
@@ -33,7 +34,7 @@ class Firewall {
   // Makes what is missing of the fixed rules, and has rules for exactly these networks. Ports are
   // left as they are.
   virtual Result<Changes> RepairNetworks(const std::vector<Network>& networks) = 0;
-  // The same, and the ports of exactly these endpoints.
+  // The same, and the ports and links of exactly these endpoints.
   virtual Result<Changes> Repair(const std::vector<Network>& networks,
                                  const std::vector<Endpoint>& endpoints) = 0;
   // `rest`: the networks that stay. Rules that are gone already are no error.
@@ -44,6 +45,10 @@ class Firewall {
   virtual Result<> Publish(const std::vector<Endpoint>& endpoints) = 0;
   // Rules that are gone already are no error.
   virtual Result<> Unpublish(const std::vector<Endpoint>& endpoints) = 0;
+
+  // Ports of links; none is no error. Rules that are gone already are no error of Close.
+  virtual Result<> Open(const std::vector<Opening>& openings) = 0;
+  virtual Result<> Close(const std::vector<Opening>& openings) = 0;
 
   // An endpoint's ports become others; those that stay are not touched.
   virtual Result<> Change(const Endpoint& before, const Endpoint& after) = 0;

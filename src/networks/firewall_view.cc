@@ -2,6 +2,7 @@
 #include "networks/firewall_view.h"
 
 #include <algorithm>
+#include <set>
 #include <tuple>
 
 namespace gantry::networks {
@@ -66,7 +67,9 @@ std::vector<PortView> AllPorts(const Endpoint& endpoint, bool ipv6) {
   std::vector<PortView> ports;
   if (ipv6 ? !endpoint.address6.has_value() : !endpoint.has_ipv4()) return ports;
   std::string address = ipv6 ? endpoint.address6->ToString() : endpoint.address.ToString();
-  for (const PublishedPort& port : endpoint.ports) {
+  std::vector<PublishedPort> published = endpoint.ports;
+  published.insert(published.end(), endpoint.routed_ports.begin(), endpoint.routed_ports.end());
+  for (const PublishedPort& port : published) {
     std::optional<HostAddress> host = Look(port.host_ip, ipv6);
     if (!host) continue;
     ports.push_back({host->any ? "" : port.host_ip, host->leads ? port.host_port : uint16_t{0},
@@ -93,6 +96,29 @@ std::vector<PortView> PortsOf(const Endpoint& endpoint, bool ipv6) {
   std::vector<PortView> ports = AllPorts(endpoint, ipv6);
   std::erase_if(ports, [](const PortView& port) { return port.host_port == 0; });
   return Merge(std::move(ports));
+}
+
+std::vector<Opening> OpeningsOf(const std::vector<Endpoint>& endpoints, bool ipv6) {
+  auto address = [&](const Endpoint& endpoint) {
+    if (ipv6) return endpoint.address6 ? endpoint.address6->ToString() : std::string();
+    return endpoint.has_ipv4() ? endpoint.address.ToString() : std::string();
+  };
+  std::set<Opening> openings;
+  for (const Endpoint& from : endpoints) {
+    if (from.reaches.empty() || address(from).empty()) continue;
+    for (const Endpoint& to : endpoints) {
+      bool reached = to.network_id == from.network_id && !address(to).empty() &&
+                     std::find(from.reaches.begin(), from.reaches.end(), to.container_id) !=
+                         from.reaches.end();
+      if (!reached) continue;
+      auto open = [&](const ExposedPort& port) {
+        openings.insert({ipv6, address(from), address(to), port});
+      };
+      for (const ExposedPort& port : to.exposes) open(port);
+      for (const PublishedPort& port : to.ports) open({port.container_port, port.protocol});
+    }
+  }
+  return {openings.begin(), openings.end()};
 }
 
 std::vector<PortView> ExposedBy(const Endpoint& endpoint, bool ipv6) {

@@ -37,4 +37,15 @@ std::vector<PortView> PortsOf(const Endpoint& endpoint, bool ipv6);
 // Everything that is published, at the container's own address; without host addresses and ports.
 std::vector<PortView> ExposedBy(const Endpoint& endpoint, bool ipv6);
 
+// A port that a container reaches at a neighbour that is else kept from it.
+struct Opening {
+  bool ipv6 = false;
+  std::string from;
+  std::string to;
+  ExposedPort port;
+  auto operator<=>(const Opening&) const = default;
+};
+// Of endpoints that reach others: the ports that those expose or publish, at their addresses now.
+std::vector<Opening> OpeningsOf(const std::vector<Endpoint>& endpoints, bool ipv6);
+
 }  // namespace gantry::networks

@@ -65,5 +65,49 @@ TEST(FirewallViewTest, TheLastPortEndsARange) {
   EXPECT_EQ(Texts(PortsOf(With(ports), /*ipv6=*/false)), List{"tcp/ 65531 65531+5"});
 }
 
+// "FROM TO PROTOCOL/PORT", one for each opening.
+std::vector<std::string> Texts(const std::vector<Opening>& openings) {
+  std::vector<std::string> out;
+  for (const Opening& opening : openings) {
+    out.push_back(fmt::format("{} {} {}/{}", opening.from, opening.to,
+                              ProtocolName(opening.port.protocol), opening.port.port));
+  }
+  return out;
+}
+
+Endpoint Of(const char* container, const char* address) {
+  Endpoint endpoint;
+  endpoint.container_id = container;
+  endpoint.network_id = "n";
+  endpoint.address = *formats::Ipv4Address::Parse(address);
+  endpoint.prefix_length = 24;
+  return endpoint;
+}
+
+TEST(FirewallViewTest, ALinkOpensWhatTheOtherExposesAndPublishes) {
+  Endpoint db = Of("db", "10.0.0.2");
+  db.exposes = {{80, Protocol::kTcp}, {53, Protocol::kUdp}};
+  db.ports = {{"0.0.0.0", 8080, 80, Protocol::kTcp}, {"::", 9000, 90, Protocol::kTcp}};
+  Endpoint web = Of("web", "10.0.0.3");
+  web.reaches = {"db", "gone"};
+  web.exposes = {{443, Protocol::kTcp}};
+  EXPECT_EQ(
+      Texts(OpeningsOf({db, web, Of("else", "10.0.0.4")}, /*ipv6=*/false)),
+      (List{"10.0.0.3 10.0.0.2 udp/53", "10.0.0.3 10.0.0.2 tcp/80", "10.0.0.3 10.0.0.2 tcp/90"}));
+  EXPECT_TRUE(OpeningsOf({db, web}, /*ipv6=*/true).empty());
+  db.address6 = *formats::Ipv6Address::Parse("fd00::2");
+  web.address6 = *formats::Ipv6Address::Parse("fd00::3");
+  EXPECT_EQ(OpeningsOf({db, web}, /*ipv6=*/true).size(), 3u);
+  db.network_id = "another";
+  EXPECT_TRUE(OpeningsOf({db, web}, /*ipv6=*/false).empty());
+}
+
+TEST(FirewallViewTest, RoutedPortsOfANetworkThatDoesNotLeadAreExposed) {
+  Endpoint endpoint = Of("a", "10.0.0.2");
+  endpoint.routed_ports = {{"0.0.0.0", 0, 80, Protocol::kTcp}, {"::", 0, 80, Protocol::kTcp}};
+  EXPECT_EQ(Texts(ExposedBy(endpoint, /*ipv6=*/false)), List{"tcp/ 0 80+1"});
+  EXPECT_TRUE(PortsOf(endpoint, /*ipv6=*/false).empty());
+}
+
 }  // namespace
 }  // namespace gantry::networks

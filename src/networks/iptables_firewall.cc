@@ -5,6 +5,7 @@
 //
 //   filter  FORWARD → GANTRY-B            what may pass, network by network
 //                     GANTRYX-B           exposed ports, at containers' addresses
+//                     GANTRYL-B           ports that links open between neighbours
 //   nat     PREROUTING, OUTPUT (to local addresses) → GANTRY-B
 //                     GANTRYD-B           published ports: DNAT
 //           POSTROUTING → GANTRYP-B       masquerade
@@ -41,6 +42,7 @@ class IptablesRules {
         ipv6_(ipv6),
         forward_{"GANTRY-" + stack, {"FORWARD"}},
         exposed_{"GANTRYX-" + stack, {}},
+        linked_{"GANTRYL-" + stack, {}},
         local_{"GANTRY-" + stack,
                {"PREROUTING -m addrtype --dst-type LOCAL", "OUTPUT -m addrtype --dst-type LOCAL"}},
         ports_{"GANTRYD-" + stack, {}},
@@ -51,6 +53,8 @@ class IptablesRules {
                   Firewall::Changes* changes) const;
   Result<> Publish(const std::vector<Endpoint>& endpoints) const;
   Result<> Unpublish(const std::vector<Endpoint>& endpoints) const;
+  Result<> Open(const std::vector<Opening>& openings) const;
+  Result<> Close(const std::vector<Opening>& openings) const;
   Result<> Change(const Endpoint& before, const Endpoint& after) const;
 
  private:
@@ -59,11 +63,13 @@ class IptablesRules {
   Lines PostroutingRules(const std::vector<Network>& networks) const;
   Lines PortRules(const std::vector<Endpoint>& endpoints) const;
   Lines ExposedRules(const std::vector<Endpoint>& endpoints) const;
+  Lines LinkRules(const std::vector<Opening>& openings) const;
 
   FirewallSetup setup_;
   bool ipv6_;
   OwnChain forward_;
   OwnChain exposed_;
+  OwnChain linked_;
   OwnChain local_;
   OwnChain ports_;
   OwnChain postrouting_;
@@ -79,7 +85,12 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
   if (filter.contains("DOCKER-USER")) add("-j DOCKER-USER");
   for (const Network& network : networks) {
     add("-o {} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", network.bridge);
-    if (network.icc) add("-i {} -o {} -j ACCEPT", network.bridge, network.bridge);
+    if (network.icc) {
+      add("-i {} -o {} -j ACCEPT", network.bridge, network.bridge);
+    } else {
+      add("-i {} -o {} -j {}", network.bridge, network.bridge, linked_.name);
+      add("-i {} -o {} -j DROP", network.bridge, network.bridge);
+    }
   }
   for (const Network& network : networks) {
     if (!network.closed()) continue;
@@ -89,12 +100,7 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
   for (const Network& network : networks) {
     GatewayMode mode = ViewOf(network, ipv6_)->mode;
     add("-o {} -m conntrack --ctstate DNAT -j ACCEPT", network.bridge);
-    if (mode == GatewayMode::kNatUnprotected) {
-      for (const Network& other : networks) {
-        add("-i {} -o {} -j DROP", other.bridge, network.bridge);
-      }
-      add("-o {} -j ACCEPT", network.bridge);
-    }
+    if (mode == GatewayMode::kNatUnprotected) add("-o {} -j ACCEPT", network.bridge);
     bool routed = mode == GatewayMode::kRouted;
     if (routed || setup_.direct_routing) add("-o {} -j {}", network.bridge, exposed_.name);
     if (routed) {
@@ -177,6 +183,18 @@ Lines IptablesRules::ExposedRules(const std::vector<Endpoint>& endpoints) const 
   return {rules.begin(), rules.end()};
 }
 
+Lines IptablesRules::LinkRules(const std::vector<Opening>& openings) const {
+  int length = ipv6_ ? 128 : 32;
+  std::set<std::string> rules;
+  for (const Opening& opening : openings) {
+    if (opening.ipv6 != ipv6_) continue;
+    PortView port{.protocol = opening.port.protocol};
+    rules.insert(fmt::format("-A {} -s {}/{} -d {}/{} {} -j ACCEPT", linked_.name, opening.from,
+                             length, opening.to, length, ProtocolMatch(port, opening.port.port)));
+  }
+  return {rules.begin(), rules.end()};
+}
+
 // A chain of ports has them in any order, and a last rule by which it is there without any.
 void RepairPorts(const IptablesTable& table, const OwnChain& chain, const Lines* rules,
                  Lines* lines) {
@@ -207,9 +225,11 @@ Result<> IptablesRules::Repair(const std::vector<Network>& networks,
   Iptables iptables = TRY(std::move(programs));
   std::optional<Lines> ports;
   std::optional<Lines> exposed;
+  std::optional<Lines> linked;
   if (endpoints != nullptr) {
     ports = PortRules(*endpoints);
     exposed = ExposedRules(*endpoints);
+    linked = LinkRules(OpeningsOf(*endpoints, ipv6_));
   }
   Lines in_filter;
   IptablesTable filter = TRY(iptables.Save(kFilterTable));
@@ -217,10 +237,11 @@ Result<> IptablesRules::Repair(const std::vector<Network>& networks,
   IptablesTable nat = TRY(iptables.Save(kNatTable));
   if (ours.empty()) {
     RemoveChain(filter, forward_, &in_filter);
-    RemoveChain(filter, exposed_, &in_filter);
+    for (const OwnChain& chain : {exposed_, linked_}) RemoveChain(filter, chain, &in_filter);
     for (const OwnChain& chain : {local_, ports_, postrouting_}) RemoveChain(nat, chain, &in_nat);
   } else {
     RepairPorts(filter, exposed_, exposed ? &*exposed : nullptr, &in_filter);
+    RepairPorts(filter, linked_, linked ? &*linked : nullptr, &in_filter);
     RepairChain(filter, forward_, ForwardRules(filter, ours), &in_filter);
     RepairPorts(nat, ports_, ports ? &*ports : nullptr, &in_nat);
     RepairChain(nat, local_, LocalRules(ours), &in_nat);
@@ -278,6 +299,18 @@ Result<> IptablesRules::Unpublish(const std::vector<Endpoint>& endpoints) const 
   return from_nat.ok() ? std::move(from_filter) : std::move(from_nat);
 }
 
+Result<> IptablesRules::Open(const std::vector<Opening>& openings) const {
+  Lines rules = LinkRules(openings);
+  if (rules.empty()) return {};
+  return TRY(Iptables::Default(ipv6_)).Change(kFilterTable, Inserting(std::move(rules)));
+}
+
+Result<> IptablesRules::Close(const std::vector<Opening>& openings) const {
+  Lines rules = LinkRules(openings);
+  if (rules.empty()) return {};
+  return DeleteRules(TRY(Iptables::Default(ipv6_)), kFilterTable, linked_, rules);
+}
+
 Result<> IptablesRules::Change(const Endpoint& before, const Endpoint& after) const {
   // Both are sorted.
   auto difference = [](const Lines& all, const Lines& without) {
@@ -327,6 +360,14 @@ class IptablesFirewall : public Firewall {
     auto ipv4 = families_[0].Unpublish(endpoints);
     auto ipv6 = families_[1].Unpublish(endpoints);
     return ipv4.ok() ? std::move(ipv6) : std::move(ipv4);
+  }
+  Result<> Open(const std::vector<Opening>& openings) override {
+    for (const IptablesRules& rules : families_) TRY(rules.Open(openings));
+    return {};
+  }
+  Result<> Close(const std::vector<Opening>& openings) override {
+    for (const IptablesRules& rules : families_) TRY(rules.Close(openings));
+    return {};
   }
   Result<> Change(const Endpoint& before, const Endpoint& after) override {
     for (const IptablesRules& rules : families_) TRY(rules.Change(before, after));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A container's interface on a network: the veth between bridge and namespace, and what is inside.
+#include <cerrno>
+
 #include "base/text.h"
 #include "kernel/interface_settings.h"
 #include "kernel/rtnetlink.h"
@@ -92,8 +94,20 @@ Result<> KernelController::CreateLink(const Endpoint& endpoint, int bridge_index
     if (!network.icc && !last) kernel::AppendIsolatePort(&batch, spec.name);
     return socket->Transact(&batch);
   };
-  TRY_WITH(JoinBridge(create), "making interface '{}' of network {}", spec.name,
+  auto created = JoinBridge(create);
+  if (!created.ok() && created.error().error_number() == EEXIST) {
+    created.error().AddHint(fmt::format("the container has an interface '{}' already", spec.peer));
+  }
+  TRY_WITH(std::move(created), "making interface '{}' of network {}", spec.name,
            endpoint.network_name);
+  // The host that stands between linked neighbours (linked.cc) tells them of each other's MAC
+  // address, which would lead them past it.
+  if (network.is_default && !network.icc && endpoint.address6) {
+    TRY(kernel::RunInNetNamespace(netns->fd, [&] {
+      return kernel::SetInterfaceSetting("ipv6", "conf", endpoint.interface, "accept_redirects",
+                                         "0");
+    }));
+  }
   TRY(FillInterface(endpoint, netns, port));
   if (endpoint.rates.limited()) TRY(LimitLink(endpoint, netns));
   if (!last) return {};

@@ -51,6 +51,24 @@ std::vector<PublishedPort> Keep(std::vector<PublishedPort>* published,
 
 }  // namespace
 
+// On networks of mode routed that don't lead, in which no port of the host has a part.
+Result<> KernelController::FollowRouted(const Endpoint& leader,
+                                        const std::vector<PortRequest>& ports) {
+  for (const Endpoint& endpoint : EndpointsOf(leader.container_id)) {
+    if (!endpoint.has_host_link()) continue;
+    Endpoint after = endpoint;
+    after.routed_ports.clear();
+    if (endpoint.id != leader.id && !endpoint.internal) {
+      after.routed_ports = RoutedPorts(ports, TRY(PlanOf(endpoint)).routed);
+    }
+    if (after.routed_ports == endpoint.routed_ports) continue;
+    TRY(Remember(after));
+    TRY_WITH(firewall_->Change(endpoint, after), "publishing ports on network {}",
+             endpoint.network_name);
+  }
+  return {};
+}
+
 Result<Endpoint> KernelController::SetPorts(const std::string& container_id,
                                             const std::vector<PortRequest>& ports,
                                             const std::string& default_ip) {
@@ -68,7 +86,11 @@ Result<Endpoint> KernelController::SetPorts(const std::string& container_id,
   std::vector<PortRequest> missing = ports;
   Endpoint after = before;
   after.ports = Keep(&published, &missing, plan.routed);
-  if (missing.empty() && published.empty()) return before;
+  after.routed_ports.clear();  // of one that has just become the leader
+  if (missing.empty() && published.empty() && before.routed_ports.empty()) {
+    TRY(FollowRouted(before, ports));
+    return before;
+  }
   PlacePorts(TRY(InspectNetwork(before.network_id)), default_ip, &missing);
 
   auto told = [&](const std::vector<formats::ProxyListener>& listeners) {
@@ -102,13 +124,15 @@ Result<Endpoint> KernelController::SetPorts(const std::string& container_id,
   }
   auto remembered = Remember(after);
   auto changed = remembered.ok() ? firewall_->Change(before, after) : std::move(remembered);
+  if (changed.ok()) changed = FollowRouted(after, ports);
+  if (changed.ok()) changed = FollowLinks();
   if (changed.ok()) {
     Endpoint gone = before;
     gone.ports = published;
     ForgetConnectionsLater({gone});
     return after;
   }
-  for (Result<> undone : {Remember(before), firewall_->Change(after, before)}) {
+  for (Result<> undone : {Remember(before), firewall_->Change(after, before), FollowLinks()}) {
     if (!undone.ok()) log::Warning("undoing a change of ports: {}", undone.error().message());
   }
   undo_proxy();

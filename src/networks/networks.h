@@ -72,6 +72,11 @@ struct Options {
   bool enable_forwarding = true;  // turn on ip_forward, and its IPv6 equal for who has IPv6
 };
 
+// Of a network: how often a new container's addresses are announced to its neighbours (0 to 3), and
+// after how many milliseconds again (announce.cc).
+inline constexpr const char* kOptionAnnouncements = "com.docker.network.advertise_addr_nmsgs";
+inline constexpr const char* kOptionAnnounceInterval = "com.docker.network.advertise_addr_ms";
+
 // `-p [host_ip:][host_port[-last]:]container_port[/protocol]`.
 struct PortRequest {
   std::string host_ip;           // "" is every address, both families
@@ -108,6 +113,10 @@ struct AttachRequest {
   std::vector<std::string> names;
   std::map<std::string, std::string> links;
   std::vector<std::string> dns;
+  // Where containers don't reach each other: whose exposed ports it reaches all the same (ids of
+  // containers), and what it exposes itself.
+  std::vector<std::string> reaches;
+  std::vector<ExposedPort> exposes;
 };
 
 // `network create` of the drivers bridge, cni, ipvlan, macvlan and overlay, or of a plugin's name.
@@ -128,10 +137,12 @@ struct NetworkRequest {
   bool ipv6 = false;
   // Unset: as for the default bridge.
   std::optional<formats::Ipv4Prefix> subnet;
+  std::optional<uint8_t> subnet_length;         // without `subnet`: one of that size
   std::optional<formats::Ipv4Address> gateway;  // unset: the range's first address
   std::optional<formats::Ipv4Prefix> ip_range;
   std::map<std::string, formats::Ipv4Address> auxiliary;  // by a name of the user's
   std::optional<formats::Ipv6Prefix> subnet6;
+  std::optional<uint8_t> subnet_length6;
   std::optional<formats::Ipv6Address> gateway6;
   std::optional<formats::Ipv6Prefix> ip_range6;
   std::map<std::string, formats::Ipv6Address> auxiliary6;
@@ -159,6 +170,13 @@ struct NetworkRequest {
   std::string host_binding;  // "": as the request of each container says
   std::map<std::string, std::string> options;
   std::map<std::string, std::string> labels;
+};
+
+// How full a subnet is.
+struct SubnetUse {
+  std::string subnet;
+  uint64_t in_use = 0;     // containers', gateway's, auxiliary ones, network's and broadcast
+  uint64_t available = 0;  // for who asks for none in particular
 };
 
 struct ReconcileReport {
@@ -212,6 +230,11 @@ class Controller {
   // them or none. On no network: no error.
   virtual Result<> SetRates(const std::string& container_id, const Rates& rates) = 0;
 
+  // From now on the running container reaches the exposed ports of exactly these others (by id)
+  // where containers don't reach each other. On no such network: no error.
+  virtual Result<> SetReach(const std::string& container_id,
+                            const std::vector<std::string>& others) = 0;
+
   // Where links are wanted (Options::netns_links): an entry and a link for the namespace of a
   // container that is on no network. Detach takes them away.
   virtual Result<> LinkNamespace(const std::string& container_id, BorrowedFd netns) = 0;
@@ -236,6 +259,8 @@ class Controller {
   virtual std::vector<Network> ListNetworks() const = 0;
   // By id, unique prefix of an id, or name. kNotFound: "network NAME not found".
   virtual Result<Network> InspectNetwork(std::string_view id_or_name) const = 0;
+  // Of a network whose addresses are given out here; else none.
+  virtual std::vector<SubnetUse> UseOf(const std::string& network_id) const = 0;
   // Of one network ("": of all), by container id.
   virtual std::vector<Endpoint> ListEndpoints(std::string_view network_id = {}) const = 0;
   // A container's endpoints; none is an empty list.

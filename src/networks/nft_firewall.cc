@@ -76,12 +76,12 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
 // All sets of networks, or of endpoints, so that a caller who knows every element can say so: each
 // empty.
 Elements EmptyNetworkSets() {
-  return {{kSetBridges, {}},     {kSetInternal, {}},   {kSetIcc, {}},
-          {kSetUnprotected, {}}, {kSetRouted, {}},     {kSetDirect, {}},
-          {kSetTrusted, {}},     {kSetMasquerade, {}}, {kSetSource, {}}};
+  return {{kSetBridges, {}},     {kSetInternal, {}}, {kSetIcc, {}},    {kSetApart, {}},
+          {kSetUnprotected, {}}, {kSetRouted, {}},   {kSetDirect, {}}, {kSetTrusted, {}},
+          {kSetMasquerade, {}},  {kSetSource, {}}};
 }
 Elements EmptyPortSets() {
-  return {{kSetPorts, {}},      {kSetPortsAt, {}},      {kSetExposed, {}},
+  return {{kSetPorts, {}},      {kSetPortsAt, {}},      {kSetExposed, {}},      {kSetLinked, {}},
           {kSetPortRanges, {}}, {kSetPortRangesAt, {}}, {kSetExposedRanges, {}}};
 }
 
@@ -91,7 +91,7 @@ void AddNetworkElements(const Network& network, NftFamily family, const Firewall
   if (!view) return;
   std::string interface = kernel::NftInterfaceKey(network.bridge);
   (*elements)[kSetBridges].insert({interface, ""});
-  if (network.icc) (*elements)[kSetIcc].insert({interface + interface, ""});
+  (*elements)[network.icc ? kSetIcc : kSetApart].insert({interface + interface, ""});
   if (network.closed()) (*elements)[kSetInternal].insert({interface, ""});
   if (view->mode == GatewayMode::kNatUnprotected) {
     (*elements)[kSetUnprotected].insert({interface, ""});
@@ -139,6 +139,16 @@ void AddPortElements(const Endpoint& endpoint, NftFamily family, Elements* eleme
       (*elements)[range ? kSetPortRangesAt : kSetPortsAt].insert(
           At({AddressBytes(port.host_ip, family)}, port, port.host_port, target));
     }
+  }
+}
+
+void AddLinkElements(const std::vector<Opening>& openings, NftFamily family, Elements* elements) {
+  for (const Opening& opening : openings) {
+    if (opening.ipv6 != IsIpv6(family)) continue;
+    (*elements)[kSetLinked].insert(
+        {kernel::NftKey({AddressBytes(opening.from, family), AddressBytes(opening.to, family),
+                         Bytes(opening.port.protocol), Bytes(opening.port.port)}),
+         ""});
   }
 }
 
@@ -341,6 +351,27 @@ class NftFirewall : public Firewall {
     return first;
   }
 
+  Result<> Open(const std::vector<Opening>& openings) override {
+    for (const NftTable& table : tables_) {
+      Elements elements;
+      AddLinkElements(openings, table.family(), &elements);
+      if (elements.empty()) continue;
+      auto socket = TRY(sockets_.Take());
+      TRY(table.Add(socket.get(), elements));
+    }
+    return {};
+  }
+  Result<> Close(const std::vector<Opening>& openings) override {
+    for (const NftTable& table : tables_) {
+      Elements elements;
+      AddLinkElements(openings, table.family(), &elements);
+      if (elements.empty()) continue;
+      auto socket = TRY(sockets_.Take());
+      TRY(table.Remove(socket.get(), elements));
+    }
+    return {};
+  }
+
   Result<> Change(const Endpoint& before, const Endpoint& after) override {
     for (const NftTable& table : tables_) {
       Elements old = ElementsOf({before}, table.family());
@@ -404,6 +435,7 @@ class NftFirewall : public Firewall {
         for (const Endpoint& endpoint : *endpoints) {
           AddPortElements(endpoint, table.family(), &ports);
         }
+        AddLinkElements(OpeningsOf(*endpoints, IsIpv6(table.family())), table.family(), &ports);
         elements.merge(ports);
       }
       TRY_WITH(table.Repair(socket.get(), elements, setup_, &changes), "setting up the nft table");

@@ -110,6 +110,17 @@ NftRule Exposed(NftFamily family, const char* set, NftRule rule) {
       .InSet(kFirst, set);
 }
 
+// Goes on for a port that a link opens between two containers of a bridge.
+NftRule Linked(NftFamily family) {
+  int after = AfterAddress(family);
+  return BetweenInterfaces(kSetApart)
+      .LoadSource(family, kFirst)
+      .LoadDestination(family, after)
+      .LoadProtocol(2 * after)
+      .LoadDestinationPort(2 * after + 1)
+      .InSet(kFirst, kSetLinked);
+}
+
 std::vector<NftFixedRule> ForwardRules(NftFamily family,
                                        const std::optional<PacketMark>& accepted) {
   NftRule direct = ToBridges(kSetDirect);
@@ -123,6 +134,8 @@ std::vector<NftFixedRule> ForwardRules(NftFamily family,
            .Accept(),
        "answers"},
       {BetweenInterfaces(kSetIcc).Accept(), "neighbours"},
+      {Linked(family).Accept(), "linked neighbours"},
+      {BetweenInterfaces(kSetApart).Drop(), "and no others"},
       {NftRule().LoadInputInterface(kFirst).InSet(kFirst, kSetInternal).Drop(),
        "internal networks have no way out"},
       {ToBridges(kSetInternal).Drop(), "and none in"},
@@ -132,8 +145,7 @@ std::vector<NftFixedRule> ForwardRules(NftFamily family,
            .NotEqual(kFirst, 0)
            .Accept(),
        "published ports"},
-      {ToBridges(kSetUnprotected).LoadInputInterface(kFirst).NotInSet(kFirst, kSetBridges).Accept(),
-       "unprotected networks, but not between bridges"},
+      {ToBridges(kSetUnprotected).Accept(), "unprotected networks"},
       {Exposed(family, kSetExposed, direct).Accept(), "published ports at containers' addresses"},
       {Exposed(family, kSetExposedRanges, direct).Accept(), "and ranges there"},
       {ToBridges(kSetRouted).LoadProtocol(kFirst).EqualByte(kFirst, icmp).Accept(),
@@ -166,6 +178,7 @@ std::vector<kernel::NftSet> NftSets(NftFamily family) {
       {kSetBridges, interface, 16},
       {kSetInternal, interface, 16},
       {kSetIcc, pair, 32},
+      {kSetApart, pair, 32},
       {kSetUnprotected, interface, 16},
       {kSetRouted, interface, 16},
       {kSetDirect, interface, 16},
@@ -176,6 +189,8 @@ std::vector<kernel::NftSet> NftSets(NftFamily family) {
        size + 4},
       {kSetPortsAt, place, size + 8, false, target, size + 4},
       {kSetExposed, place, size + 8},
+      {kSetLinked, NftConcat({address, address, NftType::kInetProto, NftType::kInetService}),
+       2 * size + 8},
       {.name = kSetPortRanges,
        .key_type = NftConcat({NftType::kInetProto, NftType::kInetService}),
        .key_size = 8,

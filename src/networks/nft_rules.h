@@ -18,6 +18,7 @@ namespace gantry::networks {
 inline constexpr const char* kSetBridges = "bridges";          // our bridges
 inline constexpr const char* kSetInternal = "internal";        // those without a way out
 inline constexpr const char* kSetIcc = "icc";                  // containers reach each other
+inline constexpr const char* kSetApart = "apart";              // they don't, but by links
 inline constexpr const char* kSetUnprotected = "unprotected";  // every port is reached
 inline constexpr const char* kSetRouted = "routed";            // containers' addresses outside
 inline constexpr const char* kSetDirect = "direct";    // published ports at containers' addresses
@@ -28,6 +29,7 @@ inline constexpr const char* kSetSource = "source";          // leave with an ad
 inline constexpr const char* kSetPorts = "ports";       // proto . port → container
 inline constexpr const char* kSetPortsAt = "ports-at";  // address . proto . port → container
 inline constexpr const char* kSetExposed = "exposed";   // a container's address . proto . port
+inline constexpr const char* kSetLinked = "linked";     // from . to . proto . port
 // The same of many ports in a row that keep their numbers: one element each.
 inline constexpr const char* kSetPortRanges = "port-ranges";
 inline constexpr const char* kSetPortRangesAt = "port-ranges-at";

@@ -407,7 +407,7 @@ Result<bool> KernelController::FollowNeighbours(const std::string& network_id,
   // The first time all names are looked at.
   if (!known) return true;
   std::shared_lock<std::shared_mutex> publishing(publishing_);
-  auto told = TellElsewhere(named);
+  auto told = TellEndpoints(named);
   // A proxy that is not there is told of all when it starts.
   if (!told.ok() && told.error().kind() != ErrorKind::kUnavailable) return std::move(told).error();
   return false;

@@ -46,6 +46,7 @@ Result<ReconcileReport> KernelController::Reconcile() {
   for (std::string& change : TRY(firewall_->Repair(BridgedNetworks(), ListEndpoints({})))) {
     report.changes.push_back(std::move(change));
   }
+  TRY(ReconcileLinks());
   return report;
 }
 
@@ -171,7 +172,9 @@ Result<> KernelController::Reconnect(const Endpoint& endpoint) {
     Endpoint again = endpoint;
     return AddByPlugin(&again, &netns);
   }
-  return CreateLink(endpoint, bridge_index, &netns, Port::kLast);
+  TRY(CreateLink(endpoint, bridge_index, &netns, Port::kLast));
+  AnnounceLater(endpoint);
+  return {};
 }
 
 Result<> KernelController::RemoveStrangers(const KernelState& state, ReconcileReport* report) {

@@ -386,6 +386,15 @@ Json EncodePorts(const std::vector<PublishedPort>& ports) {
   return out;
 }
 
+Json EncodeExposed(const std::vector<ExposedPort>& ports) {
+  Json out = Json::MakeArray();
+  for (const ExposedPort& port : ports) {
+    out.Append(
+        Json::MakeObject({{"port", int{port.port}}, {"protocol", ProtocolName(port.protocol)}}));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string EncodeEndpoint(const Endpoint& endpoint) {
@@ -414,6 +423,9 @@ std::string EncodeEndpoint(const Endpoint& endpoint) {
                            {"links", endpoint.links},
                            {"dns", endpoint.dns},
                            {"sysctls", endpoint.sysctls},
+                           {"reaches", endpoint.reaches},
+                           {"routedPorts", EncodePorts(endpoint.routed_ports)},
+                           {"exposes", EncodeExposed(endpoint.exposes)},
                            {"netRate", endpoint.rates.rate},
                            {"netCeil", endpoint.rates.ceil},
                            {"cniRuntime", endpoint.cni_runtime},
@@ -434,6 +446,15 @@ void ReadIpv6(JsonReader* reader, Endpoint* endpoint) {
   uint32_t length = 0;
   Small(reader, "prefixLength6", 128, &length);
   endpoint->prefix_length6 = static_cast<uint8_t>(length);
+}
+
+ExposedPort ReadExposed(JsonReader& reader) {
+  ExposedPort exposed;
+  uint32_t port = 0;
+  Small(&reader, "port", std::numeric_limits<uint16_t>::max(), &port);
+  Parsed(&reader, "protocol", ParseProtocol, &exposed.protocol);
+  exposed.port = static_cast<uint16_t>(port);
+  return exposed;
 }
 
 }  // namespace
@@ -467,6 +488,9 @@ Result<Endpoint> DecodeEndpoint(std::string_view text) {
   reader.Field("links", &endpoint.links);
   reader.Field("dns", &endpoint.dns);
   reader.Field("sysctls", &endpoint.sysctls);
+  reader.Field("reaches", &endpoint.reaches);
+  reader.Objects("exposes",
+                 [&](JsonReader& item) { endpoint.exposes.push_back(ReadExposed(item)); });
   reader.Field("netRate", &endpoint.rates.rate);
   reader.Field("netCeil", &endpoint.rates.ceil);
   reader.Field("cniRuntime", &endpoint.cni_runtime);
@@ -476,6 +500,8 @@ Result<Endpoint> DecodeEndpoint(std::string_view text) {
   reader.Field("wantsWayOut", &endpoint.wants_way_out);
   reader.Objects("cniPorts",
                  [&](JsonReader& item) { endpoint.cni_ports.push_back(ReadPort(item)); });
+  reader.Objects("routedPorts",
+                 [&](JsonReader& item) { endpoint.routed_ports.push_back(ReadPort(item)); });
   reader.Objects("ports", [&](JsonReader& item) { endpoint.ports.push_back(ReadPort(item)); });
   if (endpoint.id.empty() || endpoint.container_id.empty() || endpoint.network_id.empty()) {
     reader.Fail("id", "expected id, container and network");

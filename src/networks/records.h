@@ -33,6 +33,13 @@ struct PublishedPort {
   bool operator==(const PublishedPort&) const = default;
 };
 
+// A port that a container listens at, published or not.
+struct ExposedPort {
+  uint16_t port = 0;
+  Protocol protocol = Protocol::kTcp;
+  auto operator<=>(const ExposedPort&) const = default;
+};
+
 // One entry of `IPAM.Config` as the user wrote it: inspect shows it back.
 struct IpamConfig {
   std::string subnet;
@@ -205,7 +212,14 @@ struct Endpoint {
   std::vector<std::string> names;            // the container's own first
   std::map<std::string, std::string> links;  // of this container alone: alias → container
   std::vector<std::string> dns;              // servers that its resolver asks; empty: the host's
+  // Where containers don't reach each other (the default network with icc off; linked.cc): the ids
+  // of those whose exposed ports it reaches all the same, and what it exposes itself.
+  std::vector<std::string> reaches;
+  std::vector<ExposedPort> exposes;
   std::vector<PublishedPort> ports;
+  // Where another network leads and has the ports, this one being of mode routed: they are reached
+  // at the addresses here, too.
+  std::vector<PublishedPort> routed_ports;
   Rates rates;
   // Of a network of the driver cni: what its plugins were told and answered (cni_config.h), and the
   // ports that they publish.

@@ -12,11 +12,13 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/log.h"
 #include "kernel/nftables.h"
 #include "networks/controller.h"
 #include "networks/host_resolver.h"
+#include "networks/resolver_sockets.h"
 
 namespace gantry::networks {
 namespace {
@@ -119,6 +121,20 @@ formats::ProxyRequest EndpointRequest(const Endpoint& endpoint, bool present) {
 
 }  // namespace
 
+Result<ResolverSockets> OpenResolver(BorrowedFd netns) {
+  ResolverSockets sockets;
+  TRY_WITH(kernel::RunInNetNamespace(netns,
+                                     [&]() -> Result<> {
+                                       uint16_t udp = 0;
+                                       uint16_t tcp = 0;
+                                       sockets.udp = TRY(OpenSocket(SOCK_DGRAM, &udp));
+                                       sockets.tcp = TRY(OpenSocket(SOCK_STREAM, &tcp));
+                                       return RedirectPort(udp, tcp);
+                                     }),
+           "opening the container's resolver");
+  return sockets;
+}
+
 bool KernelController::HasNames(const std::string& container_id) const {
   std::vector<Endpoint> endpoints = EndpointsOf(container_id);
   return std::any_of(endpoints.begin(), endpoints.end(), [](const auto& e) { return e.named; });
@@ -177,22 +193,8 @@ Result<> KernelController::ReplaceProxy() {
   return EnsureProxy();
 }
 
-Result<KernelController::ResolverSockets> KernelController::OpenResolver(BorrowedFd netns) {
-  ResolverSockets sockets;
-  TRY_WITH(kernel::RunInNetNamespace(netns,
-                                     [&]() -> Result<> {
-                                       uint16_t udp = 0;
-                                       uint16_t tcp = 0;
-                                       sockets.udp = TRY(OpenSocket(SOCK_DGRAM, &udp));
-                                       sockets.tcp = TRY(OpenSocket(SOCK_STREAM, &tcp));
-                                       return RedirectPort(udp, tcp);
-                                     }),
-           "opening the container's resolver");
-  return sockets;
-}
-
 // The endpoint has just been connected: its names, and what its container may ask.
-Result<> KernelController::PublishNames(const Endpoint& endpoint, BorrowedFd netns,
+Result<> KernelController::PublishNames(const Endpoint& endpoint, ReadyNamespace* ready,
                                         std::shared_lock<std::shared_mutex>* publishing) {
   std::vector<Endpoint> all = EndpointsOf(endpoint.container_id);
   bool first = std::none_of(all.begin(), all.end(), [&](const Endpoint& other) {
@@ -200,11 +202,13 @@ Result<> KernelController::PublishNames(const Endpoint& endpoint, BorrowedFd net
   });
   std::vector<formats::ProxyRequest> requests = {TRY(ResolverRequest(endpoint.container_id))};
   if (endpoint.named) requests.push_back(EndpointRequest(endpoint, true));
-  // Each time with new sockets: a proxy that is started meanwhile is told of this container too,
+  const UniqueFd& netns = ready->netns.fd;
+  // Each time with other sockets: a proxy that is started meanwhile is told of this container too,
   // and port 53 leads to the sockets that were opened last.
   auto call = [&]() -> Result<std::vector<formats::ProxyReply>> {
     if (!first) return proxy_.CallAll(requests, {});
-    ResolverSockets sockets = TRY(OpenResolver(netns));
+    auto opened = std::exchange(ready->resolver, std::nullopt);
+    ResolverSockets sockets = opened ? *std::move(opened) : TRY(OpenResolver(netns));
     return proxy_.CallAll(requests, {sockets.udp, sockets.tcp, netns});
   };
   for (const auto& reply : TRY(CallOrStart(call, publishing))) TRY(Refused(reply));
@@ -252,8 +256,8 @@ Result<> KernelController::TellNames(const std::string& container_id) {
   return {};
 }
 
-// Endpoints of other hosts, to a proxy that may know nothing of them.
-Result<> KernelController::TellElsewhere(const std::vector<Endpoint>& endpoints) {
+// Whom names stand for, to a proxy that may know nothing of it.
+Result<> KernelController::TellEndpoints(const std::vector<Endpoint>& endpoints) {
   if (endpoints.empty()) return {};
   std::vector<formats::ProxyRequest> requests;
   for (const Endpoint& endpoint : endpoints) requests.push_back(EndpointRequest(endpoint, true));

@@ -4,6 +4,7 @@
 // Pure; any thread.
 #pragma once
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,16 @@ std::vector<SubnetPool> DefaultSubnetPools();
 // docker's: a /48 of unique local addresses (RFC 4193) that follows from the engine's id, in parts
 // of /64, so that two hosts' networks are not the same.
 std::vector<SubnetPool6> DefaultSubnetPools6(std::string_view engine_id);
+
+// The same pools in parts of this size; those that are smaller are left out.
+template <typename Prefix>
+std::vector<BasicSubnetPool<Prefix>> InParts(std::vector<BasicSubnetPool<Prefix>> pools,
+                                             std::optional<uint8_t> length) {
+  if (!length) return pools;
+  std::erase_if(pools, [&](const auto& pool) { return pool.base.length > *length; });
+  for (auto& pool : pools) pool.size = *length;
+  return pools;
+}
 
 // `used`: the host's addresses and routes and the other networks; a default route (length 0)
 // forbids nothing. kResourceExhausted, in docker's words.

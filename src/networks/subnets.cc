@@ -25,18 +25,27 @@ struct Wanted {
   const std::map<std::string, AddressOf<Prefix>>& auxiliary;
 };
 
+// Two addresses (RFC 3021, RFC 6164) or one have no further meaning.
 bool IsEdge(const Ipv4Prefix& subnet, formats::Ipv4Address address) {
-  return address == subnet.network || address == subnet.Last();
+  return subnet.length < 31 && (address == subnet.network || address == subnet.Last());
 }
 bool IsEdge(const Ipv6Prefix& subnet, const formats::Ipv6Address& address) {
-  return address == subnet.network;
+  return subnet.length < 127 && address == subnet.network;
 }
 
 // The gateway gets the first address that may be given out.
 template <typename Prefix>
 AddressOf<Prefix> FirstAddress(const Prefix& subnet, const std::optional<Prefix>& range) {
-  bool inner = range && range->network != subnet.network;
-  return inner ? range->network : subnet.network.Plus(1);
+  const AddressOf<Prefix>& first = range ? range->network : subnet.network;
+  return IsEdge(subnet, first) ? first.Plus(1) : first;
+}
+
+// One address is either the bridge's or a container's.
+template <typename Prefix>
+Result<> CheckRoom(const Prefix& subnet, const AddressOf<Prefix>& gateway) {
+  constexpr int kBits = sizeof(AddressOf<Prefix>) * 8;
+  if (subnet.length < kBits || gateway.IsUnspecified()) return {};
+  return InvalidArgument("subnet '{}' has no room for a bridge and a container", subnet.ToString());
 }
 
 template <typename Prefix>
@@ -134,11 +143,9 @@ Result<std::vector<Ipv6Prefix>> KernelController::UsedSubnets6() {
 
 Result<> KernelController::ChooseIpv4(const NetworkRequest& request, Network* network) {
   network->subnet =
-      request.subnet ? *request.subnet : TRY(ChooseSubnet(options_.pools, TRY(UsedSubnets())));
-  if (network->subnet.length > 30) {
-    return InvalidArgument("subnet '{}' has no room for a bridge and a container",
-                           network->subnet.ToString());
-  }
+      request.subnet
+          ? *request.subnet
+          : TRY(ChooseSubnet(InParts(options_.pools, request.subnet_length), TRY(UsedSubnets())));
   for (const Network& other : ListNetworks()) {
     if (other.id != network->id) TRY(CheckOverlap(network->subnet, SubnetsOf(other), other));
   }
@@ -150,6 +157,7 @@ Result<> KernelController::ChooseIpv4(const NetworkRequest& request, Network* ne
               (network->inhibit_ipv4 && network->internal);
   if (!none) network->gateway = FirstAddress(network->subnet, request.ip_range);
   if (request.gateway) network->gateway = *request.gateway;
+  TRY(CheckRoom(network->subnet, network->gateway));
   TRY(CheckAddresses<Ipv4Prefix>(network->subnet, {request.ip_range, request.auxiliary},
                                  network->gateway));
   for (const auto& [name, address] : request.auxiliary) network->auxiliary.push_back(address);
@@ -157,13 +165,11 @@ Result<> KernelController::ChooseIpv4(const NetworkRequest& request, Network* ne
 }
 
 Result<> KernelController::ChooseIpv6(const NetworkRequest& request, Network* network) {
-  Ipv6Prefix subnet =
-      request.subnet6 ? *request.subnet6 : TRY(ChooseSubnet(options_.pools6, TRY(UsedSubnets6())));
+  Ipv6Prefix subnet = request.subnet6
+                          ? *request.subnet6
+                          : TRY(ChooseSubnet(InParts(options_.pools6, request.subnet_length6),
+                                             TRY(UsedSubnets6())));
   TRY(CheckKind(subnet));
-  if (subnet.length > 126) {
-    return InvalidArgument("subnet '{}' has no room for a bridge and a container",
-                           subnet.ToString());
-  }
   for (const Network& other : ListNetworks()) {
     if (other.id != network->id) TRY(CheckOverlap(subnet, SubnetsOf6(other), other));
   }
@@ -172,12 +178,37 @@ Result<> KernelController::ChooseIpv6(const NetworkRequest& request, Network* ne
   bool own = told && network->mode6 != GatewayMode::kIsolated;
   if (own) gateway = FirstAddress(subnet, request.ip_range6);
   if (request.gateway6) gateway = *request.gateway6;
+  TRY(CheckRoom(subnet, gateway));
   TRY(CheckAddresses<Ipv6Prefix>(subnet, {request.ip_range6, request.auxiliary6}, gateway));
   network->subnet6 = subnet;
   network->gateway6 = gateway;
   network->ip_range6 = request.ip_range6;
   for (const auto& [name, address] : request.auxiliary6) network->auxiliary6.push_back(address);
   return {};
+}
+
+// Who asked for a size sees the subnet that was chosen.
+void KernelController::ShowChosen(const NetworkRequest& request, Network* network) {
+  for (IpamConfig& config : network->ipam) {
+    bool ipv6 = config.subnet.find(':') != std::string::npos;
+    if (!ipv6 && request.subnet_length) config.subnet = network->subnet.ToString();
+    if (ipv6 && request.subnet_length6) config.subnet = network->subnet6->ToString();
+  }
+}
+
+std::vector<SubnetUse> KernelController::UseOf(const std::string& network_id) const {
+  std::vector<SubnetUse> uses;
+  MutexLock lock(mutex_);
+  auto found = networks_.find(network_id);
+  if (found == networks_.end()) return uses;
+  const NetworkState& state = found->second;
+  if (!state.network.ipam_driver.empty() || state.network.is_cni()) return uses;
+  auto add = [&](const auto& pool) {
+    uses.push_back({pool.subnet().ToString(), pool.in_use(), pool.available()});
+  };
+  if (state.network.has_ipv4()) state.addresses.ForEach(add);
+  if (state.addresses6) state.addresses6->ForEach(add);
+  return uses;
 }
 
 // Those after the first, in the order that they were asked for. network's first ones are chosen.

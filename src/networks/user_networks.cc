@@ -40,6 +40,7 @@ Result<> KernelController::PlaceNetwork(const NetworkRequest& request, Network* 
   if (network->has_ipv4()) TRY(ChooseIpv4(request, network));
   if (request.ipv6 && network->ipam_driver != kNoIpam) TRY(ChooseIpv6(request, network));
   TRY(ChooseMore(request, network));
+  ShowChosen(request, network);
   if (network->has_bridge()) {
     auto socket = TRY(route_sockets_.Take());
     network->foreign_bridge = kernel::LinkIndex(*socket.get(), network->bridge).ok();

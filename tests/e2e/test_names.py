@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names on users' networks: the resolver at 127.0.0.11, what it answers and whom it asks; links."""
+import contextlib
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 
 import pytest
 
+from harness import packets
 from harness.client import own_stack
 from harness.engine import until
 from harness.places import IMAGE
@@ -250,6 +254,35 @@ def test_answers_across_restarts(client, nets, names, victims):
     assert ask(client, two, A, one, 'tcp') == (0, 0, [where])
     client.ok('rm', '-f', one)
     assert ask(client, two, A, one)[2] == []
+
+
+@pytest.mark.only('gantry')
+def test_no_wrong_answers_across_restarts(client, nets, names, server):
+    """While a new proxy is told of everything, nobody is told that a name is not there, and nobody outside is asked for one."""
+    where, asked = server
+    a, many = nets('a'), [names() for _ in range(12)]
+    for name in many:
+        sleeper(client, name, '--network', a, '--dns', where)
+    spaces = [f"/proc/{client.inspect(name, '{{.State.Pid}}')}/ns/net" for name in (many[0], many[-1])]
+    wanted = [(name, socket.inet_aton(address(client, name, a))) for name in (many[-1], many[0])]
+    asked()
+
+    def seen(space, name, right):
+        """'right', 'wrong', or None while nobody answers."""
+        question = struct.pack('>HHHHHH', 4711, 0x100, 1, 0, 0, 0) + bytes([len(name)]) + name.encode() + b'\0\0\1\0\1'
+        with contextlib.closing(packets.socket_in(space, socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+            sock.settimeout(0.02)
+            try:
+                sock.connect(('127.0.0.11', 53))
+                sock.send(question)
+                return 'right' if sock.recv(1500).endswith(right) else 'wrong'
+            except OSError:
+                return None
+    for _ in range(5):
+        client.engine.kill('gantry-proxy')
+        for space, (name, right) in zip(spaces, wanted):
+            assert until(lambda: seen(space, name, right), 60) == 'right'
+    assert [line for line in asked() if line.split()[2] in many] == []
 
 
 @pytest.mark.only('gantry')

@@ -45,6 +45,11 @@ REFUSED = [
     ({f'{BRIDGE}.gateway_mode_ipv4': 'bridged'}, 400, f'failed to parse {BRIDGE}.gateway_mode_ipv4 value: bridged (unknown gateway mode bridged)'),
     ({f'{BRIDGE}.gateway_mode_ipv6': ''}, 400, f'failed to parse {BRIDGE}.gateway_mode_ipv6 value:  (unknown gateway mode )'),
     ({f'{BRIDGE}.gateway_mode_ipv4': 'isolated'}, 500, "gateway mode 'isolated' can only be used for an internal network"),
+    ({'com.docker.network.advertise_addr_nmsgs': '4'}, 400, 'com.docker.network.advertise_addr_nmsgs must be in the range 0 to 3'),
+    ({'com.docker.network.advertise_addr_nmsgs': 'x'}, 400, 'value for option com.docker.network.advertise_addr_nmsgs "x" must be an integer'),
+    ({'com.docker.network.advertise_addr_ms': '99'}, 400, 'com.docker.network.advertise_addr_ms must be in the range 100 to 2000'),
+    ({'com.docker.network.advertise_addr_ms': 'x'}, 400,
+     'value for option com.docker.network.advertise_addr_ms "x" must be integer milliseconds'),
     ({f'{BRIDGE}.inhibit_ipv4': 'x'}, 400, f'failed to parse {BRIDGE}.inhibit_ipv4 value: x (strconv.ParseBool: parsing "x": invalid syntax)'),
     ({'com.docker.network.host_ipv4': 'x'}, 400, 'failed to parse com.docker.network.host_ipv4 value: x (nil ip)'),
     ({'com.docker.network.host_ipv6': '10.0.0.1'}, 400, 'failed to parse com.docker.network.host_ipv6 value: 10.0.0.1 (nil ip)'),
@@ -107,6 +112,85 @@ def test_options_of_endpoints(client, nets):
         body['NetworkingConfig']['EndpointsConfig'][net]['DriverOpts'] = options
         status, text = message(client, 'POST', f'/containers/create?name={net}-x', body)
         assert status == 400 and words in text
+
+
+@OURS
+@pytest.mark.engine_alone
+def test_a_name_that_an_interface_has(client, nets):
+    one, two = nets('one'), nets('two')
+    a = sleeper(client, f'{one}-a', '--network', one)
+    status, text = message(client, 'POST', f'/networks/{two}/connect', {
+        'Container': a, 'EndpointConfig': {'DriverOpts': {'com.docker.network.endpoint.ifname': 'eth0'}}})
+    assert status == 409 and "the container has an interface 'eth0' already" in text
+    assert list(entries(client, a)) == [one] and 'eth1' not in client.ok('exec', a, 'ip', 'link')
+
+
+@OURS
+@pytest.mark.engine_alone
+@pytest.mark.parametrize('options', [{f'{BRIDGE}.inhibit_ipv4': 'true'}, {f'{BRIDGE}.gateway_mode_ipv4': 'isolated'}], ids=lambda o: next(iter(o)))
+def test_two_addresses(client, nets, options):
+    """RFC 3021: both addresses of a /31 that has no gateway are containers'; RFC 6164 says the same of a /127."""
+    four, six = subnet().replace('.0/24', '.6/31'), subnet6().replace('::/64', '::6/127')
+    net = nets(Internal=True, EnableIPv6=True, IPAM={'Config': [{'Subnet': four}, {'Subnet': six}]},
+               Options={**options, f'{BRIDGE}.gateway_mode_ipv6': 'isolated'})
+    names = [sleeper(client, f'{net}-{n}', '--network', net) for n in 'ab']
+    found = [entries(client, name)[net] for name in names]
+    assert [entry['IPAddress'] for entry in found] == [four.replace('.6/31', last) for last in ('.6', '.7')]
+    assert [entry['GlobalIPv6Address'] for entry in found] == [six.replace('::6/127', last) for last in ('::6', '::7')]
+    for address in (found[0]['IPAddress'], found[0]['GlobalIPv6Address']):
+        assert client('exec', names[1], 'ping', '-c', '1', '-W', '3', address).code == 0
+    third = client('run', '-d', '--name', f'{net}-c', '--network', net, IMAGE, 'sleep', '1000')
+    assert third.code != 0 and 'no available IPv4 addresses' in third.err
+    client.ok('rm', '-f', f'{net}-c')
+
+
+@OURS
+@pytest.mark.engine_alone
+def test_two_addresses_with_a_gateway(client, nets):
+    four, six = subnet().replace('.0/24', '.6/31'), subnet6().replace('::/64', '::6/127')
+    net = nets(EnableIPv6=True, IPAM={'Config': [{'Subnet': four}, {'Subnet': six}]})
+    a = sleeper(client, f'{net}-a', '--network', net)
+    entry = entries(client, a)[net]
+    assert (entry['Gateway'], entry['IPAddress']) == (four.replace('.6/31', '.6'), four.replace('.6/31', '.7'))
+    for gateway in (entry['Gateway'], entry['IPv6Gateway']):
+        assert client('exec', a, 'ping', '-c', '1', '-W', '3', gateway).code == 0
+    status, words = message(client, 'POST', '/networks/create', {'Name': 'one', 'IPAM': {'Config': [{'Subnet': '10.98.9.1/32'}]}})
+    assert status == 400 and 'no room' in words
+
+
+@OURS
+@pytest.mark.engine_alone
+def test_how_full_subnets_are(client, nets):
+    pool, six = subnet(), subnet6()
+    of = lambda last: pool.replace('.0/24', f'.{last}')
+    net = nets(EnableIPv6=True, IPAM={'Config': [
+        {'Subnet': pool, 'IPRange': of('64/31'), 'Gateway': of(1), 'AuxiliaryAddresses': {'x': of(65), 'y': of(128)}},
+        {'Subnet': six, 'IPRange': six.replace('/64', '/120')}]})
+
+    def used(version='v1.52'):
+        return api(client, 'GET', f'/networks/{net}', version=version)[1].get('Status')
+    both = lambda four, six_: {'IPAM': {'Subnets': {pool: {'IPsInUse': four[0], 'DynamicIPsAvailable': four[1]},
+                                                    six: {'IPsInUse': six_[0], 'DynamicIPsAvailable': six_[1]}}}}
+    # The subnet's own address, gateway, broadcast, two auxiliary ones; of IPv6 the routers' and the gateway.
+    assert used() == both((5, 1), (2, 254)) and used('v1.51') is None
+    a = sleeper(client, f'{net}-a', '--network', net)
+    assert used() == both((6, 0), (3, 253))
+    b = sleeper(client, f'{net}-b', '--network', net, '--ip', of(200))
+    assert used() == both((7, 0), (4, 252))
+    client.ok('rm', '-f', a, b)
+    assert used() == both((5, 1), (2, 254))
+
+
+@OURS
+@pytest.mark.engine_alone
+def test_subnets_of_a_size(client, nets):
+    net = nets(EnableIPv6=True, IPAM={'Config': [{'Subnet': '0.0.0.0/27'}, {'Subnet': '::/120'}]})
+    four, six = (config['Subnet'] for config in api(client, 'GET', f'/networks/{net}')[1]['IPAM']['Config'])
+    assert four.endswith('/27') and not four.startswith('0.') and six.endswith('/120') and not six.startswith('::')
+    a = sleeper(client, f'{net}-a', '--network', net)
+    assert entries(client, a)[net]['IPPrefixLen'] == 27
+    assert message(client, 'POST', '/networks/create', {'Name': 'two', 'IPAM': {'Config': [{'Subnet': '0.0.0.0/8'}]}}) == \
+        (500, 'all predefined address pools have been fully subnetted')
 
 
 def host_ports(client, container):

@@ -82,13 +82,23 @@ MATRIX = [
     ('r1', 'tcp', 'other.6:80', 'other r1.6'),
     ('r1', 'tcp', 'other:80', 'other r1'),
     ('r1', 'tcp', 's1.6:80', 'no'),
-    # Unprotected: every port at the container's address, but not between bridges.
+    # A network of mode routed that doesn't lead: published ports there, too, whatever leads.
+    ('other', 'tcp', 'host:8094', 'm1 other'),
+    ('other', 'tcp', 'host.6:8094', 'm1 other.6'),
+    ('other', 'tcp', 'm1:80', 'no'),
+    ('other', 'tcp', 'm1.routed:80', 'm1 other'),
+    ('other', 'tcp', 'm1.routed.6:80', 'm1 other.6'),
+    ('other', 'tcp', 'm1.routed:81', 'no'),
+    ('s1', 'tcp', 'm1.routed:80', 'm1 s1'),
+    # Unprotected: every port at the container's address, from other bridges, too, as in docker 28.
     ('other', 'tcp', 'o1.6:81', 'o1 other.6'),
     ('other', 'tcp', 'o1:81', 'o1 other'),
     ('other', 'icmp', 'o1.6', 'yes'),
     ('other', 'tcp', 'host:8091', 'o1 other'),
-    ('s1', 'tcp', 'o1.6:81', 'no'),
-    ('s1', 'icmp', 'o1', 'no'),
+    ('s1', 'tcp', 'o1.6:81', 'o1 s1.6'),
+    ('s1', 'udp', 'o1:54', 'o1 s1'),
+    ('s1', 'icmp', 'o1', 'yes'),
+    ('x1', 'tcp', 'o1:81', 'no'),
     ('o1', 'tcp', 'other.6:80', 'other host.6'),
     # From a trusted interface: published ports, wherever they are published.
     ('other', 'tcp', 't1:80', 't1 other'),
@@ -148,6 +158,15 @@ class World6(World):
             self.listen(name, name, TCP, UDP)
         self.listen('other', 'other', (80,), (53,))
         self.listen('host', 'host', (7000,))
+        self.join_both()
+
+    def join_both(self):
+        client = self.client
+        self.addresses.update({'m1': '10.84.1.13', 'm1.routed': '10.84.2.13', 'm1.routed.6': 'fd00:84:2::13'})
+        client.ok('run', '-d', '--name', 'm1', '--network', f"name=six,ip={self.addresses['m1']},gw-priority=1", '-p', '8094:80', IMAGE, 'sleep', '100000')
+        client.ok('network', 'connect', '--ip', self.addresses['m1.routed'], '--ip6', self.addresses['m1.routed.6'], 'routed', 'm1')
+        self.learn('m1')
+        self.listen('m1', 'm1', TCP, UDP)
 
     def listen(self, space, name, tcp, udp=()):
         for address in ('0.0.0.0', '::'):
@@ -182,6 +201,16 @@ def test_who_reaches_whom(home, backend):
         assert '\n'.join(world.wrong(MATRIX)) == ''
         if backend == 'iptables':
             return
+        # They follow changes, and who leads.
+        routed = ('other', 'tcp', 'm1.routed:80')
+        client.ok('update', '--publish-rm', '8094:80', 'm1')
+        assert world.wrong([(*routed, 'no')]) == []
+        client.ok('update', '--publish-add', '8094:80', 'm1')
+        assert world.wrong([(*routed, 'm1 other')]) == []
+        client.ok('network', 'disconnect', 'six', 'm1')
+        assert world.wrong([(*routed, 'm1 other'), ('other', 'tcp', 'host:8094', 'refused')]) == []
+        client.ok('network', 'connect', '--ip', world.addresses['m1'], '--gw-priority', '1', 'six', 'm1')
+        assert world.wrong([(*routed, 'm1 other'), ('other', 'tcp', 'host:8094', 'm1 other')]) == []
         # A host that drops what it forwards, in both families, and one whose rules somebody flushed.
         packets.run('nft', 'flush', 'ruleset', space=host)
         for program in ('iptables', 'ip6tables'):
@@ -190,7 +219,7 @@ def test_who_reaches_whom(home, backend):
         until(lambda: all(jump in packets.run(f'{p}-save', '-t', 'filter', space=host) for p in ('iptables', 'ip6tables')), 60)
         assert '\n'.join(world.wrong(MATRIX)) == ''
         # Without networks of IPv6 there is no table of it.
-        for name in CONTAINERS:
+        for name in (*CONTAINERS, 'm1'):
             client.ok('rm', '-f', name)
         for name in NETWORKS:
             client.ok('network', 'rm', name)

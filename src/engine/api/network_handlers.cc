@@ -167,6 +167,19 @@ Result<> AddCounters(Call& call, const networks::Network& network, Json* documen
   return {};
 }
 
+constexpr int kStatusMinor = 52;
+
+// How full the subnets are.
+void AddStatus(Call& call, const networks::Network& network, Json* document) {
+  Json subnets = Json::MakeObject();
+  for (const networks::SubnetUse& use : call.engine().networks().UseOf(network.id)) {
+    subnets.Set(use.subnet, Json::MakeObject({{"IPsInUse", use.in_use},
+                                              {"DynamicIPsAvailable", use.available}}));
+  }
+  if (subnets.size() == 0) return;
+  document->Set("Status", Json::MakeObject({{"IPAM", Json::MakeObject({{"Subnets", subnets}})}}));
+}
+
 }  // namespace
 
 Result<> ListNetworks(Call& call) {
@@ -191,6 +204,7 @@ Result<> InspectNetwork(Call& call) {
   networks::Network network = TRY(FindNetwork(call.engine().networks(), call.arg()));
   Json document = WithContainers(call, network);
   if (call.query().Get("counters") == "1") TRY(AddCounters(call, network, &document));
+  if (call.minor >= kStatusMinor) AddStatus(call, network, &document);
   return RespondJson(call, 200, document);
 }
 
