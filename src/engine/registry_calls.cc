@@ -133,7 +133,7 @@ Result<DistributionAnswer> InspectDistribution(const Settings& settings, std::st
 Result<std::vector<std::string>> ListRemoteTags(const Settings& settings, std::string_view name,
                                                 const RegistryLogin& login) {
   formats::Reference reference = TRY(formats::ParseReference(name));
-  auto client = TRY(MakeClient(settings, login));
+  auto client = TRY(MakeRegistryClient(settings, login));
   Result<std::vector<std::string>> tags =
       client->ListTags(reference.domain, reference.path, StopToken());
   if (!tags.ok()) return AsServerError(std::move(tags).error());
