@@ -63,13 +63,13 @@ def test_flags_that_keep_neighbours_apart(world, flag):
 def test_layer_3(world, mode):
     """The host routes: others need a way to the subnet by it, and a container sends all to its interface."""
     client = world.client
-    world.network('n-routed', '-o', f'ipvlan_mode={mode}', subnet='192.0.20.0/24', gateway='')
+    world.network('n-routed', '-o', f'ipvlan_mode={mode}', subnet='192.0.20.0/24', gateway='192.0.20.2')
     packets.run('ip', 'route', 'add', '192.0.20.0/24', 'via', '192.0.2.1', space=world.other)
     packets.run('ip', 'route', 'add', f'{FAR}/32', 'via', '192.0.2.2', space=world.host)
     try:
         a, b = world.container('ma', 'n-routed', '--ip', '192.0.20.11'), world.container('mb', 'n-routed')
         assert client.ok('exec', a, 'ip', 'route').splitlines()[0].split() == ['default', 'dev', 'eth0', 'scope', 'link']
-        assert entries(client, a)['n-routed']['Gateway'] == ''
+        assert 'via' not in client.ok('exec', a, 'ip', 'route')
         assert world.asks(b, '192.0.20.11') == f'ma {world.address(b)}'
         assert world.asks('other', '192.0.20.11') == 'ma 192.0.2.2'
         assert world.asks(a, '192.0.2.2') == 'other 192.0.20.11' and world.asks(a, FAR) == 'other 192.0.20.11'
@@ -87,7 +87,7 @@ def test_internal_and_two_families(world):
     assert 'default via fd5e:192::2' in client.ok('exec', a, 'ip', '-6', 'route')
     assert packets.ping(world.other, entries(client, a)['n-six']['GlobalIPv6Address'], 5) == 'yes'
     world.remove(a, 'n-six')
-    world.network('n-inner', '--internal', '-o', 'ipvlan_mode=l3', subnet='192.0.21.0/24', gateway='')
+    world.network('n-inner', '--internal', '-o', 'ipvlan_mode=l3', subnet='192.0.21.0/24', gateway='192.0.21.2')
     a = world.container('ma', 'n-inner')
     assert 'default' not in client.ok('exec', a, 'ip', 'route')
     world.remove(a, 'n-inner')
@@ -96,7 +96,7 @@ def test_internal_and_two_families(world):
 @needs_ipvlan
 def test_without_a_parent_and_beside_a_bridge(world):
     client = world.client
-    world.network('n-alone', parent='', subnet='192.0.7.0/24', gateway='')
+    world.network('n-alone', parent='', subnet='192.0.7.0/24', gateway='192.0.7.2')
     a, b = world.container('ma', 'n-alone'), world.container('mb', 'n-alone')
     assert world.asks(a, world.address(b)) == f'mb {world.address(a)}'
     ident = client.ok('network', 'inspect', '-f', '{{.Id}}', 'n-alone').strip()

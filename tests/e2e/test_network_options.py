@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from harness.client import Client
-from harness.engine import Stack
+from harness.engine import Stack, until
 from harness.places import IMAGE, IMAGE_TAR
 from test_networks import api, entries, links, message, nets, sleeper, subnet  # noqa: F401
 from test_networks6 import addresses6, subnet6
@@ -234,7 +234,8 @@ def test_ports_where_one_family_is_routed(client, nets):
     assert api(client, 'POST', f'/containers/create?name={name}', body)[0] == 201
     client.ok('start', name)
     for _ in range(2):
-        assert host_ports(client, name) == [('0.0.0.0', '18474'), ('::', '')] and answers_at(client, 18474)
+        assert host_ports(client, name) == [('0.0.0.0', '18474'), ('::', '')]
+        until(lambda: answers_at(client, 18474))
         client.engine.kill('gantryd')
         client.engine.start()
 
