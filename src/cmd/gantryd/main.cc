@@ -155,6 +155,18 @@ void ServeGrpc(wire::HttpServer& server, buildkit::Server& buildkit) {
   });
 }
 
+// Both are there as long as the engine is; `budget` holds nullptr until it can be told.
+void LogEvents(engine::EventLog& events, std::atomic<build::DiskBudget*>& budget,
+               engine::EngineOptions* wanted) {
+  wanted->publish = [&](const engine::Event& event) {
+    events.Append(event);
+    build::DiskBudget* told = budget;
+    if (told != nullptr && ChangesDiskNeed(event)) told->CheckSoon();
+  };
+  wanted->told = [&events](const engine::Event& event) { return events.HasRecent(event); };
+  wanted->told_since = [&events] { return events.recent_since(); };
+}
+
 Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(kernel::RaiseDescriptorLimit());
   TRY(RemapUsers(&options));
@@ -182,13 +194,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   }
   auto events = TRY(engine::EventLog::Open(options.root + "/engine"));
   std::atomic<build::DiskBudget*> budget = nullptr;  // once it is there
-  wanted.publish = [&](const engine::Event& event) {
-    events->Append(event);
-    build::DiskBudget* told = budget;
-    if (told != nullptr && ChangesDiskNeed(event)) told->CheckSoon();
-  };
-  wanted.told = [&events](const engine::Event& event) { return events->HasRecent(event); };
-  wanted.told_since = [&events] { return events->recent_since(); };
+  LogEvents(*events, budget, &wanted);
   std::unique_ptr<engine::Execs> execs;
   wanted.exec_event = [&execs](const client::TaskEvent& event) { execs->OnTaskEvent(event); };
   wanted.removed = [&execs](const std::string& id) { execs->ForgetAllOf(id); };
