@@ -350,6 +350,11 @@ void GrpcConnection::Pump() {
   } while (written.ok() && pending_.empty() && AskWriters());
   busy_ = false;
   if (!written.ok()) return Close(written.error());
+  // Also of a peer whose first bytes are no frame: nghttp2 takes them, says goodbye and is done.
+  bool over = nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
+  if (over && pending_.empty()) {
+    return Close(Unavailable("the engine has ended HTTP/2, or does not speak it"));
+  }
   bool waits = !pending_.empty();
   if (waits == waits_) return;
   waits_ = waits;
