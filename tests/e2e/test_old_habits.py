@@ -16,6 +16,24 @@ def engine(client):
     return client.engine
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays(client, names):
+    """Images and volumes that a test made go with it: others count them, and names come again."""
+    def there():
+        images = json.loads(client.engine.api('GET', '/images/json?all=1')[1])
+        volumes = json.loads(client.engine.api('GET', '/volumes')[1])['Volumes'] or []
+        return {t for i in images for t in i['RepoTags'] or [i['Id']]}, {v['Name'] for v in volumes}
+    images, volumes = there()
+    yield
+    left = client.ok('ps', '-aq').split()
+    if left:
+        client.ok('rm', '-f', *left)
+    new_images, new_volumes = there()
+    for verb, made in ((('rmi', '-f'), new_images - images), (('volume', 'rm'), new_volumes - volumes)):
+        for one in made:
+            client(*verb, one)
+
+
 def test_the_image_that_the_list_shows(client, names):
     """Its name while that stands for it; then its id, and the name again when that comes back."""
     name, other = names(), names()

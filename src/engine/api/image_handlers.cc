@@ -289,6 +289,7 @@ Result<> PullImage(Call& call) {
   request.credentials = CredentialsOfHeader(call);
   if (request.repository.empty()) return InvalidArgument("no image is named");
   formats::Reference name = TRY(formats::ParseReference(request.repository));
+  if (!request.platform.empty()) TRY(oci::ParsePlatform(request.platform));
   std::vector<std::string> tags = {request.tag};
   if (request.tag.empty() && name.tag.empty() && name.digest.empty()) {
     // Without a tag it is all that there are, as docker's API has it.
