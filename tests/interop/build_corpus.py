@@ -122,10 +122,10 @@ CORPUS = {
                     {'requirements.txt': 'flask\nredis\n', 'app/__init__.py': '', 'app/main.py': 'm', 'docker-entrypoint.sh': (0o755, '#!/bin/sh\nexec "$@"\n')}, {}),
     'real-packages': ('FROM @\nRUN set -eux; \\\n    mkdir -p /var/lib/lists /opt/pkg; \\\n    echo list >/var/lib/lists/a; \\\n    echo pkg >/opt/pkg/tool; \\\n'
                       '    # what is not needed\n    rm -rf /var/lib/lists/*; \\\n    ln -s /opt/pkg/tool /usr/tool', {}, {}),
-    'real-web-server': ('FROM @\nLABEL maintainer="someone <a@b.c>"\nRUN mkdir -p /var/log/web && ln -sf /dev/stdout /var/log/web/access.log\nCOPY conf/ /etc/web/\nCOPY --chown=nobody:nogroup html /srv/www\n'
+    'real-web-server': ('FROM @\nLABEL maintainer="someone <a@b.c>"\nRUN mkdir -p /var/log/web && ln -sf /dev/stdout /var/log/web/access.log\nCOPY conf/ /etc/web/\nCOPY --chown=65534:65534 html /srv/www\n'
                         'VOLUME ["/var/cache/web"]\nEXPOSE 80 443\nSTOPSIGNAL SIGQUIT\nCMD ["web", "-g", "daemon off;"]',
                         {'conf/web.conf': 'c', 'conf/d/site.conf': 's', 'html/index.html': '<p>', 'html/img/x.bin': b'\x00\xff'}, {}),
-    'real-database': ('FROM @\nRUN echo "db:x:999:999::/var/lib/db:/bin/false" >>/etc/passwd && echo "db:x:999:" >>/etc/group\nENV PGDATA /var/lib/db/data\n'
+    'real-database': ('FROM @\nRUN echo "db:x:999:999::/var/lib/db:/bin/false" >/etc/passwd && echo "db:x:999:" >/etc/group\nENV PGDATA /var/lib/db/data\n'
                       'RUN mkdir -p "$PGDATA" && chown -R db:db /var/lib/db && chmod 1777 "$PGDATA"\nVOLUME /var/lib/db/data\nUSER db\nWORKDIR $PGDATA\nEXPOSE 5432\nSTOPSIGNAL SIGINT', {}, {}),
     'real-java': ('FROM @ AS unpack\nARG JAR=app.tar\nADD ${JAR} /layers/\nFROM @\nWORKDIR /application\nCOPY --from=unpack /layers/lib ./lib\nCOPY --from=unpack /layers/classes ./\n'
                   'ENV JAVA_OPTS="-Xmx1g -Dx=\\"y z\\""\nENTRYPOINT exec java $JAVA_OPTS -cp .:lib Main',
@@ -211,8 +211,10 @@ def made(engine, name, base):
     found = files_of(engine, tag)
     config = json.loads(engine.api('GET', f'/images/{tag}/json')[1])['Config']
     engine.api('DELETE', f'/images/{tag}')
+    # Of one that begins with nothing all of the base is gone, whichever that is.
+    begins_anew = dockerfile.rpartition('FROM ')[2].startswith('scratch')
     return {'files': {n: v for n, v in sorted(found.items()) if base.get(n) != v},
-            'gone': sorted(set(base) - set(found)) if name != 'scratch' else [],
+            'gone': [] if begins_anew else sorted(set(base) - set(found)),
             'config': {key: config[key] for key in CONFIG if config.get(key)}}
 
 
