@@ -122,7 +122,7 @@ CORPUS = {
                     {'requirements.txt': 'flask\nredis\n', 'app/__init__.py': '', 'app/main.py': 'm', 'docker-entrypoint.sh': (0o755, '#!/bin/sh\nexec "$@"\n')}, {}),
     'real-packages': ('FROM @\nRUN set -eux; \\\n    mkdir -p /var/lib/lists /opt/pkg; \\\n    echo list >/var/lib/lists/a; \\\n    echo pkg >/opt/pkg/tool; \\\n'
                       '    # what is not needed\n    rm -rf /var/lib/lists/*; \\\n    ln -s /opt/pkg/tool /usr/tool', {}, {}),
-    'real-web-server': ('FROM @\nLABEL maintainer="someone <a@b.c>"\nRUN mkdir -p /var/log/web && ln -sf /dev/stdout /var/log/web/access.log\nCOPY conf/ /etc/web/\nCOPY --chown=65534:65534 html /srv/www\n'
+    'real-web-server': ('FROM @\nLABEL maintainer="someone <a@b.c>"\nRUN mkdir -p /srv/log/web && ln -sf /dev/stdout /srv/log/web/access.log\nCOPY conf/ /etc/web/\nCOPY --chown=65534:65534 html /srv/www\n'
                         'VOLUME ["/var/cache/web"]\nEXPOSE 80 443\nSTOPSIGNAL SIGQUIT\nCMD ["web", "-g", "daemon off;"]',
                         {'conf/web.conf': 'c', 'conf/d/site.conf': 's', 'html/index.html': '<p>', 'html/img/x.bin': b'\x00\xff'}, {}),
     'real-database': ('FROM @\nRUN echo "db:x:999:999::/var/lib/db:/bin/false" >/etc/passwd && echo "db:x:999:" >/etc/group\nENV PGDATA /var/lib/db/data\n'
