@@ -106,6 +106,12 @@ def engine(request):
     return request.getfixturevalue({'gantry': 'stack', 'peer': 'peer'}[request.param])
 
 
+@pytest.fixture
+def no_other_images(request):
+    for name in {'engine', 'stack'} & set(request.fixturenames):
+        request.getfixturevalue(name).forget_other_images()
+
+
 @pytest.fixture(scope='session')
 def client(pair, request, home):
     program, kind = pair.split(':')

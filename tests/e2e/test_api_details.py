@@ -18,6 +18,8 @@ import pytest
 from harness.engine import ask, until
 from harness.places import IMAGE
 
+pytestmark = pytest.mark.usefixtures('no_other_images')
+
 
 def filtered(**filters):
     return urllib.parse.quote(json.dumps(filters))

@@ -22,6 +22,8 @@ import openapi  # noqa: E402
 
 NOT_MANAGER = 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
 
+pytestmark = pytest.mark.usefixtures('no_other_images')
+
 
 def filtered(**filters):
     return urllib.parse.quote(json.dumps(filters))
