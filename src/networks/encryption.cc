@@ -6,6 +6,7 @@
 // others learn of from the cluster; of each key and each receiver another one is made.
 #include <arpa/inet.h>
 
+#include <cerrno>
 #include <charconv>
 #include <map>
 #include <set>
@@ -13,6 +14,7 @@
 #include "base/random.h"
 #include "formats/digest.h"
 #include "kernel/ipsec.h"
+#include "networks/chunked_batch.h"
 #include "networks/controller.h"
 
 namespace gantry::networks {
@@ -23,8 +25,8 @@ using kernel::NetlinkBatch;
 using AssociationId = decltype(Association{}.Id());
 
 constexpr uint32_t kOwner = 0x67616e74;  // of all that is made here, and of nothing else
-// Messages to the kernel whose answers fit into the socket's buffer.
-constexpr size_t kChunk = 64;
+// An association that is not there, and a policy.
+const std::vector<int> kGone = {ESRCH, ENOENT};
 
 kernel::AssociationKey KeyFor(const TunnelKey& key, formats::Ipv4Address from,
                               formats::Ipv4Address to) {
@@ -37,27 +39,6 @@ kernel::AssociationKey KeyFor(const TunnelKey& key, formats::Ipv4Address from,
   }
   return made;
 }
-
-// A batch that goes to the kernel whenever it is long.
-class Writer {
- public:
-  explicit Writer(kernel::NetlinkSocket* socket) : socket_(socket) {}
-  NetlinkBatch* batch() { return &batch_; }
-  Result<> Pass() { return batch_.message_count() < kChunk ? Result<>() : Flush(); }
-  Result<> Flush() {
-    if (batch_.message_count() == 0) return {};
-    auto done = socket_->Transact(&batch_);
-    batch_ = NetlinkBatch();
-    // What is to go may have gone by another's hand.
-    bool gone = !done.ok() &&
-                (done.error().error_number() == ESRCH || done.error().error_number() == ENOENT);
-    return gone ? Result<>() : done;
-  }
-
- private:
-  kernel::NetlinkSocket* socket_;
-  NetlinkBatch batch_;
-};
 
 // Everything that this host sends and takes, by what the cluster says.
 std::map<AssociationId, kernel::AssociationKey> WantedAssociations(const ClusterView& view,
@@ -145,7 +126,7 @@ Result<> KernelController::FollowKeys(const ClusterView& view) {
   }
   auto associations = WantedAssociations(view, host);
 
-  Writer writer(&socket);
+  ChunkedBatch writer(&socket, kGone);
   bool lost = false;
   for (const auto& [id, key] : associations) {
     if (known.contains(id)) continue;
@@ -191,7 +172,7 @@ Result<> KernelController::ForgetEncryption() {
   if (!opened.ok() && opened.error().error_number() == EPROTONOSUPPORT) return {};
   kernel::NetlinkSocket socket = TRY(std::move(opened));
   kernel::PortPolicies policies = TRY(kernel::ListPolicies(&socket, kEncryptedTunnelPort));
-  Writer writer(&socket);
+  ChunkedBatch writer(&socket, kGone);
   for (const Association& item : policies.encrypted) {
     kernel::AppendForgetEncrypt(writer.batch(), item.from, item.to, kEncryptedTunnelPort);
     TRY(writer.Pass());

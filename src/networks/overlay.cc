@@ -14,6 +14,7 @@
 #include "kernel/interface_settings.h"
 #include "kernel/rtnetlink.h"
 #include "kernel/tunnel.h"
+#include "networks/chunked_batch.h"
 #include "networks/controller.h"
 
 namespace gantry::networks {
@@ -31,8 +32,6 @@ constexpr uint32_t kEncryptedBeside = kTunnelHead - 20 + 2;
 // Others may take addresses at the same time.
 constexpr int kClaims = 100;
 constexpr int kCreations = 20;
-// Neighbours in one message to the kernel, whose answers have to fit into the socket's buffer.
-constexpr size_t kChunk = 64;
 
 const std::vector<SubnetPool>& OverlayPools() {
   static const std::vector<SubnetPool> pools = {{*formats::Ipv4Prefix::Parse("10.0.0.0/8"), 24}};
@@ -42,20 +41,12 @@ const std::vector<SubnetPool>& OverlayPools() {
 // All that are given, in batches. Entries that are gone already are none to forget.
 template <typename Items, typename Append>
 Result<> InChunks(kernel::NetlinkSocket* socket, const Items& items, Append append) {
-  auto send = [&](kernel::NetlinkBatch* batch) -> Result<> {
-    if (batch->message_count() == 0) return {};
-    auto done = socket->Transact(batch);
-    *batch = kernel::NetlinkBatch();
-    if (!done.ok() && done.error().error_number() == ENOENT) return {};
-    return done;
-  };
-  kernel::NetlinkBatch batch;
-  size_t count = 0;
+  ChunkedBatch chunks(socket, {ENOENT});
   for (const auto& item : items) {
-    append(item, &batch);
-    if (++count % kChunk == 0) TRY(send(&batch));
+    append(item, chunks.batch());
+    TRY(chunks.Pass());
   }
-  return send(&batch);
+  return chunks.Flush();
 }
 
 void AppendKnown(int tunnel, const ClusterEndpoint& endpoint, kernel::NetlinkBatch* batch) {
