@@ -18,6 +18,18 @@ std::vector<std::string> Split(std::string_view text, char separator);
 std::vector<std::string> SplitWords(std::string_view text, std::string_view separators = " \t",
                                     size_t at_most = SIZE_MAX);
 
+// The parts with the separator before each that has something before it: empty ones at the start
+// leave nothing. For any range of strings.
+template <typename Range>
+std::string Join(const Range& parts, std::string_view separator) {
+  std::string out;
+  for (const auto& part : parts) {
+    if (!out.empty()) out += separator;
+    out += part;
+  }
+  return out;
+}
+
 // Without the blanks, line ends and other characters of `blanks` at both ends.
 std::string_view Trim(std::string_view text, std::string_view blanks = " \t\r\n\f\v");
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "base/text.h"
 #include "build/builder.h"
 #include "build/step_container.h"
 #include "build/step_layers.h"
@@ -22,12 +23,6 @@ namespace {
 
 // How often a stage that waits for another one's step looks whether its build is cancelled.
 constexpr std::chrono::milliseconds kStepTick{100};
-
-std::string Joined(const std::vector<std::string>& words) {
-  std::string out;
-  for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
-  return out;
-}
 
 // Where a here-document is that names its interpreter.
 std::string ProgramOf(const dockerfile::Heredoc& doc) {
@@ -204,7 +199,7 @@ Result<> Builder::RunCommand(const Instruction& original) {
   config.entrypoint = {.set = true, .words = {}};
   config.healthcheck = engine::Healthcheck{.test = {"NONE"}};
   config.image = state_->base ? state_->base->documents->id : "";
-  std::string command = Joined(config.cmd.words);
+  std::string command = Join(config.cmd.words, " ");
   auto arguments = arguments_.ForHistory(config);
   std::string created_by = command;
   if (!arguments.empty()) {

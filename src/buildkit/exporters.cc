@@ -45,12 +45,6 @@ Result<> ReadAttribute(const std::string& key, const std::string& value, Export*
   return {};
 }
 
-std::string Joined(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ",") + name;
-  return out;
-}
-
 Result<> Push(Shared& shared, const Job& job, const std::string& name, Progress& progress,
               const StopToken& stop) {
   return InStep(progress, "pushing " + name, [&](size_t step) -> Result<> {
@@ -80,7 +74,7 @@ Result<> ExportImage(Shared& shared, Job& job, Made& made, const Export& wanted,
       }));
   (*told)["containerimage.config.digest"] = id;
   (*told)["containerimage.digest"] = id;
-  if (!wanted.names.empty()) (*told)["image.name"] = Joined(wanted.names);
+  if (!wanted.names.empty()) (*told)["image.name"] = Join(wanted.names, ",");
   for (const std::string& name : wanted.names) {
     if (wanted.pushes) TRY(Push(shared, job, name, progress, stop));
   }
@@ -101,7 +95,7 @@ Result<> ExportArchive(Shared& shared, Job& job, Made& made, const Export& wante
         {"containerimage.digest", image.manifest_descriptor.digest},
         {"containerimage.config.digest", image.config_descriptor.digest},
         {"containerimage.descriptor", formats::EncodeBase64(descriptor.Dump())}};
-    if (!wanted.names.empty()) facts["image.name"] = Joined(wanted.names);
+    if (!wanted.names.empty()) facts["image.name"] = Join(wanted.names, ",");
     auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
     auto write = [&](ByteSink& sink) {
       return build::WriteImageArchive(

@@ -30,12 +30,6 @@ using records::Fault;
 constexpr std::string_view kTasks = "io.containerd.runtime.v2.task";
 constexpr std::string_view kSandboxes = "io.containerd.sandbox.controller.v1.shim";
 
-Result<> RemoveTree(const std::string& path) {
-  size_t slash = path.rfind('/');
-  UniqueFd parent = TRY(OpenFile(path.substr(0, slash), O_RDONLY | O_DIRECTORY));
-  return kernel::RemoveTreeAt(parent, path.substr(slash + 1));
-}
-
 class Checker {
  public:
   Checker(const FsckOptions& options, Database* database)
@@ -88,7 +82,7 @@ class Checker {
     faults_.push_back({std::move(text), std::move(remedy), std::move(repair)});
   }
   void AddTree(std::string text, const std::string& path) {
-    Add(std::move(text), "it is removed", [path] { return RemoveTree(path); });
+    Add(std::move(text), "it is removed", [path] { return kernel::RemoveTree(path); });
   }
 
   template <typename... Values>
@@ -170,7 +164,7 @@ class Checker {
       if (wrong.empty()) continue;
       Add(fmt::format("blob {}: {}", text, wrong), "file and records are removed",
           [path, forget]() -> Result<> {
-            if (PathExists(path)) TRY(RemoveTree(path));
+            if (PathExists(path)) TRY(kernel::RemoveTree(path));
             return forget();
           });
     }
@@ -237,7 +231,7 @@ class Checker {
       Add(fmt::format("snapshot directory '{}': no record names it", path), "it is removed",
           [path, name]() -> Result<> {
             if (name == "btrfs" && kernel::DeleteSubvolume(path).ok()) return {};
-            return RemoveTree(path);
+            return kernel::RemoveTree(path);
           });
     }
     for (const auto& [number, record] : records) {

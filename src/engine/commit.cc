@@ -4,20 +4,13 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "base/undo.h"
 #include "engine/image_changes.h"
 #include "engine/new_image.h"
 
 namespace gantry::engine {
-namespace {
-
-std::string Joined(const std::vector<std::string>& words) {
-  std::string out;
-  for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
-  return out;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 Result<std::string> CommitContainer(Engine& engine, CommitRequest request) {
   auto container = TRY(engine.Find(request.container));
@@ -38,7 +31,7 @@ Result<std::string> CommitContainer(Engine& engine, CommitRequest request) {
   image.config = ToJson(config);
   image.author = request.author;
   image.comment = request.comment;
-  image.created_by = Joined(record->config.cmd.words);
+  image.created_by = Join(record->config.cmd.words, " ");
 
   Undo resume;
   if (request.pause && record->state.phase == Phase::kRunning) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/fsck.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,12 +27,6 @@ using records::Fault;
 constexpr size_t kMaxInventoryBytes = size_t{256} << 20;
 constexpr size_t kMaxLogBytes = size_t{16} << 20;
 constexpr size_t kEngineIdBytes = 36;
-
-Result<> RemoveTree(const std::string& path) {
-  size_t slash = path.rfind('/');
-  UniqueFd parent = TRY(OpenFile(path.substr(0, slash), O_RDONLY | O_DIRECTORY));
-  return kernel::RemoveTreeAt(parent, path.substr(slash + 1));
-}
 
 // A line of the events' log that no reader would take; the last one may be torn.
 bool IsEvent(std::string_view line) {
@@ -72,7 +65,7 @@ class Checker {
     faults_.push_back({std::move(text), std::move(remedy), std::move(repair)});
   }
   void AddTree(std::string text, const std::string& path) {
-    Add(std::move(text), "it is removed", [path] { return RemoveTree(path); });
+    Add(std::move(text), "it is removed", [path] { return kernel::RemoveTree(path); });
   }
   template <typename... Values>
   std::function<Result<>()> Deletion(std::string_view sql, Values... values) {

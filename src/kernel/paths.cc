@@ -108,6 +108,12 @@ Result<ParentAndName> OpenParentIn(BorrowedFd root, std::string_view path, Links
   return ParentAndName{std::move(fd), std::string(name)};
 }
 
+Result<> RemoveTree(const std::string& path) {
+  size_t slash = path.rfind('/');
+  UniqueFd parent = TRY(OpenFile(path.substr(0, slash), O_RDONLY | O_DIRECTORY));
+  return RemoveTreeAt(parent, path.substr(slash + 1));
+}
+
 Result<> RemoveTreeAt(BorrowedFd parent, const std::string& name) {
   if (::unlinkat(parent.get(), name.c_str(), 0) == 0 || errno == ENOENT) return {};
   if (errno != EISDIR && errno != EPERM) return ErrnoError("removing '{}'", name);

@@ -43,6 +43,8 @@ Result<ParentAndName> OpenParentIn(BorrowedFd root, std::string_view path,
 // Removes a file, or a directory with everything in it, by descriptors and without following links
 // or crossing into other file systems. A name that is not there is no error.
 Result<> RemoveTreeAt(BorrowedFd parent, const std::string& name);
+// The same by its absolute path, in a directory that is there.
+Result<> RemoveTree(const std::string& path);
 // The same for what is in a directory; the directory stays.
 Result<> RemoveContents(BorrowedFd directory);
 

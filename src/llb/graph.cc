@@ -160,12 +160,6 @@ Result<> CheckOp(const pb::Op& op) {
   return {};
 }
 
-std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& words) {
-  std::string out;
-  for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
-  return out;
-}
-
 std::string NameOfFiles(const pb::FileOp& file) {
   std::string out;
   for (const pb::FileAction& action : file.actions()) {
@@ -183,7 +177,7 @@ std::string NameOfFiles(const pb::FileOp& file) {
 
 std::string NameOf(const pb::Op& op) {
   if (op.has_source()) return op.source().identifier();
-  if (op.has_exec()) return Joined(op.exec().meta().args());
+  if (op.has_exec()) return Join(op.exec().meta().args(), " ");
   if (op.has_file()) return NameOfFiles(op.file());
   return op.has_merge() ? "merge" : "diff";
 }

@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "kernel/memory_file.h"
 #include "kernel/pidfd.h"
 #include "kernel/spawn.h"
@@ -22,18 +23,12 @@ constexpr size_t kOutputLimit = 1 << 20;
 // What plugins call themselves (iptables, ip, nft).
 constexpr const char* kUsualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-std::string Joined(const std::vector<std::string>& parts, const char* separator) {
-  std::string text;
-  for (const std::string& part : parts) text += (text.empty() ? "" : separator) + part;
-  return text;
-}
-
 Result<std::string> FindPlugin(const std::string& type, const std::vector<std::string>& path) {
   for (const std::string& directory : path) {
     std::string file = directory + "/" + type;
     if (::access(file.c_str(), X_OK) == 0) return file;
   }
-  return NotFound("CNI plugin {} is not in {}", type, Joined(path, ":"));
+  return NotFound("CNI plugin {} is not in {}", type, Join(path, ":"));
 }
 
 Result<std::string> ReadFromStart(BorrowedFd file) {
@@ -91,11 +86,11 @@ Result<std::string> Run(const CniAttachment& attachment, const CniPlugin& plugin
       fmt::format("CNI_CONTAINERID={}", attachment.container_id),
       fmt::format("CNI_NETNS={}", attachment.netns),
       fmt::format("CNI_IFNAME={}", attachment.interface),
-      fmt::format("CNI_PATH={}", Joined(attachment.path, ":")),
+      fmt::format("CNI_PATH={}", Join(attachment.path, ":")),
   };
   std::vector<std::string> arguments = {"IgnoreUnknown=1"};
   arguments.insert(arguments.end(), attachment.arguments.begin(), attachment.arguments.end());
-  environment.push_back(fmt::format("CNI_ARGS={}", Joined(arguments, ";")));
+  environment.push_back(fmt::format("CNI_ARGS={}", Join(arguments, ";")));
   return Execute(plugin.type, file,
                  CniInput(attachment.config, plugin, attachment.runtime, previous), command,
                  std::move(environment));
@@ -146,7 +141,7 @@ Result<> CniCollect(const CniConfig& config, const std::vector<std::string>& pat
     told.config.Set("cni.dev/valid-attachments", valid);
     auto file = FindPlugin(plugin.type, path);
     auto done = file.ok() ? Execute(plugin.type, *file, CniInput(config, told, Json(), Json()),
-                                    "GC", {fmt::format("CNI_PATH={}", Joined(path, ":"))})
+                                    "GC", {fmt::format("CNI_PATH={}", Join(path, ":"))})
                           : std::move(file);
     if (!done.ok() && first.ok()) first = std::move(done).error();
   }

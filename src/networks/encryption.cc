@@ -87,11 +87,11 @@ Result<> KernelController::CheckEncryption() {
 
 // Packets of such networks don't leave before it is known how, nor come in unencrypted.
 Result<> KernelController::EnsureEncryption() {
-  TRY(CheckEncryption());
   encrypting_ = true;
   auto socket = TRY(kernel::NetlinkSocket::Open(NETLINK_XFRM));
   kernel::PortPolicies policies = TRY(kernel::ListPolicies(&socket, kEncryptedTunnelPort));
   if (policies.in_refused && policies.out_refused) return {};
+  TRY(TryAssociation(&socket));
   NetlinkBatch batch;
   kernel::AppendRefusePlain(&batch, kEncryptedTunnelPort, kOwner);
   TRY_WITH(socket.Transact(&batch), "refusing plain packets of encrypted networks");

@@ -175,9 +175,7 @@ def test_what_comes_in_plain_is_dropped(cluster, nets):
         source = target[:3] + bytes([200])
         inner = struct.pack('!HHHH', 9, 9, 8 + 5, 0) + b'hello'
         head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(inner), 0, 0, 64, UDP, 0, source, target)
-        total = sum(struct.unpack('!10H', head))
-        total = (total & 0xffff) + (total >> 16)
-        head = head[:10] + struct.pack('!H', ~((total & 0xffff) + (total >> 16)) & 0xffff) + head[12:]
+        head = head[:10] + struct.pack('!H', packets.checksum(head)) + head[12:]
         frame = bytes.fromhex(network['MacAddress'].replace(':', '')) + b'\x02\0\0\0\0\x01' + struct.pack('!H', ETH_P_IP) + head + inner
         sender.sendto(struct.pack('!II', 0x08000000, numbers[port] << 8) + frame, (cluster.hosts[0].address, port))
 
