@@ -231,11 +231,17 @@ Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
                                             const StopToken& stop) {
   std::string_view rest;
   auto read = [&](char* buffer, size_t size) -> Result<size_t> {
-    if (rest.empty()) rest = TRY(archive.Next());
-    size_t count = std::min(size, rest.size());
-    std::memcpy(buffer, rest.data(), count);
-    rest.remove_prefix(count);
-    return count;
+    // Whole pieces: each one is a message.
+    size_t filled = 0;
+    while (filled < size) {
+      if (rest.empty()) rest = TRY(archive.Next());
+      if (rest.empty()) break;
+      size_t count = std::min(size - filled, rest.size());
+      std::memcpy(buffer + filled, rest.data(), count);
+      rest.remove_prefix(count);
+      filled += count;
+    }
+    return filled;
   };
   ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd(), ""));
   std::vector<std::string> names =

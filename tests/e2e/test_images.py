@@ -149,6 +149,16 @@ def test_load_without_a_name(client, tmp_path):
     assert ident not in client.ok('images', '-a', '-q', '--no-trunc')
 
 
+def test_load_of_what_is_no_archive(client, tmp_path):
+    """The engine answers and closes long before it has all of it; the client says what the engine said."""
+    (tmp_path / 'x.tar').write_bytes(b'no archive ' * 5_000_000)
+    done = client('load', '-i', str(tmp_path / 'x.tar'))
+    assert done.code == 1 and done.err.strip(), (done.code, done.err)
+    with open(tmp_path / 'x.tar') as file:
+        done = subprocess.run([*client.command, 'load'], stdin=file, env=client.environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.strip(), done
+
+
 @pytest.mark.parametrize('form', ['docker-archive', 'oci-archive'])
 def test_load_from_skopeo(client, tmp_path, form):
     if form == 'oci-archive' and client.engine.kind == 'p':
