@@ -334,9 +334,17 @@ Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
   Undo undo;
   undo.Push([&, intent = event] { untold.Done(intent, pull.store_name); });
   ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd(), pull.store_name));
+  Result<client::Image> before = engine.containerd().GetImage(pull.store_name);
   TRY(engine.containerd().Pull(pull, progress, stop));
-  TRY(replaced.Keep());
   auto pulled = engine.images().Resolve(pull.store_name);
+  if (!pulled.ok() && pulled.error().kind() == ErrorKind::kInvalidArgument) {
+    // An artifact, which the container daemon keeps for those who want it and the engine has no use
+    // for: the name stands for what it stood for.
+    TRY(before.ok() ? engine.containerd().PutImage(*before)
+                    : engine.containerd().DeleteImage(pull.store_name, false));
+    return std::move(pulled).error().AddContext(fmt::format("pulling '{}'", familiar));
+  }
+  TRY(replaced.Keep());
   if (!pulled.ok() && pulled.error().kind() == ErrorKind::kNotFound) {
     // What nobody has yet may be pruned again by now: pulled it was, but its id is not known any
     // more.

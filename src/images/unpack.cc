@@ -179,6 +179,10 @@ Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshot
                         const LayerSources& sources) {
   ResolvedManifest resolved = TRY(ResolveManifest(*library.blobs, target, wanted));
   const oci::Manifest& manifest = resolved.manifest;
+  // An artifact is kept as it came: there is nothing that a container could run on.
+  if (!oci::IsConfig(manifest.config.media_type)) {
+    return Unpacked{"", resolved.descriptor, manifest.config};
+  }
   std::string text = TRY(library.blobs->ReadBlob(manifest.config.digest, oci::kMaxDocumentBytes));
   oci::ImageConfig config = TRY(oci::ParseImageConfig(text));
   if (!config.platform.os.empty() && config.platform.os != wanted.os) {

@@ -15,7 +15,7 @@ namespace gantry::images {
 
 struct Unpacked {
   // The chain id of the last layer: the parent of containers' snapshots. Empty for an image without
-  // layers.
+  // layers, and for what is no image (an artifact).
   std::string chain_id;
   oci::Descriptor manifest;
   oci::Descriptor config;

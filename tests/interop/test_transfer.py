@@ -87,6 +87,20 @@ def test_pull(registry, daemon, kind):
     gone(daemon)
 
 
+def test_an_artifact_comes_and_goes_as_it_is(registry, daemon):
+    """A chart, an SBOM: no configuration of an image, no layers of one; nothing is unpacked."""
+    config = {'mediaType': 'application/vnd.test.config.v1+json', **put_blob(registry, 'art', b'{"chart":"x"}')}
+    text = json.dumps({'schemaVersion': 2, 'mediaType': OCI + 'manifest.v1+json', 'artifactType': 'application/vnd.test', 'config': config,
+                       'layers': [{'mediaType': 'application/vnd.test.chart.v1.tar+gzip', **put_blob(registry, 'art', b'no archive')}]}).encode()
+    ask(registry, 'PUT', 'art/manifests/1', text, Content_Type=OCI + 'manifest.v1+json')
+    before = daemon.snapshots()
+    daemon.client.pull(f'{registry.name}/art:1')
+    assert daemon.snapshots() == before and daemon.damaged() == []
+    daemon.client.push(f'{registry.name}/art:1', f'{registry.name}/art-again:1')
+    assert registry.digest('art-again:1') == registry.digest('art:1') == 'sha256:' + hashlib.sha256(text).hexdigest()
+    gone(daemon)
+
+
 def test_all_platforms_of_an_index(registry, daemon):
     reference = f'{registry.name}/index:1'
     daemon.client.pull(reference, all_platforms=True)
