@@ -32,7 +32,7 @@ struct ArgCount {
   static ArgCount AtLeast(size_t n) { return {n, SIZE_MAX}; }
   static ArgCount AtMost(size_t n) { return {0, n}; }
   static ArgCount Between(size_t a, size_t b) { return {a, b}; }
-  // As a usage line says: "[OPTIONS] SECRET [FILE|-]" are one or two, "NODE [NODE...]" any from one
+  // As a usage line says: "[OPTIONS] SECRET [file|-]" are one or two, "NODE [NODE...]" any from one
   // on.
   static ArgCount OfUsage(std::string_view usage);
 };

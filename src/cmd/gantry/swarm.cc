@@ -108,7 +108,10 @@ Result<int> Scale(Cli& cli, Invocation& call) {
     std::string replicas = spec.substr(service.size() + 1);
     auto number = ParseNumber<uint64_t>(replicas);
     if (!number) {
-      wrong.push_back(fmt::format("{}: invalid replicas value {}", service, replicas));
+      bool digits = replicas.find_first_not_of("0123456789") == std::string::npos;
+      wrong.push_back(fmt::format(
+          "{}: invalid replicas value {}: strconv.ParseUint: parsing \"{}\": {}", service, replicas,
+          replicas, digits ? "value out of range" : "invalid syntax"));
       continue;
     }
     Result<int> asked = Ask(cli, call, "GET", "/services/" + wire::PercentEncode(service));
