@@ -5,30 +5,15 @@ import gzip
 import hashlib
 import json
 import shutil
-import urllib.request
 
 import pytest
 
 from harness.client import Client, programs
-from harness.registry import GantryRegistry, Registry
+from harness.registry import GantryRegistry, Registry, ask, put_blob
 
 
 class Nowhere:
     host = 'unix:///nonexistent.sock'
-
-
-def ask(registry, method, path, data=None, **headers):
-    place = path if path.startswith('/') else f'/v2/{path}'
-    url = path if path.startswith('http') else f'http://{registry.name}{place}'
-    request = urllib.request.Request(url, data=data, method=method, headers={name.replace('_', '-'): value for name, value in headers.items()})
-    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
-
-
-def put_blob(registry, repository, data):
-    place = ask(registry, 'POST', f'{repository}/blobs/uploads/', b'').headers['Location']
-    digest = 'sha256:' + hashlib.sha256(data).hexdigest()
-    ask(registry, 'PUT', f'{place}{"&" if "?" in place else "?"}digest={digest}', data, Content_Type='application/octet-stream')
-    return {'size': len(data), 'digest': digest}
 
 
 def put_image(registry, repository, tag, architecture, kinds):

@@ -2,6 +2,7 @@
 """Images between Debian's docker-registry and gantry-containerd: through the Transfer service, and through ctr, which pulls
 and pushes by itself over Content and Images. skopeo is the judge of what was pushed. A newer ctr, which uses Transfer, is
 taken from /usr/local/bin or GANTRY_CTR."""
+import hashlib
 import json
 import os
 import random
@@ -16,7 +17,7 @@ import pytest
 
 from harness.transfers import Containerd
 from harness.engine import until
-from harness.registry import Layout, Registry, layer_tar
+from harness.registry import OCI, Layout, Registry, ask, layer_tar, put_blob
 
 NEW_CTR = os.environ.get('GANTRY_CTR') or shutil.which('ctr', path='/usr/local/bin')
 NOISE = random.Random(1).randbytes(3 << 20)

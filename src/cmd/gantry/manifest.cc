@@ -411,7 +411,8 @@ Result<std::vector<Json>> ReferrersOf(RegistrySession* session, const Reference&
       if (answer.status == 404) return found;
     }
     if (answer.status != 200) answer = TRY(session->CallOk(request, scope));
-    for (const Json& descriptor : TRY(ManifestsOf(answer, subject)).items()) {
+    const Json manifests = TRY(ManifestsOf(answer, subject));
+    for (const Json& descriptor : manifests.items()) {
       // A registry need not filter.
       bool other = !artifact_type.empty() && descriptor["artifactType"].AsString() != artifact_type;
       if (!other) found.push_back(descriptor);
