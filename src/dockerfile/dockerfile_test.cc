@@ -42,6 +42,7 @@ TEST(LinesTest, Continuations) {
   EXPECT_EQ(One("RUN a \\\\").words, (Words{"a \\\\"}));
   EXPECT_EQ(One("RUN a \\   \n b").words, (Words{"a  b"}));
   EXPECT_EQ(One("RUN a \\").words, (Words{"a"}));
+  EXPECT_TRUE(One("RUN []").words.empty());
   EXPECT_EQ(One("  run  a  \r\n").text, "run  a");
 }
 

@@ -76,7 +76,8 @@ Result<> ReadArguments(const Line& line, char escape, Instruction* in) {
   return {};
 }
 
-// RUN, CMD, ENTRYPOINT: without anything CMD and ENTRYPOINT are taken away.
+// RUN, CMD, ENTRYPOINT: without anything CMD and ENTRYPOINT are taken away; `RUN []` is for the
+// builder to judge.
 Result<> ReadCommand(const Line& line, char, Instruction* in) {
   if (auto words = JsonWords(line.rest)) {
     in->words = std::move(*words);
@@ -84,7 +85,8 @@ Result<> ReadCommand(const Line& line, char, Instruction* in) {
   } else if (!line.rest.empty()) {
     in->words = {line.rest};
   }
-  if (in->kind == Kind::kRun && in->words.empty()) return NeedsArgument(*in);
+  bool bare = in->words.empty() && !in->json_form;
+  if (in->kind == Kind::kRun && bare) return NeedsArgument(*in);
   return {};
 }
 

@@ -151,6 +151,18 @@ def test_failing_command(client, folder):
     assert done.code == 9 and 'non-zero code: 9' in done.err
 
 
+def test_run_of_nothing(client, folder, image):
+    """The classic builder runs the image's entry point without its arguments, or its command where it has none."""
+    name, other = image(), image()
+    path = folder({'Dockerfile': f'FROM {IMAGE}\nCMD ["touch", "/cmd"]\nRUN []\nENTRYPOINT ["touch", "/entry"]\nCMD ["/never"]\nRUN []\n',
+                   'None': f'FROM {IMAGE}\nRUN\n'})
+    good(client, '-t', name, path)
+    assert client.run('--network', 'none', '--entrypoint', 'sh', name, '-c', 'ls -d /cmd /entry /never').out == '/cmd\n/entry\n'
+    done = build(client, '--force-rm', '-t', other, '-f', path + '/None', path)
+    # dockerd 20.10 finds out when the shell refuses it.
+    assert done.code != 0 and ('RUN requires at least one argument' in done.err or client.engine.kind == 'p')
+
+
 @pytest.mark.parametrize('dockerfile,words', [
     ('FROM @\nCOPY nope /x\n', 'COPY failed: file not found in build context or excluded by .dockerignore: stat nope: file does not exist'),
     ('FROM @\nCOPY *.nope /x/\n', 'COPY failed: no source files were specified'),
