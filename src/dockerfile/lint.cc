@@ -16,6 +16,12 @@ namespace {
 
 // A name that is further away than this is no slip of the keyboard.
 constexpr size_t kNear = 2;
+// What a hostile file may cost: names that are compared with a mistyped one, warnings, variables
+// that stages have from others.
+constexpr size_t kMostNames = 1000;
+constexpr size_t kMostWarnings = 1000;
+constexpr size_t kMostInherited = 100'000;
+constexpr size_t kMostExpanded = size_t{64} << 20;  // bytes of all values together
 
 std::string UpperOf(std::string_view text) {
   std::string out(text);
@@ -31,7 +37,10 @@ template <typename Names>
 std::string DidYouMean(const std::string& name, const Names& names, std::string_view prefix) {
   size_t nearest = kNear + 1;
   std::string best;
+  size_t looked_at = 0;
   for (const auto& one : names) {
+    if (++looked_at > kMostNames) break;
+    if (std::max(one.size(), name.size()) - std::min(one.size(), name.size()) > kNear) continue;
     size_t distance = EditDistance(name, one);
     if (distance >= nearest) continue;
     nearest = distance;
@@ -43,7 +52,10 @@ std::string DidYouMean(const std::string& name, const Names& names, std::string_
 template <typename Map>
 std::vector<std::string> KeysOf(const Map& map) {
   std::vector<std::string> out;
-  for (const auto& [key, value] : map) out.push_back(key);
+  for (const auto& [key, value] : map) {
+    if (out.size() == kMostNames) break;
+    out.push_back(key);
+  }
   return out;
 }
 
@@ -108,8 +120,12 @@ class Linter {
   }
 
   void Warn(const Rule& rule, int first, int last, std::string detail) {
-    if (!IsSilent(rule, request_.options))
+    if (!IsSilent(rule, request_.options)) Tell(rule, first, last, std::move(detail));
+  }
+  void Tell(const Rule& rule, int first, int last, std::string detail) {
+    if (warnings_.size() < kMostWarnings) {
       warnings_.push_back({&rule, std::move(detail), first, last});
+    }
   }
   void WarnOfAll(const Rule& rule, const Instruction& in, std::string detail) {
     Warn(rule, in.line, in.last_line, std::move(detail));
@@ -123,8 +139,7 @@ class Linter {
       auto own = ParseCheckOptions(std::string_view(text).substr(0, text.find(' ')));
       if (!own.ok()) break;
       if (rule.experimental && !IsSilent(rule, *own)) {
-        warnings_.push_back({&rule, std::move(detail), in.line, in.last_line});
-        return;
+        return Tell(rule, in.line, in.last_line, std::move(detail));
       }
       if (!rule.experimental && IsSilent(rule, *own)) return;
       break;
@@ -211,7 +226,7 @@ class Linter {
   // --- variables ---
 
   Expanded Expand(const std::string& word, const std::map<std::string, std::string>& variables,
-                  bool keeps_quotes = false) const {
+                  bool keeps_quotes = false) {
     Expanded out;
     Expander expander;
     expander.escape = file_.escape;
@@ -223,7 +238,7 @@ class Linter {
     };
     Result<std::string> text = keeps_quotes ? expander.Text(word) : expander.Word(word);
     // What can't be expanded is the build's error.
-    if (text.ok()) out.text = *std::move(text);
+    if (text.ok() && (expanded_ += text->size()) <= kMostExpanded) out.text = *std::move(text);
     return out;
   }
 
@@ -344,7 +359,7 @@ class Linter {
     const Instruction& from = file_.stages[number].from;
     std::string name = Expand(from.words[0], globals_).text;
     int earlier = file_.FindStage(name, number);
-    if (earlier >= 0) return facts_[static_cast<size_t>(earlier)];
+    if (earlier >= 0) return Inherit(facts_[static_cast<size_t>(earlier)]);
     Facts facts;
     if (name == "scratch") return facts;
     const Flag* flag = from.FindFlag("platform");
@@ -362,8 +377,18 @@ class Linter {
     return facts;
   }
 
+  Facts Inherit(const Facts& earlier) {
+    inherited_ += earlier.variables.size() + earlier.declared.size();
+    if (inherited_ <= kMostInherited) return earlier;
+    Facts facts;
+    facts.knows_variables = false;
+    facts.has_shell = earlier.has_shell;
+    facts.has_workdir = earlier.has_workdir;
+    return facts;
+  }
+
   void Report(const Instruction& in, const Expanded& word, const Facts& facts) {
-    if (!facts.knows_variables) return;
+    if (!facts.knows_variables || warnings_.size() == kMostWarnings) return;
     for (const std::string& name : word.missing) {
       if (facts.declared.contains(name)) continue;
       WarnOf(kUndefinedVar, in,
@@ -440,7 +465,7 @@ class Linter {
   }
 
   void CheckPairs(const Instruction& in, Facts* facts) {
-    std::map<std::string, std::string> before = facts->variables;
+    std::map<std::string, std::string> values;  // which none of the same line sees
     for (const Pair& pair : in.pairs) {
       if (pair.spaced) {
         WarnOf(
@@ -448,10 +473,11 @@ class Linter {
             fmt::format("\"{0} key=value\" instead of the old form \"{0} key value\"", in.written));
       }
       if (in.kind != Kind::kEnv) continue;
-      std::string name = Expand(pair.name, before).text;
+      std::string name = Expand(pair.name, facts->variables).text;
       if (NamesSecret(name)) WarnOfSecret(in, name);
-      facts->variables[name] = Expand(pair.value, before).text;
+      values[name] = Expand(pair.value, facts->variables).text;
     }
+    for (auto& [name, value] : values) facts->variables[name] = std::move(value);
   }
 
   void CheckOnce(const Instruction& in, const Instruction** last) {
@@ -522,6 +548,8 @@ class Linter {
   std::map<std::string, std::string> globals_;
   std::set<std::string> global_names_;  // also those without a value
   std::vector<Facts> facts_;            // of the stages, by number
+  size_t expanded_ = 0;
+  size_t inherited_ = 0;  // variables that were copied from stage to stage
 };
 
 // "A, B"

@@ -73,6 +73,7 @@ struct LintRequest {
   std::function<std::optional<PlatformParts>(const std::string& text)> read_platform;
 };
 
+// At most a thousand.
 std::vector<Warning> Lint(const LintRequest& request);
 
 }  // namespace gantry::dockerfile

@@ -159,12 +159,36 @@ TEST(LintTest, Descriptions) {
             (Found{"InvalidDefinitionDescription 5", "InvalidDefinitionDescription 9"}));
 }
 
+TEST(LintTest, HostileFiles) {
+  std::string text = "FROM a AS s0\n";
+  for (int i = 0; i < 5000; ++i) text += fmt::format("ENV v{}=$w{} x{}=1\n", i, i, i);
+  for (int i = 1; i < 5000; ++i) text += fmt::format("FROM s{} AS s{}\nUSER $u\n", i - 1, i);
+  EXPECT_EQ(WarningsOf(text).size(), 1000u);
+}
+
+TEST(LintTest, ValuesThatDouble) {
+  std::string text = "ARG a0=xxxxxxxx\n";
+  for (int i = 1; i < 60; ++i) text += fmt::format("ARG a{0}=$a{1}$a{1}\n", i, i - 1);
+  text += "FROM a\nENV b0=xxxxxxxx\n";
+  for (int i = 1; i < 60; ++i) text += fmt::format("ENV b{0}=$b{1}$b{1}\n", i, i - 1);
+  EXPECT_EQ(RulesOf(text), Found());
+  EXPECT_EQ(MakeOutline(*Parse(text), 0, {}).arguments.size(), 0u);
+}
+
 TEST(LintTest, UpToTheError) {
   EXPECT_EQ(RulesOf("FROM a as b\nMAINTAINER me\nBAD\nMAINTAINER me\n"),
             (Found{"FromAsCasing 1", "MaintainerDeprecated 2"}));
   Parsed parsed = ParseAsFarAsPossible("FROM a\nBAD \\\n x\n");
   EXPECT_EQ(parsed.error->message(), "dockerfile parse error on line 2: unknown instruction: BAD");
   EXPECT_EQ((std::pair(parsed.first_line, parsed.last_line)), (std::pair(2, 3)));
+}
+
+TEST(OutlineTest, DeepChains) {
+  std::string text = "ARG a0\n";
+  for (int i = 1; i < 20'000; ++i) text += fmt::format("ARG a{}=$a{}\n", i, i - 1);
+  text += "FROM $a19999 AS s0\n";
+  for (int i = 1; i < 20'000; ++i) text += fmt::format("FROM s{} AS s{}\n", i - 1, i);
+  EXPECT_EQ(MakeOutline(*Parse(text), 19'999, {}).arguments.size(), 20'000u);
 }
 
 TEST(OutlineTest, WhatATargetTakes) {
@@ -174,7 +198,7 @@ TEST(OutlineTest, WhatATargetTakes) {
       "FROM a AS other\nARG IN_OTHER\n"
       "# last the one\nFROM scratch AS last\nARG V\nARG OWN=$V.2 MORE=$V-$OWN\nCOPY --from=dep /x "
       "/y\n"
-      "RUN --mount=type=ssh --mount=type=secret,id=s true\n");
+      "RUN --mount=type=ssh --mount=type=secret,id=t true\n");
   Outline outline = MakeOutline(file, 2, {{"OWN", "3"}});
   EXPECT_EQ(outline.name, "last");
   EXPECT_EQ(outline.description, "the one");
@@ -185,7 +209,7 @@ TEST(OutlineTest, WhatATargetTakes) {
   }
   EXPECT_EQ(arguments, (Found{"2=BASE a: (the image)", "4=V 1 (its version)", "7=IN_DEP d ()",
                               "14=OWN 3 ()", "14=MORE 1-3 ()"}));
-  ASSERT_EQ(outline.secrets.size(), 1u);
+  ASSERT_EQ(outline.secrets.size(), 2u);
   EXPECT_EQ(outline.secrets[0].name, "s");
   EXPECT_TRUE(outline.secrets[0].required);
   EXPECT_EQ(outline.secrets[0].first_line, 8);

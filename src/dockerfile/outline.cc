@@ -13,6 +13,9 @@ namespace {
 
 using Given = std::map<std::string, std::optional<std::string>>;
 
+// What values that are made of each other may cost, bytes.
+constexpr size_t kMostOutlined = size_t{64} << 20;
+
 class OutlineMaker {
  public:
   OutlineMaker(const Dockerfile& file, const Given& given) : file_(file), given_(given) {}
@@ -22,7 +25,10 @@ class OutlineMaker {
     const Instruction& from = file_.stages[target].from;
     out_.name = from.argument;
     out_.description = DescriptionOf(from, from.argument);
-    AddStage(target);
+    std::vector<bool> needed = file_.NeededStages(target, [](const std::string&) { return false; });
+    for (size_t i = target + 1; i-- > 0;) {
+      if (needed[i]) AddStage(file_.stages[i]);
+    }
     auto sort = [](auto* list) {
       std::stable_sort(list->begin(), list->end(),
                        [](auto& a, auto& b) { return a.first_line < b.first_line; });
@@ -41,11 +47,12 @@ class OutlineMaker {
 
   using Values = std::map<std::string, std::string>;
 
-  std::string Expand(const std::string& word, const Lookup& lookup) const {
-    return Expander{lookup, file_.escape}.Word(word).value_or("");
+  std::string Expand(const std::string& word, const Lookup& lookup) {
+    std::string text = Expander{lookup, file_.escape}.Word(word).value_or("");
+    return (expanded_ += text.size()) <= kMostOutlined ? text : "";
   }
   // Of what stands before the stages and in FROM; with the names that were looked up.
-  std::string ExpandGlobal(const std::string& word, std::set<std::string>* asked) const {
+  std::string ExpandGlobal(const std::string& word, std::set<std::string>* asked) {
     return Expand(word, [&](const std::string& name) -> std::optional<std::string> {
       asked->insert(name);
       auto found = globals_.find(name);
@@ -53,7 +60,7 @@ class OutlineMaker {
       return found->second.argument.value;
     });
   }
-  std::string ExpandInStage(const std::string& word, const Values& values) const {
+  std::string ExpandInStage(const std::string& word, const Values& values) {
     return Expand(word, [&](const std::string& name) -> std::optional<std::string> {
       auto found = values.find(name);
       if (found == values.end()) return std::nullopt;
@@ -79,44 +86,38 @@ class OutlineMaker {
     }
   }
 
-  void UseGlobal(const std::string& name) {
-    auto found = globals_.find(name);
-    if (found == globals_.end() || !told_.insert(name).second) return;
-    out_.arguments.push_back(found->second.argument);
-    for (const std::string& needed : found->second.needs) UseGlobal(needed);
+  // With all that its default is made of.
+  void UseGlobal(const std::string& wanted) {
+    std::vector<std::string> names = {wanted};
+    while (!names.empty()) {
+      std::string name = std::move(names.back());
+      names.pop_back();
+      auto found = globals_.find(name);
+      if (found == globals_.end() || !told_.insert(name).second) continue;
+      out_.arguments.push_back(found->second.argument);
+      names.insert(names.end(), found->second.needs.begin(), found->second.needs.end());
+    }
   }
 
-  void AddStage(size_t number) {
-    if (!seen_.insert(number).second) return;
-    const Stage& stage = file_.stages[number];
+  void AddStage(const Stage& stage) {
     // Those of the stage itself are told rather than globals of the same name.
     Values values;
-    for (const Instruction& in : stage.instructions) AddInstruction(in, number, &values);
+    for (const Instruction& in : stage.instructions) AddInstruction(in, &values);
     std::set<std::string> asked;
-    std::string base = ExpandGlobal(stage.from.words[0], &asked);
+    (void)ExpandGlobal(stage.from.words[0], &asked);
     if (const Flag* flag = stage.from.FindFlag("platform")) {
       (void)ExpandGlobal(flag->value, &asked);
     }
     for (const std::string& name : asked) UseGlobal(name);
-    AddStageOf(base, number);
   }
 
-  void AddStageOf(const std::string& name, size_t before) {
-    int found = file_.FindStage(name, before);
-    if (found >= 0) AddStage(static_cast<size_t>(found));
-  }
-
-  void AddInstruction(const Instruction& in, size_t stage, Values* values) {
+  void AddInstruction(const Instruction& in, Values* values) {
     for (const Pair& pair : in.pairs) {
       if (in.kind == Kind::kArg) AddArgument(in, pair, values);
       if (in.kind == Kind::kEnv) (*values)[pair.name] = ExpandInStage(pair.value, *values);
     }
     for (const Flag& flag : in.flags) {
-      if (flag.name == "from") AddStageOf(flag.value, stage);
-      if (in.kind == Kind::kRun && flag.name == "mount") {
-        AddMount(in, flag.value);
-        AddStageOf(FromOfRunMount(flag.value), stage);
-      }
+      if (in.kind == Kind::kRun && flag.name == "mount") AddMount(in, flag.value);
     }
   }
 
@@ -150,7 +151,7 @@ class OutlineMaker {
   const Given& given_;
   std::map<std::string, Global> globals_;
   std::set<std::string> told_;  // names of arguments
-  std::set<size_t> seen_;       // stages
+  size_t expanded_ = 0;
   Outline out_;
 };
 

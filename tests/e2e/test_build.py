@@ -182,6 +182,14 @@ def test_errors(client, folder, dockerfile, words):
     assert done.code != 0 and words in done.err, done.err
 
 
+@pytest.mark.only('gantry')
+def test_values_that_grow(client, folder):
+    """Docker's builder makes them until there is no memory left."""
+    path = folder({'Dockerfile': f'FROM {IMAGE}\nENV A=0123456789\n' + 'ENV A=$A$A$A$A$A$A$A$A\n' * 12})
+    done = build(client, '--force-rm', path)
+    assert done.code != 0 and 'variables add more than 1048576 bytes to a word' in done.err, done.err[-500:]
+
+
 def test_dockerignore(client, folder, image):
     name = image()
     path = folder({'Dockerfile': f'FROM {IMAGE}\nCOPY . /c/\n', 'a.txt': '', 'a.log': '', 'd/b.log': '', 'd/keep.log': '', 'd/c': '', 'gone/x': '',
