@@ -2,6 +2,7 @@
 """gantry build with a registry: --push, and caches that it holds, with the login of the client's configuration; --platform. Debian's
 dockerd has none of it in its classic builder: forms are from BuildKit's documentation."""
 import base64
+import hashlib
 import json
 import re
 import uuid
@@ -133,6 +134,41 @@ def test_an_inline_cache(user, registry, context):
     assert done.code == 0 and '[stage-1 3/4] RUN cat /proc/sys/kernel/random/uuid >/made' in steps(done.err)[1], done.err
     assert user.run(name, 'cat', '/made').out == made
     user('rmi', '-f', name)
+
+
+def test_a_cache_in_a_directory(user, context, tmp_path):
+    """An image layout, as BuildKit's clients have it: blobs by digest, the cache by its name in the index."""
+    folder, name = tmp_path / 'caches/one', 'own/from-cache'
+    first = build(user, '-t', name, '--cache-from', f'type=local,src={folder}', '--cache-to', f'type=local,dest={folder},mode=max', context)
+    assert first.code == 0 and f"WARNING: the cache in '{folder}' is left out: " in first.err, first.err
+    made = user.run(name, 'cat', '/made', '/tool').out
+    entry, = json.loads((folder / 'index.json').read_text())['manifests']
+    assert entry['annotations'] == {'org.opencontainers.image.ref.name': 'latest'} and (folder / 'oci-layout').exists()
+    blobs = {p.name for p in (folder / 'blobs/sha256').iterdir()}
+    assert entry['digest'].split(':')[1] in blobs
+    assert all(hashlib.sha256((folder / 'blobs/sha256' / blob).read_bytes()).hexdigest() == blob for blob in blobs)
+    forget(user, name)
+    done = build(user, '-t', name, '--cache-from', f'type=local,src={folder}', context)
+    assert done.code == 0 and steps(done.err)[0] == [] and len(steps(done.err)[1]) == 4, done.err
+    assert user.run(name, 'cat', '/made', '/tool').out == made
+    # Another name beside it, over blobs that are there; by its digest, too.
+    (context / 'f').write_text('other')
+    assert build(user, '-t', name, '--cache-to', f'type=local,dest={folder},tag=two', context).code == 0
+    index = json.loads((folder / 'index.json').read_text())['manifests']
+    assert [m['annotations']['org.opencontainers.image.ref.name'] for m in index] == ['latest', 'two'] and index[0] == entry
+    assert [p.name for p in (folder / 'blobs/sha256').iterdir() if '.tmp-' in p.name] == []
+    forget(user, name)
+    done = build(user, '-t', name, '--cache-from', f'type=local,src={folder},digest={index[1]["digest"]}', context)
+    assert done.code == 0 and '[stage-1 2/4] COPY f /f' in steps(done.err)[1], done.err
+    # What is damaged is an error, and nothing of it is used.
+    forget(user, name)
+    (folder / 'blobs/sha256' / entry['digest'].split(':')[1]).write_text('{}')
+    bad = build(user, '-t', name, '--cache-from', f'type=local,src={folder}', context)
+    assert bad.code == 1 and 'has another digest' in bad.err and bad.err.count('ERROR: failed to build') == 1, bad.err
+    for flags, why in ((['--cache-to', 'type=local'], 'a cache of type local needs dest='), (['--cache-from', 'type=local,src='], 'a cache of type local needs src='),
+                       (['--cache-to', f'type=local,dest={context}/f/x'], 'not a directory')):
+        bad = build(user, *flags, context)
+        assert bad.code == 1 and why in bad.err, bad.err
 
 
 def test_platform(user, context):

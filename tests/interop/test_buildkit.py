@@ -317,6 +317,14 @@ def test_buildx(stack, client, context, tmp_path):
         assert docker('buildx', 'prune', '-af').returncode == 0
         made = docker('buildx', 'build', '--progress=plain', '-t', 'bx:2', *words, context)
         assert made.returncode == 0 and (made.stdout.count('CACHED') == 3) == cached, made.stdout
+    # The same folder is one for `gantry build`, and what that writes is one for buildx.
+    client.ok('builder', 'prune', '-af')
+    made = client('build', '--cache-from', f'type=local,src={tmp_path / "cache"}', '--cache-to', f'type=local,dest={tmp_path / "own"},mode=max', context,
+                  environment={'BUILDKIT_PROGRESS': 'plain'})
+    assert made.code == 0 and made.err.count('CACHED') == 3, made.err
+    client.ok('builder', 'prune', '-af')
+    made = docker('buildx', 'build', '--progress=plain', '-t', 'bx:2', '--cache-from', f'type=local,src={tmp_path / "own"}', context)
+    assert made.returncode == 0 and made.stdout.count('CACHED') == 3, made.stdout
     # One target of bake on top of another.
     (tmp_path / 'bake.json').write_text(json.dumps({'target': {
         'below': {'context': str(context)},

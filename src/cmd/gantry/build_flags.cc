@@ -43,8 +43,9 @@ void BindBuildFlags(Flags* flags, BuildFlags* to) {
   flags->List("build-context", 0, &to->contexts,
               "What a name of FROM or --from stands for, \"NAME=PATH|IMAGE|URL\"");
   flags->List("cache-from", 0, &to->cache_from,
-              "Images to take for a cache, or \"type=registry,ref=NAME\"");
-  flags->List("cache-to", 0, &to->cache_to, "Where to write the cache, \"type=inline\"");
+              "Images to take for a cache, \"type=registry,ref=NAME\" or \"type=local,src=PATH\"");
+  flags->List("cache-to", 0, &to->cache_to,
+              "Where to write the cache, \"type=inline|registry|local\"");
   flags->String("call", 0, &to->call,
                 "What to do (build, check, outline, targets), \"NAME[,format=json]\"");
   flags->Bool("check", 0, &to->check, "Look for what is questionable in the Dockerfile");

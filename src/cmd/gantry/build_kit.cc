@@ -9,10 +9,12 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <optional>
 
 #include "base/io.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "build_client/cache_directory.h"
 #include "build_client/display.h"
 #include "build_client/session.h"
 #include "build_client/solve.h"
@@ -143,15 +145,71 @@ Result<> SetAttributes(const BuildFlags& flags, api::SolveRequest* request) {
   }
   text("ulimit", JoinedBy(limits, ','));
   for (const std::string& allowed : flags.allowed) request->Entitlements.push_back(allowed);
-  for (const std::string& from : flags.cache_from) {
-    if (!request->Cache) request->Cache.emplace();
-    request->Cache->Imports.push_back(TRY(ParseBuildCache(from)));
-  }
-  for (const std::string& to : flags.cache_to) {
-    if (!request->Cache) request->Cache.emplace();
-    request->Cache->Exports.push_back(TRY(ParseBuildCache(to)));
-  }
   return {};
+}
+
+// A cache that is written to a directory of ours, and gets its name in the end.
+struct CacheToName {
+  std::string directory, tag;
+};
+
+std::string TakeTag(api::CacheOptionsEntry* entry) {
+  auto tag = entry->Attrs.extract("tag");
+  return tag.empty() ? "latest" : tag.mapped();
+}
+
+// A directory of ours serves as a store of the session.
+Result<std::string> OfferCacheDirectory(const api::CacheOptionsEntry& entry, const char* attribute,
+                                        Offers* offers) {
+  auto directory = entry.Attrs.find(attribute);
+  if (directory == entry.Attrs.end() || directory->second.empty()) {
+    return InvalidArgument("a cache of type local needs {}=…", attribute);
+  }
+  offers->caches["local:" + directory->second] = directory->second;
+  return directory->second;
+}
+
+Result<std::optional<CacheToName>> OfferCaches(const BuildFlags& flags, api::SolveRequest* request,
+                                               Offers* offers) {
+  if (!flags.cache_from.empty() || !flags.cache_to.empty()) request->Cache.emplace();
+  for (const std::string& from : flags.cache_from) {
+    api::CacheOptionsEntry entry = TRY(ParseBuildCache(from));
+    if (entry.Type == "local") {
+      std::string directory = TRY(OfferCacheDirectory(entry, "src", offers));
+      std::string tag = TakeTag(&entry);
+      if (!entry.Attrs.contains("digest")) {
+        auto digest = build_client::FindCacheManifest(directory, tag);
+        // What the first build of all meets.
+        if (!digest.ok()) {
+          PrintError("WARNING: the cache in '{}' is left out: {}\n", directory,
+                     digest.error().message());
+          continue;
+        }
+        entry.Attrs["digest"] = *digest;
+      }
+    }
+    request->Cache->Imports.push_back(std::move(entry));
+  }
+  std::optional<CacheToName> out;
+  for (const std::string& to : flags.cache_to) {
+    api::CacheOptionsEntry entry = TRY(ParseBuildCache(to));
+    if (entry.Type == "local") {
+      if (out) return InvalidArgument("a build has one cache of type local: {}", to);
+      std::string directory = TRY(OfferCacheDirectory(entry, "dest", offers));
+      TRY(build_client::PrepareCacheDirectory(directory));
+      out = CacheToName{std::move(directory), TakeTag(&entry)};
+    }
+    request->Cache->Exports.push_back(std::move(entry));
+  }
+  return out;
+}
+
+Result<> NameCache(const CacheToName& cache, const build_client::SolveEnd& end) {
+  auto manifest = end.response.find("cache.manifest");
+  // A build without steps has none.
+  if (manifest == end.response.end()) return {};
+  Json descriptor = TRY_WITH(Json::Parse(manifest->second), "reading the cache's descriptor");
+  return build_client::NameCacheManifest(cache.directory, cache.tag, std::move(descriptor));
 }
 
 Result<Offers> MakeOffers(Cli& cli, const BuildFlags& flags) {
@@ -302,6 +360,7 @@ Result<int> BuildByBuildKit(Cli& cli, const BuildFlags& flags, const BuildContex
   TRY(OfferContext(context, &request, &offers));
   for (const std::string& text : flags.contexts) TRY(OfferNamedContext(text, &request, &offers));
   TRY(SetAttributes(flags, &request));
+  auto cache = TRY(OfferCaches(flags, &request, &offers));
   BuildCall call = TRY(ParseBuildCall(flags));
   BuildOutputs outputs;
   if (call.request.empty()) {
@@ -337,6 +396,7 @@ Result<int> BuildByBuildKit(Cli& cli, const BuildFlags& flags, const BuildContex
   }
   if (!call.request.empty()) return PrintAnswer(call, *solved);
   if (shown.how != "rawjson" && shown.how != "quiet") PrintErrorText(graph.WarningText());
+  if (cache) TRY(NameCache(*cache, *solved));
   if (!flags.iid_file.empty()) TRY(CreateFile(flags.iid_file, IdOf(*solved), 0644));
   if (!flags.metadata_file.empty()) TRY(WriteMetadata(flags.metadata_file, ref, *solved));
   if (flags.quiet) Print("{}\n", IdOf(*solved));

@@ -224,9 +224,6 @@ Result<plain::moby::buildkit::v1::CacheOptionsEntry> ParseBuildCache(const std::
   entry.Attrs = TRY_WITH(ParseFields(text, ""), "invalid cache \"{}\"", text);
   entry.Type = Take(&entry.Attrs, "type");
   if (entry.Type.empty()) return InvalidArgument("the cache \"{}\" has no type", text);
-  if (entry.Type == "local") {
-    return Unimplemented("a cache in a directory of the client's is not supported: {}", text);
-  }
   return entry;
 }
 
