@@ -273,7 +273,7 @@ Result<engine::NewLayer> CacheImport::FetchLayer(engine::Engine& engine, const C
   TRY_WITH(CheckUnpacked(file, layer.diff_id), "layer {}", layer.blob.digest);
   TRY(Rewind(file));
   FdSource source{BorrowedFd(file)};
-  auto writer = TRY(engine.containerd().OpenBlob(lease.id()));
+  auto writer = TRY(lease.OpenBlob());
   for (;;) {
     std::string_view piece = TRY(source.Next());
     if (piece.empty()) break;

@@ -53,6 +53,8 @@ struct BlobWriter::Stream {
   }
 };
 
+std::string WriteOf(const std::string& lease) { return "engine-" + lease; }
+
 BlobWriter::BlobWriter(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {}
 BlobWriter::~BlobWriter() {
   if (stream_->finished) return;
@@ -66,7 +68,7 @@ Result<std::unique_ptr<BlobWriter>> Containerd::OpenBlob(const std::string& leas
   auto stream = std::make_unique<BlobWriter::Stream>();
   stubs_->Prepare(&stream->context, kWriteBound);
   stream->context.AddMetadata("containerd-lease", lease);
-  stream->ref = "engine-" + lease;
+  stream->ref = WriteOf(lease);
   stream->calls = stubs_->content->Write(&stream->context);
   return std::unique_ptr<BlobWriter>(new BlobWriter(std::move(stream)));
 }

@@ -169,6 +169,9 @@ class Subscription {
   virtual ~Subscription() = default;
 };
 
+// The name of the write of a blob under a lease (OpenBlob).
+std::string WriteOf(const std::string& lease);
+
 // A blob on its way into the store. One thread.
 class BlobWriter {
  public:

@@ -30,7 +30,7 @@ class BlobSink : public ByteSink {
 Result<NewLayer> StoreLayer(Engine& engine, const Lease& lease, ByteSource& archive) {
   auto plain = TRY(formats::compression::Decompress(archive));
   formats::HashingSource hashed(*plain);
-  auto blob = TRY(engine.containerd().OpenBlob(lease.id()));
+  auto blob = TRY(lease.OpenBlob());
   BlobSink sink(*blob);
   formats::compression::GzipSink gzip(sink);
   TRY(CopyAll(hashed, gzip));

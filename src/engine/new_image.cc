@@ -16,6 +16,9 @@
 namespace gantry::engine {
 namespace {
 
+// Of leases for work that ends before its request does.
+constexpr std::string_view kWorkPrefix = "engine-";
+
 using formats::Json;
 
 // Two blocks of zeros: a tar without an entry.
@@ -54,10 +57,9 @@ Json ToJson(const client::Descriptor& blob) {
       {{"mediaType", blob.media_type}, {"digest", blob.digest}, {"size", blob.size}});
 }
 
-Result<client::Descriptor> WriteDocument(client::Containerd& containerd, const Lease& lease,
-                                         const Json& json, std::string_view type,
-                                         const client::Labels& labels) {
-  auto writer = TRY(containerd.OpenBlob(lease.id()));
+Result<client::Descriptor> WriteDocument(const Lease& lease, const Json& json,
+                                         std::string_view type, const client::Labels& labels) {
+  auto writer = TRY(lease.OpenBlob());
   TRY(writer->Write(json.Dump()));
   client::Descriptor blob = TRY(writer->Commit(labels));
   blob.media_type = type;
@@ -106,8 +108,18 @@ Result<std::optional<NewLayer>> DiffTrees(Engine& engine, const Lease& lease,
 
 }  // namespace
 
+Result<> Lease::EndAllOfBefore(client::Containerd& containerd) {
+  for (const std::string& id : TRY(containerd.ListLeases())) {
+    if (!id.starts_with(kWorkPrefix)) continue;
+    Result<> aborted = containerd.AbortWrite(client::WriteOf(id));
+    if (!aborted.ok() && aborted.error().kind() != ErrorKind::kNotFound) return aborted;
+    TRY(containerd.DeleteLease(id));
+  }
+  return {};
+}
+
 Result<Lease> Lease::Take(client::Containerd& containerd) {
-  std::string id = "engine-" + RandomHex(8);
+  std::string id = std::string(kWorkPrefix) + RandomHex(8);
   TRY(containerd.CreateLease(id));
   return Lease(&containerd, std::move(id));
 }
@@ -118,8 +130,18 @@ Result<Lease> Lease::TakeLasting(client::Containerd& containerd, std::string_vie
   return Lease(&containerd, std::move(id));
 }
 
+Result<std::unique_ptr<client::BlobWriter>> Lease::OpenBlob() const {
+  writes_ = true;
+  return containerd_->OpenBlob(id_);
+}
+
 Lease::~Lease() {
   if (containerd_ == nullptr) return;
+  if (writes_) {
+    Result<> aborted = containerd_->AbortWrite(client::WriteOf(id_));
+    bool failed = !aborted.ok() && aborted.error().kind() != ErrorKind::kNotFound;
+    if (failed) log::Warning("ending the write of lease {}: {}", id_, aborted.error().message());
+  }
   Result<> deleted = containerd_->DeleteLease(id_);
   if (!deleted.ok()) log::Warning("ending lease {}: {}", id_, deleted.error().message());
 }
@@ -216,7 +238,7 @@ Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImagePa
     config_labels["containerd.io/gc.ref.snapshot." + engine.options().snapshotter] = parts.chain_id;
   }
   client::Descriptor config =
-      TRY(WriteDocument(containerd, lease, parts.config, oci::kOciConfig, config_labels));
+      TRY(WriteDocument(lease, parts.config, oci::kOciConfig, config_labels));
   client::Labels labels = {{"containerd.io/gc.ref.content.config", config.digest}};
   size_t number = 0;
   for (const client::Descriptor& blob : parts.layers) {
@@ -224,7 +246,7 @@ Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImagePa
   }
   Json manifest = ManifestOf(config, parts.layers, parts.annotations);
   client::Image record;
-  record.target = TRY(WriteDocument(containerd, lease, manifest, oci::kOciManifest, labels));
+  record.target = TRY(WriteDocument(lease, manifest, oci::kOciManifest, labels));
   std::vector<std::string> names = parts.names;
   if (names.empty()) names.push_back(std::string(kDanglingName) + record.target.digest);
   ReplacedImages replaced =

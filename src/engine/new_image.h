@@ -20,17 +20,24 @@
 
 namespace gantry::engine {
 
-// Ends with the object; one of a daemon that is gone expires.
+// Ends with the object.
 class Lease {
  public:
+  // One of a daemon that is gone ends with the next one's start, and expires after a day.
   static Result<Lease> Take(client::Containerd& containerd);
+  // At the start, before any is taken: ends those of the daemon before, with what it was writing.
+  static Result<> EndAllOfBefore(client::Containerd& containerd);
   // One that does not expire: whoever takes it finds it again by the beginning of its id.
   static Result<Lease> TakeLasting(client::Containerd& containerd, std::string_view prefix);
   Lease(Lease&& other) noexcept
-      : containerd_(std::exchange(other.containerd_, nullptr)), id_(std::move(other.id_)) {}
+      : containerd_(std::exchange(other.containerd_, nullptr)),
+        id_(std::move(other.id_)),
+        writes_(other.writes_) {}
   Lease& operator=(Lease&&) = delete;
   ~Lease();
   const std::string& id() const { return id_; }
+  // A blob of unknown size; what is not committed goes with the lease.
+  Result<std::unique_ptr<client::BlobWriter>> OpenBlob() const;
   // It lives on without the object.
   void Keep() { containerd_ = nullptr; }
 
@@ -39,6 +46,7 @@ class Lease {
       : containerd_(containerd), id_(std::move(id)) {}
   client::Containerd* containerd_;
   std::string id_;
+  mutable bool writes_ = false;
 };
 
 struct NewLayer {

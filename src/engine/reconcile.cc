@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "engine/engine.h"
 #include "engine/health.h"
+#include "engine/new_image.h"
 #include "engine/shared_memory.h"
 #include "engine/store.h"
 
@@ -65,6 +66,7 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(containerd_->Version(bound));
   TRY(CheckSnapshotter());
   TRY(containerd_->EnsureNamespace());
+  TRY(Lease::EndAllOfBefore(*containerd_));
   TRY(networks_->EnsureDefaultBridge());
   TRY(ReconcileNetworks());
   TRY(Subscribe());
