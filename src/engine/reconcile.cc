@@ -21,6 +21,9 @@ namespace {
 
 constexpr std::chrono::seconds kReconnectBound(5);
 constexpr std::chrono::milliseconds kRetryDelay(100);
+// What a killed gantryd had asked for may be done by the container daemon after everything was
+// compared; nothing tells when the last of it is.
+constexpr std::chrono::seconds kLateRequests(5);
 // A container whose end nobody saw.
 constexpr uint32_t kUnknownExit = 255;
 
@@ -55,6 +58,10 @@ Result<> Engine::Connect(std::chrono::milliseconds bound) {
     std::this_thread::sleep_for(kRetryDelay);
   }
   workers_.Run([trash = options_.root + "/engine/trash"] { EmptyTrash(trash); });
+  timers_->loop().Post([this] {
+    timers_->loop().After(kLateRequests,
+                          [this] { workers_.Run([this] { RemoveLateContainers(); }); });
+  });
   MutexLock lock(mutex_);
   connecting_ = broken_;
   if (broken_) workers_.Run([this] { Reconnect(); });
@@ -142,6 +149,13 @@ void Engine::OnSubscriptionEnded(const Error& error) {
   workers_.Run([this] { Reconnect(); });
 }
 
+void Engine::RemoveLateContainers() {
+  if (ShuttingDown()) return;
+  Result<> removed = RemoveLeftContainers(/*first=*/false);
+  // The container daemon is gone: the next connection brings the next comparison.
+  if (!removed.ok()) log::Warning("looking for late containers: {}", removed.error().message());
+}
+
 // Until a subscription holds and everything was compared under it, or the engine stops.
 void Engine::Reconnect() {
   for (;;) {
@@ -183,20 +197,7 @@ Result<> Engine::Reconcile(bool first) {
     auto task = tasks.find(container->id());
     ReconcileContainer(container, task == tasks.end() ? nullptr : &task->second, first);
   }
-  // What no record names is what a crash has left between two steps.
-  for (const std::string& id : TRY(containerd_->ListContainers())) {
-    if (auto container = FindById(id)) {
-      // Killed between the two deletions of an ended task.
-      auto turn = container->TakeTurn(std::chrono::milliseconds(0));
-      if (turn.ok() && !container->record()->state.IsAlive()) TryCleanTask(id);
-      continue;
-    }
-    if (!first) continue;
-    log::Info("removing container {} of which there is no record", id);
-    TryCleanTask(id);
-    Result<> removed = containerd_->RemoveSnapshot(options_.snapshotter, id);
-    if (!removed.ok() && removed.error().kind() != ErrorKind::kNotFound) return removed;
-  }
+  TRY(RemoveLeftContainers(first));
   if (!first) return {};
   for (const networks::Endpoint& endpoint : networks_->ListEndpoints()) {
     auto container = FindById(endpoint.container_id);
@@ -209,6 +210,25 @@ Result<> Engine::Reconcile(bool first) {
     if (turn.ok() && container->record()->state.IsAlive()) {
       ReconcileAttachments(*container->record());
     }
+  }
+  return {};
+}
+
+// What a crash has left between two steps: of the container daemon's containers those that do not
+// run, and at first those that no record names.
+Result<> Engine::RemoveLeftContainers(bool first) {
+  for (const std::string& id : TRY(containerd_->ListContainers())) {
+    if (auto container = FindById(id)) {
+      // Killed between the two deletions of an ended task.
+      auto turn = container->TakeTurn(std::chrono::milliseconds(0));
+      if (turn.ok() && !container->record()->state.IsAlive()) TryCleanTask(id);
+      continue;
+    }
+    if (!first) continue;
+    log::Info("removing container {} of which there is no record", id);
+    TryCleanTask(id);
+    Result<> removed = containerd_->RemoveSnapshot(options_.snapshotter, id);
+    if (!removed.ok() && removed.error().kind() != ErrorKind::kNotFound) return removed;
   }
   return {};
 }

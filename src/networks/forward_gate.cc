@@ -63,7 +63,10 @@ std::vector<std::string> ForwardGate::RulesFor(const IptablesTable& filter,
     rules.push_back(fmt::format("-A {} {}", chain_, rule));
   };
   if (has_user_chain) add(fmt::format("-j {}", kUserChain));
-  for (const Network& network : networks) add(fmt::format("-o {} -j ACCEPT", network.bridge));
+  std::string which = host_decides_ ? fmt::format(" {}", kAnswers) : "";
+  for (const Network& network : networks) {
+    add(fmt::format("-o {}{} -j ACCEPT", network.bridge, which));
+  }
   for (const std::string& rule : RulesOut(networks)) add(rule);
   return rules;
 }

@@ -42,6 +42,7 @@ class IptablesRules {
         ipv6_(ipv6),
         forward_{"GANTRY-" + stack, {"FORWARD"}},
         exposed_{"GANTRYX-" + stack, {}},
+        asked_{"GANTRYH-" + stack, {}},
         linked_{"GANTRYL-" + stack, {}},
         local_{"GANTRY-" + stack,
                {"PREROUTING -m addrtype --dst-type LOCAL", "OUTPUT -m addrtype --dst-type LOCAL"}},
@@ -58,7 +59,13 @@ class IptablesRules {
   Result<> Change(const Endpoint& before, const Endpoint& after) const;
 
  private:
+  // What becomes of a packet that we would let in. Where the host decides it goes on through
+  // FORWARD, unless a container sent it.
+  std::string LetIn() const {
+    return setup_.host_decides ? fmt::format("-g {}", asked_.name) : "-j ACCEPT";
+  }
   Lines ForwardRules(const IptablesTable& filter, const std::vector<Network>& networks) const;
+  Lines AskedRules(const std::vector<Network>& networks) const;
   Lines LocalRules(const std::vector<Network>& networks) const;
   Lines PostroutingRules(const std::vector<Network>& networks) const;
   Lines PortRules(const std::vector<Endpoint>& endpoints) const;
@@ -69,6 +76,7 @@ class IptablesRules {
   bool ipv6_;
   OwnChain forward_;
   OwnChain exposed_;
+  OwnChain asked_;  // where the host decides about others: what our own bridges send is let in
   OwnChain linked_;
   OwnChain local_;
   OwnChain ports_;
@@ -82,9 +90,14 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
     rules.push_back(
         fmt::format("-A {} {}", forward_.name, fmt::format(format, std::forward<T>(values)...)));
   };
+  // Where the host decides, what comes back from that chain is for exposed ports.
+  auto add_exposed = [&](const std::string& which) {
+    add("{} -j {}", which, exposed_.name);
+    if (setup_.host_decides) add("{} {}", which, LetIn());
+  };
   if (filter.contains("DOCKER-USER")) add("-j DOCKER-USER");
   for (const Network& network : networks) {
-    add("-o {} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", network.bridge);
+    add("-o {} {} -j ACCEPT", network.bridge, kAnswers);
     if (network.icc) {
       add("-i {} -o {} -j ACCEPT", network.bridge, network.bridge);
     } else {
@@ -99,24 +112,30 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
   }
   for (const Network& network : networks) {
     GatewayMode mode = ViewOf(network, ipv6_)->mode;
-    add("-o {} -m conntrack --ctstate DNAT -j ACCEPT", network.bridge);
-    if (mode == GatewayMode::kNatUnprotected) add("-o {} -j ACCEPT", network.bridge);
+    add("-o {} -m conntrack --ctstate DNAT {}", network.bridge, LetIn());
+    if (mode == GatewayMode::kNatUnprotected) add("-o {} {}", network.bridge, LetIn());
     bool routed = mode == GatewayMode::kRouted;
-    if (routed || setup_.direct_routing) add("-o {} -j {}", network.bridge, exposed_.name);
     if (routed) {
-      add("-o {} -p {} -j ACCEPT", network.bridge, ipv6_ ? "ipv6-icmp" : "icmp");
+      add("-o {} -p {} {}", network.bridge, ipv6_ ? "ipv6-icmp" : "icmp", LetIn());
+    }
+    if (setup_.accepted_mark) {
+      add("-o {} -m mark --mark {} {}", network.bridge, ToString(*setup_.accepted_mark), LetIn());
     }
     for (const std::string& trusted : network.trusted_interfaces) {
-      add("-i {} -o {} -j {}", trusted, network.bridge, exposed_.name);
+      add_exposed(fmt::format("-i {} -o {}", trusted, network.bridge));
     }
-  }
-  if (setup_.accepted_mark) {
-    for (const Network& network : networks) {
-      add("-o {} -m mark --mark {} -j ACCEPT", network.bridge, ToString(*setup_.accepted_mark));
-    }
+    if (routed || setup_.direct_routing) add_exposed(fmt::format("-o {}", network.bridge));
   }
   for (const Network& network : networks) add("-o {} -j DROP", network.bridge);
   for (const std::string& rule : RulesOut(networks)) add("{}", rule);
+  return rules;
+}
+
+Lines IptablesRules::AskedRules(const std::vector<Network>& networks) const {
+  Lines rules;
+  for (const std::string& rule : RulesOut(networks)) {
+    rules.push_back(fmt::format("-A {} {}", asked_.name, rule));
+  }
   return rules;
 }
 
@@ -176,8 +195,9 @@ Lines IptablesRules::ExposedRules(const std::vector<Endpoint>& endpoints) const 
   std::set<std::string> rules;
   for (const Endpoint& endpoint : endpoints) {
     for (const PortView& port : ExposedBy(endpoint, ipv6_)) {
-      rules.insert(fmt::format("-A {} -d {}/{} {} -j ACCEPT", exposed_.name, port.address,
-                               ipv6_ ? 128 : 32, ProtocolMatch(port, port.container_port)));
+      rules.insert(fmt::format("-A {} -d {}/{} {} -j {}", exposed_.name, port.address,
+                               ipv6_ ? 128 : 32, ProtocolMatch(port, port.container_port),
+                               setup_.host_decides ? "RETURN" : "ACCEPT"));
     }
   }
   return {rules.begin(), rules.end()};
@@ -197,8 +217,8 @@ Lines IptablesRules::LinkRules(const std::vector<Opening>& openings) const {
 
 // A chain of ports has them in any order, and a last rule by which it is there without any.
 void RepairPorts(const IptablesTable& table, const OwnChain& chain, const Lines* rules,
-                 Lines* lines) {
-  std::string last = fmt::format("-A {} -j RETURN", chain.name);
+                 Lines* lines, std::string_view others = "RETURN") {
+  std::string last = fmt::format("-A {} -j {}", chain.name, others);
   auto there = table.find(chain.name);
   if (rules == nullptr && there != table.end()) return;
   Lines wanted = rules == nullptr ? Lines{} : *rules;
@@ -237,12 +257,17 @@ Result<> IptablesRules::Repair(const std::vector<Network>& networks,
   IptablesTable nat = TRY(iptables.Save(kNatTable));
   if (ours.empty()) {
     RemoveChain(filter, forward_, &in_filter);
-    for (const OwnChain& chain : {exposed_, linked_}) RemoveChain(filter, chain, &in_filter);
+    for (const OwnChain& chain : {exposed_, linked_, asked_}) {
+      RemoveChain(filter, chain, &in_filter);
+    }
     for (const OwnChain& chain : {local_, ports_, postrouting_}) RemoveChain(nat, chain, &in_nat);
   } else {
-    RepairPorts(filter, exposed_, exposed ? &*exposed : nullptr, &in_filter);
+    RepairPorts(filter, exposed_, exposed ? &*exposed : nullptr, &in_filter,
+                setup_.host_decides ? "DROP" : "RETURN");
     RepairPorts(filter, linked_, linked ? &*linked : nullptr, &in_filter);
+    if (setup_.host_decides) RepairChain(filter, asked_, AskedRules(ours), &in_filter);
     RepairChain(filter, forward_, ForwardRules(filter, ours), &in_filter);
+    if (!setup_.host_decides) RemoveChain(filter, asked_, &in_filter);
     RepairPorts(nat, ports_, ports ? &*ports : nullptr, &in_nat);
     RepairChain(nat, local_, LocalRules(ours), &in_nat);
     RepairChain(nat, postrouting_, PostroutingRules(ours), &in_nat);
