@@ -63,9 +63,14 @@ std::vector<std::string> ForwardGate::RulesFor(const IptablesTable& filter,
     rules.push_back(fmt::format("-A {} {}", chain_, rule));
   };
   if (has_user_chain) add(fmt::format("-j {}", kUserChain));
-  std::string which = host_decides_ ? fmt::format(" {}", kAnswers) : "";
   for (const Network& network : networks) {
-    add(fmt::format("-o {}{} -j ACCEPT", network.bridge, which));
+    const std::string& bridge = network.bridge;
+    if (!host_decides_) {
+      add(fmt::format("-o {} -j ACCEPT", bridge));
+      continue;
+    }
+    add(fmt::format("-o {} {} -j ACCEPT", bridge, kAnswers));
+    add(fmt::format("-i {} -o {} -j ACCEPT", bridge, bridge));
   }
   for (const std::string& rule : RulesOut(networks)) add(rule);
   return rules;

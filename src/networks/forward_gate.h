@@ -6,7 +6,7 @@
 // accepts what comes from and goes to our bridges; what may not has been dropped by our nft table.
 //
 // Where the host decides (publish-policy), what comes from elsewhere into our bridges goes on
-// through FORWARD, but for answers.
+// through FORWARD, but for answers and neighbours.
 //
 // Rules of users in DOCKER-USER, where there is such a chain, come first. Packets into the bridges
 // of other engines go on through FORWARD: these engines decide. Nothing is made in tables that

@@ -42,7 +42,6 @@ class IptablesRules {
         ipv6_(ipv6),
         forward_{"GANTRY-" + stack, {"FORWARD"}},
         exposed_{"GANTRYX-" + stack, {}},
-        asked_{"GANTRYH-" + stack, {}},
         linked_{"GANTRYL-" + stack, {}},
         local_{"GANTRY-" + stack,
                {"PREROUTING -m addrtype --dst-type LOCAL", "OUTPUT -m addrtype --dst-type LOCAL"}},
@@ -59,13 +58,9 @@ class IptablesRules {
   Result<> Change(const Endpoint& before, const Endpoint& after) const;
 
  private:
-  // What becomes of a packet that we would let in. Where the host decides it goes on through
-  // FORWARD, unless a container sent it.
-  std::string LetIn() const {
-    return setup_.host_decides ? fmt::format("-g {}", asked_.name) : "-j ACCEPT";
-  }
+  // What becomes of a packet that we let in: where the host decides it goes on through FORWARD.
+  std::string_view LetIn() const { return setup_.host_decides ? "RETURN" : "ACCEPT"; }
   Lines ForwardRules(const IptablesTable& filter, const std::vector<Network>& networks) const;
-  Lines AskedRules(const std::vector<Network>& networks) const;
   Lines LocalRules(const std::vector<Network>& networks) const;
   Lines PostroutingRules(const std::vector<Network>& networks) const;
   Lines PortRules(const std::vector<Endpoint>& endpoints) const;
@@ -76,7 +71,6 @@ class IptablesRules {
   bool ipv6_;
   OwnChain forward_;
   OwnChain exposed_;
-  OwnChain asked_;  // where the host decides about others: what our own bridges send is let in
   OwnChain linked_;
   OwnChain local_;
   OwnChain ports_;
@@ -93,7 +87,7 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
   // Where the host decides, what comes back from that chain is for exposed ports.
   auto add_exposed = [&](const std::string& which) {
     add("{} -j {}", which, exposed_.name);
-    if (setup_.host_decides) add("{} {}", which, LetIn());
+    if (setup_.host_decides) add("{} -j RETURN", which);
   };
   if (filter.contains("DOCKER-USER")) add("-j DOCKER-USER");
   for (const Network& network : networks) {
@@ -112,14 +106,15 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
   }
   for (const Network& network : networks) {
     GatewayMode mode = ViewOf(network, ipv6_)->mode;
-    add("-o {} -m conntrack --ctstate DNAT {}", network.bridge, LetIn());
-    if (mode == GatewayMode::kNatUnprotected) add("-o {} {}", network.bridge, LetIn());
+    add("-o {} -m conntrack --ctstate DNAT -j {}", network.bridge, LetIn());
+    if (mode == GatewayMode::kNatUnprotected) add("-o {} -j {}", network.bridge, LetIn());
     bool routed = mode == GatewayMode::kRouted;
     if (routed) {
-      add("-o {} -p {} {}", network.bridge, ipv6_ ? "ipv6-icmp" : "icmp", LetIn());
+      add("-o {} -p {} -j {}", network.bridge, ipv6_ ? "ipv6-icmp" : "icmp", LetIn());
     }
     if (setup_.accepted_mark) {
-      add("-o {} -m mark --mark {} {}", network.bridge, ToString(*setup_.accepted_mark), LetIn());
+      add("-o {} -m mark --mark {} -j {}", network.bridge, ToString(*setup_.accepted_mark),
+          LetIn());
     }
     for (const std::string& trusted : network.trusted_interfaces) {
       add_exposed(fmt::format("-i {} -o {}", trusted, network.bridge));
@@ -128,14 +123,6 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
   }
   for (const Network& network : networks) add("-o {} -j DROP", network.bridge);
   for (const std::string& rule : RulesOut(networks)) add("{}", rule);
-  return rules;
-}
-
-Lines IptablesRules::AskedRules(const std::vector<Network>& networks) const {
-  Lines rules;
-  for (const std::string& rule : RulesOut(networks)) {
-    rules.push_back(fmt::format("-A {} {}", asked_.name, rule));
-  }
   return rules;
 }
 
@@ -197,7 +184,7 @@ Lines IptablesRules::ExposedRules(const std::vector<Endpoint>& endpoints) const 
     for (const PortView& port : ExposedBy(endpoint, ipv6_)) {
       rules.insert(fmt::format("-A {} -d {}/{} {} -j {}", exposed_.name, port.address,
                                ipv6_ ? 128 : 32, ProtocolMatch(port, port.container_port),
-                               setup_.host_decides ? "RETURN" : "ACCEPT"));
+                               LetIn()));
     }
   }
   return {rules.begin(), rules.end()};
@@ -257,17 +244,13 @@ Result<> IptablesRules::Repair(const std::vector<Network>& networks,
   IptablesTable nat = TRY(iptables.Save(kNatTable));
   if (ours.empty()) {
     RemoveChain(filter, forward_, &in_filter);
-    for (const OwnChain& chain : {exposed_, linked_, asked_}) {
-      RemoveChain(filter, chain, &in_filter);
-    }
+    for (const OwnChain& chain : {exposed_, linked_}) RemoveChain(filter, chain, &in_filter);
     for (const OwnChain& chain : {local_, ports_, postrouting_}) RemoveChain(nat, chain, &in_nat);
   } else {
     RepairPorts(filter, exposed_, exposed ? &*exposed : nullptr, &in_filter,
                 setup_.host_decides ? "DROP" : "RETURN");
     RepairPorts(filter, linked_, linked ? &*linked : nullptr, &in_filter);
-    if (setup_.host_decides) RepairChain(filter, asked_, AskedRules(ours), &in_filter);
     RepairChain(filter, forward_, ForwardRules(filter, ours), &in_filter);
-    if (!setup_.host_decides) RemoveChain(filter, asked_, &in_filter);
     RepairPorts(nat, ports_, ports ? &*ports : nullptr, &in_nat);
     RepairChain(nat, local_, LocalRules(ours), &in_nat);
     RepairChain(nat, postrouting_, PostroutingRules(ours), &in_nat);

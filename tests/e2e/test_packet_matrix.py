@@ -493,7 +493,7 @@ def test_a_host_whose_policy_counts(home, backend):
         # The host lets everything in: what is not published stays out.
         iptables('-P', 'FORWARD', 'ACCEPT')
         os.kill(engine.pid('gantryd'), signal.SIGHUP)
-        direct = {'r1:80', 'r1:8203', 'r1:53', 'a1:80'}
+        direct = {'r1:80', 'r1:8203', 'r1:53', 'a1:80', 'b1:80'}
         assert '\n'.join(world.wrong([row for row in MATRIX if row[2] not in direct])) == ''
 
 
