@@ -9,7 +9,6 @@
 #include <functional>
 
 #include "base/byte_stream.h"
-#include "base/text.h"
 #include "engine/container_files.h"
 #include "formats/compression/compression.h"
 #include "kernel/paths.h"
@@ -58,7 +57,7 @@ Result<> Extract(const CopyRequest& request, const std::string& base,
 Result<> CopyDirectory(const CopyRequest& request, const CopySource& source,
                        const std::string& place) {
   // What is above it stays root's.
-  if (TRY(MakeDirectoriesIn(request.root, place, OwnerIds(0, 0))) && request.owner) {
+  if (TRY(kernel::MakeDirectoriesIn(request.root, place, OwnerIds(0, 0))) && request.owner) {
     UniqueFd top = TRY(kernel::OpenIn(request.root, place, O_RDONLY | O_DIRECTORY));
     if (::fchown(top.get(), request.owner->first, request.owner->second) != 0) {
       return ErrnoError("changing the owner of '{}'", place);
@@ -74,7 +73,7 @@ Result<> CopyDirectory(const CopyRequest& request, const CopySource& source,
 
 Result<> CopyFile(const CopyRequest& request, const CopySource& source, const std::string& place) {
   std::string parent = ParentOf(place);
-  TRY(MakeDirectoriesIn(request.root, parent, request.owner.value_or(OwnerIds(0, 0))));
+  TRY(kernel::MakeDirectoriesIn(request.root, parent, request.owner.value_or(OwnerIds(0, 0))));
   return Extract(request, parent, [&](ByteSink& sink) {
     trees::ArchiveRequest archive;
     archive.name = place.substr(place.rfind('/') + 1);
@@ -84,7 +83,7 @@ Result<> CopyFile(const CopyRequest& request, const CopySource& source, const st
 
 // Owners are the archive's own, as docker has it.
 Result<> Unpack(const CopyRequest& request, const CopySource& source, const std::string& place) {
-  TRY(MakeDirectoriesIn(request.root, place, OwnerIds(0, 0)));
+  TRY(kernel::MakeDirectoriesIn(request.root, place, OwnerIds(0, 0)));
   FdSource file(
       TRY(kernel::OpenIn(source.parent, source.name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW)));
   auto plain = TRY(formats::compression::Decompress(file));
@@ -106,29 +105,6 @@ Result<> CopyOne(const CopyRequest& request, const CopySource& source) {
 }
 
 }  // namespace
-
-Result<bool> MakeDirectoriesIn(BorrowedFd root, const std::string& path, OwnerIds owner) {
-  bool made = false;
-  std::string at;
-  UniqueFd above = TRY(kernel::OpenIn(root, "", O_RDONLY | O_DIRECTORY));
-  for (const std::string& part : SplitWords(path, "/")) {
-    at += "/" + part;
-    Result<UniqueFd> next = kernel::OpenIn(root, at, O_RDONLY | O_DIRECTORY);
-    if (!next.ok() && next.error().error_number() == ENOENT) {
-      if (::mkdirat(above.get(), part.c_str(), 0755) != 0) {
-        return ErrnoError("making directory '{}'", at);
-      }
-      made = true;
-      next = kernel::OpenIn(above, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
-                            kernel::Links::kRefuse);
-      if (next.ok() && ::fchown(next->get(), owner.first, owner.second) != 0) {
-        return ErrnoError("changing the owner of '{}'", at);
-      }
-    }
-    above = TRY_WITH(std::move(next), "making directory '{}'", at);
-  }
-  return made;
-}
 
 Result<> CopyInto(const CopyRequest& request, const std::vector<CopySource>& sources) {
   for (const CopySource& source : sources) {

@@ -31,7 +31,4 @@ struct CopyRequest {
 };
 Result<> CopyInto(const CopyRequest& request, const std::vector<CopySource>& sources);
 
-// mkdir -p below a root, 0755, with that owner for what is made. Returns whether anything was.
-Result<bool> MakeDirectoriesIn(BorrowedFd root, const std::string& path, OwnerIds owner);
-
 }  // namespace gantry::build

@@ -12,6 +12,7 @@
 #include "build/step_container.h"
 #include "build/step_layers.h"
 #include "formats/digest.h"
+#include "kernel/paths.h"
 #include "wire/http_message.h"
 #include "wire/worker_pool.h"
 
@@ -44,6 +45,14 @@ Result<Instruction> WithHeredocs(Instruction in) {
     in.words[0] += "\n" + doc.content + doc.name;
   }
   return in;
+}
+
+// `RUN []`: the classic builder runs the image's entry point without its arguments, or its command
+// where it has none; BuildKit refuses it.
+Result<std::vector<std::string>> WordsOfEmptyRun(const engine::ContainerConfig& config,
+                                                 bool classic) {
+  if (!classic) return InvalidArgument("RUN: arguments are required");
+  return config.entrypoint.words.empty() ? config.cmd.words : config.entrypoint.words;
 }
 
 }  // namespace
@@ -158,7 +167,7 @@ Result<> Builder::MakeWorkingDirectory(const Instruction& in) {
   std::string path = state_->config.working_dir;
   if (path == "/") return Remember(key, created_by, std::nullopt, std::nullopt);
   return ChangeFiles(key, created_by, [&](BorrowedFd root) -> Result<> {
-    TRY(MakeDirectoriesIn(root, path, OwnerIds(0, 0)));
+    TRY(kernel::MakeDirectoriesIn(root, path, OwnerIds(0, 0)));
     return {};
   });
 }
@@ -195,7 +204,10 @@ Result<> Builder::RunCommand(const Instruction& original) {
   engine::HostConfig host = request_.host;
   std::vector<PlannedMount> planned = TRY(ReadRunFlags(in, &host));
   engine::ContainerConfig config = state_->config;
-  config.cmd = {.set = true, .words = engine::CommandWords(in, config)};
+  bool classic = !output_.step;
+  auto words =
+      in.words.empty() ? TRY(WordsOfEmptyRun(config, classic)) : engine::CommandWords(in, config);
+  config.cmd = {.set = true, .words = std::move(words)};
   config.entrypoint = {.set = true, .words = {}};
   config.healthcheck = engine::Healthcheck{.test = {"NONE"}};
   config.image = state_->base ? state_->base->documents->id : "";

@@ -14,6 +14,7 @@
 #include "base/undo.h"
 #include "containerd/names.h"
 #include "formats/json.h"
+#include "kernel/spread.h"
 
 namespace gantry::containerd {
 namespace {
@@ -82,8 +83,10 @@ Result<Bundle> Bundle::Create(const BundleRoots& roots, const std::string& ns,
                               const std::string& id, const Contents& contents) {
   TRY_WITH(CheckIdentifier(id), "task id");
   Bundle bundle(roots, ns, id);
-  TRY(MakeDirectories(roots.StateDirectory() + "/" + ns, 0711));
-  TRY(MakeDirectories(roots.RootDirectory() + "/" + ns, 0711));
+  for (const std::string& root : {roots.StateDirectory(), roots.RootDirectory()}) {
+    TRY(MakeDirectories(root + "/" + ns, 0711));
+    TRY(kernel::SpreadSubdirectories(root + "/" + ns));
+  }
   if (::mkdir(bundle.path_.c_str(), 0700) != 0) {
     return ErrnoError("making bundle '{}'", bundle.path_);
   }

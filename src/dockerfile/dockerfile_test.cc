@@ -42,7 +42,21 @@ TEST(LinesTest, Continuations) {
   EXPECT_EQ(One("RUN a \\\\").words, (Words{"a \\\\"}));
   EXPECT_EQ(One("RUN a \\   \n b").words, (Words{"a  b"}));
   EXPECT_EQ(One("RUN a \\").words, (Words{"a"}));
+  EXPECT_TRUE(One("RUN []").words.empty());
   EXPECT_EQ(One("  run  a  \r\n").text, "run  a");
+}
+
+TEST(ExpandTest, ValuesThatDouble) {
+  std::string value = "x";
+  Expander expander;
+  expander.lookup = [&](const std::string&) { return value; };
+  Result<std::string> doubled = expander.Word("$a$a");
+  for (int i = 0; i < 60 && doubled.ok(); ++i) {
+    value = *doubled;
+    doubled = expander.Word("$a$a");
+  }
+  ASSERT_FALSE(doubled.ok());
+  EXPECT_NE(doubled.error().message().find("add more than 1048576 bytes"), std::string::npos);
 }
 
 TEST(LinesTest, Directives) {

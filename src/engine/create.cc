@@ -202,6 +202,7 @@ Result<Engine::Created> Engine::CreateContainer(std::string name, CreateRequest 
   TRY(MakeDirectories(ContainerDirectory(id), 0710));
   std::vector<client::Mount> mounts =
       TRY_WITH(PrepareWritable(record), "preparing the writable layer");
+  if (!record.for_build) TRY(MakeWorkingDirectory(record, mounts));
   TRY(CreateVolumesOf(&record));
   TRY(PopulateVolumes(record, mounts));
   trace.Lap("record, writable layer");

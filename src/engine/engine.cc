@@ -15,6 +15,7 @@
 #include "engine/container_names.h"
 #include "engine/store.h"
 #include "kernel/mapped_mount.h"
+#include "kernel/spread.h"
 #include "logs/options.h"
 
 namespace gantry::engine {
@@ -26,6 +27,7 @@ Result<> MakeStateDirectories(const EngineOptions& options) {
   for (const char* name : {"", "/engine", "/engine/trash", "/containers"}) {
     TRY(MakeDirectories(options.root + name, kPrivate));
   }
+  TRY(kernel::SpreadSubdirectories(options.root + "/containers"));
   for (const char* name : {"", "/io", "/netns", "/shm"}) {
     TRY(MakeDirectories(options.state + name, kPrivate));
   }

@@ -337,6 +337,10 @@ class Engine {
 
   void ForwardLog(const ContainerRecord& record, bool exists);
 
+  // working_directory.cc
+  Result<> MakeWorkingDirectory(const ContainerRecord& record,
+                                const std::vector<client::Mount>& root_mounts);
+
   // volume_mounts.cc
   Result<> MakeMountPoints(bool read_only_non_recursive, ContainerRecord* record);
   Result<> CreateVolumesOf(ContainerRecord* record);

@@ -292,8 +292,13 @@ Result<bool> TarReader::NextEntry(TarEntry* entry) {
     }
     static constexpr char kZeros[kBlock] = {};
     if (std::memcmp(block, kZeros, kBlock) == 0) {
-      // Two blocks of zeros end an archive; nobody looks at what comes after the first.
+      // Two blocks of zeros end an archive, and some archivers leave the second one out. One that
+      // is not whole was cut off.
       if (extended != 0) return Malformed("unexpected end of the archive");
+      bool second = TRY(ReadBlock(block));
+      if (second && std::memcmp(block, kZeros, kBlock) != 0) {
+        return Malformed("a block of zeros between entries");
+      }
       ended_ = true;
       return false;
     }

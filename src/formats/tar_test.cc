@@ -96,6 +96,12 @@ TEST(Tar, RefusesDamage) {
   EXPECT_TRUE(ReadArchive(std::string(1024, '\0'))->empty());
   // No zero blocks at the end: as GNU tar and others accept it.
   EXPECT_TRUE(ReadArchive(archive.substr(0, archive.size() - 1024)).ok());
+  // One of the two is an end as well, but not one and a half.
+  EXPECT_TRUE(ReadArchive(archive.substr(0, archive.size() - 512)).ok());
+  EXPECT_THAT(ReadArchive(archive.substr(0, archive.size() - 1)).error().message(),
+              testing::HasSubstr("unexpected end"));
+  EXPECT_THAT(ReadArchive(std::string(512, '\0') + archive).error().message(),
+              testing::HasSubstr("between entries"));
 }
 
 TEST(Tar, CountsItsOwnLengthInPax) {

@@ -11,6 +11,7 @@
 
 #include "base/directory.h"
 #include "base/io.h"
+#include "base/text.h"
 
 namespace gantry::kernel {
 namespace {
@@ -112,6 +113,29 @@ Result<> RemoveTree(const std::string& path) {
   size_t slash = path.rfind('/');
   UniqueFd parent = TRY(OpenFile(path.substr(0, slash), O_RDONLY | O_DIRECTORY));
   return RemoveTreeAt(parent, path.substr(slash + 1));
+}
+
+Result<bool> MakeDirectoriesIn(BorrowedFd root, const std::string& path,
+                               std::pair<uid_t, gid_t> owner) {
+  bool made = false;
+  std::string at;
+  UniqueFd above = TRY(OpenIn(root, "", O_RDONLY | O_DIRECTORY));
+  for (const std::string& part : SplitWords(path, "/")) {
+    at += "/" + part;
+    Result<UniqueFd> next = OpenIn(root, at, O_RDONLY | O_DIRECTORY);
+    if (!next.ok() && next.error().error_number() == ENOENT) {
+      if (::mkdirat(above.get(), part.c_str(), 0755) != 0) {
+        return ErrnoError("making directory '{}'", at);
+      }
+      made = true;
+      next = OpenIn(above, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, Links::kRefuse);
+      if (next.ok() && ::fchown(next->get(), owner.first, owner.second) != 0) {
+        return ErrnoError("changing the owner of '{}'", at);
+      }
+    }
+    above = TRY_WITH(std::move(next), "making directory '{}'", at);
+  }
+  return made;
 }
 
 Result<> RemoveTreeAt(BorrowedFd parent, const std::string& name) {

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "kernel/paths.h"
 #include "kernel/pidfd.h"
+#include "kernel/spread.h"
 
 namespace gantry::runtime {
 
@@ -53,6 +54,7 @@ Result<> StateDirectory::Create() {
   if (::mkdir(path_.c_str(), 0700) == 0) return {};
   if (errno == ENOENT) {
     TRY(MakeDirectories(root_, 0700));
+    TRY(kernel::SpreadSubdirectories(root_));
     if (::mkdir(path_.c_str(), 0700) == 0) return {};
   }
   if (errno == EEXIST) return AlreadyExists("container with id exists already: '{}'", id_);

@@ -7,6 +7,7 @@
 
 #include "base/io.h"
 #include "kernel/project_quota.h"
+#include "kernel/spread.h"
 #include "snapshots/directory_snapshotter.h"
 
 namespace gantry::snapshots {
@@ -20,6 +21,7 @@ class OverlayfsSnapshotter : public DirectorySnapshotter {
 
   std::string_view name() const override { return "overlayfs"; }
   bool HasQuotas() const override { return quotas_; }
+  bool CanRebase() const override { return true; }
 
  protected:
   Result<> MakeDirectory(const NewDirectory& directory) override {
@@ -93,6 +95,7 @@ Result<std::unique_ptr<Snapshotter>> MakeOverlayfsSnapshotter(const std::string&
                                                               SnapshotRecords* records,
                                                               Trash* trash) {
   TRY_WITH(MakeDirectories(root, 0700), "opening snapshotter overlayfs");
+  TRY_WITH(kernel::SpreadSubdirectories(root), "opening snapshotter overlayfs");
   // Without index=off a kernel whose default is on refuses an upper directory that moved.
   bool index = PathExists("/sys/module/overlay/parameters/index");
   bool quotas = TRY(kernel::HasProjectQuotas(root));

@@ -4,10 +4,12 @@
 GANTRY_E2E=any:peer asks the same of Debian's dockerd."""
 import base64
 import http.server
+import io
 import json
 import os
 import re
 import sys
+import tarfile
 import threading
 import urllib.parse
 
@@ -115,9 +117,22 @@ def test_push_and_distribution(engine, form):
         status, text, _ = engine.api('POST', '/auth', json.dumps(wrong))
         assert status == (500 if engine.kind == 'p' else 401) and 'unauthorized' in json.loads(text)['message'].lower()
         assert 'error' in json.loads(engine.api('POST', f'/images/{name}/push?tag=two', None, header)[1].splitlines()[-1])
+        # The base of a build, which the logins of all its registries go with.
+        ask(engine, 'DELETE', f'/images/{name}:one')
+        for logins, fine in (({}, False), ({registry.name: login}, True)):
+            header = {'X-Registry-Config': base64.urlsafe_b64encode(json.dumps(logins).encode()).decode(), 'Content-Type': 'application/x-tar'}
+            assert (b'Successfully built' in engine.api('POST', '/build', context(f'FROM {name}:one\n'), header, timeout=60)[1]) == fine
     finally:
         ask(engine, 'DELETE', f'/images/{registry.name}/pushed/image:one')
         registry.destroy()
+
+
+def context(dockerfile):
+    body, item = io.BytesIO(), tarfile.TarInfo('Dockerfile')
+    item.size = len(dockerfile)
+    with tarfile.open(fileobj=body, mode='w') as tar:
+        tar.addfile(item, io.BytesIO(dockerfile.encode()))
+    return body.getvalue()
 
 
 def test_disk_usage(engine):

@@ -6,9 +6,11 @@ import http.client
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 import urllib.parse
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +99,22 @@ def test_what_the_list_says_is_always_new(own):
     own.ok('rm', '-f', 'second')
     own.ok('network', 'rm', 'other')
     assert json.loads(engine.api('GET', '/containers/json?all=1')[1]) == []
+
+
+def test_their_directories_are_spread(own):
+    """On ext4 what is made for one container lies anywhere, not where all that was deleted for others lay (src/kernel/spread.h)."""
+    own.ok('run', '-d', '--name', 'spread', IMAGE, 'sleep', '1000')
+    names = own.engine.names
+    ident = own.inspect('spread', '{{.Id}}')
+    parents = [f'{names.root}/containers', f'{names.root}/containerd/snapshots/overlayfs',
+               *(path.parent for top in (names.root, names.state) for path in Path(top).glob(f'containerd/io.containerd.runtime.v2.task/*/{ident}')),
+               *(path.parent for path in Path(names.state).glob(f'runtime/*/{ident}'))]
+    assert len(parents) == 5
+    for parent in parents:
+        kind = subprocess.run(['stat', '-f', '-c', '%T', parent], capture_output=True, text=True, check=True).stdout.strip()
+        said = subprocess.run(['lsattr', '-d', parent], capture_output=True, text=True).stdout
+        assert kind != 'ext2/ext3' or 'T' in said.split()[0], (parent, said)
+    own.ok('rm', '-f', 'spread')
 
 
 class Reader(threading.Thread):

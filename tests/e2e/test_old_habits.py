@@ -252,6 +252,64 @@ def test_prune_until_a_part_of_a_second(client, names):
     assert client('inspect', '--type', 'container', name).code != 0
 
 
+def test_the_working_directory_is_there_at_once(client, names, tmp_path):
+    """Before the first start: what is copied into it finds it, and a root that can't be written has it."""
+    name = names()
+    (tmp_path / 'f').write_text('in\n')
+    client.ok('create', '--name', name, '-w', '/new/deep', IMAGE, 'sh', '-c', 'pwd; cat f; stat -c %u:%g:%a .')
+    assert client.ok('diff', name).split() == ['A', '/new', 'A', '/new/deep']
+    client.ok('cp', tmp_path / 'f', f'{name}:/new/deep/')
+    assert client.ok('start', '-a', name).split() == ['/new/deep', 'in', '0:0:755']
+    assert client.run('--read-only', '-w', '/new/deep', IMAGE, 'pwd').text == '/new/deep'
+    # Links in the image lead within it; what is there stays as it is.
+    client.ok('commit', '-c', 'WORKDIR /', name, f'{name}:1')
+    client.ok('rm', '-f', name)
+    client.ok('create', '--name', name, f'{name}:1', 'sh', '-c', 'ln -s /new/there /link; mkdir -m 700 /mine')
+    client.ok('start', '-a', name)
+    client.ok('commit', name, f'{name}:2')
+    client.ok('rm', name)
+    client.ok('create', '--name', name, '-w', '/link/sub', f'{name}:2', 'pwd')
+    assert '/new/there/sub' in client.ok('diff', name).split() and client.ok('start', '-a', name) == '/new/there/sub'
+    client.ok('rm', name)
+    client.ok('create', '--name', name, '-w', '/mine', f'{name}:2', 'stat', '-c', '%a', '.')
+    assert client.ok('diff', name) == '' and client.ok('start', '-a', name) == '700'
+    client.ok('rm', name)
+    done = client('create', '--name', name, '-w', '/etc/passwd', IMAGE, 'true')
+    assert done.code == 1 and 'Cannot mkdir: /etc/passwd is not a directory' in done.err, done.err
+    assert client('inspect', name).code == 1
+
+
+def without_the_end(archive, path):
+    """The archive as Go writes it, which ends with its two blocks of zeros; the last byte of them is missing."""
+    data = archive.rstrip(b'\0')
+    data += bytes(-len(data) % 512 + 1024)
+    path.write_bytes(data[:-1])
+    return path, data
+
+
+def test_archives_without_their_last_byte(client, names, tmp_path):
+    name = names()
+    client.ok('create', '--name', name, IMAGE, 'true')
+    client.ok('export', '-o', tmp_path / 'whole.tar', name)
+    cut, whole = without_the_end((tmp_path / 'whole.tar').read_bytes(), tmp_path / 'cut.tar')
+    images = client.ok('images', '-aq', '--no-trunc')
+    done = client('import', '-', f'{name}:1', stdin=cut.read_bytes())
+    assert done.code == 1 and 'unexpected' in done.err, done.err
+    assert client.ok('images', '-aq', '--no-trunc') == images
+    client.ok('import', '-', f'{name}:1', stdin=whole)
+    client.ok('rmi', f'{name}:1')
+    client.ok('save', '-o', tmp_path / 'saved.tar', IMAGE)
+    cut, whole = without_the_end((tmp_path / 'saved.tar').read_bytes(), tmp_path / 'cut.tar')
+    done = client('load', '-q', stdin=cut.read_bytes())
+    assert done.code == 1 and 'unexpected' in done.err, done.err
+    client.ok('load', '-q', stdin=whole)
+    archive = client.start('cp', f'{name}:/etc/passwd', '-').communicate()[0]
+    cut, whole = without_the_end(archive, tmp_path / 'cut.tar')
+    done = client('cp', '-', f'{name}:/tmp', stdin=cut.read_bytes())
+    assert done.code == 1 and 'unexpected' in done.err, done.err
+    client.ok('cp', '-', f'{name}:/tmp', stdin=whole)
+
+
 def test_an_image_without_a_config(client, names, tmp_path):
     """As docker 0.x wrote them."""
     import hashlib

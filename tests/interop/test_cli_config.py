@@ -6,8 +6,10 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import stat
 import subprocess
+import threading
 
 import pytest
 
@@ -217,3 +219,65 @@ def test_a_broken_config_is_told(sides):
     code, _, error = sides[1]('context use default')
     assert code == 1 and 'loading config file' in error and 'config.json' in error
     assert (sides[1].config / 'config.json').read_text() == '{'
+
+
+class Recorder(threading.Thread):
+    """An engine that keeps the heads of requests and refuses all but the first question."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.socket, self.heads = socket.socket(socket.AF_UNIX), []
+        self.socket.bind(path)
+        self.socket.listen()
+        self.start()
+
+    def run(self):
+        while True:
+            connection, _ = self.socket.accept()
+            with connection:
+                while head := self.head(connection):
+                    self.heads.append(head)
+                    ping = '/_ping' in head
+                    body = 'OK' if ping and head.startswith('GET') else '' if ping else '{"message":"recorded"}'
+                    connection.sendall(f'HTTP/1.1 {200 if ping else 400} X\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}'.encode())
+
+    @staticmethod
+    def head(connection):
+        text = b''
+        while b'\r\n\r\n' not in text:
+            piece = connection.recv(4096)
+            if not piece:
+                return ''
+            text += piece
+        return text.decode()
+
+
+def sent(recorder, name):
+    """What that header said in the last request, all of them."""
+    return [line.partition(': ')[2] for line in recorder.heads[-1].split('\r\n') if line.lower().startswith(name.lower() + ':')]
+
+
+def test_headers_of_the_users_own(sides, tmp_path):
+    """config.json's, or those of the environment in their place; and a login of the environment before any other."""
+    recorder = Recorder(str(tmp_path / 'engine'))
+    logins = json.dumps({'auths': {'r.example': {'auth': base64.b64encode(b'env:secret').decode()}}})
+    seen = []
+    for side in sides:
+        side.config.mkdir()
+        (side.config / 'config.json').write_text(json.dumps({'HttpHeaders': {'X-Mine': 'file', 'X-Other': 'file'},
+                                                             'auths': {'r.example': {'auth': base64.b64encode(b'file:secret').decode()}}}))
+        environment = {'DOCKER_HOST': f'unix://{tmp_path}/engine'}
+        found = []
+        for custom in ({}, {'DOCKER_CUSTOM_HEADERS': 'X-Mine=env,"X-More=a,b"'}, {'DOCKER_CUSTOM_HEADERS': 'nothing'}):
+            done = side('volume ls', **environment, **custom)
+            found.append((done, *(sent(recorder, name) for name in ('X-Mine', 'X-Other', 'X-More'))))
+        for extra in ({}, {'DOCKER_AUTH_CONFIG': logins}):
+            side('push r.example/a:b', **environment, **extra)
+            auth = json.loads(base64.urlsafe_b64decode(sent(recorder, 'X-Registry-Auth')[0] + '=='))
+            found.append((auth['username'], auth['password'], auth['serveraddress']))
+        seen.append(found)
+    assert seen[1][0][1:] == (['file'], ['file'], []) and seen[1][1][1:] == (['env'], [], ['a,b'])
+    assert seen[1][3] == ('file', 'secret', 'r.example') and seen[1][4] == ('env', 'secret', 'r.example')
+    # docker 28.2 dies of custom headers that can't be read, and reads DOCKER_AUTH_CONFIG since 28.3.
+    assert (seen[1][0], seen[1][1], seen[1][3]) == (seen[0][0], seen[0][1], seen[0][3])
+    assert seen[1][2][0][0] == 1 and 'failed to parse custom headers' in seen[1][2][0][2]

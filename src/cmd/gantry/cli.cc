@@ -15,11 +15,13 @@ namespace {
 // X-Name=value,… of the environment, which replaces what config.json says.
 Result<std::vector<wire::HttpHeaders::Field>> ExtraHeaders(const Json& config) {
   std::vector<wire::HttpHeaders::Field> headers;
-  for (const auto& [name, value] : config["HttpHeaders"].members()) {
-    headers.push_back({name, value.AsString()});
-  }
   std::string text = Setting("CUSTOM_HEADERS");
-  if (text.empty()) return headers;
+  if (text.empty()) {
+    for (const auto& [name, value] : config["HttpHeaders"].members()) {
+      headers.push_back({name, value.AsString()});
+    }
+    return headers;
+  }
   for (const std::string& pair : TRY(SplitCsv(text))) {
     size_t equals = pair.find('=');
     if (equals == std::string::npos || equals == 0) {

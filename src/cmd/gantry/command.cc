@@ -75,6 +75,17 @@ int RunGroup(const Group& group, const std::vector<std::string>& args) {
 
 }  // namespace
 
+ArgCount ArgCount::OfUsage(std::string_view usage) {
+  ArgCount count{0, 0};
+  for (const std::string& word : SplitWords(usage, " ")) {
+    if (word == "[OPTIONS]") continue;
+    if (word[0] != '[') ++count.least;
+    bool any = word.ends_with("...]");
+    count.most = any ? SIZE_MAX : count.most + 1;
+  }
+  return count;
+}
+
 std::span<const Group> Groups() { return kGroups; }
 
 const Group* FindGroup(std::string_view name) {
@@ -134,7 +145,7 @@ std::optional<int> Invocation::Parse(ArgCount count, Flags::Order order) {
     return 125;
   }
   if (flags.help_requested()) {
-    PrintText(CommandHelp(command_, path_, flags));
+    PrintHelp();
     return 0;
   }
   args_ = std::move(*rest);
@@ -144,6 +155,8 @@ std::optional<int> Invocation::Parse(ArgCount count, Flags::Order order) {
              count.most == SIZE_MAX ? "See" : "Run", Name());
   return 1;
 }
+
+void Invocation::PrintHelp() const { PrintText(CommandHelp(command_, path_, flags)); }
 
 std::vector<Flags::Info> Invocation::GivenFlags() const {
   std::vector<Flags::Info> given;

@@ -32,6 +32,9 @@ struct ArgCount {
   static ArgCount AtLeast(size_t n) { return {n, SIZE_MAX}; }
   static ArgCount AtMost(size_t n) { return {0, n}; }
   static ArgCount Between(size_t a, size_t b) { return {a, b}; }
+  // As a usage line says: "[OPTIONS] SECRET [file|-]" are one or two, "NODE [NODE...]" any from one
+  // on.
+  static ArgCount OfUsage(std::string_view usage);
 };
 
 class Invocation;
@@ -71,6 +74,8 @@ class Invocation {
                                          Flags::Order order = Flags::Order::kAnywhere);
   // The arguments that are no flags, after Parse.
   const std::vector<std::string>& args() const { return args_; }
+  std::string_view usage() const { return command_.usage; }
+  void PrintHelp() const;
   // The flags that were given, after Parse.
   std::vector<Flags::Info> GivenFlags() const;
   // The first word behind the command that is no flag, before Parse; "" when there is none.

@@ -544,6 +544,10 @@ std::vector<OptionRow> FixedRows() {
   std::vector<OptionRow> rows = {
       Fixed("authorization-plugin", "authorization-plugins", Kind::kList, {}, kPlugins),
       Usual("live-restore", "live-restore", "true", "containers always outlive the daemon"),
+      Row("restart", 'r', "", Kind::kSwitch, "", "",
+          Usually("true", "restart", "each container has a restart policy")),
+      Fixed("", "default-init", Kind::kText, {"", "docker-init"},
+            "\"init-path\" names another program"),
       Idle("raw-logs", "raw-logs", Kind::kSwitch, "the log never has colours"),
       Fixed("selinux-enabled", "selinux-enabled", Kind::kSwitch, {"false"},
             "containers get no SELinux labels"),
