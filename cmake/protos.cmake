@@ -12,6 +12,7 @@ set(GANTRY_PLAIN_PROTOS
     containerd/runtimeoptions/v1/api.proto
     containerd/services/events/ttrpc/v1/events.proto
     containerd/task/v2/shim.proto
+    containerd/services/content/v1/content.proto
     containerd/task/v3/shim.proto
     containerd/types/event.proto
     containerd/types/introspection.proto

@@ -21,20 +21,30 @@ bool NeedsNoDeclaration(const std::string& name) {
 
 }  // namespace
 
-Arguments::Arguments(std::map<std::string, Value> given, const oci::Platform& platform)
-    : given_(std::move(given)) {
+std::map<std::string, std::string> PlatformArguments(const oci::Platform& platform) {
+  std::map<std::string, std::string> out;
   for (const char* side : {"TARGET", "BUILD"}) {
     std::string prefix = side;
-    global_[prefix + "PLATFORM"] = platform.ToString();
-    global_[prefix + "OS"] = platform.os;
-    global_[prefix + "ARCH"] = platform.architecture;
-    global_[prefix + "VARIANT"] = platform.variant;
+    out[prefix + "PLATFORM"] = platform.ToString();
+    out[prefix + "OS"] = platform.os;
+    out[prefix + "ARCH"] = platform.architecture;
+    out[prefix + "VARIANT"] = platform.variant;
   }
+  return out;
+}
+
+Arguments::Arguments(std::map<std::string, Value> given, const oci::Platform& platform)
+    : given_(std::move(given)) {
+  for (const auto& [name, value] : PlatformArguments(platform)) global_[name] = value;
 }
 
 Arguments::Value Arguments::Given(const std::string& name) const {
   auto found = given_.find(name);
   return found == given_.end() ? std::nullopt : found->second;
+}
+
+void Arguments::SetTarget(const std::string& name) {
+  global_["TARGETSTAGE"] = name.empty() ? "default" : name;
 }
 
 void Arguments::DeclareGlobal(const std::string& name, const Value& fallback) {

@@ -16,6 +16,9 @@
 
 namespace gantry::build {
 
+// TARGETPLATFORM, BUILDARCH, …: what FROM sees without any ARG.
+std::map<std::string, std::string> PlatformArguments(const oci::Platform& platform);
+
 class Arguments {
  public:
   using Value = std::optional<std::string>;
@@ -23,6 +26,8 @@ class Arguments {
   // `given`: --build-arg.
   Arguments(std::map<std::string, Value> given, const oci::Platform& platform);
 
+  // TARGETSTAGE: the name of what is built.
+  void SetTarget(const std::string& name);
   void DeclareGlobal(const std::string& name, const Value& fallback);
   Value Global(const std::string& name) const;
 

@@ -13,7 +13,6 @@
 #include "base/text.h"
 #include "base/undo.h"
 #include "build/base_image.h"
-#include "build/finish.h"
 #include "build/layout_images.h"
 #include "build/remote_context.h"
 #include "engine/image_index.h"
@@ -98,6 +97,8 @@ Result<> Builder::Plan(const std::string& text) {
     }
     target_ = static_cast<size_t>(found);
   }
+  arguments_.SetTarget(request_.target.empty() ? file_.stages[target_].from.argument
+                                               : request_.target);
   if (!request_.labels.empty()) {
     Instruction label;
     label.kind = Kind::kLabel;
@@ -125,25 +126,10 @@ Result<> Builder::Plan(const std::string& text) {
       arguments_.DeclareGlobal(pair.name, fallback);
     }
   }
-  // Stages refer to earlier ones only: one pass from the target backwards finds all.
-  needed_.assign(file_.stages.size(), false);
-  needed_[target_] = true;
-  for (size_t i = target_ + 1; i-- > 0;) {
-    if (!needed_[i]) continue;
-    const dockerfile::Stage& stage = file_.stages[i];
-    steps_ += 1 + stage.instructions.size();
-    auto need = [&](const std::string& name) {
-      if (FindContext(name) != nullptr) return;
-      int found = file_.FindStage(name, i);
-      if (found >= 0) needed_[static_cast<size_t>(found)] = true;
-    };
-    need(stage.from.words[0]);
-    for (const Instruction& in : stage.instructions) {
-      for (const dockerfile::Flag& flag : in.flags) {
-        if (flag.name == "from") need(flag.value);
-        if (flag.name == "mount") need(dockerfile::FromOfRunMount(flag.value));
-      }
-    }
+  needed_ = file_.NeededStages(
+      target_, [&](const std::string& name) { return FindContext(name) != nullptr; });
+  for (size_t i = 0; i < needed_.size(); ++i) {
+    if (needed_[i]) steps_ += 1 + file_.stages[i].instructions.size();
   }
   steps_ += file_.arguments.size();
   states_.resize(file_.stages.size());
@@ -248,8 +234,8 @@ Result<> Builder::AwaitStagesOf(const Instruction& in) {
   return {};
 }
 
-Result<std::string> Builder::Store(const std::vector<std::string>& names) {
-  return StoreResult(engine_, states_[target_], names, request_.squash);
+Result<std::string> Builder::Store(const StoreAs& as) {
+  return StoreResult(engine_, states_[target_], as, request_.squash);
 }
 
 std::vector<StageState> Builder::Stages() const {
@@ -353,10 +339,14 @@ Result<StageState> Builder::Base(size_t number) {
     }
     return states_[static_cast<size_t>(earlier)];
   }
-  if (named == nullptr && name == kScratch) return StateOfScratch();
   std::string platform = request_.platform;
   if (const dockerfile::Flag* flag = from.FindFlag("platform")) {
     platform = TRY(expander.Word(flag->value));
+  }
+  if (named == nullptr && name == kScratch) {
+    return platform.empty() ? StateOfScratch()
+                            : StateOfScratch(TRY_WITH(oci::ParsePlatform(platform),
+                                                      "reading the platform of {}", name));
   }
   return StateOfImage(
       TRY(named != nullptr ? ImageOfContext(*named, platform) : BaseImage(name, platform)));

@@ -22,6 +22,7 @@
 #include "build/context.h"
 #include "build/copy_files.h"
 #include "build/copy_source.h"
+#include "build/finish.h"
 #include "build/once_map.h"
 #include "build/request.h"
 #include "build/snapshot_views.h"
@@ -54,9 +55,9 @@ class Builder {
   Result<> Plan(const std::string& text);
   // All steps; image_id of the end is not set yet.
   Result<BuildEnd> Run();
-  // Once that went well: the image under the request's names, or `names`. Its id.
-  Result<std::string> Store() { return Store(request_.names); }
-  Result<std::string> Store(const std::vector<std::string>& names);
+  // Once that went well: the image under the request's names, or as it is wanted. Its id.
+  Result<std::string> Store() { return Store({request_.names, {}}); }
+  Result<std::string> Store(const StoreAs& as);
   const StageState& result() const { return states_[target_]; }
   StageState& mutable_result() { return states_[target_]; }
   // Those that were made.

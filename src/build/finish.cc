@@ -3,15 +3,15 @@
 
 #include "build/squash.h"
 #include "engine/images.h"
-#include "engine/new_image.h"
 
 namespace gantry::build {
 
-Result<std::string> StoreResult(engine::Engine& engine, StageState state,
-                                const std::vector<std::string>& names, bool squash) {
+Result<std::string> StoreResult(engine::Engine& engine, StageState state, const StoreAs& as,
+                                bool squash) {
+  const std::vector<std::string>& names = as.names;
   std::string id = state.image_id;
   formats::Json document = state.document;
-  if (!state.changed) {
+  if (!state.changed && as.annotations.empty()) {
     if (!state.base) return InvalidArgument("No image was generated. Is your Dockerfile empty?");
     for (const std::string& name : names) {
       client::Image image = state.base->image;
@@ -27,6 +27,7 @@ Result<std::string> StoreResult(engine::Engine& engine, StageState state,
     parts.layers = state.layers;
     parts.chain_id = state.chain_id;
     parts.names = names;
+    parts.annotations = as.annotations;
     id = TRY(engine::StoreImage(engine, lease, parts));
   }
   engine.Publish(engine::ImageEvent("create", id, id, document));

@@ -9,11 +9,16 @@
 #include "base/error.h"
 #include "build/stage_state.h"
 #include "engine/engine.h"
+#include "engine/new_image.h"
 
 namespace gantry::build {
 
+struct StoreAs {
+  std::vector<std::string> names;   // in the store; none: an image without a name
+  engine::Annotations annotations;  // of the manifest; any make it another image than its base
+};
 // Returns the image's id. `squash`: squash.h.
-Result<std::string> StoreResult(engine::Engine& engine, StageState state,
-                                const std::vector<std::string>& names, bool squash);
+Result<std::string> StoreResult(engine::Engine& engine, StageState state, const StoreAs& as,
+                                bool squash);
 
 }  // namespace gantry::build

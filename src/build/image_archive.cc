@@ -44,9 +44,13 @@ Json IndexOf(const ImageDocumentsOf& image, const std::vector<std::string>& name
                                  {"digest", image.manifest_descriptor.digest},
                                  {"size", image.manifest_descriptor.size}});
   Json manifests = Json::MakeArray();
+  if (!image.descriptor_annotations.empty()) {
+    entry.Set("annotations", Json(image.descriptor_annotations));
+  }
   for (const std::string& name : names) {
     auto reference = formats::ParseReference(name);
-    Json annotations = Json::MakeObject({{"io.containerd.image.name", name}});
+    Json annotations(image.descriptor_annotations);
+    annotations.Set("io.containerd.image.name", name);
     if (reference.ok()) annotations.Set("org.opencontainers.image.ref.name", reference->tag);
     Json named = entry;
     named.Set("annotations", std::move(annotations));
@@ -72,10 +76,11 @@ Json DockerManifest(const ImageDocumentsOf& image, const std::vector<std::string
 
 }  // namespace
 
-Result<ImageDocumentsOf> DocumentsOf(engine::Engine& engine, const StageState& state) {
+Result<ImageDocumentsOf> DocumentsOf(engine::Engine& engine, const StageState& state,
+                                     const engine::Annotations& annotations) {
   ImageDocumentsOf out;
   out.layers = state.layers;
-  if (!state.changed) {
+  if (!state.changed && annotations.empty()) {
     if (!state.base) return InvalidArgument("No image was generated. Is your Dockerfile empty?");
     const engine::ImageDocuments& base = *state.base->documents;
     out.manifest_descriptor = base.manifest_descriptor;
@@ -86,7 +91,7 @@ Result<ImageDocumentsOf> DocumentsOf(engine::Engine& engine, const StageState& s
   }
   out.config = DocumentOf(state).Dump();
   out.config_descriptor = DescriptorOf(out.config, oci::kOciConfig);
-  out.manifest = engine::ManifestOf(out.config_descriptor, state.layers).Dump();
+  out.manifest = engine::ManifestOf(out.config_descriptor, state.layers, annotations).Dump();
   out.manifest_descriptor = DescriptorOf(out.manifest, oci::kOciManifest);
   return out;
 }

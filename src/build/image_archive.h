@@ -26,9 +26,12 @@ struct ImageDocumentsOf {
   client::Descriptor config_descriptor;
   client::Descriptor manifest_descriptor;
   std::vector<client::Descriptor> layers;
+  engine::Annotations descriptor_annotations;  // of the manifest where an index names it
 };
 // What the store gets when the result is stored; of a build that changed nothing the base's own.
-Result<ImageDocumentsOf> DocumentsOf(engine::Engine& engine, const StageState& state);
+// `annotations`: of the manifest.
+Result<ImageDocumentsOf> DocumentsOf(engine::Engine& engine, const StageState& state,
+                                     const engine::Annotations& annotations = {});
 
 // `names` as the store has them.
 Result<> WriteImageArchive(engine::Engine& engine, const ImageDocumentsOf& image, ArchiveKind kind,

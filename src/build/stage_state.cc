@@ -15,9 +15,9 @@ std::string HexDigest(std::string_view text) {
   return std::string(formats::Digest::Of(text).hex());
 }
 
-StageState StateOfScratch() {
+StageState StateOfScratch(const oci::Platform& platform) {
   StageState state;
-  state.platform = oci::HostPlatform();
+  state.platform = platform;
   state.document =
       Json::MakeObject({{"architecture", state.platform.architecture}, {"os", state.platform.os}});
   if (!state.platform.variant.empty()) state.document.Set("variant", state.platform.variant);

@@ -41,7 +41,7 @@ struct StageState {
 std::string HexDigest(std::string_view text);
 
 StageState StateOfImage(engine::NamedImage image);
-StageState StateOfScratch();
+StageState StateOfScratch(const oci::Platform& platform = oci::HostPlatform());
 
 // One more step: an entry of the history and, when files have changed, a layer. Sets image_id.
 void AddStep(const std::string& created_by, const std::string& created,

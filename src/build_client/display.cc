@@ -50,6 +50,29 @@ Json ToJson(const api::VertexLog& log) {
   return json;
 }
 
+Json ToJson(const api::VertexWarning& warning) {
+  Json json = Json::MakeObject({{"vertex", warning.vertex}});
+  if (warning.level != 0) json.Set("level", warning.level);
+  json.Set("short", formats::EncodeBase64(warning.summary));
+  Json detail = Json::MakeArray();
+  for (const std::string& line : warning.detail) detail.Append(formats::EncodeBase64(line));
+  json.Set("detail", std::move(detail));
+  SetText("url", warning.url, &json);
+  if (warning.info) {
+    json.Set("sourceInfo", Json::MakeObject({{"filename", warning.info->filename},
+                                             {"data", formats::EncodeBase64(warning.info->data)},
+                                             {"language", warning.info->language}}));
+  }
+  Json ranges = Json::MakeArray();
+  for (const auto& range : warning.ranges) {
+    if (!range.start || !range.end) continue;
+    ranges.Append(Json::MakeObject({{"start", Json::MakeObject({{"line", range.start->line}})},
+                                    {"end", Json::MakeObject({{"line", range.end->line}})}}));
+  }
+  json.Set("range", std::move(ranges));
+  return json;
+}
+
 template <typename Message>
 void SetList(const char* key, const std::vector<Message>& messages, Json* json) {
   if (messages.empty()) return;
@@ -67,6 +90,7 @@ class RawDisplay : public Display {
     SetList("vertexes", update.vertexes, &json);
     SetList("statuses", update.statuses, &json);
     SetList("logs", update.logs, &json);
+    SetList("warnings", update.warnings, &json);
     Result<> written = WriteAll(out_, json.Dump() + "\n");
     if (!written.ok()) log::Debug("showing progress: {}", written.error().message());
   }

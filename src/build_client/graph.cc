@@ -70,6 +70,7 @@ void Graph::Take(const api::StatusResponse& update) {
     if (status.timestamp) at->told = status.timestamp->ToWallTime();
   }
   for (const api::VertexLog& log : update.logs) TakeLog(log);
+  for (const api::VertexWarning& warning : update.warnings) warnings_.push_back(warning.summary);
 }
 
 void Graph::TakeLog(const api::VertexLog& log) {
@@ -83,6 +84,14 @@ void Graph::TakeLog(const api::VertexLog& log) {
     step.line.erase(0, end + 1);
     if (step.tail.size() > kTailLines) step.tail.pop_front();
   }
+}
+
+std::string Graph::WarningText() const {
+  if (warnings_.empty()) return "";
+  std::string out = fmt::format("\n {} warning{} found (--check shows the lines):\n",
+                                warnings_.size(), warnings_.size() == 1 ? "" : "s");
+  for (const std::string& warning : warnings_) out += fmt::format(" - {}\n", warning);
+  return out;
 }
 
 std::string Graph::FailureText() const {

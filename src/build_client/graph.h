@@ -50,11 +50,14 @@ class Graph {
   std::optional<size_t> IndexOf(const std::string& digest) const;
   // What was told of the failed steps: the last lines of each.
   std::string FailureText() const;
+  // A line for each warning; "" without any.
+  std::string WarningText() const;
 
  private:
   void TakeLog(const api::VertexLog& log);
   std::vector<Step> steps_;
   std::map<std::string, size_t> by_digest_;
+  std::vector<std::string> warnings_;
 };
 
 // A line of a step's command as it is shown: seconds since the step began, and the text.

@@ -3,6 +3,7 @@
 
 #include "base/number.h"
 #include "build_client/agent.h"
+#include "build_client/cache_directory.h"
 #include "formats/protobuf_wire.h"
 #include "moby/buildkit/secrets.plain.h"
 #include "moby/filesync/auth.plain.h"
@@ -21,6 +22,8 @@ constexpr std::string_view kLogins = "/moby.filesync.v1.Auth/Credentials";
 constexpr std::string_view kSecrets = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 constexpr std::string_view kCheckAgent = "/moby.sshforward.v1.SSH/CheckAgent";
 constexpr std::string_view kForwardAgent = "/moby.sshforward.v1.SSH/ForwardAgent";
+constexpr std::string_view kReadBlob = "/containerd.services.content.v1.Content/Read";
+constexpr std::string_view kWriteBlob = "/containerd.services.content.v1.Content/Write";
 // An engine that gets no answer gives the session up.
 constexpr std::string_view kHealth = "/grpc.health.v1.Health/Check";
 // HealthCheckResponse with status SERVING.
@@ -48,6 +51,10 @@ std::vector<std::string> Session::Methods() const {
     out.emplace_back(kCheckAgent);
     out.emplace_back(kForwardAgent);
   }
+  if (!offers_.caches.empty()) {
+    out.emplace_back(kReadBlob);
+    out.emplace_back(kWriteBlob);
+  }
   return out;
 }
 
@@ -62,6 +69,7 @@ void Session::Serve(const Call& call) {
   if (method == kFiles) return SendDirectory(call);
   if (method == kResults) return TakeResult(call);
   if (method == kForwardAgent) return Forward(call);
+  if (method == kReadBlob || method == kWriteBlob) return ServeCache(call);
   if (method == kHealth) {
     return Answer(call, [](std::string_view) { return std::string(kServing); });
   }
@@ -101,6 +109,14 @@ void Session::Forward(const Call& call) {
   auto found = offers_.agents.find(id.empty() ? "default" : id);
   if (found == offers_.agents.end()) return call->Finish(NotFound("unset ssh forward key {}", id));
   ForwardAgent(loop_, call, found->second);
+}
+
+void Session::ServeCache(const Call& call) {
+  std::string store = call->Value("buildkit-attachable-store-id");
+  auto found = offers_.caches.find(store);
+  if (found == offers_.caches.end()) return call->Finish(NotFound("there is no store {}", store));
+  if (call->method() == kReadBlob) return ServeCacheRead(call, found->second);
+  ServeCacheWrite(call, found->second);
 }
 
 Result<std::string> Session::FindLogin(std::string_view request) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the command line serves to the engine while a build runs (POST /session, docs/build.md):
-// directories, logins, secrets, ssh agents, places for results. One thread: the loop's.
+// directories, logins, secrets, ssh agents, caches, places for results. One thread: the loop's.
 #pragma once
 
 #include <functional>
@@ -32,6 +32,7 @@ struct Offers {
   // What they are is read when it is asked for.
   std::map<std::string, std::function<Result<std::string>()>> secrets;
   std::map<std::string, std::string> agents;  // sockets by id
+  std::map<std::string, std::string> caches;  // directories by the names of their stores
 };
 
 class Session {
@@ -50,6 +51,7 @@ class Session {
   void SendDirectory(const Call& call);
   void TakeResult(const Call& call);
   void Forward(const Call& call);
+  void ServeCache(const Call& call);
   Result<std::string> FindLogin(std::string_view request);
   Result<std::string> FindSecret(std::string_view request);
   Result<std::string> FindAgent(std::string_view request);

@@ -48,34 +48,32 @@ Error WithoutCode(const Error& error) {
   return MakeError(said ? error.kind() : ErrorKind::kUnknown, "{}", error.message());
 }
 
-// "# syntax=docker/dockerfile:1" is answered by the front end that is here.
 Result<> CheckFrontend(const std::string& frontend, const FrontendOptions& options) {
   if (frontend == "dockerfile.v0") return {};
   if (frontend != "gateway.v0") return Unimplemented("there is no front end '{}'", frontend);
   auto given = options.find("source");
-  std::string source = given == options.end() ? "" : given->second;
-  for (std::string_view prefix : {"docker.io/", "docker-image://"}) {
-    if (source.starts_with(prefix)) source.erase(0, prefix.size());
-  }
-  if (source.starts_with("docker/dockerfile:") || source == "docker/dockerfile") return {};
-  return Unimplemented("front end images are not run: {}",
-                       given == options.end() ? "" : given->second);
+  return CheckFrontendImage(given == options.end() ? "" : given->second);
 }
 
-Result<std::unique_ptr<Made>> Make(Shared& shared, Job& job, const Solvable& wanted,
-                                   const StopToken& stop) {
+Result<Solved> Make(Shared& shared, Job& job, const Solvable& wanted, const StopToken& stop) {
   if (wanted.definition.def_size() > 0) {
-    return SolveDefinition(shared, job, wanted.definition, stop);
+    auto made = TRY(SolveDefinition(shared, job, wanted.definition, stop));
+    return Solved{TRY(job.Keep(std::move(made))), {}};
   }
   FrontendOptions given(wanted.options.begin(), wanted.options.end());
   TRY(CheckFrontend(wanted.frontend, given));
+  if (given.contains("requestid")) {
+    auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
+    return Solved{"", TRY(AnswerRequest(shared.engine, given, std::move(session), job, stop))};
+  }
   FrontendInputs inputs;
   for (const auto& [name, definition] : wanted.inputs) {
     inputs[name] = TRY(SolveDefinition(shared, job, definition, stop));
   }
   auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
-  return RunFrontend(shared.engine, shared.builds, given, std::move(inputs), std::move(session),
-                     job, stop);
+  auto made = TRY(RunFrontend(shared.engine, shared.builds, given, std::move(inputs),
+                              std::move(session), job, stop));
+  return Solved{TRY(job.Keep(std::move(made))), {}};
 }
 
 // An image that is here, or is pulled with the job's logins.
@@ -101,11 +99,11 @@ Result<engine::NamedImage> FindImage(Shared& shared, Job& job, const std::string
 
 }  // namespace
 
-Result<std::string> Solve(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
-                          const StopToken& stop) {
-  auto made = Make(shared, *job, wanted, stop);
-  if (!made.ok()) return WithoutCode(made.error());
-  return job->Keep(*std::move(made));
+Result<Solved> Solve(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
+                     const StopToken& stop) {
+  auto solved = Make(shared, *job, wanted, stop);
+  if (!solved.ok()) return WithoutCode(solved.error());
+  return solved;
 }
 
 grpc::ServerUnaryReactor* BridgeService::WithJob(
@@ -148,13 +146,15 @@ grpc::ServerUnaryReactor* BridgeService::Solve(grpc::CallbackServerContext* cont
   return WithJob(context, [=, this](const auto& job, const StopToken& stop) -> Result<> {
     bool empty = request->definition().def_size() == 0 && request->frontend().empty();
     if (empty) return {};  // a client that begins with nothing
-    std::string name = TRY(buildkit::Solve(shared_, job,
-                                           {request->definition(), request->frontend(),
-                                            request->frontendopt(), request->frontendinputs()},
-                                           stop));
+    auto [name, metadata] = TRY(buildkit::Solve(shared_, job,
+                                                {request->definition(), request->frontend(),
+                                                 request->frontendopt(), request->frontendinputs()},
+                                                stop));
     if (request->allowresultreturn()) {
       gateway::Result& result = *response->mutable_result();
       result.mutable_ref()->set_id(name);
+      for (const auto& [key, value] : metadata) (*result.mutable_metadata())[key] = value;
+      if (name.empty()) return {};
       *result.mutable_ref()->mutable_def() = DefinitionOf(name);
       if (request->definition().def_size() == 0) {
         (*result.mutable_metadata())["containerimage.config"] =

@@ -65,8 +65,12 @@ struct Solvable {
   const google::protobuf::Map<std::string, std::string>& options;
   const google::protobuf::Map<std::string, pb::Definition>& inputs;
 };
-// Makes it for a build and keeps it there; its name.
-Result<std::string> Solve(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
-                          const StopToken& stop);
+struct Solved {
+  std::string name;  // of what was made, which the build keeps; "": the metadata is all
+  std::map<std::string, std::string> metadata;
+};
+// Makes it for a build, or answers what is asked of the front end.
+Result<Solved> Solve(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
+                     const StopToken& stop);
 
 }  // namespace gantry::buildkit

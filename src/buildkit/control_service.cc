@@ -272,10 +272,14 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
   std::vector<CacheExport> caches = TRY(ReadCacheExports(job->wanted()));
   std::vector<Export> exports = TRY(ReadExports(job->wanted()));
   if (!request.frontend().empty() || request.definition().def_size() > 0) {
-    job->Return(TRY(buildkit::Solve(shared_, job,
-                                    {request.definition(), request.frontend(),
-                                     request.frontendattrs(), request.frontendinputs()},
-                                    stop)));
+    auto solved = TRY(buildkit::Solve(shared_, job,
+                                      {request.definition(), request.frontend(),
+                                       request.frontendattrs(), request.frontendinputs()},
+                                      stop));
+    for (const auto& [key, value] : solved.metadata) {
+      (*response->mutable_exporterresponse())[key] = value;
+    }
+    job->Return(std::move(solved.name));
   }
   std::shared_ptr<Made> made = TRY(job->AwaitReturn(stop));
   if (made == nullptr) return {};

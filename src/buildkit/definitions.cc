@@ -107,11 +107,11 @@ pb::Definition DefinitionOf(const std::string& result) {
   return out;
 }
 
-Result<std::string> SolvedMade::Store(const std::vector<std::string>& names) {
+Result<std::string> SolvedMade::Store(const build::StoreAs& as) {
   build::StageState state = result();
   // Nothing at all is an image, too, when it was asked for.
   state.changed = true;
-  return build::StoreResult(engine_, std::move(state), names, /*squash=*/false);
+  return build::StoreResult(engine_, std::move(state), as, /*squash=*/false);
 }
 
 Result<> SolvedMade::SetConfig(const std::string& text) {

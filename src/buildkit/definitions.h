@@ -28,7 +28,7 @@ class SolvedMade : public Made {
     return state_;
   }
   std::vector<build::StageState> Stages() override { return {result()}; }
-  Result<std::string> Store(const std::vector<std::string>& names) override;
+  Result<std::string> Store(const build::StoreAs& as) override;
   Result<BorrowedFd> OpenFiles() override { return solver_->OpenFiles(result()); }
   Result<> SetConfig(const std::string& json) override;
   void SetInlineCache(const build::CacheDocument& document) override {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "buildkit/exporters.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/text.h"
@@ -28,7 +29,52 @@ Result<Kind> ParseKind(const std::string& type) {
   return Unimplemented("exporter \"{}\" is not supported", type);
 }
 
+// "annotation[-TYPE][[PLATFORM]].NAME".
+Result<> ReadAnnotation(std::string_view key, const std::string& value, Export* out) {
+  AnnotationWish wish;
+  wish.value = value;
+  std::string_view rest = key.substr(std::string_view("annotation").size());
+  std::string_view type = "manifest";
+  if (rest.starts_with('-')) {
+    type = rest.substr(1, rest.find_first_of("[.") - 1);
+    rest.remove_prefix(std::min(type.size() + 1, rest.size()));
+  }
+  if (rest.starts_with('[')) {
+    size_t end = rest.find(']');
+    if (end == std::string_view::npos) return InvalidArgument("invalid annotation key {}", key);
+    wish.platform = TRY(oci::ParsePlatform(rest.substr(1, end - 1)));
+    rest.remove_prefix(end + 1);
+  }
+  if (!rest.starts_with('.') || rest.size() < 2) {
+    return InvalidArgument("invalid annotation key {}", key);
+  }
+  wish.name = rest.substr(1);
+  wish.of_descriptor = type == "manifest-descriptor";
+  if (type == "index" || type == "index-descriptor") {
+    return Unimplemented("an image for one platform has no index to annotate ({})", wish.name);
+  }
+  if (!wish.of_descriptor && type != "manifest") {
+    return InvalidArgument("unknown kind of annotation: {}", type);
+  }
+  out->annotations.push_back(std::move(wish));
+  return {};
+}
+
+engine::Annotations AnnotationsOf(const Export& wanted, const build::StageState& state,
+                                  bool of_descriptor) {
+  engine::Annotations out;
+  for (const AnnotationWish& wish : wanted.annotations) {
+    bool fits = !wish.platform || oci::MatchPlatform(*wish.platform, state.platform) > 0;
+    if (fits && wish.of_descriptor == of_descriptor) out[wish.name] = wish.value;
+  }
+  return out;
+}
+
 Result<> ReadAttribute(const std::string& key, const std::string& value, Export* out) {
+  if (key.starts_with("annotation.") || key.starts_with("annotation-") ||
+      key.starts_with("annotation[")) {
+    return ReadAnnotation(key, value, out);
+  }
   if (key == "push") out->pushes = value == "true" || value == "1";
   if (key == "tar" && value == "false") {
     return Unimplemented("an image layout that is no archive (tar=false) is not supported");
@@ -65,7 +111,8 @@ Result<> ExportImage(Shared& shared, Job& job, Made& made, const Export& wanted,
   Progress& progress = job.progress();
   std::string id =
       TRY(InStep(progress, "exporting to image", [&](size_t step) -> Result<std::string> {
-        std::string stored = TRY(made.Store(wanted.names));
+        std::string stored =
+            TRY(made.Store({wanted.names, AnnotationsOf(wanted, made.result(), false)}));
         progress.Part(step, "writing image " + stored, 0, 0, true);
         for (const std::string& name : wanted.names) {
           progress.Part(step, "naming to " + name, 0, 0, true);
@@ -86,11 +133,16 @@ Result<> ExportArchive(Shared& shared, Job& job, Made& made, const Export& wante
   bool docker = wanted.kind == Kind::kDocker;
   const char* what = docker ? "exporting to docker image format" : "exporting to oci image format";
   return InStep(job.progress(), what, [&](size_t step) -> Result<> {
-    auto image = TRY(build::DocumentsOf(shared.engine, made.result()));
+    build::StageState state = made.result();
+    auto image = TRY(build::DocumentsOf(shared.engine, state, AnnotationsOf(wanted, state, false)));
+    image.descriptor_annotations = AnnotationsOf(wanted, state, true);
     formats::Json descriptor =
         formats::Json::MakeObject({{"mediaType", image.manifest_descriptor.media_type},
                                    {"digest", image.manifest_descriptor.digest},
                                    {"size", image.manifest_descriptor.size}});
+    if (!image.descriptor_annotations.empty()) {
+      descriptor.Set("annotations", formats::Json(image.descriptor_annotations));
+    }
     std::map<std::string, std::string> facts = {
         {"containerimage.digest", image.manifest_descriptor.digest},
         {"containerimage.config.digest", image.config_descriptor.digest},

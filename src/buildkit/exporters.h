@@ -5,13 +5,22 @@
 // "docker"). Any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "buildkit/job.h"
 #include "buildkit/shared.h"
+#include "oci/platform.h"
 
 namespace gantry::buildkit {
+
+// One that the client wants for the image ("annotation-manifest[linux/amd64].NAME").
+struct AnnotationWish {
+  bool of_descriptor = false;             // where an index names the manifest; else in the manifest
+  std::optional<oci::Platform> platform;  // of images for this one alone
+  std::string name, value;
+};
 
 struct Export {
   enum class Kind : uint8_t { kImage, kLocal, kTar, kOci, kDocker };
@@ -19,6 +28,7 @@ struct Export {
   int number = 0;                  // among the client's exporters
   std::vector<std::string> names;  // as the store has them
   bool pushes = false;
+  std::vector<AnnotationWish> annotations;
 };
 
 // kUnimplemented for an exporter, or a wish of one, that there is not.

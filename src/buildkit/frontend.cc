@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -14,11 +15,14 @@
 #include "build/context.h"
 #include "build/remote_context.h"
 #include "buildkit/cache_options.h"
+#include "buildkit/checks.h"
 #include "buildkit/definitions.h"
+#include "dockerfile/instruction.h"
 #include "dockerfile/lines.h"
 #include "dockerfile/patterns.h"
 #include "formats/base64.h"
 #include "formats/json.h"
+#include "formats/reference.h"
 #include "kernel/paths.h"
 #include "oci/platform.h"
 
@@ -38,10 +42,8 @@ std::string Get(const FrontendOptions& options, const std::string& key,
 // What asks for a thing that this front end does not have. Others that it does not know change
 // nothing in the image.
 Result<> RefuseOption(const std::string& key, const std::string& value) {
-  bool subrequest = key == "requestid";
   bool attest = key.starts_with("attest:") && !value.empty() &&
                 value.find("disabled=true") == std::string::npos;
-  if (subrequest) return Unimplemented("the front end has no {}", value);
   if (attest && key != "attest:provenance") {
     return Unimplemented("attestations are not supported ({})", key.substr(7));
   }
@@ -131,6 +133,31 @@ Result<> ReceiveNamed(Session& session, Progress& progress, const std::string& n
   });
 }
 
+// The client, or another front end, has followed the syntax line already.
+bool IsForwarded(const FrontendOptions& options) {
+  return options.contains("cmdline") || options.contains("source");
+}
+
+// "# syntax=IMAGE …", or the build argument that stands for it.
+Result<> CheckSyntax(const std::string& text, const build::BuildRequest& request) {
+  auto given = request.arguments.find("BUILDKIT_SYNTAX");
+  std::string syntax = given != request.arguments.end() && given->second
+                           ? *given->second
+                           : dockerfile::ParseAsFarAsPossible(text).file.syntax;
+  std::vector<std::string> words = SplitWords(syntax);
+  if (words.empty()) return {};
+  return CheckFrontendImage(words[0]);
+}
+
+void RemoveTold(const std::vector<dockerfile::Warning>& told,
+                std::vector<dockerfile::Warning>* warnings) {
+  std::erase_if(*warnings, [&](const dockerfile::Warning& warning) {
+    return std::any_of(told.begin(), told.end(), [&](const dockerfile::Warning& one) {
+      return one.Short() == warning.Short();
+    });
+  });
+}
+
 class Frontend {
  public:
   Frontend(engine::Engine& engine, std::shared_ptr<Session> session, Job& job,
@@ -144,16 +171,23 @@ class Frontend {
   // `body`: a tar of the context; nullptr: it is the session's, or elsewhere.
   Result<std::unique_ptr<Made>> Run(build::Builds& builds, build::BuildRequest request,
                                     const FrontendOptions& options, ByteSource* body);
+  Result<std::map<std::string, std::string>> Answer(const build::BuildRequest& request,
+                                                    const FrontendOptions& options);
 
  private:
   Result<Received> Receive(const std::string& what, Directory directory, BorrowedFd root);
   // The Dockerfile's text, and that of a .dockerignore of its own.
   Result<std::string> LoadDockerfile(build::Context& context, const FrontendOptions& options,
                                      const std::string& path, std::optional<std::string>* ignored);
-  // Without what `patterns` leave out, else the directory's own .dockerignore.
+  // What the context leaves out: by `patterns`, else by the directory's own .dockerignore.
+  Result<dockerfile::IgnoreList> LoadIgnored(build::Context& context,
+                                             const FrontendOptions& options,
+                                             std::optional<std::string> patterns);
   // It is received into what `cache` has kept of it.
   Result<> LoadContext(build::Context& context, build::Cache& cache, const FrontendOptions& options,
-                       std::optional<std::string> patterns);
+                       const dockerfile::IgnoreList& ignored);
+  Result<std::unique_ptr<Made>> Build(build::Builds& builds, build::BuildRequest request,
+                                      build::Context context, const CheckedFile& file);
   Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
                                  const build::BuildRequest& request);
   build::BuildOutput Output();
@@ -165,10 +199,12 @@ class Frontend {
   Job& job_;
   Progress& progress_;
   const StopToken stop_;
+  size_t received_ = 0;  // the step of progress that received something last
 };
 
 Result<Received> Frontend::Receive(const std::string& what, Directory directory, BorrowedFd root) {
   return InStep(progress_, ReceiveName(what), [&](size_t step) -> Result<Received> {
+    received_ = step;
     std::string name = TransferName(directory.name);
     directory.told = [&](int64_t bytes) { progress_.Part(step, name, bytes, 0, false); };
     Received received = TRY(session_->Receive(directory, root, stop_));
@@ -194,20 +230,26 @@ Result<std::string> Frontend::LoadDockerfile(build::Context& context,
   return *std::move(text);
 }
 
-Result<> Frontend::LoadContext(build::Context& context, build::Cache& cache,
-                               const FrontendOptions& options,
-                               std::optional<std::string> patterns) {
-  std::string name = Get(options, "contextkey", "context");
+Result<dockerfile::IgnoreList> Frontend::LoadIgnored(build::Context& context,
+                                                     const FrontendOptions& options,
+                                                     std::optional<std::string> patterns) {
   if (!patterns) {
     UniqueFd beside = TRY(context.MakeDirectory("dockerignore"));
     TRY(Receive(".dockerignore",
-                Directory{.name = name, .excludes = {}, .followed = {".dockerignore"}}, beside));
+                Directory{.name = Get(options, "contextkey", "context"),
+                          .excludes = {},
+                          .followed = {".dockerignore"}},
+                beside));
     patterns = TRY(ReadText(beside, ".dockerignore"));
   }
-  dockerfile::IgnoreList ignored;
-  if (patterns) {
-    ignored = TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
-  }
+  if (!patterns) return dockerfile::IgnoreList();
+  return TRY_WITH(dockerfile::IgnoreList::Parse(*patterns), "reading .dockerignore");
+}
+
+Result<> Frontend::LoadContext(build::Context& context, build::Cache& cache,
+                               const FrontendOptions& options,
+                               const dockerfile::IgnoreList& ignored) {
+  std::string name = Get(options, "contextkey", "context");
   Directory directory{.name = name, .excludes = ignored.Lines(), .followed = {}};
   if (session_->shared_key().empty()) {
     TRY(Receive("build context", std::move(directory), context.files()));
@@ -233,7 +275,8 @@ Result<> Frontend::LoadContext(build::Context& context, build::Cache& cache,
 Result<std::string> Frontend::LoadRemote(build::Context& context, const FrontendOptions& options,
                                          const build::BuildRequest& request) {
   std::string path = request.dockerfile;
-  TRY(InStep(progress_, ReceiveName("remote build context"), [&](size_t) -> Result<> {
+  TRY(InStep(progress_, ReceiveName("remote build context"), [&](size_t step) -> Result<> {
+    received_ = step;
     auto kind = TRY(build::FetchContext(request.remote, context, stop_));
     if (kind == build::RemoteKind::kDockerfile) path = "Dockerfile";
     return {};
@@ -302,33 +345,84 @@ Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, build::BuildR
   request.allows_insecure = entitled.contains("security.insecure");
   if (session_ != nullptr) AskSessionForBuild(&request);
   build::Context context = TRY(build::Context::Create(engine_));
-  std::optional<std::string> ignored;
-  std::string text;
+  CheckedFile file{.name = request.dockerfile, .text = "", .ignored = {}};
   if (body != nullptr) {
-    TRY(InStep(progress_, ReceiveName("build context"),
-               [&](size_t) { return context.Receive(*body, stop_); }));
-    text = TRY(context.ReadDockerfile(request.dockerfile));
+    TRY(InStep(progress_, ReceiveName("build context"), [&](size_t step) {
+      received_ = step;
+      return context.Receive(*body, stop_);
+    }));
+    file.text = TRY(context.ReadDockerfile(request.dockerfile));
+    TRY(CheckSyntax(file.text, request));
     TRY(context.DropIgnored(request.dockerfile));
   } else if (request.remote.empty()) {
-    text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
-    TRY(LoadContext(context, builds.cache(), options, std::move(ignored)));
+    std::optional<std::string> ignored;
+    file.text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
+    size_t definition = received_;
+    if (!IsForwarded(options)) TRY(CheckSyntax(file.text, request));
+    file.ignored = TRY(LoadIgnored(context, options, std::move(ignored)));
+    TRY(LoadContext(context, builds.cache(), options, *file.ignored));
+    received_ = definition;
   } else {
-    text = TRY(LoadRemote(context, options, request));
+    file.text = TRY(LoadRemote(context, options, request));
+    if (!IsForwarded(options)) TRY(CheckSyntax(file.text, request));
   }
+  return Build(builds, std::move(request), std::move(context), file);
+}
+
+Result<std::unique_ptr<Made>> Frontend::Build(build::Builds& builds, build::BuildRequest request,
+                                              build::Context context, const CheckedFile& file) {
+  CheckResult checked = TRY(CheckDockerfile(engine_, request, file, CheckScope::kNeededStages));
+  TellWarnings(checked, file, 0, progress_, received_);
+  TRY(FailOnWarnings(checked));
   request.cache_imports = TRY(ImportCaches(engine_, job_, session_, stop_));
+  const build::BuildRequest asked = request;
   auto made = std::make_unique<BuiltMade>();
   made->output = Output();
   made->builder = std::make_unique<build::Builder>(engine_, builds.cache(), std::move(request),
                                                    std::move(context), made->output, stop_);
-  TRY(made->builder->Plan(text));
+  TRY(made->builder->Plan(file.text));
   build::BuildEnd end = TRY(made->builder->Run());
+  if (!checked.knows_bases) {
+    // Those that were pulled say more. Warnings come in the order of the rules: what was told is
+    // left out.
+    CheckResult again = TRY(CheckDockerfile(engine_, asked, file, CheckScope::kNeededStages));
+    RemoveTold(checked.warnings, &again.warnings);
+    TellWarnings(again, file, 0, progress_, received_);
+    TRY(FailOnWarnings(again));
+  }
   if (!end.failure.empty()) {
     return MakeError(ErrorKind::kUnknown, "{}", build::ProcessFailure(end));
   }
   return std::unique_ptr<Made>(std::move(made));
 }
 
+Result<std::map<std::string, std::string>> Frontend::Answer(const build::BuildRequest& request,
+                                                            const FrontendOptions& options) {
+  build::Context context = TRY(build::Context::Create(engine_));
+  CheckedFile file{.name = request.dockerfile, .text = "", .ignored = {}};
+  if (request.remote.empty()) {
+    std::optional<std::string> ignored;
+    file.text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
+    file.ignored = TRY(LoadIgnored(context, options, std::move(ignored)));
+  } else {
+    file.text = TRY(LoadRemote(context, options, request));
+  }
+  if (!IsForwarded(options)) TRY(CheckSyntax(file.text, request));
+  return AnswerSubrequest(engine_, Get(options, "requestid"), request, file);
+}
+
 }  // namespace
+
+Result<> CheckFrontendImage(const std::string& source) {
+  std::string name = source;
+  constexpr std::string_view kScheme = "docker-image://";
+  if (name.starts_with(kScheme)) name.erase(0, kScheme.size());
+  auto reference = formats::ParseReference(name);
+  for (std::string_view ours : {"docker/dockerfile", "docker/dockerfile-upstream"}) {
+    if (reference.ok() && reference->path == ours) return {};
+  }
+  return Unimplemented("front end images are not run: {}", source);
+}
 
 Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) {
   build::BuildRequest request;
@@ -405,6 +499,14 @@ Result<> SetInputs(const FrontendOptions& options, const FrontendInputs& inputs,
 }
 
 }  // namespace
+
+Result<std::map<std::string, std::string>> AnswerRequest(engine::Engine& engine,
+                                                         const FrontendOptions& options,
+                                                         std::shared_ptr<Session> session, Job& job,
+                                                         const StopToken& stop) {
+  return Frontend(engine, std::move(session), job, stop)
+      .Answer(TRY(ReadFrontendOptions(options)), options);
+}
 
 Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
                                           const FrontendOptions& options, FrontendInputs inputs,

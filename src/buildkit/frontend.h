@@ -24,6 +24,17 @@ using FrontendInputs = std::map<std::string, std::unique_ptr<Made>>;
 // kInvalidArgument, or kUnimplemented for what this front end does not have.
 Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options);
 
+// kUnimplemented unless the front end of this name is the one that is here: "docker/dockerfile:1",
+// as "# syntax" and gateway.v0 have it, from whatever registry.
+Result<> CheckFrontendImage(const std::string& source);
+
+// What the client asks of the Dockerfile instead of a build ("requestid" of the options): metadata
+// of the answer.
+Result<std::map<std::string, std::string>> AnswerRequest(engine::Engine& engine,
+                                                         const FrontendOptions& options,
+                                                         std::shared_ptr<Session> session, Job& job,
+                                                         const StopToken& stop);
+
 // `job` outlives what is made. Fetches Dockerfile and context from the session and makes the
 // image, which is not stored yet.
 Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,

@@ -39,11 +39,13 @@ void AppendMessage(const std::string& message, std::string* out) {
   *out += message;
 }
 
-// Steps are told whatever they print; of what they print as much as there is room for.
+// Steps and warnings are told whatever commands print; of what they print as much as there is room
+// for.
 std::string EncodeProgress(const std::vector<History::Update>& updates) {
   std::string out;
   for (const History::Update& update : updates) {
-    if (update.vertexes_size() == 0 && out.size() > kMostProgressBytes) continue;
+    if (update.vertexes_size() + update.warnings_size() == 0 && out.size() > kMostProgressBytes)
+      continue;
     AppendMessage(update.SerializeAsString(), &out);
   }
   return out;
@@ -67,6 +69,7 @@ Result<std::vector<History::Update>> DecodeProgress(std::string_view text) {
 void CountSteps(const std::vector<History::Update>& updates, History::Record* record) {
   std::map<std::string, api::Vertex> steps;
   for (const History::Update& update : updates) {
+    record->set_numwarnings(record->numwarnings() + update.warnings_size());
     for (const api::Vertex& vertex : update.vertexes()) {
       bool cached = steps[vertex.digest()].cached() || vertex.cached();
       steps[vertex.digest()] = vertex;

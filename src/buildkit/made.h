@@ -13,6 +13,7 @@
 #include "base/unique_fd.h"
 #include "build/builder.h"
 #include "build/cache_transfer.h"
+#include "build/finish.h"
 #include "build/stage_state.h"
 
 namespace gantry::buildkit {
@@ -23,8 +24,8 @@ class Made {
   virtual build::StageState result() = 0;
   // All that was made on the way to it.
   virtual std::vector<build::StageState> Stages() = 0;
-  // The image under these names; its id. One thread.
-  virtual Result<std::string> Store(const std::vector<std::string>& names) = 0;
+  // The image; its id. One thread.
+  virtual Result<std::string> Store(const build::StoreAs& as) = 0;
   // The image's configuration, as the front end that made the definition says.
   virtual Result<> SetConfig(const std::string& json) = 0;
   // A part of the image's configuration from now on.
@@ -54,9 +55,7 @@ class BuiltMade : public Made {
     MutexLock lock(mutex_);
     return builder->Stages();
   }
-  Result<std::string> Store(const std::vector<std::string>& names) override {
-    return builder->Store(names);
-  }
+  Result<std::string> Store(const build::StoreAs& as) override { return builder->Store(as); }
   // The Dockerfile says it.
   Result<> SetConfig(const std::string&) override { return {}; }
   void SetInlineCache(const build::CacheDocument& document) override {

@@ -76,6 +76,14 @@ void Progress::Part(size_t step, const std::string& name, int64_t current, int64
   publish_(std::move(update));
 }
 
+void Progress::Warn(size_t step, moby::buildkit::v1::VertexWarning warning) {
+  MutexLock lock(mutex_);
+  warning.set_vertex(steps_[step].vertex.digest());
+  Update update;
+  *update.add_warnings() = std::move(warning);
+  publish_(std::move(update));
+}
+
 void Progress::End(size_t step, const std::string& error) {
   MutexLock lock(mutex_);
   auto& vertex = steps_[step].vertex;

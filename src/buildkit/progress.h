@@ -35,6 +35,8 @@ class Progress {
   void Log(size_t step, bool to_stderr, std::string_view text);
   // A part of a step with a size, such as a layer that is pulled. Bytes; a total of 0 is unknown.
   void Part(size_t step, const std::string& name, int64_t current, int64_t total, bool done);
+  // Of a step, which may have ended.
+  void Warn(size_t step, moby::buildkit::v1::VertexWarning warning);
   void End(size_t step, const std::string& error);
 
  private:

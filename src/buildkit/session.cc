@@ -226,6 +226,9 @@ Result<> Session::WriteBlob(const StoredBlob& blob, int64_t size, const ReadPart
   stream->WritesDone();
   bool broke = !written.ok() && written.error().kind() == ErrorKind::kUnavailable;
   if (!written.ok() && !broke) context.TryCancel();
+  // The end of a call comes behind all messages, also those that nobody waits for.
+  while (stream->Read(&answer)) {
+  }
   grpc::Status status = stream->Finish();
   if (!written.ok() && !broke) return written;
   if (status.error_code() == grpc::StatusCode::ALREADY_EXISTS) return {};

@@ -46,6 +46,19 @@ TEST(LinesTest, Continuations) {
   EXPECT_EQ(One("  run  a  \r\n").text, "run  a");
 }
 
+TEST(ExpandTest, ValuesThatDouble) {
+  std::string value = "x";
+  Expander expander;
+  expander.lookup = [&](const std::string&) { return value; };
+  Result<std::string> doubled = expander.Word("$a$a");
+  for (int i = 0; i < 60 && doubled.ok(); ++i) {
+    value = *doubled;
+    doubled = expander.Word("$a$a");
+  }
+  ASSERT_FALSE(doubled.ok());
+  EXPECT_NE(doubled.error().message().find("add more than 1048576 bytes"), std::string::npos);
+}
+
 TEST(LinesTest, Directives) {
   Dockerfile file = Good("# escape=`\n# syntax = docker/dockerfile:1\nFROM x\nRUN a `\n b\\\n");
   EXPECT_EQ(file.escape, '`');

@@ -10,6 +10,8 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 constexpr size_t kMaxMatched = 1024;
+// By which variables may make a text longer: values that are made of each other double each time.
+constexpr size_t kMostAdded = size_t{1} << 20;
 
 bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 bool IsLetter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_'; }
@@ -143,6 +145,9 @@ class Lexer {
       }
       Add(piece, may_cut);
       out += piece;
+      if (out.size() > text_.size() + kMostAdded) {
+        return InvalidArgument("variables add more than {} bytes to a word", kMostAdded);
+      }
     }
     --depth_;
     if (stop != '\0') {

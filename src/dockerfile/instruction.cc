@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "dockerfile/expand.h"
+#include "dockerfile/run_mount.h"
 #include "formats/json.h"
 
 namespace gantry::dockerfile {
@@ -47,8 +48,8 @@ Result<> ReadPairs(const Line& line, char escape, Instruction* in) {
     if (blank == std::string::npos) {
       return InvalidArgument("{} must have two arguments", in->keyword);
     }
-    in->pairs.push_back(
-        {line.rest.substr(0, blank), std::string(Trim(line.rest.substr(blank), kBlanks)), true});
+    in->pairs.push_back({line.rest.substr(0, blank),
+                         std::string(Trim(line.rest.substr(blank), kBlanks)), true, true});
     return {};
   }
   for (const std::string& word : words) {
@@ -256,8 +257,12 @@ Result<Instruction> Read(Line line, char escape) {
   Instruction in;
   in.kind = grammar->kind;
   in.keyword = line.keyword;
+  in.written = line.written;
   in.text = line.original;
   in.line = line.number;
+  in.last_line = line.last;
+  in.empty_line = line.empty;
+  in.comments = line.comments;
   // What ONBUILD keeps has flags of its own.
   if (in.kind != Kind::kOnBuild) TRY(CheckFlags(line, grammar->flags));
   TRY(grammar->read(line, escape, &in));
@@ -289,32 +294,69 @@ int Dockerfile::FindStage(std::string_view name, size_t before) const {
   return good ? static_cast<int>(number) : -1;
 }
 
-Result<Dockerfile> Parse(std::string_view text) {
-  Source source = TRY(CutLines(text));
-  Dockerfile file;
-  file.escape = source.escape;
-  file.syntax = source.syntax;
-  for (Line& line : source.lines) {
-    int number = line.number;
-    Result<Instruction> read = Read(std::move(line), source.escape);
+std::vector<bool> Dockerfile::NeededStages(
+    size_t target, const std::function<bool(const std::string& name)>& is_elsewhere) const {
+  std::vector<bool> needed(stages.size(), false);
+  needed[target] = true;
+  // Stages refer to earlier ones only: one pass from the target backwards finds all.
+  for (size_t i = target + 1; i-- > 0;) {
+    if (!needed[i]) continue;
+    auto need = [&](const std::string& name) {
+      int found = is_elsewhere(name) ? -1 : FindStage(name, i);
+      if (found >= 0) needed[static_cast<size_t>(found)] = true;
+    };
+    need(stages[i].from.words[0]);
+    for (const Instruction& in : stages[i].instructions) {
+      for (const Flag& flag : in.flags) {
+        if (flag.name == "from") need(flag.value);
+        if (flag.name == "mount") need(FromOfRunMount(flag.value));
+      }
+    }
+  }
+  return needed;
+}
+
+Parsed ParseAsFarAsPossible(std::string_view text) {
+  Parsed out;
+  Result<Source> source = CutLines(text);
+  if (!source.ok()) {
+    out.error = source.error();
+    return out;
+  }
+  Dockerfile& file = out.file;
+  file.escape = source->escape;
+  file.syntax = source->syntax;
+  file.check = source->check;
+  for (Line& line : source->lines) {
+    out.first_line = line.number;
+    out.last_line = line.last;
+    Result<Instruction> read = Read(std::move(line), source->escape);
+    if (read.ok() && read->kind != Kind::kFrom && read->kind != Kind::kArg && file.stages.empty()) {
+      read = InvalidArgument("no build stage in current context");
+    }
     if (!read.ok()) {
-      return InvalidArgument("dockerfile parse error on line {}: {}", number,
-                             read.error().message());
+      out.error = InvalidArgument("dockerfile parse error on line {}: {}", out.first_line,
+                                  read.error().message());
+      return out;
     }
     if (read->kind == Kind::kFrom) {
       file.stages.push_back({*std::move(read), {}});
-    } else if (!file.stages.empty()) {
-      file.stages.back().instructions.push_back(*std::move(read));
-    } else if (read->kind == Kind::kArg) {
-      file.arguments.push_back(*std::move(read));
     } else {
-      return InvalidArgument("dockerfile parse error on line {}: no build stage in current context",
-                             number);
+      (file.stages.empty() ? file.arguments : file.stages.back().instructions)
+          .push_back(*std::move(read));
     }
   }
-  if (!file.stages.empty()) return file;
-  if (file.arguments.empty()) return InvalidArgument("file with no instructions");
-  return InvalidArgument("no build stage in current context");
+  out.first_line = out.last_line = 0;
+  if (!file.stages.empty()) return out;
+  out.error = file.arguments.empty() ? InvalidArgument("file with no instructions")
+                                     : InvalidArgument("no build stage in current context");
+  return out;
+}
+
+Result<Dockerfile> Parse(std::string_view text) {
+  Parsed parsed = ParseAsFarAsPossible(text);
+  if (parsed.error) return *std::move(parsed.error);
+  return std::move(parsed.file);
 }
 
 Result<Instruction> ParseInstruction(std::string_view text, char escape) {

@@ -5,6 +5,8 @@
 // thread.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,13 +42,18 @@ struct Pair {
   std::string name;
   std::string value;
   bool has_value = true;  // false: "ARG name"
+  bool spaced = false;    // "ENV name value", without "="
 };
 
 struct Instruction {
   Kind kind = Kind::kRun;
   std::string keyword;
-  std::string text;  // as progress shows it
-  int line = 0;
+  std::string written;                // the keyword as it is written
+  std::string text;                   // as progress shows it
+  int line = 0;                       // from 1; the first
+  int last_line = 0;                  // here-documents too
+  int empty_line = 0;                 // of the end of a continuation with empty lines; 0: none
+  std::vector<std::string> comments;  // above it, the text of each line
   std::vector<Flag> flags;
   std::vector<Heredoc> heredocs;
   // RUN, CMD, ENTRYPOINT, HEALTHCHECK CMD, SHELL: the words of the JSON form, or one word for a
@@ -70,15 +77,27 @@ struct Stage {
 struct Dockerfile {
   char escape = '\\';
   std::string syntax;
+  std::string check;
   std::vector<Instruction> arguments;  // ARG before the first FROM
   std::vector<Stage> stages;           // at least one
 
   // By name or number; -1 when there is none. Stages at `before` and later are not looked at.
   int FindStage(std::string_view name, size_t before) const;
+  // By number: `target` and what it is made of. `is_elsewhere`: what a name means that is no
+  // stage's because the client says so.
+  std::vector<bool> NeededStages(
+      size_t target, const std::function<bool(const std::string& name)>& is_elsewhere) const;
 };
 
 // kInvalidArgument with the line's number.
 Result<Dockerfile> Parse(std::string_view text);
+// The same for who wants what is before the error as well.
+struct Parsed {
+  Dockerfile file;
+  std::optional<Error> error;
+  int first_line = 0, last_line = 0;  // of the error, where an instruction has it
+};
+Parsed ParseAsFarAsPossible(std::string_view text);
 
 // One instruction: a trigger of ONBUILD, a --change of commit.
 Result<Instruction> ParseInstruction(std::string_view text, char escape = '\\');

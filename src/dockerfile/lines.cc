@@ -43,23 +43,6 @@ class LineReader {
   int number_ = 0;
 };
 
-// "# name=value" where the name has letters and digits only.
-std::optional<std::pair<std::string, std::string>> Directive(std::string_view line) {
-  line = TrimLeft(line);
-  if (!line.starts_with('#')) return std::nullopt;
-  line = TrimLeft(line.substr(1));
-  size_t equals = line.find('=');
-  if (equals == std::string_view::npos) return std::nullopt;
-  std::string_view name = Trim(line.substr(0, equals), kBlanks);
-  std::string_view value = Trim(line.substr(equals + 1), kBlanks);
-  bool plain =
-      !name.empty() && !value.empty() &&
-      std::isalpha(static_cast<unsigned char>(name.front())) != 0 &&
-      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0; });
-  if (!plain) return std::nullopt;
-  return std::pair(Lower(name), std::string(value));
-}
-
 // Takes the escape character off a line that goes on in the next one.
 bool TakeContinuation(char escape, std::string* line) {
   size_t end = line->find_last_not_of(" \t");
@@ -159,8 +142,12 @@ class Cutter {
         if (top) continue;
       }
       std::string_view trimmed = TrimLeft(*line);
-      if (trimmed.empty() || trimmed.front() == '#') continue;
-      TRY(TakeInstruction(trimmed));
+      if (trimmed.empty()) continue;
+      if (trimmed.front() == '#') {
+        TakeComment(Trim(trimmed.substr(1), kBlanks));
+      } else {
+        TRY(TakeInstruction(trimmed));
+      }
     }
     return std::move(source_);
   }
@@ -172,7 +159,9 @@ class Cutter {
 
   // False when the line is none: that ends them.
   Result<bool> TakeDirective(std::string_view line) {
-    auto directive = Directive(line);
+    line = TrimLeft(line);
+    if (!line.starts_with('#')) return false;
+    auto directive = ReadDirective(line.substr(1));
     if (!directive) return false;
     const auto& [name, value] = *directive;
     std::string* place = name == "syntax" ? &source_.syntax : &source_.check;
@@ -197,14 +186,25 @@ class Cutter {
     return true;
   }
 
+  // An empty one parts those above it from the instruction.
+  void TakeComment(std::string_view text) {
+    if (text.empty()) {
+      comments_.clear();
+    } else {
+      comments_.emplace_back(text);
+    }
+  }
+
   Result<> TakeInstruction(std::string_view first) {
     int number = lines_.number();
     std::string text(first);
     bool goes_on = TakeContinuation(source_.escape, &text);
+    bool has_empty = false;
     while (goes_on) {
       auto next = lines_.Next();
       if (!next) break;
       std::string_view trimmed = TrimLeft(*next);
+      has_empty = has_empty || trimmed.empty();
       if (trimmed.empty() || trimmed.front() == '#') continue;
       std::string more(*next);
       goes_on = TakeContinuation(source_.escape, &more);
@@ -213,8 +213,11 @@ class Cutter {
     Result<Line> cut = CutLine(text, source_.escape);
     if (!cut.ok()) return Wrong(number, cut.error());
     cut->number = number;
+    if (has_empty) cut->empty = lines_.number();
     Result<> documents = TakeHeredocs(&*cut);
     if (!documents.ok()) return Wrong(number, documents.error());
+    cut->last = lines_.number();
+    cut->comments = std::exchange(comments_, {});
     source_.lines.push_back(*std::move(cut));
     return {};
   }
@@ -246,16 +249,31 @@ class Cutter {
   LineReader lines_;
   Source source_;
   bool escape_seen_ = false;
+  std::vector<std::string> comments_;  // above the next instruction
 };
 
 }  // namespace
+
+std::optional<std::pair<std::string, std::string>> ReadDirective(std::string_view text) {
+  size_t equals = text.find('=');
+  if (equals == std::string_view::npos) return std::nullopt;
+  std::string_view name = Trim(text.substr(0, equals), kBlanks);
+  std::string_view value = Trim(text.substr(equals + 1), kBlanks);
+  bool plain =
+      !name.empty() && !value.empty() &&
+      std::isalpha(static_cast<unsigned char>(name.front())) != 0 &&
+      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0; });
+  if (!plain) return std::nullopt;
+  return std::pair(Lower(name), std::string(value));
+}
 
 Result<Line> CutLine(std::string_view text, char escape) {
   Line line;
   line.original = Trim(text, kBlanks);
   std::string_view whole = line.original;
   size_t blank = std::min(whole.find_first_of(kBlanks), whole.size());
-  line.keyword = Upper(whole.substr(0, blank));
+  line.written = whole.substr(0, blank);
+  line.keyword = Upper(line.written);
   FlagCutter flags(whole.substr(blank), escape);
   line.flags = TRY(flags.Cut());
   line.rest = Trim(flags.rest(), kBlanks);

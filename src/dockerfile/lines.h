@@ -5,8 +5,10 @@
 // instruction.h's. Pure; any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -35,12 +37,20 @@ struct Flag {
 
 struct Line {
   int number = 0;        // of its first line, from 1
+  int last = 0;          // of its last one, here-documents too
+  int empty = 0;         // of the last one that a continuation with empty lines has; 0: none
   std::string keyword;   // upper case
+  std::string written;   // the keyword as it is written
   std::string original;  // without continuations and here-documents
   std::string rest;      // behind keyword and flags
   std::vector<Flag> flags;
   std::vector<Heredoc> heredocs;
+  std::vector<std::string> comments;  // above it, the text of each line
 };
+
+// "name=value", where the name has letters and digits only and is lower case then: a directive, or
+// what looks like one in a comment.
+std::optional<std::pair<std::string, std::string>> ReadDirective(std::string_view text);
 
 struct Source {
   char escape = '\\';

@@ -197,13 +197,16 @@ Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage
   return id;
 }
 
-Json ManifestOf(const client::Descriptor& config, const std::vector<client::Descriptor>& layers) {
+Json ManifestOf(const client::Descriptor& config, const std::vector<client::Descriptor>& layers,
+                const Annotations& annotations) {
   Json list = Json::MakeArray();
   for (const client::Descriptor& blob : layers) list.Append(ToJson(blob));
-  return Json::MakeObject({{"schemaVersion", 2},
-                           {"mediaType", oci::kOciManifest},
-                           {"config", ToJson(config)},
-                           {"layers", std::move(list)}});
+  Json manifest = Json::MakeObject({{"schemaVersion", 2},
+                                    {"mediaType", oci::kOciManifest},
+                                    {"config", ToJson(config)},
+                                    {"layers", std::move(list)}});
+  if (!annotations.empty()) manifest.Set("annotations", Json(annotations));
+  return manifest;
 }
 
 Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImageParts& parts) {
@@ -219,7 +222,7 @@ Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImagePa
   for (const client::Descriptor& blob : parts.layers) {
     labels[fmt::format("containerd.io/gc.ref.content.l.{}", number++)] = blob.digest;
   }
-  Json manifest = ManifestOf(config, parts.layers);
+  Json manifest = ManifestOf(config, parts.layers, parts.annotations);
   client::Image record;
   record.target = TRY(WriteDocument(containerd, lease, manifest, oci::kOciManifest, labels));
   std::vector<std::string> names = parts.names;

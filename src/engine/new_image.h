@@ -5,6 +5,7 @@
 // and what a crash leaves is collected a day later. Any thread.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 
@@ -62,9 +63,13 @@ std::string ChainId(const std::string& parent, const std::string& layer);
 Result<> UnpackLayer(Engine& engine, const Lease& lease, const std::string& parent,
                      const NewLayer& layer);
 
+// Of a manifest or a descriptor (image-spec, "Annotations").
+using Annotations = std::map<std::string, std::string>;
+
 // The manifest of an image with that configuration and those layers, the base's first.
 formats::Json ManifestOf(const client::Descriptor& config,
-                         const std::vector<client::Descriptor>& layers);
+                         const std::vector<client::Descriptor>& layers,
+                         const Annotations& annotations = {});
 
 // An image whose layers are in the store, unpacked.
 struct ImageParts {
@@ -72,6 +77,7 @@ struct ImageParts {
   std::vector<client::Descriptor> layers;  // the base's first
   std::string chain_id;                    // of the last layer's snapshot; "" without layers
   std::vector<std::string> names;          // in the store; none: an image without a name
+  Annotations annotations;                 // of the manifest
 };
 // Writes configuration, manifest and records. Returns the image's id.
 Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImageParts& parts);

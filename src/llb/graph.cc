@@ -361,7 +361,9 @@ const std::vector<std::string>& Capabilities() {
                                                 "meta.description",
                                                 "mergeop",
                                                 "diffop",
-                                                "exporter.multiple"};
+                                                "exporter.multiple",
+                                                "exporter.image.annotations",
+                                                "gc.freespacefilter"};
   return kAll;
 }
 

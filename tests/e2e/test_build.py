@@ -182,6 +182,14 @@ def test_errors(client, folder, dockerfile, words):
     assert done.code != 0 and words in done.err, done.err
 
 
+@pytest.mark.only('gantry')
+def test_values_that_grow(client, folder):
+    """Docker's builder makes them until there is no memory left."""
+    path = folder({'Dockerfile': f'FROM {IMAGE}\nENV A=0123456789\n' + 'ENV A=$A$A$A$A$A$A$A$A\n' * 12})
+    done = build(client, '--force-rm', path)
+    assert done.code != 0 and 'variables add more than 1048576 bytes to a word' in done.err, done.err[-500:]
+
+
 def test_dockerignore(client, folder, image):
     name = image()
     path = folder({'Dockerfile': f'FROM {IMAGE}\nCOPY . /c/\n', 'a.txt': '', 'a.log': '', 'd/b.log': '', 'd/keep.log': '', 'd/c': '', 'gone/x': '',
@@ -301,7 +309,10 @@ def test_hostile_contexts(client, image):
                     item.size = len(value)
                     tar.addfile(item, io.BytesIO(value.encode()))
                     continue
-                item.linkname = value
+                if kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
+                    item.devmajor, item.devminor = value
+                else:
+                    item.linkname = value
                 tar.addfile(item)
         return data.getvalue()
     before = os.stat('/etc/passwd')
@@ -319,6 +330,18 @@ def test_hostile_contexts(client, image):
             assert 'root:' not in found or 'nobody' in found  # at most the image's own
     after = os.stat('/etc/passwd')
     assert (before.st_mtime, before.st_nlink) == (after.st_mtime, after.st_nlink)
+    # A device is one for the steps and containers of the image as well: none of them may open it.
+    for kind, numbers in ((tarfile.CHRTYPE, (1, 1)), (tarfile.BLKTYPE, (7, 0))):
+        _, body, _ = post(client.engine, context(('link', kind, numbers)), t=(name := image()), nocache=1)
+        if b'Successfully built' in body:
+            done = client.run('--network', 'none', name, 'head', '-c', '1', '/c/link')
+            assert done.code != 0 and 'Operation not permitted' in done.err, done
+    # A file that says it is larger than any disk.
+    huge = tarfile.TarInfo('huge')
+    huge.size = 1 << 50
+    begun = time.monotonic()
+    status, body, _ = post(client.engine, tar_of({'Dockerfile': f'FROM {IMAGE}\nCOPY huge /\n'})[:1024] + huge.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
+    assert status >= 400 and json.loads(body)['message'] and time.monotonic() - begun < 20
     status, body, _ = post(client.engine, b'this is no archive at all')
     assert status >= 400 and json.loads(body)['message']
     assert not os.listdir(f'{client.engine.names.root}/engine/builds')

@@ -2,6 +2,7 @@
 """`gantry build` over BuildKit's API: what it serves in its session, its flags, and how it shows progress. The forms of the progress
 are those that docker buildx writes (facts of BuildKit's progressui)."""
 import base64
+import ctypes
 import json
 import os
 import pty
@@ -187,6 +188,45 @@ def test_only_what_changed_is_sent_again(good, folder, client):
     (path / '.dockerignore').write_text('left\nd1\n')
     good('-t', 'own/sync', path)
     assert 'd1' not in client.run('own/sync', 'ls', '/c').out.split()
+
+
+def test_a_context_that_changes_while_it_is_sent(good, build, folder, client, tmp_path):
+    """Files grow, shrink, go and come, and are exchanged with links to a file outside: a build succeeds or says one thing, what is outside
+    is never in an image, and the next quiet build has what is there."""
+    canary = tmp_path / 'outside'
+    canary.write_text('canary' * 1000)
+    path = folder({'Dockerfile': 'FROM @\nCOPY . /c\n', **{f'd/f{i}': 'x' * 200_000 for i in range(40)}, 'd/e/g': 'g'})
+    (path / 'link').symlink_to(canary)
+    (path / 'far').symlink_to(tmp_path)
+    libc, stop, rounds = ctypes.CDLL(None, use_errno=True), threading.Event(), [0]
+
+    def race():
+        while not stop.is_set():
+            rounds[0] += 1
+            for i in range(0, 40, 4):
+                libc.renameat2(-100, bytes(path / f'd/f{i}'), -100, bytes(path / 'link'), 2)
+                (path / f'd/f{i + 1}').write_text('y' * (rounds[0] % 7) * 50_000)
+                (path / f'd/f{i + 2}').unlink(missing_ok=True)
+                (path / f'd/f{i + 2}').write_text('new')
+            libc.renameat2(-100, bytes(path / 'd/e'), -100, bytes(path / 'far'), 2)
+    thread = threading.Thread(target=race)
+    thread.start()
+    try:
+        ended = [build('-t', 'own/race', path) for _ in range(15)]
+    finally:
+        stop.set()
+        thread.join()
+    assert rounds[0] > 15
+    for done in ended:
+        assert done.code == 0 or (done.code == 1 and done.err.count('ERROR: failed to build') == 1), done.err
+    if any(done.code == 0 for done in ended):
+        assert 'canary' not in client.run('own/race', 'sh', '-c', 'find /c -type f | xargs cat').out
+    for name in ('link', 'far', 'd/e'):
+        if (path / name).is_symlink():
+            (path / name).unlink()
+    good('-t', 'own/race', path)
+    sums = 'find . -type f | sort | xargs sha256sum | sha256sum'
+    assert client.run('own/race', 'sh', '-c', f'cd /c && {sums}').out == subprocess.run(['sh', '-c', sums], cwd=path, stdout=subprocess.PIPE, text=True).stdout
 
 
 def test_two_builds_of_one_context_at_once(good, folder, client):

@@ -79,6 +79,18 @@ def test_parents_keep_their_modes(client, builder, context):
     assert said == '/d/y/deep 750 5 6\n/d/y/deep/c.txt 644 5 6\n'
 
 
+def test_modes_and_links(client, builder, context):
+    """--chmod is of all that is copied, directories too; --link makes the same files."""
+    said = builder.commands(context, f'FROM {IMAGE}\nARG M=0640\nCOPY --chmod=$M --chown=3:4 y /d/\nADD --chmod=4755 x/a.txt /tool\n'
+                            'COPY --link x/a.txt y/a.txt /l/\nCOPY --link=false home.md /m\nCOPY --link --from=scratchy /x/b.md /b\n'
+                            'COPY --chmod=600 <<here <<"there" /h/\n$M\nhere\n$M\nthere\n'
+                            'RUN stat -c "%n %a %u %g" /d/a.txt /d/deep /d/deep/c.txt /tool /l/a.txt /m /b /h/here; cat /l/a.txt /h/here /h/there\n',
+                            options={'context:scratchy': 'local:scratchy'}, directories={'scratchy': context})
+    assert said.splitlines() == ['/d/a.txt 640 3 4', '/d/deep 640 3 4', '/d/deep/c.txt 640 3 4', '/tool 4755 0 0', '/l/a.txt 644 0 0', '/m 644 0 0',
+                                 '/b 644 0 0', '/h/here 600 0 0', 'y/a.txt', '0640', '$M'], said
+    assert 'invalid chmod parameter' in refused(builder.commands, context, f'FROM {IMAGE}\nCOPY --chmod=9 x /d/\n')
+
+
 def test_what_is_excluded_is_no_part_of_the_step(builder, context):
     text = f'FROM {IMAGE}\nCOPY --exclude=*.md x /d/\nRUN cat /d/a.txt; echo {uuid.uuid4().hex}\n'
     assert builder.commands(context, text) != ''

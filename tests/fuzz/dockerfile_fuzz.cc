@@ -9,6 +9,8 @@
 
 #include "dockerfile/expand.h"
 #include "dockerfile/instruction.h"
+#include "dockerfile/lint.h"
+#include "dockerfile/outline.h"
 #include "dockerfile/patterns.h"
 
 namespace {
@@ -23,6 +25,29 @@ void Expand(const dockerfile::Expander& expander, const std::string& word) {
   (void)expander.Text(word);
 }
 
+// What is said of it, whole or not.
+void Look(const dockerfile::Parsed& parsed, const dockerfile::IgnoreList* ignored) {
+  dockerfile::LintRequest request{.file = parsed.file};
+  request.whole = !parsed.error;
+  auto options = dockerfile::ParseCheckOptions(parsed.file.check);
+  if (options.ok()) request.options = *options;
+  request.stages.assign(parsed.file.stages.size(), true);
+  request.ignored = ignored;
+  request.find_base = [](const std::string& image,
+                         const std::string&) -> std::optional<dockerfile::BaseFacts> {
+    if (image.size() % 2 == 0) return std::nullopt;
+    return dockerfile::BaseFacts{};
+  };
+  request.read_platform = [](const std::string&) { return dockerfile::PlatformParts{"a", "b"}; };
+  for (const dockerfile::Warning& warning : dockerfile::Lint(request)) {
+    if (warning.first_line < 1 || warning.last_line < warning.first_line) abort();
+  }
+  if (parsed.error) return;
+  for (size_t i = 0; i < parsed.file.stages.size() && i < 3; ++i) {
+    (void)dockerfile::MakeOutline(parsed.file, i, {});
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -30,6 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto list = dockerfile::IgnoreList::Parse(text);
   if (list.ok()) (void)list->Ignores("a/b/c.txt");
   auto file = dockerfile::Parse(text);
+  Look(dockerfile::ParseAsFarAsPossible(text), list.ok() ? &*list : nullptr);
   if (!file.ok()) return 0;
   dockerfile::Expander expander;
   expander.escape = file->escape;

@@ -2,9 +2,11 @@
 """BuildKit's API: the project's own client (harness/buildkit.py), and buildx where GANTRY_BUILDX names its folder."""
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
+import tarfile
 import time
 import uuid
 from pathlib import Path
@@ -150,6 +152,7 @@ def test_worker_and_cache(builder, session):
     worker, = builder.control('ListWorkers').result().record
     assert (worker.platforms[0].OS, worker.platforms[0].Architecture) == ('linux', {'x86_64': 'amd64', 'aarch64': 'arm64'}[os.uname().machine])
     assert builder.control('Info').result().buildkitVersion.version.startswith('v0.')
+    list(builder.control('Prune', 'UsageRecord', streams=True))  # what other tests have left
     builder.build(session, exporters=[])[0].result()
     records = {r.ID: r for r in builder.control('DiskUsage').result().record}
     assert any(r.Description.endswith('COPY') or 'COPY' in r.Description for r in records.values()) and all(r.RecordType == 'regular' for r in records.values())
@@ -273,9 +276,33 @@ def test_buildx(stack, client, context, tmp_path):
     assert failed.returncode == 1 and 'process "/bin/sh -c exit 3" did not complete successfully: exit code: 3' in failed.stdout
     # What is not there is said in one line.
     (context / 'Dockerfile').write_text(f'FROM {IMAGE} AS first\nRUN echo one > /one\nFROM first\nCOPY a.txt /\nRUN echo two > /two\n')
-    for words, said in ((['--sbom=true'], 'Attestations are not supported'), (['--check'], 'the front end has no frontend.lint')):
+    for words, said in ((['--sbom=true'], 'Attestations are not supported'), (['--annotation', 'index:a=b', '--output', 'type=image,name=bx:i'], 'an image for one platform has no index to annotate (a)')):
         failed = docker('buildx', 'build', '--progress=plain', *words, context)
         assert failed.returncode == 1 and said in failed.stdout, failed.stdout
+    # What the front end says of the file, as buildx shows it.
+    told = docker('buildx', 'build', '--progress=quiet', '--check', context)
+    assert told.returncode == 0 and told.stdout.endswith('Check complete, no warnings found.\n'), told.stdout
+    (context / 'questionable').write_text(f'FROM {IMAGE} AS first\n# A what it is\nARG A=1\nMAINTAINER me\nFROM first\nRUN --mount=type=ssh true\nCMD x\n')
+    told = docker('buildx', 'build', '--progress=quiet', '--check', '-f', context / 'questionable', context)
+    assert told.returncode == 1 and 'Check complete, 2 warnings have been found!' in told.stdout, told.stdout
+    assert 'WARNING: MaintainerDeprecated - https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/' in told.stdout
+    assert '   4 | >>> MAINTAINER me' in told.stdout and '   7 | >>> CMD x' in told.stdout
+    told = docker('buildx', 'build', '--progress=plain', '-f', context / 'questionable', context)
+    assert told.returncode == 0 and '2 warnings found' in told.stdout and ' - JSONArgsRecommended: ' in told.stdout and '(line 7)' in told.stdout, told.stdout
+    told = docker('buildx', 'build', '--progress=quiet', '--call=outline', '-f', context / 'questionable', context)
+    assert told.returncode == 0 and re.search(r'^A +1 +what it is *$', told.stdout, re.M) and re.search(r'^default *$', told.stdout, re.M), told.stdout
+    told = docker('buildx', 'build', '--progress=quiet', '--call=targets', '-f', context / 'questionable', context)
+    assert told.returncode == 0 and told.stdout.split('\n')[:3] == ['TARGET    DESCRIPTION', 'first     ', '(default) '], told.stdout
+    made = docker('buildx', 'build', '-q', '--annotation', 'a=b', '--annotation', 'manifest-descriptor:c=d', '--output', f'type=oci,dest={tmp_path / "annotated"}', context)
+    assert made.returncode == 0, made.stdout
+    with tarfile.open(tmp_path / 'annotated') as tar:
+        descriptor = json.load(tar.extractfile('index.json'))['manifests'][0]
+        manifest = json.load(tar.extractfile('blobs/' + descriptor['digest'].replace(':', '/')))
+    assert manifest['annotations'] == {'a': 'b'} and descriptor['annotations']['c'] == 'd'
+    # No front end is pulled for a syntax line, and a wish for provenance that buildx has by itself does no harm.
+    (context / 'syntax').write_text(f'# syntax=docker/dockerfile:1\nFROM {IMAGE}\nRUN echo by-the-line\n')
+    told = docker('buildx', 'build', '--progress=plain', '--no-cache', '--provenance=false', '-f', context / 'syntax', context)
+    assert told.returncode == 0 and 'by-the-line' in told.stdout and 'resolve image config' not in told.stdout, told.stdout
     # Every kind of output.
     for kind, name in (('local', 'tree'), ('tar', 'x.tar'), ('oci', 'x.oci'), ('docker', 'x.docker')):
         made = docker('buildx', 'build', '-q', '--output', f'type={kind},dest={tmp_path / name}', context)
@@ -290,13 +317,33 @@ def test_buildx(stack, client, context, tmp_path):
         assert docker('buildx', 'prune', '-af').returncode == 0
         made = docker('buildx', 'build', '--progress=plain', '-t', 'bx:2', *words, context)
         assert made.returncode == 0 and (made.stdout.count('CACHED') == 3) == cached, made.stdout
+    # The same folder is one for `gantry build`, and what that writes is one for buildx.
+    client.ok('builder', 'prune', '-af')
+    made = client('build', '--cache-from', f'type=local,src={tmp_path / "cache"}', '--cache-to', f'type=local,dest={tmp_path / "own"},mode=max', context,
+                  environment={'BUILDKIT_PROGRESS': 'plain'})
+    assert made.code == 0 and made.err.count('CACHED') == 3, made.err
+    client.ok('builder', 'prune', '-af')
+    made = docker('buildx', 'build', '--progress=plain', '-t', 'bx:2', '--cache-from', f'type=local,src={tmp_path / "own"}', context)
+    assert made.returncode == 0 and made.stdout.count('CACHED') == 3, made.stdout
     # One target of bake on top of another.
     (tmp_path / 'bake.json').write_text(json.dumps({'target': {
         'below': {'context': str(context)},
         'above': {'context': str(context), 'contexts': {'base': 'target:below'}, 'dockerfile-inline': 'FROM base\nRUN cat /two /one > /both\n', 'tags': ['bx:3']}}}))
-    made = docker('buildx', 'bake', '--progress=plain', '-f', tmp_path / 'bake.json', 'above')
+    made = docker('buildx', 'bake', f'--allow=fs.read={context}', '--progress=plain', '-f', tmp_path / 'bake.json', 'above')
     assert made.returncode == 0 and client.ok('run', '--rm', 'bx:3', 'cat', '/both') == 'two\none', made.stdout
     assert 'regular' in docker('buildx', 'du', '--verbose', '--filter', 'type=regular').stdout
     assert docker('buildx', 'prune', '-f', '--max-used-space', '100gb').stdout.strip().endswith('0B')
+    # The history, what the builder is, and images.
+    listed = docker('buildx', 'history', 'ls').stdout.splitlines()
+    assert len(listed) > 5 and listed[0].split()[:2] == ['BUILD', 'ID'] and any('Error' in line for line in listed) and any('Completed' in line for line in listed)
+    ref = listed[1].split()[0]
+    told = docker('buildx', 'history', 'inspect', ref)
+    assert told.returncode == 0 and 'Build Steps:' in told.stdout, told.stdout
+    told = docker('buildx', 'history', 'logs', '--progress=plain', ref)
+    assert told.returncode == 0 and '#1 ' in told.stdout, told.stdout
+    assert docker('buildx', 'history', 'rm', ref).returncode == 0 and ref not in docker('buildx', 'history', 'ls').stdout
+    told = docker('buildx', 'inspect')
+    assert told.returncode == 0 and re.search(r'^Driver: +docker$', told.stdout, re.M) and re.search(r'^Status: +running$', told.stdout, re.M), told.stdout
+    assert docker('buildx', 'ls').returncode == 0
     assert docker('buildx', 'du').returncode == 0 and docker('buildx', 'prune', '-af').returncode == 0
     client.ok('rmi', 'bx:1', 'bx:2', 'bx:3')

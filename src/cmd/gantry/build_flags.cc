@@ -16,8 +16,8 @@ constexpr std::string_view kClassicFlags[] = {
     "cpu-period", "cpu-quota", "cpu-shares",  "cpuset-cpus",  "cpuset-mems",
     "isolation",  "memory",    "memory-swap", "security-opt", "squash"};
 constexpr std::string_view kBuildKitFlags[] = {
-    "allow",    "build-context", "cache-to", "load", "metadata-file", "no-cache-filter", "output",
-    "progress", "push",          "secret",   "ssh"};
+    "allow",         "annotation",      "build-context", "cache-to", "call", "check",  "load",
+    "metadata-file", "no-cache-filter", "output",        "progress", "push", "secret", "ssh"};
 
 void BindSize(Flags* flags, std::string_view name, char shorthand, int64_t* size,
               std::string_view help) {
@@ -37,12 +37,18 @@ void BindBuildFlags(Flags* flags, BuildFlags* to) {
               "Add a line to /etc/hosts, \"name:ip\"");
   flags->List("allow", 0, &to->allowed,
               "Grant the build \"network.host\" or \"security.insecure\"");
+  flags->List("annotation", 0, &to->annotations,
+              "Annotate the manifest, \"[manifest|manifest-descriptor:]NAME=value\"");
   flags->List("build-arg", 0, &to->arguments, "Set a variable of ARG, \"NAME[=value]\"");
   flags->List("build-context", 0, &to->contexts,
               "What a name of FROM or --from stands for, \"NAME=PATH|IMAGE|URL\"");
   flags->List("cache-from", 0, &to->cache_from,
-              "Images to take for a cache, or \"type=registry,ref=NAME\"");
-  flags->List("cache-to", 0, &to->cache_to, "Where to write the cache, \"type=inline\"");
+              "Images to take for a cache, \"type=registry,ref=NAME\" or \"type=local,src=PATH\"");
+  flags->List("cache-to", 0, &to->cache_to,
+              "Where to write the cache, \"type=inline|registry|local\"");
+  flags->String("call", 0, &to->call,
+                "What to do (build, check, outline, targets), \"NAME[,format=json]\"");
+  flags->Bool("check", 0, &to->check, "Look for what is questionable in the Dockerfile");
   flags->String("cgroup-parent", 0, &to->cgroup_parent, "Parent cgroup of the steps");
   flags->Bool("compress", 0, &to->compress, "No effect: the context is sent as it is");
   flags->Int("cpu-period", 0, &to->cpu_period, "Length of a CFS period in microseconds");

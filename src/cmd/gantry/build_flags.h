@@ -22,9 +22,10 @@ struct BuildFlags {
        compress = false;
   int64_t memory = 0, memory_swap = 0, shm_size = 0, cpu_period = 0, cpu_quota = 0, cpu_shares = 0;
   // Of BuildKit alone.
-  std::vector<std::string> secrets, agents, outputs, contexts, cache_to, allowed, no_cache_stages;
-  std::string progress, metadata_file;
-  bool load = false, push = false;
+  std::vector<std::string> secrets, agents, outputs, contexts, cache_to, allowed, no_cache_stages,
+      annotations;
+  std::string progress, metadata_file, call;
+  bool load = false, push = false, check = false;
 };
 
 void BindBuildFlags(Flags* flags, BuildFlags* to);

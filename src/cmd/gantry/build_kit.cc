@@ -6,11 +6,15 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <optional>
 
 #include "base/io.h"
 #include "base/random.h"
+#include "base/text.h"
+#include "build_client/cache_directory.h"
 #include "build_client/display.h"
 #include "build_client/session.h"
 #include "build_client/solve.h"
@@ -141,15 +145,71 @@ Result<> SetAttributes(const BuildFlags& flags, api::SolveRequest* request) {
   }
   text("ulimit", JoinedBy(limits, ','));
   for (const std::string& allowed : flags.allowed) request->Entitlements.push_back(allowed);
-  for (const std::string& from : flags.cache_from) {
-    if (!request->Cache) request->Cache.emplace();
-    request->Cache->Imports.push_back(TRY(ParseBuildCache(from)));
-  }
-  for (const std::string& to : flags.cache_to) {
-    if (!request->Cache) request->Cache.emplace();
-    request->Cache->Exports.push_back(TRY(ParseBuildCache(to)));
-  }
   return {};
+}
+
+// A cache that is written to a directory of ours, and gets its name in the end.
+struct CacheToName {
+  std::string directory, tag;
+};
+
+std::string TakeTag(api::CacheOptionsEntry* entry) {
+  auto tag = entry->Attrs.extract("tag");
+  return tag.empty() ? "latest" : tag.mapped();
+}
+
+// A directory of ours serves as a store of the session.
+Result<std::string> OfferCacheDirectory(const api::CacheOptionsEntry& entry, const char* attribute,
+                                        Offers* offers) {
+  auto directory = entry.Attrs.find(attribute);
+  if (directory == entry.Attrs.end() || directory->second.empty()) {
+    return InvalidArgument("a cache of type local needs {}=…", attribute);
+  }
+  offers->caches["local:" + directory->second] = directory->second;
+  return directory->second;
+}
+
+Result<std::optional<CacheToName>> OfferCaches(const BuildFlags& flags, api::SolveRequest* request,
+                                               Offers* offers) {
+  if (!flags.cache_from.empty() || !flags.cache_to.empty()) request->Cache.emplace();
+  for (const std::string& from : flags.cache_from) {
+    api::CacheOptionsEntry entry = TRY(ParseBuildCache(from));
+    if (entry.Type == "local") {
+      std::string directory = TRY(OfferCacheDirectory(entry, "src", offers));
+      std::string tag = TakeTag(&entry);
+      if (!entry.Attrs.contains("digest")) {
+        auto digest = build_client::FindCacheManifest(directory, tag);
+        // What the first build of all meets.
+        if (!digest.ok()) {
+          PrintError("WARNING: the cache in '{}' is left out: {}\n", directory,
+                     digest.error().message());
+          continue;
+        }
+        entry.Attrs["digest"] = *digest;
+      }
+    }
+    request->Cache->Imports.push_back(std::move(entry));
+  }
+  std::optional<CacheToName> out;
+  for (const std::string& to : flags.cache_to) {
+    api::CacheOptionsEntry entry = TRY(ParseBuildCache(to));
+    if (entry.Type == "local") {
+      if (out) return InvalidArgument("a build has one cache of type local: {}", to);
+      std::string directory = TRY(OfferCacheDirectory(entry, "dest", offers));
+      TRY(build_client::PrepareCacheDirectory(directory));
+      out = CacheToName{std::move(directory), TakeTag(&entry)};
+    }
+    request->Cache->Exports.push_back(std::move(entry));
+  }
+  return out;
+}
+
+Result<> NameCache(const CacheToName& cache, const build_client::SolveEnd& end) {
+  auto manifest = end.response.find("cache.manifest");
+  // A build without steps has none.
+  if (manifest == end.response.end()) return {};
+  Json descriptor = TRY_WITH(Json::Parse(manifest->second), "reading the cache's descriptor");
+  return build_client::NameCacheManifest(cache.directory, cache.tag, std::move(descriptor));
 }
 
 Result<Offers> MakeOffers(Cli& cli, const BuildFlags& flags) {
@@ -194,6 +254,75 @@ std::string ProgressOf(const BuildFlags& flags) {
   return !flags.progress.empty() ? flags.progress : variable != nullptr ? variable : "auto";
 }
 
+// What the front end is asked for instead of a build.
+struct BuildCall {
+  std::string request;  // "" for a build
+  bool json = false;
+  bool ignores_status = false;
+};
+
+Result<BuildCall> ParseBuildCall(const BuildFlags& flags) {
+  static constexpr std::pair<std::string_view, std::string_view> kKnown[] = {
+      {"build", ""},
+      {"check", "frontend.lint"},
+      {"lint", "frontend.lint"},
+      {"outline", "frontend.outline"},
+      {"targets", "frontend.targets"}};
+  std::vector<std::string> words = SplitWords(flags.call, ",");
+  if (flags.check && !words.empty() && words[0] != "check") {
+    return InvalidArgument("cannot combine \"--check\" and \"--call={}\"", flags.call);
+  }
+  std::string name = flags.check ? "check" : words.empty() ? "build" : words[0];
+  auto known = std::find_if(std::begin(kKnown), std::end(kKnown),
+                            [&](const auto& one) { return one.first == name; });
+  if (known == std::end(kKnown)) {
+    return InvalidArgument("invalid value \"{}\" for --call (build, check, outline, targets)",
+                           name);
+  }
+  BuildCall call;
+  call.request = known->second;
+  for (size_t i = 1; i < words.size(); ++i) {
+    const std::string& option = words[i];
+    if (option == "format=json" || option == "format=text") {
+      call.json = option.ends_with("json");
+    } else if (option == "ignorestatus=true" || option == "ignorestatus=false") {
+      call.ignores_status = option.ends_with("true");
+    } else {
+      return InvalidArgument("invalid option \"{}\" of --call", option);
+    }
+  }
+  return call;
+}
+
+// The exit code: 1 where something was found.
+Result<int> PrintAnswer(const BuildCall& call, const build_client::SolveEnd& end) {
+  auto get = [&](const char* key) {
+    auto found = end.response.find(key);
+    return found == end.response.end() ? std::string() : found->second;
+  };
+  std::string json = get("result.json");
+  if (json.empty()) return Unimplemented("the engine's front end does not answer {}", call.request);
+  int code = !call.ignores_status && get("result.statuscode") == "1" ? 1 : 0;
+  if (call.json) {
+    Print("{}\n", json);
+    return code;
+  }
+  if (call.request != "frontend.lint") {
+    Print("{}", get("result.txt"));
+    return code;
+  }
+  Json result = TRY_WITH(Json::Parse(json), "reading the answer to {}", call.request);
+  size_t count = result["warnings"].size();
+  if (count > 0) {
+    Print("Check complete, {} warning{} been found!\n{}", count, count == 1 ? " has" : "s have",
+          get("result.txt"));
+  }
+  const std::string& error = result["buildError"]["message"].AsString();
+  if (!error.empty()) return MakeError(ErrorKind::kInvalidArgument, "{}", error);
+  if (count == 0) Print("Check complete, no warnings found.\n");
+  return code;
+}
+
 std::string IdOf(const build_client::SolveEnd& end) {
   for (const char* key : {"containerimage.config.digest", "containerimage.digest"}) {
     auto found = end.response.find(key);
@@ -231,7 +360,15 @@ Result<int> BuildByBuildKit(Cli& cli, const BuildFlags& flags, const BuildContex
   TRY(OfferContext(context, &request, &offers));
   for (const std::string& text : flags.contexts) TRY(OfferNamedContext(text, &request, &offers));
   TRY(SetAttributes(flags, &request));
-  BuildOutputs outputs = TRY(ParseBuildOutputs(flags));
+  auto cache = TRY(OfferCaches(flags, &request, &offers));
+  BuildCall call = TRY(ParseBuildCall(flags));
+  BuildOutputs outputs;
+  if (call.request.empty()) {
+    outputs = TRY(ParseBuildOutputs(flags));
+  } else {
+    request.FrontendAttrs["requestid"] = call.request;
+    request.Internal = true;
+  }
   request.Exporters = outputs.exporters;
   // Engines before several exporters know the one.
   if (request.Exporters.size() == 1) {
@@ -253,10 +390,13 @@ Result<int> BuildByBuildKit(Cli& cli, const BuildFlags& flags, const BuildContex
   auto solved = build_client::Solve(
       {*loop, std::move(control), std::move(request), *display, graph, session, signals});
   if (!solved.ok()) {
-    if (shown.how != "rawjson") PrintErrorText(graph.FailureText());
+    if (shown.how != "rawjson") PrintErrorText(graph.WarningText() + graph.FailureText());
     PrintError("ERROR: failed to build: failed to solve: {}\n", solved.error().message());
     return 1;
   }
+  if (!call.request.empty()) return PrintAnswer(call, *solved);
+  if (shown.how != "rawjson" && shown.how != "quiet") PrintErrorText(graph.WarningText());
+  if (cache) TRY(NameCache(*cache, *solved));
   if (!flags.iid_file.empty()) TRY(CreateFile(flags.iid_file, IdOf(*solved), 0644));
   if (!flags.metadata_file.empty()) TRY(WriteMetadata(flags.metadata_file, ref, *solved));
   if (flags.quiet) Print("{}\n", IdOf(*solved));

@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "cmd/gantry/mount_spec.h"
 #include "kernel/terminal.h"
 
@@ -101,10 +102,39 @@ Result<std::optional<ResultTarget>> ParseOutput(const std::string& text, Exporte
   return std::optional<ResultTarget>();
 }
 
+// "[TYPE[,TYPE…]:]NAME=value" as attributes of an exporter, "annotation-TYPE.NAME". A type may have
+// a platform, "manifest[linux/amd64]". Without one it is the manifest's.
+Result<> ReadAnnotation(const std::string& text, Fields* attributes) {
+  size_t equals = text.find('=');
+  if (equals == std::string::npos) {
+    return InvalidArgument("invalid annotation \"{}\": expected \"NAME=value\"", text);
+  }
+  std::string name = text.substr(0, equals);
+  std::string types = "manifest";
+  size_t colon = name.find(':');
+  if (colon != std::string::npos) {
+    types = name.substr(0, colon);
+    name.erase(0, colon + 1);
+  }
+  if (name.empty()) return InvalidArgument("invalid annotation \"{}\": it has no name", text);
+  for (const std::string& type : SplitWords(types, ",")) {
+    static constexpr std::string_view kKnown[] = {"manifest", "manifest-descriptor", "index",
+                                                  "index-descriptor"};
+    std::string_view kind = std::string_view(type).substr(0, type.find('['));
+    if (std::find(std::begin(kKnown), std::end(kKnown), kind) == std::end(kKnown)) {
+      return InvalidArgument("invalid annotation \"{}\": unknown type \"{}\"", text, type);
+    }
+    (*attributes)["annotation-" + type + "." + name] = text.substr(equals + 1);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<BuildOutputs> ParseBuildOutputs(const BuildFlags& flags) {
   BuildOutputs out;
+  Fields annotations;
+  for (const std::string& text : flags.annotations) TRY(ReadAnnotation(text, &annotations));
   for (const std::string& text : flags.outputs) {
     Exporter& exporter = out.exporters.emplace_back();
     auto target = TRY(ParseOutput(text, &exporter));
@@ -119,6 +149,7 @@ Result<BuildOutputs> ParseBuildOutputs(const BuildFlags& flags) {
     if (flags.push && store(exporter)) exporter.Attrs["push"] = "true";
     bool names = exporter.Type != "local" && exporter.Type != "tar";
     if (names && !flags.tags.empty()) exporter.Attrs.try_emplace("name", JoinedTags(flags.tags));
+    if (names) exporter.Attrs.insert(annotations.begin(), annotations.end());
     bool pushes = exporter.Attrs.contains("push") && exporter.Attrs["push"] != "false";
     if (pushes && !exporter.Attrs.contains("name")) {
       return InvalidArgument("tag is needed when pushing to registry");
@@ -193,9 +224,6 @@ Result<plain::moby::buildkit::v1::CacheOptionsEntry> ParseBuildCache(const std::
   entry.Attrs = TRY_WITH(ParseFields(text, ""), "invalid cache \"{}\"", text);
   entry.Type = Take(&entry.Attrs, "type");
   if (entry.Type.empty()) return InvalidArgument("the cache \"{}\" has no type", text);
-  if (entry.Type == "local") {
-    return Unimplemented("a cache in a directory of the client's is not supported: {}", text);
-  }
   return entry;
 }
 

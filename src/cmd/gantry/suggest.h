@@ -9,9 +9,6 @@
 
 namespace gantry::cli {
 
-// Letters to insert, leave out, replace or swap with their neighbour to come from one to the other.
-size_t EditDistance(std::string_view a, std::string_view b);
-
 // The nearest of `words`; "" when none is near: one letter in three may be wrong.
 std::string Suggest(std::string_view typed, const std::vector<std::string>& words);
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/edit_distance.h"
+
 namespace gantry::cli {
 namespace {
 

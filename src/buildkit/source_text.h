@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lines of a file around those that are meant, and tables, as users of BuildKit read them. Pure;
+// any thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace gantry::buildkit {
+
+// "Dockerfile:3", then the lines with their numbers; those from `first` to `last` are marked. ""
+// when there is no such line.
+std::string SourceText(const std::string& name, const std::string& text, int first, int last);
+
+// The cells of each row, columns side by side with `gap` blanks between them.
+std::string ColumnText(const std::vector<std::vector<std::string>>& rows, size_t gap);
+
+}  // namespace gantry::buildkit
