@@ -16,6 +16,7 @@
 #include "containerd/types/transfer/progress.pb.h"
 #include "containerd/types/transfer/registry.pb.h"
 #include "containerd/types/transfer/streaming.pb.h"
+#include "formats/protobuf_wire.h"
 #include "oci/image_spec.h"
 
 namespace gantry::client {
@@ -68,6 +69,7 @@ class Stream {
 
   const std::string& id() const { return id_; }
   bool Write(const google::protobuf::Message& message) { return stream_->Write(Pack(message)); }
+  bool Write(const Any& packed) { return stream_->Write(packed); }
   bool Read(Any* any) { return stream_->Read(any); }
   void WritesDone() { stream_->WritesDone(); }
   void Cancel() { context_.TryCancel(); }
@@ -93,11 +95,39 @@ class Worker {
   std::thread thread_;
 };
 
+// A message Data that is packed where its bytes are read to: one copy less of each.
+class DataMessage {
+ public:
+  DataMessage() { any_.set_type_url(transfer::Data().GetTypeName()); }
+
+  // Room for `size` bytes.
+  char* Room(size_t size) {
+    any_.mutable_value()->resize(kHeadBytes + size);
+    return any_.mutable_value()->data() + kHeadBytes;
+  }
+  // With the first `size` bytes of the room.
+  const Any& Packed(size_t size) {
+    std::string head;
+    formats::ProtoWriter writer(&head);
+    writer.Tag(transfer::Data::kDataFieldNumber, formats::ProtoWire::kBytes);
+    writer.RawVarint(size);
+    std::string& value = *any_.mutable_value();
+    value.resize(kHeadBytes + size);
+    // Short ones have a shorter head.
+    value.replace(0, kHeadBytes, head);
+    return any_;
+  }
+
+ private:
+  // Tag and length of what has 16 KiB to 2 MiB.
+  static constexpr size_t kHeadBytes = 4;
+  Any any_;
+};
+
 // Sends what `read` gives until its end, within the receiver's window.
 Result<> SendAll(Stream* stream, const Containerd::ReadFunction& read) {
   int64_t window = 0;
-  std::string buffer(kChunkBytes, '\0');
-  transfer::Data data;
+  DataMessage data;
   for (;;) {
     while (window <= 0) {
       Any any;
@@ -105,11 +135,10 @@ Result<> SendAll(Stream* stream, const Containerd::ReadFunction& read) {
       if (!stream->Read(&any)) return {};  // the receiver wants no more; Transfer says why
       if (Unpack(any, &update)) window += update.update();
     }
-    size_t want = std::min<size_t>(buffer.size(), static_cast<size_t>(window));
-    size_t got = TRY(read(buffer.data(), want));
+    size_t want = std::min<size_t>(kChunkBytes, static_cast<size_t>(window));
+    size_t got = TRY(read(data.Room(want), want));
     if (got == 0) break;
-    data.set_data(buffer.data(), got);
-    if (!stream->Write(data)) return {};
+    if (!stream->Write(data.Packed(got))) return {};
     window -= static_cast<int64_t>(got);
   }
   stream->WritesDone();

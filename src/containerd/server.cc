@@ -49,6 +49,8 @@ Result<std::unique_ptr<Server>> Server::Start(
   // Clients ping as often as Go's default allows; nobody is cut off for it.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  // Archives come in messages of this size.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 256 << 10);
   builder.AddListeningPort("unix:" + options.address, grpc::InsecureServerCredentials());
   for (auto& service : state->services) builder.RegisterService(service.get());
   // The socket is born with its mode, so that there is no moment in which others may connect.

@@ -101,6 +101,22 @@ class SqlSnapshotRecords : public snapshots::SnapshotRecords {
     return tx.Commit();
   }
 
+  Result<> SetParent(const std::string& ns, const std::string& key,
+                     const std::string& parent) override {
+    auto tx = TRY(database_->Begin());
+    Record record = TRY(Find(tx, ns, key));
+    if (record.kind != Kind::kActive || !record.parent.empty()) {
+      return FailedPrecondition("snapshot \"{}\": it is not active, or has a parent", key);
+    }
+    Record below = TRY_WITH(Find(tx, ns, parent), "parent of \"{}\"", key);
+    if (below.kind != Kind::kCommitted) {
+      return InvalidArgument("snapshot \"{}\": parent \"{}\" is not committed", key, parent);
+    }
+    TRY(tx.Execute("UPDATE snapshots SET parent = ? WHERE snapshotter = ? AND ns = ? AND key = ?",
+                   parent, snapshotter_, ns, key));
+    return tx.Commit();
+  }
+
   Result<Record> Remove(const std::string& ns, const std::string& key) override {
     auto tx = TRY(database_->Begin());
     Record record = TRY(Find(tx, ns, key));

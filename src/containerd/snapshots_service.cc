@@ -126,6 +126,16 @@ class SnapshotsService : public snapshots_api::Snapshots::CallbackService {
         });
   }
 
+  // Clients that unpack layers side by side name the parent last.
+  static Result<> Rebase(snapshots::Snapshotter& snapshotter, const Caller& caller,
+                         const snapshots_api::CommitSnapshotRequest& request) {
+    if (request.parent().empty()) return {};
+    auto record = TRY(snapshotter.Stat(caller.ns, request.key()));
+    if (record.parent == request.parent()) return {};
+    TRY(snapshotter.Rebase(caller.ns, request.key(), request.parent()));
+    return {};
+  }
+
   grpc::ServerUnaryReactor* Commit(Context* context,
                                    const snapshots_api::CommitSnapshotRequest* request,
                                    google::protobuf::Empty*) override {
@@ -134,6 +144,7 @@ class SnapshotsService : public snapshots_api::Snapshots::CallbackService {
           auto* snapshotter = TRY(FindSnapshotter(*parts_, request->snapshotter()));
           auto guard = parts_->collector->Hold();
           TRY(Lease(caller, std::string(snapshotter->name()), request->name()));
+          TRY(Rebase(*snapshotter, caller, *request));
           TRY(snapshotter->Commit(caller.ns, request->name(), request->key(),
                                   ToLabels(request->labels())));
           ::containerd::events::SnapshotCommit event;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "containerd/types/transfer/streaming.pb.h"
+#include "formats/protobuf_wire.h"
 
 namespace gantry::containerd {
 namespace {
@@ -13,6 +14,11 @@ namespace transfer = ::containerd::types::transfer;
 constexpr size_t kMaxStreams = 1024;
 constexpr int32_t kWindowBytes = 4 << 20;
 constexpr int64_t kChunkBytes = 256 << 10;
+
+bool IsOfType(const google::protobuf::Any& any, std::string_view name) {
+  std::string_view url = any.type_url();
+  return url.substr(url.rfind('/') + 1) == name;
+}
 
 }  // namespace
 
@@ -24,10 +30,29 @@ google::protobuf::Any PackAny(const google::protobuf::Message& message) {
 }
 
 bool UnpackAny(const google::protobuf::Any& any, google::protobuf::Message* message) {
-  const std::string& url = any.type_url();
-  std::string_view name = std::string_view(url).substr(url.rfind('/') + 1);
-  return name == message->GetTypeName() && message->ParseFromString(any.value());
+  return IsOfType(any, message->GetTypeName()) && message->ParseFromString(any.value());
 }
+
+namespace {
+
+// The bytes of a message Data where they are: it is parsed by hand, since protobuf would copy them.
+// Empty for another message.
+std::string_view DataOf(const google::protobuf::Any& any) {
+  static const std::string name = transfer::Data().GetTypeName();
+  std::string_view bytes;
+  if (!IsOfType(any, name)) return bytes;
+  formats::ProtoReader reader(any.value());
+  while (reader.Next()) {
+    if (reader.field() == transfer::Data::kDataFieldNumber) {
+      bytes = reader.Bytes();
+    } else {
+      reader.Skip();
+    }
+  }
+  return reader.ok() ? bytes : std::string_view();
+}
+
+}  // namespace
 
 Result<> Streams::Add(const std::string& ns, const std::string& id,
                       std::shared_ptr<Stream> stream) {
@@ -74,11 +99,12 @@ Result<std::string_view> StreamSource::Next() {
       ended_ = true;
       break;
     }
-    transfer::Data data;
-    if (!UnpackAny(*any, &data) || data.data().empty()) continue;
-    chunk_ = std::move(*data.mutable_data());
-    window_ -= static_cast<int64_t>(chunk_.size());
-    return std::string_view(chunk_);
+    std::string_view bytes = DataOf(*any);
+    if (bytes.empty()) continue;
+    message_ = std::move(*any);
+    bytes = DataOf(message_);
+    window_ -= static_cast<int64_t>(bytes.size());
+    return bytes;
   }
   return std::string_view();
 }

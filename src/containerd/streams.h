@@ -71,7 +71,7 @@ class StreamSource : public ByteSource {
   Stream* stream_;
   int64_t window_ = 0;
   bool ended_ = false;
-  std::string chunk_;
+  google::protobuf::Any message_;  // what Next() gave out
 };
 
 // Bytes for a client, within the window that it grants. One thread.

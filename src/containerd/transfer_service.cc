@@ -104,8 +104,14 @@ class TransferCall {
           ToPlatform(platform.os(), platform.architecture(), platform.variant()));
     }
     options.labels = ToLabels(to.labels());
+    std::vector<snapshots::Snapshotter*> into;
+    for (const auto& unpack : to.unpacks()) {
+      into.push_back(TRY(FindSnapshotter(*parts_, unpack.snapshotter())));
+    }
+    images::EarlyLayers early(library, into);
+    options.early = &early;
     options.before_record = [&](const oci::Descriptor& target) {
-      return UnpackWhatFits(library, target, to);
+      return UnpackWhatFits(library, target, to, &early);
     };
     TRY_WITH(images::Import(library, archive, options), "importing images");
     return {};
@@ -113,25 +119,26 @@ class TransferCall {
 
   // An archive may hold images of other platforms, which stay packed.
   Result<> UnpackWhatFits(const images::Library& library, const oci::Descriptor& target,
-                          const transfer::ImageStore& to) {
+                          const transfer::ImageStore& to, images::EarlyLayers* early) {
     for (const auto& unpack : to.unpacks()) {
       auto resolved = images::ResolveManifest(*parts_->blobs, target, PlatformOf(unpack));
       if (!resolved.ok() && resolved.error().kind() == ErrorKind::kNotFound) continue;
-      TRY(UnpackOne(library, target, unpack));
+      TRY(UnpackOne(library, target, unpack, early));
     }
     return {};
   }
 
   Result<> Unpack(const images::Library& library, const oci::Descriptor& target,
                   const transfer::ImageStore& to) {
-    for (const auto& unpack : to.unpacks()) TRY(UnpackOne(library, target, unpack));
+    for (const auto& unpack : to.unpacks()) TRY(UnpackOne(library, target, unpack, nullptr));
     return {};
   }
 
   Result<> UnpackOne(const images::Library& library, const oci::Descriptor& target,
-                     const transfer::UnpackConfiguration& unpack) {
+                     const transfer::UnpackConfiguration& unpack, images::EarlyLayers* early) {
     auto* snapshotter = TRY(FindSnapshotter(*parts_, unpack.snapshotter()));
-    TRY(images::Unpack(library, *snapshotter, target, PlatformOf(unpack)));
+    images::LayerSupply supply(parts_->blobs);
+    TRY(images::Unpack(library, *snapshotter, target, PlatformOf(unpack), {&supply, early}));
     return {};
   }
 

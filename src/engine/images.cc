@@ -231,11 +231,17 @@ Result<std::vector<std::string>> LoadImages(Engine& engine, ByteSource& archive,
                                             const StopToken& stop) {
   std::string_view rest;
   auto read = [&](char* buffer, size_t size) -> Result<size_t> {
-    if (rest.empty()) rest = TRY(archive.Next());
-    size_t count = std::min(size, rest.size());
-    std::memcpy(buffer, rest.data(), count);
-    rest.remove_prefix(count);
-    return count;
+    // Whole pieces: each one is a message.
+    size_t filled = 0;
+    while (filled < size) {
+      if (rest.empty()) rest = TRY(archive.Next());
+      if (rest.empty()) break;
+      size_t count = std::min(size - filled, rest.size());
+      std::memcpy(buffer + filled, rest.data(), count);
+      rest.remove_prefix(count);
+      filled += count;
+    }
+    return filled;
   };
   ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd(), ""));
   std::vector<std::string> names =
@@ -328,9 +334,17 @@ Result<std::string> PullImage(Engine& engine, const PullImageRequest& request,
   Undo undo;
   undo.Push([&, intent = event] { untold.Done(intent, pull.store_name); });
   ReplacedImages replaced = TRY(ReplacedImages::Note(engine.containerd(), pull.store_name));
+  Result<client::Image> before = engine.containerd().GetImage(pull.store_name);
   TRY(engine.containerd().Pull(pull, progress, stop));
-  TRY(replaced.Keep());
   auto pulled = engine.images().Resolve(pull.store_name);
+  if (!pulled.ok() && pulled.error().kind() == ErrorKind::kInvalidArgument) {
+    // An artifact, which the container daemon keeps for those who want it and the engine has no use
+    // for: the name stands for what it stood for.
+    TRY(before.ok() ? engine.containerd().PutImage(*before)
+                    : engine.containerd().DeleteImage(pull.store_name, false));
+    return std::move(pulled).error().AddContext(fmt::format("pulling '{}'", familiar));
+  }
+  TRY(replaced.Keep());
   if (!pulled.ok() && pulled.error().kind() == ErrorKind::kNotFound) {
     // What nobody has yet may be pruned again by now: pulled it was, but its id is not known any
     // more.

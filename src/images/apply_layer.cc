@@ -47,6 +47,7 @@ class BoundedSource : public ByteSource {
     return MakeError(ErrorKind::kResourceExhausted, "the layer has more than {} bytes uncompressed",
                      limit_);
   }
+  uint64_t size() const { return size_; }
 
  private:
   ByteSource& source_;
@@ -70,7 +71,10 @@ class LayerApplier {
     BorrowedFd parent = TRY(directory_.Parent(parent_name));
     if (StartsWith(base, kWhiteoutPrefix)) return Whiteout(parent, base, entry);
     TRY(maker_.Make(tar, parent, base, entry));
-    if (entry.type == TarType::kDirectory) directories_.emplace_back(name, trees::TimeOf(entry));
+    if (entry.type == TarType::kDirectory) {
+      directories_.emplace_back(name, trees::TimeOf(entry));
+      TRY(directory_.NoteNamed(parent, base));
+    }
     if (whiteouts_ == Whiteouts::kDelete) unpacked_.insert(TRY(RealPath(parent)) + "/" + base);
     return {};
   }
@@ -140,20 +144,13 @@ class LayerApplier {
     return {};
   }
 
-  static Result<std::string> RealPath(BorrowedFd directory) {
-    char path[PATH_MAX];
-    std::string link = fmt::format("/proc/self/fd/{}", directory.get());
-    ssize_t size = ::readlink(link.c_str(), path, sizeof path);
-    if (size < 0) return ErrnoError("reading '{}'", link);
-    return std::string(path, static_cast<size_t>(size));
-  }
-
  public:
   // Between entries: parents whose path may lead elsewhere now are looked up anew.
   void DropStaleParents() {
     bool removed = maker_.TakeRemoved();
     if (std::exchange(stale_, false) || removed) directory_.ForgetParents();
   }
+  std::vector<std::string> unnamed() const { return directory_.unnamed(); }
 
  private:
   LayerDirectory directory_;
@@ -191,26 +188,22 @@ Result<ApplyTarget> TargetOfMounts(const std::vector<snapshots::Mount>& mounts) 
 }
 
 Result<AppliedLayer> ApplyToMounts(const std::vector<snapshots::Mount>& mounts, ByteSource& layer,
-                                   const StopToken& stop, uint64_t max_bytes) {
+                                   const StopToken& stop, const ApplyOptions& options) {
   bool foreign = mounts.size() == 1 && mounts[0].type != "bind" && mounts[0].type != "overlay";
-  if (!foreign) return ApplyLayer(TRY(TargetOfMounts(mounts)), layer, stop, max_bytes);
+  if (!foreign) return ApplyLayer(TRY(TargetOfMounts(mounts)), layer, stop, options);
   const snapshots::Mount& mount = mounts[0];
   UniqueFd root = TRY(kernel::MountDetached(mount.type, mount.source, mount.options));
   ApplyTarget target;
   target.directory = fmt::format("/proc/self/fd/{}", root.get());
-  return ApplyLayer(target, layer, stop, max_bytes);
+  return ApplyLayer(target, layer, stop, options);
 }
 
-Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer, const StopToken& stop,
-                                uint64_t max_bytes) {
-  auto plain = TRY(formats::compression::Decompress(layer));
-  BoundedSource bounded(*plain, max_bytes);
-  // Decompressing, hashing and writing files have a thread each: on two processors the slowest of
-  // them decides.
-  ReadAhead decompressed(bounded);
-  formats::HashingSource hashed(decompressed);
-  ReadAhead ahead(hashed);
-  formats::TarReader tar(ahead);
+namespace {
+
+// Makes everything that the tar says; the names of unnamed directories.
+Result<std::vector<std::string>> MakeEntries(const ApplyTarget& target, ByteSource& plain,
+                                             const StopToken& stop) {
+  formats::TarReader tar(plain);
   LayerApplier applier(TRY(LayerDirectory::Open(target.directory, target.lowers)),
                        target.whiteouts);
   TarEntry entry;
@@ -221,9 +214,36 @@ Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer, co
   }
   TRY(tar.Drain());
   TRY(applier.Finish());
+  return applier.unnamed();
+}
+
+}  // namespace
+
+Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer, const StopToken& stop,
+                                const ApplyOptions& options) {
+  auto plain = TRY(formats::compression::Decompress(layer));
+  BoundedSource bounded(*plain, options.max_bytes);
+  AppliedLayer applied;
+  if (options.hashing == Hashing::kNone) {
+    applied.unnamed = TRY(MakeEntries(target, bounded, stop));
+    applied.size = bounded.size();
+    return applied;
+  }
+  // Decompressing, hashing and writing files have a thread each: on two processors the slowest of
+  // them decides.
+  formats::Hasher hasher;
+  ReadAhead ahead(bounded, [&](std::string_view chunk) { hasher.Update(chunk); });
+  applied.unnamed = TRY(MakeEntries(target, ahead, stop));
   ahead.Stop();
-  decompressed.Stop();
-  return AppliedLayer{hashed.Current(), hashed.size()};
+  applied.diff_id = hasher.Current();
+  applied.size = bounded.size();
+  return applied;
+}
+
+Result<> TakeLowerAttributes(const std::vector<snapshots::Mount>& mounts,
+                             const std::vector<std::string>& unnamed) {
+  ApplyTarget target = TRY(TargetOfMounts(mounts));
+  return TRY(LayerDirectory::Open(target.directory, target.lowers)).TakeAttributes(unnamed);
 }
 
 }  // namespace gantry::images

@@ -40,20 +40,38 @@ struct ApplyTarget {
 Result<ApplyTarget> TargetOfMounts(const std::vector<snapshots::Mount>& mounts);
 
 struct AppliedLayer {
-  formats::Digest diff_id;  // of the uncompressed tar
+  formats::Digest diff_id;  // of the uncompressed tar; empty with Hashing::kNone
   uint64_t size = 0;        // of the uncompressed tar
+  // Clean names of the directories that are there because of what is in them, parents first: their
+  // attributes are those of the layers below.
+  std::vector<std::string> unnamed;
 };
 
 // The largest layers that people make have some 10 GiB; a bomb has no bound.
 constexpr uint64_t kMaxLayerBytes = uint64_t{128} << 30;
 
-// `layer` may be compressed with gzip or zstd. kResourceExhausted: it has more than `max_bytes`
-// uncompressed.
+enum class Hashing {
+  kWhole,
+  kNone,  // the layer is not compressed, and whoever brought it has hashed it
+};
+
+struct ApplyOptions {
+  uint64_t max_bytes = kMaxLayerBytes;  // of the uncompressed tar
+  Hashing hashing = Hashing::kWhole;
+};
+
+// `layer` may be compressed with gzip or zstd. kResourceExhausted: it has more than the options'
+// bytes uncompressed.
 Result<AppliedLayer> ApplyLayer(const ApplyTarget& target, ByteSource& layer, const StopToken& stop,
-                                uint64_t max_bytes = kMaxLayerBytes);
+                                const ApplyOptions& options = {});
 // The same into what the mounts of an active snapshot show; kinds of mounts that are no directory
 // of this machine are mounted for it, where nobody sees it.
 Result<AppliedLayer> ApplyToMounts(const std::vector<snapshots::Mount>& mounts, ByteSource& layer,
-                                   const StopToken& stop, uint64_t max_bytes = kMaxLayerBytes);
+                                   const StopToken& stop, const ApplyOptions& options = {});
+
+// For a layer that was extracted without the layers below: gives the root and its unnamed
+// directories the attributes that these mounts' lower layers have for them.
+Result<> TakeLowerAttributes(const std::vector<snapshots::Mount>& mounts,
+                             const std::vector<std::string>& unnamed);
 
 }  // namespace gantry::images

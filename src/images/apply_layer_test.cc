@@ -252,6 +252,58 @@ TEST_P(ApplyLayerTest, ParentsKeepTheAttributesOfLowerLayers) {
   EXPECT_EQ(*ReadFile(root_ + "/run/pid"), "1");
 }
 
+// What is extracted without the layers below gets from them afterwards what it would have got.
+TEST_P(ApplyLayerTest, AttributesOfLowerLayersAreTakenLater) {
+  if (!Overlay()) GTEST_SKIP() << "only overlay's directories are extracted that way";
+  std::string lower = top_ + "/lowers";
+  fs::create_directories(lower + "/sticky/owned");
+  fs::create_directories(lower + "/named");
+  fs::create_directories(lower + "/replaced/deep");
+  for (const char* name : {"/sticky", "/sticky/owned", "/named", "/replaced", "/replaced/deep"}) {
+    ASSERT_EQ(::chmod((lower + name).c_str(), 01771), 0);
+  }
+  ASSERT_EQ(::chown((lower + "/sticky/owned").c_str(), 33, 44), 0);
+  ASSERT_EQ(::chmod((lower + "/sticky/owned").c_str(), 01771), 0);
+  ASSERT_EQ(::setxattr((lower + "/sticky/owned").c_str(), "user.k", "v", 1, 0), 0);
+  timespec times[2] = {{1000, 0}, {2000, 0}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, (lower + "/sticky/owned").c_str(), times, 0), 0);
+  ASSERT_EQ(::chown(lower.c_str(), 7, 8), 0);
+  ASSERT_EQ(::chmod(lower.c_str(), 0711), 0);
+  auto applied =
+      Apply({File("sticky/owned/f", "x"), File("named/f", "x"), Directory("named"),
+             File("replaced/deep/f", "x"), Symlink("replaced", "sticky"), File("new/f", "x"),
+             Symlink("to", "sticky"), Directory("to/owned2"), File("to/owned2/f", "x")});
+  ASSERT_TRUE(applied.ok()) << applied.error().message();
+  EXPECT_THAT(applied->unnamed,
+              testing::ElementsAre("new", "replaced", "replaced/deep", "sticky", "sticky/owned"));
+  EXPECT_EQ(Stat("sticky/owned").st_mode & 07777, 0755u);
+  const mode_t named = Stat("named").st_mode;
+  std::vector<snapshots::Mount> mounts = {
+      {"overlay", "overlay", "", {"upperdir=" + root_, "lowerdir=" + lower}}};
+  Result<> taken = TakeLowerAttributes(mounts, applied->unnamed);
+  ASSERT_TRUE(taken.ok()) << taken.error().message();
+  EXPECT_EQ(Stat("").st_mode & 07777, 0711u);
+  EXPECT_EQ(Stat("").st_uid, 7u);
+  EXPECT_EQ(Stat("sticky").st_mode & 07777, 01771u);
+  EXPECT_EQ(Stat("sticky/owned").st_uid, 33u);
+  EXPECT_EQ(Stat("sticky/owned").st_mtim.tv_sec, 2000);
+  char value[8];
+  EXPECT_EQ(::getxattr((root_ + "/sticky/owned").c_str(), "user.k", value, sizeof value), 1);
+  EXPECT_EQ(Stat("named").st_mode, named) << "the layer names it itself";
+  EXPECT_EQ(Stat("new").st_mode & 07777, 0755u);
+  EXPECT_TRUE(S_ISLNK(Stat("replaced").st_mode));
+}
+
+TEST_P(ApplyLayerTest, WhatIsHashedAlreadyIsNotHashedAgain) {
+  std::string bytes = Tar({File("a", std::string(100000, 'x'))});
+  StringSource source(bytes, 777);
+  auto applied = ApplyLayer({root_, lowers_, GetParam()}, source, {}, {.hashing = Hashing::kNone});
+  ASSERT_TRUE(applied.ok()) << applied.error().message();
+  EXPECT_TRUE(applied->diff_id.empty());
+  EXPECT_EQ(applied->size, bytes.size());
+  EXPECT_EQ(ReadFile(root_ + "/a")->size(), 100000u);
+}
+
 TEST_P(ApplyLayerTest, DamagedLayersAreErrors) {
   std::string bytes = Tar({File("a", std::string(100000, 'x'))});
   EXPECT_FALSE(ApplyBytes(bytes.substr(0, 50000)).ok());

@@ -5,11 +5,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "formats/compression/compression.h"
 #include "formats/json.h"
 #include "formats/tar.h"
@@ -207,6 +209,55 @@ TEST_F(UnpackTest, MakesTheChainOnce) {
   EXPECT_EQ(*ReadFile((*mounts)[0].source + "/a"), "lower");
   EXPECT_EQ(*ReadFile((*mounts)[0].source + "/b"), "upper");
   EXPECT_FALSE(fs::exists((*mounts)[0].source + "/d/gone"));
+}
+
+// Extracted while it comes, and the same in the end; what the image does not need is gone.
+TEST_F(UnpackTest, LayersOfAnArchiveAreExtractedAsTheyCome) {
+  auto files = DockerFiles();
+  std::string other = Tar({{"of no image", std::string(100'000, 'x')}});
+  files.insert(files.begin(), {"3/layer.tar", other});
+  files.insert(files.begin(), {"4/layer.tar", "no archive at all, but no document either"});
+  files.insert(files.begin(), {"5/layer.tar", Gzip(other)});
+  {
+    EarlyLayers early(library_, {overlay_.get(), native_.get()});
+    ImportOptions options = kAnyName;
+    options.early = &early;
+    auto images = ImportBytes(Tar(files), options);
+    ASSERT_TRUE(images.ok()) << images.error().message();
+    LayerSupply supply(blobs_.get());
+    EXPECT_NE(early.Take(*overlay_, Digest::Of(other)), nullptr);
+    EXPECT_NE(early.Take(*overlay_, Digest::Of(files[0].data)), nullptr) << "compressed";
+    EXPECT_EQ(early.Take(*overlay_, Digest::Of(files[1].data)), nullptr) << "no archive";
+    EXPECT_EQ(early.Take(*native_, Digest::Of(other)), nullptr) << "it cannot rebase";
+    auto unpacked =
+        Unpack(library_, *overlay_, (*images)[0].target, oci::HostPlatform(), {&supply, &early});
+    ASSERT_TRUE(unpacked.ok()) << unpacked.error().message();
+    auto mounts = overlay_->View("ns", "view", unpacked->chain_id, {});
+    ASSERT_TRUE(mounts.ok());
+    std::vector<std::string> directories;
+    for (const std::string& option : (*mounts)[0].options) {
+      if (option.starts_with("lowerdir=")) directories = Split(option.substr(9), ':');
+    }
+    ASSERT_EQ(directories.size(), 2u);
+    EXPECT_EQ(*ReadFile(directories[0] + "/b"), "upper");
+    EXPECT_EQ(*ReadFile(directories[1] + "/a"), "lower");
+    struct stat hidden = {};
+    ASSERT_EQ(::lstat((directories[0] + "/d/gone").c_str(), &hidden), 0);
+    EXPECT_TRUE(S_ISCHR(hidden.st_mode)) << "a whiteout of overlay's";
+  }
+  ASSERT_TRUE(overlay_->Remove("ns", "view").ok());
+  EXPECT_EQ(overlay_->records().List("")->size(), 2u) << "no leftovers";
+}
+
+TEST_F(UnpackTest, AnArchiveThatBreaksOffLeavesNoSnapshot) {
+  std::string whole = Tar(DockerFiles());
+  {
+    EarlyLayers early(library_, {overlay_.get()});
+    ImportOptions options = kAnyName;
+    options.early = &early;
+    EXPECT_FALSE(ImportBytes(whole.substr(0, whole.size() / 2), options).ok());
+  }
+  EXPECT_TRUE(overlay_->records().List("")->empty());
 }
 
 TEST_F(UnpackTest, RefusesAnotherOperatingSystem) {

@@ -196,8 +196,12 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
   ::waitpid(pid, nullptr, 0);
   ASSERT_EQ(imported, 0) << *ReadFile(log);
 
+  std::vector<Digest> diffs;
   for (size_t i = 1; i <= layers.size(); ++i) {
-    auto ours = Describe(fmt::format("{}/ours/{}/fs", top, i));
+    diffs.push_back(Digest::Of(layers[i - 1]));
+    auto layer = overlay->Stat("ns", oci::ChainIds(diffs).back().text());
+    ASSERT_TRUE(layer.ok()) << layer.error().message();
+    auto ours = Describe(fmt::format("{}/ours/{}/fs", top, layer->number));
     auto theirs = Describe(
         fmt::format("{}/theirs/io.containerd.snapshotter.v1.overlayfs/snapshots/{}/fs", top, i));
     EXPECT_GE(ours.size(), 5u);

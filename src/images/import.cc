@@ -20,6 +20,7 @@ using formats::Json;
 using formats::TarType;
 
 constexpr size_t kMaxListBytes = size_t{16} << 20;
+constexpr size_t kMagicBytes = 6;
 
 // A file of the archive that is stored as a blob.
 struct Stored {
@@ -135,22 +136,40 @@ class Importer {
     std::string ref = std::string(kImportRefPrefix) + RandomHex(8);
     auto writer = TRY(library_.blobs->OpenWriter(
         {.ns = library_.ns, .ref = ref, .total = size, .expected = expected}));
-    auto stored = WriteBlob(*writer, tar, name, size, expected);
+    LayerFeed* feed = nullptr;
+    auto stored = WriteBlob(*writer, tar, {name, size, expected}, &feed);
     if (!stored.ok()) writer->Discard();
+    if (feed != nullptr) {
+      if (stored.ok()) options_.early->Name(feed, stored->digest);
+      feed->Finish(stored.ok() ? Result<>() : Result<>(Error(stored.error())));
+    }
     files_[name] = TRY(std::move(stored));
     return {};
   }
 
-  Result<Stored> WriteBlob(content::BlobWriter& writer, formats::TarReader& tar,
-                           const std::string& name, uint64_t size, const Digest& expected) {
+  struct File {
+    const std::string& name;
+    uint64_t size;
+    const Digest& expected;  // may be empty
+  };
+  // `feed` becomes that of the file, where it is extracted while it comes.
+  Result<Stored> WriteBlob(content::BlobWriter& writer, formats::TarReader& tar, const File& file,
+                           LayerFeed** feed) {
+    const auto& [name, size, expected] = file;
     std::string first;
     uint64_t reported = 0;
     for (;;) {
       std::string_view data = TRY(tar.NextData());
       if (data.empty()) break;
       if (library_.stop.stop_requested()) return MakeError(ErrorKind::kCancelled, "stopped");
-      if (first.size() < 6) first.append(data.substr(0, 6 - first.size()));
       TRY(writer.Write(data));
+      if (first.size() < kMagicBytes) {
+        first.append(data.substr(0, kMagicBytes - first.size()));
+        if (first.size() == kMagicBytes && options_.early != nullptr) {
+          *feed = options_.early->Begin(TRY(writer.OpenData()), first);
+        }
+      }
+      if (*feed != nullptr) (*feed)->Advance(writer.offset());
       if (writer.offset() - reported >= (uint64_t{1} << 20)) {
         reported = writer.offset();
         library_.Report(

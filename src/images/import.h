@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/byte_stream.h"
+#include "images/early_layers.h"
 #include "images/import_names.h"
 #include "images/library.h"
 
@@ -27,6 +28,8 @@ struct ImportOptions {
   std::vector<oci::Platform> platforms;
   Labels labels;               // of every image that is recorded
   BeforeRecord before_record;  // may be empty
+  // Files of the archive go to it while they come; may be null.
+  EarlyLayers* early = nullptr;
 };
 
 // The images that were recorded, none when no name fits. An archive that holds no image is

@@ -10,6 +10,7 @@
 #include <climits>
 #include <deque>
 
+#include "base/text.h"
 #include "kernel/paths.h"
 
 namespace gantry::images {
@@ -62,6 +63,14 @@ Result<> CopyXattrs(BorrowedFd from, BorrowedFd to) {
 }
 
 }  // namespace
+
+Result<std::string> RealPath(BorrowedFd directory) {
+  char path[PATH_MAX];
+  ssize_t size =
+      ::readlink(fmt::format("/proc/self/fd/{}", directory.get()).c_str(), path, sizeof path);
+  if (size < 0) return ErrnoError("finding a directory's path");
+  return std::string(path, static_cast<size_t>(size));
+}
 
 Result<LayerDirectory> LayerDirectory::Open(const std::string& root,
                                             const std::vector<std::string>& lowers) {
@@ -132,20 +141,75 @@ Result<> LayerDirectory::MakeDirectory(BorrowedFd parent, const std::string& nam
   UniqueFd made(
       ::openat(parent.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!made.valid()) return ErrnoError("opening directory '{}'", Join(path));
+  unnamed_.insert(Join(path));
   UniqueFd lower = TRY(FindInLowers(path));
   if (!lower.valid()) {
     if (::fchmod(made.get(), 0755) != 0) return ErrnoError("changing mode of '{}'", Join(path));
     return {};
   }
+  return CopyAttributes(lower, made, Join(path));
+}
+
+Result<> LayerDirectory::CopyAttributes(BorrowedFd lower, BorrowedFd made,
+                                        const std::string& name) {
   struct stat status;
-  if (::fstat(lower.get(), &status) != 0) return ErrnoError("reading lower '{}'", Join(path));
+  if (::fstat(lower.get(), &status) != 0) return ErrnoError("reading lower '{}'", name);
   timespec times[2] = {status.st_atim, status.st_mtim};
   if (::fchown(made.get(), status.st_uid, status.st_gid) != 0 ||
       ::fchmod(made.get(), status.st_mode & 07777) != 0) {
-    return ErrnoError("changing owner and mode of '{}'", Join(path));
+    return ErrnoError("changing owner and mode of '{}'", name);
   }
-  TRY_WITH(CopyXattrs(lower, made), "copying attributes of '{}'", Join(path));
-  if (::futimens(made.get(), times) != 0) return ErrnoError("setting times of '{}'", Join(path));
+  TRY_WITH(CopyXattrs(lower, made), "copying attributes of '{}'", name);
+  if (::futimens(made.get(), times) != 0) return ErrnoError("setting times of '{}'", name);
+  return {};
+}
+
+Result<> LayerDirectory::NoteNamed(BorrowedFd parent, const std::string& name) {
+  if (unnamed_.empty()) return {};
+  std::string root = TRY(RealPath(root_));
+  std::string path = TRY(RealPath(parent)) + "/" + name;
+  unnamed_.erase(path.substr(std::min(path.size(), root.size() + 1)));
+  return {};
+}
+
+Result<> LayerDirectory::TakeAttributes(const std::vector<std::string>& unnamed) {
+  if (lowers_.empty()) return {};
+  // The root of an overlay has the owner and mode of its upper directory.
+  struct stat status;
+  if (::fstat(lowers_.front().get(), &status) != 0) return ErrnoError("reading the lower root");
+  UniqueFd root(::openat(root_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid() || ::fchown(root.get(), status.st_uid, status.st_gid) != 0 ||
+      ::fchmod(root.get(), status.st_mode & 07777) != 0) {
+    return ErrnoError("changing owner and mode of the root");
+  }
+  for (const std::string& name : unnamed) {
+    auto made = kernel::OpenIn(root_, name, O_RDONLY | O_DIRECTORY, 0, kernel::Links::kRefuse);
+    if (!made.ok()) {
+      int number = made.error().error_number();
+      if (number == ENOENT || number == ENOTDIR || number == ELOOP) continue;
+      return std::move(made).error();
+    }
+    std::vector<std::string> path = Split(name, '/');
+    UniqueFd lower = TRY(FindInLowers(path));
+    if (lower.valid()) {
+      TRY(CopyAttributes(lower, *made, name));
+      continue;
+    }
+    path.pop_back();
+    bool below_unnamed = std::binary_search(unnamed.begin(), unnamed.end(), Join(path));
+    if (path.empty() || below_unnamed) TRY(InheritGroup(*made, name));
+  }
+  return {};
+}
+
+// What mkdir(2) would have done, had the directory above had its attributes.
+Result<> LayerDirectory::InheritGroup(BorrowedFd made, const std::string& name) {
+  struct stat above;
+  if (::fstatat(made.get(), "..", &above, 0) != 0) return ErrnoError("reading above '{}'", name);
+  if ((above.st_mode & S_ISGID) == 0) return {};
+  if (::fchown(made.get(), static_cast<uid_t>(-1), above.st_gid) != 0) {
+    return ErrnoError("changing the group of '{}'", name);
+  }
   return {};
 }
 

@@ -92,8 +92,13 @@ Result<std::unique_ptr<ByteSource>> LayerFeed::Open() {
   MutexLock lock(mutex_);
   while (!result_ && data_ == nullptr) changed_.Wait(mutex_);
   if (result_ && !result_->ok()) return Error(result_->error());
-  if (result_) return std::unique_ptr<ByteSource>();
+  if (data_ == nullptr) return std::unique_ptr<ByteSource>();
   return std::unique_ptr<ByteSource>(std::make_unique<FeedSource>(this, data_, generation_));
+}
+
+void LayerFeed::Close() {
+  MutexLock lock(mutex_);
+  data_.reset();
 }
 
 LayerFeed* LayerSupply::AddFeed(const formats::Digest& digest) { return &feeds_[digest]; }
@@ -102,13 +107,13 @@ void LayerSupply::FinishAll(const Error& error) {
   for (auto& [digest, feed] : feeds_) feed.Finish(Error(error));
 }
 
-Result<std::unique_ptr<ByteSource>> LayerSupply::Open(const formats::Digest& digest) {
+Result<LayerBytes> LayerSupply::Open(const formats::Digest& digest) {
   auto feed = feeds_.find(digest);
   if (feed != feeds_.end()) {
     auto source = TRY(feed->second.Open());
-    if (source != nullptr) return source;
+    if (source != nullptr) return LayerBytes{std::move(source), true};
   }
-  return std::unique_ptr<ByteSource>(std::make_unique<FdSource>(TRY(blobs_->OpenBlob(digest))));
+  return LayerBytes{std::make_unique<FdSource>(TRY(blobs_->OpenBlob(digest))), false};
 }
 
 Result<> LayerSupply::Await(const formats::Digest& digest) {

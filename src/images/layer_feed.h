@@ -31,9 +31,11 @@ class LayerFeed {
 
   // Blocks until Finish().
   Result<> Await();
-  // Blocks until there is something to read: whole in the store (nothing is returned then), or on
-  // its way.
+  // Blocks until there is something to read. Nothing is returned for a layer that did not have to
+  // be brought: it is in the store.
   Result<std::unique_ptr<ByteSource>> Open();
+  // Nobody will open it any more.
+  void Close();
 
  private:
   friend class FeedSource;
@@ -45,6 +47,14 @@ class LayerFeed {
   std::optional<Result<>> result_ GUARDED_BY(mutex_);
 };
 
+// The bytes of one layer for an extraction.
+struct LayerBytes {
+  std::unique_ptr<ByteSource> source;
+  // They are hashed by whoever brings them, and Await() says whether the digest is right. What has
+  // been on the disk for longer may have changed there.
+  bool hashed = false;
+};
+
 // Where an extraction gets its layers from: the store, and feeds for those that are on their way.
 class LayerSupply {
  public:
@@ -53,7 +63,7 @@ class LayerSupply {
   LayerFeed* AddFeed(const formats::Digest& digest);
   void FinishAll(const Error& error);
 
-  Result<std::unique_ptr<ByteSource>> Open(const formats::Digest& digest);
+  Result<LayerBytes> Open(const formats::Digest& digest);
   // Until the layer is in the store, verified.
   Result<> Await(const formats::Digest& digest);
 

@@ -122,7 +122,7 @@ class Puller {
 
   Result<> UnpackAll(const oci::Descriptor& target) {
     for (const UnpackInto& into : options_.unpack) {
-      TRY(Unpack(library_, *into.snapshotter, target, into.platform, supply_));
+      TRY(Unpack(library_, *into.snapshotter, target, into.platform, {&supply_}));
     }
     return {};
   }

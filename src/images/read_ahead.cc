@@ -4,11 +4,15 @@
 namespace gantry::images {
 namespace {
 
-constexpr size_t kChunksAhead = 6;
+constexpr size_t kChunksAhead = 8;
 
 }  // namespace
 
-ReadAhead::ReadAhead(ByteSource& source) : source_(source), thread_([this] { Run(); }) {}
+ReadAhead::ReadAhead(ByteSource& source, std::function<void(std::string_view chunk)> inspect)
+    : source_(source),
+      inspect_(std::move(inspect)),
+      reader_([this] { Read(); }),
+      inspector_([this] { Inspect(); }) {}
 
 ReadAhead::~ReadAhead() { Stop(); }
 
@@ -18,20 +22,22 @@ void ReadAhead::Stop() {
     stop_ = true;
     changed_.NotifyAll();
   }
-  if (thread_.joinable()) thread_.join();
+  for (std::thread* thread : {&reader_, &inspector_}) {
+    if (thread->joinable()) thread->join();
+  }
 }
 
-void ReadAhead::Run() {
+void ReadAhead::Read() {
   for (;;) {
     auto chunk = source_.Next();
     std::string buffer;
     {
       MutexLock lock(mutex_);
-      while (filled_.size() >= kChunksAhead && !stop_) changed_.Wait(mutex_);
+      while (read_.size() + ready_.size() >= kChunksAhead && !stop_) changed_.Wait(mutex_);
       if (stop_) return;
       if (!chunk.ok() || chunk->empty()) {
         if (!chunk.ok()) error_ = std::move(chunk).error();
-        ended_ = true;
+        read_all_ = true;
         changed_.NotifyAll();
         return;
       }
@@ -42,21 +48,42 @@ void ReadAhead::Run() {
     }
     buffer.assign(*chunk);
     MutexLock lock(mutex_);
-    filled_.push_back(std::move(buffer));
+    read_.push_back(std::move(buffer));
+    changed_.NotifyAll();
+  }
+}
+
+void ReadAhead::Inspect() {
+  for (;;) {
+    std::string chunk;
+    {
+      MutexLock lock(mutex_);
+      while (read_.empty() && !read_all_ && !stop_) changed_.Wait(mutex_);
+      if (stop_ || read_.empty()) {
+        inspected_all_ = true;
+        changed_.NotifyAll();
+        return;
+      }
+      chunk = std::move(read_.front());
+      read_.pop_front();
+    }
+    inspect_(chunk);
+    MutexLock lock(mutex_);
+    ready_.push_back(std::move(chunk));
     changed_.NotifyAll();
   }
 }
 
 Result<std::string_view> ReadAhead::Next() {
   MutexLock lock(mutex_);
-  while (filled_.empty() && !ended_) changed_.Wait(mutex_);
-  if (filled_.empty()) {
+  while (ready_.empty() && !inspected_all_) changed_.Wait(mutex_);
+  if (ready_.empty()) {
     if (error_) return Error(*error_);
     return std::string_view();
   }
   if (current_.capacity() > 0) free_.push_back(std::move(current_));
-  current_ = std::move(filled_.front());
-  filled_.pop_front();
+  current_ = std::move(ready_.front());
+  ready_.pop_front();
   changed_.NotifyAll();
   return std::string_view(current_);
 }

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "images/unpack.h"
 
-#include "base/log.h"
-#include "base/random.h"
-#include "base/undo.h"
-#include "images/apply_layer.h"
+#include <algorithm>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "images/staged_layer.h"
 
 namespace gantry::images {
 namespace {
 
-constexpr std::string_view kSnapshotRef = "containerd.io/snapshot.ref";
 constexpr std::string_view kUncompressed = "containerd.io/uncompressed";
+
+// One writes files while another one decompresses; more would only compete for the disk.
+constexpr size_t kExtractionsAtOnce = 2;
 
 struct Layer {
   oci::Descriptor descriptor;
@@ -19,45 +25,135 @@ struct Layer {
   std::string parent;  // chain id of the layer below
 };
 
-// Extracts one layer into a snapshot of its own and commits it under its chain id.
-Result<> ExtractLayer(const Library& library, snapshots::Snapshotter& snapshotter,
-                      const Layer& layer, LayerSupply& supply) {
-  const std::string key = fmt::format("extract-{} {}", RandomHex(8), layer.chain_id);
-  const snapshots::Labels labels = {{std::string(kSnapshotRef), layer.chain_id}};
-  auto blob = TRY(supply.Open(layer.descriptor.digest));
-  TRY(library.records->KeepSnapshot(snapshotter.name(), key));
-  auto mounts = TRY(snapshotter.Prepare(library.ns, key, layer.parent, labels));
-  Undo undo;
-  undo.Push([&] {
-    auto removed = snapshotter.Remove(library.ns, key);
-    if (!removed.ok()) log::Warning("{}", removed.error().message());
-  });
-  AppliedLayer applied = TRY(ApplyToMounts(mounts, *blob, library.stop, library.max_layer_bytes));
-  // What was extracted may have been read before its digest was known.
-  TRY(supply.Await(layer.descriptor.digest));
-  if (applied.diff_id != layer.diff_id) {
-    return MakeError(ErrorKind::kDataLoss,
-                     "its uncompressed digest is {}, the image's configuration says {}",
-                     applied.diff_id.text(), layer.diff_id.text());
+// The layers of an image that are not there yet, one on the other. Where the snapshotter can rebase
+// the next ones are extracted while one is; they are committed in their order all the same.
+class LayerStack {
+ public:
+  LayerStack(const Library& library, snapshots::Snapshotter& snapshotter, LayerSources sources,
+             std::vector<Layer> layers)
+      : library_(library),
+        snapshotter_(snapshotter),
+        sources_(sources),
+        layers_(std::move(layers)),
+        staged_(layers_.size()) {
+    if (!snapshotter_.CanRebase()) return;
+    for (size_t i = 1; i < std::min(layers_.size(), kExtractionsAtOnce); ++i) {
+      threads_.emplace_back([this] { Work(); });
+    }
   }
-  auto committed = snapshotter.Commit(library.ns, layer.chain_id, key, labels);
-  // Somebody else unpacked the same meanwhile; ours is removed.
-  if (!committed.ok() && committed.error().kind() == ErrorKind::kAlreadyExists) return {};
-  TRY(std::move(committed));
-  undo.Commit();
-  return {};
-}
+  ~LayerStack() {
+    {
+      MutexLock lock(mutex_);
+      stop_ = true;
+    }
+    for (std::thread& thread : threads_) thread.join();
+  }
+  LayerStack(const LayerStack&) = delete;
+  LayerStack& operator=(const LayerStack&) = delete;
 
-Result<> UnpackLayer(const Library& library, snapshots::Snapshotter& snapshotter,
-                     const Layer& layer, LayerSupply& supply) {
-  auto extracted = ExtractLayer(library, snapshotter, layer, supply);
-  if (extracted.ok()) return {};
-  // What is wrong with the layer's bytes explains what its extraction stumbled over.
-  TRY(supply.Await(layer.descriptor.digest));
-  if (extracted.error().kind() != ErrorKind::kAborted) return extracted;
-  // The download began anew under the extraction; by now it is whole.
-  return ExtractLayer(library, snapshotter, layer, supply);
-}
+  Result<> CommitAll() {
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const Layer& layer = layers_[i];
+      const std::string& digest = layer.descriptor.digest.text();
+      auto size = static_cast<uint64_t>(layer.descriptor.size);
+      library_.Report({"extracting", digest, 0, size, layer.descriptor});
+      TRY_WITH(Commit(i), "unpacking layer {}", digest);
+      TRY(library_.records->PutBlob(
+          {layer.descriptor.digest, size, {{std::string(kUncompressed), layer.diff_id.text()}}}));
+      library_.Report({"extracted", digest, size, size, layer.descriptor});
+    }
+    return {};
+  }
+
+ private:
+  using Staged = Result<std::unique_ptr<StagedLayer>>;
+
+  Result<> Commit(size_t index) {
+    const Layer& layer = layers_[index];
+    auto staged = TRY(Await(index));
+    // What was extracted may have been read before its digest was known.
+    TRY(sources_.supply->Await(layer.descriptor.digest));
+    const formats::Digest& hashed = staged->diff_id();
+    const formats::Digest& diff_id = hashed.empty() ? layer.descriptor.digest : hashed;
+    if (diff_id != layer.diff_id) {
+      return MakeError(ErrorKind::kDataLoss,
+                       "its uncompressed digest is {}, the image's configuration says {}",
+                       diff_id.text(), layer.diff_id.text());
+    }
+    return staged->Commit(layer.parent, layer.chain_id);
+  }
+
+  // This layer; while others extract it, this thread extracts the next one that nobody has begun.
+  Staged Await(size_t index) {
+    for (;;) {
+      {
+        MutexLock lock(mutex_);
+        if (staged_[index]) return *std::exchange(staged_[index], std::nullopt);
+        bool ahead = snapshotter_.CanRebase() && !stop_ && next_ < layers_.size();
+        if (next_ > index && !ahead) {
+          changed_.Wait(mutex_);
+          continue;
+        }
+      }
+      ExtractNext();
+    }
+  }
+
+  void Work() {
+    while (ExtractNext()) {
+    }
+  }
+
+  // False: there is nothing left to begin.
+  bool ExtractNext() {
+    size_t index = 0;
+    {
+      MutexLock lock(mutex_);
+      if (stop_ || next_ == layers_.size()) return false;
+      index = next_++;
+    }
+    Staged staged = Extract(layers_[index]);
+    MutexLock lock(mutex_);
+    // Those after it are not needed then.
+    if (!staged.ok()) stop_ = true;
+    staged_[index].emplace(std::move(staged));
+    changed_.NotifyAll();
+    return true;
+  }
+
+  Staged Extract(const Layer& layer) {
+    if (sources_.early != nullptr) {
+      auto early = sources_.early->Take(snapshotter_, layer.descriptor.digest);
+      if (early != nullptr) return early;
+    }
+    Staged staged = ExtractOnce(layer);
+    if (staged.ok()) return staged;
+    // What is wrong with the layer's bytes explains what its extraction stumbled over.
+    TRY(sources_.supply->Await(layer.descriptor.digest));
+    if (staged.error().kind() != ErrorKind::kAborted) return staged;
+    // The download began anew under the extraction; by now it is whole.
+    return ExtractOnce(layer);
+  }
+
+  Staged ExtractOnce(const Layer& layer) {
+    LayerBytes bytes = TRY(sources_.supply->Open(layer.descriptor.digest));
+    bool plain = layer.descriptor.digest == layer.diff_id;
+    Hashing hashing = bytes.hashed && plain ? Hashing::kNone : Hashing::kWhole;
+    const std::string& parent = snapshotter_.CanRebase() ? std::string() : layer.parent;
+    return StagedLayer::Extract(library_, snapshotter_, parent, {std::move(bytes), hashing});
+  }
+
+  const Library& library_;
+  snapshots::Snapshotter& snapshotter_;
+  const LayerSources sources_;
+  const std::vector<Layer> layers_;
+  Mutex mutex_;
+  CondVar changed_;
+  std::vector<std::optional<Staged>> staged_ GUARDED_BY(mutex_);
+  size_t next_ GUARDED_BY(mutex_) = 0;
+  bool stop_ GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
 
 // How many layers from the base on are there already.
 Result<size_t> CountUnpacked(const Library& library, snapshots::Snapshotter& snapshotter,
@@ -75,14 +171,18 @@ Result<size_t> CountUnpacked(const Library& library, snapshots::Snapshotter& sna
 Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshotter,
                         const oci::Descriptor& target, const oci::Platform& wanted) {
   LayerSupply supply(library.blobs);
-  return Unpack(library, snapshotter, target, wanted, supply);
+  return Unpack(library, snapshotter, target, wanted, LayerSources{&supply});
 }
 
 Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshotter,
                         const oci::Descriptor& target, const oci::Platform& wanted,
-                        LayerSupply& supply) {
+                        const LayerSources& sources) {
   ResolvedManifest resolved = TRY(ResolveManifest(*library.blobs, target, wanted));
   const oci::Manifest& manifest = resolved.manifest;
+  // An artifact is kept as it came: there is nothing that a container could run on.
+  if (!oci::IsConfig(manifest.config.media_type)) {
+    return Unpacked{"", resolved.descriptor, manifest.config};
+  }
   std::string text = TRY(library.blobs->ReadBlob(manifest.config.digest, oci::kMaxDocumentBytes));
   oci::ImageConfig config = TRY(oci::ParseImageConfig(text));
   if (!config.platform.os.empty() && config.platform.os != wanted.os) {
@@ -104,17 +204,12 @@ Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshot
     auto size = static_cast<uint64_t>(there.size);
     library.Report({"already exists", there.digest.text(), size, size, there});
   }
+  std::vector<Layer> missing;
   for (size_t i = first; i < chain.size(); ++i) {
-    Layer layer{manifest.layers[i], config.diff_ids[i], chain[i].text(),
-                i == 0 ? "" : chain[i - 1].text()};
-    const std::string& digest = layer.descriptor.digest.text();
-    auto size = static_cast<uint64_t>(layer.descriptor.size);
-    library.Report({"extracting", digest, 0, size, layer.descriptor});
-    TRY_WITH(UnpackLayer(library, snapshotter, layer, supply), "unpacking layer {}", digest);
-    TRY(library.records->PutBlob(
-        {layer.descriptor.digest, size, {{std::string(kUncompressed), layer.diff_id.text()}}}));
-    library.Report({"extracted", digest, size, size, layer.descriptor});
+    missing.push_back({manifest.layers[i], config.diff_ids[i], chain[i].text(),
+                       i == 0 ? "" : chain[i - 1].text()});
   }
+  TRY(LayerStack(library, snapshotter, sources, std::move(missing)).CommitAll());
   Unpacked unpacked{chain.empty() ? "" : chain.back().text(), resolved.descriptor, manifest.config};
   if (!chain.empty()) {
     // Keeps the snapshots for as long as the image's configuration is kept.

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "images/early_layers.h"
 #include "images/layer_feed.h"
 #include "images/library.h"
 #include "snapshots/snapshotter.h"
@@ -14,7 +15,7 @@ namespace gantry::images {
 
 struct Unpacked {
   // The chain id of the last layer: the parent of containers' snapshots. Empty for an image without
-  // layers.
+  // layers, and for what is no image (an artifact).
   std::string chain_id;
   oci::Descriptor manifest;
   oci::Descriptor config;
@@ -24,9 +25,14 @@ struct Unpacked {
 // the image's configuration.
 Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshotter,
                         const oci::Descriptor& target, const oci::Platform& wanted);
+// Where its layers come from.
+struct LayerSources {
+  LayerSupply* supply;           // the store, and what is on its way there
+  EarlyLayers* early = nullptr;  // what is extracted already
+};
 // The same with layers that may still be on their way. Manifest and configuration are there.
 Result<Unpacked> Unpack(const Library& library, snapshots::Snapshotter& snapshotter,
                         const oci::Descriptor& target, const oci::Platform& wanted,
-                        LayerSupply& supply);
+                        const LayerSources& sources);
 
 }  // namespace gantry::images

@@ -97,6 +97,14 @@ Result<> DirectorySnapshotter::Commit(const std::string& ns, const std::string& 
   return records_->Commit(ns, key, name, labels, *usage);
 }
 
+Result<std::vector<Mount>> DirectorySnapshotter::Rebase(const std::string& ns,
+                                                        const std::string& key,
+                                                        const std::string& parent) {
+  if (!CanRebase()) return Snapshotter::Rebase(ns, key, parent);
+  TRY_WITH(records_->SetParent(ns, key, parent), "putting snapshot '{}' on '{}'", key, parent);
+  return Mounts(ns, key);
+}
+
 Result<> DirectorySnapshotter::Remove(const std::string& ns, const std::string& key) {
   Record record = TRY(records_->Remove(ns, key));
   TRY_WITH(Discard(Directory(record.number)), "removing snapshot '{}'", key);

@@ -31,6 +31,8 @@ class DirectorySnapshotter : public Snapshotter {
   Result<std::vector<Mount>> Mounts(const std::string& ns, const std::string& key) override;
   Result<> Commit(const std::string& ns, const std::string& name, const std::string& key,
                   const Labels& labels, std::optional<Usage> usage) override;
+  Result<std::vector<Mount>> Rebase(const std::string& ns, const std::string& key,
+                                    const std::string& parent) override;
   Result<> Remove(const std::string& ns, const std::string& key) override;
   Result<Usage> GetUsage(const std::string& ns, const std::string& key) override;
   Result<> Recover() override;

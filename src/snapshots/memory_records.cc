@@ -61,6 +61,20 @@ class MemoryRecords : public SnapshotRecords {
     return {};
   }
 
+  Result<> SetParent(const std::string& ns, const std::string& key,
+                     const std::string& parent) override {
+    MutexLock lock(mutex_);
+    Record record = TRY(Find(ns, key));
+    if (record.kind != Kind::kActive || !record.parent.empty()) {
+      return FailedPrecondition("snapshot '{}': not active, or it has a parent", key);
+    }
+    if (TRY(Find(ns, parent)).kind != Kind::kCommitted) {
+      return InvalidArgument("snapshot '{}': parent '{}' is not committed", key, parent);
+    }
+    records_[{ns, key}].parent = parent;
+    return {};
+  }
+
   Result<Record> Remove(const std::string& ns, const std::string& key) override {
     MutexLock lock(mutex_);
     Record record = TRY(Find(ns, key));

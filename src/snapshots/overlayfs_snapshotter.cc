@@ -21,6 +21,7 @@ class OverlayfsSnapshotter : public DirectorySnapshotter {
 
   std::string_view name() const override { return "overlayfs"; }
   bool HasQuotas() const override { return quotas_; }
+  bool CanRebase() const override { return true; }
 
  protected:
   Result<> MakeDirectory(const NewDirectory& directory) override {

@@ -70,6 +70,10 @@ class SnapshotRecords {
   // kFailedPrecondition: not active.
   virtual Result<> Commit(const std::string& ns, const std::string& key, const std::string& name,
                           const Labels& labels, const Usage& usage) = 0;
+  // Puts an active record without a parent on top of `parent`. kFailedPrecondition: it is not
+  // active or has a parent. kNotFound, kInvalidArgument: the parent, as for Insert.
+  virtual Result<> SetParent(const std::string& ns, const std::string& key,
+                             const std::string& parent) = 0;
   // Removes a record that has no children and returns it. kFailedPrecondition: it has children.
   virtual Result<Record> Remove(const std::string& ns, const std::string& key) = 0;
   // Replaces the labels; the record afterwards.
@@ -112,6 +116,15 @@ class Snapshotter {
   // counted.
   virtual Result<> Commit(const std::string& ns, const std::string& name, const std::string& key,
                           const Labels& labels, std::optional<Usage> usage = {}) = 0;
+  // Whether Rebase is there: the files of a snapshot are what it adds to its parent and don't
+  // depend on which one that is.
+  virtual bool CanRebase() const { return false; }
+  // Puts an active snapshot that was made on top of nothing on top of `parent`; its mounts from now
+  // on. Errors as SnapshotRecords::SetParent; kUnimplemented without CanRebase().
+  virtual Result<std::vector<Mount>> Rebase(const std::string& /*ns*/, const std::string& key,
+                                            const std::string& /*parent*/) {
+    return Unimplemented("snapshot '{}': {} cannot put it on another parent", key, name());
+  }
   // Takes the record away and moves the directory into the trash, which is emptied in the
   // background.
   virtual Result<> Remove(const std::string& ns, const std::string& key) = 0;

@@ -185,6 +185,36 @@ TEST_P(SnapshotterTest, RefusesWhatMakesNoSense) {
   EXPECT_EQ(Directories(), snapshotter_->name() == "native" ? 2u : 3u) << "failures left nothing";
 }
 
+TEST_P(SnapshotterTest, IsPutOnAParentLater) {
+  auto kind = [](const auto& result) { return result.error().kind(); };
+  Layer("base", "");
+  {
+    Mounted root(Prepare("active", ""), top_ + "/mnt");
+    ASSERT_TRUE(CreateFile(root / "own", "own", 0640).ok());
+  }
+  auto mounts = snapshotter_->Rebase("ns", "active", "base");
+  if (!snapshotter_->CanRebase()) {
+    EXPECT_EQ(kind(mounts), ErrorKind::kUnimplemented);
+    EXPECT_EQ(snapshotter_->Stat("ns", "active")->parent, "");
+    return;
+  }
+  ASSERT_TRUE(mounts.ok()) << mounts.error().message();
+  EXPECT_EQ(*snapshotter_->Mounts("ns", "active"), *mounts);
+  EXPECT_EQ(snapshotter_->Stat("ns", "active")->parent, "base");
+  {
+    Mounted root(*mounts, top_ + "/mnt");
+    for (const char* name : {"own", "base"}) EXPECT_TRUE(fs::exists(root / name)) << name;
+  }
+  Prepare("other", "");
+  EXPECT_EQ(kind(snapshotter_->Rebase("ns", "active", "base")), ErrorKind::kFailedPrecondition);
+  EXPECT_EQ(kind(snapshotter_->Rebase("ns", "base", "base")), ErrorKind::kFailedPrecondition);
+  EXPECT_EQ(kind(snapshotter_->Rebase("ns", "other", "active")), ErrorKind::kInvalidArgument);
+  EXPECT_EQ(kind(snapshotter_->Rebase("ns", "other", "missing")), ErrorKind::kNotFound);
+  EXPECT_EQ(kind(snapshotter_->Rebase("ns", "missing", "base")), ErrorKind::kNotFound);
+  EXPECT_EQ(kind(snapshotter_->Remove("ns", "base")), ErrorKind::kFailedPrecondition)
+      << "has a child";
+}
+
 TEST_P(SnapshotterTest, RemovesAndNeverReusesNumbers) {
   Layer("base", "");
   Prepare("active", "base");

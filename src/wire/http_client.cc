@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/http_client.h"
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -142,42 +145,96 @@ Result<> HttpConnection::Send(HttpRequest request, std::string_view body) {
   return SendAll(socket_, head, body);
 }
 
+namespace {
+
+// Until the end of the scope a socket is non-blocking, and one that the other side has closed
+// raises no signal: sendfile(2) knows no flags for either.
+class QuietSocket {
+ public:
+  explicit QuietSocket(BorrowedFd socket)
+      : socket_(socket), flags_(::fcntl(socket.get(), F_GETFL)) {
+    ::fcntl(socket.get(), F_SETFL, flags_ | O_NONBLOCK);
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~QuietSocket() {
+    timespec now{};
+    while (::sigtimedwait(&pipe_, nullptr, &now) > 0) {
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    ::fcntl(socket_.get(), F_SETFL, flags_);
+  }
+  QuietSocket(const QuietSocket&) = delete;
+  QuietSocket& operator=(const QuietSocket&) = delete;
+
+ private:
+  const BorrowedFd socket_;
+  const int flags_;
+  sigset_t pipe_{};
+  sigset_t before_{};
+};
+
+// A body on its way: bytes that were framed here, and behind them the rest of a file, whose pages
+// go to the socket without being copied.
+struct OutgoingBody {
+  BorrowedFd source;
+  bool sized = false;
+  uint64_t left = 0;    // of the file
+  std::string pending;  // framed
+  size_t sent = 0;      // of pending
+  std::vector<char> piece;
+  bool ended = false;  // all that is left is in `pending`
+
+  bool done() const { return ended && sent == pending.size(); }
+
+  // Takes the next chunk of a source without a size into `pending`.
+  Result<> Frame() {
+    piece.resize(kChunkBytes);
+    size_t got = TRY_WITH(ReadSome(source, piece.data(), piece.size()), "reading the body to send");
+    sent = 0;
+    pending.clear();
+    ended = got == 0;
+    if (ended) pending = kLastChunk;
+    if (!ended) AppendChunk(std::string_view(piece.data(), got), &pending);
+    return {};
+  }
+
+  // As send(2).
+  ssize_t Put(BorrowedFd socket) {
+    if (sent < pending.size()) {
+      ssize_t put = ::send(socket.get(), pending.data() + sent, pending.size() - sent, 0);
+      if (put > 0) sent += static_cast<size_t>(put);
+      return put;
+    }
+    ssize_t put = ::sendfile(socket.get(), source.get(), nullptr, left);
+    if (put > 0) left -= static_cast<uint64_t>(put);
+    ended = left == 0;
+    return put;
+  }
+
+  static constexpr size_t kChunkBytes = size_t{256} << 10;
+};
+
+}  // namespace
+
 Result<> HttpConnection::SendFrom(HttpRequest request, BorrowedFd source) {
+  OutgoingBody body{.source = source};
   struct stat info{};
-  bool sized = ::fstat(source.get(), &info) == 0 && S_ISREG(info.st_mode);
-  off_t position = sized ? ::lseek(source.get(), 0, SEEK_CUR) : 0;
-  sized = sized && position >= 0;
-  uint64_t left =
-      sized && info.st_size > position ? static_cast<uint64_t>(info.st_size - position) : 0;
-  if (sized) {
-    request.headers.Set("Content-Length", fmt::format("{}", left));
+  body.sized = ::fstat(source.get(), &info) == 0 && S_ISREG(info.st_mode);
+  off_t position = body.sized ? ::lseek(source.get(), 0, SEEK_CUR) : 0;
+  body.sized = body.sized && position >= 0;
+  if (body.sized) {
+    body.left = info.st_size > position ? static_cast<uint64_t>(info.st_size - position) : 0;
+    request.headers.Set("Content-Length", fmt::format("{}", body.left));
   } else {
     request.headers.Set("Transfer-Encoding", "chunked");
   }
-  std::string pending = TRY(FormatHead(request));
-  std::vector<char> piece(256 * 1024);
-  size_t sent = 0;
-  bool ended = sized && left == 0;
-  for (;;) {
-    if (sent == pending.size()) {
-      if (ended) return {};
-      size_t want =
-          sized ? static_cast<size_t>(std::min<uint64_t>(left, piece.size())) : piece.size();
-      size_t got = TRY_WITH(ReadSome(source, piece.data(), want), "reading the body to send");
-      sent = 0;
-      pending.clear();
-      if (sized) {
-        if (got == 0) return Unavailable("sending a body: the file has become shorter");
-        pending.assign(piece.data(), got);
-        left -= got;
-        ended = left == 0;
-      } else if (got == 0) {
-        pending = kLastChunk;
-        ended = true;
-      } else {
-        AppendChunk(std::string_view(piece.data(), got), &pending);
-      }
-    }
+  body.pending = TRY(FormatHead(request));
+  body.ended = body.sized && body.left == 0;
+  QuietSocket quiet(socket_);
+  while (!body.done()) {
+    if (!body.sized && body.sent == body.pending.size()) TRY(body.Frame());
     pollfd wait{socket_.get(), POLLIN | POLLOUT, 0};
     if (::poll(&wait, 1, -1) < 0 && errno != EINTR) return ErrnoError("waiting for the server");
     // A server that answers while it reads must not be blocked by an answer that nobody takes.
@@ -191,17 +248,14 @@ Result<> HttpConnection::SendFrom(HttpRequest request, BorrowedFd source) {
       }
     }
     if ((wait.revents & (POLLOUT | POLLERR | POLLHUP)) == 0) continue;
-    ssize_t put = ::send(socket_.get(), pending.data() + sent, pending.size() - sent,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (put >= 0) {
-      sent += static_cast<size_t>(put);
-    } else if (errno == EPIPE || errno == ECONNRESET) {
-      keep_alive_ = false;
-      return {};  // its answer, if any, says why
-    } else if (errno != EAGAIN && errno != EINTR) {
-      return ErrnoError("sending a body");
-    }
+    ssize_t put = body.Put(socket_);
+    if (put == 0) return Unavailable("sending a body: the file has become shorter");
+    if (put > 0 || errno == EAGAIN || errno == EINTR) continue;
+    if (errno != EPIPE && errno != ECONNRESET) return ErrnoError("sending a body");
+    keep_alive_ = false;
+    return {};  // its answer, if any, says why
   }
+  return {};
 }
 
 // Receives more bytes behind those that wait; false at the end of the connection.

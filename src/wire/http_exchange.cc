@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::chrono::seconds kBodyTimeout{60};
 constexpr size_t kBodyChunk = size_t{64} << 10;
+// Of a body that tells its length, which nothing else can follow in what is read.
+constexpr size_t kSizedBodyChunk = size_t{256} << 10;
 // A body that nobody read is skipped up to here; beyond, the connection is closed.
 constexpr size_t kMaxSkippedBody = size_t{256} << 10;
 // Of all requests together, as far as bodies are kept whole: clients that send half of one each
@@ -41,7 +43,10 @@ class RequestBody : public ByteSource {
   Result<std::string_view> Next() override {
     connection_.received.erase(0, std::exchange(shown_, 0));
     while (!AtEnd()) {
-      if (connection_.received.empty()) TRY(Fill());
+      if (connection_.received.empty()) {
+        if (framing_ == BodyFraming::kLength) return NextOfSocket();
+        TRY(Fill());
+      }
       if (framing_ == BodyFraming::kLength) {
         std::string_view piece = std::string_view(connection_.received).substr(0, left_);
         left_ -= piece.size();
@@ -72,17 +77,32 @@ class RequestBody : public ByteSource {
   void Settle() { connection_.received.erase(0, std::exchange(shown_, 0)); }
 
  private:
+  // Without a copy by way of `received`.
+  Result<std::string_view> NextOfSocket() {
+    if (buffer_ == nullptr) {
+      buffer_size_ = std::min<uint64_t>(left_, kSizedBodyChunk);
+      buffer_ = std::make_unique<char[]>(buffer_size_);
+    }
+    size_t count = TRY(Receive(buffer_.get(), std::min<uint64_t>(left_, buffer_size_)));
+    left_ -= count;
+    return std::string_view(buffer_.get(), count);
+  }
+
   Result<> Fill() {
+    char buffer[kBodyChunk];
+    size_t count = TRY(Receive(buffer, sizeof buffer));
+    connection_.received.append(buffer, count);
+    return {};
+  }
+
+  // At least one byte.
+  Result<size_t> Receive(char* buffer, size_t size) {
     if (std::exchange(expects_continue_, false)) {
       TRY(SendAll(connection_.socket, "HTTP/1.1 100 Continue\r\n\r\n"));
     }
-    char buffer[kBodyChunk];
     for (;;) {
-      ssize_t count = ::recv(connection_.socket.get(), buffer, sizeof buffer, MSG_DONTWAIT);
-      if (count > 0) {
-        connection_.received.append(buffer, static_cast<size_t>(count));
-        return {};
-      }
+      ssize_t count = ::recv(connection_.socket.get(), buffer, size, MSG_DONTWAIT);
+      if (count > 0) return static_cast<size_t>(count);
       if (count == 0) return Unavailable("reading the request's body: the client has hung up");
       if (errno == EINTR) continue;
       if (errno != EAGAIN) return ErrnoError("reading the request's body");
@@ -97,6 +117,8 @@ class RequestBody : public ByteSource {
   bool expects_continue_;
   ChunkedDecoder chunks_;
   size_t shown_ = 0;  // bytes of `received` that the last Next() gave out
+  std::unique_ptr<char[]> buffer_;
+  size_t buffer_size_ = 0;
 };
 
 Exchange::Exchange(std::shared_ptr<HttpServer> server, std::unique_ptr<ServerConnection> connection,

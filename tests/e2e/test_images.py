@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """images, tag, rmi, save, load, pull; archives by skopeo and umoci, gzip and zstd layers."""
+import hashlib
 import json
 import re
 import subprocess
@@ -149,6 +150,16 @@ def test_load_without_a_name(client, tmp_path):
     assert ident not in client.ok('images', '-a', '-q', '--no-trunc')
 
 
+def test_load_of_what_is_no_archive(client, tmp_path):
+    """The engine answers and closes long before it has all of it; the client says what the engine said."""
+    (tmp_path / 'x.tar').write_bytes(b'no archive ' * 5_000_000)
+    done = client('load', '-i', str(tmp_path / 'x.tar'))
+    assert done.code == 1 and done.err.strip(), (done.code, done.err)
+    with open(tmp_path / 'x.tar') as file:
+        done = subprocess.run([*client.command, 'load'], stdin=file, env=client.environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.strip(), done
+
+
 @pytest.mark.parametrize('form', ['docker-archive', 'oci-archive'])
 def test_load_from_skopeo(client, tmp_path, form):
     if form == 'oci-archive' and client.engine.kind == 'p':
@@ -177,6 +188,36 @@ def test_pull_other_forms(client, registry, tag):
     client.ok('pull', f'{registry}:{tag}')
     check_image(client, f'{registry}:{tag}')
     remove(client, f'{registry}:{tag}')
+
+
+def test_an_artifact_is_no_image(client, registry, tmp_path):
+    """It is refused with what it is, and its name stands for what it stood for before."""
+    layout = tmp_path / 'layout'
+    (layout / 'blobs/sha256').mkdir(parents=True)
+    (layout / 'oci-layout').write_text('{"imageLayoutVersion":"1.0.0"}')
+
+    def blob(data, kind):
+        digest = hashlib.sha256(data).hexdigest()
+        (layout / 'blobs/sha256' / digest).write_bytes(data)
+        return {'mediaType': kind, 'digest': f'sha256:{digest}', 'size': len(data)}
+    manifest = {'schemaVersion': 2, 'mediaType': 'application/vnd.oci.image.manifest.v1+json', 'config': blob(b'{}', 'application/vnd.test.config.v1+json'),
+                'layers': [blob(b'a chart', 'application/vnd.test.chart.v1.tar+gzip')]}
+    entry = {**blob(json.dumps(manifest).encode(), manifest['mediaType']), 'annotations': {'org.opencontainers.image.ref.name': 'x'}}
+    (layout / 'index.json').write_text(json.dumps({'schemaVersion': 2, 'manifests': [entry]}))
+    place = f'{registry.rpartition("/")[0]}/moved:1'
+    copy = ['skopeo', 'copy', '--insecure-policy', '-q', '--src-tls-verify=false', '--dest-tls-verify=false']
+    words = "an artifact of type 'application/vnd.test.config.v1+json', not an image"
+    client.engine.inside(*copy, f'oci:{layout}:x', f'docker://{place}')
+    done = client('pull', place)
+    assert done.code == 1 and words in done.err, done
+    assert client('image', 'inspect', place).code == 1
+    client.engine.inside(*copy, f'docker://{registry}:one', f'docker://{place}')
+    client.ok('pull', '-q', place)
+    image = client.ok('image', 'inspect', '-f', '{{.Id}}', place)
+    client.engine.inside(*copy, f'oci:{layout}:x', f'docker://{place}')
+    assert words in client('pull', place).err
+    assert client.ok('image', 'inspect', '-f', '{{.Id}}', place) == image
+    client.ok('rmi', place)
 
 
 def test_all_tags(client, registry):

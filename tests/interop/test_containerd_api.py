@@ -326,6 +326,22 @@ def test_leases(world):
     world.good('Leases/Delete', id='l1', sync=True)
 
 
+def test_a_snapshot_gets_its_parent_at_its_commit(world):
+    """As containerd 2.2 unpacks layers side by side (CommitSnapshotRequest.parent); 1.6 knows no such field."""
+    if world.peer:
+        pytest.skip('this containerd does not know it')
+    s = {'snapshotter': 'overlayfs', 'labels': {ROOT: 'x'}}
+    world.api('Snapshots/Prepare', key='kb', **s)
+    world.api('Snapshots/Commit', name='below', key='kb', **s)
+    world.api('Snapshots/Prepare', key='ka', **s)
+    world.missing('Snapshots/Commit', 'NOT_FOUND', name='above', key='ka', parent='nosuch', **s)
+    world.bad('Snapshots/Commit', 'INVALID_ARGUMENT', name='above', key='ka', parent='ka', **s)
+    world.good('Snapshots/Commit', name='above', key='ka', parent='below', **s)
+    mounts = world.api('Snapshots/Prepare', key='kc', parent='above', **s).mounts
+    assert [o.count(':') for o in mounts[0].options if o.startswith('lowerdir=')] == [1]
+    world.bad('Snapshots/Commit', 'FAILED_PRECONDITION', name='other', key='kc', parent='below', **s)
+
+
 def test_snapshots_and_diff(world):
     s = {'snapshotter': 'native'}
     labels = {ROOT: 'x'}

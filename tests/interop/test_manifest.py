@@ -5,29 +5,15 @@ import gzip
 import hashlib
 import json
 import shutil
-import urllib.request
 
 import pytest
 
 from harness.client import Client, programs
-from harness.registry import Registry
+from harness.registry import GantryRegistry, Registry, ask, put_blob
 
 
 class Nowhere:
     host = 'unix:///nonexistent.sock'
-
-
-def ask(registry, method, path, data=None, **headers):
-    url = path if path.startswith('http') else f'http://{registry.name}/v2/{path}'
-    request = urllib.request.Request(url, data=data, method=method, headers={name.replace('_', '-'): value for name, value in headers.items()})
-    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
-
-
-def put_blob(registry, repository, data):
-    place = ask(registry, 'POST', f'{repository}/blobs/uploads/', b'').headers['Location']
-    digest = 'sha256:' + hashlib.sha256(data).hexdigest()
-    ask(registry, 'PUT', f'{place}{"&" if "?" in place else "?"}digest={digest}', data, Content_Type='application/octet-stream')
-    return {'size': len(data), 'digest': digest}
 
 
 def put_image(registry, repository, tag, architecture, kinds):
@@ -157,5 +143,48 @@ def test_login_without_a_daemon(auth, tmp_path, sides):
         ours.ok('logout', registry.name)
         refused = ours('manifest', 'inspect', f'{registry.name}/nosuch:1')
         assert refused.code == 1 and 'no such manifest' not in refused.err
+    finally:
+        registry.destroy()
+
+
+def put_artifact(registry, repository, subject, kind):
+    """A signature or the like: an empty config, one blob, the subject's descriptor. Its own descriptor."""
+    empty = {'mediaType': 'application/vnd.oci.empty.v1+json', **put_blob(registry, repository, b'{}')}
+    manifest = json.dumps({'schemaVersion': 2, 'mediaType': OCI[0], 'artifactType': kind, 'config': empty, 'subject': subject,
+                           'layers': [{'mediaType': 'text/plain', **put_blob(registry, repository, kind.encode())}],
+                           'annotations': {'made.by': 'test'}}).encode()
+    digest = 'sha256:' + hashlib.sha256(manifest).hexdigest()
+    ask(registry, 'PUT', f'{repository}/manifests/{digest}', manifest, Content_Type=OCI[0])
+    return {'mediaType': OCI[0], 'digest': digest, 'size': len(manifest), 'artifactType': kind, 'annotations': {'made.by': 'test'}}
+
+
+@pytest.mark.parametrize('kind', [GantryRegistry, Registry], ids=['its list', 'the tag instead'])
+def test_referrers(kind, tmp_path):
+    """The registry's own list, or, of Debian's docker-registry, which has none, the index under the tag that stands in for it."""
+    registry = kind()
+    try:
+        gantry = Client('gantry', Nowhere, tmp_path)
+        put_image(registry, 'app', 't', 'amd64', OCI)
+        image = ask(registry, 'GET', 'app/manifests/t', Accept=OCI[0]).read()
+        digest = 'sha256:' + hashlib.sha256(image).hexdigest()
+        name = f'{registry.name}/app:t'
+        assert gantry.ok('manifest', 'referrers', '-q', name) == ''
+        subject = {'mediaType': OCI[0], 'digest': digest, 'size': len(image)}
+        found = [put_artifact(registry, 'app', subject, f'application/vnd.test.{word}') for word in ('sbom', 'signature')]
+        if kind is Registry:
+            index = json.dumps({'schemaVersion': 2, 'mediaType': OCI_INDEX, 'manifests': found}).encode()
+            ask(registry, 'PUT', f"app/manifests/{digest.replace(':', '-')}", index, Content_Type=OCI_INDEX)
+        by_kind = {one['artifactType']: one for one in found}
+        for asked in (name, f'{registry.name}/app@{digest}'):
+            rows = [json.loads(line) for line in gantry.ok('manifest', 'referrers', '--format', 'json', asked).splitlines()]
+            assert {row['ArtifactType']: row['Digest'] for row in rows} == {k: one['digest'] for k, one in by_kind.items()}
+            assert {(row['Annotations'], row['MediaType']) for row in rows} == {('made.by=test', OCI[0])}
+        sbom = 'application/vnd.test.sbom'
+        assert gantry.ok('manifest', 'referrers', '-q', '--artifact-type', sbom, name) == by_kind[sbom]['digest']
+        assert gantry.ok('manifest', 'referrers', '-q', '--artifact-type', 'application/x', name) == ''
+        head, *rows = gantry.ok('manifest', 'referrers', name).splitlines()
+        assert head.split() == ['DIGEST', 'ARTIFACT', 'TYPE', 'SIZE'] and len(rows) == 2
+        done = gantry('manifest', 'referrers', f'{registry.name}/app:nosuch')
+        assert (done.code, done.err.strip()) == (1, f'no such manifest: {registry.name}/app:nosuch')
     finally:
         registry.destroy()

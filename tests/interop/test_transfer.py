@@ -2,6 +2,7 @@
 """Images between Debian's docker-registry and gantry-containerd: through the Transfer service, and through ctr, which pulls
 and pushes by itself over Content and Images. skopeo is the judge of what was pushed. A newer ctr, which uses Transfer, is
 taken from /usr/local/bin or GANTRY_CTR."""
+import hashlib
 import json
 import os
 import random
@@ -16,7 +17,7 @@ import pytest
 
 from harness.transfers import Containerd
 from harness.engine import until
-from harness.registry import Layout, Registry, layer_tar
+from harness.registry import OCI, Layout, Registry, ask, layer_tar, put_blob
 
 NEW_CTR = os.environ.get('GANTRY_CTR') or shutil.which('ctr', path='/usr/local/bin')
 NOISE = random.Random(1).randbytes(3 << 20)
@@ -84,6 +85,20 @@ def test_pull(registry, daemon, kind):
     again = daemon.client.pull(reference)
     assert not again.of('downloading') and len(again.of('already exists')) >= 2
     assert not [r for r in registry.requests()[before:] if '/blobs/' in r]
+    gone(daemon)
+
+
+def test_an_artifact_comes_and_goes_as_it_is(registry, daemon):
+    """A chart, an SBOM: no configuration of an image, no layers of one; nothing is unpacked."""
+    config = {'mediaType': 'application/vnd.test.config.v1+json', **put_blob(registry, 'art', b'{"chart":"x"}')}
+    text = json.dumps({'schemaVersion': 2, 'mediaType': OCI + 'manifest.v1+json', 'artifactType': 'application/vnd.test', 'config': config,
+                       'layers': [{'mediaType': 'application/vnd.test.chart.v1.tar+gzip', **put_blob(registry, 'art', b'no archive')}]}).encode()
+    ask(registry, 'PUT', 'art/manifests/1', text, Content_Type=OCI + 'manifest.v1+json')
+    before = daemon.snapshots()
+    daemon.client.pull(f'{registry.name}/art:1')
+    assert daemon.snapshots() == before and daemon.damaged() == []
+    daemon.client.push(f'{registry.name}/art:1', f'{registry.name}/art-again:1')
+    assert registry.digest('art-again:1') == registry.digest('art:1') == 'sha256:' + hashlib.sha256(text).hexdigest()
     gone(daemon)
 
 

@@ -62,6 +62,7 @@ Result<int> ManifestAnnotateCommand(Cli& cli, Invocation& call);
 Result<int> ManifestCreateCommand(Cli& cli, Invocation& call);
 Result<int> ManifestInspectCommand(Cli& cli, Invocation& call);
 Result<int> ManifestPushCommand(Cli& cli, Invocation& call);
+Result<int> ManifestReferrersCommand(Cli& cli, Invocation& call);
 Result<int> ManifestRmCommand(Cli& cli, Invocation& call);
 Result<int> NetworkConnectCommand(Cli& cli, Invocation& call);
 Result<int> NetworkCreateCommand(Cli& cli, Invocation& call);

@@ -78,6 +78,8 @@ constexpr Command kCommands[] = {
      ManifestInspectCommand},
     {"manifest push", "[OPTIONS] MANIFEST_LIST", "Push a list to its registry",
      ManifestPushCommand},
+    {"manifest referrers", "[OPTIONS] MANIFEST",
+     "List what a registry has about an image: signatures, SBOMs", ManifestReferrersCommand},
     {"manifest rm", "MANIFEST_LIST [MANIFEST_LIST...]", "Forget lists", ManifestRmCommand},
     {"images|image ls|image list", "[OPTIONS] [REPOSITORY[:TAG]]", "List images", ImagesCommand},
     {"import-docker", "[OPTIONS]", "Take over images, volumes and containers of a stopped dockerd",

@@ -7,11 +7,13 @@
 #include "base/text.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/container_calls.h"
+#include "cmd/gantry/listing.h"
 #include "cmd/gantry/manifest_store.h"
 #include "cmd/gantry/output.h"
 #include "cmd/gantry/registry_session.h"
 #include "cmd/gantry/sha256.h"
 #include "formats/base64.h"
+#include "formats/human_units.h"
 #include "oci/image_spec.h"
 
 namespace gantry::cli {
@@ -360,6 +362,114 @@ Result<int> ManifestRmCommand(Cli& cli, Invocation& call) {
     code = 1;
   }
   return code;
+}
+
+namespace {
+
+// More pages than any image has referrers for.
+constexpr int kMaxReferrerPages = 100;
+
+// The target of a Link header of this kind: "</v2/a/referrers/…?n=…>; rel=\"next\"".
+std::string NextPage(const RegistryAnswer& answer) {
+  std::string link(answer.headers.Get("Link"));
+  size_t end = link.find('>');
+  if (link.empty() || link.front() != '<' || end == std::string::npos) return "";
+  return link.find("rel=\"next\"", end) == std::string::npos ? "" : link.substr(1, end - 1);
+}
+
+Result<Json> ManifestsOf(const RegistryAnswer& answer, const Reference& subject) {
+  Json index =
+      TRY_WITH(Json::Parse(answer.body), "reading the referrers of '{}'", subject.Familiar());
+  if (index["manifests"].is_array()) return index["manifests"];
+  return FailedPrecondition("reading the referrers of '{}': the registry's answer is no index",
+                            subject.Familiar());
+}
+
+// Descriptors of what names `subject`, which has a digest, as its own subject (distribution-spec
+// 1.1, "Listing Referrers"). A registry without such lists (404) has instead the index under the
+// tag that whoever pushed a referrer wrote ("Referrers Tag Schema"), or none.
+Result<std::vector<Json>> ReferrersOf(RegistrySession* session, const Reference& subject,
+                                      const std::string& artifact_type) {
+  const std::string scope = Scope(subject, "pull");
+  RegistryRequest request;
+  request.accept = {std::string(oci::kOciIndex)};
+  request.path = fmt::format("/v2/{}/referrers/{}", subject.path, subject.digest.text());
+  wire::Query query;
+  if (!artifact_type.empty())
+    request.path += "?" + query.Add("artifactType", artifact_type).Format();
+  std::vector<Json> found;
+  for (int page = 0; !request.path.empty(); ++page) {
+    if (page == kMaxReferrerPages) {
+      return MakeError(ErrorKind::kResourceExhausted,
+                       "the registry lists referrers of '{}' forever", subject.Familiar());
+    }
+    RegistryAnswer answer = TRY(session->Call(request, scope));
+    if (answer.status == 404 && page == 0) {
+      request.path = fmt::format("/v2/{}/manifests/{}-{}", subject.path,
+                                 subject.digest.algorithm_name(), subject.digest.hex());
+      answer = TRY(session->Call(request, scope));
+      if (answer.status == 404) return found;
+    }
+    if (answer.status != 200) answer = TRY(session->CallOk(request, scope));
+    const Json manifests = TRY(ManifestsOf(answer, subject));
+    for (const Json& descriptor : manifests.items()) {
+      // A registry need not filter.
+      bool other = !artifact_type.empty() && descriptor["artifactType"].AsString() != artifact_type;
+      if (!other) found.push_back(descriptor);
+    }
+    request.path = NextPage(answer);
+    if (!request.path.empty() && request.path.front() != '/') {
+      return FailedPrecondition("the registry's list of referrers goes on at '{}'", request.path);
+    }
+  }
+  return found;
+}
+
+ListingSpec ReferrersSpec() {
+  ListingSpec spec;
+  spec.default_table = "{{.Digest}}\t{{.ArtifactType}}\t{{.Size}}";
+  spec.default_quiet = "{{.Digest}}";
+  spec.headers = Json::MakeObject({{"Annotations", "ANNOTATIONS"},
+                                   {"ArtifactType", "ARTIFACT TYPE"},
+                                   {"Digest", "DIGEST"},
+                                   {"MediaType", "MEDIA TYPE"},
+                                   {"Size", "SIZE"}});
+  spec.root_type = "*manifest.referrerContext";
+  return spec;
+}
+
+}  // namespace
+
+Result<int> ManifestReferrersCommand(Cli& cli, Invocation& call) {
+  std::string artifact_type, format;
+  bool insecure = false, quiet = false;
+  call.flags.String("artifact-type", 0, &artifact_type, "Only those of this type");
+  call.flags.String("format", 0, &format,
+                    "\"table\", \"table TEMPLATE\", \"json\" or a Go template");
+  BindInsecure(&call.flags, &insecure);
+  call.flags.Bool("quiet", 'q', &quiet, "Only the digests");
+  if (auto code = call.Parse(ArgCount::Exactly(1))) return *code;
+  Listing listing = TRY(Listing::Create(ReferrersSpec(), format, quiet));
+  Reference subject = TRY(ParseName(call.args()[0]));
+  RegistrySession session = TRY(RegistrySession::Open(cli, subject.domain, insecure));
+  if (subject.digest.empty()) {
+    Document document = TRY(FetchDocument(&session, subject));
+    subject.digest = TRY(formats::Digest::Parse("sha256:" + Sha256Hex(document.text)));
+  }
+  std::vector<Json> rows;
+  for (const Json& found : TRY(ReferrersOf(&session, subject, artifact_type))) {
+    std::string annotations;
+    for (const auto& [name, value] : found["annotations"].members()) {
+      annotations += (annotations.empty() ? "" : ",") + name + "=" + value.AsString();
+    }
+    rows.push_back(Json::MakeObject({{"Annotations", annotations},
+                                     {"ArtifactType", found["artifactType"].AsString()},
+                                     {"Digest", found["digest"].AsString()},
+                                     {"MediaType", found["mediaType"].AsString()},
+                                     {"Size", formats::HumanSize(found["size"].AsDouble(), 3)}}));
+  }
+  PrintText(TRY(listing.Format(rows)));
+  return 0;
 }
 
 }  // namespace gantry::cli
