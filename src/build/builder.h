@@ -124,7 +124,6 @@ class Builder {
   Result<std::vector<PlannedMount>> ReadRunFlags(const dockerfile::Instruction& in,
                                                  engine::HostConfig* host);
   Result<PlannedMount> PlanMount(const std::string& text);
-  Result<TargetStubs> NoteStubs(const std::vector<PlannedMount>& planned);
 
   // copy_step.cc
   Result<> Copy(const dockerfile::Instruction& in);

@@ -97,11 +97,4 @@ Result<PlannedMount> Builder::PlanMount(const std::string& text) {
   return planned;
 }
 
-Result<TargetStubs> Builder::NoteStubs(const std::vector<PlannedMount>& planned) {
-  if (planned.empty()) return TargetStubs();
-  BorrowedFd root;
-  if (!state_->chain_id.empty()) root = TRY(views_.Open(state_->chain_id));
-  return TargetStubs::Note(root, planned);
-}
-
 }  // namespace gantry::build

@@ -11,6 +11,16 @@ namespace gantry::build {
 namespace {
 
 constexpr int64_t kNanosOfSecond = 1'000'000'000;
+// The engine mounts them over what an image has, as docker does.
+constexpr const char* kFilesOfContainers[] = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"};
+
+// Of a container's snapshot, as long as the descriptor lives.
+Result<UniqueFd> MountFiles(engine::Engine& engine, const std::string& snapshot) {
+  auto mounts = TRY(engine.containerd().SnapshotMounts(engine.options().snapshotter, snapshot));
+  if (mounts.empty()) return Internal("snapshot {} has no files", snapshot);
+  return TRY_WITH(kernel::MountDetached(mounts[0].type, mounts[0].source, mounts[0].options),
+                  "mounting the step's files");
+}
 
 }  // namespace
 
@@ -88,14 +98,17 @@ Result<> RememberStep(engine::Engine& engine, Cache::User& cache, StepRecord rec
   return {};
 }
 
+Result<TargetStubs> NoteStubs(engine::Engine& engine, const std::string& snapshot,
+                              std::vector<PlannedMount> mounts) {
+  for (const char* file : kFilesOfContainers) mounts.emplace_back().target = file;
+  UniqueFd root = TRY(MountFiles(engine, snapshot));
+  return TargetStubs::Note(root, mounts);
+}
+
 Result<> RemoveStubs(engine::Engine& engine, const TargetStubs& stubs,
                      const std::string& snapshot) {
   if (stubs.empty()) return {};
-  auto mounts = TRY(engine.containerd().SnapshotMounts(engine.options().snapshotter, snapshot));
-  if (mounts.empty()) return {};
-  UniqueFd root =
-      TRY_WITH(kernel::MountDetached(mounts[0].type, mounts[0].source, mounts[0].options),
-               "mounting the step's files");
+  UniqueFd root = TRY(MountFiles(engine, snapshot));
   return stubs.Remove(root);
 }
 

@@ -42,7 +42,11 @@ struct StepRecord {
 Result<> RememberStep(engine::Engine& engine, Cache::User& cache, StepRecord record,
                       StageState* state);
 
-// Takes what a container's mounts have left from its files.
+// What the runtime will make in the files of a container that has not run yet: missing targets of
+// `mounts`, and of the files that every container gets.
+Result<TargetStubs> NoteStubs(engine::Engine& engine, const std::string& snapshot,
+                              std::vector<PlannedMount> mounts);
+// Takes that from its files again, once it has run.
 Result<> RemoveStubs(engine::Engine& engine, const TargetStubs& stubs, const std::string& snapshot);
 
 }  // namespace gantry::build

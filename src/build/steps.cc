@@ -232,7 +232,6 @@ Result<> Builder::RunCommand(const Instruction& original) {
     config.env.insert(config.env.begin(), name + "=" + value);
   }
   std::string image_id = state_->base ? state_->base->documents->id : "";
-  TargetStubs stubs = TRY(NoteStubs(planned));
   StepMounts mounts = TRY(mounter_.Make(planned));
   if (is_program) {
     mounts.inputs->mounts.push_back(TRY(MakeScriptMount(in.words[0], in.heredocs[0].content)));
@@ -244,6 +243,7 @@ Result<> Builder::RunCommand(const Instruction& original) {
   auto output = [this](bool to_stderr, std::string_view text) {
     return output_.command(step_, to_stderr, text);
   };
+  TargetStubs stubs = TRY(NoteStubs(engine_, container.id(), planned));
   int code = TRY(container.Run(output, stop_));
   if (code != 0) {
     if (request_.keeps_failed || request_.keeps_containers) TRY(container.Keep());

@@ -124,11 +124,12 @@ Result<Answer> AnswerLint(engine::Engine& engine, const build::BuildRequest& req
   std::stable_sort(result.warnings.begin(), result.warnings.end(),
                    [](auto& a, auto& b) { return a.first_line < b.first_line; });
   std::string text;
+  std::vector<std::string> lines = Split(file.text, '\n');
   for (const Warning& warning : result.warnings) {
     std::string url = warning.rule->Url();
     text += fmt::format("\nWARNING: {}{}{}\n{}\n", warning.rule->name, url.empty() ? "" : " - ",
                         url, warning.detail);
-    text += SourceText(file.name, file.text, warning.first_line, warning.last_line);
+    text += SourceText(file.name, lines, warning.first_line, warning.last_line);
   }
   bool good = result.warnings.empty() && !result.error;
   return Answer{{"result.json", json.Dump(2)},
@@ -258,10 +259,13 @@ Result<CheckResult> CheckDockerfile(engine::Engine& engine, const build::BuildRe
   lint.predefined["TARGETSTAGE"] = request.target;
   if (file.ignored) lint.ignored = &*file.ignored;
   lint.read_platform = ReadPlatform;
+  // Many stages may begin with one image.
+  std::map<std::pair<std::string, std::string>, std::optional<dockerfile::BaseFacts>> known;
   lint.find_base = [&](const std::string& name, const std::string& platform) {
-    auto base = FindBase(engine, request, name, platform);
-    if (!base) out.knows_bases = false;
-    return base;
+    auto [base, is_new] = known.try_emplace({name, platform});
+    if (is_new) base->second = FindBase(engine, request, name, platform);
+    if (!base->second) out.knows_bases = false;
+    return base->second;
   };
   out.fails = lint.options.fails;
   out.error = parsed.error;

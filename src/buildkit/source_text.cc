@@ -5,12 +5,10 @@
 
 #include <algorithm>
 
-#include "base/text.h"
-
 namespace gantry::buildkit {
 
-std::string SourceText(const std::string& name, const std::string& text, int first, int last) {
-  std::vector<std::string> lines = Split(text, '\n');
+std::string SourceText(const std::string& name, const std::vector<std::string>& lines, int first,
+                       int last) {
   auto count = static_cast<int>(lines.size());
   if (first < 1 || first > count) return "";
   last = std::min(std::max(first, last), count);

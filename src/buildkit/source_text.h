@@ -9,9 +9,10 @@
 
 namespace gantry::buildkit {
 
-// "Dockerfile:3", then the lines with their numbers; those from `first` to `last` are marked. ""
-// when there is no such line.
-std::string SourceText(const std::string& name, const std::string& text, int first, int last);
+// "Dockerfile:3", then the lines of the file with their numbers; those from `first` to `last` are
+// marked. "" when there is no such line.
+std::string SourceText(const std::string& name, const std::vector<std::string>& lines, int first,
+                       int last);
 
 // The cells of each row, columns side by side with `gap` blanks between them.
 std::string ColumnText(const std::vector<std::vector<std::string>>& rows, size_t gap);

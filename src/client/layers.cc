@@ -101,7 +101,7 @@ Result<Descriptor> Containerd::DiffMounts(const std::string& lease, const std::v
   AddMounts(left, request.mutable_left());
   AddMounts(right, request.mutable_right());
   request.set_media_type(media_type);
-  request.set_ref(lease);
+  request.set_ref(WriteOf(lease));
   if (newest) request.mutable_source_date_epoch()->set_seconds(*newest);
   diff::DiffResponse response;
   auto stub = diff::Diff::NewStub(stubs_->channel);

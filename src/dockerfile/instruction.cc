@@ -283,10 +283,9 @@ const Flag* Instruction::FindFlag(std::string_view name) const {
 
 int Dockerfile::FindStage(std::string_view name, size_t before) const {
   before = std::min(before, stages.size());
-  for (size_t i = before; i-- > 0;) {
-    if (!stages[i].from.argument.empty() && stages[i].from.argument == Lower(name)) {
-      return static_cast<int>(i);
-    }
+  const std::string wanted = Lower(name);
+  for (size_t i = before; i-- > 0 && !wanted.empty();) {
+    if (stages[i].from.argument == wanted) return static_cast<int>(i);
   }
   size_t number = 0;
   auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/edit_distance.h"
+#include "base/number.h"
 #include "base/text.h"
 #include "dockerfile/expand.h"
 #include "dockerfile/lint_rules.h"
@@ -93,6 +94,8 @@ class Linter {
     facts_.resize(file_.stages.size());
     for (size_t i = 0; i < file_.stages.size(); ++i) {
       if (i < request_.stages.size() && request_.stages[i]) CheckStage(i);
+      const std::string& name = file_.stages[i].from.argument;
+      if (!name.empty()) numbers_[name] = i;
     }
     return std::move(warnings_);
   }
@@ -355,11 +358,18 @@ class Linter {
     }
   }
 
+  // By name, the last one, or number.
+  std::optional<size_t> EarlierStage(const std::string& name, size_t before) const {
+    auto found = numbers_.find(Lower(name));
+    if (found != numbers_.end()) return found->second;
+    auto number = ParseNumber<size_t>(name);
+    return number && *number < before ? number : std::nullopt;
+  }
+
   Facts FactsOfBase(size_t number) {
     const Instruction& from = file_.stages[number].from;
     std::string name = Expand(from.words[0], globals_).text;
-    int earlier = file_.FindStage(name, number);
-    if (earlier >= 0) return Inherit(facts_[static_cast<size_t>(earlier)]);
+    if (auto earlier = EarlierStage(name, number)) return Inherit(facts_[*earlier]);
     Facts facts;
     if (name == "scratch") return facts;
     const Flag* flag = from.FindFlag("platform");
@@ -546,8 +556,9 @@ class Linter {
   const Dockerfile& file_;
   std::vector<Warning> warnings_;
   std::map<std::string, std::string> globals_;
-  std::set<std::string> global_names_;  // also those without a value
-  std::vector<Facts> facts_;            // of the stages, by number
+  std::set<std::string> global_names_;     // also those without a value
+  std::map<std::string, size_t> numbers_;  // of the stages so far, by name
+  std::vector<Facts> facts_;               // of the stages, by number
   size_t expanded_ = 0;
   size_t inherited_ = 0;  // variables that were copied from stage to stage
 };

@@ -65,6 +65,8 @@ CgroupFeatures FeaturesOfV1(const std::vector<kernel::CgroupHierarchy>& hierarch
   out.blkio_write_bps = Exists(blkio, "blkio.throttle.write_bps_device");
   out.blkio_read_iops = Exists(blkio, "blkio.throttle.read_iops_device");
   out.blkio_write_iops = Exists(blkio, "blkio.throttle.write_iops_device");
+  out.net_cls = !DirectoryOf(hierarchies, "net_cls").empty();
+  out.net_prio = !DirectoryOf(hierarchies, "net_prio").empty();
   return out;
 }
 

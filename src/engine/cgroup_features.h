@@ -33,6 +33,8 @@ struct CgroupFeatures {
   bool blkio_write_bps = false;
   bool blkio_read_iops = false;
   bool blkio_write_iops = false;
+  bool net_cls = false;
+  bool net_prio = false;
   std::string cpus;  // that the root cgroup may use: "0-3"; "" without cpuset
   std::string mems;
 };

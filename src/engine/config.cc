@@ -123,6 +123,14 @@ void Visit(V& v, auto& c)
 
 template <typename V>
 void Visit(V& v, auto& c)
+  requires std::is_same_v<std::remove_cvref_t<decltype(c)>, InterfacePriority>
+{
+  v("Name", c.name);
+  v("Priority", c.priority);
+}
+
+template <typename V>
+void Visit(V& v, auto& c)
   requires std::is_same_v<std::remove_cvref_t<decltype(c)>, Ulimit>
 {
   v("Name", c.name);
@@ -267,6 +275,8 @@ void Visit(V& v, auto& c)
   v.OmitEmpty("Runtime", c.runtime);
   v("Isolation", c.isolation);
   VisitResources(v, c);
+  v.OmitEmpty("NetClass", c.net_class);
+  v.OmitEmpty("NetPriorities", c.net_priorities);
   v.OmitEmpty("Mounts", c.mounts);
   v("MaskedPaths", c.masked_paths);
   v("ReadonlyPaths", c.readonly_paths);

@@ -100,6 +100,10 @@ struct WeightDevice {
   std::string path;
   uint32_t weight = 0;
 };
+struct InterfacePriority {
+  std::string name;
+  uint32_t priority = 0;
+};
 struct Ulimit {
   std::string name;
   int64_t soft = 0;
@@ -213,6 +217,9 @@ struct HostConfig {
   int64_t cpu_percent = 0;
   uint64_t io_maximum_iops = 0;
   uint64_t io_maximum_bandwidth = 0;
+  // Our own, of what its sockets send (cgroups v1 net_cls and net_prio); 0: none.
+  uint32_t net_class = 0;
+  std::vector<InterfacePriority> net_priorities;  // by interface of the host
   std::vector<MountConfig> mounts;
   // Null means the defaults; an empty list means none.
   std::optional<std::vector<std::string>> masked_paths;

@@ -174,7 +174,7 @@ Result<> CheckNamespaces(const HostConfig& host) {
     return InvalidArgument("invalid UTS mode: {}", host.uts_mode);
   }
   if (host.oom_score_adj < -kMaxOomScoreAdj || host.oom_score_adj > kMaxOomScoreAdj) {
-    return InvalidArgument("Invalid value {}, range for oom score adj is [-1000, 1000].",
+    return InvalidArgument("Invalid value {}, range for oom score adj is [-1000, 1000]",
                            host.oom_score_adj);
   }
   return {};

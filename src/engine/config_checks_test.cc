@@ -14,7 +14,7 @@ HostFacts Capable() {
        {&all.memory, &all.swap, &all.memory_reservation, &all.oom_kill_disable, &all.swappiness,
         &all.pids, &all.cpu_shares, &all.cpu_quota, &all.cpu_realtime, &all.cpuset,
         &all.blkio_weight, &all.blkio_weight_device, &all.blkio_read_bps, &all.blkio_write_bps,
-        &all.blkio_read_iops, &all.blkio_write_iops}) {
+        &all.blkio_read_iops, &all.blkio_write_iops, &all.net_cls, &all.net_prio}) {
     *feature = true;
   }
   all.cpus = "0-3";
@@ -84,14 +84,18 @@ TEST(ConfigChecksTest, WhatTheKernelLacksIsTakenOut) {
   host.cpuset_cpus = "0";
   host.blkio_weight = 5;
   host.blkio_device_read_bps = {{"/dev/x", 1}};
+  host.net_class = 0x100001;
+  host.net_priorities = {{"eth0", 5}};
   Result<Warnings> warnings = CheckCreate(HostFacts{}, &config, &host);
   ASSERT_TRUE(warnings.ok()) << warnings.error().message();
-  EXPECT_EQ(warnings->size(), 9u);
+  EXPECT_EQ(warnings->size(), 11u);
   EXPECT_EQ(host.memory, 0);
   EXPECT_EQ(host.memory_swap, -1);
   EXPECT_FALSE(host.memory_swappiness || host.oom_kill_disable || host.pids_limit);
   EXPECT_EQ(host.cpu_shares + host.cpu_quota + host.blkio_weight, 0);
   EXPECT_TRUE(host.cpuset_cpus.empty() && host.blkio_device_read_bps.empty());
+  EXPECT_EQ(host.net_class, 0u);
+  EXPECT_TRUE(host.net_priorities.empty());
 }
 
 TEST(ConfigChecksTest, WorkingDirectoriesAreCleaned) {

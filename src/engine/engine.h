@@ -433,8 +433,11 @@ class Engine {
   Result<> Subscribe();
   void OnSubscriptionEnded(const Error& error);
   void Reconnect();
+  void RemoveLateContainers();
   Result<> CheckSnapshotter();
+  void EndLeasesOfBefore(std::vector<std::string> ids);
   Result<> Reconcile(bool first);
+  Result<> RemoveLeftContainers(bool first);
   void ReconcileContainer(const std::shared_ptr<Container>& container,
                           const client::TaskState* task, bool first);
   void ReconcileLater(const std::shared_ptr<Container>& container);
@@ -466,7 +469,7 @@ class Engine {
   ActionTimes action_times_;
   std::atomic<int64_t> probes_ = 0;
   std::atomic<int64_t> failed_probes_ = 0;
-  // Timers of restart policies.
+  // Timers of restart policies, and of what is looked at again after the start.
   std::unique_ptr<wire::LoopThread> timers_;
 
   mutable Mutex settings_mutex_;

@@ -18,6 +18,7 @@ namespace {
 
 // Of leases for work that ends before its request does.
 constexpr std::string_view kWorkPrefix = "engine-";
+constexpr std::chrono::seconds kBackBound(5);
 
 using formats::Json;
 
@@ -95,10 +96,8 @@ Result<std::optional<NewLayer>> DiffTrees(Engine& engine, const Lease& lease,
                                           const std::vector<client::Mount>& left,
                                           const std::vector<client::Mount>& right,
                                           std::optional<int64_t> newest = std::nullopt) {
-  client::Containerd& containerd = engine.containerd();
-  client::Descriptor blob =
-      TRY(containerd.DiffMounts(lease.id(), left, right, std::string(oci::kOciLayerGzip), newest));
-  client::Blob info = TRY(containerd.GetBlob(blob.digest));
+  client::Descriptor blob = TRY(lease.DiffMounts(left, right, newest));
+  client::Blob info = TRY(engine.containerd().GetBlob(blob.digest));
   std::string diff_id = info.labels["containerd.io/uncompressed"];
   if (diff_id.empty())
     return Internal("the layer {} does not say what it is unpacked", blob.digest);
@@ -108,14 +107,16 @@ Result<std::optional<NewLayer>> DiffTrees(Engine& engine, const Lease& lease,
 
 }  // namespace
 
-Result<> Lease::EndAllOfBefore(client::Containerd& containerd) {
-  for (const std::string& id : TRY(containerd.ListLeases())) {
-    if (!id.starts_with(kWorkPrefix)) continue;
-    Result<> aborted = containerd.AbortWrite(client::WriteOf(id));
-    if (!aborted.ok() && aborted.error().kind() != ErrorKind::kNotFound) return aborted;
-    TRY(containerd.DeleteLease(id));
-  }
-  return {};
+Result<std::vector<std::string>> Lease::ListOfBefore(client::Containerd& containerd) {
+  std::vector<std::string> ids = TRY(containerd.ListLeases());
+  std::erase_if(ids, [](const std::string& id) { return !id.starts_with(kWorkPrefix); });
+  return ids;
+}
+
+Result<> Lease::End(client::Containerd& containerd, const std::string& id) {
+  Result<> aborted = containerd.AbortWrite(client::WriteOf(id));
+  if (!aborted.ok() && aborted.error().kind() != ErrorKind::kNotFound) return aborted;
+  return containerd.DeleteLease(id);
 }
 
 Result<Lease> Lease::Take(client::Containerd& containerd) {
@@ -135,15 +136,21 @@ Result<std::unique_ptr<client::BlobWriter>> Lease::OpenBlob() const {
   return containerd_->OpenBlob(id_);
 }
 
+Result<client::Descriptor> Lease::DiffMounts(const std::vector<client::Mount>& left,
+                                             const std::vector<client::Mount>& right,
+                                             std::optional<int64_t> newest) const {
+  writes_ = true;
+  return containerd_->DiffMounts(id_, left, right, std::string(oci::kOciLayerGzip), newest);
+}
+
 Lease::~Lease() {
   if (containerd_ == nullptr) return;
-  if (writes_) {
-    Result<> aborted = containerd_->AbortWrite(client::WriteOf(id_));
-    bool failed = !aborted.ok() && aborted.error().kind() != ErrorKind::kNotFound;
-    if (failed) log::Warning("ending the write of lease {}: {}", id_, aborted.error().message());
-  }
-  Result<> deleted = containerd_->DeleteLease(id_);
-  if (!deleted.ok()) log::Warning("ending lease {}: {}", id_, deleted.error().message());
+  auto end = [this] { return writes_ ? End(*containerd_, id_) : containerd_->DeleteLease(id_); };
+  Result<> ended = end();
+  // It was killed in the middle of the work, and will be there again.
+  bool away = !ended.ok() && ended.error().kind() == ErrorKind::kUnavailable;
+  if (away && containerd_->Version(kBackBound).ok()) ended = end();
+  if (!ended.ok()) log::Warning("ending lease {}: {}", id_, ended.error().message());
 }
 
 Result<std::string> NewImageName(const std::string& repository, const std::string& tag) {

@@ -25,8 +25,10 @@ class Lease {
  public:
   // One of a daemon that is gone ends with the next one's start, and expires after a day.
   static Result<Lease> Take(client::Containerd& containerd);
-  // At the start, before any is taken: ends those of the daemon before, with what it was writing.
-  static Result<> EndAllOfBefore(client::Containerd& containerd);
+  // Those of a daemon before, if none of this one's was taken yet.
+  static Result<std::vector<std::string>> ListOfBefore(client::Containerd& containerd);
+  // With what was being written under it, whether either is still there.
+  static Result<> End(client::Containerd& containerd, const std::string& id);
   // One that does not expire: whoever takes it finds it again by the beginning of its id.
   static Result<Lease> TakeLasting(client::Containerd& containerd, std::string_view prefix);
   Lease(Lease&& other) noexcept
@@ -36,8 +38,11 @@ class Lease {
   Lease& operator=(Lease&&) = delete;
   ~Lease();
   const std::string& id() const { return id_; }
-  // A blob of unknown size; what is not committed goes with the lease.
+  // What is written and not committed goes with the lease.
   Result<std::unique_ptr<client::BlobWriter>> OpenBlob() const;
+  Result<client::Descriptor> DiffMounts(const std::vector<client::Mount>& left,
+                                        const std::vector<client::Mount>& right,
+                                        std::optional<int64_t> newest) const;
   // It lives on without the object.
   void Keep() { containerd_ = nullptr; }
 
@@ -46,7 +51,7 @@ class Lease {
       : containerd_(containerd), id_(std::move(id)) {}
   client::Containerd* containerd_;
   std::string id_;
-  mutable bool writes_ = false;
+  mutable bool writes_ = false;  // since then there may be something to abort
 };
 
 struct NewLayer {

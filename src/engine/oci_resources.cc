@@ -66,6 +66,16 @@ Result<std::optional<oci::BlockIo>> MakeBlockIo(const HostConfig& host) {
   return any ? std::optional(std::move(io)) : std::nullopt;
 }
 
+std::optional<oci::NetworkResources> MakeNetwork(const HostConfig& host) {
+  if (host.net_class == 0 && host.net_priorities.empty()) return std::nullopt;
+  oci::NetworkResources network;
+  if (host.net_class != 0) network.class_id = host.net_class;
+  for (const InterfacePriority& priority : host.net_priorities) {
+    network.priorities.push_back({priority.name, priority.priority});
+  }
+  return network;
+}
+
 }  // namespace
 
 Result<oci::Resources> MakeResources(const HostConfig& host) {
@@ -76,6 +86,7 @@ Result<oci::Resources> MakeResources(const HostConfig& host) {
     resources.pids = oci::Pids{*host.pids_limit > 0 ? *host.pids_limit : -1};
   }
   resources.block_io = TRY(MakeBlockIo(host));
+  resources.network = MakeNetwork(host);
   return resources;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "wire/http_client.h"
 
 namespace gantry::engine {
 namespace {
@@ -31,29 +32,50 @@ bool IsSocket(const std::string& path) {
 }
 
 // Of NAME.json.
-Result<std::string> AddressIn(const std::string& file, const std::string& text) {
-  Json json = TRY_WITH(Json::Parse(text), "plugin specification '{}'", file);
-  if (json["TLSConfig"].is_object() && json["TLSConfig"].size() > 0) {
-    return Unimplemented("plugin specification '{}': TLSConfig is not supported", file);
+Result<PluginPlace> PlaceIn(const std::string& text) {
+  Json json = TRY(Json::Parse(text));
+  PluginPlace place;
+  place.url = json["Addr"].AsString();
+  const Json& tls = json["TLSConfig"];
+  if (!tls.is_object()) return place;
+  place.authority = tls["CAFile"].AsString();
+  // docker's way: without an authority nothing is verified.
+  place.verify = !place.authority.empty() && !tls["InsecureSkipVerify"].AsBool();
+  place.certificate = tls["CertFile"].AsString();
+  place.key = tls["KeyFile"].AsString();
+  if (place.certificate.empty() != place.key.empty()) {
+    return InvalidArgument("TLSConfig: CertFile and KeyFile need each other");
   }
-  return json["Addr"].AsString();
+  return place;
 }
 
-Result<wire::Endpoint> Find(const std::string& name) {
+bool IsTls(const PluginPlace& place) { return place.url.starts_with("https://"); }
+
+Result<PluginPlace> ReadPlace(const std::string& file, const std::string& text) {
+  PluginPlace place;
+  place.url = text;
+  if (file.ends_with(".json")) place = TRY(PlaceIn(text));
+  if (!IsTls(place)) TRY(wire::Endpoint::Parse(place.url));
+  return place;
+}
+
+Result<PluginPlace> Find(const std::string& name) {
   Error missing = NotFound("plugin \"{}\" not found", name);
   if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos) return missing;
   for (const std::string& path : {fmt::format("{}/{}.sock", kSockets, name),
                                   fmt::format("{}/{}/{}.sock", kSockets, name, name)}) {
-    if (IsSocket(path)) return wire::Endpoint{wire::Endpoint::Scheme::kUnix, path, ""};
+    if (!IsSocket(path)) continue;
+    PluginPlace place;
+    place.url = "unix://" + path;
+    return place;
   }
   for (const char* folder : kSpecs) {
     for (const char* kind : {"spec", "json"}) {
       std::string file = fmt::format("{}/{}.{}", folder, name, kind);
       auto text = ReadFile(file);
       if (!text.ok() && text.error().error_number() == ENOENT) continue;
-      std::string address(Trim(TRY(std::move(text))));
-      if (file.ends_with(".json")) address = TRY(AddressIn(file, address));
-      return TRY_WITH(wire::Endpoint::Parse(address), "plugin specification '{}'", file);
+      std::string content(Trim(TRY(std::move(text))));
+      return TRY_WITH(ReadPlace(file, content), "plugin specification '{}'", file);
     }
   }
   return missing;
@@ -69,8 +91,17 @@ struct Answer {
   int status = 0;
   std::string body;
 };
-Result<Answer> Exchange(const wire::Endpoint& place, const std::string& method,
-                        const std::string& body) {
+Result<> Append(std::string_view piece, std::string* body) {
+  if (body->size() + piece.size() > kMaxAnswer) {
+    return Internal("its answer is longer than 1 MiB");
+  }
+  *body += piece;
+  return {};
+}
+
+Result<Answer> ExchangePlainly(const PluginPlace& plugin, const std::string& method,
+                               const std::string& body) {
+  wire::Endpoint place = TRY(wire::Endpoint::Parse(plugin.url));
   auto connection = TRY(wire::HttpConnection::Connect(place));
   timeval bound{std::chrono::seconds(kAnswerBound).count(), 0};
   (void)::setsockopt(connection.fd().get(), SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound);
@@ -88,22 +119,46 @@ Result<Answer> Exchange(const wire::Endpoint& place, const std::string& method,
   for (;;) {
     std::string_view piece = TRY(connection.ReadBody());
     if (piece.empty()) return answer;
-    answer.body += piece;
-    if (answer.body.size() > kMaxAnswer) return Internal("its answer is longer than 1 MiB");
+    TRY(Append(piece, &answer.body));
     if (SteadyClock::now() > until) return ErrnoErrorOf(EAGAIN, "reading its answer");
   }
+}
+
+Result<Answer> ExchangeOverTls(registry::HttpTransfer* transfer, const PluginPlace& plugin,
+                               const std::string& method, const std::string& body) {
+  registry::HttpRequest request;
+  request.method = "POST";
+  request.url =
+      fmt::format("{}/{}", plugin.url.substr(0, plugin.url.find_last_not_of('/') + 1), method);
+  request.headers = {fmt::format("Accept: {}", kMediaType), "Content-Type: application/json"};
+  request.body = body;
+  request.verify_tls = plugin.verify;
+  if (!plugin.authority.empty()) request.ca_files = {plugin.authority};
+  request.client_certificate = plugin.certificate;
+  request.client_key = plugin.key;
+  request.whole_timeout = kAnswerBound;
+  Answer answer;
+  request.write = [&answer](int, std::string_view piece) { return Append(piece, &answer.body); };
+  auto until = SteadyClock::now() + kAnswerBound;
+  auto got = transfer->Run(request, StopToken());
+  if (!got.ok() && SteadyClock::now() >= until) {
+    return ErrnoErrorOf(EAGAIN, "reading its answer");
+  }
+  answer.status = TRY(got).status;
+  answer.body += got->body;
+  return answer;
 }
 
 }  // namespace
 
 Result<Json> HttpPlugins::Call(const std::string& plugin, std::string_view kind,
                                std::string_view method, const Json& request) {
-  wire::Endpoint place = TRY(Find(plugin));
+  PluginPlace place = TRY(Find(plugin));
   TRY(CheckKind(plugin, place, kind));
   return Ask(plugin, place, fmt::format("{}.{}", kind, method), request);
 }
 
-Result<> HttpPlugins::CheckKind(const std::string& plugin, const wire::Endpoint& place,
+Result<> HttpPlugins::CheckKind(const std::string& plugin, const PluginPlace& place,
                                 std::string_view kind) {
   std::vector<std::string> kinds;
   {
@@ -125,7 +180,7 @@ Result<> HttpPlugins::CheckKind(const std::string& plugin, const wire::Endpoint&
   return {};
 }
 
-Result<Json> HttpPlugins::Ask(const std::string& plugin, const wire::Endpoint& place,
+Result<Json> HttpPlugins::Ask(const std::string& plugin, const PluginPlace& place,
                               const std::string& method, const Json& request) {
   {
     MutexLock lock(mutex_);
@@ -134,7 +189,9 @@ Result<Json> HttpPlugins::Ask(const std::string& plugin, const wire::Endpoint& p
       return Away(plugin, method, "it did not answer a moment ago");
     }
   }
-  auto answer = Exchange(place, method, request.Dump());
+  std::string body = request.Dump();
+  auto answer = IsTls(place) ? ExchangeOverTls(&tls_, place, method, body)
+                             : ExchangePlainly(place, method, body);
   if (!answer.ok() && IsTimeout(answer.error())) {
     MutexLock lock(mutex_);
     silent_until_[plugin] = SteadyClock::now() + kSilence;

@@ -2,8 +2,8 @@
 //
 // Programs that extend the engine, found and asked as docker does (docs/plugins.md): a socket
 // NAME.sock in /run/docker/plugins, or NAME.spec or NAME.json in /etc/docker/plugins or
-// /usr/lib/docker/plugins that says where it is; JSON over HTTP. Each call has a bound; a plugin
-// that did not answer is not asked again for a while. Any thread.
+// /usr/lib/docker/plugins that says where it is; JSON over HTTP, with TLS at https://. Each call
+// has a bound; a plugin that did not answer is not asked again for a while. Any thread.
 #pragma once
 
 #include <map>
@@ -14,9 +14,18 @@
 #include "base/error.h"
 #include "base/mutex.h"
 #include "networks/plugins.h"
-#include "wire/http_client.h"
+#include "registry/http_transfer.h"
 
 namespace gantry::engine {
+
+// Where a plugin is, and how one proves who it is and who asks.
+struct PluginPlace {
+  std::string url;  // unix://PATH, tcp://HOST:PORT, http://… or https://…
+  bool verify = true;
+  std::string authority;  // PEM files; "": the system's alone
+  std::string certificate;
+  std::string key;
+};
 
 class HttpPlugins : public networks::Plugins {
  public:
@@ -25,9 +34,11 @@ class HttpPlugins : public networks::Plugins {
 
  private:
   // POST /METHOD.
-  Result<formats::Json> Ask(const std::string& plugin, const wire::Endpoint& place,
+  Result<formats::Json> Ask(const std::string& plugin, const PluginPlace& place,
                             const std::string& method, const formats::Json& request);
-  Result<> CheckKind(const std::string& plugin, const wire::Endpoint& place, std::string_view kind);
+  Result<> CheckKind(const std::string& plugin, const PluginPlace& place, std::string_view kind);
+
+  registry::HttpTransfer tls_;
 
   Mutex mutex_;
   // What it said to be (Plugin.Activate), by plugin.

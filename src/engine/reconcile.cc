@@ -22,6 +22,9 @@ namespace {
 
 constexpr std::chrono::seconds kReconnectBound(5);
 constexpr std::chrono::milliseconds kRetryDelay(100);
+// What a killed gantryd had asked for may be done by the container daemon after everything was
+// compared; nothing tells when the last of it is.
+constexpr std::chrono::seconds kLateRequests(5);
 // A container whose end nobody saw.
 constexpr uint32_t kUnknownExit = 255;
 
@@ -56,6 +59,10 @@ Result<> Engine::Connect(std::chrono::milliseconds bound) {
     std::this_thread::sleep_for(kRetryDelay);
   }
   workers_.Run([trash = options_.root + "/engine/trash"] { EmptyTrash(trash); });
+  timers_->loop().Post([this] {
+    timers_->loop().After(kLateRequests,
+                          [this] { workers_.Run([this] { RemoveLateContainers(); }); });
+  });
   MutexLock lock(mutex_);
   connecting_ = broken_;
   if (broken_) workers_.Run([this] { Reconnect(); });
@@ -66,7 +73,7 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(containerd_->Version(bound));
   TRY(CheckSnapshotter());
   TRY(containerd_->EnsureNamespace());
-  TRY(Lease::EndAllOfBefore(*containerd_));
+  EndLeasesOfBefore(TRY(Lease::ListOfBefore(*containerd_)));
   TRY(networks_->EnsureDefaultBridge());
   TRY(ReconcileNetworks());
   TRY(Subscribe());
@@ -76,6 +83,21 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(ReconcileVolumes());
   SweepDirectories();
   return {};
+}
+
+// The work of an engine that was killed; nobody waits for it.
+void Engine::EndLeasesOfBefore(std::vector<std::string> ids) {
+  if (ids.empty()) return;
+  workers_.Run([this, ids = std::move(ids)] {
+    for (const std::string& id : ids) {
+      Result<> ended = Lease::End(*containerd_, id);
+      while (!ended.ok() && MayPass(ended.error()) && !ShuttingDown()) {
+        std::this_thread::sleep_for(kRetryDelay);
+        ended = Lease::End(*containerd_, id);
+      }
+      if (!ended.ok()) log::Warning("ending lease {}: {}", id, ended.error().message());
+    }
+  });
 }
 
 Result<> Engine::CheckSnapshotter() {
@@ -144,6 +166,13 @@ void Engine::OnSubscriptionEnded(const Error& error) {
   workers_.Run([this] { Reconnect(); });
 }
 
+void Engine::RemoveLateContainers() {
+  if (ShuttingDown()) return;
+  Result<> removed = RemoveLeftContainers(/*first=*/false);
+  // The container daemon is gone: the next connection brings the next comparison.
+  if (!removed.ok()) log::Warning("looking for late containers: {}", removed.error().message());
+}
+
 // Until a subscription holds and everything was compared under it, or the engine stops.
 void Engine::Reconnect() {
   for (;;) {
@@ -185,20 +214,7 @@ Result<> Engine::Reconcile(bool first) {
     auto task = tasks.find(container->id());
     ReconcileContainer(container, task == tasks.end() ? nullptr : &task->second, first);
   }
-  // What no record names is what a crash has left between two steps.
-  for (const std::string& id : TRY(containerd_->ListContainers())) {
-    if (auto container = FindById(id)) {
-      // Killed between the two deletions of an ended task.
-      auto turn = container->TakeTurn(std::chrono::milliseconds(0));
-      if (turn.ok() && !container->record()->state.IsAlive()) TryCleanTask(id);
-      continue;
-    }
-    if (!first) continue;
-    log::Info("removing container {} of which there is no record", id);
-    TryCleanTask(id);
-    Result<> removed = containerd_->RemoveSnapshot(options_.snapshotter, id);
-    if (!removed.ok() && removed.error().kind() != ErrorKind::kNotFound) return removed;
-  }
+  TRY(RemoveLeftContainers(first));
   if (!first) return {};
   for (const networks::Endpoint& endpoint : networks_->ListEndpoints()) {
     auto container = FindById(endpoint.container_id);
@@ -211,6 +227,25 @@ Result<> Engine::Reconcile(bool first) {
     if (turn.ok() && container->record()->state.IsAlive()) {
       ReconcileAttachments(*container->record());
     }
+  }
+  return {};
+}
+
+// What a crash has left between two steps: of the container daemon's containers those that do not
+// run, and at first those that no record names.
+Result<> Engine::RemoveLeftContainers(bool first) {
+  for (const std::string& id : TRY(containerd_->ListContainers())) {
+    if (auto container = FindById(id)) {
+      // Killed between the two deletions of an ended task.
+      auto turn = container->TakeTurn(std::chrono::milliseconds(0));
+      if (turn.ok() && !container->record()->state.IsAlive()) TryCleanTask(id);
+      continue;
+    }
+    if (!first) continue;
+    log::Info("removing container {} of which there is no record", id);
+    TryCleanTask(id);
+    Result<> removed = containerd_->RemoveSnapshot(options_.snapshotter, id);
+    if (!removed.ok() && removed.error().kind() != ErrorKind::kNotFound) return removed;
   }
   return {};
 }

@@ -207,6 +207,20 @@ Result<> CheckBlockIo(const CgroupFeatures& features, HostConfig* host, Warnings
   return {};
 }
 
+Result<> CheckNetClasses(const CgroupFeatures& features, HostConfig* host, Warnings* out) {
+  for (const InterfacePriority& priority : host->net_priorities) {
+    if (!priority.name.empty() && priority.name.find_first_of(" /\n") == std::string::npos)
+      continue;
+    return InvalidArgument("invalid NetPriorities: '{}' is no name of an interface", priority.name);
+  }
+  Discard(features.net_cls, &host->net_class, uint32_t{0},
+          "network classes or the cgroup net_cls is not mounted. Class discarded.", out);
+  DiscardList(features.net_prio, &host->net_priorities,
+              "network priorities or the cgroup net_prio is not mounted. Priorities discarded.",
+              out);
+  return {};
+}
+
 }  // namespace
 
 Result<Warnings> CheckResources(const HostFacts& facts, HostConfig* host, ResourceCheck what) {
@@ -215,6 +229,7 @@ Result<Warnings> CheckResources(const HostFacts& facts, HostConfig* host, Resour
   TRY(CheckCpu(facts, host, &out));
   TRY(CheckCpuset(facts.cgroups, host, &out));
   TRY(CheckBlockIo(facts.cgroups, host, &out));
+  TRY(CheckNetClasses(facts.cgroups, host, &out));
   return out;
 }
 

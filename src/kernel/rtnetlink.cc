@@ -52,6 +52,11 @@ void AppendSetMtu(NetlinkBatch* batch, int index, uint32_t mtu) {
   batch->U32(IFLA_MTU, mtu);
 }
 
+void AppendRenameLink(NetlinkBatch* batch, int index, const std::string& name) {
+  batch->Begin(RTM_NEWLINK, 0, ThisLink(index));
+  batch->String(IFLA_IFNAME, name);
+}
+
 void AppendSetMaster(NetlinkBatch* batch, int index, int master) {
   batch->Begin(RTM_NEWLINK, 0, ThisLink(index));
   batch->U32(IFLA_MASTER, static_cast<uint32_t>(master));

@@ -35,6 +35,8 @@ void AppendCreateBridge(NetlinkBatch* batch, const std::string& name, const Hard
                         uint32_t mtu);
 void AppendLinkUp(NetlinkBatch* batch, int index);
 void AppendSetMtu(NetlinkBatch* batch, int index, uint32_t mtu);
+// It is down.
+void AppendRenameLink(NetlinkBatch* batch, int index, const std::string& name);
 // Makes it a port of that bridge.
 void AppendSetMaster(NetlinkBatch* batch, int index, int master);
 // A bridge's port, by its name, that reaches the bridge itself and ports that are not isolated.

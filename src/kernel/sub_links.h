@@ -16,6 +16,7 @@ namespace gantry::kernel {
 
 // Born inside a namespace, down.
 struct SubLinkSpec {
+  // Older kernels (6.1) take no name that an interface of the socket's own namespace has.
   std::string name;
   int parent = 0;  // index, in the socket's own namespace
   BorrowedFd netns;

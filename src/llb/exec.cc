@@ -244,13 +244,8 @@ Result<> Solver::MakeWritable(ExecPlan* plan, build::StepMounts* mounts) {
 
 Result<> Solver::RunCommand(Work* work, ExecPlan* plan) {
   const pb::ExecOp& exec = work->vertex.op.exec();
-  std::vector<PlannedMount> targets(plan->planned.size());
-  std::transform(plan->planned.begin(), plan->planned.end(), targets.begin(),
-                 [](const PlannedMount& one) { return one; });
+  std::vector<PlannedMount> targets = plan->planned;
   for (const ExecPlan::Writable& one : plan->writable) targets.emplace_back().target = one.target;
-  BorrowedFd files;
-  if (!plan->root.chain_id.empty()) files = TRY(views_.Open(plan->root.chain_id));
-  auto stubs = TRY(build::TargetStubs::Note(files, targets));
   build::StepMounts mounts = TRY(mounter_.Make(plan->planned));
   TRY(MakeWritable(plan, &mounts));
   auto container = TRY(build::StepContainer::Create(engine_, plan->config, plan->host,
@@ -259,6 +254,7 @@ Result<> Solver::RunCommand(Work* work, ExecPlan* plan) {
     environment_.log(work->vertex, to_stderr, text);
     return {};
   };
+  auto stubs = TRY(build::NoteStubs(engine_, container.id(), std::move(targets)));
   int code = TRY(container.Run(log, stop_));
   const auto& valid = exec.meta().validexitcodes();
   bool good =

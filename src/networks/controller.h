@@ -111,6 +111,7 @@ class KernelController : public Controller {
   Result<> WantedIpv4(Network* network);
   Result<> WantedIpv6(Network* network);
   Result<> PresentAddress(Network* network);
+  Result<> PresentAddress6(Network* network);
   Result<> FollowOptions(Network* network);
   Result<> ChangeBridge(const Network& before, const Network& after);
 

@@ -17,8 +17,11 @@ namespace {
 
 using formats::Ipv4Address;
 using formats::Ipv4Prefix;
+using formats::Ipv6Address;
+using formats::Ipv6Prefix;
 
 constexpr uint8_t kLongestPrefix = 30;  // room for the bridge and a container
+constexpr uint8_t kLongestPrefix6 = 126;
 
 // One entry of inspect's `IPAM.Config`, in place of that family's.
 template <typename Prefix, typename Address>
@@ -40,13 +43,15 @@ void HideIpam(bool ipv6, Network* network) {
 
 // Nobody names a subnet: what the bridge has, as far as the range of the options lets it, as docker
 // chooses.
-void StayAt(const Ipv4Address& gateway, Ipv4Prefix subnet, NetworkRequest* request) {
-  if (const auto& range = request->ip_range) {
+template <typename Prefix, typename Address>
+void StayAt(const Address& gateway, Prefix subnet, const std::optional<Prefix>& range,
+            std::optional<Prefix>* wanted, std::optional<Address>* wanted_gateway) {
+  if (range) {
     if (!subnet.Contains(range->network)) return;
     if (range->length < subnet.length) subnet = *range;
   }
-  request->subnet = subnet;
-  if (!request->gateway) request->gateway = gateway;
+  *wanted = subnet;
+  if (!*wanted_gateway) *wanted_gateway = gateway;
 }
 
 }  // namespace
@@ -83,6 +88,26 @@ Result<> KernelController::PresentAddress(Network* network) {
   return {};
 }
 
+// The same for IPv6. The address that the kernel gives every link is none of the user's.
+Result<> KernelController::PresentAddress6(Network* network) {
+  auto socket = TRY(route_sockets_.Take());
+  auto bridge = kernel::LinkIndex(*socket.get(), network->bridge);
+  if (!bridge.ok()) return {};
+  const auto& range = options_.default_network.ip_range6;
+  static const Ipv6Prefix kernels = *Ipv6Prefix::Parse("fe80::/64");
+  for (const kernel::LinkAddress6& item : TRY(kernel::ListAddresses6(socket.get()))) {
+    Ipv6Address address = AddressOf6(item.address);
+    if (item.index != *bridge || item.prefix_length > kLongestPrefix6) continue;
+    Ipv6Prefix subnet = Ipv6Prefix::Of(address, item.prefix_length);
+    if (subnet == kernels) continue;
+    bool first = !network->subnet6;
+    if (!first && !(range && subnet.Contains(range->network))) continue;
+    network->gateway6 = address;
+    network->subnet6 = subnet;
+  }
+  return {};
+}
+
 Result<> KernelController::WantedIpv4(Network* network) {
   const DefaultNetworkOptions& wanted = options_.default_network;
   network->mtu = wanted.mtu;
@@ -96,7 +121,10 @@ Result<> KernelController::WantedIpv4(Network* network) {
   if (wanted.told_gateway) request.auxiliary["DefaultGatewayIPv4"] = *wanted.told_gateway;
   if (!request.subnet) {
     if (network->subnet.length == 0) TRY(PresentAddress(network));
-    if (network->subnet.length != 0) StayAt(network->gateway, network->subnet, &request);
+    if (network->subnet.length != 0) {
+      StayAt(network->gateway, network->subnet, request.ip_range, &request.subnet,
+             &request.gateway);
+    }
     if (!request.subnet) request.subnet = request.ip_range;
   }
   network->auxiliary.clear();
@@ -114,8 +142,14 @@ Result<> KernelController::WantedIpv6(Network* network) {
   request.gateway6 = wanted.gateway6;
   request.ip_range6 = wanted.ip_range6;
   if (wanted.told_gateway6) request.auxiliary6["DefaultGatewayIPv6"] = *wanted.told_gateway6;
-  if (!request.subnet6) request.subnet6 = request.ip_range6;
-  if (!request.subnet6) request.subnet6 = network->subnet6;
+  if (!request.subnet6) {
+    if (wanted.ipv6 && !network->subnet6) TRY(PresentAddress6(network));
+    if (network->subnet6 && network->gateway6) {
+      StayAt(*network->gateway6, *network->subnet6, request.ip_range6, &request.subnet6,
+             &request.gateway6);
+    }
+    if (!request.subnet6) request.subnet6 = request.ip_range6;
+  }
   bool stays = network->gateway6 && request.subnet6 && *request.subnet6 == network->subnet6;
   if (!request.gateway6 && stays) request.gateway6 = network->gateway6;
   network->subnet6.reset();

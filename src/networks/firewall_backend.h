@@ -37,6 +37,8 @@ struct FirewallSetup {
   // Published ports are reached at containers' own addresses, too, on every network.
   bool direct_routing = false;
   std::optional<PacketMark> accepted_mark;  // let into all networks but internal ones
+  // What is published is let in by the host's own rules of what is forwarded, or not at all.
+  bool host_decides = false;
   bool operator==(const FirewallSetup&) const = default;
 };
 

@@ -63,7 +63,15 @@ std::vector<std::string> ForwardGate::RulesFor(const IptablesTable& filter,
     rules.push_back(fmt::format("-A {} {}", chain_, rule));
   };
   if (has_user_chain) add(fmt::format("-j {}", kUserChain));
-  for (const Network& network : networks) add(fmt::format("-o {} -j ACCEPT", network.bridge));
+  for (const Network& network : networks) {
+    const std::string& bridge = network.bridge;
+    if (!host_decides_) {
+      add(fmt::format("-o {} -j ACCEPT", bridge));
+      continue;
+    }
+    add(fmt::format("-o {} {} -j ACCEPT", bridge, kAnswers));
+    add(fmt::format("-i {} -o {} -j ACCEPT", bridge, bridge));
+  }
   for (const std::string& rule : RulesOut(networks)) add(rule);
   return rules;
 }

@@ -5,6 +5,9 @@
 // filters what is forwarded, its FORWARD gets a jump to a chain of ours, GANTRY-BRIDGE, that
 // accepts what comes from and goes to our bridges; what may not has been dropped by our nft table.
 //
+// Where the host decides (publish-policy), what comes from elsewhere into our bridges goes on
+// through FORWARD, but for answers and neighbours.
+//
 // Rules of users in DOCKER-USER, where there is such a chain, come first. Packets into the bridges
 // of other engines go on through FORWARD: these engines decide. Nothing is made in tables that
 // nobody uses. Any thread.
@@ -19,13 +22,17 @@
 
 namespace gantry::networks {
 
+// Answers to what containers asked: the part of a rule that says so.
+inline constexpr const char* kAnswers = "-m conntrack --ctstate RELATED,ESTABLISHED";
+
 // What comes from the bridges, to anywhere but other engines' bridges, is let through: rules
 // without their "-A CHAIN".
 std::vector<std::string> RulesOut(const std::vector<Network>& networks);
 
 class ForwardGate {
  public:
-  explicit ForwardGate(const std::string& stack) : chain_("GANTRY-" + stack) {}
+  ForwardGate(const std::string& stack, bool host_decides)
+      : chain_("GANTRY-" + stack), host_decides_(host_decides) {}
 
   // Makes the chain and the jump, or takes them away where they are not needed (any more). Says
   // what it changed.
@@ -37,6 +44,7 @@ class ForwardGate {
 
  private:
   std::string chain_;
+  bool host_decides_;
 };
 
 }  // namespace gantry::networks

@@ -58,6 +58,8 @@ class IptablesRules {
   Result<> Change(const Endpoint& before, const Endpoint& after) const;
 
  private:
+  // What becomes of a packet that we let in: where the host decides it goes on through FORWARD.
+  std::string_view LetIn() const { return setup_.host_decides ? "RETURN" : "ACCEPT"; }
   Lines ForwardRules(const IptablesTable& filter, const std::vector<Network>& networks) const;
   Lines LocalRules(const std::vector<Network>& networks) const;
   Lines PostroutingRules(const std::vector<Network>& networks) const;
@@ -82,9 +84,14 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
     rules.push_back(
         fmt::format("-A {} {}", forward_.name, fmt::format(format, std::forward<T>(values)...)));
   };
+  // Where the host decides, what comes back from that chain is for exposed ports.
+  auto add_exposed = [&](const std::string& which) {
+    add("{} -j {}", which, exposed_.name);
+    if (setup_.host_decides) add("{} -j RETURN", which);
+  };
   if (filter.contains("DOCKER-USER")) add("-j DOCKER-USER");
   for (const Network& network : networks) {
-    add("-o {} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", network.bridge);
+    add("-o {} {} -j ACCEPT", network.bridge, kAnswers);
     if (network.icc) {
       add("-i {} -o {} -j ACCEPT", network.bridge, network.bridge);
     } else {
@@ -99,21 +106,20 @@ Lines IptablesRules::ForwardRules(const IptablesTable& filter,
   }
   for (const Network& network : networks) {
     GatewayMode mode = ViewOf(network, ipv6_)->mode;
-    add("-o {} -m conntrack --ctstate DNAT -j ACCEPT", network.bridge);
-    if (mode == GatewayMode::kNatUnprotected) add("-o {} -j ACCEPT", network.bridge);
+    add("-o {} -m conntrack --ctstate DNAT -j {}", network.bridge, LetIn());
+    if (mode == GatewayMode::kNatUnprotected) add("-o {} -j {}", network.bridge, LetIn());
     bool routed = mode == GatewayMode::kRouted;
-    if (routed || setup_.direct_routing) add("-o {} -j {}", network.bridge, exposed_.name);
     if (routed) {
-      add("-o {} -p {} -j ACCEPT", network.bridge, ipv6_ ? "ipv6-icmp" : "icmp");
+      add("-o {} -p {} -j {}", network.bridge, ipv6_ ? "ipv6-icmp" : "icmp", LetIn());
+    }
+    if (setup_.accepted_mark) {
+      add("-o {} -m mark --mark {} -j {}", network.bridge, ToString(*setup_.accepted_mark),
+          LetIn());
     }
     for (const std::string& trusted : network.trusted_interfaces) {
-      add("-i {} -o {} -j {}", trusted, network.bridge, exposed_.name);
+      add_exposed(fmt::format("-i {} -o {}", trusted, network.bridge));
     }
-  }
-  if (setup_.accepted_mark) {
-    for (const Network& network : networks) {
-      add("-o {} -m mark --mark {} -j ACCEPT", network.bridge, ToString(*setup_.accepted_mark));
-    }
+    if (routed || setup_.direct_routing) add_exposed(fmt::format("-o {}", network.bridge));
   }
   for (const Network& network : networks) add("-o {} -j DROP", network.bridge);
   for (const std::string& rule : RulesOut(networks)) add("{}", rule);
@@ -176,8 +182,9 @@ Lines IptablesRules::ExposedRules(const std::vector<Endpoint>& endpoints) const 
   std::set<std::string> rules;
   for (const Endpoint& endpoint : endpoints) {
     for (const PortView& port : ExposedBy(endpoint, ipv6_)) {
-      rules.insert(fmt::format("-A {} -d {}/{} {} -j ACCEPT", exposed_.name, port.address,
-                               ipv6_ ? 128 : 32, ProtocolMatch(port, port.container_port)));
+      rules.insert(fmt::format("-A {} -d {}/{} {} -j {}", exposed_.name, port.address,
+                               ipv6_ ? 128 : 32, ProtocolMatch(port, port.container_port),
+                               LetIn()));
     }
   }
   return {rules.begin(), rules.end()};
@@ -197,8 +204,8 @@ Lines IptablesRules::LinkRules(const std::vector<Opening>& openings) const {
 
 // A chain of ports has them in any order, and a last rule by which it is there without any.
 void RepairPorts(const IptablesTable& table, const OwnChain& chain, const Lines* rules,
-                 Lines* lines) {
-  std::string last = fmt::format("-A {} -j RETURN", chain.name);
+                 Lines* lines, std::string_view others = "RETURN") {
+  std::string last = fmt::format("-A {} -j {}", chain.name, others);
   auto there = table.find(chain.name);
   if (rules == nullptr && there != table.end()) return;
   Lines wanted = rules == nullptr ? Lines{} : *rules;
@@ -240,7 +247,8 @@ Result<> IptablesRules::Repair(const std::vector<Network>& networks,
     for (const OwnChain& chain : {exposed_, linked_}) RemoveChain(filter, chain, &in_filter);
     for (const OwnChain& chain : {local_, ports_, postrouting_}) RemoveChain(nat, chain, &in_nat);
   } else {
-    RepairPorts(filter, exposed_, exposed ? &*exposed : nullptr, &in_filter);
+    RepairPorts(filter, exposed_, exposed ? &*exposed : nullptr, &in_filter,
+                setup_.host_decides ? "DROP" : "RETURN");
     RepairPorts(filter, linked_, linked ? &*linked : nullptr, &in_filter);
     RepairChain(filter, forward_, ForwardRules(filter, ours), &in_filter);
     RepairPorts(nat, ports_, ports ? &*ports : nullptr, &in_nat);

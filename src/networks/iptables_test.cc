@@ -79,7 +79,7 @@ Network Bridge(const std::string& name) {
 }
 
 TEST(ForwardGateTest, NeedsNothingWhereNothingIsFiltered) {
-  ForwardGate gate("br0");
+  ForwardGate gate("br0", false);
   EXPECT_TRUE(gate.RulesFor(Parsed(":FORWARD ACCEPT [0:0]\n"), {Bridge("br0")}).empty());
   EXPECT_TRUE(gate.RulesFor({}, {Bridge("br0")}).empty());
   EXPECT_TRUE(gate.RulesFor(Parsed(kSaved), {}).empty());
@@ -91,7 +91,7 @@ TEST(ForwardGateTest, NeedsNothingWhereNothingIsFiltered) {
 }
 
 TEST(ForwardGateTest, LetsTheBridgesThrough) {
-  ForwardGate gate("br0");
+  ForwardGate gate("br0", false);
   Lines rules = gate.RulesFor(Parsed(kSaved), {Bridge("br0"), Bridge("br-1")});
   ASSERT_GT(rules.size(), 5U);
   EXPECT_EQ(rules[0], "-A GANTRY-br0 -j DOCKER-USER");
@@ -101,6 +101,9 @@ TEST(ForwardGateTest, LetsTheBridgesThrough) {
   EXPECT_EQ(rules.back(), "-A GANTRY-br0 -i br-1 -j ACCEPT");
   EXPECT_EQ(gate.RulesFor(Parsed(":FORWARD DROP [0:0]\n"), {Bridge("br0")})[0],
             "-A GANTRY-br0 -o br0 -j ACCEPT");
+  ForwardGate answers("br0", true);
+  EXPECT_EQ(answers.RulesFor(Parsed(":FORWARD DROP [0:0]\n"), {Bridge("br0")})[0],
+            "-A GANTRY-br0 -o br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
 }
 
 }  // namespace

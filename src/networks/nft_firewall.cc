@@ -303,7 +303,7 @@ class NftFirewall : public Firewall {
       : setup_(setup),
         tables_{NftTable(NftFamily::kIpv4, "gantry-" + stack),
                 NftTable(NftFamily::kIpv6, "gantry-" + stack)},
-        gate_(stack),
+        gate_(stack, setup.host_decides),
         sockets_(*sockets) {}
 
   Result<Changes> RepairNetworks(const std::vector<Network>& networks) override {

@@ -142,6 +142,25 @@ Result<> KernelController::RemoveParent(const Network& network) {
   return DeleteLink(network.parent);
 }
 
+namespace {
+
+// Until it is called as in the record: one that nothing on the host has.
+std::string BirthName(const Endpoint& endpoint) {
+  return fmt::format("sub{}", endpoint.id.substr(0, 12));
+}
+
+// Not there: no error.
+Result<> DeleteLinkIn(kernel::NetNamespace* netns, const std::string& name) {
+  auto index = kernel::LinkIndex(netns->route, name);
+  if (!index.ok() && index.error().kind() == ErrorKind::kNotFound) return {};
+  kernel::NetlinkBatch batch;
+  kernel::AppendDeleteLink(&batch, TRY(std::move(index)));
+  TRY_WITH(netns->route.Transact(&batch), "deleting interface '{}'", name);
+  return {};
+}
+
+}  // namespace
+
 Result<> KernelController::CreateSubLink(const Network& network, const Endpoint& endpoint,
                                          kernel::NetNamespace* netns) {
   auto socket = TRY(route_sockets_.Take());
@@ -150,8 +169,10 @@ Result<> KernelController::CreateSubLink(const Network& network, const Endpoint&
     return Internal("the requested parent interface {} was not found on the Docker host",
                     network.parent);
   }
+  // One that a killed daemon has not come to rename.
+  TRY(DeleteLinkIn(netns, BirthName(endpoint)));
   kernel::SubLinkSpec spec;
-  spec.name = endpoint.interface;
+  spec.name = BirthName(endpoint);
   spec.parent = *parent;
   spec.netns = netns->fd;
   spec.mac = endpoint.mac.bytes;
@@ -173,6 +194,11 @@ Result<> KernelController::CreateSubLink(const Network& network, const Endpoint&
     made.error().AddHint(fmt::format("this kernel has no {}", network.driver));
   }
   TRY_WITH(std::move(made), "failed to create the {} port", network.driver);
+  kernel::NetlinkBatch rename;
+  kernel::AppendRenameLink(&rename, TRY(kernel::LinkIndex(netns->route, spec.name)),
+                           endpoint.interface);
+  TRY_WITH(netns->route.Transact(&rename), "naming the {} port '{}'", network.driver,
+           endpoint.interface);
   return {};
 }
 
@@ -185,12 +211,8 @@ Result<> KernelController::RemoveInterface(const Endpoint& endpoint) {
   if (!entry.ok() && entry.error().kind() == ErrorKind::kNotFound) return {};
   UniqueFd fd = TRY(std::move(entry));
   kernel::NetNamespace netns = TRY(kernel::OpenNetNamespace(fd));
-  auto index = kernel::LinkIndex(netns.route, endpoint.interface);
-  if (!index.ok() && index.error().kind() == ErrorKind::kNotFound) return {};
-  kernel::NetlinkBatch batch;
-  kernel::AppendDeleteLink(&batch, TRY(std::move(index)));
-  TRY_WITH(netns.route.Transact(&batch), "deleting interface '{}'", endpoint.interface);
-  return {};
+  TRY(DeleteLinkIn(&netns, BirthName(endpoint)));
+  return DeleteLinkIn(&netns, endpoint.interface);
 }
 
 // It got its addresses, so it is whole.

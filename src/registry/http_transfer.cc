@@ -121,7 +121,7 @@ Error ErrorOf(const LibCurl& library, CURLcode code, const char* detail, const s
     default:
       break;
   }
-  std::string text = detail[0] != '\0' ? detail : library.easy_strerror(code);
+  std::string text(Trim(detail[0] != '\0' ? detail : library.easy_strerror(code)));
   if (!text.empty() && text.size() > 1 && (text[1] < 'A' || text[1] > 'Z')) {
     text[0] = Lower(text[0]);
   }
@@ -243,6 +243,7 @@ Result<HttpAnswer> HttpTransfer::Run(const HttpRequest& request, const StopToken
   library.easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kStallBytesPerSecond);
   library.easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
                       static_cast<long>(request.stall_timeout.count()));
+  library.easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(request.whole_timeout.count()));
   // Redirects leave the Authorization header behind when they leave the host, and never go from
   // TLS to plain text.
   bool tls = request.url.rfind("https://", 0) == 0;

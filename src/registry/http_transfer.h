@@ -41,6 +41,7 @@ struct HttpRequest {
   std::chrono::milliseconds connect_timeout{30'000};
   // A transfer that brings less than 1 KiB a second for this long is broken.
   std::chrono::seconds stall_timeout{60};
+  std::chrono::milliseconds whole_timeout{0};  // from the start to the body's end; 0: any time
   // Receives the body of a 2xx answer; otherwise, and without it, the body is in HttpAnswer.
   std::function<Result<>(int status, std::string_view data)> write;
 };

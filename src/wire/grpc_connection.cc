@@ -125,7 +125,8 @@ struct GrpcConnection::Callbacks {
       call->out_sent_ = 0;
     }
     if (call->unsent() > 0) return static_cast<ssize_t>(take);
-    if (!call->sends_ended_) return take == 0 ? NGHTTP2_ERR_DEFERRED : static_cast<ssize_t>(take);
+    if (!call->sends_ended_ && take == 0) return NGHTTP2_ERR_DEFERRED;
+    if (!call->sends_ended_) return static_cast<ssize_t>(take);
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (!call->is_served_) return static_cast<ssize_t>(take);
     *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;

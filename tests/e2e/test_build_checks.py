@@ -4,6 +4,7 @@ none of it: names, lines and forms are from BuildKit's documentation (build chec
 import base64
 import json
 import re
+import time
 import uuid
 
 import grpc
@@ -106,6 +107,15 @@ def test_check_of_a_bad_file(builder, session, context):
     with pytest.raises(grpc.RpcError) as caught:
         asked(builder, session, 'frontend.other')
     assert caught.value.details() == 'unsupported request frontend.other'
+
+
+def test_check_of_a_huge_file(builder, session, context):
+    """As large as it may be nearly: it takes about as long as reading it."""
+    for text in (''.join(f'FROM x AS s{i}\n' for i in range(100_000)), f'FROM {IMAGE}\n' + ''.join(f'ENV v{i}=$w{i}\n' for i in range(100_000))):
+        (context / 'Dockerfile').write_text(text)
+        begun = time.monotonic()
+        asked(builder, session, 'frontend.lint')
+        assert time.monotonic() - begun < 20
 
 
 def test_outline_and_targets(builder, session):

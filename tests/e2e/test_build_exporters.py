@@ -171,3 +171,17 @@ def test_hostile_receivers(stack, export, answers, said):
     else:
         assert said in refused(export, ('local', {}), trees={0: receive})
     until(lambda: list(Path(stack.names.root, 'engine/builds').glob('*')) == [])
+
+
+@pytest.mark.parametrize('base', [f'FROM {IMAGE}\n', f'FROM scratch\nCOPY --from={IMAGE} /bin/busybox /busybox\n'])
+def test_commands_leave_nothing_of_the_engine(export, base):
+    """Files that the engine mounts over those of a container (hosts, hostname, resolv.conf) are no part of a step's layer, nor is the time
+    of their directory."""
+    def files(text):
+        with tarfile.open(fileobj=io.BytesIO(export(('tar', {}), text=text).files[0][0])) as tar:
+            return {m.name: (m.mtime, m.mode, m.size) for m in tar if m.name not in ('dev', 'proc', 'sys', 'busybox') and not m.name.startswith('dev/')}
+    before = files(base)
+    program = '"/busybox", ' if 'scratch' in base else ''
+    assert files(f'{base}RUN [{program}"true"]\n') == before
+    with_etc = files(f'{base}RUN [{program}"mkdir", "-p", "/etc/new"]\n')
+    assert set(with_etc) - set(before) == ({'etc', 'etc/new'} if program else {'etc/new'})

@@ -76,7 +76,7 @@ def test_a_named_file_must_be_there(tmp_path):
 def test_validate(tmp_path):
     path = tmp_path / 'daemon.json'
     path.write_text('{"labels": ["a=b"], "raw-logs": true, "default-init": "docker-init"}')
-    command = [DAEMONS['gantryd'], '--validate', '--config-file', str(path), '--restart=false']
+    command = [DAEMONS['gantryd'], '--validate', '--config-file', str(path), '--restart=false', '--feature', 'buildkit', '--feature', 'cdi=true']
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=20)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, 'configuration OK')
     assert 'raw-logs' in done.stderr and '"restart" stays true' in done.stderr, 'what has no effect is named'

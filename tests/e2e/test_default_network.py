@@ -100,6 +100,31 @@ def test_options_that_cannot_be(kind, home, arguments, words):
         engine.destroy()
 
 
+@pytest.mark.parametrize('arguments,subnet,given', [
+    ([], 'fd5e:3::/60', None), (['--fixed-cidr-v6', 'fd5e:3::/64'], 'fd5e:3::/60', 'fd5e:3::/64'),
+    (['--fixed-cidr-v6', 'fd5e:3:0:1::/64'], 'fd5e:3::/60', 'fd5e:3:0:1::/64')], ids=['nothing', 'a part', 'a part without its address'])
+def test_addresses_of_a_bridge_that_is_there(home, arguments, subnet, given):
+    """An administrator's: its address is the network's gateway, its subnet the network's. dockerd 20.10 does so with IPv4 alone, later ones
+    with both (moby's TestDaemonDefaultBridgeIPAM_UserBr)."""
+    def prepare(engine):
+        bridge = engine.names.bridge
+        engine.inside('ip', 'link', 'add', bridge, 'type', 'bridge')
+        engine.inside('ip', 'addr', 'add', 'fd5e:3::8888/60', 'dev', bridge, 'nodad')
+        engine.inside('ip', 'link', 'set', bridge, 'up')
+    with engine_with('gantry', 8, ['--ipv6', *arguments], home, prepare) as client:
+        for _ in range(2):
+            six = api(client, 'GET', '/networks/bridge')[1]['IPAM']['Config'][1]
+            assert (six['Subnet'], six['Gateway'], six.get('IPRange')) == (subnet, 'fd5e:3::8888', given)
+            lines = client.engine.inside('ip', '-o', '-6', 'addr', 'show', 'scope', 'global', 'dev', client.engine.names.bridge).stdout.splitlines()
+            assert [line.split()[3] for line in lines] == ['fd5e:3::8888/60']
+            sleeper(client, 'one')
+            assert client.inspect('one', '{{.NetworkSettings.IPv6Gateway}}') == 'fd5e:3::8888'
+            address = client.inspect('one', '{{.NetworkSettings.GlobalIPv6Address}}')
+            assert address.startswith((given or subnet).split('::')[0] + ':') and reaches(client, 'one', 'fd5e:3::8888')
+            client.ok('rm', '-f', 'one')
+            client.engine.restart()
+
+
 def test_other_options_at_the_next_start(home):
     """They wait for the last container; then the bridge is what they say, and nothing of before is left on it."""
     with engine_with('gantry', 8, [], home) as client:

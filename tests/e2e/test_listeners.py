@@ -21,7 +21,7 @@ from harness import places
 from harness.client import Client
 from harness.engine import Peer, Stack, until
 from harness.places import IMAGE
-from harness.registry import make_authority, openssl
+from harness.registry import make_authority, make_client_certificate
 
 TLS_PORT = 2376
 
@@ -59,13 +59,6 @@ def in_namespace_of(engine, work):
     thread.start()
     thread.join(30)
     return result[0]
-
-
-def make_client_certificate(folder):
-    openssl('req', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=client', '-keyout', folder / 'key.pem', '-out', folder / 'c.csr')
-    (folder / 'c.ext').write_text('extendedKeyUsage=clientAuth\n')
-    openssl('x509', '-req', '-in', folder / 'c.csr', '-CA', folder / 'ca.pem', '-CAkey', folder / 'ca.key', '-CAcreateserial', '-days', '2',
-            '-extfile', folder / 'c.ext', '-out', folder / 'cert.pem')
 
 
 @pytest.mark.parametrize('kind', engines())

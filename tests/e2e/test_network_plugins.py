@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,8 @@ from harness import packets
 from harness.client import Client
 from harness.engine import Peer, Stack, ask, until
 from harness.places import IMAGE
-from harness.plugin import NetworkPlugin
+from harness.plugin import TLS_PORT, NetworkPlugin
+from harness.registry import make_authority, make_client_certificate
 from test_networks import entries
 
 NAME = f'gt-plugin-{os.getpid()}'
@@ -223,6 +225,45 @@ def test_specifications(client, plugin):
     for flags in (['-d', f'{NAME}-none'], ['--ipam-driver', f'{NAME}-none']):
         done = client('network', 'create', *flags, 'nobody')
         assert done.code == 1 and f'plugin "{NAME}-none" not found' in done.err
+
+
+@contextlib.contextmanager
+def specified(plugin, name, **text):
+    """A new name each: dockerd keeps what it has read."""
+    path = Path(f'/etc/docker/plugins/{plugin.name}-{name}.json')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({'Name': 'x', 'Addr': f'https://127.0.0.1:{TLS_PORT}', **text}))
+    try:
+        yield path.stem
+    finally:
+        path.unlink()
+
+
+def test_over_tls(client, plugin, tmp_path):
+    """Both sides prove who they are; without an authority in the file the plugin need not, as docker has it."""
+    own, other = plugin.folder / 'tls', tmp_path / 'other'
+    plugin.stop()
+    for folder in (own, other):
+        folder.mkdir()
+        make_authority(folder)
+        make_client_certificate(folder)
+    plugin.start()
+    mine = {'CertFile': str(own / 'cert.pem'), 'KeyFile': str(own / 'key.pem')}
+    theirs = {'CertFile': str(other / 'cert.pem'), 'KeyFile': str(other / 'key.pem')}
+    authority, stranger = {'CAFile': str(own / 'ca.pem')}, {'CAFile': str(other / 'ca.pem')}
+    for number, tls in enumerate(({**mine, **authority}, mine, {**mine, **stranger, 'InsecureSkipVerify': True})):
+        with specified(plugin, f'secure{number}', TLSConfig=tls) as name:
+            created(client, plugin, f'secure{number}', driver=name)
+            client.ok('network', 'rm', f'secure{number}')
+    asked = len(plugin.requests())
+    refused = [({**mine, **stranger}, 'SSL' if client.engine.kind == 's' else 'certificate'), ({**theirs, **authority}, ''), (authority, '')]
+    if client.engine.kind == 's':
+        refused += [({**authority, 'CertFile': mine['CertFile']}, 'CertFile and KeyFile need each other'), ({**authority, **mine, 'CAFile': '/nosuch'}, '/nosuch')]
+    for number, (tls, said) in enumerate(refused):
+        with specified(plugin, f'refused{number}', TLSConfig=tls) as name:
+            done = client('network', 'create', '-d', name, 'refused')
+            assert done.code == 1 and said in done.err and len(done.err.splitlines()) == 1, done.err
+    assert len(plugin.requests()) == asked
 
 
 @pytest.mark.parametrize('fault', ['error', 'status', 'garbage', 'absent', 'die'])

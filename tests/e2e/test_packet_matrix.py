@@ -471,6 +471,32 @@ def test_direct_routing_and_marked_packets(home, backend):
         assert '\n'.join(world.wrong(closed + [('other', 'tcp', 'host:8080', 'r1 other')])) == ''
 
 
+@pytest.mark.parametrize('backend', ['nftables', 'iptables'])
+def test_a_host_whose_policy_counts(home, backend):
+    """`--publish-policy host`: from elsewhere nothing comes in but what the host's own rules accept, and of that only what is published."""
+    engine = Stack(number=20, arguments=['--firewall-backend', backend, '--publish-policy', 'host', '--allow-direct-routing'])
+    with whole_world(engine, home) as world:
+        iptables = lambda *words: packets.run('iptables', *words, space=world.spaces['host'])
+        iptables('-P', 'FORWARD', 'DROP')
+        engine.restart()
+        closed = [(*row[:3], 'no') for row in FORWARDED if row[0] == 'other']
+        rest = [row for row in FORWARDED if row[0] != 'other']
+        assert len(closed) > 10 and len(rest) > 20
+        assert '\n'.join(world.wrong(closed + rest)) == ''
+        iptables('-A', 'FORWARD', '-p', 'tcp', '-d', '10.81.1.11', '--dport', '80:81', '-j', 'ACCEPT')
+        opened = [('other', 'tcp', 'host:8080', 'r1 other'), ('other', 'tcp', 'r1:80', 'r1 other'), ('other', 'tcp', 'r1:81', 'no'),
+                  ('other', 'udp', 'host:8053', 'no'), ('other', 'tcp', 'host:8084', 'no')]
+        assert '\n'.join(world.wrong(opened + rest)) == ''
+        engine.kill('gantryd')
+        engine.start()
+        assert '\n'.join(world.wrong(opened + rest)) == ''
+        # The host lets everything in: what is not published stays out.
+        iptables('-P', 'FORWARD', 'ACCEPT')
+        os.kill(engine.pid('gantryd'), signal.SIGHUP)
+        direct = {'r1:80', 'r1:8203', 'r1:53', 'a1:80', 'b1:80'}
+        assert '\n'.join(world.wrong([row for row in MATRIX if row[2] not in direct])) == ''
+
+
 def test_another_backend(home):
     """A daemon that is told to use another one takes the former's rules away, ports and all."""
     engine = Stack(number=23)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import cgroups
 from harness.bundle import PEER, Bundle
 from harness.engine import until
 
@@ -359,43 +360,22 @@ def hierarchy(bundle, name, controller):
 
 
 @pytest.fixture
-def mounted():
-    """Mounts a v1 hierarchy that the host has not mounted, for the time of a test."""
-    places = []
-
-    def mounted_one(controller):
-        place = Path('/sys/fs/cgroup') / controller
-        if os.path.ismount(place):
-            return
-        made = not place.exists()
-        place.mkdir(exist_ok=True)
-        done = subprocess.run(['mount', '-t', 'cgroup', '-o', controller, 'cgroup', str(place)], capture_output=True, text=True)
-        if done.returncode != 0:
-            if made:
-                place.rmdir()
-            pytest.skip(f'no {controller} hierarchy: {done.stderr}')
-        places.append((place, made))
-    yield mounted_one
-    for place, made in places:
-        subprocess.run(['umount', str(place)], check=True)
-        if made:
-            place.rmdir()
+def huge_pages():
+    with cgroups.hierarchy('hugetlb'):
+        yield
 
 
-v1_only = pytest.mark.skipif(Path('/sys/fs/cgroup/cgroup.controllers').exists(), reason='needs cgroup v1')
-
-
-@v1_only
-def test_huge_pages(bundle, mounted):
+@cgroups.v1_only
+@pytest.mark.usefixtures('huge_pages')
+def test_huge_pages(bundle):
     """The pages that are used and (rsvd) those that are set aside."""
-    mounted('hugetlb')
     bundle.linux['resources']['hugepageLimits'] = [{'pageSize': '2MB', 'limit': 4 << 20}]
     place = hierarchy(bundle, bundle.start(), 'hugetlb')
     assert (place / 'hugetlb.2MB.limit_in_bytes').read_text() == f'{4 << 20}\n'
     assert (place / 'hugetlb.2MB.rsvd.limit_in_bytes').read_text() == f'{4 << 20}\n' or PEER
 
 
-@v1_only
+@cgroups.v1_only
 def test_block_io(bundle):
     device = os.stat('/').st_dev
     number = {'major': os.major(device), 'minor': os.minor(device)}
@@ -407,7 +387,7 @@ def test_block_io(bundle):
         assert (place / f'blkio.throttle.{file}_device').read_text() == f'{number["major"]}:{number["minor"]} {1000000 + i}\n'
 
 
-@v1_only
+@cgroups.v1_only
 def test_processor_time(bundle):
     bundle.linux['resources']['cpu'] = {'shares': 300, 'quota': 20000, 'period': 50000, 'burst': 10000, 'cpus': '0', 'mems': '0'}
     name = bundle.start()
@@ -419,14 +399,14 @@ def test_processor_time(bundle):
     assert (hierarchy(bundle, name, 'cpuset') / 'cpuset.cpus').read_text() == '0\n'
 
 
-@v1_only
+@cgroups.v1_only
 @pytest.mark.skipif(bool(PEER), reason='runc 1.1.5 and crun 1.8.1 do not know idle on v1')
 def test_idle_processor_time(bundle):
     bundle.linux['resources']['cpu'] = {'idle': 1}
     assert (hierarchy(bundle, bundle.start(), 'cpu') / 'cpu.idle').read_text() == '1\n'
 
 
-@v1_only
+@cgroups.v1_only
 @newer('crun')
 @pytest.mark.parametrize('check', [True, False])
 def test_memory_check_before_update(bundle, check):
@@ -445,7 +425,7 @@ def test_memory_check_before_update(bundle, check):
 
 @pytest.mark.parametrize('resources, found', [({'network': {'classID': 1}}, 'net_cls'), ({'network': {'priorities': [{'name': 'lo', 'priority': 1}]}}, 'net_prio'),
                                               ({'rdma': {'mlx5_0': {'hcaHandles': 3}}}, 'rdma'), ({'unified': {'memory.high': '1'}}, 'unified')])
-@v1_only
+@cgroups.v1_only
 def test_resources_without_a_controller(bundle, resources, found):
     """Refused rather than forgotten, where the host has not got the hierarchy."""
     if Path('/sys/fs/cgroup', found).exists():

@@ -26,7 +26,7 @@ REQUESTS = 20000 if places.SOAK else 800
 # 501: not there; 503: no swarm manager. Anything else from 500 on is a fault.
 ANSWERED = {501, 503}
 # The registry of a made-up name does not answer here; docker's status for that is 500.
-REGISTRY = ('/distribution/', '/auth', '/images/search', '/push')
+REGISTRY = ('/distribution/', '/auth', '/images/search', '/push', 'fromImage=')
 WORDS = ['', 'a', 'x' * 300, '../../etc/passwd', 'ü\u2028', '%00', '-1', '0', '1', '4294967296', '9' * 30, 'true', 'nosuch', 'a b', '{}', '[]',
          'null', '"', '\\', 'SIGKILL', 'name=x', '1.5', '2026-11-29T00:00:00Z', '10m', 'sha256:' + 'a' * 64]
 

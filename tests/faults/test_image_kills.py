@@ -82,7 +82,7 @@ def own(tmp_path):
         engine.destroy()
 
 
-@pytest.mark.parametrize('what', ['load', 'commit', 'pull', 'save', 'push'])
+@pytest.mark.parametrize('what', ['load', 'import_', 'commit', 'pull', 'save', 'push'])
 def test_kill_during(own, tmp_path, what):
     rng = random.Random(int(os.environ.get('GANTRY_SEED', 11)))
     with registry(own, tmp_path, *debians(tmp_path)) as name:

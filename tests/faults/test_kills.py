@@ -273,3 +273,20 @@ def test_shim_killed(own):
     assert client.inspect(ident, '{{.State.ExitCode}}') in ('137', '255')
     client.ok('rm', 'victim')
     assert [str(t) for t in engine.settled(20)] == []
+
+
+def test_what_comes_late(own, tmp_path):
+    """What a killed gantryd had asked for, and the container daemon did after the next one had compared everything: a container of one
+    that does not run."""
+    client, engine = own, own.engine
+    ident = client.ok('create', '--name', 'late', IMAGE, 'true')
+    spec = tmp_path / 'spec.json'
+    spec.write_text(json.dumps({'ociVersion': '1.0.0', 'process': {'cwd': '/', 'args': ['true']}, 'root': {'path': 'rootfs'}}))
+    ctr = lambda *words: engine.inside('ctr', '-a', engine.containerd_socket, '-n', 'gantry', 'containers', *words)
+    engine.kill('gantryd')
+    engine.start()
+    ctr('create', '--config', str(spec), ident)
+    until(lambda: ident not in ctr('list', '-q').stdout.split(), 30)
+    assert client.ok('start', '-a', 'late') == ''
+    client.ok('rm', 'late')
+    assert [str(t) for t in engine.settled(20)] == []

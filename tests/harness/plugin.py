@@ -5,16 +5,22 @@
 
 Networks are bridges, endpoints pairs of veths whose other end is the container's. FOLDER/log has a line for each request;
 FOLDER/faults is a JSON object, method → what to do instead of answering: 'hang', 'die', 'garbage', 'error', or 'late:N': N seconds
-after the work; FOLDER/networks and FOLDER/addresses, what it knows, outlive it."""
+after the work; FOLDER/networks and FOLDER/addresses, what it knows, outlive it. With FOLDER/tls, which has ca.pem, tls.pem and tls.key, it listens at
+127.0.0.1:18399 too, with TLS, for clients with a certificate of that authority."""
 import http.server
 import json
 import os
 import socketserver
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+
+
+TLS_PORT = 18399
 
 
 class NetworkPlugin:
@@ -233,6 +239,18 @@ def serve(path, folder):
 
     class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         daemon_threads = True
+    class TlsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+        daemon_threads = True
+        allow_reuse_address = True
+    certificates = folder / 'tls'
+    if certificates.exists():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates / 'tls.pem', certificates / 'tls.key')
+        context.load_verify_locations(certificates / 'ca.pem')
+        context.verify_mode = ssl.CERT_REQUIRED
+        secure = TlsServer(('127.0.0.1', TLS_PORT), Handler)
+        secure.socket = context.wrap_socket(secure.socket, server_side=True)
+        threading.Thread(target=secure.serve_forever, daemon=True).start()
     with Server(str(path), Handler) as server:
         print('ready', flush=True)
         server.serve_forever()

@@ -47,6 +47,14 @@ def make_authority(folder):
             '-extfile', folder / 'ext', '-out', folder / 'tls.pem')
 
 
+def make_client_certificate(folder):
+    """cert.pem with key.pem, of the authority there."""
+    openssl('req', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=client', '-keyout', folder / 'key.pem', '-out', folder / 'c.csr')
+    (folder / 'c.ext').write_text('extendedKeyUsage=clientAuth\n')
+    openssl('x509', '-req', '-in', folder / 'c.csr', '-CA', folder / 'ca.pem', '-CAkey', folder / 'ca.key', '-CAcreateserial', '-days', '2',
+            '-extfile', folder / 'c.ext', '-out', folder / 'cert.pem')
+
+
 class TokenServer:
     """Signs what it is asked for, to those who know the password or the refresh token; counts what it is asked."""
 

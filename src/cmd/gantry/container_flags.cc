@@ -88,6 +88,9 @@ void ContainerOptions::BindResourceFlags(Flags* flags) {
   CheckedList(flags, "device-write-iops", 0, &write_iops_, count, "Writes a second to a device");
   CheckedList(flags, "blkio-weight-device", 0, &weight_devices_, ParseWeight,
               "Relative weight of a device");
+  CheckedList(flags, "net-priority", 0, &net_priorities_, ParseNetPriority,
+              "Priority of what its sockets send over an interface, such as eth0=5 (cgroup "
+              "net_prio)");
 }
 
 void ContainerOptions::BindIsolationFlags(Flags* flags) {

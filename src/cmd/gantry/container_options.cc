@@ -301,6 +301,9 @@ Result<> ContainerOptions::BuildResources(const Flags& flags, Json* host) const 
   for (const std::string& value : weight_devices_) {
     host->MutableMember("BlkioWeightDevice").Append(TRY(ParseWeight(value)));
   }
+  for (const std::string& value : net_priorities_) {
+    host->MutableMember("NetPriorities").Append(TRY(ParseNetPriority(value)));
+  }
   return {};
 }
 

@@ -103,6 +103,7 @@ class ContainerOptions {
   std::string cpuset_cpus_, cpuset_mems_;
   Strings gpus_;
   Strings ulimits_, read_bps_, write_bps_, read_iops_, write_iops_, weight_devices_;
+  Strings net_priorities_;
   bool oom_kill_disable_ = false;
 };
 

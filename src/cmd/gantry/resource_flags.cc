@@ -7,7 +7,7 @@
 namespace gantry::cli {
 namespace {
 
-enum class Value { kNumber, kSize, kSwap, kCpus, kBitRate, kIgnored };
+enum class Value { kNumber, kSize, kSwap, kCpus, kBitRate, kNetClass, kIgnored };
 
 struct NumberFlag {
   const char* name;
@@ -39,6 +39,8 @@ constexpr NumberFlag kFlags[] = {
      "Bits per second that each interface sends and receives, such as 10mbit; 0: no limit"},
     {"net-ceil", 0, "NetCeil", Value::kBitRate, true,
      "The same for a moment, after a quiet one; 0: as net-rate"},
+    {"net-class", 0, "NetClass", Value::kNetClass, false,
+     "Class of what its sockets send, as in tc(8), such as 10:1 (cgroup net_cls)"},
     {"pids-limit", 0, "PidsLimit", Value::kNumber, true, "Most processes; -1: no limit"},
     {"memory-swappiness", 0, "MemorySwappiness", Value::kNumber, false,
      "Swappiness, 0 to 100 (default -1)"},
@@ -58,6 +60,7 @@ Result<int64_t> Parse(const std::string& text, Value value) {
   if (value == Value::kNumber) return ParseInteger(text);
   if (value == Value::kCpus) return ParseCpus(text);
   if (value == Value::kBitRate) return ParseBitRate(text);
+  if (value == Value::kNetClass) return ParseNetClass(text);
   if (value == Value::kSwap && text == "-1") return int64_t{-1};
   return formats::ParseBinarySize(text);
 }
@@ -65,6 +68,7 @@ Result<int64_t> Parse(const std::string& text, Value value) {
 std::string_view TypeOf(Value value) {
   if (value == Value::kNumber) return "int";
   if (value == Value::kBitRate) return "rate";
+  if (value == Value::kNetClass) return "class";
   return value == Value::kCpus ? "decimal" : "bytes";
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/io.h"
+#include "base/number.h"
 #include "base/text.h"
 #include "cmd/gantry/flags.h"
 #include "formats/human_units.h"
@@ -150,6 +151,29 @@ Result<int64_t> ParseBitRate(const std::string& text) {
       "invalid rate '{}': a number with bit, kbit, mbit, gbit (bits per second), or bps, kbps, "
       "mbps, gbps (bytes per second)",
       text);
+}
+
+Result<int64_t> ParseNetClass(const std::string& text) {
+  size_t colon = text.find(':');
+  if (colon != std::string::npos) {
+    auto major = ParseNumber<uint16_t>(std::string_view(text).substr(0, colon), 16);
+    auto minor = ParseNumber<uint16_t>(std::string_view(text).substr(colon + 1), 16);
+    if (major && minor && (*major | *minor) != 0) return int64_t{*major} << 16 | *minor;
+  }
+  return InvalidArgument("invalid class '{}': MAJOR:MINOR, two hexadecimal numbers as in 10:1",
+                         text);
+}
+
+Result<Json> ParseNetPriority(const std::string& text) {
+  size_t equals = text.rfind('=');
+  if (equals != std::string::npos && equals > 0) {
+    auto priority = ParseNumber<uint32_t>(std::string_view(text).substr(equals + 1));
+    if (priority) {
+      return Json::MakeObject(
+          {{"Name", text.substr(0, equals)}, {"Priority", static_cast<int64_t>(*priority)}});
+    }
+  }
+  return InvalidArgument("invalid priority '{}': INTERFACE=NUMBER, as in eth0=5", text);
 }
 
 Result<Json> ParseRestartPolicy(const std::string& text) {

@@ -25,6 +25,10 @@ Result<int64_t> ParseCpus(const std::string& text);
 // "10mbit", "2.5gbit", "500kbps", "64000" to bits per second; units are tc(8)'s, where bps is
 // bytes.
 Result<int64_t> ParseBitRate(const std::string& text);
+// "10:1" to 0x00100001: a class as tc(8) writes it, hexadecimal numbers of 16 bits each; not 0.
+Result<int64_t> ParseNetClass(const std::string& text);
+// "eth0=5" to {"Name", "Priority"}.
+Result<formats::Json> ParseNetPriority(const std::string& text);
 // "no", "always", "unless-stopped", "on-failure[:5]" to {"Name", "MaximumRetryCount"}.
 Result<formats::Json> ParseRestartPolicy(const std::string& text);
 // "name:ip" or "name=ip" to "name:ip".

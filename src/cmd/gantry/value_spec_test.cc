@@ -37,6 +37,19 @@ TEST(ValueSpec, Rates) {
   }
 }
 
+TEST(ValueSpec, NetClasses) {
+  EXPECT_EQ(*ParseNetClass("10:1"), 0x00100001);
+  EXPECT_EQ(*ParseNetClass("ffff:FFFF"), 0xffffffff);
+  EXPECT_EQ(*ParseNetClass("0:1"), 1);
+  for (const char* bad : {"", "10", ":1", "10:", "0:0", "10000:1", "-1:1", "10:1:1", "0x10:1"}) {
+    EXPECT_FALSE(ParseNetClass(bad).ok()) << bad;
+  }
+  EXPECT_EQ(ParseNetPriority("eth0=5")->Dump(), R"({"Name":"eth0","Priority":5})");
+  for (const char* bad : {"", "eth0", "=5", "eth0=", "eth0=-1", "eth0=4294967296"}) {
+    EXPECT_FALSE(ParseNetPriority(bad).ok()) << bad;
+  }
+}
+
 TEST(ValueSpec, Hosts) {
   EXPECT_EQ(*ParseExtraHost("a=1.2.3.4"), "a:1.2.3.4");
   EXPECT_EQ(*ParseExtraHost("a:[::1]"), "a:::1");

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/io.h"
+#include "wire/masked_url.h"
 
 namespace gantry::gantryd {
 namespace {
@@ -115,8 +116,15 @@ Result<> CheckConflicts(const std::map<std::string, Json, std::less<>>& values,
   for (const auto& [row, text] : flags) {
     auto found = values.find(row->key);
     if (row->key.empty() || found == values.end()) continue;
-    conflicts[row->flag] = fmt::format("{}: (from flag: {}, from file: {})", row->key,
-                                       FlagText(*row, flags), GoText(found->second));
+    std::string from_flag = FlagText(*row, flags);
+    std::string from_file = GoText(found->second);
+    // Proxies may hold passwords.
+    if (row->key.ends_with("-proxy")) {
+      from_flag = wire::MaskCredentials(from_flag);
+      from_file = wire::MaskCredentials(from_file);
+    }
+    conflicts[row->flag] =
+        fmt::format("{}: (from flag: {}, from file: {})", row->key, from_flag, from_file);
   }
   if (conflicts.empty()) return {};
   std::string all;

@@ -101,6 +101,14 @@ Result<> TakeFirewall(Options* o, const std::string& value) {
   return {};
 }
 
+Result<> TakePublishPolicy(Options* o, const std::string& value) {
+  if (value != "engine" && value != "host") {
+    return InvalidArgument("invalid publish-policy \"{}\": engine or host", value);
+  }
+  o->networks.firewall.host_decides = value == "host";
+  return {};
+}
+
 Result<> TakeMark(Options* o, const std::string& value) {
   o->networks.firewall.accepted_mark.reset();
   if (!value.empty()) o->networks.firewall.accepted_mark = TRY(networks::ParsePacketMark(value));
@@ -261,6 +269,9 @@ std::vector<OptionRow> NetworkRows() {
        SwitchAt([](Options* o) -> bool& { return o->networks.firewall.direct_routing; }), nullptr},
       {"bridge-accept-fwmark", 0, "bridge-accept-fwmark", Kind::kText, "MARK[/MASK]",
        "let packets that are marked so into networks", TakeMark, nullptr},
+      {"publish-policy", 0, "publish-policy", Kind::kText, "WHOSE",
+       "who decides that published ports are let in: engine, or host for its own rules (engine)",
+       TakePublishPolicy, nullptr},
       {"iptables", 0, "iptables", Kind::kSwitch, "",
        "make firewall rules of IPv4, with either backend (true)",
        SwitchAt([](Options* o) -> bool& { return o->networks.firewall.families.ipv4; }), nullptr},

@@ -200,9 +200,11 @@ Result<> TakeFeatures(Options* o, const Json& json) {
   return {};
 }
 
+// NAME or NAME=BOOLEAN.
 Result<> TakeFeature(Options* o, const std::string& value) {
-  auto [name, text] = TRY(ParsePair(value));
-  return TakeFeatures(o, Json::MakeObject({{name, TRY(ParseSwitch(text))}}));
+  size_t equals = value.find('=');
+  bool on = equals == std::string::npos || TRY(ParseSwitch(value.substr(equals + 1)));
+  return TakeFeatures(o, Json::MakeObject({{value.substr(0, equals), on}}));
 }
 
 Result<> TakeSeccomp(Options* o, const std::string& value) {

@@ -325,6 +325,7 @@ std::vector<std::string> NeedRestart(const Options& present, const Options& want
   compare(rules.families == wanted_rules.families, "iptables");
   compare(rules.direct_routing == wanted_rules.direct_routing, "allow-direct-routing");
   compare(rules.accepted_mark == wanted_rules.accepted_mark, "bridge-accept-fwmark");
+  compare(rules.host_decides == wanted_rules.host_decides, "publish-policy");
   compare(present.ip_forward == wanted.ip_forward, "ip-forward");
   compare(present.cgroup_parent == wanted.cgroup_parent, "cgroup-parent");
   compare(present.metrics_address == wanted.metrics_address, "metrics-addr");

@@ -208,6 +208,11 @@ TEST_F(ConfigFileTest, UnknownKeysAreNamedTogether) {
 }
 
 TEST_F(ConfigFileTest, FlagAndKey) {
+  EXPECT_EQ(ErrorWith(R"({"proxies": {"http-proxy": "http://u:p@b"}})",
+                      {"--http-proxy=http://me:word@a/x@y"}),
+            "the following directives are specified both as a flag and in the configuration file: "
+            "http-proxy: (from flag: http://xxxxx:xxxxx@a/x@y, from file: "
+            "http://xxxxx:xxxxx@b)");
   EXPECT_EQ(ErrorWith(R"({"debug": true, "log-level": "info"})", {"-D", "--log-level=debug"}),
             "the following directives are specified both as a flag and in the configuration file: "
             "debug: (from flag: true, from file: true), log-level: (from flag: debug, from file: "

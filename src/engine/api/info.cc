@@ -9,6 +9,7 @@
 #include "engine/apparmor.h"
 #include "engine/cgroup_features.h"
 #include "engine/host_info.h"
+#include "wire/masked_url.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -99,15 +100,6 @@ Json RegistriesOf(const Settings& settings) {
                            {"Mirrors", Json(settings.registry_mirrors)}});
 }
 
-// "http://user:secret@proxy" is told as "http://xxxxx:xxxxx@proxy".
-std::string WithoutCredentials(const std::string& url) {
-  size_t scheme = url.find("://");
-  size_t begin = scheme == std::string::npos ? 0 : scheme + 3;
-  size_t at = url.find('@', begin);
-  if (at == std::string::npos || at > url.find('/', begin)) return url;
-  return url.substr(0, begin) + "xxxxx:xxxxx" + url.substr(at);
-}
-
 Json RuntimesOf(const Settings& settings) {
   Json runtimes = Json::MakeObject();
   auto add = [&](const std::string& name, const std::string& path,
@@ -142,8 +134,8 @@ Json SettingsOf(const Settings& settings, const CgroupFeatures& cgroups, bool re
        {"LoggingDriver", settings.log.type},
        {"IndexServerAddress", kIndexServer},
        {"RegistryConfig", RegistriesOf(settings)},
-       {"HttpProxy", WithoutCredentials(settings.http_proxy)},
-       {"HttpsProxy", WithoutCredentials(settings.https_proxy)},
+       {"HttpProxy", wire::MaskCredentials(settings.http_proxy)},
+       {"HttpsProxy", wire::MaskCredentials(settings.https_proxy)},
        {"NoProxy", settings.no_proxy},
        {"Labels", Json(settings.labels)},
        {"Runtimes", RuntimesOf(settings)},
