@@ -262,7 +262,7 @@ const CacheRecord* CacheImport::Find(const std::string& key) const {
   return record.created.empty() ? nullptr : &record;
 }
 
-Result<engine::NewLayer> CacheImport::FetchLayer(engine::Engine& engine, const CacheRecord& record,
+Result<engine::NewLayer> CacheImport::FetchLayer(const CacheRecord& record,
                                                  const engine::Lease& lease,
                                                  BorrowedFd directory) const {
   constexpr const char* kName = "layer";

@@ -41,8 +41,8 @@ class CacheImport {
   const CacheRecord* Find(const std::string& key) const;
   // A record's layer, whose digests are checked, into the store; what `directory` gets meanwhile
   // is removed. kInvalidArgument: it is not what the document says.
-  Result<engine::NewLayer> FetchLayer(engine::Engine& engine, const CacheRecord& record,
-                                      const engine::Lease& lease, BorrowedFd directory) const;
+  Result<engine::NewLayer> FetchLayer(const CacheRecord& record, const engine::Lease& lease,
+                                      BorrowedFd directory) const;
 
  private:
   const CacheDocument document_;

@@ -126,7 +126,7 @@ Result<std::optional<CachedStep>> Builder::Import(const std::string& key,
     if (record->layer >= 0) {
       lease.emplace(TRY(engine::Lease::TakeLasting(engine_.containerd(), kLeasePrefix)));
       UniqueFd directory = TRY(context_.MakeDirectory("layer-" + RandomHex(8)));
-      step.layer = TRY_WITH(import->FetchLayer(engine_, *record, *lease, directory),
+      step.layer = TRY_WITH(import->FetchLayer(*record, *lease, directory),
                             "importing from the cache {}", import->name());
       TRY_WITH(engine::UnpackLayer(engine_, *lease, state_->chain_id, *step.layer),
                "importing from the cache {}", import->name());

@@ -27,7 +27,7 @@ class BlobSink : public ByteSink {
 };
 
 // Stored with gzip, whatever it came with.
-Result<NewLayer> StoreLayer(Engine& engine, const Lease& lease, ByteSource& archive) {
+Result<NewLayer> StoreLayer(const Lease& lease, ByteSource& archive) {
   auto plain = TRY(formats::compression::Decompress(archive));
   formats::HashingSource hashed(*plain);
   auto blob = TRY(lease.OpenBlob());
@@ -79,7 +79,7 @@ Result<std::string> ImportRoot(Engine& engine, const ImportRequest& request, Byt
   image.config = ToJson(config);
   image.comment = request.message;
   Lease lease = TRY(Lease::Take(engine.containerd()));
-  image.layer = TRY(StoreLayer(engine, lease, archive));
+  image.layer = TRY(StoreLayer(lease, archive));
   std::string id = TRY(MakeImage(engine, lease, image));
   engine.Publish(
       ImageEvent("import", id, id, formats::Json::MakeObject({{"config", image.config}})));

@@ -189,8 +189,7 @@ Result<> UnpackLayer(Engine& engine, const Lease& lease, const std::string& pare
   client::Containerd& containerd = engine.containerd();
   const std::string& snapshotter = engine.options().snapshotter;
   std::string key = fmt::format("{}-unpack", lease.id());
-  auto mounts = TRY(containerd.PrepareSnapshot(
-      snapshotter, key, parent, {{"containerd.io/gc.root", FormatRfc3339Nano(WallClock::now())}}));
+  auto mounts = TRY(containerd.PrepareSnapshot(snapshotter, key, parent, {}, lease.id()));
   Result<> unpacked = containerd.ApplyLayer(lease.id(), layer.blob, mounts);
   if (unpacked.ok()) {
     unpacked =
