@@ -90,6 +90,7 @@ Result<> Daemon::State::OpenStores(const Options& options) {
   events.SetLog(event_log.get());
   database = TRY(OpenRecords(options.root + "/meta.db"));
   blobs = TRY(content::BlobStore::Open(options.root + "/content"));
+  TRY(blobs->RemoveBrokenIngests());
   trash = TRY(snapshots::Trash::Open(options.root + "/trash"));
   TRY(OpenSnapshotters(options));
   parts.root = options.root;

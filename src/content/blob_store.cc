@@ -324,6 +324,14 @@ Result<std::vector<IngestStatus>> BlobStore::Ingests(const std::string& ns) cons
   return all;
 }
 
+Result<> BlobStore::RemoveBrokenIngests() {
+  for (const std::string& name : TRY(ListDirectory(root_ + "/ingest"))) {
+    std::string directory = fmt::format("{}/ingest/{}", root_, name);
+    if (!ReadIngest(directory).ok()) RemoveIngest(directory);
+  }
+  return {};
+}
+
 Result<> BlobStore::Abort(const std::string& ns, const std::string& ref) {
   MutexLock lock(mutex_);
   return RemoveWrite(ns, ref);

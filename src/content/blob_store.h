@@ -115,6 +115,9 @@ class BlobStore {
   Result<IngestStatus> Status(const std::string& ns, const std::string& ref) const;
   // Every write of a namespace by its ref; of all when `ns` is empty.
   Result<std::vector<IngestStatus>> Ingests(const std::string& ns) const;
+  // What is left of writes that a kill broke off while they were being made, which have no ref yet
+  // and can't be resumed. Before anybody writes.
+  Result<> RemoveBrokenIngests();
   // Removes a write; kNotFound. A writer that has it open keeps the ref until it is destroyed, and
   // fails at Commit.
   Result<> Abort(const std::string& ns, const std::string& ref);

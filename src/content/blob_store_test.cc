@@ -112,6 +112,18 @@ TEST_F(BlobStoreTest, AbortTakesAnOpenWriteAway) {
   EXPECT_EQ(Writer("a")->offset(), 0u);
 }
 
+TEST_F(BlobStoreTest, WritesWithoutARefGoAndOthersStay) {
+  ASSERT_TRUE(Writer("whole")->Write("hello").ok());
+  std::string broken = root_ + "/ingest/0123";
+  ASSERT_TRUE(std::filesystem::create_directory(broken));
+  ASSERT_TRUE(CreateFile(broken + "/startedat", "2026-01-01T00:00:00Z", 0600).ok());
+  Reopen();
+  ASSERT_EQ(IngestDirectories(), 2u);
+  ASSERT_TRUE(store_->RemoveBrokenIngests().ok());
+  EXPECT_EQ(IngestDirectories(), 1u);
+  EXPECT_EQ(store_->Status("n", "whole")->offset, 5u);
+}
+
 TEST_F(BlobStoreTest, AResumedWriteHasItsWritersTime) {
   auto writer = Writer("a");
   ASSERT_TRUE(writer->Write("data").ok());

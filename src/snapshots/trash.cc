@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "base/clock.h"
 #include "base/directory.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -13,6 +14,11 @@
 #include "kernel/paths.h"
 
 namespace gantry::snapshots {
+namespace {
+
+constexpr std::chrono::seconds kRetryDelay(1);
+
+}  // namespace
 
 Result<std::unique_ptr<Trash>> Trash::Open(const std::string& directory) {
   TRY_WITH(MakeDirectories(directory, 0700), "opening trash");
@@ -48,37 +54,48 @@ void Trash::WaitUntilEmpty() {
 }
 
 void Trash::Run() {
+  bool empty = true;
   for (;;) {
     {
       MutexLock lock(mutex_);
       busy_ = false;
       changed_.NotifyAll();
-      while (!dirty_ && !stop_) changed_.Wait(mutex_);
+      auto again = SteadyClock::now() + kRetryDelay;
+      while (!dirty_ && !stop_) {
+        if (empty) {
+          changed_.Wait(mutex_);
+        } else if (!changed_.WaitFor(mutex_, again - SteadyClock::now()) && !stop_) {
+          dirty_ = true;
+        }
+      }
       if (stop_) return;
       dirty_ = false;
       busy_ = true;
     }
-    EmptyOnce();
+    empty = EmptyOnce();
   }
 }
 
-void Trash::EmptyOnce() {
+bool Trash::EmptyOnce() {
   auto directory = OpenFile(directory_, O_RDONLY | O_DIRECTORY);
   auto names = ListDirectory(directory_);
   if (!directory.ok() || !names.ok()) {
     const Error& error = directory.ok() ? names.error() : directory.error();
     log::Failure("emptying trash '{}': {}", directory_, error.message());
-    return;
+    return false;
   }
+  bool empty = true;
   for (const std::string& name : *names) {
     {
       MutexLock lock(mutex_);
-      if (stop_) return;
+      if (stop_) return false;
     }
     auto removed = kernel::RemoveTreeAt(*directory, name);
-    // It stays until the next start; nothing else depends on it.
-    if (!removed.ok()) log::Failure("emptying trash: {}", removed.error().message());
+    if (removed.ok()) continue;
+    empty = false;
+    log::Failure("emptying trash: {}", removed.error().message());
   }
+  return empty;
 }
 
 }  // namespace gantry::snapshots

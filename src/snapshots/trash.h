@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Removes directories in two steps: Take() renames one into the trash directory, which is atomic
-// and takes microseconds; one background thread then deletes what is there. Anything found in the
+// and takes microseconds; one background thread then deletes what is there, and tries again what
+// somebody was still writing into. Anything found in the
 // trash at start is deleted as well. The trash must be on the same file system as what it takes.
 // Any thread.
 #pragma once
@@ -29,7 +30,7 @@ class Trash {
  private:
   explicit Trash(std::string directory) : directory_(std::move(directory)) {}
   void Run();
-  void EmptyOnce();
+  bool EmptyOnce();  // whether nothing of what was there is left
 
   const std::string directory_;
   Mutex mutex_;
