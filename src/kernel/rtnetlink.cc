@@ -250,6 +250,17 @@ Result<Link> FindLink(NetlinkSocket* socket, const std::string& name) {
   return link;
 }
 
+Result<> DeleteLink(NetlinkSocket* socket, const std::string& name) {
+  auto index = LinkIndex(*socket, name);
+  if (!index.ok() && index.error().kind() == ErrorKind::kNotFound) return {};
+  NetlinkBatch batch;
+  AppendDeleteLink(&batch, TRY(std::move(index)));
+  auto deleted = socket->Transact(&batch);
+  if (!deleted.ok() && deleted.error().error_number() == ENODEV) return {};
+  TRY_WITH(std::move(deleted), "deleting interface '{}'", name);
+  return {};
+}
+
 Result<int> LinkIndex(const NetlinkSocket& socket, const std::string& name) {
   ifreq request{};
   if (name.size() >= sizeof request.ifr_name) {

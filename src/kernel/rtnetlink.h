@@ -72,6 +72,8 @@ Result<std::vector<Link>> ListLinks(NetlinkSocket* socket);
 Result<Link> FindLink(NetlinkSocket* socket, const std::string& name);
 // The index of an interface in the socket's namespace, without the lock that all changes take.
 Result<int> LinkIndex(const NetlinkSocket& socket, const std::string& name);
+// One that is not there, or goes by itself in between, is no error.
+Result<> DeleteLink(NetlinkSocket* socket, const std::string& name);
 
 struct LinkAddress {
   int index = 0;

@@ -152,15 +152,7 @@ Result<> KernelController::FillInterface(const Endpoint& endpoint, kernel::NetNa
 
 Result<> KernelController::DeleteLink(const std::string& name) {
   auto socket = TRY(route_sockets_.Take());
-  auto index = kernel::LinkIndex(*socket.get(), name);
-  if (!index.ok() && index.error().kind() == ErrorKind::kNotFound) return {};
-  kernel::NetlinkBatch batch;
-  kernel::AppendDeleteLink(&batch, TRY(std::move(index)));
-  auto deleted = socket.get()->Transact(&batch);
-  // Gone by itself in between.
-  if (!deleted.ok() && deleted.error().error_number() == ENODEV) return {};
-  TRY_WITH(std::move(deleted), "deleting interface '{}'", name);
-  return {};
+  return kernel::DeleteLink(socket.get(), name);
 }
 
 }  // namespace gantry::networks

@@ -149,16 +149,6 @@ std::string BirthName(const Endpoint& endpoint) {
   return fmt::format("sub{}", endpoint.id.substr(0, 12));
 }
 
-// Not there: no error.
-Result<> DeleteLinkIn(kernel::NetNamespace* netns, const std::string& name) {
-  auto index = kernel::LinkIndex(netns->route, name);
-  if (!index.ok() && index.error().kind() == ErrorKind::kNotFound) return {};
-  kernel::NetlinkBatch batch;
-  kernel::AppendDeleteLink(&batch, TRY(std::move(index)));
-  TRY_WITH(netns->route.Transact(&batch), "deleting interface '{}'", name);
-  return {};
-}
-
 }  // namespace
 
 Result<> KernelController::CreateSubLink(const Network& network, const Endpoint& endpoint,
@@ -170,7 +160,7 @@ Result<> KernelController::CreateSubLink(const Network& network, const Endpoint&
                     network.parent);
   }
   // One that a killed daemon has not come to rename.
-  TRY(DeleteLinkIn(netns, BirthName(endpoint)));
+  TRY(kernel::DeleteLink(&netns->route, BirthName(endpoint)));
   kernel::SubLinkSpec spec;
   spec.name = BirthName(endpoint);
   spec.parent = *parent;
@@ -211,8 +201,8 @@ Result<> KernelController::RemoveInterface(const Endpoint& endpoint) {
   if (!entry.ok() && entry.error().kind() == ErrorKind::kNotFound) return {};
   UniqueFd fd = TRY(std::move(entry));
   kernel::NetNamespace netns = TRY(kernel::OpenNetNamespace(fd));
-  TRY(DeleteLinkIn(&netns, BirthName(endpoint)));
-  return DeleteLinkIn(&netns, endpoint.interface);
+  TRY(kernel::DeleteLink(&netns.route, BirthName(endpoint)));
+  return kernel::DeleteLink(&netns.route, endpoint.interface);
 }
 
 // It got its addresses, so it is whole.
