@@ -53,6 +53,14 @@ def until(condition, seconds=60, what=None):
         time.sleep(0.01)
 
 
+def left_after(find, seconds=60):
+    """Polls until `find` finds nothing; what it found last, once the bound is over."""
+    with contextlib.suppress(TimeoutError):
+        until(lambda: not find(), seconds)
+        return []
+    return find()
+
+
 class Engine:
     """What both have: an Engine API socket in a private network namespace."""
     kind = ''
@@ -256,9 +264,7 @@ class Stack(Engine):
 
     def settled(self, seconds=15, removed_all=False):
         """Waits for background clean-up, bounded; returns what is left then."""
-        with contextlib.suppress(TimeoutError):
-            until(lambda: not self.leaks(removed_all), seconds)
-        return self.leaks(removed_all)
+        return left_after(lambda: self.leaks(removed_all), seconds)
 
     def destroy(self):
         """Stops everything, says what a stack that stopped left behind, and takes that away."""
