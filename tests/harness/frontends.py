@@ -73,7 +73,7 @@ class Remote:
     def script(self):
         """For `sh -c`."""
         address, first, _, second = self.words.split()
-        return f'env | nc {address} {first}; exec nc {address} {second}'
+        return f'env | nc {address} {first}; nc {address} {second}'
 
     def accept(self, call=None):
         """The next one that comes. `call`: whose build it is; it fails when that does before."""

@@ -45,7 +45,7 @@ def make_image(client, folder, script, label=LABEL, more=''):
     name = f'own/fe-{uuid.uuid4().hex[:8]}'
     folder.mkdir(exist_ok=True)
     (folder / 'Dockerfile').write_text(f'FROM {IMAGE}\nLABEL {label}\n{more}\nENTRYPOINT {json.dumps(["sh", "-c", script])}\nCMD ["never"]\n')
-    client.ok('build', '-q', '-t', name, folder)
+    client.ok('build', '-q', '-t', name, folder, environment={'DOCKER_BUILDKIT': '0'})
     return name
 
 
@@ -129,6 +129,41 @@ def test_a_front_end(stack, client, builder, session, remote, image):
     assert client.ok('run', '--rm', tag) == 'ran'
     client.ok('rmi', tag)
     nothing_left(stack, client)
+
+
+def test_on_both(engine, home, tmp_path):
+    """What Debian's dockerd has of it with the BuildKit within, by the same words."""
+    client = Client('gantry' if isinstance(engine, Stack) else 'docker', engine, home)
+    remote, builder, context = Remote(engine, client), BuildKit(engine.socket), tmp_path / 'context'
+    context.mkdir()
+    (context / 'Dockerfile').write_text('read\n')
+    names = [make_image(client, tmp_path / 'image', script) for script in (remote.script(), 'exit 3', 'true')]
+    session = Session(engine.socket, {'dockerfile': context})  # Debian's looks every few seconds whether it is well
+    llb = Definition()
+    given = llb.done(llb.files(None, ('mkfile', {'path': '/i', 'mode': 0o644})))
+    call = begin(builder, session, names[0], {'build-arg:A': 'b=c'}, {'in': given})
+    front = remote.accept(call).open()
+    assert front.options == {'source': names[0], 'build-arg:A': 'b=c'} and front.environment['BUILDKIT_SESSION_ID'] == session.id
+    assert json.loads(front.environment['BUILDKIT_WORKERS'])[0] and front.environment['PWD'] == '/'
+    assert getattr(front.call('Inputs').result().Definitions['in'], 'def') == given['def']
+    llb = Definition()
+    assert front.call('ReadFile', Ref=front.solve(llb, llb.source('local://dockerfile')), FilePath='Dockerfile').result().Data == b'read\n'
+    llb = Definition()
+    made = front.solve(llb, llb.run(llb.image(IMAGE), 'sh', '-c', 'echo ran > /f'))
+    front.call('NewContainer', ContainerID='c', Mounts=[{'dest': '/', 'resultID': made}]).result()
+    processes = Processes(front.channel)
+    processes.begin('p', 'c', ['sh', '-c', 'cat; cat /f; exit 4'], stdin=True)
+    processes.send('p', File={'Fd': 0, 'Data': b'in ', 'EOF': True})
+    assert processes.wait('p') == (4, 'exit code: 4') and processes.out['p', 1] == b'in ran\n'
+    front.give(made)
+    assert refused(front.call('Return', result={}))
+    front.close()
+    assert dict(call.result().ExporterResponse) == {}
+    for name in names[1:]:
+        assert refused(begin(builder, session, name))
+    for one in (session, builder, remote):
+        one.close()
+    client.ok('rmi', '-f', *names)
 
 
 def test_progress(builder, session, remote, image):
@@ -307,6 +342,16 @@ def test_one_that_hangs(stack, client, builder, session, image):
     call = begin(builder, session, image('trap "" TERM; sleep 1000'))
     until(lambda: client.ok('ps', '-q') != '')
     call.cancel()
+    nothing_left(stack, client)
+
+
+def test_one_that_stays(stack, client, builder, session, remote, image):
+    """With a result it has half a minute to end."""
+    call = begin(builder, session, image(f'{remote.script()}; exec sleep 1000'))
+    front = remote.accept(call).open()
+    front.give()
+    front.close()
+    assert refused(call).endswith('it has returned its result and does not end')
     nothing_left(stack, client)
 
 
