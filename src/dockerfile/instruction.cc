@@ -8,7 +8,6 @@
 #include <span>
 
 #include "base/text.h"
-#include "dockerfile/expand.h"
 #include "dockerfile/run_mount.h"
 #include "formats/json.h"
 
@@ -294,7 +293,8 @@ int Dockerfile::FindStage(std::string_view name, size_t before) const {
 }
 
 std::vector<bool> Dockerfile::NeededStages(
-    size_t target, const std::function<bool(const std::string& name)>& is_elsewhere) const {
+    size_t target, const Lookup& global,
+    const std::function<bool(const std::string& name)>& is_elsewhere) const {
   std::vector<bool> needed(stages.size(), false);
   needed[target] = true;
   // Stages refer to earlier ones only: one pass from the target backwards finds all.
@@ -304,7 +304,9 @@ std::vector<bool> Dockerfile::NeededStages(
       int found = is_elsewhere(name) ? -1 : FindStage(name, i);
       if (found >= 0) needed[static_cast<size_t>(found)] = true;
     };
-    need(stages[i].from.words[0]);
+    // What can't be expanded is an error of whoever makes the stage.
+    Result<std::string> base = Expander{global, escape}.Word(stages[i].from.words[0]);
+    if (base.ok()) need(*base);
     for (const Instruction& in : stages[i].instructions) {
       for (const Flag& flag : in.flags) {
         if (flag.name == "from") need(flag.value);

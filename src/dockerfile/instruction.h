@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "dockerfile/expand.h"
 #include "dockerfile/lines.h"
 
 namespace gantry::dockerfile {
@@ -83,10 +84,11 @@ struct Dockerfile {
 
   // By name or number; -1 when there is none. Stages at `before` and later are not looked at.
   int FindStage(std::string_view name, size_t before) const;
-  // By number: `target` and what it is made of. `is_elsewhere`: what a name means that is no
-  // stage's because the client says so.
+  // By number: `target` and what it is made of. `global`: the variables that FROM sees.
+  // `is_elsewhere`: what a name means that is no stage's because the client says so.
   std::vector<bool> NeededStages(
-      size_t target, const std::function<bool(const std::string& name)>& is_elsewhere) const;
+      size_t target, const Lookup& global,
+      const std::function<bool(const std::string& name)>& is_elsewhere) const;
 };
 
 // kInvalidArgument with the line's number.

@@ -194,6 +194,7 @@ class Stack(Engine):
         self.containerd_socket = f'{self.names.state}/containerd.sock'
         self.arguments = list(arguments)
         self.binaries = places.BIN
+        self.subnet = ['--subnet', '10.213.0.0/16']  # of the default bridge
         self.process = None
         names = self.names
         self.traces = StackTraces(state=names.state, root=names.root, bridge=names.bridge,
@@ -203,7 +204,7 @@ class Stack(Engine):
         names = self.names
         self.make_places()
         self.process = self.spawn([str(self.binaries / 'gantryd'), '--root', names.root, '--state', names.state,
-                                   '-H', self.host, '--bridge', names.bridge, '--subnet', '10.213.0.0/16',
+                                   '-H', self.host, '--bridge', names.bridge, *self.subnet,
                                    '--cgroup-parent', names.cgroup_parent, *self.arguments])
         self.wait_for_answer(self.process)
         return self
