@@ -443,23 +443,26 @@ class Processes:
 
 @pytest.fixture
 def build(builder, session):
-    """A build that a client has begun: its reference, and how it makes a container of a definition's result."""
-    ref = uuid.uuid4().hex
+    """A build that a client has begun: its reference, how it makes a container of a definition's result, and how it ends."""
+    ref, ended = uuid.uuid4().hex, []
     call = builder.control('Solve', Ref=ref, Session=session.id)
 
     def container(name, llb, result, mounts=(), **fields):
         made = builder.bridge('Solve', ref, Definition=llb.done(result), allowResultReturn=True).result().result.ref.id
         builder.bridge('NewContainer', ref, ContainerID=name, Mounts=[{'dest': '/', 'resultID': made}, *mounts], **fields).result()
         return made
-    yield ref, container
-    if not call.done():
-        builder.bridge('Return', ref, result={}).result()
-    call.result()
+
+    def end():
+        if not ended:
+            ended.append(builder.bridge('Return', ref, result={}).result())
+        call.result()
+    yield ref, container, end
+    end()
 
 
 def test_processes(stack, client, builder, build):
     """A client's container: its process with input, output and code, others beside it, signals, files; it ends with its release."""
-    ref, container = build
+    ref, container, _ = build
     llb = Definition()
     container('c', llb, llb.image(IMAGE), [{'dest': '/s', 'mountType': 1, 'secretOpt': {'ID': 's'}}, {'dest': '/t', 'mountType': 4}],
               hostname='named', extraHosts=[{'Host': 'other', 'IP': '10.1.2.3'}])
@@ -503,7 +506,7 @@ def test_processes(stack, client, builder, build):
 
 
 def test_processes_that_are_refused(stack, client, builder, build):
-    ref, container = build
+    ref, container, end = build
     llb = Definition()
     container('c', llb, llb.image(IMAGE))
     for first, said in (({'Init': {'ContainerID': 'never', 'Meta': {'args': ['true']}}}, 'there is no container never'),
@@ -525,7 +528,7 @@ def test_processes_that_are_refused(stack, client, builder, build):
     until(lambda: 'q' in processes.started)
     processes.call.cancel()
     assert client.ok('ps', '-q') != ''
-    builder.bridge('Return', ref, result={}).result()
+    end()
     until(lambda: client.ok('ps', '-aq') == '')
 
 
