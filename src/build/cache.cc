@@ -114,8 +114,7 @@ Result<> Cache::Open() {
 
 void Cache::DropLease(const std::string& lease) {
   if (lease.empty()) return;
-  Result<> deleted = engine_.containerd().DeleteLease(lease);
-  if (!deleted.ok()) log::Warning("ending lease {}: {}", lease, deleted.error().message());
+  if (!engine_.containerd().DeleteLease(lease).ok()) engine_.EndLeasesLater({lease});
 }
 
 // Somebody may have taken a layer from the container daemon's store behind our back.

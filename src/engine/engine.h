@@ -227,6 +227,9 @@ class Engine {
 
   // Renames a directory into the trash, which is emptied in the background.
   Result<> Discard(const std::string& path);
+  // Leases of images or builds with what was being written under them, in the background: for as
+  // long as the container daemon is away.
+  void EndLeasesLater(std::vector<std::string> ids);
   // A step's container that its build leaves to the user.
   Result<> KeepStepContainer(const std::string& id);
 
@@ -436,7 +439,6 @@ class Engine {
   void Reconnect();
   void RemoveLateContainers();
   Result<> CheckSnapshotter();
-  void EndLeasesOfBefore(std::vector<std::string> ids);
   Result<> Reconcile(bool first);
   Result<> RemoveLeftContainers(bool first);
   void ReconcileContainer(const std::shared_ptr<Container>& container,

@@ -38,7 +38,8 @@ void EmptyTrash(const std::string& directory) {
 
 // Nothing is wrong but the moment.
 bool MayPass(const Error& error) {
-  return error.kind() == ErrorKind::kUnavailable || error.kind() == ErrorKind::kCancelled;
+  return error.kind() == ErrorKind::kUnavailable || error.kind() == ErrorKind::kCancelled ||
+         error.kind() == ErrorKind::kDeadlineExceeded;
 }
 
 }  // namespace
@@ -73,7 +74,8 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   TRY(containerd_->Version(bound));
   TRY(CheckSnapshotter());
   TRY(containerd_->EnsureNamespace());
-  EndLeasesOfBefore(TRY(Lease::ListOfBefore(*containerd_)));
+  // The work of an engine that was killed; nobody waits for it.
+  EndLeasesLater(TRY(Lease::ListOfBefore(*containerd_)));
   TRY(networks_->EnsureDefaultBridge());
   TRY(ReconcileNetworks());
   TRY(Subscribe());
@@ -85,8 +87,7 @@ Result<> Engine::ConnectOnce(std::chrono::milliseconds bound) {
   return {};
 }
 
-// The work of an engine that was killed; nobody waits for it.
-void Engine::EndLeasesOfBefore(std::vector<std::string> ids) {
+void Engine::EndLeasesLater(std::vector<std::string> ids) {
   if (ids.empty()) return;
   workers_.Run([this, ids = std::move(ids)] {
     for (const std::string& id : ids) {

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import threading
 import time
@@ -68,6 +69,19 @@ def remove_all(own):
     """For a budget of nothing. What the kill does to the request is not what is asked here."""
     with contextlib.suppress(OSError):
         own.engine.api('POST', '/system/budget?bytes=1', timeout=60)
+
+
+def test_a_prune_whose_container_daemon_dies(own, tmp_path):
+    """It hangs, then it is killed: what the prune could not end then is ended when the next one is there."""
+    (tmp_path / 'Dockerfile').write_text(f'FROM {IMAGE}\nRUN echo a >/a\nRUN echo b >/b\n')
+    own.ok('build', '-q', tmp_path)
+    os.kill(own.engine.pid('gantry-containerd'), signal.SIGSTOP)
+    prune = own.start('builder', 'prune', '-af')
+    time.sleep(1)
+    own.engine.kill('gantry-containerd')
+    prune.communicate(timeout=120)
+    until(lambda: own('images').code == 0, 30)
+    assert settled_faults(own.engine, 60) == []
 
 
 def test_kill_during_a_removal_for_the_budget(own, tmp_path):
