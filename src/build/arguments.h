@@ -30,6 +30,8 @@ class Arguments {
   void SetTarget(const std::string& name);
   void DeclareGlobal(const std::string& name, const Value& fallback);
   Value Global(const std::string& name) const;
+  // A value is given: what the Dockerfile has instead is not even looked at.
+  bool IsGiven(const std::string& name) const { return Given(name).has_value(); }
 
   void BeginStage() { stage_.clear(); }
   void Declare(const std::string& name, const Value& fallback);

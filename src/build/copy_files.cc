@@ -45,6 +45,7 @@ Result<> Extract(const CopyRequest& request, const std::string& base,
   options.base = base.substr(base.find_first_not_of('/') == std::string::npos ? base.size() : 1);
   options.owner = request.owner;
   options.mode = request.mode;
+  options.time = request.time;
   FdSource source(BorrowedFd(from), request.stop);
   Result<> extracted = trees::ExtractTree(std::move(options), source, request.stop);
   // A reader that still writes must not wait for ever.
@@ -73,7 +74,10 @@ Result<> CopyDirectory(const CopyRequest& request, const CopySource& source,
 
 Result<> CopyFile(const CopyRequest& request, const CopySource& source, const std::string& place) {
   std::string parent = ParentOf(place);
-  TRY(kernel::MakeDirectoriesIn(request.root, parent, request.owner.value_or(OwnerIds(0, 0))));
+  bool with_mode = request.mode_is_of_parents && request.mode;
+  mode_t mode = with_mode ? request.mode->Apply(0755, true) : 0755;
+  TRY(kernel::MakeDirectoriesIn(request.root, parent, request.owner.value_or(OwnerIds(0, 0)),
+                                mode));
   return Extract(request, parent, [&](ByteSink& sink) {
     trees::ArchiveRequest archive;
     archive.name = place.substr(place.rfind('/') + 1);
@@ -81,7 +85,7 @@ Result<> CopyFile(const CopyRequest& request, const CopySource& source, const st
   });
 }
 
-// Owners are the archive's own, as docker has it.
+// Owners are the archive's own, as docker has it; BuildKit's builds may wish for another one.
 Result<> Unpack(const CopyRequest& request, const CopySource& source, const std::string& place) {
   TRY(kernel::MakeDirectoriesIn(request.root, place, OwnerIds(0, 0)));
   FdSource file(
@@ -90,6 +94,7 @@ Result<> Unpack(const CopyRequest& request, const CopySource& source, const std:
   trees::EntryMaker::Options options;
   options.root = request.root;
   options.base = place == "/" ? "" : place.substr(1);
+  options.owner = request.unpacked_owner;
   return trees::ExtractTree(std::move(options), *plain, request.stop);
 }
 

@@ -48,6 +48,7 @@ struct BuildRequest {
   std::vector<std::shared_ptr<const CacheImport>> cache_imports;
   std::string platform;     // "os/arch", "" for the host's
   engine::HostConfig host;  // of the containers that run the steps
+  std::string hostname;     // of these; "": each its own
   // By registry ("docker.io", "localhost:5000").
   std::map<std::string, client::Credentials> credentials;
   // Asked for the others, when it is set.

@@ -57,7 +57,7 @@ Result<> CheckFrontend(const std::string& frontend, const FrontendOptions& optio
 
 Result<Solved> Make(Shared& shared, Job& job, const Solvable& wanted, const StopToken& stop) {
   if (wanted.definition.def_size() > 0) {
-    auto made = TRY(SolveDefinition(shared, job, wanted.definition, stop));
+    auto made = TRY(SolveDefinition(shared, job, wanted.definition, stop, wanted.details));
     return Solved{TRY(job.Keep(std::move(made))), {}};
   }
   FrontendOptions given(wanted.options.begin(), wanted.options.end());
@@ -68,11 +68,12 @@ Result<Solved> Make(Shared& shared, Job& job, const Solvable& wanted, const Stop
   }
   FrontendInputs inputs;
   for (const auto& [name, definition] : wanted.inputs) {
-    inputs[name] = TRY(SolveDefinition(shared, job, definition, stop));
+    inputs[name] = TRY(SolveDefinition(shared, job, definition, stop, wanted.details));
   }
   auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
-  auto made = TRY(RunFrontend(shared.engine, shared.builds, given, std::move(inputs),
-                              std::move(session), job, stop));
+  auto made = TRY(RunFrontend(
+      {shared.engine, shared.builds, given, std::move(session), job, stop, wanted.details},
+      std::move(inputs)));
   return Solved{TRY(job.Keep(std::move(made))), {}};
 }
 
@@ -109,15 +110,22 @@ Result<Solved> Solve(Shared& shared, const std::shared_ptr<Job>& job, const Solv
 grpc::ServerUnaryReactor* BridgeService::WithJob(
     grpc::CallbackServerContext* context,
     std::function<Result<>(const std::shared_ptr<Job>& job, const StopToken& stop)> work) {
+  return WithDetails(context, [work = std::move(work)](const auto& job, const StopToken& stop,
+                                                       ErrorDetails*) { return work(job, stop); });
+}
+
+grpc::ServerUnaryReactor* BridgeService::WithDetails(grpc::CallbackServerContext* context,
+                                                     DetailedWork work) {
   std::string ref;
   auto found = context->client_metadata().find(kBuildId);
   if (found != context->client_metadata().end()) {
     ref.assign(found->second.data(), found->second.size());
   }
   return WorkCall::Start(shared_.workers,
-                         [this, ref, work = std::move(work)](const StopToken& stop) -> Result<> {
+                         [this, ref, work = std::move(work)](const StopToken& stop,
+                                                             ErrorDetails* details) -> Result<> {
                            auto job = TRY(shared_.jobs.Find(ref, kBeginBound));
-                           return work(job, stop);
+                           return work(job, stop, details);
                          });
 }
 
@@ -143,28 +151,31 @@ grpc::ServerUnaryReactor* BridgeService::Ping(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* BridgeService::Solve(grpc::CallbackServerContext* context,
                                                const gateway::SolveRequest* request,
                                                gateway::SolveResponse* response) {
-  return WithJob(context, [=, this](const auto& job, const StopToken& stop) -> Result<> {
-    bool empty = request->definition().def_size() == 0 && request->frontend().empty();
-    if (empty) return {};  // a client that begins with nothing
-    auto [name, metadata] = TRY(buildkit::Solve(shared_, job,
-                                                {request->definition(), request->frontend(),
-                                                 request->frontendopt(), request->frontendinputs()},
-                                                stop));
-    if (request->allowresultreturn()) {
-      gateway::Result& result = *response->mutable_result();
-      result.mutable_ref()->set_id(name);
-      for (const auto& [key, value] : metadata) (*result.mutable_metadata())[key] = value;
-      if (name.empty()) return {};
-      *result.mutable_ref()->mutable_def() = DefinitionOf(name);
-      if (request->definition().def_size() == 0) {
-        (*result.mutable_metadata())["containerimage.config"] =
-            build::DocumentOf(TRY(job->Get(name))->result()).Dump();
-      }
-    } else {
-      response->set_ref(name);
-    }
-    return {};
-  });
+  return WithDetails(
+      context,
+      [=, this](const auto& job, const StopToken& stop, ErrorDetails* details) -> Result<> {
+        bool empty = request->definition().def_size() == 0 && request->frontend().empty();
+        if (empty) return {};  // a client that begins with nothing
+        auto [name, metadata] =
+            TRY(buildkit::Solve(shared_, job,
+                                {request->definition(), request->frontend(), request->frontendopt(),
+                                 request->frontendinputs(), details},
+                                stop));
+        if (request->allowresultreturn()) {
+          gateway::Result& result = *response->mutable_result();
+          result.mutable_ref()->set_id(name);
+          for (const auto& [key, value] : metadata) (*result.mutable_metadata())[key] = value;
+          if (name.empty()) return {};
+          *result.mutable_ref()->mutable_def() = DefinitionOf(name);
+          if (request->definition().def_size() == 0) {
+            (*result.mutable_metadata())["containerimage.config"] =
+                build::DocumentOf(TRY(job->Get(name))->result()).Dump();
+          }
+        } else {
+          response->set_ref(name);
+        }
+        return {};
+      });
 }
 
 grpc::ServerUnaryReactor* BridgeService::ResolveImageConfig(
@@ -259,7 +270,8 @@ grpc::ServerUnaryReactor* BridgeService::Return(grpc::CallbackServerContext* con
     if (request->has_error() && request->error().code() != 0) {
       job->Return(ToResult({static_cast<grpc::StatusCode>(request->error().code()),
                             request->error().message()})
-                      .error());
+                      .error(),
+                  request->error().details());
     } else if (result.has_refs()) {
       const auto& refs = result.refs().refs();
       if (refs.size() > 1) {

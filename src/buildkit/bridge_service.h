@@ -55,6 +55,10 @@ class BridgeService : public moby::buildkit::v1::frontend::LLBBridge::CallbackSe
   grpc::ServerUnaryReactor* WithJob(
       grpc::CallbackServerContext* context,
       std::function<Result<>(const std::shared_ptr<Job>& job, const StopToken& stop)> work);
+  // The same for work whose errors have details.
+  using DetailedWork = std::function<Result<>(const std::shared_ptr<Job>& job,
+                                              const StopToken& stop, ErrorDetails* details)>;
+  grpc::ServerUnaryReactor* WithDetails(grpc::CallbackServerContext* context, DetailedWork work);
   Shared& shared_;
 };
 
@@ -64,6 +68,7 @@ struct Solvable {
   const std::string& frontend;
   const google::protobuf::Map<std::string, std::string>& options;
   const google::protobuf::Map<std::string, pb::Definition>& inputs;
+  ErrorDetails* details;  // gets those of an error
 };
 struct Solved {
   std::string name;  // of what was made, which the build keeps; "": the metadata is all

@@ -13,6 +13,7 @@
 #include "build/builds.h"
 #include "buildkit/job.h"
 #include "buildkit/made.h"
+#include "buildkit/rpc.h"
 #include "buildkit/session.h"
 
 namespace gantry::buildkit {
@@ -35,12 +36,17 @@ Result<std::map<std::string, std::string>> AnswerRequest(engine::Engine& engine,
                                                          std::shared_ptr<Session> session, Job& job,
                                                          const StopToken& stop);
 
-// `job` outlives what is made. Fetches Dockerfile and context from the session and makes the
-// image, which is not stored yet.
-Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
-                                          const FrontendOptions& options, FrontendInputs inputs,
-                                          std::shared_ptr<Session> session, Job& job,
-                                          const StopToken& stop);
+struct FrontendRun {
+  engine::Engine& engine;
+  build::Builds& builds;
+  const FrontendOptions& options;
+  std::shared_ptr<Session> session;
+  Job& job;  // outlives what is made
+  const StopToken& stop;
+  ErrorDetails* details;  // gets the lines of the Dockerfile that an error is about
+};
+// Fetches Dockerfile and context from the session and makes the image, which is not stored yet.
+Result<std::unique_ptr<Made>> RunFrontend(const FrontendRun& run, FrontendInputs inputs);
 
 // The same for a request that is read already. `body`: a tar of the context, else `session` has it;
 // `session` may be nullptr.

@@ -25,7 +25,9 @@ class OutlineMaker {
     const Instruction& from = file_.stages[target].from;
     out_.name = from.argument;
     out_.description = DescriptionOf(from, from.argument);
-    std::vector<bool> needed = file_.NeededStages(target, [](const std::string&) { return false; });
+    std::vector<bool> needed =
+        file_.NeededStages(target, {[](const std::string&) { return false; },
+                                    [](const std::string& word) { return word; }});
     for (size_t i = target + 1; i-- > 0;) {
       if (needed[i]) AddStage(file_.stages[i]);
     }

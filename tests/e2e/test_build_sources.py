@@ -88,6 +88,11 @@ def test_modes_and_links(client, builder, context):
                             options={'context:scratchy': 'local:scratchy'}, directories={'scratchy': context})
     assert said.splitlines() == ['/d/a.txt 640 3 4', '/d/deep 640 3 4', '/d/deep/c.txt 640 3 4', '/tool 4755 0 0', '/l/a.txt 644 0 0', '/m 644 0 0',
                                  '/b 644 0 0', '/h/here 600 0 0', 'y/a.txt', '0640', '$M'], said
+    # Changes in letters are those of chmod(1).
+    said = builder.commands(context, f'FROM {IMAGE}\nRUN mkdir -p /s/d && touch /s/f /s/x && chmod 750 /s/d /s/x && chmod 666 /s/f\n'
+                            f'FROM {IMAGE}\nCOPY --from=0 --chmod=u=rwX,go=rX /s /t\nCOPY --from=0 --chmod=go-w,u+s /s/f /g\n'
+                            'RUN cd /t && stat -c "%n %a" d f x /g\n')
+    assert said.split('\n')[:4] == ['d 755', 'f 644', 'x 755', '/g 4644']
     assert 'invalid chmod parameter' in refused(builder.commands, context, f'FROM {IMAGE}\nCOPY --chmod=9 x /d/\n')
 
 
@@ -147,7 +152,7 @@ def test_named_directories(client, builder, context, tmp_path):
     assert 'other' in builder.commands(context, f'FROM {IMAGE}\nRUN --mount=from=own/lib,target=/m cat /m/f; echo {uuid.uuid4().hex}\n')
     client.ok('rmi', 'own/lib')
     said = refused(builder.commands, context, f'FROM {IMAGE}\nCOPY --from=lib up/passwd /x\n', options=options, directories=directories)
-    assert 'COPY failed: stat up/passwd: file does not exist' in said
+    assert 'failed to calculate checksum of ref lib: "/up/passwd": not found' in said
 
 
 def test_named_images(client, builder, context):
