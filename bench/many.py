@@ -16,7 +16,7 @@ CONTAINERS = 500
 RUNS = 100
 IMAGES = 5000
 CLIENTS = 64
-CROWD_S = 20
+CROWD_S = 120
 
 
 def life_of_many(results, clients, latencies):

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "dockerfile/expand.h"
 #include "engine/image_instructions.h"
 
 namespace gantry::build {
@@ -47,10 +48,18 @@ void Arguments::SetTarget(const std::string& name) {
   global_["TARGETSTAGE"] = name.empty() ? "default" : name;
 }
 
-void Arguments::DeclareGlobal(const std::string& name, const Value& fallback) {
-  declared_.insert(name);
-  Value given = Given(name);
-  global_[name] = given ? given : fallback;
+Result<> Arguments::DeclareGlobals(const dockerfile::Dockerfile& file) {
+  dockerfile::Expander expander{[this](const auto& name) { return Global(name); }, file.escape};
+  for (const dockerfile::Instruction& in : file.arguments) {
+    for (const dockerfile::Pair& pair : in.pairs) {
+      Value fallback;
+      if (pair.has_value && !IsGiven(pair.name)) fallback = TRY(expander.Word(pair.value));
+      declared_.insert(pair.name);
+      Value given = Given(pair.name);
+      global_[pair.name] = given ? given : fallback;
+    }
+  }
+  return {};
 }
 
 Arguments::Value Arguments::Global(const std::string& name) const {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "dockerfile/instruction.h"
 #include "engine/config.h"
 #include "oci/platform.h"
 
@@ -28,7 +29,8 @@ class Arguments {
 
   // TARGETSTAGE: the name of what is built.
   void SetTarget(const std::string& name);
-  void DeclareGlobal(const std::string& name, const Value& fallback);
+  // Those before the first FROM. kInvalidArgument: a default that can't be expanded.
+  Result<> DeclareGlobals(const dockerfile::Dockerfile& file);
   Value Global(const std::string& name) const;
   // A value is given: what the Dockerfile has instead is not even looked at.
   bool IsGiven(const std::string& name) const { return Given(name).has_value(); }

@@ -119,26 +119,16 @@ Result<> Builder::Plan(const std::string& text) {
     }
     file_.stages[target_].instructions.push_back(std::move(label));
   }
-  for (const Instruction& in : file_.arguments) {
-    for (const dockerfile::Pair& pair : in.pairs) {
-      Arguments::Value fallback;
-      dockerfile::Expander expander{[&](const auto& name) { return arguments_.Global(name); },
-                                    file_.escape};
-      if (pair.has_value && !arguments_.IsGiven(pair.name)) {
-        fallback = TRY(expander.Word(pair.value));
-      }
-      arguments_.DeclareGlobal(pair.name, fallback);
-    }
+  TRY(arguments_.DeclareGlobals(file_));
+  if (output_.step) {
+    needed_ = file_.NeededStages(
+        target_, [&](const std::string& name) { return arguments_.Global(name); },
+        [&](const std::string& name) { return FindContext(name) != nullptr; });
+  } else {
+    // Users of the classic builder read of every stage up to their target.
+    needed_.assign(file_.stages.size(), false);
+    std::fill_n(needed_.begin(), target_ + 1, true);
   }
-  dockerfile::StageNames names;
-  names.is_elsewhere = [&](const std::string& name) { return FindContext(name) != nullptr; };
-  names.expand = [&](const std::string& word) {
-    dockerfile::Expander expander{[&](const auto& name) { return arguments_.Global(name); },
-                                  file_.escape};
-    // What is wrong with it is told when the stage begins.
-    return expander.Word(word).value_or(word);
-  };
-  needed_ = file_.NeededStages(target_, names);
   for (size_t i = 0; i < needed_.size(); ++i) {
     if (needed_[i]) steps_ += 1 + file_.stages[i].instructions.size();
   }
@@ -366,12 +356,7 @@ Result<StageState> Builder::Base(size_t number) {
   }
   if (named != nullptr && named->kind == NamedContext::Kind::kInput) return *named->input;
   int earlier = named != nullptr ? -1 : file_.FindStage(name, number);
-  if (earlier >= 0) {
-    if (!needed_[static_cast<size_t>(earlier)]) {
-      return InvalidArgument("stage {} is named by a variable: it is not built", name);
-    }
-    return states_[static_cast<size_t>(earlier)];
-  }
+  if (earlier >= 0) return states_[static_cast<size_t>(earlier)];
   std::string platform = request_.platform;
   if (const dockerfile::Flag* flag = from.FindFlag("platform")) {
     platform = TRY(expander.Word(flag->value));

@@ -246,9 +246,10 @@ Result<CheckResult> CheckDockerfile(engine::Engine& engine, const build::BuildRe
   lint.whole = !parsed.error;
   lint.options = TRY(OptionsOf(request, parsed.file));
   lint.given = request.arguments;
-  auto platform = oci::ParsePlatform(request.platform);
-  lint.predefined = build::PlatformArguments(
-      request.platform.empty() || !platform.ok() ? oci::HostPlatform() : *platform);
+  auto asked_platform = oci::ParsePlatform(request.platform);
+  bool is_host = request.platform.empty() || !asked_platform.ok();
+  oci::Platform platform = is_host ? oci::HostPlatform() : *asked_platform;
+  lint.predefined = build::PlatformArguments(platform);
   lint.predefined["TARGETSTAGE"] = request.target;
   if (file.ignored) lint.ignored = &*file.ignored;
   lint.read_platform = ReadPlatform;
@@ -270,9 +271,12 @@ Result<CheckResult> CheckDockerfile(engine::Engine& engine, const build::BuildRe
     if (!target.ok()) {
       out.error = target.error();
     } else if (scope == CheckScope::kNeededStages) {
+      build::Arguments arguments(request.arguments, platform);
+      // A default that can't be expanded is told by the build.
+      (void)arguments.DeclareGlobals(parsed.file);
       lint.stages = parsed.file.NeededStages(
-          *target, {[&](const std::string& name) { return request.contexts.contains(name); },
-                    [](const std::string& word) { return word; }});
+          *target, [&](const std::string& name) { return arguments.Global(name); },
+          [&](const std::string& name) { return request.contexts.contains(name); });
     }
   }
   out.warnings = dockerfile::Lint(lint);

@@ -335,32 +335,35 @@ Result<size_t> Dockerfile::FindTarget(const std::string& name) const {
   return InvalidArgument("target stage \"{}\" could not be found{}", name, DidYouMean(name, names));
 }
 
-std::vector<bool> Dockerfile::NeededStages(size_t target, const StageNames& names) const {
+std::vector<bool> Dockerfile::NeededStages(
+    size_t target, const Lookup& global,
+    const std::function<bool(const std::string& name)>& is_elsewhere) const {
   std::vector<bool> needed(stages.size(), false);
   needed[target] = true;
   // Stages refer to earlier ones only: one pass from the target backwards finds all.
   for (size_t i = target + 1; i-- > 0;) {
     if (!needed[i]) continue;
-    auto find = [&](const std::string& name) {
-      return names.is_elsewhere(name) ? -1 : FindStage(name, i);
+    auto need = [&](const std::string& name) {
+      int found = is_elsewhere(name) ? -1 : FindStage(name, i);
+      if (found >= 0) needed[static_cast<size_t>(found)] = true;
+      return found;
     };
-    auto need = [&](const Instruction& in) {
+    auto need_all = [&](const Instruction& in) {
       for (const Flag& flag : in.flags) {
-        int found = flag.name == "from"    ? find(flag.value)
-                    : flag.name == "mount" ? find(FromOfRunMount(flag.value))
-                                           : -1;
-        if (found >= 0) needed[static_cast<size_t>(found)] = true;
+        if (flag.name == "from") need(flag.value);
+        if (flag.name == "mount") need(FromOfRunMount(flag.value));
       }
     };
-    for (const Instruction& in : stages[i].instructions) need(in);
-    int base = find(names.expand(stages[i].from.words[0]));
+    for (const Instruction& in : stages[i].instructions) need_all(in);
+    // What can't be expanded is an error of whoever makes the stage.
+    Result<std::string> name = Expander{global, escape}.Word(stages[i].from.words[0]);
+    int base = name.ok() ? need(*name) : -1;
     if (base < 0) continue;
-    needed[static_cast<size_t>(base)] = true;
     // Its triggers are instructions of this stage.
     for (const Instruction& in : stages[static_cast<size_t>(base)].instructions) {
       if (in.kind != Kind::kOnBuild) continue;
       Result<Instruction> trigger = ParseInstruction(in.argument, escape);
-      if (trigger.ok()) need(*trigger);
+      if (trigger.ok()) need_all(*trigger);
     }
   }
   return needed;

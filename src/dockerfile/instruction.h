@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "dockerfile/expand.h"
 #include "dockerfile/lines.h"
 
 namespace gantry::dockerfile {
@@ -74,14 +75,6 @@ struct Stage {
   std::vector<Instruction> instructions;
 };
 
-// What words mean that name stages.
-struct StageNames {
-  // A name that is no stage's because the client says so.
-  std::function<bool(const std::string& name)> is_elsewhere;
-  // With the variables of FROM put in.
-  std::function<std::string(const std::string& word)> expand;
-};
-
 struct Dockerfile {
   char escape = '\\';
   std::string syntax;
@@ -91,10 +84,11 @@ struct Dockerfile {
 
   // By name or number; -1 when there is none. Stages at `before` and later are not looked at.
   int FindStage(std::string_view name, size_t before) const;
-  // The position of the stage that is asked for; the last one without a name. kInvalidArgument.
-  Result<size_t> FindTarget(const std::string& name) const;
-  // By number: `target` and what it is made of.
-  std::vector<bool> NeededStages(size_t target, const StageNames& names) const;
+  // By number: `target` and what it is made of. `global`: the variables that FROM sees.
+  // `is_elsewhere`: what a name means that is no stage's because the client says so.
+  std::vector<bool> NeededStages(
+      size_t target, const Lookup& global,
+      const std::function<bool(const std::string& name)>& is_elsewhere) const;
 };
 
 // kInvalidArgument with the line's number.

@@ -5,7 +5,6 @@
 #include <set>
 #include <utility>
 
-#include "dockerfile/expand.h"
 #include "dockerfile/run_mount.h"
 
 namespace gantry::dockerfile {
@@ -25,9 +24,9 @@ class OutlineMaker {
     const Instruction& from = file_.stages[target].from;
     out_.name = from.argument;
     out_.description = DescriptionOf(from, from.argument);
-    std::vector<bool> needed =
-        file_.NeededStages(target, {[](const std::string&) { return false; },
-                                    [](const std::string& word) { return word; }});
+    std::vector<bool> needed = file_.NeededStages(
+        target, [this](const std::string& name) { return GlobalValue(name); },
+        [](const std::string&) { return false; });
     for (size_t i = target + 1; i-- > 0;) {
       if (needed[i]) AddStage(file_.stages[i]);
     }
@@ -53,13 +52,16 @@ class OutlineMaker {
     std::string text = Expander{lookup, file_.escape}.Word(word).value_or("");
     return (expanded_ += text.size()) <= kMostOutlined ? text : "";
   }
+  std::optional<std::string> GlobalValue(const std::string& name) const {
+    auto found = globals_.find(name);
+    if (found == globals_.end()) return std::nullopt;
+    return found->second.argument.value;
+  }
   // Of what stands before the stages and in FROM; with the names that were looked up.
   std::string ExpandGlobal(const std::string& word, std::set<std::string>* asked) {
     return Expand(word, [&](const std::string& name) -> std::optional<std::string> {
       asked->insert(name);
-      auto found = globals_.find(name);
-      if (found == globals_.end()) return std::nullopt;
-      return found->second.argument.value;
+      return GlobalValue(name);
     });
   }
   std::string ExpandInStage(const std::string& word, const Values& values) {

@@ -11,11 +11,13 @@
 #include <set>
 #include <utility>
 
+#include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/accounts.h"
 #include "engine/container_files.h"
 #include "engine/engine.h"
+#include "engine/host_files.h"
 #include "engine/root_view.h"
 #include "formats/compression/compression.h"
 #include "kernel/filesystem_user.h"
@@ -100,8 +102,15 @@ Result<ContainerFiles> Engine::OpenFiles(std::string_view reference) {
     DropTransientMounts(kept->id);
     ReleaseMounts(*kept);
   });
+  std::vector<oci::Mount> mounted = TRY(SetUpMounts(record));
+  for (oci::Mount& own : HostFileMounts(ContainerDirectory(record.id))) {
+    auto hides = [&](const oci::Mount& one) { return one.destination == own.destination; };
+    bool hidden = std::any_of(mounted.begin(), mounted.end(), hides);
+    // One that has never run has none.
+    if (!hidden && PathExists(own.source)) mounted.push_back(std::move(own));
+  }
   std::vector<kernel::PlacedMount> placed;
-  for (const oci::Mount& one : TRY(SetUpMounts(record))) {
+  for (const oci::Mount& one : mounted) {
     placed.push_back(
         {TRY(kernel::MountDetached("bind", one.source, one.options)), one.destination});
   }

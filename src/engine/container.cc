@@ -181,7 +181,7 @@ Result<ContainerRecord> ParseContainerRecord(const Json& json) {
     }
   } else {
     // A record of the first version, which had binds only.
-    record.mounts = TRY(ParseMountPoints(record.host));
+    record.mounts = TRY(ParseMountPoints(record.host, ""));
   }
   return record;
 }

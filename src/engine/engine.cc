@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "engine/container_names.h"
+#include "engine/links.h"
 #include "engine/store.h"
 #include "kernel/mapped_mount.h"
 #include "kernel/spread.h"
@@ -200,10 +201,11 @@ Result<std::shared_ptr<Container>> Engine::Find(std::string_view reference) cons
 Result<std::shared_ptr<Container>> Engine::FindAny(std::string_view reference) const {
   auto missing = [&] { return NotFound("No such container: {}", reference); };
   if (reference.empty()) return missing();
+  std::string_view name = reference.starts_with('/') ? reference.substr(1) : reference;
+  if (name.find('/') != std::string_view::npos) return FindLinked(name);
   MutexLock lock(mutex_);
   auto exact = by_id_.find(reference);
   if (exact != by_id_.end()) return exact->second;
-  std::string_view name = reference.starts_with('/') ? reference.substr(1) : reference;
   auto named = id_by_name_.find(name);
   if (named != id_by_name_.end()) {
     auto found = by_id_.find(named->second);
@@ -218,6 +220,28 @@ Result<std::shared_ptr<Container>> Engine::FindAny(std::string_view reference) c
     return InvalidArgument("multiple IDs found with provided prefix: {}", reference);
   }
   return first->second;
+}
+
+// "PARENT/ALIAS": the other end of that container's link. Among users' networks links are no names
+// of containers.
+Result<std::shared_ptr<Container>> Engine::FindLinked(std::string_view name) const {
+  size_t slash = name.rfind('/');
+  std::string_view parent_name = name.substr(0, slash);
+  if (any_links_ && parent_name.find('/') == std::string_view::npos) {
+    auto parent = Find(parent_name);
+    bool links = parent.ok() && (*parent)->record()->name == parent_name &&
+                 !IsOnUsersNetwork(*(*parent)->record());
+    if (links) {
+      for (const std::string& text : (*parent)->record()->host.links) {
+        auto [child, alias] = ParseLink(text);
+        if (alias != name.substr(slash + 1)) continue;
+        auto owner = NetworkOwner(child);
+        std::shared_ptr<Container> linked = owner.ok() ? FindById((*owner)->id) : nullptr;
+        if (linked != nullptr) return linked;
+      }
+    }
+  }
+  return NotFound("No such container: {}", name);
 }
 
 std::vector<Container::RecordPointer> Engine::List() const {

@@ -101,8 +101,8 @@ class Engine {
   // No new work; what runs is left running.
   void Shutdown();
 
-  // By id, unique prefix of an id, or name, with or without a slash. kNotFound: "No such container:
-  // NAME".
+  // By id, unique prefix of an id, or name, with or without a slash; PARENT/ALIAS for the end of a
+  // link. kNotFound: "No such container: NAME".
   Result<std::shared_ptr<Container>> Find(std::string_view reference) const;
   // Newest first.
   std::vector<Container::RecordPointer> List() const;
@@ -273,6 +273,7 @@ class Engine {
   std::shared_ptr<Container> FindById(const std::string& id) const;
   // As Find, and one that was removed while it is being tidied up.
   Result<std::shared_ptr<Container>> FindAny(std::string_view reference) const;
+  Result<std::shared_ptr<Container>> FindLinked(std::string_view name) const;
   bool ShuttingDown() const;
 
   // create.cc

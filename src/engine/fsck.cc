@@ -26,7 +26,6 @@ using records::Fault;
 
 constexpr size_t kMaxInventoryBytes = size_t{256} << 20;
 constexpr size_t kMaxLogBytes = size_t{16} << 20;
-constexpr size_t kEngineIdBytes = 36;
 
 // A line of the events' log that no reader would take; the last one may be torn.
 bool IsEvent(std::string_view line) {
@@ -77,19 +76,20 @@ class Checker {
   }
 
   Result<> CheckTop() {
-    static const std::set<std::string> kTop = {"engine", "containers", "volumes", "containerd"};
+    static const std::set<std::string> kTop = {"engine", "containers", "volumes", "containerd",
+                                               "engine-id"};
     static const std::set<std::string> kEngine = {
-        "engine.db",    "engine.db-wal",  "engine.db-shm", "lock",         "events.log",
-        "events.log.1", "engine-id",      "trash",         "build-caches", "builds",
-        "runtimes",     "fsck-inventory", "image-list",    "build-history"};
+        "engine.db",    "engine.db-wal",  "engine.db-shm", "lock",   "events.log",
+        "events.log.1", "trash",          "build-caches",  "builds", "runtimes",
+        "image-list",   "fsck-inventory", "build-history"};
     for (const auto& [directory, known] :
          {std::pair(root_, &kTop), std::pair(root_ + "/engine", &kEngine)}) {
       for (const std::string& name : TRY(ListDirectoryIfThere(directory))) {
         if (!known->contains(name)) Add(fmt::format("'{}/{}' is nothing of ours", directory, name));
       }
     }
-    std::string path = root_ + "/engine/engine-id";
-    if (PathExists(path) && TRY(ReadFile(path, 4096)).size() != kEngineIdBytes) {
+    std::string path = root_ + "/engine-id";
+    if (PathExists(path) && TRY(ReadFile(path, 4096)).empty()) {
       AddTree(fmt::format("'{}' has no id in it", path), path);
     }
     auto transaction = TRY(database_.Read());

@@ -170,7 +170,7 @@ Result<> ChangeHostFiles(const HostFilesRequest& request) {
   return ChangeResolvConf(request);
 }
 
-Result<std::vector<oci::Mount>> WriteHostFiles(const HostFilesRequest& request) {
+Result<> WriteHostFiles(const HostFilesRequest& request) {
   bool shares_host = request.host->network_mode == "host";
   for (const std::string& extra : request.host->extra_hosts) {
     if (extra.find(':') == std::string::npos) {
@@ -190,12 +190,20 @@ Result<std::vector<oci::Mount>> WriteHostFiles(const HostFilesRequest& request) 
   const std::string& directory = request.directory;
   TRY(CreateFile(directory + "/resolv.conf", resolv, kReadableFile));
   TRY(CreateFile(directory + "/hostname", request.hostname + "\n", kReadableFile));
-  TRY(CreateFile(directory + "/hosts", hosts, kReadableFile));
-  auto mount = [&](const char* name) {
-    return oci::Mount{std::string("/etc/") + name, "bind", directory + "/" + name,
-                      {"rbind", "rprivate"},       {},     {}};
-  };
-  return std::vector<oci::Mount>{mount("resolv.conf"), mount("hostname"), mount("hosts")};
+  return CreateFile(directory + "/hosts", hosts, kReadableFile);
+}
+
+std::vector<oci::Mount> HostFileMounts(const std::string& directory) {
+  std::vector<oci::Mount> mounts;
+  for (const char* name : {"resolv.conf", "hostname", "hosts"}) {
+    mounts.push_back({std::string("/etc/") + name,
+                      "bind",
+                      fmt::format("{}/{}", directory, name),
+                      {"rbind", "rprivate"},
+                      {},
+                      {}});
+  }
+  return mounts;
 }
 
 }  // namespace gantry::engine

@@ -30,9 +30,10 @@ struct HostFilesRequest {
   std::vector<std::string> gateways;  // what "host-gateway" stands for: the host, by family
 };
 
-// Writes the three files and returns their mounts. With --network host they are copies of the
-// host's.
-Result<std::vector<oci::Mount>> WriteHostFiles(const HostFilesRequest& request);
+// Writes the three files. With --network host they are copies of the host's.
+Result<> WriteHostFiles(const HostFilesRequest& request);
+// The mounts of those in that container's directory.
+std::vector<oci::Mount> HostFileMounts(const std::string& directory);
 
 // The container runs and its endpoints are others now: what depends on them, in place.
 Result<> ChangeHostFiles(const HostFilesRequest& request);

@@ -178,14 +178,37 @@ void FillVolume(const MountConfig& config, MountPoint* point) {
 
 void FillBind(const MountConfig& config, MountPoint* point) {
   point->source = CleanPath(config.source);
-  point->propagation = "rprivate";
   if (!config.bind_options) return;
   const MountBindOptions& options = *config.bind_options;
-  if (!options.propagation.empty()) point->propagation = options.propagation;
+  point->propagation = options.propagation;
   point->recursive = !options.non_recursive;
   point->make_source = options.create_mountpoint;
   point->read_only_non_recursive = options.read_only_non_recursive;
   point->read_only_force_recursive = options.read_only_force_recursive;
+}
+
+bool Holds(std::string_view directory, std::string_view path) {
+  if (directory == "/" || directory == path) return true;
+  return path.starts_with(directory) && path[directory.size()] == '/';
+}
+
+// A private bind of the engine's own data would keep what the engine mounts there from going away.
+Result<> SettlePropagation(const std::string& data_root, MountPoint* point) {
+  if (point->type != "bind") return {};
+  bool own =
+      !data_root.empty() && (Holds(data_root, point->source) || Holds(point->source, data_root));
+  if (own && !point->propagation.empty() && point->propagation != "rslave" &&
+      point->propagation != "rshared") {
+    return InvalidArgument(
+        "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when "
+        "mount source is within the daemon root, daemon root: \"{}\", bind mount source: \"{}\", "
+        "propagation: \"{}\"",
+        data_root, point->source, point->propagation);
+  }
+  if (!point->propagation.empty()) return {};
+  point->propagation = own ? "rslave" : "rprivate";
+  point->slave_if_possible = own;
+  return {};
 }
 
 }  // namespace
@@ -249,7 +272,8 @@ Result<MountPoint> NamelessVolume(const std::string& path, const std::string& vo
   return point;
 }
 
-Result<std::vector<MountPoint>> ParseMountPoints(const HostConfig& host) {
+Result<std::vector<MountPoint>> ParseMountPoints(const HostConfig& host,
+                                                 const std::string& data_root) {
   std::vector<MountPoint> points;
   std::set<std::string> seen;
   auto duplicate = [](const std::string& destination) {
@@ -259,11 +283,13 @@ Result<std::vector<MountPoint>> ParseMountPoints(const HostConfig& host) {
     MountPoint point = TRY(ParseBind(bind, host.volume_driver));
     if (host.tmpfs.contains(point.destination)) return duplicate(point.destination);
     if (!seen.insert(point.destination).second) return duplicate(point.destination);
+    TRY(SettlePropagation(data_root, &point));
     points.push_back(std::move(point));
   }
   for (const MountConfig& mount : host.mounts) {
     MountPoint point = TRY(ParseMount(mount));
     if (!seen.insert(point.destination).second) return duplicate(mount.target);
+    TRY(SettlePropagation(data_root, &point));
     points.push_back(std::move(point));
   }
   return points;
@@ -310,6 +336,7 @@ Json ToJson(const MountPoint& point) {
                            {"destination", point.destination},
                            {"mode", point.mode},
                            {"propagation", point.propagation},
+                           {"slaveIfPossible", point.slave_if_possible},
                            {"subpath", point.subpath},
                            {"snapshot", point.snapshot},
                            {"imageId", point.image_id},
@@ -332,6 +359,7 @@ Result<MountPoint> ParseMountPoint(const Json& json) {
   reader.Field("destination", &point.destination);
   reader.Field("mode", &point.mode);
   reader.Field("propagation", &point.propagation);
+  reader.Field("slaveIfPossible", &point.slave_if_possible);
   reader.Field("subpath", &point.subpath);
   reader.Field("snapshot", &point.snapshot);
   reader.Field("imageId", &point.image_id);

@@ -25,8 +25,10 @@ struct MountPoint {
   std::string destination;
   std::string mode;         // what stood behind the last colon of -v
   std::string propagation;  // "rprivate", …; "" for a volume: the runtime's own
-  std::string subpath;      // of a volume or an image
-  std::string snapshot;     // the view of an image
+  // "rslave" was not asked for: private where the source's mount is neither shared nor a slave.
+  bool slave_if_possible = false;
+  std::string subpath;   // of a volume or an image
+  std::string snapshot;  // the view of an image
   std::string image_id;
   bool writable = true;
   bool recursive = true;
@@ -50,9 +52,11 @@ Result<MountPoint> ParseBind(const std::string& spec, const std::string& volume_
 // are in it, so that it can name nothing of the host.
 Result<MountPoint> NamelessVolume(const std::string& path, const std::string& volume_driver);
 Result<MountPoint> ParseMount(const MountConfig& config);
-// Those of -v, then those of --mount. Errors: kInvalidArgument in docker's words; two of one
-// destination, also of --tmpfs, among them.
-Result<std::vector<MountPoint>> ParseMountPoints(const HostConfig& host);
+// Those of -v, then those of --mount. A bind that holds `data_root`, the engine's own directory, or
+// lies in it, is a slave. Errors: kInvalidArgument in docker's words; two of one destination, also
+// of --tmpfs, among them.
+Result<std::vector<MountPoint>> ParseMountPoints(const HostConfig& host,
+                                                 const std::string& data_root);
 
 struct VolumesFrom {
   std::string container;

@@ -58,7 +58,8 @@ MountAbove FindMountAbove(std::string_view mountinfo, std::string_view path) {
   return found;
 }
 
-Result<> CheckPropagation(const MountPoint& point) {
+Result<> CheckPropagation(MountPoint* settled) {
+  const MountPoint& point = *settled;
   bool shared = point.propagation.ends_with("shared");
   bool slave = point.propagation.ends_with("slave");
   if (!shared && !slave) return {};
@@ -68,17 +69,21 @@ Result<> CheckPropagation(const MountPoint& point) {
   }
   MountAbove above = FindMountAbove(TRY(ReadFile("/proc/self/mountinfo")), resolved);
   if (above.shared || (slave && above.slave)) return {};
+  if (point.slave_if_possible) {
+    settled->propagation = "rprivate";
+    return {};
+  }
   return Internal("path {} is mounted on {} but it is not a shared{} mount", point.source,
                   above.place, slave ? " or slave" : "");
 }
 
 }  // namespace
 
-Result<> PrepareSources(const std::vector<MountPoint>& points) {
-  for (const MountPoint& point : points) {
+Result<> PrepareSources(std::vector<MountPoint>* points) {
+  for (MountPoint& point : *points) {
     if (point.type != "bind") continue;
     if (PathExists(point.source)) {
-      TRY(CheckPropagation(point));
+      TRY(CheckPropagation(&point));
       continue;
     }
     if (!point.make_source) {
@@ -88,7 +93,7 @@ Result<> PrepareSources(const std::vector<MountPoint>& points) {
     }
     TRY_WITH(MakeDirectories(point.source, kMadeDirectoryMode), "making the source of mount '{}'",
              point.destination);
-    TRY(CheckPropagation(point));
+    TRY(CheckPropagation(&point));
   }
   return {};
 }

@@ -10,7 +10,7 @@
 namespace gantry::engine {
 
 // Makes missing sources of -v, refuses missing ones of --mount, and those that their mount does not
-// share though they are to be shared.
-Result<> PrepareSources(const std::vector<MountPoint>& points);
+// share though they are to be shared; those with `slave_if_possible` become private then.
+Result<> PrepareSources(std::vector<MountPoint>* points);
 
 }  // namespace gantry::engine

@@ -266,7 +266,13 @@ Result<oci::Process> MakeExecProcess(const ExecConfig& exec, const ContainerConf
     std::vector<std::string> all = TRY(AvailableCapabilities());
     process.capabilities = oci::Capabilities{all, all, {}, all, {}};
   }
-  process.env = MergeEnvironment(container.env, exec.env);
+  std::vector<std::string> inherited = container.env;
+  // The container's terminal is not the exec's, unless the image or the user says so.
+  bool term_is_configured =
+      std::any_of(config.env.begin(), config.env.end(),
+                  [](const std::string& variable) { return variable.starts_with("TERM="); });
+  if (!exec.tty && !term_is_configured) std::erase(inherited, "TERM=xterm");
+  process.env = MergeEnvironment(std::move(inherited), exec.env);
   // HOME is the new user's unless the container or the request says otherwise.
   bool home_is_asked =
       std::any_of(exec.env.begin(), exec.env.end(),

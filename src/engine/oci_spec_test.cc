@@ -172,6 +172,21 @@ TEST_F(OciSpecTest, ExecTakesTheContainersProcess) {
   EXPECT_TRUE(has("A=2") && has("B=3") && has("HOME=/www"));
 }
 
+TEST_F(OciSpecTest, ExecHasATerminalOfItsOwn) {
+  auto has_term = [&](bool of_exec) {
+    ExecConfig exec;
+    exec.cmd = {"ls"};
+    exec.tty = of_exec;
+    oci::Process process = *MakeExecProcess(exec, config_, host_, *Make()->process, {});
+    return std::count(process.env.begin(), process.env.end(), "TERM=xterm") == 1;
+  };
+  config_.tty = true;
+  EXPECT_TRUE(has_term(true));
+  EXPECT_FALSE(has_term(false));
+  config_.env = {"TERM=xterm"};
+  EXPECT_TRUE(has_term(false));
+}
+
 TEST(SeccompProfileTest, CapabilitiesOpenCalls) {
   auto allows = [](const oci::Seccomp& seccomp, const std::string& name) {
     return std::any_of(seccomp.syscalls.begin(), seccomp.syscalls.end(), [&](const auto& rule) {

@@ -19,7 +19,7 @@ TEST(MountPointsTest, ReadsBindsAndMounts) {
   HostConfig host;
   host.binds = {"/a/:/b/../c:ro,rshared", "/x:/y"};
   host.mounts = {{.type = "bind", .source = "/m", .target = "/n", .read_only = true}};
-  std::vector<MountPoint> points = *ParseMountPoints(host);
+  std::vector<MountPoint> points = *ParseMountPoints(host, "/data");
   ASSERT_EQ(points.size(), 3u);
   EXPECT_EQ(points[0].source, "/a");
   EXPECT_EQ(points[0].destination, "/c");
@@ -34,7 +34,7 @@ TEST(MountPointsTest, RefusesBadOnes) {
   auto error = [](const std::string& bind) {
     HostConfig host;
     host.binds = {bind};
-    return ParseMountPoints(host).error().message();
+    return ParseMountPoints(host, "/data").error().message();
   };
   EXPECT_EQ(error("nothing"),
             "invalid volume specification: 'nothing': invalid mount config for type \"volume\": "
@@ -48,12 +48,31 @@ TEST(MountPointsTest, RefusesBadOnes) {
   EXPECT_NE(error("/a:b").find("must be absolute"), std::string::npos);
   HostConfig twice;
   twice.binds = {"/a:/b", "/c:/b"};
-  EXPECT_EQ(ParseMountPoints(twice).error().message(), "Duplicate mount point: /b");
+  EXPECT_EQ(ParseMountPoints(twice, "/data").error().message(), "Duplicate mount point: /b");
   HostConfig missing;
   missing.mounts = {{.type = "bind", .source = "/no/such/dir", .target = "/n"}};
-  EXPECT_EQ(PrepareSources(*ParseMountPoints(missing)).error().message(),
+  std::vector<MountPoint> points = *ParseMountPoints(missing, "/data");
+  EXPECT_EQ(PrepareSources(&points).error().message(),
             "invalid mount config for type \"bind\": bind source path does not exist: "
             "/no/such/dir");
+}
+
+TEST(MountPointsTest, EnginesOwnDataIsASlave) {
+  auto propagation = [](const std::string& bind) {
+    HostConfig host;
+    host.binds = {bind};
+    auto points = ParseMountPoints(host, "/var/lib/own");
+    return points.ok() ? points->front().propagation : points.error().message();
+  };
+  for (const char* bind : {"/:/x", "/var:/x:ro", "/var/lib/own:/x", "/var/lib/own/volumes:/x"}) {
+    EXPECT_EQ(propagation(bind), "rslave") << bind;
+  }
+  EXPECT_EQ(propagation("/var/lib/owner:/x"), "rprivate");
+  EXPECT_EQ(propagation("/var/li:/x"), "rprivate");
+  EXPECT_EQ(propagation("/:/x:rshared"), "rshared");
+  EXPECT_NE(propagation("/:/x:rprivate").find("must use either propagation mode"),
+            std::string::npos);
+  EXPECT_EQ(propagation("/a:/x:rprivate"), "rprivate");
 }
 
 TEST(PortBindingsTest, ReadsRangesProtocolsAndAll) {

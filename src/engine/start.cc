@@ -291,17 +291,11 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
     request.uts_hostname = donor->hostname;
     directory = ContainerDirectory(donor->id);
   }
-  std::vector<std::string> options = {"rbind", "rprivate"};
-  if (record.host.readonly_rootfs) options.emplace_back("ro");
   bool remapped = IsRemapped(record);
-  if (remapped) options.emplace_back(kMapped);
-  for (const char* name : {"resolv.conf", "hostname", "hosts"}) {
-    request.mounts.push_back({std::string("/etc/") + name,
-                              "bind",
-                              fmt::format("{}/{}", directory, name),
-                              options,
-                              {},
-                              {}});
+  for (oci::Mount& mount : HostFileMounts(directory)) {
+    if (record.host.readonly_rootfs) mount.options.emplace_back("ro");
+    if (remapped) mount.options.emplace_back(kMapped);
+    request.mounts.push_back(std::move(mount));
   }
   for (oci::Mount& mount : TRY(SetUpMounts(record))) {
     std::erase_if(request.mounts,

@@ -88,7 +88,7 @@ Result<> Engine::MakeMountPoints(bool read_only_non_recursive, ContainerRecord* 
       Put(std::move(point), &points);
     }
   }
-  for (MountPoint& point : TRY(ParseMountPoints(record->host))) {
+  for (MountPoint& point : TRY(ParseMountPoints(record->host, options_.root))) {
     if (point.type == "bind" && !point.writable && !point.read_only_force_recursive) {
       point.read_only_non_recursive |= read_only_non_recursive;
     }
@@ -180,7 +180,7 @@ Result<std::vector<oci::Mount>> Engine::SetUpMounts(const ContainerRecord& recor
   for (const MountPoint& point : record.mounts) {
     if (!IsHidden(record, point)) points.push_back(point);
   }
-  TRY(PrepareSources(points));
+  TRY(PrepareSources(&points));
   std::vector<oci::Mount> mounts;
   for (const MountPoint& point : points) {
     std::string source = point.source;

@@ -36,6 +36,11 @@ class GoTemplate {
     // Go's names of members that the root has by other ones, such as "Scope" of "scope". One that
     // the root has not is empty.
     std::map<std::string, std::string, std::less<>> root_names;
+    // What an object that lacks a member has for it in Go's type, the object being the value of
+    // `parent`; nothing: its type has no such member.
+    std::function<std::optional<Json>(const Json& object, std::string_view parent,
+                                      std::string_view field)>
+        absent;
     // Calls methods of the root that take arguments, such as .Label "x"; nothing: no such method.
     std::function<std::optional<Json>(std::string_view name, const std::vector<Json>& args)> method;
   };

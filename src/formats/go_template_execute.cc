@@ -14,11 +14,12 @@ using Node = GoTemplate::Node;
 using Operand = GoTemplate::Operand;
 using Pipeline = GoTemplate::Pipeline;
 
-// Members of docker's documents that are maps of strings in Go: a key that is not there is no
-// error, and prints as "<no value>".
-bool IsStringMap(std::string_view name) {
-  for (std::string_view known :
-       {"Annotations", "DriverOpts", "Labels", "Options", "StorageOpt", "Sysctls", "Tmpfs"}) {
+// Members of docker's documents that are maps in Go: a key that is not there is no error, and
+// prints as "<no value>".
+bool IsMap(std::string_view name) {
+  for (std::string_view known : {"Annotations", "Attributes", "Containers", "DriverOpts",
+                                 "ExposedPorts", "Labels", "Networks", "Options", "PortBindings",
+                                 "Ports", "StorageOpt", "Sysctls", "Tmpfs", "Volumes"}) {
     if (name == known) return true;
   }
   return false;
@@ -190,7 +191,7 @@ class Evaluator {
       args.push_back(TRY(EvaluateOperand(command[i], dot)));
     if (piped != nullptr) args.push_back(*piped);
     if (head.kind == Operand::Kind::kFunction) {
-      return Fields(head, TRY(CallFunction(head, args)), dot);
+      return Fields(head, TRY(CallFunction(head, args, &command)), dot);
     }
     if (args.empty()) return EvaluateOperand(head, dot);
     if (head.kind == Operand::Kind::kField && head.fields.size() == 1 && options_.method) {
@@ -199,12 +200,19 @@ class Evaluator {
     return Failure(head, fmt::format("can't give argument to non-function {}", head.text));
   }
 
-  Result<Json> CallFunction(const Operand& function, const std::vector<Json>& args) {
+  // `command`: what it stands in front of, with its arguments.
+  Result<Json> CallFunction(const Operand& function, const std::vector<Json>& args,
+                            const Command* command = nullptr) {
     auto own = functions_.find(function.name);
     Result<Json> value =
         own == functions_.end() ? CallGoTemplateFunction(function.name, args) : own->second(args);
-    if (!value.ok()) return Failure(function, value.error().message());
-    return value;
+    if (value.ok()) return value;
+    Operand place = function;
+    // Go names the whole call when it is the call that fails.
+    if (command != nullptr && value.error().message().starts_with("error calling")) {
+      for (size_t i = 1; i < command->size(); ++i) place.text += " " + (*command)[i].text;
+    }
+    return Failure(place, value.error().message());
   }
 
   Result<Json> EvaluateOperand(const Operand& operand, const Json& dot) {
@@ -233,14 +241,20 @@ class Evaluator {
     const Json* at = &start;
     bool is_root = &start == &dot && &dot == &root_;
     std::string_view before;
-    for (const std::string& field : operand.fields) {
+    for (size_t i = 0; i < operand.fields.size(); ++i) {
+      const std::string& field = operand.fields[i];
+      bool is_last = i + 1 == operand.fields.size();
       auto named = is_root ? options_.root_names.find(field) : options_.root_names.end();
       bool renamed = named != options_.root_names.end();
       const Json* next = at->Find(renamed ? named->second : field);
       if (next == nullptr && renamed) return Json("");
-      if (next == nullptr && IsStringMap(before) && (at->is_object() || at->is_null())) {
+      bool is_map = IsMap(before) && (at->is_object() || at->is_null());
+      if (next == nullptr && is_last && is_map) {
         missing_key_ = true;
         return Json();
+      }
+      if (next == nullptr && is_last && at->is_object() && options_.absent) {
+        if (std::optional<Json> value = options_.absent(*at, before, field)) return *value;
       }
       if (next == nullptr) {
         if (is_root && !options_.root_type.empty()) {

@@ -68,15 +68,30 @@ Result<Json> Len(const Args& args) {
   return Json(static_cast<int64_t>(value.size()));
 }
 
+// What a Go map whose values are like these gives for a key that it has not. Those without any
+// value are taken for maps of strings, as labels are.
+Json ZeroOfMap(const Json& map) {
+  if (map.size() == 0) return Json("");
+  const Json& value = map.members().front().second;
+  if (value.is_string()) return Json("");
+  if (value.is_array()) return Json::MakeArray();
+  if (value.is_bool()) return Json(false);
+  if (value.is_number()) return Json(0);
+  return Json();
+}
+
 Result<Json> Index(const Args& args) {
   Json value = args[0];
   for (size_t i = 1; i < args.size(); ++i) {
-    if (value.is_null()) return Bad("error calling index: index of untyped nil");
-    if (value.is_object()) {
+    if (value.is_null() && !args[i].is_string()) {
+      return Bad("error calling index: index of untyped nil");
+    }
+    if (value.is_object() || value.is_null()) {
       if (!args[i].is_string()) {
         return Bad("error calling index: value has type int; should be string");
       }
-      Json next = value[args[i].AsString()];
+      const Json* found = value.Find(args[i].AsString());
+      Json next = found != nullptr ? *found : ZeroOfMap(value);
       value = std::move(next);
       continue;
     }
@@ -85,7 +100,7 @@ Result<Json> Index(const Args& args) {
     }
     int64_t at = args[i].AsInt();
     if (at < 0 || static_cast<uint64_t>(at) >= value.size()) {
-      return Bad(fmt::format("error calling index: reflect: slice index out of range"));
+      return Bad(fmt::format("error calling index: index out of range: {}", at));
     }
     Json next =
         value.is_string()

@@ -102,7 +102,7 @@ class Parser {
         TRY(CloseAction());
       } else {
         node.kind = Node::Kind::kOutput;
-        node.pipeline = TRY(ParsePipeline(depth));
+        node.pipeline = TRY(ParsePipeline("command", depth));
         TRY(CloseAction());
       }
       nodes->push_back(std::move(node));
@@ -113,7 +113,7 @@ class Parser {
     node->kind = keyword == "if"      ? Node::Kind::kIf
                  : keyword == "range" ? Node::Kind::kRange
                                       : Node::Kind::kWith;
-    node->pipeline = TRY(ParsePipeline(depth + 1));
+    node->pipeline = TRY(ParsePipeline(keyword, depth + 1));
     TRY(CloseAction());
     ranges_ += keyword == "range" ? 1 : 0;
     std::string end = TRY(ParseList(&node->body, depth + 1));
@@ -165,7 +165,7 @@ class Parser {
     node->text = TRY(ParseName(keyword));
     SkipBlanks();
     bool bare = AtClose() && keyword == "template";
-    if (!bare) node->pipeline = TRY(ParsePipeline(depth + 1));
+    if (!bare) node->pipeline = TRY(ParsePipeline(keyword + " clause", depth + 1));
     if (keyword == "block") return ParseDefinition(node->text, depth + 1);
     return CloseAction();
   }
@@ -213,7 +213,8 @@ class Parser {
     return {};
   }
 
-  Result<Pipeline> ParsePipeline(int depth) {
+  // `clause`: whose pipeline it is, for messages.
+  Result<Pipeline> ParsePipeline(std::string_view clause, int depth) {
     if (depth > kMaxDepth) return Failure("nested too deeply");
     Pipeline pipeline;
     TRY(ParseVariables(&pipeline));
@@ -226,8 +227,8 @@ class Parser {
         command.push_back(TRY(ParseOperand(depth)));
       }
       if (command.empty()) {
-        return Failure(pipeline.commands.empty() ? "missing value for command"
-                                                 : "missing value after |");
+        return Failure(
+            fmt::format("missing value for {}", pipeline.commands.empty() ? clause : "command"));
       }
       pipeline.commands.push_back(std::move(command));
       if (AtClose() || text_[at_] != '|') return pipeline;
@@ -273,7 +274,8 @@ class Parser {
     if (c == '(') {
       ++at_;
       operand.kind = Operand::Kind::kGroup;
-      operand.group = std::make_shared<Pipeline>(TRY(ParsePipeline(depth + 1)));
+      operand.group =
+          std::make_shared<Pipeline>(TRY(ParsePipeline("parenthesized pipeline", depth + 1)));
       if (text_.substr(at_, 1) != ")") return Failure("unclosed left paren");
       ++at_;
     } else if (c == '"' || c == '`' || c == '\'') {

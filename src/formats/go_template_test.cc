@@ -104,8 +104,45 @@ TEST(GoTemplate, Messages) {
   EXPECT_EQ(Render("{{if .Id}}"), "template: :1: unexpected EOF");
   EXPECT_EQ(Render("{{end}}"), "template: :1: unexpected {{end}}");
   EXPECT_EQ(Render("{{index .Args 9}}"),
-            "template: :1:2: executing \"\" at <index>: error calling index: reflect: slice index "
-            "out of range");
+            "template: :1:2: executing \"\" at <index .Args 9>: error calling index: index out of "
+            "range: 9");
+  EXPECT_EQ(Render("{{if}}x{{end}}"), "template: :1: missing value for if");
+  EXPECT_EQ(Render("{{len ()}}"), "template: :1: missing value for parenthesized pipeline");
+}
+
+TEST(GoTemplate, MembersThatAnObjectHasNot) {
+  GoTemplate::Options options;
+  options.absent = [](const Json&, std::string_view parent,
+                      std::string_view field) -> std::optional<Json> {
+    if (parent == "State" && field == "Health") return Json();
+    return std::nullopt;
+  };
+  Json root = *Json::Parse(R"({"State":{"Pid":1},"Attributes":{"a":"b"}})");
+  auto render = [&](std::string_view text) {
+    auto out = GoTemplate::Parse(text)->Execute(root, options);
+    return out.ok() ? *out : out.error().message();
+  };
+  EXPECT_EQ(render("{{if .State.Health}}a{{else}}b{{end}} {{json .State.Health}}"), "b null");
+  EXPECT_EQ(render("{{.State.Health.Status}}"),
+            "template: :1:8: executing \"\" at <.State.Health.Status>: map has no entry for key "
+            "\"Health\"");
+  EXPECT_NE(render("{{.State.Other}}").find("no entry"), std::string::npos);
+  EXPECT_EQ(render("{{.Attributes.x}}{{with .Attributes.x}}c{{end}}"), "<no value>");
+}
+
+TEST(GoTemplate, KeysThatAMapHasNot) {
+  auto render = [](std::string_view text) {
+    Json root = *Json::Parse(
+        R"({"Labels":{"a":"b"},"None":{},"Null":null,"Ports":{"80/tcp":[{"HostPort":"1"}]},)"
+        R"("Networks":{"bridge":{"Gateway":"x"}},"Flags":{"on":true}})");
+    return *GoTemplate::Parse(text)->Execute(root);
+  };
+  EXPECT_EQ(render("[{{index .Labels \"x\"}}{{index .None \"x\"}}{{index .Null \"x\"}}]"), "[]");
+  EXPECT_EQ(render("{{index .Ports \"9/tcp\"}} {{index .Networks \"x\"}} {{index .Flags \"x\"}}"),
+            "[] <nil> false");
+  EXPECT_EQ(
+      render("{{eq (index .Labels \"x\") \"\"}} {{if index .Networks \"x\"}}a{{else}}b{{end}}"),
+      "true b");
 }
 
 TEST(GoTemplate, RootTypeAndMethods) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <type_traits>
 
 namespace gantry::networks {
@@ -20,10 +21,9 @@ template <typename Prefix>
 BasicAddressPool<Prefix>::BasicAddressPool(Prefix subnet, std::optional<Address> gateway,
                                            std::chrono::milliseconds rest,
                                            std::optional<Prefix> range)
-    : subnet_(subnet), rest_(rest) {
-  Address start = range ? range->network : subnet.network;
+    : subnet_(subnet), range_(range.value_or(subnet)), rest_(rest) {
   constexpr uint8_t kMinLength = kBits - kWindowBits;
-  window_ = Prefix::Of(start, std::max(subnet.length, kMinLength));
+  window_ = Prefix::Of(range_.network, std::max(subnet.length, kMinLength));
   taken_.resize((size() + 63) / 64);
   last_ = size() - 1;
   if (range) {
@@ -74,7 +74,21 @@ template <typename Prefix>
 uint64_t BasicAddressPool<Prefix>::available() const {
   auto waiting = std::count_if(resting_.begin(), resting_.end(),
                                [&](const Resting& item) { return IsDynamic(item.index); });
-  return free_ + static_cast<uint64_t>(waiting);
+  uint64_t in_window = free_ + static_cast<uint64_t>(waiting);
+  int bits = kBits - range_.length;
+  if (bits <= kWindowBits) return in_window;
+  constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
+  if (bits > 64) return kMost;
+  uint64_t beyond = (bits == 64 ? 0 : uint64_t{1} << bits) - size();  // modulo 2^64
+  auto is_beyond = [&](const Address& address) {
+    return range_.Contains(address) && !window_.Contains(address);
+  };
+  beyond -= static_cast<uint64_t>(
+      std::count_if(taken_outside_.begin(), taken_outside_.end(), is_beyond));
+  for (const Address& edge : {subnet_.network, subnet_.Last()}) {
+    if (IsEdge(edge) && is_beyond(edge)) --beyond;
+  }
+  return in_window > kMost - beyond ? kMost : in_window + beyond;
 }
 
 template <typename Prefix>

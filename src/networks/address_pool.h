@@ -38,7 +38,8 @@ class BasicAddressPool {
   void GiveBack(Address address, SteadyClock::time_point now);
   // Of those that Take() may give.
   size_t free_count() const { return free_; }
-  // Those that rest are nobody's: Take() gives them when there is no other.
+  // Of the range, else the subnet, those that nobody has, beyond what Take() goes through too: what
+  // docker's IPAM status counts. Those that rest are nobody's. 2^64 - 1 stands for more as well.
   uint64_t available() const;
   // Of the subnet, with those that are never given out.
   uint64_t in_use() const;
@@ -61,6 +62,7 @@ class BasicAddressPool {
   static constexpr int kBits = sizeof(Address) * 8;
 
   Prefix subnet_;
+  Prefix range_;        // the subnet where there is none
   Prefix window_;       // what the bits stand for: the subnet, or 65,536 addresses of it
   uint32_t first_ = 0;  // Take() gives these
   uint32_t last_ = 0;

@@ -83,6 +83,7 @@ TEST(AddressPoolTest, HowFullASubnetIs) {
   AddressPool huge(Net("10.0.0.0/8"), At("10.0.0.1"), std::chrono::hours(1));
   ASSERT_TRUE(huge.TakeWanted(At("10.200.0.1")).ok());
   EXPECT_EQ(huge.in_use(), 4u);  // broadcast and the wanted one are beyond the window
+  EXPECT_EQ(huge.available(), (1u << 24) - 4);
   AddressPool pair(Net("10.0.0.0/31"), std::nullopt, std::chrono::hours(1));
   EXPECT_EQ(pair.in_use(), 0u);
   EXPECT_EQ(pair.available(), 2u);
@@ -137,6 +138,7 @@ TEST(AddressPoolTest, OfIpv6) {
   auto at = [](const char* text) { return *Ipv6Address::Parse(text); };
   auto now = SteadyClock::now();
   AddressPool6 pool(*Ipv6Prefix::Parse("fd00::/64"), at("fd00::1"), std::chrono::seconds(2));
+  EXPECT_EQ(pool.available(), uint64_t{0} - 2);
   // No broadcast address.
   EXPECT_EQ(pool.free_count(), 65536u - 2);
   EXPECT_EQ(pool.Take(now)->ToString(), "fd00::2");
@@ -148,6 +150,8 @@ TEST(AddressPoolTest, OfIpv6) {
   EXPECT_EQ(pool.Take(now)->ToString(), "fd00::4");
   pool.GiveBack(at("fd00::2"), now);
   EXPECT_EQ(pool.Take(now + std::chrono::seconds(2))->ToString(), "fd00::2");
+  AddressPool6 larger(*Ipv6Prefix::Parse("fd00::/56"), at("fd00::1"), std::chrono::seconds(2));
+  EXPECT_EQ(larger.available(), ~uint64_t{0});
   AddressPool6 small(*Ipv6Prefix::Parse("fd00::/126"), at("fd00::1"), std::chrono::seconds(2));
   EXPECT_EQ(small.Take(now)->ToString(), "fd00::2");
   EXPECT_EQ(small.Take(now)->ToString(), "fd00::3");

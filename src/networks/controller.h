@@ -110,6 +110,7 @@ class KernelController : public Controller {
   Network RecordedDefault() const;
   Result<> WantedIpv4(Network* network);
   Result<> WantedIpv6(Network* network);
+  Result<bool> HasForeignBridge(const Network& network);
   Result<> PresentAddress(Network* network);
   Result<> PresentAddress6(Network* network);
   Result<> FollowOptions(Network* network);

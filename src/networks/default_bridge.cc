@@ -12,6 +12,7 @@ Result<Network> KernelController::EnsureDefaultBridge() {
   if (wanted) network = RecordedDefault();
   if (wanted && network.subnet.length == 0) {
     TRY(RemoveRulesOf(std::string(kNoBridge)));
+    network.foreign_bridge = TRY(HasForeignBridge(network));
     TRY_WITH(WantedIpv4(&network), "error creating default \"bridge\" network");
     TRY_WITH(WantedIpv6(&network), "error creating default \"bridge\" network");
     TRY(AddNetwork(network));

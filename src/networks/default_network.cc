@@ -41,6 +41,12 @@ void HideIpam(bool ipv6, Network* network) {
   });
 }
 
+// No part of a subnet that the administrator's bridge has: nothing that the options can change.
+template <typename Prefix>
+bool IsOutside(const std::optional<Prefix>& range, const Prefix& subnet) {
+  return range && (!subnet.Contains(range->network) || range->length < subnet.length);
+}
+
 // Nobody names a subnet: what the bridge has, as far as the range of the options lets it, as docker
 // chooses.
 template <typename Prefix, typename Address>
@@ -70,38 +76,49 @@ Network KernelController::RecordedDefault() const {
   return network;
 }
 
-// A bridge of that name which has an address already (records were lost) keeps it.
+// Whoever made the bridge of another name than the usual one gave it its addresses too.
+Result<bool> KernelController::HasForeignBridge(const Network& network) {
+  if (network.bridge == kUsualBridge) return false;
+  auto socket = TRY(route_sockets_.Take());
+  return kernel::LinkIndex(*socket.get(), network.bridge).ok();
+}
+
+// A bridge of that name which has an address already (an administrator's, or records were lost)
+// keeps it.
 Result<> KernelController::PresentAddress(Network* network) {
   auto socket = TRY(route_sockets_.Take());
   auto bridge = kernel::LinkIndex(*socket.get(), network->bridge);
   if (!bridge.ok()) return {};
   const auto& range = options_.default_network.ip_range;
+  bool first = true;
   for (const kernel::LinkAddress& item : TRY(kernel::ListAddresses(socket.get()))) {
     if (item.index != *bridge || item.prefix_length > kLongestPrefix) continue;
     Ipv4Address address{ntohl(item.address.s_addr)};
     Ipv4Prefix subnet = Ipv4Prefix::Of(address, item.prefix_length);
-    bool first = network->subnet.length == 0;
     if (!first && !(range && subnet.Contains(range->network))) continue;
+    first = false;
     network->gateway = address;
     network->subnet = subnet;
   }
   return {};
 }
 
-// The same for IPv6. The address that the kernel gives every link is none of the user's.
+// The same for IPv6. The address that the kernel gives every link is none of the user's, unless the
+// options ask for its subnet.
 Result<> KernelController::PresentAddress6(Network* network) {
   auto socket = TRY(route_sockets_.Take());
   auto bridge = kernel::LinkIndex(*socket.get(), network->bridge);
   if (!bridge.ok()) return {};
   const auto& range = options_.default_network.ip_range6;
   static const Ipv6Prefix kernels = *Ipv6Prefix::Parse("fe80::/64");
+  bool first = true;
   for (const kernel::LinkAddress6& item : TRY(kernel::ListAddresses6(socket.get()))) {
     Ipv6Address address = AddressOf6(item.address);
     if (item.index != *bridge || item.prefix_length > kLongestPrefix6) continue;
     Ipv6Prefix subnet = Ipv6Prefix::Of(address, item.prefix_length);
-    if (subnet == kernels) continue;
-    bool first = !network->subnet6;
+    if (subnet == kernels && range != kernels) continue;
     if (!first && !(range && subnet.Contains(range->network))) continue;
+    first = false;
     network->gateway6 = address;
     network->subnet6 = subnet;
   }
@@ -120,7 +137,13 @@ Result<> KernelController::WantedIpv4(Network* network) {
   request.ip_range = wanted.ip_range;
   if (wanted.told_gateway) request.auxiliary["DefaultGatewayIPv4"] = *wanted.told_gateway;
   if (!request.subnet) {
-    if (network->subnet.length == 0) TRY(PresentAddress(network));
+    bool foreign = network->foreign_bridge;
+    if (network->subnet.length == 0 || foreign) TRY(PresentAddress(network));
+    if (foreign && network->subnet.length != 0 && IsOutside(request.ip_range, network->subnet)) {
+      log::Warning("fixed-cidr {} is not used: it is outside {}, which bridge '{}' has",
+                   request.ip_range->ToString(), network->subnet.ToString(), network->bridge);
+      request.ip_range.reset();
+    }
     if (network->subnet.length != 0) {
       StayAt(network->gateway, network->subnet, request.ip_range, &request.subnet,
              &request.gateway);
@@ -143,7 +166,15 @@ Result<> KernelController::WantedIpv6(Network* network) {
   request.ip_range6 = wanted.ip_range6;
   if (wanted.told_gateway6) request.auxiliary6["DefaultGatewayIPv6"] = *wanted.told_gateway6;
   if (!request.subnet6) {
-    if (wanted.ipv6 && !network->subnet6) TRY(PresentAddress6(network));
+    bool foreign = network->foreign_bridge;
+    if (wanted.ipv6 && (!network->subnet6 || foreign)) TRY(PresentAddress6(network));
+    bool outside = network->subnet6 && IsOutside(request.ip_range6, *network->subnet6);
+    if (wanted.ipv6 && foreign && outside) {
+      return InvalidArgument(
+          "fixed-cidr-v6={} is outside any subnet implied by addresses on the user-managed default "
+          "bridge",
+          request.ip_range6->ToString());
+    }
     if (network->subnet6 && network->gateway6) {
       StayAt(*network->gateway6, *network->subnet6, request.ip_range6, &request.subnet6,
              &request.gateway6);

@@ -138,8 +138,9 @@ Json ToJson(const ContainerDefaults& config) {
   if (!config.user.empty()) json.Set("User", config.user);
   if (!config.exposed_ports.empty()) json.Set("ExposedPorts", KeysToJson(config.exposed_ports));
   if (!config.env.empty()) json.Set("Env", config.env);
-  if (config.entrypoint) json.Set("Entrypoint", *config.entrypoint);
-  if (config.cmd) json.Set("Cmd", *config.cmd);
+  // "ENTRYPOINT []" and none are the same in an image: the specification leaves both out.
+  if (config.entrypoint && !config.entrypoint->empty()) json.Set("Entrypoint", *config.entrypoint);
+  if (config.cmd && !config.cmd->empty()) json.Set("Cmd", *config.cmd);
   if (config.healthcheck) json.Set("Healthcheck", ToJson(*config.healthcheck));
   if (config.args_escaped) json.Set("ArgsEscaped", true);
   if (!config.volumes.empty()) json.Set("Volumes", KeysToJson(config.volumes));

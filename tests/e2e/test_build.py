@@ -225,13 +225,18 @@ def test_onbuild(client, folder, image):
     assert client.inspect(name, '{{len .Config.OnBuild}}') == '0'
 
 
-def test_unneeded_stages(client, folder, image):
-    if client.engine.kind == 'p':
-        pytest.skip("docker's classic builder makes every stage")
+def test_every_stage_up_to_the_target(client, folder, image):
+    """The classic builder's; over BuildKit's API only what the target needs is made (test_build_cli.py)."""
     name = image()
-    path = folder({'Dockerfile': f'FROM {IMAGE} AS a\nRUN exit 1\nFROM {IMAGE} AS b\nRUN echo b >/b\nFROM {IMAGE}\nCOPY --from=b /b /c\n'})
-    good(client, '-t', name, path)
+    path = folder({'Dockerfile': f'ARG WHICH=b\nFROM {IMAGE} AS a\nRUN echo a >/a\nFROM {IMAGE} AS b\nRUN echo b >/b\n'
+                                 f'FROM $WHICH AS c\nRUN cp /b /c\nFROM {IMAGE}\nRUN exit 7\n'})
+    done = good(client, '-t', name, '--target', 'c', path)
+    assert [line for line in done.out.splitlines() if line.startswith('Step ')] == [
+        'Step 1/7 : ARG WHICH=b', f'Step 2/7 : FROM {IMAGE} AS a', 'Step 3/7 : RUN echo a >/a', f'Step 4/7 : FROM {IMAGE} AS b',
+        'Step 5/7 : RUN echo b >/b', 'Step 6/7 : FROM $WHICH AS c', 'Step 7/7 : RUN cp /b /c']
+    assert len(re.findall(r'^ ---> [0-9a-f]{12}$', done.out, re.M)) == 6, 'an id for each step but the global ARG'
     assert shown(client, name, 'cat', '/c') == 'b\n'
+    assert build(client, '--force-rm', '-t', name, path).code == 7
 
 
 def test_limits_and_network_reach_the_steps(client, folder, image):

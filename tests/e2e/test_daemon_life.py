@@ -95,6 +95,30 @@ def test_containers_outlive_the_daemon(engines):
     client.ok('rm', '-f', 'box')
 
 
+def test_the_engines_id(engines):
+    """dockerd's from 23.0 on: any text in that file, which moves with the data; without it another one is made."""
+    if engines.kind == 'peer':
+        pytest.skip('20.10 keeps its id in a key of its own')
+    engine, client = engines.run(image=False)
+    file = Path(engine.names.root, 'engine-id')
+    made = client.ok('info', '--format', '{{.ID}}')
+    assert file.read_text() == made and file.stat().st_mode & 0o777 == 0o600
+    for text in ('of-the-administrator', ''):
+        sigterm(engine)
+        file.write_text(text)
+        engine.start()
+        found = client.ok('info', '--format', '{{.ID}}')
+        assert found == file.read_text() and (found == text or not text)
+    assert found not in ('', made)
+    sigterm(engine)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(RuntimeError, match='ended with 1'):
+        engine.start()
+    assert 'engine-id' in engine.log_end()
+    file.rmdir()
+
+
 def test_without_live_restore(engines):
     """dockerd stops its containers, each with its own timeout; gantryd says that it never does."""
     if engines.kind == 'gantry':

@@ -125,6 +125,59 @@ def test_addresses_of_a_bridge_that_is_there(home, arguments, subnet, given):
             client.engine.restart()
 
 
+USER_BRIDGE = [
+    # What the bridge has; the options; what the networks are: (subnet, gateway, range) for each family.
+    (['10.215.16.88/20'], ['--fixed-cidr', '10.215.32.0/24'], [('10.215.16.0/20', '10.215.16.88', None)]),
+    (['10.215.16.88/24'], ['--fixed-cidr', '10.215.16.0/20'], [('10.215.16.0/24', '10.215.16.88', None)]),
+    (['10.215.16.88/20'], ['--fixed-cidr', '10.215.17.0/24'], [('10.215.16.0/20', '10.215.16.88', '10.215.17.0/24')]),
+    (['10.215.16.88/20'], ['--ipv6', '--fixed-cidr-v6', 'fe80::/64'], [('10.215.16.0/20', '10.215.16.88', None), ('fe80::/64', 'KERNEL', 'fe80::/64')]),
+]
+OUTSIDE = [('fd5e:3::8888/64', 'fd5e:3::/60'), ('fd5e:3::8888/60', 'fd5e:3:0:10::/64'), ('fd5e:3:0:10::1/64', 'fd5e:3:0:10::/60')]
+
+
+def user_bridge(addresses):
+    def prepare(engine):
+        bridge, engine.subnet = engine.names.bridge, []
+        engine.inside('ip', 'link', 'add', bridge, 'type', 'bridge')
+        for address in addresses:
+            engine.inside('ip', 'addr', 'add', address, 'dev', bridge, *(['nodad'] if ':' in address else []))
+        engine.inside('ip', 'link', 'set', bridge, 'up')
+        until(lambda: kernels_address(engine))
+    return prepare
+
+
+def kernels_address(engine):
+    lines = engine.inside('ip', '-o', '-6', 'addr', 'show', 'scope', 'link', 'dev', engine.names.bridge).stdout.splitlines()
+    return lines[0].split()[3].split('/')[0] if lines else ''
+
+
+@pytest.mark.parametrize('addresses,arguments,expected', USER_BRIDGE, ids=lambda value: ' '.join(map(str, value)))
+def test_a_range_that_the_bridge_has_not(home, addresses, arguments, expected):
+    """The administrator's bridge stays as it is, at every start (moby's TestDaemonDefaultBridgeIPAM_UserBr)."""
+    with engine_with('gantry', 8, arguments, home, user_bridge(addresses)) as client:
+        for _ in range(2):
+            configs = api(client, 'GET', '/networks/bridge')[1]['IPAM']['Config']
+            found = [(c['Subnet'], c['Gateway'], c.get('IPRange')) for c in configs]
+            assert found == [tuple(kernels_address(client.engine) if x == 'KERNEL' else x for x in row) for row in expected]
+            assert bridge_addresses(client) == addresses
+            assert reaches(client, sleeper(client, 'one'), '10.215.16.88')
+            client.ok('rm', '-f', 'one')
+            client.engine.restart()
+
+
+@pytest.mark.parametrize('address,wanted', OUTSIDE)
+def test_a_range_of_ipv6_that_the_bridge_has_not(address, wanted):
+    engine = Stack(8, ['--ipv6', '--fixed-cidr-v6', wanted])
+    try:
+        engine.make_places()
+        user_bridge([address])(engine)
+        with pytest.raises(RuntimeError, match='ended with 1'):
+            engine.start()
+        assert f'fixed-cidr-v6={wanted} is outside any subnet implied by addresses on the user-managed default bridge' in engine.log_end()
+    finally:
+        engine.destroy()
+
+
 def test_other_options_at_the_next_start(home):
     """They wait for the last container; then the bridge is what they say, and nothing of before is left on it."""
     with engine_with('gantry', 8, [], home) as client:

@@ -12,7 +12,7 @@ import pytest
 from conftest import engines
 from harness import packets
 from harness.client import Client
-from harness.engine import Peer, Stack, ask, until
+from harness.engine import Peer, Stack, ask, left_after, until
 from harness.places import IMAGE
 from harness.plugin import TLS_PORT, NetworkPlugin
 from harness.registry import make_authority, make_client_certificate
@@ -48,9 +48,7 @@ def plugin(client, tmp_path):
         for name in client.ok('network', 'ls', '-q', '--filter', 'type=custom').split():
             client('network', 'rm', name)
         assert made.known('networks') == {} and made.known('addresses') == {}
-        with contextlib.suppress(TimeoutError):
-            until(lambda: made.links() == [], 30)
-        assert made.links() == []
+        assert left_after(made.links, 30) == []
     finally:
         made.stop()
 

@@ -221,6 +221,34 @@ def test_an_empty_home(client):
     assert client.run('-e', 'HOME=', IMAGE, 'sh', '-c', 'env | grep -c ^HOME; echo $HOME').out == '1\n/root\n'
 
 
+def test_the_end_of_a_link_has_a_name(client, names):
+    store, web = names(), names()
+    made = client.ok('run', '-d', '--name', store, IMAGE, 'sleep', '1000')
+    client.ok('run', '-d', '--name', web, '--link', f'{store}:db', IMAGE, 'sleep', '1000')
+    for name in (f'{web}/db', f'/{web}/db'):
+        assert client.inspect(name, '{{.Id}}') == made
+        assert client.ok('exec', name, 'hostname') == made[:12]
+    client.ok('kill', f'{web}/db')
+    assert client.ok('wait', f'{web}/db') == '137' and client.inspect(web, '{{.State.Running}}') == 'true'
+    for nobody in (f'{web}/nosuch', f'{store}/db', f'{web}/db/db'):
+        assert client('inspect', '--type', 'container', nobody).code == 1, nobody
+    client.ok('rm', '--link', f'{web}/db')
+    assert client('inspect', '--type', 'container', f'{web}/db').code == 1
+    assert client.inspect(store, '{{.Id}}') == made
+
+
+def test_a_bind_of_the_engines_own_data(client, names):
+    """A slave unless something else is asked for, so that what the engine unmounts is unmounted there too."""
+    root = str(client.engine.names.root)
+    for flags, expected in ((['-v', '/:/host:ro'], 'rslave'), (['-v', f'{root}:/host'], 'rslave'), (['-v', '/etc:/host'], 'rprivate'),
+                            (['--mount', f'type=bind,source={root},target=/host'], 'rslave'), (['-v', '/etc:/host:rprivate'], 'rprivate')):
+        name = names()
+        client.ok('run', '--name', name, *flags, IMAGE, 'ls', '/host')
+        assert client.inspect(name, '{{range .Mounts}}{{.Propagation}}{{end}}') == expected, flags
+    done = client('create', '--name', names(), '-v', f'{root}:/host:rprivate', IMAGE, 'true')
+    assert done.code == 1 and 'must use either propagation mode "rslave" or "rshared"' in done.err
+
+
 def test_hosts_files(client, names):
     """Names behind a dot, --add-host on the host's network, the hostname of a linked container."""
     assert 'foo.example.com foo\n' in client.run('--hostname', 'foo.example.com', IMAGE, 'cat', '/etc/hosts').out

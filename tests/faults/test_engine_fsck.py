@@ -96,7 +96,7 @@ REPAIRED = {
     'a lost lease': (lambda w: w.forget_containerd("DELETE FROM leases WHERE id LIKE 'gantry-build-%'"), ["build step .*: its layer's lease .* is missing"]),
     'a damaged event': (lambda w: w.put('untold_events', 'event', 'k'), ["event 'k' that was not told: its record is damaged"]),
     'a line that is no event': (cut_events, ["events.log': 1 lines are no events"]),
-    'no id': (lambda w: (w.root / 'engine/engine-id').write_text(''), ["engine-id' has no id in it"]),
+    'no id': (lambda w: (w.root / 'engine-id').write_text(''), ["engine-id' has no id in it"]),
     'a blob of nobody': (lambda w: (w.root / 'containerd/content/blobs/sha256' / ('a' * 64)).write_text('x'), ['blob sha256:aaaa', 'no record names it']),
 }
 NAMED = {

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from . import places
-from .engine import Engine, until
+from .engine import Engine, left_after, until
 from traces import StackTraces, end, remove_traces
 
 CGROUPS = Path('/sys/fs/cgroup')
@@ -89,9 +89,7 @@ class ContainerDaemon(Engine):
                 [str(t) for t in self.traces().mounts()])
 
     def settled(self, seconds=15):
-        with contextlib.suppress(TimeoutError):
-            until(lambda: not self.left(), seconds)
-        return self.left()
+        return left_after(self.left, seconds)
 
     def destroy(self):
         """Ends everything; returns what was left of tasks."""

@@ -53,6 +53,14 @@ def until(condition, seconds=60, what=None):
         time.sleep(0.01)
 
 
+def left_after(find, seconds=60):
+    """Polls until `find` finds nothing; what it found last, once the bound is over."""
+    with contextlib.suppress(TimeoutError):
+        until(lambda: not find(), seconds)
+        return []
+    return find()
+
+
 class Engine:
     """What both have: an Engine API socket in a private network namespace."""
     kind = ''
@@ -186,6 +194,7 @@ class Stack(Engine):
         self.containerd_socket = f'{self.names.state}/containerd.sock'
         self.arguments = list(arguments)
         self.binaries = places.BIN
+        self.subnet = ['--subnet', '10.213.0.0/16']  # of the default bridge
         self.process = None
         names = self.names
         self.traces = StackTraces(state=names.state, root=names.root, bridge=names.bridge,
@@ -195,7 +204,7 @@ class Stack(Engine):
         names = self.names
         self.make_places()
         self.process = self.spawn([str(self.binaries / 'gantryd'), '--root', names.root, '--state', names.state,
-                                   '-H', self.host, '--bridge', names.bridge, '--subnet', '10.213.0.0/16',
+                                   '-H', self.host, '--bridge', names.bridge, *self.subnet,
                                    '--cgroup-parent', names.cgroup_parent, *self.arguments])
         self.wait_for_answer(self.process)
         return self
@@ -256,9 +265,7 @@ class Stack(Engine):
 
     def settled(self, seconds=15, removed_all=False):
         """Waits for background clean-up, bounded; returns what is left then."""
-        with contextlib.suppress(TimeoutError):
-            until(lambda: not self.leaks(removed_all), seconds)
-        return self.leaks(removed_all)
+        return left_after(lambda: self.leaks(removed_all), seconds)
 
     def destroy(self):
         """Stops everything, says what a stack that stopped left behind, and takes that away."""

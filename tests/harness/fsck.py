@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 from traces import read
-from .engine import until
+from .engine import left_after
 
 ALIVE = ('running', 'paused')
 TASKS = 'containerd/io.containerd.runtime.v2.task/gantry'
@@ -203,6 +203,4 @@ def faults(engine):
 
 def settled_faults(engine, seconds=20):
     """What is still wrong after background work had its time."""
-    with contextlib.suppress(TimeoutError):
-        until(lambda: not faults(engine), seconds)
-    return faults(engine)
+    return left_after(lambda: faults(engine), seconds)

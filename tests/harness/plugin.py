@@ -46,7 +46,9 @@ class NetworkPlugin:
 
     def fault(self, **methods):
         """fault(Join='hang'): of NetworkDriver and IpamDriver alike; without any all is well."""
-        (self.folder / 'faults').write_text(json.dumps(methods))
+        new = self.folder / 'faults.new'
+        new.write_text(json.dumps(methods))
+        new.rename(self.folder / 'faults')  # requests read it at any moment
 
     def requests(self, *methods):
         """(method, body) of each so far, all or those of these names."""
@@ -190,6 +192,7 @@ class Driver:
 
 def serve(path, folder):
     driver = Driver(folder)
+    one_at_a_time = threading.Lock()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
@@ -213,13 +216,14 @@ def serve(path, folder):
             elif fault == 'absent':
                 return self.answer(404, b'404 page not found\n')
             else:
-                try:
-                    answer = getattr(driver, method.replace('.', '_'))(told)
-                except AttributeError:
-                    return self.answer(404, b'404 page not found\n')
-                except Exception as error:
-                    answer = {'Err': f'{type(error).__name__}: {error}'}
-                driver.save()
+                with one_at_a_time:
+                    try:
+                        answer = getattr(driver, method.replace('.', '_'))(told)
+                    except AttributeError:
+                        return self.answer(404, b'404 page not found\n')
+                    except Exception as error:
+                        answer = {'Err': f'{type(error).__name__}: {error}'}
+                    driver.save()
                 if fault.startswith('late:'):
                     time.sleep(float(fault[5:]))
             self.answer(status, json.dumps(answer).encode())

@@ -15,7 +15,7 @@ from pathlib import Path
 import grpc
 
 from . import places
-from .engine import until
+from .engine import left_after, until
 from .grpc_api import Api, message, message_class, packed
 from .registry import GantryRegistry
 from traces import read
@@ -205,9 +205,7 @@ class Containerd:
         return found
 
     def settled(self, seconds=15):
-        with contextlib.suppress(TimeoutError):
-            until(lambda: not self.left(), seconds)
-        return self.left()
+        return left_after(self.left, seconds)
 
 
 class StoreRegistry(GantryRegistry):

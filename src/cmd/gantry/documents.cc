@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/gantry/documents.h"
 
+#include "cmd/gantry/absent_fields.h"
 #include "cmd/gantry/listing.h"
 #include "cmd/gantry/output.h"
 
@@ -82,7 +83,9 @@ Result<int> ShowDocuments(
       continue;
     }
     Json document = TRY_WITH(Json::Parse(*text), "reading the daemon's answer");
-    Result<std::string> line = view.Execute(document);
+    formats::GoTemplate::Options options;
+    options.absent = AbsentField;
+    Result<std::string> line = view.Execute(document, options);
     if (!line.ok()) {
       errors.append("template parsing error: ").append(line.error().message()).append("\n");
       break;

@@ -48,6 +48,16 @@ std::optional<Json> HeaderOfMethod(std::string_view name, const std::vector<Json
 
 }  // namespace
 
+RowMethod LabelMethod(const RowLabels& labels, const char* field) {
+  return [&labels, field](const Json& row, std::string_view name,
+                          const std::vector<Json>& args) -> std::optional<Json> {
+    if (name != "Label" || args.size() != 1) return std::nullopt;
+    auto found = labels.find(row[field].AsString());
+    if (found == labels.end()) return Json("");
+    return Json(found->second[args[0].AsString()].AsString());
+  };
+}
+
 Result<formats::GoTemplate> ParseFormat(const std::string& format) {
   Result<GoTemplate> parsed =
       format == "json" ? GoTemplate::Parse("{{json .}}") : GoTemplate::Parse(Unescape(format));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,14 @@
 
 namespace gantry::cli {
 
+// Labels of rows by the value of one of their fields.
+using RowLabels = std::map<std::string, formats::Json>;
+// A method of a row, such as .Label "name".
+using RowMethod = std::function<std::optional<formats::Json>(
+    const formats::Json& row, std::string_view name, const std::vector<formats::Json>& args)>;
+// .Label "name", of `labels`, which must outlive it.
+RowMethod LabelMethod(const RowLabels& labels, const char* field);
+
 struct ListingSpec {
   std::string default_table;  // "{{.ID}}\t{{.Names}}"
   std::string default_quiet;  // "{{.ID}}"
@@ -25,10 +34,7 @@ struct ListingSpec {
   std::string bad_template = "template parsing error";  // in front of why it is none
   // What --format raw means, of all fields and with --quiet; "": the word itself.
   std::string raw, raw_quiet;
-  // .Label "name" and the like, for one row.
-  std::function<std::optional<formats::Json>(const formats::Json& row, std::string_view name,
-                                             const std::vector<formats::Json>& args)>
-      method;
+  RowMethod method;
 };
 
 class Listing {

@@ -64,6 +64,8 @@ Result<int> NetworkListCommand(Cli& cli, Invocation& call) {
                                    {"Labels", "LABELS"},
                                    {"Name", "NAME"},
                                    {"Scope", "SCOPE"}});
+  RowLabels labels;
+  spec.method = LabelMethod(labels, "ID");
   Listing listing = TRY(Listing::Create(std::move(spec), format, quiet));
   wire::Query query;
   if (!filters.empty()) query.Add("filters", FormatFilters(filters));
@@ -84,6 +86,7 @@ Result<int> NetworkListCommand(Cli& cli, Invocation& call) {
                                      {"Labels", JoinLabels(network["Labels"])},
                                      {"Name", network["Name"]},
                                      {"Scope", network["Scope"]}}));
+    labels[rows.back()["ID"].AsString()] = network["Labels"];
   }
   PrintText(TRY(listing.Format(rows)));
   return 0;

@@ -225,15 +225,10 @@ Result<int> PsCommand(Cli& cli, Invocation& call) {
   call.flags.Bool("size", 's', &size, "Show sizes");
   if (auto code = call.Parse(ArgCount::None())) return *code;
   if (format.empty() && !quiet) format = (*TRY(cli.Config()))["psFormat"].AsString();
-  // The whole list, to which a row's .Label refers.
   std::vector<Json> rows;
-  std::map<std::string, Json> labels;
+  RowLabels labels;
   ListingSpec spec = PsSpec(size);
-  spec.method = [&](const Json& row, std::string_view name,
-                    const std::vector<Json>& args) -> std::optional<Json> {
-    if (name != "Label" || args.size() != 1) return std::nullopt;
-    return Json(labels[row["ID"].AsString()][args[0].AsString()].AsString());
-  };
+  spec.method = LabelMethod(labels, "ID");
   Listing listing = TRY(Listing::Create(std::move(spec), format, quiet));
   wire::Query query;
   if (latest && last == -1) last = 1;

@@ -81,6 +81,8 @@ Result<int> VolumeListCommand(Cli& cli, Invocation& call) {
                                    {"Scope", "SCOPE"},
                                    {"Size", "SIZE"},
                                    {"Status", "STATUS"}});
+  RowLabels labels;
+  spec.method = LabelMethod(labels, "Name");
   Listing listing = TRY(Listing::Create(std::move(spec), format, quiet));
   wire::Query query;
   if (!filters.empty()) query.Add("filters", FormatFilters(filters));
@@ -90,6 +92,7 @@ Result<int> VolumeListCommand(Cli& cli, Invocation& call) {
   for (const Json& volume : answer["Volumes"].items()) {
     if (cluster && volume["ClusterVolume"].is_null()) continue;
     rows.push_back(VolumeRow(volume));
+    labels[volume["Name"].AsString()] = volume["Labels"];
   }
   std::sort(rows.begin(), rows.end(), [](const Json& a, const Json& b) {
     return a["Name"].AsString() < b["Name"].AsString();
@@ -122,11 +125,11 @@ Result<int> VolumeCreateCommand(Cli& cli, Invocation& call) {
     name = call.args()[0];
   }
   Api* api = TRY(cli.Connect());
-  Json made = TRY(api->Post("/volumes/create", {},
-                            Json::MakeObject({{"Name", name},
-                                              {"Driver", driver},
-                                              {"DriverOpts", Pairs(options)},
-                                              {"Labels", Pairs(labels)}})));
+  Json request = Json::MakeObject({{"Name", name}, {"Driver", driver}});
+  // The engine shows whether they were given.
+  if (!options.empty()) request.Set("DriverOpts", Pairs(options));
+  if (!labels.empty()) request.Set("Labels", Pairs(labels));
+  Json made = TRY(api->Post("/volumes/create", {}, std::move(request)));
   Print("{}\n", made["Name"].AsString());
   return 0;
 }

@@ -45,6 +45,7 @@ namespace gantry::gantryd {
 namespace {
 
 constexpr size_t kMaxWorkers = 512;
+constexpr size_t kMaxEngineIdBytes = 256;
 constexpr std::chrono::seconds kConnectBound{60};
 
 // How long requests get to end; -1: as long as it takes.
@@ -81,10 +82,12 @@ Result<std::string> ProgramsDirectory() {
   return self.parent_path().string();
 }
 
-// The engine's id: made once, kept for good.
-Result<std::string> EngineId(const std::string& directory) {
-  std::string path = directory + "/engine-id";
-  Result<std::string> id = ReadFile(path, 256);
+// The engine's id: made once, and taken along with the data. Like docker's it may be any text, and
+// who removes the file (of a machine that was cloned) gets another one.
+Result<std::string> EngineId(const std::string& root) {
+  std::string path = root + "/engine-id";
+  Result<std::string> id = ReadFile(path, kMaxEngineIdBytes);
+  if (!id.ok() && id.error().kind() != ErrorKind::kNotFound) return id;
   if (id.ok() && !id->empty()) return id;
   std::string made = RandomHex(16);
   for (size_t dash : {20, 16, 12, 8}) made.insert(dash, 1, '-');
@@ -140,7 +143,7 @@ Result<engine::EngineOptions> EngineOptionsOf(const Options& options, const std:
   wanted.networks.bridge = options.bridge;
   wanted.networks.enable_forwarding = options.ip_forward.value_or(
       options.networks.firewall.backend != networks::FirewallBackend::kNone);
-  wanted.engine_id = TRY(EngineId(options.root + "/engine"));
+  wanted.engine_id = TRY(EngineId(options.root));
   wanted.remap = options.remap;
   wanted.settings = options.settings;
   wanted.containerd_namespace = options.containerd_namespace;
@@ -235,7 +238,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
       disk_budget,
       workers,
       parked->loop(),
-      TRY(EngineId(options.root + "/engine")),
+      TRY(EngineId(options.root)),
       options.root,
       listeners.open_hosts,
       std::make_shared<engine::api::ListRows>(),
