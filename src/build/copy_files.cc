@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "base/byte_stream.h"
+#include "base/text.h"
 #include "engine/container_files.h"
 #include "formats/compression/compression.h"
 #include "kernel/paths.h"
@@ -25,6 +26,22 @@ std::string ParentOf(const std::string& path) {
 
 bool IsDirectoryIn(BorrowedFd root, const std::string& path) {
   return kernel::OpenIn(root, path, O_PATH | O_DIRECTORY).ok();
+}
+
+// Those that are missing get the owner and the mode.
+Result<> MakeDirectories(BorrowedFd root, const std::string& path, OwnerIds owner, mode_t mode) {
+  std::vector<std::string> missing;
+  std::string at;
+  for (const std::string& part : SplitWords(path, "/")) {
+    at += "/" + part;
+    if (!IsDirectoryIn(root, at)) missing.push_back(at);
+  }
+  TRY(kernel::MakeDirectoriesIn(root, path, owner));
+  for (const std::string& one : missing) {
+    UniqueFd made = TRY(kernel::OpenIn(root, one, O_RDONLY | O_DIRECTORY));
+    if (::fchmod(made.get(), mode) != 0) return ErrnoError("changing the mode of '{}'", one);
+  }
+  return {};
 }
 
 // One thread reads the source as an archive while the caller extracts it.
@@ -76,8 +93,7 @@ Result<> CopyFile(const CopyRequest& request, const CopySource& source, const st
   std::string parent = ParentOf(place);
   bool with_mode = request.mode_is_of_parents && request.mode;
   mode_t mode = with_mode ? request.mode->Apply(0755, true) : 0755;
-  TRY(kernel::MakeDirectoriesIn(request.root, parent, request.owner.value_or(OwnerIds(0, 0)),
-                                mode));
+  TRY(MakeDirectories(request.root, parent, request.owner.value_or(OwnerIds(0, 0)), mode));
   return Extract(request, parent, [&](ByteSink& sink) {
     trees::ArchiveRequest archive;
     archive.name = place.substr(place.rfind('/') + 1);

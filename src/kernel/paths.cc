@@ -116,7 +116,7 @@ Result<> RemoveTree(const std::string& path) {
 }
 
 Result<bool> MakeDirectoriesIn(BorrowedFd root, const std::string& path,
-                               std::pair<uid_t, gid_t> owner, mode_t mode) {
+                               std::pair<uid_t, gid_t> owner) {
   bool made = false;
   std::string at;
   UniqueFd above = TRY(OpenIn(root, "", O_RDONLY | O_DIRECTORY));
@@ -129,9 +129,8 @@ Result<bool> MakeDirectoriesIn(BorrowedFd root, const std::string& path,
       }
       made = true;
       next = OpenIn(above, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, Links::kRefuse);
-      if (next.ok() && (::fchown(next->get(), owner.first, owner.second) != 0 ||
-                        ::fchmod(next->get(), mode) != 0)) {
-        return ErrnoError("changing owner and mode of '{}'", at);
+      if (next.ok() && ::fchown(next->get(), owner.first, owner.second) != 0) {
+        return ErrnoError("changing the owner of '{}'", at);
       }
     }
     above = TRY_WITH(std::move(next), "making directory '{}'", at);

@@ -41,9 +41,9 @@ struct ParentAndName {
 Result<ParentAndName> OpenParentIn(BorrowedFd root, std::string_view path,
                                    Links links = Links::kInRoot);
 
-// mkdir -p below a root, with that owner and mode for what is made. Returns whether anything was.
+// mkdir -p below a root, 0755, with that owner for what is made. Returns whether anything was.
 Result<bool> MakeDirectoriesIn(BorrowedFd root, const std::string& path,
-                               std::pair<uid_t, gid_t> owner, mode_t mode = 0755);
+                               std::pair<uid_t, gid_t> owner);
 
 // Removes a file, or a directory with everything in it, by descriptors and without following links
 // or crossing into other file systems. A name that is not there is no error.
