@@ -12,6 +12,8 @@ constexpr size_t kFrameHead = 9;
 constexpr size_t kMessagePrefix = 5;  // compressed or not, then the size
 // Nobody may send larger frames unless the server says so.
 constexpr uint32_t kMostFrameBytes = 1 << 24;
+// With a part of a message: a server lets fewer be open.
+constexpr size_t kMostBegun = 1'000;
 constexpr uint8_t kData = 0, kReset = 3;
 constexpr uint8_t kEndStream = 1, kPadded = 8;
 
@@ -75,6 +77,10 @@ Result<> MessageGuard::TakePayload(std::string_view payload) {
 Result<> MessageGuard::TakeData(std::string_view data) {
   while (!data.empty()) {
     Stream& stream = streams_[frame_.stream];
+    if (streams_.size() > kMostBegun) {
+      return MakeError(ErrorKind::kResourceExhausted, "{} messages are under way at once",
+                       streams_.size());
+    }
     if (stream.left == 0) {
       if (!Fill(&stream.prefix, kMessagePrefix, &data)) return {};
       stream.left = Number(std::string_view(stream.prefix).substr(1));

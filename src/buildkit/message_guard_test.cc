@@ -59,6 +59,14 @@ TEST(MessageGuardTest, Sizes) {
   }
 }
 
+TEST(MessageGuardTest, ManyStreams) {
+  std::string text(kGreeting);
+  for (uint32_t stream = 1; stream < 2000; stream += 2) text += Frame(0, 0, stream, "x");
+  EXPECT_TRUE(TakeAll(text).ok());
+  text += Frame(0, 0, 2001, "x");
+  EXPECT_EQ(TakeAll(text).error().kind(), ErrorKind::kResourceExhausted);
+}
+
 TEST(MessageGuardTest, OtherBytes) {
   EXPECT_EQ(TakeAll("GET / HTTP/1.1\r\n").error().kind(), ErrorKind::kInvalidArgument);
   EXPECT_TRUE(TakeAll("PRI * HTTP").ok());

@@ -5,6 +5,7 @@ expected is from BuildKit's protocol and sources. Where GANTRY_FRONTEND names th
 import io
 import json
 import os
+import pty
 import shutil
 import subprocess
 import tarfile
@@ -529,6 +530,46 @@ def test_processes_that_are_refused(stack, client, builder, build):
     processes.call.cancel()
     assert client.ok('ps', '-q') != ''
     end()
+    until(lambda: client.ok('ps', '-aq') == '')
+
+
+@pytest.mark.skipif(not BUILDX, reason='GANTRY_BUILDX names no folder with buildx')
+def test_buildx_invokes(stack, client, tmp_path):
+    """`buildx debug --invoke`: a shell in a terminal on the files of a result."""
+    plugins = tmp_path / '.docker/cli-plugins'
+    plugins.mkdir(parents=True)
+    (plugins / 'docker-buildx').symlink_to(next(p for p in (Path(BUILDX) / 'buildx', Path(BUILDX) / 'docker-buildx') if p.exists()))
+    (tmp_path / 'context').mkdir()
+    (tmp_path / 'context/Dockerfile').write_text(f'FROM {IMAGE}\nRUN echo of-the-build > /f\n')
+    words = ['docker', 'buildx', 'debug', '--on=always', '--invoke', 'sh', 'build', '--progress=plain', str(tmp_path / 'context')]
+    environment = dict(os.environ, HOME=str(tmp_path), DOCKER_HOST=f'unix://{stack.socket}', BUILDX_EXPERIMENTAL='1')
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(words[0], words, environment)
+    os.set_blocking(terminal, False)
+    said = b''
+
+    def says(text):
+        nonlocal said
+        try:
+            said += os.read(terminal, 1 << 16)
+        except OSError:  # nothing yet, or its end
+            pass
+        return text in said.replace(b'\r', b'')
+    try:
+        until(lambda: says(b'/ # '), 30)
+        # A shell that asks its terminal where the cursor is takes what comes first for the answer.
+        until(lambda: os.write(terminal, b'cat /f; tty\n') and time.sleep(1) or says(b'of-the-build\n/dev/pts/'), 30)
+        os.write(terminal, b'exit 3\n')
+        until(lambda: says(b'exit code: 3'), 30)
+        os.write(terminal, b'exit\n')
+        until(lambda: says(b'') and os.waitpid(pid, os.WNOHANG)[0] == pid, 30)
+    except BaseException:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        os.close(terminal)
     until(lambda: client.ok('ps', '-aq') == '')
 
 
