@@ -3,13 +3,14 @@
 
 #include <utility>
 
-#include "build/base_image.h"
+#include "build/stage_state.h"
 #include "buildkit/control_service.h"
 #include "buildkit/definitions.h"
-#include "buildkit/frontend.h"
+#include "buildkit/image_lookup.h"
 #include "buildkit/progress.h"
 #include "buildkit/result_files.h"
 #include "buildkit/rpc.h"
+#include "buildkit/solve.h"
 #include "llb/graph.h"
 
 namespace gantry::buildkit {
@@ -34,97 +35,96 @@ constexpr const char* kCaps[] = {"solve.base",
                                  "resolveimage",
                                  "source.metaresolver",
                                  "frontend.inputs",
-                                 "reference.output"};
+                                 "reference.output",
+                                 "gateway.warnings",
+                                 "gateway.exec",
+                                 "gateway.exec.extrahosts",
+                                 "gateway.exec.secretenv",
+                                 "gateway.exec.signals",
+                                 "gateway.exec.filesystem",
+                                 "resolveimage.resolvemode"};
+
+bool Pulls(const std::string& mode) { return mode == "pull" || mode == "1"; }
 
 }  // namespace
 
 namespace {
 
-// Clients put the name of a code before its message; BuildKit has none for what is wrong with a
-// Dockerfile, context or operation.
-Error WithoutCode(const Error& error) {
-  bool said = error.kind() == ErrorKind::kCancelled || error.kind() == ErrorKind::kUnavailable ||
-              error.kind() == ErrorKind::kUnimplemented;
-  return MakeError(said ? error.kind() : ErrorKind::kUnknown, "{}", error.message());
+// The image's configuration as the front end says, for the platform that a map has.
+std::string ConfigOf(const gateway::Result& result, const std::string& platform) {
+  constexpr const char* kConfig = "containerimage.config";
+  auto found = result.metadata().find(platform.empty() ? kConfig : kConfig + ("/" + platform));
+  return found == result.metadata().end() ? "" : found->second;
 }
 
-Result<> CheckFrontend(const std::string& frontend, const FrontendOptions& options) {
-  if (frontend == "dockerfile.v0") return {};
-  if (frontend != "gateway.v0") return Unimplemented("there is no front end '{}'", frontend);
-  auto given = options.find("source");
-  return CheckFrontendImage(given == options.end() ? "" : given->second);
+struct ReturnedRef {
+  std::string name;      // "": none
+  std::string platform;  // "": it is no map's
+};
+
+Result<ReturnedRef> RefOf(const gateway::Result& result) {
+  auto only = [](const auto& refs, auto name) -> Result<ReturnedRef> {
+    if (refs.size() > 1) return Unimplemented("an image for several platforms can't be built");
+    if (refs.empty()) return ReturnedRef{};
+    return ReturnedRef{name(refs.begin()->second), refs.begin()->first};
+  };
+  if (result.has_refs()) {
+    return only(result.refs().refs(), [](const gateway::Ref& ref) { return ref.id(); });
+  }
+  if (result.has_refsdeprecated()) {
+    return only(result.refsdeprecated().refs(), [](const std::string& name) { return name; });
+  }
+  return ReturnedRef{result.has_ref() ? result.ref().id() : result.refdeprecated(), ""};
 }
 
-Result<Solved> Make(Shared& shared, Job& job, const Solvable& wanted, const StopToken& stop) {
-  if (wanted.definition.def_size() > 0) {
-    auto made = TRY(SolveDefinition(shared, job, wanted.definition, stop));
-    return Solved{TRY(job.Keep(std::move(made))), {}};
-  }
-  FrontendOptions given(wanted.options.begin(), wanted.options.end());
-  TRY(CheckFrontend(wanted.frontend, given));
-  if (given.contains("requestid")) {
-    auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
-    return Solved{"", TRY(AnswerRequest(shared.engine, given, std::move(session), job, stop))};
-  }
-  FrontendInputs inputs;
-  for (const auto& [name, definition] : wanted.inputs) {
-    inputs[name] = TRY(SolveDefinition(shared, job, definition, stop));
-  }
-  auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
-  auto made = TRY(RunFrontend(shared.engine, shared.builds, given, std::move(inputs),
-                              std::move(session), job, stop));
-  return Solved{TRY(job.Keep(std::move(made))), {}};
+bool IsError(const gateway::ReturnRequest& request) {
+  return request.has_error() && request.error().code() != 0;
 }
 
-// An image that is here, or is pulled with the job's logins.
-Result<engine::NamedImage> FindImage(Shared& shared, Job& job, const std::string& name,
-                                     const pb::Platform& platform, const std::string& mode,
-                                     const StopToken& stop) {
-  build::BuildRequest request;
-  if (!job.wanted().session.empty()) {
-    AskSession(TRY(shared.sessions.Find(job.wanted().session, kBeginBound)), stop, &request);
+Result<Solved> TakeReturned(Job& job, const gateway::Result& result) {
+  ReturnedRef ref = TRY(RefOf(result));
+  Solved solved{ref.name, {}};
+  for (const auto& [key, value] : result.metadata()) solved.metadata[key] = value;
+  if (ref.name.empty()) return solved;
+  auto made = TRY(job.Get(ref.name));
+  std::string config = ConfigOf(result, ref.platform);
+  if (!config.empty()) {
+    TRY(made->SetConfig(config));
+    solved.metadata["containerimage.config"] = std::move(config);
   }
-  build::ImageWanted wanted;
-  wanted.name = name;
-  if (!platform.os().empty()) {
-    wanted.platform = platform.os() + "/" + platform.architecture();
-    if (!platform.variant().empty()) wanted.platform += "/" + platform.variant();
-  }
-  wanted.pulls = mode == "pull" || mode == "1";
-  wanted.hold = [](const engine::NamedImage&) -> Result<bool> { return true; };
-  return InStep(job.progress(), "resolve image config for docker-image://" + name, [&](size_t) {
-    return build::FindOrPullImage(shared.engine, request, wanted, stop);
-  });
+  return solved;
 }
 
 }  // namespace
 
-Result<Solved> Solve(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
-                     const StopToken& stop) {
-  auto solved = Make(shared, *job, wanted, stop);
-  if (!solved.ok()) return WithoutCode(solved.error());
-  return solved;
-}
-
-grpc::ServerUnaryReactor* BridgeService::WithJob(
-    grpc::CallbackServerContext* context,
-    std::function<Result<>(const std::shared_ptr<Job>& job, const StopToken& stop)> work) {
+std::function<Result<BridgeService::Caller>()> BridgeService::FindCaller(
+    const grpc::CallbackServerContext& context) const {
+  if (frontend_ != nullptr) {
+    return [caller = Caller{frontend_->job(), frontend_}]() -> Result<Caller> { return caller; };
+  }
   std::string ref;
-  auto found = context->client_metadata().find(kBuildId);
-  if (found != context->client_metadata().end()) {
+  auto found = context.client_metadata().find(kBuildId);
+  if (found != context.client_metadata().end()) {
     ref.assign(found->second.data(), found->second.size());
   }
-  return WorkCall::Start(shared_.workers,
-                         [this, ref, work = std::move(work)](const StopToken& stop) -> Result<> {
-                           auto job = TRY(shared_.jobs.Find(ref, kBeginBound));
-                           return work(job, stop);
-                         });
+  return [&jobs = shared_.jobs, ref]() -> Result<Caller> {
+    return Caller{TRY(jobs.Find(ref, kBeginBound)), nullptr};
+  };
+}
+
+grpc::ServerUnaryReactor* BridgeService::WithCaller(grpc::CallbackServerContext* context,
+                                                    Work work) {
+  return WorkCall::Start(
+      shared_.workers,
+      [find = FindCaller(*context), work = std::move(work)](const StopToken& stop) -> Result<> {
+        return work(TRY(find()), stop);
+      });
 }
 
 grpc::ServerUnaryReactor* BridgeService::Ping(grpc::CallbackServerContext* context,
                                               const gateway::PingRequest*,
                                               gateway::PongResponse* response) {
-  return WithJob(context, [response](const auto&, const StopToken&) -> Result<> {
+  return WithCaller(context, [response](const Caller&, const StopToken&) -> Result<> {
     for (const char* id : kCaps) {
       auto* cap = response->add_frontendapicaps();
       cap->set_id(id);
@@ -143,22 +143,24 @@ grpc::ServerUnaryReactor* BridgeService::Ping(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* BridgeService::Solve(grpc::CallbackServerContext* context,
                                                const gateway::SolveRequest* request,
                                                gateway::SolveResponse* response) {
-  return WithJob(context, [=, this](const auto& job, const StopToken& stop) -> Result<> {
+  return WithCaller(context, [=, this](const Caller& caller, const StopToken& stop) -> Result<> {
     bool empty = request->definition().def_size() == 0 && request->frontend().empty();
     if (empty) return {};  // a client that begins with nothing
-    auto [name, metadata] = TRY(buildkit::Solve(shared_, job,
-                                                {request->definition(), request->frontend(),
-                                                 request->frontendopt(), request->frontendinputs()},
-                                                stop));
+    auto [name, metadata] =
+        TRY(buildkit::Solve(shared_, caller.job,
+                            {request->definition(), request->frontend(), request->frontendopt(),
+                             request->frontendinputs(), caller.depth()},
+                            stop));
     if (request->allowresultreturn()) {
       gateway::Result& result = *response->mutable_result();
       result.mutable_ref()->set_id(name);
       for (const auto& [key, value] : metadata) (*result.mutable_metadata())[key] = value;
       if (name.empty()) return {};
       *result.mutable_ref()->mutable_def() = DefinitionOf(name);
-      if (request->definition().def_size() == 0) {
+      bool configured = metadata.contains("containerimage.config");
+      if (request->definition().def_size() == 0 && !configured) {
         (*result.mutable_metadata())["containerimage.config"] =
-            build::DocumentOf(TRY(job->Get(name))->result()).Dump();
+            build::DocumentOf(TRY(caller.job->Get(name))->result()).Dump();
       }
     } else {
       response->set_ref(name);
@@ -170,9 +172,10 @@ grpc::ServerUnaryReactor* BridgeService::Solve(grpc::CallbackServerContext* cont
 grpc::ServerUnaryReactor* BridgeService::ResolveImageConfig(
     grpc::CallbackServerContext* context, const gateway::ResolveImageConfigRequest* request,
     gateway::ResolveImageConfigResponse* response) {
-  return WithJob(context, [=, this](const auto& job, const StopToken& stop) -> Result<> {
-    auto image = TRY(FindImage(shared_, *job, request->ref(), request->platform(),
-                               request->resolvemode(), stop));
+  return WithCaller(context, [=, this](const Caller& caller, const StopToken& stop) -> Result<> {
+    auto image = TRY(
+        FindJobImage(shared_, *caller.job,
+                     {request->ref(), request->platform(), Pulls(request->resolvemode())}, stop));
     response->set_ref(request->ref());
     response->set_digest(image.image.target.digest);
     response->set_config(TRY(shared_.engine.containerd().ReadBlob(image.documents->id)));
@@ -183,13 +186,15 @@ grpc::ServerUnaryReactor* BridgeService::ResolveImageConfig(
 grpc::ServerUnaryReactor* BridgeService::ResolveSourceMeta(
     grpc::CallbackServerContext* context, const gateway::ResolveSourceMetaRequest* request,
     gateway::ResolveSourceMetaResponse* response) {
-  return WithJob(context, [=, this](const auto& job, const StopToken& stop) -> Result<> {
+  return WithCaller(context, [=, this](const Caller& caller, const StopToken& stop) -> Result<> {
     *response->mutable_source() = request->source();
     constexpr std::string_view kImage = "docker-image://";
     const std::string& identifier = request->source().identifier();
     if (!identifier.starts_with(kImage)) return {};
-    auto image = TRY(FindImage(shared_, *job, identifier.substr(kImage.size()), request->platform(),
-                               request->resolvemode(), stop));
+    auto image = TRY(FindJobImage(
+        shared_, *caller.job,
+        {identifier.substr(kImage.size()), request->platform(), Pulls(request->resolvemode())},
+        stop));
     response->mutable_image()->set_digest(image.image.target.digest);
     response->mutable_image()->set_config(
         TRY(shared_.engine.containerd().ReadBlob(image.documents->id)));
@@ -200,8 +205,8 @@ grpc::ServerUnaryReactor* BridgeService::ResolveSourceMeta(
 grpc::ServerUnaryReactor* BridgeService::ReadFile(grpc::CallbackServerContext* context,
                                                   const gateway::ReadFileRequest* request,
                                                   gateway::ReadFileResponse* response) {
-  return WithJob(context, [=](const auto& job, const StopToken&) -> Result<> {
-    auto made = TRY(job->Get(request->ref()));
+  return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
+    auto made = TRY(caller.job->Get(request->ref()));
     BorrowedFd root = TRY(made->OpenFiles());
     response->set_data(TRY(ReadResultFile(root, request->filepath(), request->range().offset(),
                                           request->range().length())));
@@ -212,8 +217,8 @@ grpc::ServerUnaryReactor* BridgeService::ReadFile(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* BridgeService::ReadDir(grpc::CallbackServerContext* context,
                                                  const gateway::ReadDirRequest* request,
                                                  gateway::ReadDirResponse* response) {
-  return WithJob(context, [=](const auto& job, const StopToken&) -> Result<> {
-    auto made = TRY(job->Get(request->ref()));
+  return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
+    auto made = TRY(caller.job->Get(request->ref()));
     BorrowedFd root = TRY(made->OpenFiles());
     for (auto& entry :
          TRY(ListResultDirectory(root, request->dirpath(), request->includepattern()))) {
@@ -226,8 +231,8 @@ grpc::ServerUnaryReactor* BridgeService::ReadDir(grpc::CallbackServerContext* co
 grpc::ServerUnaryReactor* BridgeService::StatFile(grpc::CallbackServerContext* context,
                                                   const gateway::StatFileRequest* request,
                                                   gateway::StatFileResponse* response) {
-  return WithJob(context, [=](const auto& job, const StopToken&) -> Result<> {
-    auto made = TRY(job->Get(request->ref()));
+  return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
+    auto made = TRY(caller.job->Get(request->ref()));
     BorrowedFd root = TRY(made->OpenFiles());
     *response->mutable_stat() = TRY(StatResultFile(root, request->path()));
     return {};
@@ -238,38 +243,123 @@ grpc::ServerUnaryReactor* BridgeService::Evaluate(grpc::CallbackServerContext* c
                                                   const gateway::EvaluateRequest*,
                                                   gateway::EvaluateResponse*) {
   // A result that has a name was made.
-  return WithJob(context, [](const auto&, const StopToken&) -> Result<> { return {}; });
+  return WithCaller(context, [](const Caller&, const StopToken&) -> Result<> { return {}; });
 }
 
 grpc::ServerUnaryReactor* BridgeService::Inputs(grpc::CallbackServerContext* context,
                                                 const gateway::InputsRequest*,
-                                                gateway::InputsResponse*) {
-  return WithJob(context, [](const auto&, const StopToken&) -> Result<> { return {}; });
+                                                gateway::InputsResponse* response) {
+  return WithCaller(context, [response](const Caller& caller, const StopToken&) -> Result<> {
+    if (caller.frontend == nullptr) return {};
+    const InputDefinitions& inputs = caller.frontend->inputs();
+    response->mutable_definitions()->insert(inputs.begin(), inputs.end());
+    return {};
+  });
 }
 
 grpc::ServerUnaryReactor* BridgeService::Return(grpc::CallbackServerContext* context,
                                                 const gateway::ReturnRequest* request,
                                                 gateway::ReturnResponse*) {
-  return WithJob(context, [request](const auto& job, const StopToken&) -> Result<> {
-    const gateway::Result& result = request->result();
-    auto config = result.metadata().find("containerimage.config");
-    if (config != result.metadata().end() && result.has_ref()) {
-      TRY(TRY(job->Get(result.ref().id()))->SetConfig(config->second));
+  return WithCaller(context, [request](const Caller& caller, const StopToken&) -> Result<> {
+    Job& job = *caller.job;
+    Result<Solved> solved =
+        IsError(*request)
+            ? Result<Solved>(ToResult({static_cast<grpc::StatusCode>(request->error().code()),
+                                       request->error().message()})
+                                 .error())
+            : TakeReturned(job, request->result());
+    bool is_wrong = !solved.ok() && !IsError(*request);
+    if (caller.frontend != nullptr) {
+      // It may return something else.
+      if (is_wrong) return std::move(solved).error();
+      return caller.frontend->Return(std::move(solved));
     }
-    if (request->has_error() && request->error().code() != 0) {
-      job->Return(ToResult({static_cast<grpc::StatusCode>(request->error().code()),
-                            request->error().message()})
-                      .error());
-    } else if (result.has_refs()) {
-      const auto& refs = result.refs().refs();
-      if (refs.size() > 1) {
-        job->Return(Unimplemented("an image for several platforms can't be built"));
-      } else {
-        job->Return(refs.empty() ? std::string() : refs.begin()->second.id());
-      }
+    if (!solved.ok()) {
+      job.Return(solved.error());
+      if (is_wrong) return std::move(solved).error();
     } else {
-      job->Return(result.has_ref() ? result.ref().id() : result.refdeprecated());
+      job.Return(std::move(solved->name));
     }
+    return {};
+  });
+}
+
+grpc::ServerUnaryReactor* BridgeService::Warn(grpc::CallbackServerContext* context,
+                                              const gateway::WarnRequest* request,
+                                              gateway::WarnResponse*) {
+  return WithCaller(context, [request](const Caller& caller, const StopToken&) -> Result<> {
+    moby::buildkit::v1::VertexWarning warning;
+    warning.set_vertex(request->digest());
+    warning.set_level(request->level());
+    warning.set_summary(request->short_());
+    *warning.mutable_detail() = request->detail();
+    warning.set_url(request->url());
+    *warning.mutable_info() = request->info();
+    *warning.mutable_ranges() = request->ranges();
+    caller.job->progress().Warn(std::move(warning));
+    return {};
+  });
+}
+
+grpc::ServerUnaryReactor* BridgeService::NewContainer(grpc::CallbackServerContext* context,
+                                                      const gateway::NewContainerRequest* request,
+                                                      gateway::NewContainerResponse*) {
+  return WithCaller(context, [=, this](const Caller& caller, const StopToken& stop) -> Result<> {
+    auto container = TRY(GatewayContainer::Create(shared_, *caller.job, *request, stop));
+    return caller.containers().Add(request->containerid(), std::move(container));
+  });
+}
+
+grpc::ServerUnaryReactor* BridgeService::ReleaseContainer(
+    grpc::CallbackServerContext* context, const gateway::ReleaseContainerRequest* request,
+    gateway::ReleaseContainerResponse*) {
+  return WithCaller(context, [=](const Caller& caller, const StopToken&) {
+    return caller.containers().Release(request->containerid());
+  });
+}
+
+grpc::ServerBidiReactor<ExecMessage, ExecMessage>* BridgeService::ExecProcess(
+    grpc::CallbackServerContext* context) {
+  auto find = [caller = FindCaller(*context)](
+                  const std::string& id) -> Result<std::shared_ptr<GatewayContainer>> {
+    return TRY(caller()).containers().Find(id);
+  };
+  return ServeProcesses(shared_.workers, std::move(find));
+}
+
+grpc::ServerUnaryReactor* BridgeService::ReadFileContainer(grpc::CallbackServerContext* context,
+                                                           const gateway::ReadFileRequest* request,
+                                                           gateway::ReadFileResponse* response) {
+  return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
+    auto container = TRY(caller.containers().Find(request->ref()));
+    UniqueFd root = TRY(container->OpenMount(request->mountindex()));
+    response->set_data(TRY(ReadResultFile(root, request->filepath(), request->range().offset(),
+                                          request->range().length())));
+    return {};
+  });
+}
+
+grpc::ServerUnaryReactor* BridgeService::ReadDirContainer(grpc::CallbackServerContext* context,
+                                                          const gateway::ReadDirRequest* request,
+                                                          gateway::ReadDirResponse* response) {
+  return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
+    auto container = TRY(caller.containers().Find(request->ref()));
+    UniqueFd root = TRY(container->OpenMount(request->mountindex()));
+    for (auto& entry :
+         TRY(ListResultDirectory(root, request->dirpath(), request->includepattern()))) {
+      *response->add_entries() = std::move(entry);
+    }
+    return {};
+  });
+}
+
+grpc::ServerUnaryReactor* BridgeService::StatFileContainer(grpc::CallbackServerContext* context,
+                                                           const gateway::StatFileRequest* request,
+                                                           gateway::StatFileResponse* response) {
+  return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
+    auto container = TRY(caller.containers().Find(request->ref()));
+    UniqueFd root = TRY(container->OpenMount(request->mountindex()));
+    *response->mutable_stat() = TRY(StatResultFile(root, request->path()));
     return {};
   });
 }

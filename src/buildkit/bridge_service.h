@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// moby.buildkit.v1.frontend.LLBBridge: a client (buildx) asks the front end for a result and says
-// which one is the build's. A call names its build in the metadata. Any thread.
+// moby.buildkit.v1.frontend.LLBBridge: a client (buildx), or a front end that runs in a container,
+// asks for results and says which one is the build's, or its own. A client's call names its build
+// in the metadata. Any thread.
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "buildkit/frontend_run.h"
+#include "buildkit/process_stream.h"
 #include "buildkit/shared.h"
 #include "moby/buildkit/gateway.grpc.pb.h"
 
@@ -11,7 +18,9 @@ namespace gantry::buildkit {
 
 class BridgeService : public moby::buildkit::v1::frontend::LLBBridge::CallbackService {
  public:
-  explicit BridgeService(Shared& shared) : shared_(shared) {}
+  // `frontend`: whose calls these are; nullptr: clients'.
+  explicit BridgeService(Shared& shared, std::shared_ptr<FrontendRun> frontend = nullptr)
+      : shared_(shared), frontend_(std::move(frontend)) {}
 
   grpc::ServerUnaryReactor* Ping(grpc::CallbackServerContext* context,
                                  const moby::buildkit::v1::frontend::PingRequest* request,
@@ -50,27 +59,50 @@ class BridgeService : public moby::buildkit::v1::frontend::LLBBridge::CallbackSe
                                    const moby::buildkit::v1::frontend::ReturnRequest* request,
                                    moby::buildkit::v1::frontend::ReturnResponse* response) override;
 
- private:
-  // `work` with the build that the call names.
-  grpc::ServerUnaryReactor* WithJob(
+  grpc::ServerUnaryReactor* Warn(grpc::CallbackServerContext* context,
+                                 const moby::buildkit::v1::frontend::WarnRequest* request,
+                                 moby::buildkit::v1::frontend::WarnResponse* response) override;
+  grpc::ServerUnaryReactor* NewContainer(
       grpc::CallbackServerContext* context,
-      std::function<Result<>(const std::shared_ptr<Job>& job, const StopToken& stop)> work);
-  Shared& shared_;
-};
+      const moby::buildkit::v1::frontend::NewContainerRequest* request,
+      moby::buildkit::v1::frontend::NewContainerResponse* response) override;
+  grpc::ServerUnaryReactor* ReleaseContainer(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::frontend::ReleaseContainerRequest* request,
+      moby::buildkit::v1::frontend::ReleaseContainerResponse* response) override;
+  grpc::ServerBidiReactor<ExecMessage, ExecMessage>* ExecProcess(
+      grpc::CallbackServerContext* context) override;
+  grpc::ServerUnaryReactor* ReadFileContainer(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::frontend::ReadFileRequest* request,
+      moby::buildkit::v1::frontend::ReadFileResponse* response) override;
+  grpc::ServerUnaryReactor* ReadDirContainer(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::frontend::ReadDirRequest* request,
+      moby::buildkit::v1::frontend::ReadDirResponse* response) override;
+  grpc::ServerUnaryReactor* StatFileContainer(
+      grpc::CallbackServerContext* context,
+      const moby::buildkit::v1::frontend::StatFileRequest* request,
+      moby::buildkit::v1::frontend::StatFileResponse* response) override;
 
-// What a client wants to be made.
-struct Solvable {
-  const pb::Definition& definition;  // without operations: a front end makes it
-  const std::string& frontend;
-  const google::protobuf::Map<std::string, std::string>& options;
-  const google::protobuf::Map<std::string, pb::Definition>& inputs;
+ private:
+  // Who calls.
+  struct Caller {
+    std::shared_ptr<Job> job;
+    std::shared_ptr<FrontendRun> frontend;  // nullptr: a client
+    int depth() const { return frontend == nullptr ? 0 : frontend->depth(); }
+    GatewayContainers& containers() const {
+      return frontend == nullptr ? job->containers() : frontend->containers();
+    }
+  };
+  // May wait for a build that is about to begin.
+  std::function<Result<Caller>()> FindCaller(const grpc::CallbackServerContext& context) const;
+  using Work = std::function<Result<>(const Caller& caller, const StopToken& stop)>;
+  // `work` for the front end, or with the build that the call names.
+  grpc::ServerUnaryReactor* WithCaller(grpc::CallbackServerContext* context, Work work);
+
+  Shared& shared_;
+  const std::shared_ptr<FrontendRun> frontend_;
 };
-struct Solved {
-  std::string name;  // of what was made, which the build keeps; "": the metadata is all
-  std::map<std::string, std::string> metadata;
-};
-// Makes it for a build, or answers what is asked of the front end.
-Result<Solved> Solve(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
-                     const StopToken& stop);
 
 }  // namespace gantry::buildkit

@@ -9,12 +9,12 @@
 #include "base/log.h"
 #include "base/undo.h"
 #include "build/cache_space.h"
-#include "buildkit/bridge_service.h"
 #include "buildkit/cache_options.h"
 #include "buildkit/exporters.h"
 #include "buildkit/progress.h"
 #include "buildkit/rpc.h"
 #include "buildkit/session_stream.h"
+#include "buildkit/solve.h"
 #include "buildkit/usage_filter.h"
 #include "engine/settings.h"
 #include "oci/platform.h"
@@ -276,7 +276,9 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
                                       {request.definition(), request.frontend(),
                                        request.frontendattrs(), request.frontendinputs()},
                                       stop));
+    // All of an answer; of a result what its front end tells the client.
     for (const auto& [key, value] : solved.metadata) {
+      if (!solved.name.empty() && !key.starts_with("frontend.")) continue;
       (*response->mutable_exporterresponse())[key] = value;
     }
     job->Return(std::move(solved.name));

@@ -138,15 +138,21 @@ bool IsForwarded(const FrontendOptions& options) {
   return options.contains("cmdline") || options.contains("source");
 }
 
-// "# syntax=IMAGE …", or the build argument that stands for it.
-Result<> CheckSyntax(const std::string& text, const build::BuildRequest& request) {
+// "# syntax=IMAGE …", or the build argument that stands for it, unless that is us.
+std::optional<ForwardTo> FindForward(const std::string& text, const build::BuildRequest& request) {
   auto given = request.arguments.find("BUILDKIT_SYNTAX");
   std::string syntax = given != request.arguments.end() && given->second
                            ? *given->second
                            : dockerfile::ParseAsFarAsPossible(text).file.syntax;
   std::vector<std::string> words = SplitWords(syntax);
-  if (words.empty()) return {};
-  return CheckFrontendImage(words[0]);
+  if (words.empty() || IsOwnFrontend(words[0])) return std::nullopt;
+  return ForwardTo{words[0], std::string(Trim(syntax))};
+}
+
+FrontendAnswer ForwardAnswer(ForwardTo forward) {
+  FrontendAnswer answer;
+  answer.forward = std::move(forward);
+  return answer;
 }
 
 void RemoveTold(const std::vector<dockerfile::Warning>& told,
@@ -169,10 +175,9 @@ class Frontend {
         stop_(stop) {}
 
   // `body`: a tar of the context; nullptr: it is the session's, or elsewhere.
-  Result<std::unique_ptr<Made>> Run(build::Builds& builds, build::BuildRequest request,
-                                    const FrontendOptions& options, ByteSource* body);
-  Result<std::map<std::string, std::string>> Answer(const build::BuildRequest& request,
-                                                    const FrontendOptions& options);
+  Result<FrontendAnswer> Run(build::Builds& builds, build::BuildRequest request,
+                             const FrontendOptions& options, ByteSource* body);
+  Result<FrontendAnswer> Answer(const build::BuildRequest& request, const FrontendOptions& options);
 
  private:
   Result<Received> Receive(const std::string& what, Directory directory, BorrowedFd root);
@@ -338,8 +343,8 @@ void Frontend::AskSessionForBuild(build::BuildRequest* request) {
   };
 }
 
-Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, build::BuildRequest request,
-                                            const FrontendOptions& options, ByteSource* body) {
+Result<FrontendAnswer> Frontend::Run(build::Builds& builds, build::BuildRequest request,
+                                     const FrontendOptions& options, ByteSource* body) {
   const std::set<std::string>& entitled = job_.wanted().entitlements;
   request.allows_host_network = entitled.contains("network.host");
   request.allows_insecure = entitled.contains("security.insecure");
@@ -352,21 +357,27 @@ Result<std::unique_ptr<Made>> Frontend::Run(build::Builds& builds, build::BuildR
       return context.Receive(*body, stop_);
     }));
     file.text = TRY(context.ReadDockerfile(request.dockerfile));
-    TRY(CheckSyntax(file.text, request));
+    if (auto forward = FindForward(file.text, request)) return ForwardAnswer(*std::move(forward));
     TRY(context.DropIgnored(request.dockerfile));
   } else if (request.remote.empty()) {
     std::optional<std::string> ignored;
     file.text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
     size_t definition = received_;
-    if (!IsForwarded(options)) TRY(CheckSyntax(file.text, request));
+    if (auto forward = FindForward(file.text, request); forward && !IsForwarded(options)) {
+      return ForwardAnswer(*std::move(forward));
+    }
     file.ignored = TRY(LoadIgnored(context, options, std::move(ignored)));
     TRY(LoadContext(context, builds.cache(), options, *file.ignored));
     received_ = definition;
   } else {
     file.text = TRY(LoadRemote(context, options, request));
-    if (!IsForwarded(options)) TRY(CheckSyntax(file.text, request));
+    if (auto forward = FindForward(file.text, request); forward && !IsForwarded(options)) {
+      return ForwardAnswer(*std::move(forward));
+    }
   }
-  return Build(builds, std::move(request), std::move(context), file);
+  FrontendAnswer answer;
+  answer.made = TRY(Build(builds, std::move(request), std::move(context), file));
+  return answer;
 }
 
 Result<std::unique_ptr<Made>> Frontend::Build(build::Builds& builds, build::BuildRequest request,
@@ -396,8 +407,8 @@ Result<std::unique_ptr<Made>> Frontend::Build(build::Builds& builds, build::Buil
   return std::unique_ptr<Made>(std::move(made));
 }
 
-Result<std::map<std::string, std::string>> Frontend::Answer(const build::BuildRequest& request,
-                                                            const FrontendOptions& options) {
+Result<FrontendAnswer> Frontend::Answer(const build::BuildRequest& request,
+                                        const FrontendOptions& options) {
   build::Context context = TRY(build::Context::Create(engine_));
   CheckedFile file{.name = request.dockerfile, .text = "", .ignored = {}};
   if (request.remote.empty()) {
@@ -407,21 +418,25 @@ Result<std::map<std::string, std::string>> Frontend::Answer(const build::BuildRe
   } else {
     file.text = TRY(LoadRemote(context, options, request));
   }
-  if (!IsForwarded(options)) TRY(CheckSyntax(file.text, request));
-  return AnswerSubrequest(engine_, Get(options, "requestid"), request, file);
+  if (auto forward = FindForward(file.text, request); forward && !IsForwarded(options)) {
+    return ForwardAnswer(*std::move(forward));
+  }
+  FrontendAnswer answer;
+  answer.metadata = TRY(AnswerSubrequest(engine_, Get(options, "requestid"), request, file));
+  return answer;
 }
 
 }  // namespace
 
-Result<> CheckFrontendImage(const std::string& source) {
+bool IsOwnFrontend(const std::string& source) {
   std::string name = source;
   constexpr std::string_view kScheme = "docker-image://";
   if (name.starts_with(kScheme)) name.erase(0, kScheme.size());
   auto reference = formats::ParseReference(name);
   for (std::string_view ours : {"docker/dockerfile", "docker/dockerfile-upstream"}) {
-    if (reference.ok() && reference->path == ours) return {};
+    if (reference.ok() && reference->path == ours) return true;
   }
-  return Unimplemented("front end images are not run: {}", source);
+  return false;
 }
 
 Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) {
@@ -500,31 +515,30 @@ Result<> SetInputs(const FrontendOptions& options, const FrontendInputs& inputs,
 
 }  // namespace
 
-Result<std::map<std::string, std::string>> AnswerRequest(engine::Engine& engine,
-                                                         const FrontendOptions& options,
-                                                         std::shared_ptr<Session> session, Job& job,
-                                                         const StopToken& stop) {
-  return Frontend(engine, std::move(session), job, stop)
-      .Answer(TRY(ReadFrontendOptions(options)), options);
-}
-
-Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
-                                          const FrontendOptions& options, FrontendInputs inputs,
-                                          std::shared_ptr<Session> session, Job& job,
-                                          const StopToken& stop) {
+Result<FrontendAnswer> RunFrontend(engine::Engine& engine, build::Builds& builds,
+                                   const FrontendOptions& options, FrontendInputs inputs,
+                                   std::shared_ptr<Session> session, Job& job,
+                                   const StopToken& stop) {
   build::BuildRequest request = TRY(ReadFrontendOptions(options));
+  Frontend frontend(engine, std::move(session), job, stop);
+  if (options.contains("requestid")) return frontend.Answer(request, options);
   TRY(SetInputs(options, inputs, &request));
-  auto made = TRY(Frontend(engine, std::move(session), job, stop)
-                      .Run(builds, std::move(request), options, nullptr));
-  for (auto& [name, input] : inputs) made->HoldInput(std::move(input));
-  return made;
+  FrontendAnswer answer = TRY(frontend.Run(builds, std::move(request), options, nullptr));
+  if (answer.made != nullptr) {
+    for (auto& [name, input] : inputs) answer.made->HoldInput(std::move(input));
+  }
+  return answer;
 }
 
 Result<std::unique_ptr<Made>> RunBuild(engine::Engine& engine, build::Builds& builds,
                                        build::BuildRequest request, ByteSource* body,
                                        std::shared_ptr<Session> session, Job& job,
                                        const StopToken& stop) {
-  return Frontend(engine, std::move(session), job, stop).Run(builds, std::move(request), {}, body);
+  FrontendAnswer answer = TRY(
+      Frontend(engine, std::move(session), job, stop).Run(builds, std::move(request), {}, body));
+  if (!answer.forward) return std::move(answer.made);
+  return Unimplemented("the image of a front end is not run for this kind of request: {}",
+                       answer.forward->image);
 }
 
 }  // namespace gantry::buildkit

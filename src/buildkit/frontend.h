@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/byte_stream.h"
@@ -24,26 +25,33 @@ using FrontendInputs = std::map<std::string, std::unique_ptr<Made>>;
 // kInvalidArgument, or kUnimplemented for what this front end does not have.
 Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options);
 
-// kUnimplemented unless the front end of this name is the one that is here: "docker/dockerfile:1",
-// as "# syntax" and gateway.v0 have it, from whatever registry.
-Result<> CheckFrontendImage(const std::string& source);
+// The front end of this name is the one that is here: "docker/dockerfile:1", as "# syntax" and
+// gateway.v0 have it, from whatever registry.
+bool IsOwnFrontend(const std::string& source);
 
-// What the client asks of the Dockerfile instead of a build ("requestid" of the options): metadata
-// of the answer.
-Result<std::map<std::string, std::string>> AnswerRequest(engine::Engine& engine,
-                                                         const FrontendOptions& options,
-                                                         std::shared_ptr<Session> session, Job& job,
-                                                         const StopToken& stop);
+// Another front end's image, which the Dockerfile's "# syntax" or the argument BUILDKIT_SYNTAX
+// names.
+struct ForwardTo {
+  std::string image;
+  std::string line;  // the name with what stands behind it
+};
 
-// `job` outlives what is made. Fetches Dockerfile and context from the session and makes the
-// image, which is not stored yet.
-Result<std::unique_ptr<Made>> RunFrontend(engine::Engine& engine, build::Builds& builds,
-                                          const FrontendOptions& options, FrontendInputs inputs,
-                                          std::shared_ptr<Session> session, Job& job,
-                                          const StopToken& stop);
+// One of these.
+struct FrontendAnswer {
+  std::unique_ptr<Made> made;                   // not stored yet
+  std::map<std::string, std::string> metadata;  // where the client asks something ("requestid")
+  std::optional<ForwardTo> forward;
+};
 
-// The same for a request that is read already. `body`: a tar of the context, else `session` has it;
-// `session` may be nullptr.
+// Fetches Dockerfile and context from the session and makes the image, or answers what is asked of
+// the Dockerfile instead. `job` outlives what is made.
+Result<FrontendAnswer> RunFrontend(engine::Engine& engine, build::Builds& builds,
+                                   const FrontendOptions& options, FrontendInputs inputs,
+                                   std::shared_ptr<Session> session, Job& job,
+                                   const StopToken& stop);
+
+// The image of a request that is read already. `body`: a tar of the context, else `session` has it;
+// `session` may be nullptr. kUnimplemented where another front end is named.
 Result<std::unique_ptr<Made>> RunBuild(engine::Engine& engine, build::Builds& builds,
                                        build::BuildRequest request, ByteSource* body,
                                        std::shared_ptr<Session> session, Job& job,

@@ -7,12 +7,16 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "buildkit/gateway_container.h"
 #include "wire/worker_pool.h"
 
 namespace gantry::buildkit {
 namespace {
 
 constexpr size_t kKeptEnded = 16;
+// Each of them holds layers and a directory.
+constexpr size_t kMostResults = 1'000;
+constexpr int kMostFrontends = 32;
 
 }  // namespace
 
@@ -20,6 +24,13 @@ Result<std::shared_ptr<Job>> Job::Create(std::string ref, Wanted wanted) {
   StopSource returned = TRY(StopSource::Create());
   return std::shared_ptr<Job>(new Job(std::move(ref), std::move(wanted), std::move(returned)));
 }
+
+Job::Job(std::string ref, Wanted wanted, StopSource returned)
+    : ref_(std::move(ref)),
+      wanted_(std::move(wanted)),
+      returned_(std::move(returned)),
+      progress_(ref_, [this](StatusResponse update) { Publish(std::move(update)); }),
+      containers_(std::make_shared<GatewayContainers>()) {}
 
 void Job::Wake(std::vector<std::function<void()>> sleepers) {
   for (auto& wake : sleepers) wake();
@@ -53,6 +64,8 @@ void Job::Publish(StatusResponse update) {
 }
 
 void Job::End() {
+  // They hold results.
+  containers_->End();
   std::vector<std::function<void()>> sleepers;
   std::map<std::string, std::shared_ptr<Made>> made;
   {
@@ -75,9 +88,27 @@ Job::Next Job::Read(size_t number, StatusResponse* update, std::function<void()>
   return Next::kLater;
 }
 
+Result<Undo> Job::TakeFrontend() {
+  MutexLock lock(mutex_);
+  if (frontends_ >= kMostFrontends) {
+    return MakeError(ErrorKind::kResourceExhausted, "{} front ends run already", kMostFrontends);
+  }
+  ++frontends_;
+  Undo out;
+  out.Push([this] {
+    MutexLock end(mutex_);
+    --frontends_;
+  });
+  return out;
+}
+
 Result<std::string> Job::Keep(std::unique_ptr<Made> made) {
   MutexLock lock(mutex_);
   if (ended_) return NotFound("no such job {}", ref_);
+  if (made_.size() >= kMostResults) {
+    return MakeError(ErrorKind::kResourceExhausted, "the build has made {} results: that is all",
+                     kMostResults);
+  }
   std::string name = fmt::format("{}-{}", ref_, made_.size() + 1);
   made_[name] = std::move(made);
   return name;

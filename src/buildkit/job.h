@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One build of BuildKit's API by its reference: what the client wants of it (Control.Solve), its
-// progress (Control.Status), and its results until one of them is returned (LLBBridge). Any thread.
+// progress (Control.Status), its results until one of them is returned, and its client's containers
+// (LLBBridge). Any thread.
 #pragma once
 
 #include <chrono>
@@ -17,6 +18,7 @@
 #include "base/error.h"
 #include "base/mutex.h"
 #include "base/stop_token.h"
+#include "base/undo.h"
 #include "buildkit/made.h"
 #include "buildkit/progress.h"
 #include "moby/buildkit/control.pb.h"
@@ -24,6 +26,8 @@
 namespace gantry::buildkit {
 
 using moby::buildkit::v1::StatusResponse;
+
+class GatewayContainers;
 
 struct Wanted {
   std::string session;
@@ -51,7 +55,13 @@ class Job {
   // The update with that number. kLater: `wake` is called once when there is more.
   Next Read(size_t number, StatusResponse* update, std::function<void()> wake);
 
-  // Keeps what was made; the name by which it can be returned. kNotFound when the job has ended.
+  // Of the client's own.
+  GatewayContainers& containers() { return *containers_; }
+  // One more front end of an image runs, until the object is gone. kResourceExhausted.
+  Result<Undo> TakeFrontend();
+
+  // Keeps what was made; the name by which it can be returned. kNotFound when the job has ended,
+  // kResourceExhausted when it has made too much.
   Result<std::string> Keep(std::unique_ptr<Made> made);
   // What is kept under that name. kNotFound.
   Result<std::shared_ptr<Made>> Get(const std::string& name);
@@ -61,11 +71,7 @@ class Job {
   Result<std::shared_ptr<Made>> AwaitReturn(const StopToken& stop);
 
  private:
-  Job(std::string ref, Wanted wanted, StopSource returned)
-      : ref_(std::move(ref)),
-        wanted_(std::move(wanted)),
-        returned_(std::move(returned)),
-        progress_(ref_, [this](StatusResponse update) { Publish(std::move(update)); }) {}
+  Job(std::string ref, Wanted wanted, StopSource returned);
   void Publish(StatusResponse update);
   void Wake(std::vector<std::function<void()>> sleepers);
 
@@ -73,6 +79,7 @@ class Job {
   const Wanted wanted_;
   StopSource returned_;
   Progress progress_;
+  const std::shared_ptr<GatewayContainers> containers_;
   Mutex mutex_;
   std::vector<StatusResponse> updates_ GUARDED_BY(mutex_);
   std::vector<std::function<void()>> sleepers_ GUARDED_BY(mutex_);
@@ -80,6 +87,7 @@ class Job {
   bool ended_ GUARDED_BY(mutex_) = false;
   std::map<std::string, std::shared_ptr<Made>> made_ GUARDED_BY(mutex_);
   std::optional<Result<std::string>> result_ GUARDED_BY(mutex_);
+  int frontends_ GUARDED_BY(mutex_) = 0;
 };
 
 class Jobs {

@@ -84,6 +84,13 @@ void Progress::Warn(size_t step, moby::buildkit::v1::VertexWarning warning) {
   publish_(std::move(update));
 }
 
+void Progress::Warn(moby::buildkit::v1::VertexWarning warning) {
+  MutexLock lock(mutex_);
+  Update update;
+  *update.add_warnings() = std::move(warning);
+  publish_(std::move(update));
+}
+
 void Progress::End(size_t step, const std::string& error) {
   MutexLock lock(mutex_);
   auto& vertex = steps_[step].vertex;

@@ -37,6 +37,8 @@ class Progress {
   void Part(size_t step, const std::string& name, int64_t current, int64_t total, bool done);
   // Of a step, which may have ended.
   void Warn(size_t step, moby::buildkit::v1::VertexWarning warning);
+  // Of the step whose digest it names.
+  void Warn(moby::buildkit::v1::VertexWarning warning);
   void End(size_t step, const std::string& error);
 
  private:

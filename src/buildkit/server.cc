@@ -16,9 +16,10 @@
 namespace gantry::buildkit {
 
 struct Server::Parts {
-  Parts(engine::Engine& engine, build::Builds& builds, wire::WorkerPool& workers)
+  Parts(engine::Engine& engine, engine::Execs& execs, build::Builds& builds,
+        wire::WorkerPool& workers)
       : history(engine.options().root + "/engine/build-history"),
-        shared{engine, builds, workers, jobs, sessions, uploads, history},
+        shared{engine, execs, builds, workers, jobs, sessions, uploads, history},
         control(shared),
         bridge(shared) {}
 
@@ -34,8 +35,9 @@ struct Server::Parts {
   std::unique_ptr<grpc::Server> grpc GUARDED_BY(mutex);
 };
 
-Server::Server(engine::Engine& engine, build::Builds& builds, wire::WorkerPool& workers)
-    : parts_(std::make_unique<Parts>(engine, builds, workers)) {}
+Server::Server(engine::Engine& engine, engine::Execs& execs, build::Builds& builds,
+               wire::WorkerPool& workers)
+    : parts_(std::make_unique<Parts>(engine, execs, builds, workers)) {}
 
 Server::~Server() = default;
 

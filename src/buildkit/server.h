@@ -2,7 +2,7 @@
 //
 // BuildKit's API on connections that the engine's HTTP server has handed over: Control and
 // LLBBridge for POST /grpc, sessions for POST /session (docs/build.md). Dockerfiles are built by
-// the engine's own builder; operations of LLB are not served. Any thread.
+// the engine's own builder; definitions of LLB by their solver (src/llb). Any thread.
 #pragma once
 
 #include <functional>
@@ -15,13 +15,15 @@
 #include "buildkit/http_build.h"
 #include "buildkit/session.h"
 #include "engine/engine.h"
+#include "engine/execs.h"
 #include "wire/worker_pool.h"
 
 namespace gantry::buildkit {
 
 class Server {
  public:
-  Server(engine::Engine& engine, build::Builds& builds, wire::WorkerPool& workers);
+  Server(engine::Engine& engine, engine::Execs& execs, build::Builds& builds,
+         wire::WorkerPool& workers);
   ~Server();
 
   // HTTP/2 follows on the connection, which is non-blocking.

@@ -11,12 +11,14 @@
 #include "buildkit/session.h"
 #include "buildkit/uploads.h"
 #include "engine/engine.h"
+#include "engine/execs.h"
 #include "wire/worker_pool.h"
 
 namespace gantry::buildkit {
 
 struct Shared {
   engine::Engine& engine;
+  engine::Execs& execs;
   build::Builds& builds;
   wire::WorkerPool& workers;
   Jobs& jobs;

@@ -15,6 +15,7 @@
 #include "engine/image_instructions.h"
 #include "kernel/mounts.h"
 #include "kernel/paths.h"
+#include "llb/mount_plan.h"
 #include "llb/solver.h"
 
 namespace gantry::llb {
@@ -71,21 +72,6 @@ std::vector<std::string> VariablesOf(const pb::Meta& meta) {
   add("ALL_PROXY", "all_proxy", proxy.all_proxy());
   out.insert(out.end(), meta.env().begin(), meta.env().end());
   return out;
-}
-
-RunMount::Sharing SharingOf(pb::CacheSharingOpt sharing) {
-  if (sharing == pb::PRIVATE) return RunMount::Sharing::kPrivate;
-  return sharing == pb::LOCKED ? RunMount::Sharing::kLocked : RunMount::Sharing::kShared;
-}
-
-// What a secret and an agent have in common.
-template <typename Options>
-void SetFile(const Options& options, RunMount* mount) {
-  mount->id = options.id();
-  mount->uid = options.uid();
-  mount->gid = options.gid();
-  if (options.mode() != 0) mount->mode = options.mode() & 07777;
-  mount->required = !options.optional();
 }
 
 }  // namespace
@@ -166,32 +152,7 @@ Result<> Solver::PlanMount(Work* work, const pb::Mount& mount, ExecPlan* plan) {
       out.content = TRY(build::FindSource(find, wanted.source)).hash;
     }
   }
-  switch (mount.mounttype()) {
-    case pb::CACHE:
-      wanted.type = RunMount::Type::kCache;
-      wanted.id = mount.cacheopt().id().empty() ? out.target : mount.cacheopt().id();
-      wanted.sharing = SharingOf(mount.cacheopt().sharing());
-      if (mount.input() < 0) wanted.from.clear();
-      break;
-    case pb::TMPFS:
-      wanted.type = RunMount::Type::kTmpfs;
-      if (mount.tmpfsopt().size() > 0) wanted.size = mount.tmpfsopt().size();
-      break;
-    case pb::SECRET:
-      wanted.type = RunMount::Type::kSecret;
-      SetFile(mount.secretopt(), &wanted);
-      break;
-    case pb::SSH:
-      wanted.type = RunMount::Type::kSsh;
-      SetFile(mount.sshopt(), &wanted);
-      if (wanted.id.empty()) wanted.id = "default";
-      if (mount.dest().empty())
-        out.target = fmt::format("/run/buildkit/ssh_agent.{}", plan->agents);
-      ++plan->agents;
-      break;
-    default:
-      break;
-  }
+  PlanOwnMount(mount, mount.input() >= 0, &plan->agents, &out);
   plan->told += "\n" + build::KeyOf(out);
   plan->planned.push_back(std::move(out));
   return {};

@@ -16,6 +16,8 @@ constexpr int kMostOperations = 10'000;
 constexpr int kMostInputs = 1'000;
 constexpr int kMostParts = 1'000;  // mounts, actions
 constexpr size_t kMostNameBytes = 1'000;
+// The builder of a definition that is a file of an input.
+constexpr int64_t kOwnBuilder = -1;
 
 Result<> CheckPath(std::string_view what, const std::string& path) {
   if (path.find('\0') != std::string::npos) return InvalidArgument("{} has a zero byte", what);
@@ -40,6 +42,8 @@ bool IsOutput(const pb::Mount& mount) {
   return mount.mounttype() == pb::BIND && mount.output() != -1;
 }
 
+}  // namespace
+
 Result<> CheckMount(const pb::Mount& mount, size_t inputs) {
   TRY(CheckIndex("a mount", mount.input(), inputs));
   TRY(CheckPath("the mount's selector", mount.selector()));
@@ -52,6 +56,8 @@ Result<> CheckMount(const pb::Mount& mount, size_t inputs) {
   }
   return {};
 }
+
+namespace {
 
 Result<> CheckExec(const pb::ExecOp& exec, size_t inputs) {
   if (exec.meta().args().empty()) return InvalidArgument("the command has no words");
@@ -131,6 +137,17 @@ Result<> CheckFile(const pb::FileOp& file, size_t inputs) {
   return {};
 }
 
+Result<> CheckBuild(const pb::BuildOp& build, size_t inputs) {
+  if (build.builder() != kOwnBuilder) {
+    return Unimplemented("a builder that is an input is not supported");
+  }
+  auto definition = build.inputs().find(kDefinitionInput);
+  if (definition == build.inputs().end() || definition->second.input() < 0) {
+    return InvalidArgument("there is no input with the definition to build");
+  }
+  return CheckIndex("the definition to build", definition->second.input(), inputs);
+}
+
 Result<> CheckOp(const pb::Op& op) {
   auto inputs = static_cast<size_t>(op.inputs_size());
   TRY(CheckCount("inputs", op.inputs_size(), kMostInputs));
@@ -151,9 +168,14 @@ Result<> CheckOp(const pb::Op& op) {
       TRY(CheckIndex("the lower side", op.diff().lower().input(), inputs));
       return CheckIndex("the upper side", op.diff().upper().input(), inputs);
     case pb::Op::kBuild:
-      return Unimplemented("operations that build a definition of their own are not supported");
+      return CheckBuild(op.build(), inputs);
     case pb::Op::kPassthrough:
-      return Unimplemented("operations that pass their inputs through are not supported");
+      TRY(CheckCount("outputs", op.passthrough().outputs_size(), kMostInputs));
+      for (int64_t input : op.passthrough().outputs()) {
+        if (input < 0) return InvalidArgument("an output is no input");
+        TRY(CheckIndex("an output", input, inputs));
+      }
+      return {};
     case pb::Op::OP_NOT_SET:
       return InvalidArgument("there is no operation of that kind");
   }
@@ -179,6 +201,8 @@ std::string NameOf(const pb::Op& op) {
   if (op.has_source()) return op.source().identifier();
   if (op.has_exec()) return Join(op.exec().meta().args(), " ");
   if (op.has_file()) return NameOfFiles(op.file());
+  if (op.has_build()) return "build a definition";
+  if (op.has_passthrough()) return "pass inputs through";
   return op.has_merge() ? "merge" : "diff";
 }
 
@@ -304,6 +328,7 @@ bool Vertex::HasOutput(int64_t output) const {
            std::any_of(op.file().actions().begin(), op.file().actions().end(),
                        [&](const pb::FileAction& one) { return one.output() == output; });
   }
+  if (op.has_passthrough()) return output >= 0 && output < op.passthrough().outputs_size();
   return output == 0;
 }
 
@@ -361,6 +386,8 @@ const std::vector<std::string>& Capabilities() {
                                                 "meta.description",
                                                 "mergeop",
                                                 "diffop",
+                                                "passthroughop",
+                                                "source.buildop.llbfilename",
                                                 "exporter.multiple",
                                                 "exporter.image.annotations",
                                                 "gc.freespacefilter"};

@@ -14,6 +14,9 @@
 
 namespace gantry::llb {
 
+// The input of a build operation that has the definition, and the name of its file.
+inline constexpr const char* kDefinitionInput = "buildkit.llb.definition";
+
 // One of an operation's outputs.
 struct Edge {
   size_t vertex = 0;  // among the graph's
@@ -39,6 +42,9 @@ struct Graph {
 // leads nowhere, a path with "..", no operation at all, too many. kUnimplemented: an operation that
 // there is not.
 Result<Graph> ReadGraph(const pb::Definition& definition);
+
+// One mount of a command that has so many inputs.
+Result<> CheckMount(const pb::Mount& mount, size_t inputs);
 
 // The operations that there are, as capabilities of BuildKit's API.
 const std::vector<std::string>& Capabilities();

@@ -56,6 +56,12 @@ Result<> Solver::Run(Work* work) {
   if (op.has_source()) return RunSource(work);
   if (op.has_exec()) return RunExec(work);
   if (op.has_file()) return RunFile(work);
+  if (op.has_build()) return RunBuild(work);
+  if (op.has_passthrough()) {
+    const auto& outputs = op.passthrough().outputs();
+    for (int i = 0; i < outputs.size(); ++i) work->outputs[i] = InputOf(*work, outputs[i]);
+    return {};
+  }
   return op.has_merge() ? RunMerge(work) : RunDiff(work);
 }
 

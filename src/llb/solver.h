@@ -122,6 +122,9 @@ class Solver {
   Result<std::vector<build::CopySource>> CopySourcesOf(FileRun* run, const pb::FileAction& action);
   Result<std::optional<build::OwnerIds>> OwnerOf(FileRun* run, const pb::ChownOpt& owner);
 
+  // build_op.cc
+  Result<> RunBuild(Work* work);
+
   // layers.cc
   Result<> RunMerge(Work* work);
   Result<> RunDiff(Work* work);
@@ -137,6 +140,7 @@ class Solver {
   build::SnapshotViews views_;
   build::StepMounter mounter_;
   UniqueFd nothing_;  // an empty directory
+  int depth_ = 0;     // of definitions that are built for others
   std::vector<engine::ImageHolds::Hold> holds_;
   std::vector<std::string> layouts_;  // names in the store
 };

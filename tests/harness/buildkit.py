@@ -288,8 +288,8 @@ class BuildKit:
         request = message(f'moby.buildkit.v1.{kind or method + "Request"}', **fields)
         return self.start('moby.buildkit.v1.Control', method, request, answer or method + 'Response', streams=streams)
 
-    def bridge(self, method, build, answer=None, **fields):
-        request = message(f'moby.buildkit.v1.frontend.{method}Request', **fields)
+    def bridge(self, method, build, answer=None, kind=None, **fields):
+        request = message(f'moby.buildkit.v1.frontend.{kind or method}Request', **fields)
         return self.start('moby.buildkit.v1.frontend.LLBBridge', method, request, answer or method + 'Response', build)
 
     def build(self, session, options=None, names=(), frontend='dockerfile.v0', exporters=None, entitlements=(), caches=None):

@@ -219,7 +219,7 @@ def hostile():
         'no root': (command({'input': -1, 'dest': '/x', 'output': 0}), 'has 0 roots'),
         'two roots': (command(root, {**root, 'output': 1}), 'has 2 roots'),
         'no words': (op(exec={'mounts': [root]}), 'has no words'),
-        'a kind that there is not': (op(build={'builder': 0}), 'are not supported'),
+        'a kind that there is not': (op(build={'builder': 0}), 'is not supported'),
         'nothing': (op(), 'there is no operation of that kind'),
         'a source without a scheme': (op(source={'identifier': 'x'}), 'has no scheme'),
         'a source of another kind': (op(source={'identifier': 'other://x'}), 'a source of that kind is not supported'),

@@ -218,7 +218,7 @@ Result<> Run(Options options, const std::vector<std::string>& arguments) {
   TRY(engine->Connect(kConnectBound));
   build::Builds builds(*engine);
   TRY(builds.Open());
-  buildkit::Server buildkit(*engine, builds, workers);
+  buildkit::Server buildkit(*engine, *execs, builds, workers);
   build::DiskBudget disk_budget(*engine, builds);
   budget = &disk_budget;
 
