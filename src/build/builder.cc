@@ -164,7 +164,10 @@ Result<BuildEnd> Builder::Run() {
 
 Result<> Builder::RunOneByOne() {
   for (size_t i = 0; i <= target_; ++i) {
-    if (needed_[i]) TRY(RunStage(i, stop_));
+    if (!needed_[i]) continue;
+    TRY(RunStage(i, stop_));
+    const std::string& id = states_[i].image_id;
+    if (i != target_ && output_.stage && !id.empty()) TRY(output_.stage(id));
   }
   return {};
 }

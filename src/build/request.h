@@ -86,6 +86,8 @@ struct BuildOutput {
   std::function<Result<>(std::string_view text)> text;
   // What the command of a step writes.
   std::function<Result<>(size_t step, bool to_stderr, std::string_view text)> command;
+  // A stage before the last one is made: for users of the classic builder.
+  std::function<Result<>(const std::string& image_id)> stage;
   // May be empty: then stages are made one after the other, as users of the classic builder read
   // it; else several at a time, and all of these are called by any thread.
   std::function<void(const StepEvent& event)> step;

@@ -6,10 +6,10 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <optional>
 
 #include "base/io.h"
-#include "base/random.h"
+#include "base/output_file.h"
 #include "base/text.h"
 #include "formats/go_file_mode.h"
 #include "formats/protobuf_wire.h"
@@ -54,35 +54,22 @@ bool IsDirectory(const kernel::ParentAndName& place) {
 class FileReceiver {
  public:
   static Result<std::shared_ptr<FileReceiver>> Create(const std::string& path) {
-    std::shared_ptr<FileReceiver> self(new FileReceiver(path));
+    std::shared_ptr<FileReceiver> self(new FileReceiver());
     if (path == "-") return self;
-    self->beside_ = path + ".tmp-" + RandomHex(6);
-    self->file_ = TRY(OpenFile(self->beside_, O_WRONLY | O_CREAT | O_EXCL, 0644));
+    self->file_.emplace(TRY(OutputFile::Create(path, 0644)));
     return self;
   }
-  ~FileReceiver() {
-    if (file_.valid()) (void)::unlink(beside_.c_str());
-  }
-  FileReceiver(const FileReceiver&) = delete;
-  FileReceiver& operator=(const FileReceiver&) = delete;
 
   Result<> Take(std::string_view message) {
     auto piece = TRY(formats::ProtoDecode<plain::moby::filesync::v1::BytesMessage>(message));
-    BorrowedFd to = file_.valid() ? BorrowedFd(file_) : BorrowedFd(STDOUT_FILENO);
+    BorrowedFd to = file_ ? file_->fd() : BorrowedFd(STDOUT_FILENO);
     return WriteAll(to, piece.data);
   }
-  Result<> Finish() {
-    if (path_ == "-") return {};
-    if (std::rename(beside_.c_str(), path_.c_str()) != 0) return ErrnoError("writing '{}'", path_);
-    file_.Reset();
-    return {};
-  }
+  Result<> Finish() { return file_ ? file_->Finish() : Result<>(); }
 
  private:
-  explicit FileReceiver(std::string path) : path_(std::move(path)) {}
-  const std::string path_;
-  std::string beside_;
-  UniqueFd file_;
+  FileReceiver() = default;
+  std::optional<OutputFile> file_;  // none: standard output
 };
 
 void ReceiveFile(const std::shared_ptr<wire::GrpcCall>& call, const std::string& path) {

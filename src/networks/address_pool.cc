@@ -83,8 +83,8 @@ uint64_t BasicAddressPool<Prefix>::available() const {
   auto is_beyond = [&](const Address& address) {
     return range_.Contains(address) && !window_.Contains(address);
   };
-  beyond -= static_cast<uint64_t>(
-      std::count_if(taken_outside_.begin(), taken_outside_.end(), is_beyond));
+  beyond -=
+      static_cast<uint64_t>(std::count_if(taken_outside_.begin(), taken_outside_.end(), is_beyond));
   for (const Address& edge : {subnet_.network, subnet_.Last()}) {
     if (IsEdge(edge) && is_beyond(edge)) --beyond;
   }

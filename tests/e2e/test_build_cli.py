@@ -9,6 +9,7 @@ import pty
 import re
 import signal
 import socket
+import stat
 import subprocess
 import tarfile
 import threading
@@ -163,6 +164,22 @@ def test_quiet_iidfile_and_metadata(good, build, folder, client, tmp_path):
     path = folder({'Dockerfile': 'FROM @\nRUN echo why; false\n'})
     failed = build('-q', path)
     assert failed.code == 1 and failed.out == '' and 'why' in failed.err and failed.err.count('ERROR') == 1
+
+
+def test_results_to_what_is_no_plain_file(good, folder, client, tmp_path):
+    """Such as /dev/null, which must not become one; a result that fails leaves what was there, and nothing beside it."""
+    path, null, pipe = folder({'Dockerfile': 'FROM @\n'}), tmp_path / 'null', tmp_path / 'pipe'
+    os.mknod(null, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.mkfifo(pipe)
+    good('-q', '--iidfile', null, '--metadata-file', null, '-o', f'type=oci,dest={null}', path)
+    client.ok('save', '-o', null, IMAGE)
+    assert stat.S_ISCHR(null.stat().st_mode)
+    reader = subprocess.Popen(['tar', 'tf', pipe], stdout=subprocess.PIPE, text=True)
+    good('-q', '-o', f'type=tar,dest={pipe}', path)
+    assert 'bin/sh' in reader.communicate(timeout=60)[0].split() and stat.S_ISFIFO(pipe.stat().st_mode)
+    (tmp_path / 'kept').write_text('before')
+    assert client('save', '-o', tmp_path / 'kept', 'own/nosuch').code == 1
+    assert (tmp_path / 'kept').read_text() == 'before' and sorted(os.listdir(tmp_path)) == ['context', 'kept', 'null', 'pipe']
 
 
 def test_only_what_changed_is_sent_again(good, folder, client):

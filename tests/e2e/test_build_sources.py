@@ -367,6 +367,22 @@ def test_git_contexts(stack, client, builder, context, repository):
     until(lambda: list(Path(stack.names.root, 'engine/builds').glob('*')) == [])
 
 
+def test_git_of_a_plain_web_server(stack, client, repository):
+    """One that knows nothing of git serves the files of a repository, without any part of its history cut off."""
+    git(repository.folder, 'update-server-info')
+    server = stack.spawn(['python3', '-m', 'http.server', '9419', '--bind', '127.0.0.1', '--directory', str(repository.folder.parent)])
+    url = 'http://127.0.0.1:9419/r.git/.git'
+    until(lambda: stack.inside('git', 'ls-remote', url, check=False).returncode == 0, 30)
+    try:
+        for fragment, found in (('', 'two'), ('#other', 'branch')):
+            client.ok('build', '-t', 'own/git', url + fragment)
+            assert client.ok('run', '--rm', 'own/git', 'cat', '/f') == found
+        client.ok('rmi', 'own/git')
+    finally:
+        end(server.pid, 15, 10)
+        server.wait(10)
+
+
 def test_add_of_git(files, repository):
     assert files(f'ADD {repository.url}#other:sub /d/') == ['Dockerfile', 'g']
     found = files(f'ADD --keep-git-dir {repository.url} /d/')

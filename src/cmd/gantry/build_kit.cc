@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "base/io.h"
+#include "base/output_file.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "build_client/cache_directory.h"
@@ -342,7 +343,9 @@ Result<> WriteMetadata(const std::string& path, const std::string& ref,
     json.Set(key, object.ok() ? *std::move(object) : Json(value));
   }
   json.Set("buildx.build.ref", ref);
-  return ReplaceFile(path, json.Dump(2), 0644);
+  OutputFile file = TRY(OutputFile::Create(path, 0644));
+  TRY_WITH(WriteAll(file.fd(), json.Dump(2)), "file '{}'", path);
+  return file.Finish();
 }
 
 }  // namespace

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/gantry/progress.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/io.h"
-#include "base/undo.h"
+#include "base/output_file.h"
 #include "cmd/gantry/output.h"
 #include "formats/human_units.h"
 #include "kernel/terminal.h"
@@ -136,27 +135,15 @@ Result<> ShowProgress(wire::HttpConnection* connection, BorrowedFd out, std::vec
 }
 
 Result<int> SaveStream(wire::HttpConnection* connection, const std::string& output) {
-  Undo undo;
-  UniqueFd file;
-  BorrowedFd target(STDOUT_FILENO);
-  std::string temporary = fmt::format("{}.tmp-{}", output, ::getpid());
-  struct stat info{};
-  // What is no plain file, such as /dev/null, is written as it is.
-  bool replace = !output.empty() && (::stat(output.c_str(), &info) < 0 || S_ISREG(info.st_mode));
-  if (!output.empty()) {
-    file = TRY(OpenFile(replace ? temporary : output, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-    if (replace) undo.Push([&] { ::unlink(temporary.c_str()); });
-    target = file;
-  }
+  std::optional<OutputFile> file;
+  if (!output.empty()) file.emplace(TRY(OutputFile::Create(output, 0600)));
+  BorrowedFd target = file ? file->fd() : BorrowedFd(STDOUT_FILENO);
   for (;;) {
     std::string_view piece = TRY(connection->ReadBody());
     if (piece.empty()) break;
     TRY_WITH(WriteAll(target, piece), "writing the archive");
   }
-  if (replace && ::rename(temporary.c_str(), output.c_str()) < 0) {
-    return ErrnoError("renaming to '{}'", output);
-  }
-  undo.Commit();
+  if (file) TRY(file->Finish());
   return 0;
 }
 
