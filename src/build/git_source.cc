@@ -27,9 +27,6 @@ namespace {
 constexpr std::chrono::hours kGitBound{1};
 constexpr size_t kMaxWords = 4096;  // of git's complaints
 
-// What git says of a server that has nothing but files.
-constexpr std::string_view kNotShallow = "does not support shallow";
-
 struct GitSource {
   std::string repository;
   std::string reference;  // "" for HEAD
@@ -145,9 +142,6 @@ Result<GitTree> FetchGit(const std::string& url, const std::string& path, GitDir
   Result<> fetched =
       git.RunShallow({"fetch", "-q", "--depth=1", "--no-tags", "--", source.repository, wanted});
   std::string revision = "FETCH_HEAD";
-  if (!fetched.ok() && fetched.error().message().find(kNotShallow) != std::string::npos) {
-    fetched = git.Run({"fetch", "-q", "--no-tags", "--", source.repository, wanted});
-  }
   if (!fetched.ok() && fetched.error().kind() == ErrorKind::kUnknown) {
     // A commit that is no branch's last: servers give it with all before it.
     bool commit =
