@@ -53,7 +53,7 @@ Result<> Arguments::DeclareGlobals(const dockerfile::Dockerfile& file) {
   for (const dockerfile::Instruction& in : file.arguments) {
     for (const dockerfile::Pair& pair : in.pairs) {
       Value fallback;
-      if (pair.has_value) fallback = TRY(expander.Word(pair.value));
+      if (pair.has_value && !IsGiven(pair.name)) fallback = TRY(expander.Word(pair.value));
       declared_.insert(pair.name);
       Value given = Given(pair.name);
       global_[pair.name] = given ? given : fallback;

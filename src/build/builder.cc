@@ -39,6 +39,15 @@ std::string ShortId(std::string_view id) {
   return std::string(id.substr(0, 12));
 }
 
+// Those that are steps of progress.
+size_t CountShown(const std::vector<Instruction>& instructions) {
+  auto shows = [](const Instruction& one) {
+    return one.kind == Kind::kRun || one.kind == Kind::kCopy || one.kind == Kind::kAdd ||
+           one.kind == Kind::kWorkdir;
+  };
+  return static_cast<size_t>(std::count_if(instructions.begin(), instructions.end(), shows));
+}
+
 oci::Platform WantedPlatform(const BuildRequest& request) {
   auto parsed = oci::ParsePlatform(request.platform);
   return request.platform.empty() || !parsed.ok() ? oci::HostPlatform() : *parsed;
@@ -89,14 +98,7 @@ Builder::Builder(std::shared_ptr<Common> common, StopToken stop)
 Result<> Builder::Plan(const std::string& text) {
   epoch_ = TRY(EpochOf(request_));
   file_ = TRY(dockerfile::Parse(text));
-  target_ = file_.stages.size() - 1;
-  if (!request_.target.empty()) {
-    int found = file_.FindStage(request_.target, file_.stages.size());
-    if (found < 0) {
-      return InvalidArgument("target stage \"{}\" could not be found", request_.target);
-    }
-    target_ = static_cast<size_t>(found);
-  }
+  target_ = TRY(file_.FindTarget(request_.target));
   arguments_.SetTarget(request_.target.empty() ? file_.stages[target_].from.argument
                                                : request_.target);
   if (!request_.labels.empty()) {
@@ -162,7 +164,10 @@ Result<BuildEnd> Builder::Run() {
 
 Result<> Builder::RunOneByOne() {
   for (size_t i = 0; i <= target_; ++i) {
-    if (needed_[i]) TRY(RunStage(i, stop_));
+    if (!needed_[i]) continue;
+    TRY(RunStage(i, stop_));
+    const std::string& id = states_[i].image_id;
+    if (i != target_ && output_.stage && !id.empty()) TRY(output_.stage(id));
   }
   return {};
 }
@@ -197,7 +202,10 @@ Result<> Builder::RunStage(size_t number, const StopToken& stop) {
   MutexLock lock(common_->mutex);
   common_->progress[number] = made.ok() ? Common::Progress::kMade : Common::Progress::kFailed;
   common_->declared.insert(stage.arguments_.declared().begin(), stage.arguments_.declared().end());
-  if (!made.ok() && !common_->failure) common_->failure = made.error();
+  if (!made.ok() && !common_->failure) {
+    common_->failure = made.error();
+    common_->failed_lines = stage.at_;
+  }
   common_->changed.NotifyAll();
   return made;
 }
@@ -237,6 +245,11 @@ Result<std::string> Builder::Store(const StoreAs& as) {
   return StoreResult(engine_, states_[target_], as, request_.squash);
 }
 
+Lines Builder::failed_lines() const {
+  MutexLock lock(common_->mutex);
+  return common_->failed_lines;
+}
+
 std::vector<StageState> Builder::Stages() const {
   std::vector<StageState> out;
   for (size_t i = 0; i < states_.size(); ++i) {
@@ -260,11 +273,20 @@ Result<> Builder::MakeStage(size_t number) {
   arguments_.BeginStage();
   TRY(Say(fmt::format("Step {}/{} : {}\n", ++common_->told, steps_, stage.from.text)));
   state_ = &states_[number];
-  TRY(Shown(stage.from, [&]() -> Result<> {
+  at_ = {stage.from.line, stage.from.last_line};
+  auto begin = [&]() -> Result<> {
     states_[number] = TRY(Base(number));
     MixEpoch(state_);
     return {};
-  }));
+  };
+  bool is_step = BeginsWithImage(number);
+  shown_before_ = is_step ? 1 : 0;
+  if (is_step) {
+    TRY(Shown(stage.from, begin));
+  } else {
+    TRY(AwaitStagesOf(stage.from));
+    TRY(begin());
+  }
   editor_.emplace(&state_->config);
   if (state_->config.on_build.empty()) {
     TRY(Say(fmt::format(" ---> {}\n", ShortId(state_->image_id))));
@@ -273,29 +295,34 @@ Result<> Builder::MakeStage(size_t number) {
   }
   for (const Instruction& in : stage.instructions) {
     TRY(Say(fmt::format("Step {}/{} : {}\n", ++common_->told, steps_, in.text)));
+    at_ = {in.line, in.last_line};
     TRY(Step(in));
   }
   return {};
 }
 
+bool Builder::BeginsWithImage(size_t number) const {
+  const Instruction& from = file_.stages[number].from;
+  dockerfile::Expander expander{[&](const auto& name) { return arguments_.Global(name); },
+                                file_.escape};
+  auto name = expander.Word(from.words[0]);
+  // What is wrong with it is told as an error of the step.
+  if (!name.ok() || FindContext(*name) != nullptr) return true;
+  return *name != kScratch && file_.FindStage(*name, number) < 0;
+}
+
 Result<> Builder::Shown(const Instruction& in, const std::function<Result<>()>& work) {
   TRY(AwaitStagesOf(in));
   const dockerfile::Stage& stage = file_.stages[static_cast<size_t>(state_ - states_.data())];
-  auto shows = [](const Instruction& one) {
-    return one.kind == Kind::kRun || one.kind == Kind::kCopy || one.kind == Kind::kAdd ||
-           one.kind == Kind::kWorkdir;
-  };
-  auto count = std::count_if(stage.instructions.begin(), stage.instructions.end(), shows);
+  size_t count = shown_before_ + CountShown(stage.instructions);
   std::string name = stage.from.argument;
   if (name.empty() && file_.stages.size() > 1) {
     name = fmt::format("stage-{}", state_ - states_.data());
   }
   step_ = ++common_->shown;
-  // Triggers of the base image have no number.
-  size_t of_stage = std::min<size_t>(++shown_of_stage_, 1 + static_cast<size_t>(count));
   Tell({.kind = StepEvent::Kind::kBegin,
-        .name = fmt::format("[{}{}{}/{}] {}", name, name.empty() ? "" : " ", of_stage, 1 + count,
-                            in.text)});
+        .name = fmt::format("[{}{}{}/{}] {}", name, name.empty() ? "" : " ", ++shown_of_stage_,
+                            count, in.text)});
   showing_ = true;
   Result<> done = work();
   showing_ = false;
@@ -337,7 +364,10 @@ Result<StageState> Builder::Base(size_t number) {
   if (const dockerfile::Flag* flag = from.FindFlag("platform")) {
     platform = TRY(expander.Word(flag->value));
   }
-  if (named == nullptr && name == kScratch) {
+  bool nothing = named == nullptr
+                     ? name == kScratch
+                     : named->kind == NamedContext::Kind::kImage && named->value == kScratch;
+  if (nothing) {
     return platform.empty() ? StateOfScratch()
                             : StateOfScratch(TRY_WITH(oci::ParsePlatform(platform),
                                                       "reading the platform of {}", name));
@@ -389,9 +419,12 @@ Result<> Builder::RunTriggers() {
   std::vector<std::string> triggers = std::exchange(state_->config.on_build, {});
   TRY(Say(fmt::format("# Executing {} build trigger{}\n", triggers.size(),
                       triggers.size() == 1 ? "" : "s")));
+  std::vector<Instruction> instructions;
   for (const std::string& trigger : triggers) {
-    TRY(Step(TRY(dockerfile::ParseInstruction(trigger, file_.escape))));
+    instructions.push_back(TRY(dockerfile::ParseInstruction(trigger, file_.escape)));
   }
+  shown_before_ += CountShown(instructions);
+  for (const Instruction& in : instructions) TRY(Step(in));
   return {};
 }
 
@@ -426,7 +459,7 @@ Result<> Builder::Declare(const Instruction& in) {
     dockerfile::Expander expander = ExpanderOfStage();
     std::string name = TRY(expander.Word(pair.name));
     Arguments::Value fallback;
-    if (pair.has_value) fallback = TRY(expander.Word(pair.value));
+    if (pair.has_value && !arguments_.IsGiven(name)) fallback = TRY(expander.Word(pair.value));
     arguments_.Declare(name, fallback);
     text += " " + name + (fallback ? "=" + *fallback : "");
   }

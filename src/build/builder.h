@@ -43,6 +43,11 @@ namespace gantry::build {
 Result<BuildEnd> Build(engine::Engine& engine, Cache& cache, BuildRequest request, ByteSource& body,
                        const BuildOutput& output, const StopToken& stop);
 
+// Of the Dockerfile, from 1; 0: none.
+struct Lines {
+  int first = 0, last = 0;
+};
+
 class Builder {
  public:
   Builder(engine::Engine& engine, Cache& cache, BuildRequest request, Context context,
@@ -62,6 +67,8 @@ class Builder {
   StageState& mutable_result() { return states_[target_]; }
   // Those that were made.
   std::vector<StageState> Stages() const;
+  // Of the instruction that has ended Run with an error or a failure.
+  Lines failed_lines() const;
   // Its files, read only.
   Result<BorrowedFd> OpenResult();
 
@@ -80,6 +87,8 @@ class Builder {
   // Waits for the stages that the instruction names. kCancelled when one of them failed.
   Result<> AwaitStagesOf(const dockerfile::Instruction& in);
   Result<> AwaitStage(size_t number);
+  // Whether the stage begins with what must be got first: not with nothing, nor another stage.
+  bool BeginsWithImage(size_t number) const;
   // A step that progress shows, from its begin to its end.
   Result<> Shown(const dockerfile::Instruction& in, const std::function<Result<>()>& work);
   void Tell(StepEvent event);
@@ -173,11 +182,13 @@ class Builder {
   std::optional<engine::ConfigEditor> editor_;
   SnapshotViews views_;
   StepMounter mounter_;
-  UniqueFd nothing_;  // an empty directory
-  size_t step_ = 0;   // the one that progress shows
+  UniqueFd nothing_;         // an empty directory
+  size_t step_ = 0;          // the one that progress shows
+  size_t shown_before_ = 1;  // steps before the stage's own: what it begins with, triggers
   size_t shown_of_stage_ = 0;
   bool showing_ = false;
   std::string making_;  // the key of the step that is being made, for all stages
+  Lines at_;            // of the instruction that is being worked on
 };
 
 struct Builder::Common {
@@ -220,6 +231,7 @@ struct Builder::Common {
   std::set<std::string> being_made GUARDED_BY(mutex);  // keys of steps
   BuildEnd end GUARDED_BY(mutex);
   std::optional<Error> failure GUARDED_BY(mutex);    // the first
+  Lines failed_lines GUARDED_BY(mutex);              // its instruction's
   std::set<std::string> declared GUARDED_BY(mutex);  // arguments
   std::vector<std::string> layout_names GUARDED_BY(mutex);
   std::vector<engine::ImageHolds::Hold> holds GUARDED_BY(mutex);

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "base/byte_stream.h"
+#include "base/text.h"
 #include "engine/container_files.h"
 #include "formats/compression/compression.h"
 #include "kernel/paths.h"
@@ -25,6 +26,22 @@ std::string ParentOf(const std::string& path) {
 
 bool IsDirectoryIn(BorrowedFd root, const std::string& path) {
   return kernel::OpenIn(root, path, O_PATH | O_DIRECTORY).ok();
+}
+
+// Those that are missing get the owner and the mode.
+Result<> MakeDirectories(BorrowedFd root, const std::string& path, OwnerIds owner, mode_t mode) {
+  std::vector<std::string> missing;
+  std::string at;
+  for (const std::string& part : SplitWords(path, "/")) {
+    at += "/" + part;
+    if (!IsDirectoryIn(root, at)) missing.push_back(at);
+  }
+  TRY(kernel::MakeDirectoriesIn(root, path, owner));
+  for (const std::string& one : missing) {
+    UniqueFd made = TRY(kernel::OpenIn(root, one, O_RDONLY | O_DIRECTORY));
+    if (::fchmod(made.get(), mode) != 0) return ErrnoError("changing the mode of '{}'", one);
+  }
+  return {};
 }
 
 // One thread reads the source as an archive while the caller extracts it.
@@ -45,6 +62,7 @@ Result<> Extract(const CopyRequest& request, const std::string& base,
   options.base = base.substr(base.find_first_not_of('/') == std::string::npos ? base.size() : 1);
   options.owner = request.owner;
   options.mode = request.mode;
+  options.time = request.time;
   FdSource source(BorrowedFd(from), request.stop);
   Result<> extracted = trees::ExtractTree(std::move(options), source, request.stop);
   // A reader that still writes must not wait for ever.
@@ -73,7 +91,9 @@ Result<> CopyDirectory(const CopyRequest& request, const CopySource& source,
 
 Result<> CopyFile(const CopyRequest& request, const CopySource& source, const std::string& place) {
   std::string parent = ParentOf(place);
-  TRY(kernel::MakeDirectoriesIn(request.root, parent, request.owner.value_or(OwnerIds(0, 0))));
+  bool with_mode = request.mode_is_of_parents && request.mode;
+  mode_t mode = with_mode ? request.mode->Apply(0755, true) : 0755;
+  TRY(MakeDirectories(request.root, parent, request.owner.value_or(OwnerIds(0, 0)), mode));
   return Extract(request, parent, [&](ByteSink& sink) {
     trees::ArchiveRequest archive;
     archive.name = place.substr(place.rfind('/') + 1);
@@ -81,7 +101,7 @@ Result<> CopyFile(const CopyRequest& request, const CopySource& source, const st
   });
 }
 
-// Owners are the archive's own, as docker has it.
+// Owners are the archive's own, as docker has it; BuildKit's builds may wish for another one.
 Result<> Unpack(const CopyRequest& request, const CopySource& source, const std::string& place) {
   TRY(kernel::MakeDirectoriesIn(request.root, place, OwnerIds(0, 0)));
   FdSource file(
@@ -90,6 +110,7 @@ Result<> Unpack(const CopyRequest& request, const CopySource& source, const std:
   trees::EntryMaker::Options options;
   options.root = request.root;
   options.base = place == "/" ? "" : place.substr(1);
+  options.owner = request.unpacked_owner;
   return trees::ExtractTree(std::move(options), *plain, request.stop);
 }
 

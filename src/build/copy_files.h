@@ -5,6 +5,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <time.h>
 
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@
 #include "base/stop_token.h"
 #include "base/unique_fd.h"
 #include "build/copy_source.h"
+#include "formats/mode_change.h"
 #include "wire/worker_pool.h"
 
 namespace gantry::build {
@@ -25,7 +27,11 @@ struct CopyRequest {
   BorrowedFd root;
   std::string destination;        // absolute; a "/" at its end makes it a directory
   std::optional<OwnerIds> owner;  // unset: as the source has it
-  std::optional<mode_t> mode;
+  std::optional<formats::ModeChange> mode;
+  std::optional<timespec> time;            // unset: as the source has it
+  std::optional<OwnerIds> unpacked_owner;  // unset: as the archive has it
+  // Missing directories get the mode, too, as in BuildKit's builds.
+  bool mode_is_of_parents = false;
   StopToken stop;
   wire::WorkerPool* workers = nullptr;  // reads sources beside the caller, who writes
 };

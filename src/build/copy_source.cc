@@ -91,7 +91,10 @@ Result<CopySource> OpenSource(const FindRequest& request, const std::string& pat
 }
 
 Error Missing(const FindRequest& request, const std::string& path) {
-  return NotFound("{}: stat {}: file does not exist", request.missing, path);
+  if (request.in_classic_words) {
+    return NotFound("{}: stat {}: file does not exist", request.missing, path);
+  }
+  return NotFound("{}: \"/{}\": not found", request.missing, dockerfile::CleanRelative(path));
 }
 
 // Paths below `directory` that the pattern fits.
@@ -182,6 +185,28 @@ Result<CopySource> FindWithParents(const FindRequest& request, const std::string
   };
   source.hash = TRY(HashOf(source, request));
   return source;
+}
+
+Result<std::vector<CopySource>> FindAllWithParents(const FindRequest& request,
+                                                   const std::string& pattern) {
+  std::vector<CopySource> sources;
+  size_t pivot = pattern.find("/./");
+  std::string base =
+      pivot == std::string::npos ? "" : dockerfile::CleanRelative(pattern.substr(0, pivot));
+  if (!dockerfile::HasWildcard(base)) {
+    sources.push_back(TRY(FindWithParents(request, pattern)));
+    return sources;
+  }
+  for (const std::string& directory : TRY(FindPaths(request.root, base))) {
+    auto found = FindWithParents(request, directory + pattern.substr(pivot));
+    if (found.ok()) {
+      sources.push_back(*std::move(found));
+    } else if (found.error().kind() != ErrorKind::kNotFound) {
+      return std::move(found).error();
+    }
+  }
+  if (sources.empty()) return Missing(request, pattern);
+  return sources;
 }
 
 Result<std::vector<CopySource>> FindSources(const FindRequest& request,

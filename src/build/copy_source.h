@@ -33,6 +33,7 @@ struct FindRequest {
   BorrowedFd root;
   // What errors call it: "file not found in build context or excluded by .dockerignore".
   std::string missing;
+  bool in_classic_words = false;  // "stat PATH: file does not exist", not "\"/PATH\": not found"
   bool finds_archives = false;
   bool follows_links = true;  // also at the end of a path
   // Left out: a named file by its name, what is in a directory by its path below that.
@@ -51,6 +52,11 @@ Result<std::vector<CopySource>> FindSources(const FindRequest& request, const st
 // `COPY --parents`: the directory up to "/./", else the root, as one source with nothing but what
 // the rest of the pattern names, at its path. No link is followed in that rest. kNotFound.
 Result<CopySource> FindWithParents(const FindRequest& request, const std::string& pattern);
+
+// The same for a pattern that has wildcards before "/./": what each directory that fits has of the
+// rest. kNotFound: none has any.
+Result<std::vector<CopySource>> FindAllWithParents(const FindRequest& request,
+                                                   const std::string& pattern);
 
 // Paths below the root that the pattern fits, sorted by directories.
 Result<std::vector<std::string>> FindPaths(BorrowedFd root, const std::string& pattern);

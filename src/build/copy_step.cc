@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "base/io.h"
@@ -18,6 +17,7 @@
 #include "engine/accounts.h"
 #include "engine/root_view.h"
 #include "formats/digest.h"
+#include "formats/mode_change.h"
 #include "kernel/paths.h"
 
 namespace gantry::build {
@@ -31,11 +31,10 @@ bool IsUrl(std::string_view text) {
   return text.starts_with("http://") || text.starts_with("https://");
 }
 
-// "755": bits of permissions in octal.
-Result<mode_t> ParseMode(std::string_view text) {
-  mode_t mode = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
-  if (error == std::errc() && end == text.data() + text.size() && mode <= 07777) return mode;
+// --chmod: octal, or what chmod(1) takes.
+Result<formats::ModeChange> ParseMode(std::string_view text) {
+  auto mode = formats::ModeChange::Parse(text);
+  if (mode.ok()) return mode;
   return InvalidArgument(
       "invalid chmod parameter: '{}'. it should be octal string and between 0 "
       "and 07777",
@@ -118,6 +117,12 @@ Result<SourceTree> Builder::TreeOf(const std::string& from) {
     return InvalidArgument(
         "invalid from flag value {}: refers to current build stage or a later one", from);
   }
+  if (named == nullptr && file_.FindStage(from, file_.stages.size()) >= 0) {
+    const std::string& here = file_.stages[current].from.argument;
+    return InvalidArgument(
+        "cannot copy from stage \"{}\", it needs to be defined before current stage \"{}\"", from,
+        here.empty() ? fmt::format("stage-{}", current) : here);
+  }
   engine::NamedImage image =
       TRY_WITH(named != nullptr ? ImageOfContext(*named, "") : BaseImage(from, ""),
                "invalid from flag value {}", from);
@@ -172,11 +177,19 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
   find.stop = stop_;
   find.finds_archives = in.kind == Kind::kAdd;
   find.root = context_.files();
-  find.missing = fmt::format(
-      "{} failed: file not found in build context or excluded by .dockerignore", in.keyword);
+  find.in_classic_words = !output_.step;
+  find.missing =
+      find.in_classic_words
+          ? fmt::format("{} failed: file not found in build context or excluded by .dockerignore",
+                        in.keyword)
+          : std::string(
+                "failed to calculate checksum of ref context: file not found in build context or "
+                "excluded by .dockerignore");
   if (const dockerfile::Flag* from = in.FindFlag("from")) {
     find.root = TRY(TreeOf(from->value)).root;
-    find.missing = fmt::format("{} failed", in.keyword);
+    find.missing = find.in_classic_words
+                       ? fmt::format("{} failed", in.keyword)
+                       : fmt::format("failed to calculate checksum of ref {}", from->value);
   }
   std::string excludes;
   for (const dockerfile::Flag& flag : in.flags) {
@@ -207,7 +220,9 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
     }
     if (checksum) return InvalidArgument("checksum can't be specified for non-HTTP(S) sources");
     if (with_parents) {
-      sources.push_back(TRY(FindWithParents(find, path)));
+      for (CopySource& source : TRY(FindAllWithParents(find, path))) {
+        sources.push_back(std::move(source));
+      }
       continue;
     }
     for (CopySource& source : TRY(FindSources(find, path))) sources.push_back(std::move(source));
@@ -230,7 +245,12 @@ Result<> Builder::Copy(const Instruction& in) {
   }
   std::string destination = DestinationOf(state_->config, TRY(expander.Word(in.words.back())));
   std::vector<CopySource> sources = TRY(SourcesOf(in, expander));
-  if (sources.size() > 1 && !destination.ends_with('/')) {
+  // BuildKit's builds put what a wildcard has found into one place, as long as it is no file.
+  bool one_file = !output_.step || in.words.size() > 2 ||
+                  std::any_of(sources.begin(), sources.end(), [](const CopySource& source) {
+                    return !source.is_directory && !source.is_archive;
+                  });
+  if (sources.size() > 1 && one_file && !destination.ends_with('/')) {
     return InvalidArgument(
         "When using {} with more than one source file, the destination must be "
         "a directory and end with a /",
@@ -247,11 +267,14 @@ Result<> Builder::Copy(const Instruction& in) {
   request.destination = destination;
   request.stop = stop_;
   request.workers = &engine_.workers();
+  request.mode_is_of_parents = static_cast<bool>(output_.step);
+  std::string mode;
   if (const dockerfile::Flag* chmod = in.FindFlag("chmod")) {
-    request.mode = TRY(ParseMode(TRY(expander.Word(chmod->value))));
+    mode = TRY(expander.Word(chmod->value));
+    request.mode = TRY(ParseMode(mode));
   }
   std::string flags = owner.empty() ? "" : "--chown=" + owner + " ";
-  if (request.mode) flags += fmt::format("--chmod={:o} ", *request.mode);
+  if (request.mode) flags += "--chmod=" + mode + " ";
   std::string text =
       fmt::format("{} {}{} in {} ", in.keyword, flags, HashText(sources), destination);
   std::string created_by = "/bin/sh -c #(nop) " + text;
@@ -266,6 +289,7 @@ Result<> Builder::Copy(const Instruction& in) {
     request.root = root;
     if (!owner.empty()) {
       request.owner = TRY(ParseOwner(root, owner));
+      if (output_.step) request.unpacked_owner = request.owner;
     } else if (in.FindFlag("from") == nullptr) {
       request.owner = OwnerIds(0, 0);
     }

@@ -101,6 +101,16 @@ class Git {
                      Words(said));
   }
 
+  // With "--depth=1" where the server can cut the history off: one of the web that has nothing but
+  // a repository's files can't.
+  Result<> RunShallow(std::vector<std::string> words) const {
+    Result<> run = Run(words);
+    bool dumb = !run.ok() && run.error().message().find("dumb http") != std::string::npos;
+    if (!dumb) return run;
+    std::erase(words, "--depth=1");
+    return Run(words);
+  }
+
  private:
   static std::string Words(BorrowedFd said) {
     char text[kMaxWords];
@@ -130,7 +140,7 @@ Result<GitTree> FetchGit(const std::string& url, const std::string& path, GitDir
   TRY(git.Run({"init", "-q", "--template="}));
   std::string wanted = source.reference.empty() ? "HEAD" : source.reference;
   Result<> fetched =
-      git.Run({"fetch", "-q", "--depth=1", "--no-tags", "--", source.repository, wanted});
+      git.RunShallow({"fetch", "-q", "--depth=1", "--no-tags", "--", source.repository, wanted});
   std::string revision = "FETCH_HEAD";
   if (!fetched.ok() && fetched.error().kind() == ErrorKind::kUnknown) {
     // A commit that is no branch's last: servers give it with all before it.
@@ -144,8 +154,9 @@ Result<GitTree> FetchGit(const std::string& url, const std::string& path, GitDir
   TRY_WITH(git.Run({"checkout", "-q", revision, "--"}), "fetching {}", url);
   UniqueFd root = TRY(OpenFile(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   if (kernel::OpenIn(root, ".gitmodules", O_PATH | O_NOFOLLOW).ok()) {
-    TRY_WITH(git.Run({"submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"}),
-             "fetching the submodules of {}", url);
+    TRY_WITH(
+        git.RunShallow({"submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"}),
+        "fetching the submodules of {}", url);
   }
   if (keep == GitDirectory::kDrop) TRY(kernel::RemoveTreeAt(root, ".git"));
   auto found = kernel::OpenIn(root, directory, O_RDONLY | O_DIRECTORY, 0, kernel::Links::kRefuse);

@@ -3,11 +3,13 @@
 // Contexts that are a URL: a git repository, an archive, or a Dockerfile alone. Any thread.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/stop_token.h"
+#include "base/unique_fd.h"
 #include "build/context.h"
 
 namespace gantry::build {
@@ -17,5 +19,9 @@ bool IsRemoteContext(std::string_view text);
 enum class RemoteKind : uint8_t { kFiles, kDockerfile };
 // What is no archive is a Dockerfile; it is the context's "Dockerfile" then.
 Result<RemoteKind> FetchContext(const std::string& url, Context& context, const StopToken& stop);
+// The same for what `fetch` writes into a file.
+Result<RemoteKind> TakeContext(const std::string& url,
+                               const std::function<Result<>(BorrowedFd file)>& fetch,
+                               Context& context, const StopToken& stop);
 
 }  // namespace gantry::build

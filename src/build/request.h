@@ -48,6 +48,7 @@ struct BuildRequest {
   std::vector<std::shared_ptr<const CacheImport>> cache_imports;
   std::string platform;     // "os/arch", "" for the host's
   engine::HostConfig host;  // of the containers that run the steps
+  std::string hostname;     // of these; "": each its own
   // By registry ("docker.io", "localhost:5000").
   std::map<std::string, client::Credentials> credentials;
   // Asked for the others, when it is set.
@@ -85,6 +86,8 @@ struct BuildOutput {
   std::function<Result<>(std::string_view text)> text;
   // What the command of a step writes.
   std::function<Result<>(size_t step, bool to_stderr, std::string_view text)> command;
+  // A stage before the last one is made: for users of the classic builder.
+  std::function<Result<>(const std::string& image_id)> stage;
   // May be empty: then stages are made one after the other, as users of the classic builder read
   // it; else several at a time, and all of these are called by any thread.
   std::function<void(const StepEvent& event)> step;

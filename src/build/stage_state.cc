@@ -79,7 +79,7 @@ Json DocumentOf(const StageState& state) {
   // What docker remembers of the container that it made the image in.
   for (const char* name : {"container", "container_config", "docker_version"}) document.Erase(name);
   if (!state.author.empty()) document.Set("author", state.author);
-  document.Set("config", ToJson(state.config));
+  document.Set("config", engine::ImageConfig(state.config));
   document.Set("created", state.created);
   document.Set("history", state.history);
   document.Set("rootfs",

@@ -210,6 +210,7 @@ Result<> Builder::RunCommand(const Instruction& original) {
   config.cmd = {.set = true, .words = std::move(words)};
   config.entrypoint = {.set = true, .words = {}};
   config.healthcheck = engine::Healthcheck{.test = {"NONE"}};
+  config.hostname = request_.hostname;
   config.image = state_->base ? state_->base->documents->id : "";
   std::string command = Join(config.cmd.words, " ");
   auto arguments = arguments_.ForHistory(config);
@@ -224,6 +225,7 @@ Result<> Builder::RunCommand(const Instruction& original) {
   bool is_program = !in.heredocs.empty() && in.words[0] == ProgramOf(in.heredocs[0]);
   if (is_program) told += "\n" + in.heredocs[0].content;
   if (host.privileged) told += "\ninsecure";
+  if (!config.hostname.empty()) told += "\nhostname " + config.hostname;
   for (const PlannedMount& mount : planned) told += "\n" + KeyOf(mount);
   std::string key = HexDigest(
       fmt::format("{}\nRUN {}\n{}\n{}", state_->cache_key, created_by, told, host.network_mode));

@@ -11,6 +11,8 @@
 #include "build_client/display.h"
 #include "build_client/graph.h"
 #include "build_client/path_choice.h"
+#include "formats/base64.h"
+#include "google/rpc/status.plain.h"
 
 namespace gantry::build_client {
 namespace {
@@ -140,6 +142,23 @@ TEST(GraphTest, FailuresShowTheLastLines) {
   std::string text = graph.FailureText();
   EXPECT_TRUE(text.starts_with("------\n > RUN a:\n1.000 line 20\n")) << text;
   EXPECT_TRUE(text.ends_with("1.000 line 29\n------\n")) << text;
+}
+
+TEST(GraphTest, FailuresShowTheirPlaces) {
+  plain::google::rpc::Status status;
+  status.details.push_back({"somebody.else/errdefs.Other", "not even JSON"});
+  status.details.push_back({"github.com/moby/buildkit/errdefs.Source+json",
+                            R"({"info":{"filename":"Dockerfile","data":")" +
+                                formats::EncodeBase64("FROM x\nRUN a\nRUN b\n") +
+                                R"("},"ranges":[{"start":{"line":2},"end":{"line":2}}]})"});
+  Graph graph;
+  ASSERT_TRUE(graph.TakePlaces(formats::EncodeBase64(status.Encode())).ok());
+  EXPECT_EQ(
+      graph.FailureText(),
+      "Dockerfile:2\n--------------------\n   1 |     FROM x\n   2 | >>> RUN a\n   3 |     RUN "
+      "b\n   4 |     \n--------------------\n");
+  EXPECT_TRUE(graph.TakePlaces("").ok());
+  EXPECT_FALSE(graph.TakePlaces("*").ok());
 }
 
 }  // namespace

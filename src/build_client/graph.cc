@@ -3,10 +3,18 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+#include "dockerfile/source_text.h"
+#include "formats/base64.h"
+#include "formats/json.h"
+#include "google/rpc/status.plain.h"
+
 namespace gantry::build_client {
 namespace {
 
 constexpr size_t kTailLines = 10;
+// How BuildKit calls a place in a source.
+constexpr std::string_view kSourceUrl = "github.com/moby/buildkit/errdefs.Source+json";
 
 std::optional<WallTime> TimeOf(const std::optional<formats::ProtoTimestamp>& time) {
   if (!time) return std::nullopt;
@@ -94,6 +102,26 @@ std::string Graph::WarningText() const {
   return out;
 }
 
+Result<> Graph::TakePlaces(std::string_view details) {
+  if (details.empty()) return {};
+  auto status =
+      TRY(formats::ProtoDecode<plain::google::rpc::Status>(TRY(formats::DecodeBase64(details))));
+  for (const formats::ProtoAny& detail : status.details) {
+    if (detail.type_url != kSourceUrl) continue;
+    auto place = TRY(formats::Json::Parse(detail.value));
+    const formats::Json& info = place["info"];
+    std::string text = TRY(formats::DecodeBase64(info["data"].AsString()));
+    int first = 0, last = 0;
+    for (const formats::Json& range : place["ranges"].items()) {
+      int line = static_cast<int>(range["start"]["line"].AsInt());
+      if (first == 0 || line < first) first = line;
+      last = std::max({last, line, static_cast<int>(range["end"]["line"].AsInt())});
+    }
+    places_ += dockerfile::SourceText(info["filename"].AsString(), Split(text, '\n'), first, last);
+  }
+  return {};
+}
+
 std::string Graph::FailureText() const {
   std::string out;
   for (const Step& step : steps_) {
@@ -103,7 +131,7 @@ std::string Graph::FailureText() const {
     if (!step.line.empty()) out += step.line + "\n";
     out += "------\n";
   }
-  return out;
+  return out + places_;
 }
 
 }  // namespace gantry::build_client

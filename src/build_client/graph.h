@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "moby/buildkit/control.plain.h"
 
 namespace gantry::build_client {
@@ -48,7 +49,10 @@ class Graph {
   const Step* Find(const std::string& digest) const;
   // The position of a step in steps().
   std::optional<size_t> IndexOf(const std::string& digest) const;
-  // What was told of the failed steps: the last lines of each.
+  // Where the build's error comes from: the header of its status (google.rpc.Status in base64).
+  Result<> TakePlaces(std::string_view details);
+  // What was told of the failed steps, the last lines of each, and the lines of the sources that
+  // the error is about.
   std::string FailureText() const;
   // A line for each warning; "" without any.
   std::string WarningText() const;
@@ -58,6 +62,7 @@ class Graph {
   std::vector<Step> steps_;
   std::map<std::string, size_t> by_digest_;
   std::vector<std::string> warnings_;
+  std::string places_;
 };
 
 // A line of a step's command as it is shown: seconds since the step began, and the text.

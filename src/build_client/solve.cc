@@ -37,7 +37,11 @@ class Run {
     if (call_.signals.valid()) call_.loop.Unwatch(call_.signals);
     call_.display.End(call_.graph);
     if (given_up_) return MakeError(ErrorKind::kCancelled, "context canceled");
-    TRY(*solved_);
+    if (!solved_->ok()) {
+      TRY_WITH(call_.graph.TakePlaces(solve_->Value("grpc-status-details-bin")),
+               "{}: reading where it comes from", solved_->error().message());
+      return solved_->error();
+    }
     auto response = TRY(formats::ProtoDecode<api::SolveResponse>(answer_));
     return SolveEnd{std::move(response.ExporterResponse), call_.session.bytes_sent()};
   }

@@ -114,11 +114,13 @@ std::function<Result<BridgeService::Caller>()> BridgeService::FindCaller(
 
 grpc::ServerUnaryReactor* BridgeService::WithCaller(grpc::CallbackServerContext* context,
                                                     Work work) {
-  return WorkCall::Start(
-      shared_.workers,
-      [find = FindCaller(*context), work = std::move(work)](const StopToken& stop) -> Result<> {
-        return work(TRY(find()), stop);
-      });
+  return WorkCall::Start(shared_.workers,
+                         [find = FindCaller(*context), work = std::move(work)](
+                             const StopToken& stop, ErrorDetails* details) -> Result<> {
+                           Caller caller = TRY(find());
+                           caller.details = details;
+                           return work(caller, stop);
+                         });
 }
 
 grpc::ServerUnaryReactor* BridgeService::Ping(grpc::CallbackServerContext* context,
@@ -149,7 +151,7 @@ grpc::ServerUnaryReactor* BridgeService::Solve(grpc::CallbackServerContext* cont
     auto [name, metadata] =
         TRY(buildkit::Solve(shared_, caller.job,
                             {request->definition(), request->frontend(), request->frontendopt(),
-                             request->frontendinputs(), caller.depth()},
+                             request->frontendinputs(), caller.details, caller.depth()},
                             stop));
     if (request->allowresultreturn()) {
       gateway::Result& result = *response->mutable_result();
@@ -275,7 +277,7 @@ grpc::ServerUnaryReactor* BridgeService::Return(grpc::CallbackServerContext* con
       return caller.frontend->Return(std::move(solved));
     }
     if (!solved.ok()) {
-      job.Return(solved.error());
+      job.Return(solved.error(), request->error().details());
       if (is_wrong) return std::move(solved).error();
     } else {
       job.Return(std::move(solved->name));

@@ -90,6 +90,7 @@ class BridgeService : public moby::buildkit::v1::frontend::LLBBridge::CallbackSe
   struct Caller {
     std::shared_ptr<Job> job;
     std::shared_ptr<FrontendRun> frontend;  // nullptr: a client
+    ErrorDetails* details = nullptr;        // of the call's error
     int depth() const { return frontend == nullptr ? 0 : frontend->depth(); }
     GatewayContainers& containers() const {
       return frontend == nullptr ? job->containers() : frontend->containers();

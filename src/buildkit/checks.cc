@@ -7,8 +7,9 @@
 
 #include "base/text.h"
 #include "build/arguments.h"
-#include "buildkit/source_text.h"
+#include "buildkit/source_places.h"
 #include "dockerfile/outline.h"
+#include "dockerfile/source_text.h"
 #include "engine/image_index.h"
 #include "engine/images.h"
 #include "formats/base64.h"
@@ -73,14 +74,6 @@ Result<dockerfile::CheckOptions> OptionsOf(const build::BuildRequest& request,
                   "reading the options of checks");
 }
 
-// The position of the target; the last stage without one.
-Result<size_t> TargetOf(const dockerfile::Dockerfile& file, const std::string& name) {
-  if (name.empty()) return file.stages.size() - 1;
-  int found = file.FindStage(name, file.stages.size());
-  if (found >= 0) return static_cast<size_t>(found);
-  return InvalidArgument("target stage \"{}\" could not be found", name);
-}
-
 Json LinesToJson(int first, int last) {
   Json ranges = Json::MakeArray();
   for (int line = first; line > 0 && line <= last; ++line) {
@@ -129,7 +122,7 @@ Result<Answer> AnswerLint(engine::Engine& engine, const build::BuildRequest& req
     std::string url = warning.rule->Url();
     text += fmt::format("\nWARNING: {}{}{}\n{}\n", warning.rule->name, url.empty() ? "" : " - ",
                         url, warning.detail);
-    text += SourceText(file.name, lines, warning.first_line, warning.last_line);
+    text += dockerfile::SourceText(file.name, lines, warning.first_line, warning.last_line);
   }
   bool good = result.warnings.empty() && !result.error;
   return Answer{{"result.json", json.Dump(2)},
@@ -163,7 +156,7 @@ Result<Answer> AnswerTargets(const CheckedFile& file) {
   Json json = Json::MakeObject({{"targets", std::move(targets)},
                                 {"sources", Json::MakeArray({formats::EncodeBase64(file.text)})}});
   return Answer{{"result.json", json.Dump(2)},
-                {"result.txt", ColumnText(rows, 1)},
+                {"result.txt", dockerfile::ColumnText(rows, 1)},
                 {"version", kAnswerVersion}};
 }
 
@@ -181,13 +174,13 @@ std::string TakeInputs(const std::vector<dockerfile::OutlineInput>& inputs, cons
     rows.push_back({input.name, input.required ? "true" : ""});
   }
   json->Set(key, std::move(list));
-  return ColumnText(rows, 3) + "\n";
+  return dockerfile::ColumnText(rows, 3) + "\n";
 }
 
 Result<Answer> AnswerOutline(const build::BuildRequest& request, const CheckedFile& file) {
   dockerfile::Dockerfile parsed = TRY(dockerfile::Parse(file.text));
   dockerfile::Outline outline =
-      dockerfile::MakeOutline(parsed, TRY(TargetOf(parsed, request.target)), request.arguments);
+      dockerfile::MakeOutline(parsed, TRY(parsed.FindTarget(request.target)), request.arguments);
   Json json = Json::MakeObject();
   SetText("name", outline.name, &json);
   SetText("description", outline.description, &json);
@@ -195,7 +188,7 @@ Result<Answer> AnswerOutline(const build::BuildRequest& request, const CheckedFi
   if (!outline.name.empty() || !outline.description.empty()) {
     std::vector<std::vector<std::string>> rows = {{"TARGET:", outline.name}};
     if (!outline.description.empty()) rows.push_back({"DESCRIPTION:", outline.description});
-    text += ColumnText(rows, 1) + "\n";
+    text += dockerfile::ColumnText(rows, 1) + "\n";
   }
   if (!outline.arguments.empty()) {
     Json list = Json::MakeArray();
@@ -209,7 +202,7 @@ Result<Answer> AnswerOutline(const build::BuildRequest& request, const CheckedFi
       rows.push_back({argument.name, argument.value, argument.description});
     }
     json.Set("args", std::move(list));
-    text += ColumnText(rows, 3) + "\n";
+    text += dockerfile::ColumnText(rows, 3) + "\n";
   }
   text += TakeInputs(outline.secrets, "secrets", "SECRET", &json);
   text += TakeInputs(outline.agents, "ssh", "SSH", &json);
@@ -239,7 +232,7 @@ Answer Describe() {
     rows.push_back({name, kAnswerVersion, description});
   }
   return {{"result.json", list.Dump(2)},
-          {"result.txt", ColumnText(rows, 3)},
+          {"result.txt", dockerfile::ColumnText(rows, 3)},
           {"version", kAnswerVersion}};
 }
 
@@ -274,7 +267,7 @@ Result<CheckResult> CheckDockerfile(engine::Engine& engine, const build::BuildRe
   out.last_line = parsed.last_line;
   if (lint.whole) {
     lint.stages.assign(parsed.file.stages.size(), true);
-    auto target = TargetOf(parsed.file, request.target);
+    auto target = parsed.file.FindTarget(request.target);
     if (!target.ok()) {
       out.error = target.error();
     } else if (scope == CheckScope::kNeededStages) {
@@ -302,10 +295,8 @@ void TellWarnings(const CheckResult& result, const CheckedFile& file, size_t tol
     out.mutable_info()->set_filename(file.name);
     out.mutable_info()->set_data(file.text);
     out.mutable_info()->set_language("Dockerfile");
-    for (int line = warning.first_line; line <= warning.last_line; ++line) {
-      pb::Range* range = out.add_ranges();
-      range->mutable_start()->set_line(line);
-      range->mutable_end()->set_line(line);
+    for (const pb::Range& range : RangesOfLines(warning.first_line, warning.last_line)) {
+      *out.add_ranges() = range;
     }
     progress.Warn(step, std::move(out));
   }

@@ -252,7 +252,7 @@ void Describe(api::types::WorkerRecord* record) {
 }
 
 Result<> ControlService::Build(const api::SolveRequest& request, api::SolveResponse* response,
-                               const StopToken& stop) {
+                               const StopToken& stop, ErrorDetails* details) {
   auto entitlements = ReadEntitlements(request, *shared_.engine.settings());
   Wanted wanted{request.session(),
                 entitlements.ok() ? *entitlements : std::set<std::string>(),
@@ -274,7 +274,7 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
   if (!request.frontend().empty() || request.definition().def_size() > 0) {
     auto solved = TRY(buildkit::Solve(shared_, job,
                                       {request.definition(), request.frontend(),
-                                       request.frontendattrs(), request.frontendinputs()},
+                                       request.frontendattrs(), request.frontendinputs(), details},
                                       stop));
     // All of an answer; of a result what its front end tells the client.
     for (const auto& [key, value] : solved.metadata) {
@@ -283,7 +283,7 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
     }
     job->Return(std::move(solved.name));
   }
-  std::shared_ptr<Made> made = TRY(job->AwaitReturn(stop));
+  std::shared_ptr<Made> made = TRY(job->AwaitReturn(stop, details));
   if (made == nullptr) return {};
   PutInlineCache(shared_, *made, caches);
   for (const Export& one : exports) {
@@ -293,10 +293,11 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
 }
 
 Result<> ControlService::BuildRecorded(const api::SolveRequest& request,
-                                       api::SolveResponse* response, const StopToken& stop) {
-  if (request.internal() || request.ref().empty()) return Build(request, response, stop);
+                                       api::SolveResponse* response, const StopToken& stop,
+                                       ErrorDetails* details) {
+  if (request.internal() || request.ref().empty()) return Build(request, response, stop, details);
   TRY_WITH(shared_.history.Begin(request), "recording the build");
-  Result<> built = Build(request, response, stop);
+  Result<> built = Build(request, response, stop, details);
   History::End end{built, {}, {}};
   for (const auto& [key, value] : response->exporterresponse()) end.response[key] = value;
   auto job = shared_.jobs.FindOrEnded(request.ref(), std::chrono::milliseconds(0));
@@ -309,8 +310,8 @@ Result<> ControlService::BuildRecorded(const api::SolveRequest& request,
 grpc::ServerUnaryReactor* ControlService::Solve(grpc::CallbackServerContext*,
                                                 const api::SolveRequest* request,
                                                 api::SolveResponse* response) {
-  return WorkCall::Start(shared_.workers, [=, this](const StopToken& stop) {
-    return BuildRecorded(*request, response, stop);
+  return WorkCall::Start(shared_.workers, [=, this](const StopToken& stop, ErrorDetails* details) {
+    return BuildRecorded(*request, response, stop, details);
   });
 }
 
@@ -362,7 +363,7 @@ grpc::ServerWriteReactor<api::BuildHistoryEvent>* ControlService::ListenBuildHis
 grpc::ServerUnaryReactor* ControlService::UpdateBuildHistory(
     grpc::CallbackServerContext*, const api::UpdateBuildHistoryRequest* request,
     api::UpdateBuildHistoryResponse*) {
-  return WorkCall::Start(shared_.workers, [=, this](const StopToken&) -> Result<> {
+  return WorkCall::Start(shared_.workers, [=, this](const StopToken&, ErrorDetails*) -> Result<> {
     if (request->delete_()) return shared_.history.Remove(request->ref());
     // A record is whole as it is written.
     if (request->finalize()) return {};

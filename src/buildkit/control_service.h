@@ -43,9 +43,11 @@ class ControlService : public moby::buildkit::v1::Control::CallbackService {
  private:
   // Build, with a record of it.
   Result<> BuildRecorded(const moby::buildkit::v1::SolveRequest& request,
-                         moby::buildkit::v1::SolveResponse* response, const StopToken& stop);
+                         moby::buildkit::v1::SolveResponse* response, const StopToken& stop,
+                         ErrorDetails* details);
   Result<> Build(const moby::buildkit::v1::SolveRequest& request,
-                 moby::buildkit::v1::SolveResponse* response, const StopToken& stop);
+                 moby::buildkit::v1::SolveResponse* response, const StopToken& stop,
+                 ErrorDetails* details);
   Shared& shared_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "build/finish.h"
 #include "buildkit/progress.h"
+#include "buildkit/source_places.h"
 #include "engine/config.h"
 #include "formats/digest.h"
 #include "formats/json.h"
@@ -63,7 +64,7 @@ void AskSession(const std::shared_ptr<Session>& session, const StopToken& stop,
 
 Result<std::unique_ptr<Made>> SolveDefinition(Shared& shared, Job& job,
                                               const pb::Definition& definition,
-                                              const StopToken& stop) {
+                                              const StopToken& stop, ErrorDetails* details) {
   llb::Graph graph = TRY(llb::ReadGraph(definition));
   llb::Environment environment;
   const std::set<std::string>& entitled = job.wanted().entitlements;
@@ -86,6 +87,11 @@ Result<std::unique_ptr<Made>> SolveDefinition(Shared& shared, Job& job,
     return shared.jobs.FindResult(name);
   };
   ShowSteps(job.progress(), &environment);
+  environment.end = [&definition, details, show = environment.end](const llb::Vertex& vertex,
+                                                                   const std::string& error) {
+    if (!error.empty()) AddPlacesOf(definition, vertex.digest, details);
+    show(vertex, error);
+  };
   auto solver =
       TRY(llb::Solver::Create(shared.engine, shared.builds.cache(), std::move(environment), stop));
   build::StageState state = TRY(solver->Solve(graph));

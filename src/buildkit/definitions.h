@@ -43,10 +43,10 @@ class SolvedMade : public Made {
   build::StageState state_ GUARDED_BY(mutex_);
 };
 
-// Runs it. `job` outlives what is made.
+// Runs it. `job` outlives what is made. `details`: where the operation comes from that has failed.
 Result<std::unique_ptr<Made>> SolveDefinition(Shared& shared, Job& job,
                                               const pb::Definition& definition,
-                                              const StopToken& stop);
+                                              const StopToken& stop, ErrorDetails* details);
 
 // A definition whose result is that one, for clients that build on it.
 pb::Definition DefinitionOf(const std::string& result);

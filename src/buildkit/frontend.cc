@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cctype>
 #include <optional>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include "buildkit/cache_options.h"
 #include "buildkit/checks.h"
 #include "buildkit/definitions.h"
+#include "buildkit/source_places.h"
 #include "dockerfile/instruction.h"
 #include "dockerfile/lines.h"
 #include "dockerfile/patterns.h"
@@ -53,6 +55,25 @@ Result<> RefuseOption(const std::string& key, const std::string& value) {
   return {};
 }
 
+// Programs look for either case: who gives one gives both.
+void MirrorProxies(std::map<std::string, std::optional<std::string>>* arguments) {
+  for (const char* name : {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"}) {
+    std::string upper(name);
+    for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    auto lower_value = arguments->find(name);
+    auto upper_value = arguments->find(upper);
+    if (lower_value != arguments->end()) arguments->try_emplace(upper, lower_value->second);
+    if (upper_value != arguments->end()) arguments->try_emplace(name, upper_value->second);
+  }
+}
+
+// The rest behind "SCHEME:" or "SCHEME://"; nothing with another scheme.
+std::optional<std::string> BehindScheme(const std::string& value, std::string_view scheme) {
+  if (!value.starts_with(scheme)) return std::nullopt;
+  std::string rest = value.substr(scheme.size());
+  return rest.starts_with("//") ? rest.substr(2) : rest;
+}
+
 // "context:NAME" with what stands for it, maybe for one platform ("NAME::linux/arm64").
 Result<> ReadNamedContext(std::string name, const std::string& value,
                           build::BuildRequest* request) {
@@ -63,23 +84,18 @@ Result<> ReadNamedContext(std::string name, const std::string& value,
     name.resize(platform);
   }
   using Kind = build::NamedContext::Kind;
-  constexpr std::string_view kImage = "docker-image://";
-  constexpr std::string_view kLocal = "local:";
-  constexpr std::string_view kLayout = "oci-layout://";
-  constexpr std::string_view kInput = "input:";
-  if (value.starts_with(kImage)) {
-    request->contexts[name] = {Kind::kImage, value.substr(kImage.size())};
-  } else if (value.starts_with(kInput)) {
-    // Its files come with the request (SetInputs).
-    request->contexts[name] = {Kind::kInput, value.substr(kInput.size())};
-  } else if (value.starts_with(kLayout)) {
-    request->contexts[name] = {Kind::kLayout, value.substr(kLayout.size())};
-  } else if (value.starts_with(kLocal)) {
-    request->contexts[name] = {Kind::kDirectory, value.substr(kLocal.size())};
-  } else {
-    return Unimplemented("a build context of that kind is not supported: {}={}", name, value);
+  constexpr std::pair<std::string_view, Kind> kKinds[] = {
+      {"docker-image:", Kind::kImage},
+      {"input:", Kind::kInput},  // its files come with the request (SetInputs)
+      {"oci-layout:", Kind::kLayout},
+      {"local:", Kind::kDirectory}};
+  for (const auto& [scheme, kind] : kKinds) {
+    auto rest = BehindScheme(value, scheme);
+    if (!rest) continue;
+    request->contexts[name] = {kind, *std::move(rest)};
+    return {};
   }
-  return {};
+  return Unimplemented("a build context of that kind is not supported: {}={}", name, value);
 }
 
 Result<> ReadUlimits(const std::string& text, engine::HostConfig* host) {
@@ -178,6 +194,8 @@ class Frontend {
   Result<FrontendAnswer> Run(build::Builds& builds, build::BuildRequest request,
                              const FrontendOptions& options, ByteSource* body);
   Result<FrontendAnswer> Answer(const build::BuildRequest& request, const FrontendOptions& options);
+  // The lines of the Dockerfile that the error of Run is about, if it is about some.
+  void AddFailedLines(ErrorDetails* details) const;
 
  private:
   Result<Received> Receive(const std::string& what, Directory directory, BorrowedFd root);
@@ -195,6 +213,7 @@ class Frontend {
                                       build::Context context, const CheckedFile& file);
   Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
                                  const build::BuildRequest& request);
+  Result<build::RemoteKind> FetchRemote(const std::string& url, build::Context& context);
   build::BuildOutput Output();
   // What the client answers for the build.
   void AskSessionForBuild(build::BuildRequest* request);
@@ -205,6 +224,9 @@ class Frontend {
   Progress& progress_;
   const StopToken stop_;
   size_t received_ = 0;  // the step of progress that received something last
+  // What the Dockerfile says, and what of it the error is about.
+  std::string name_, text_, directory_;
+  build::Lines failed_;
 };
 
 Result<Received> Frontend::Receive(const std::string& what, Directory directory, BorrowedFd root) {
@@ -223,12 +245,14 @@ Result<std::string> Frontend::LoadDockerfile(build::Context& context,
                                              const std::string& path,
                                              std::optional<std::string>* ignored) {
   UniqueFd files = TRY(context.MakeDirectory("dockerfile"));
-  TRY(Receive("build definition from " + path,
-              {.name = Get(options, "dockerfilekey", "dockerfile"),
-               .excludes = {},
-               .followed = {path, path + ".dockerignore"}},
-              files));
+  directory_ = Get(options, "dockerfilekey", "dockerfile");
+  TRY(Receive(
+      "build definition from " + path,
+      {.name = directory_, .excludes = {}, .followed = {path, Lower(path), path + ".dockerignore"}},
+      files));
   auto text = TRY(ReadText(files, path));
+  // Where the client names none, "dockerfile" will do.
+  if (!text && path == "Dockerfile") text = TRY(ReadText(files, Lower(path)));
   if (!text) return NotFound("failed to read dockerfile: open {}: no such file or directory", path);
   if (text->empty()) return InvalidArgument("the Dockerfile cannot be empty");
   *ignored = TRY(ReadText(files, path + ".dockerignore"));
@@ -277,12 +301,26 @@ Result<> Frontend::LoadContext(build::Context& context, build::Cache& cache,
   return {};
 }
 
+// A context on a client's standard input comes over its session, under a URL of a host that there
+// is not.
+Result<build::RemoteKind> Frontend::FetchRemote(const std::string& url, build::Context& context) {
+  constexpr std::string_view kUploads = "http://buildkit-session/";
+  if (!url.starts_with(kUploads) || session_ == nullptr) {
+    return build::FetchContext(url, context, stop_);
+  }
+  auto pull = [&](BorrowedFd file) {
+    auto write = [&](std::string_view piece) { return WriteAll(file, piece); };
+    return session_->PullUpload(url.substr(kUploads.size() - 1), write, stop_);
+  };
+  return build::TakeContext(url, pull, context, stop_);
+}
+
 Result<std::string> Frontend::LoadRemote(build::Context& context, const FrontendOptions& options,
                                          const build::BuildRequest& request) {
   std::string path = request.dockerfile;
   TRY(InStep(progress_, ReceiveName("remote build context"), [&](size_t step) -> Result<> {
     received_ = step;
-    auto kind = TRY(build::FetchContext(request.remote, context, stop_));
+    auto kind = TRY(FetchRemote(request.remote, context));
     if (kind == build::RemoteKind::kDockerfile) path = "Dockerfile";
     return {};
   }));
@@ -382,7 +420,10 @@ Result<FrontendAnswer> Frontend::Run(build::Builds& builds, build::BuildRequest 
 
 Result<std::unique_ptr<Made>> Frontend::Build(build::Builds& builds, build::BuildRequest request,
                                               build::Context context, const CheckedFile& file) {
+  name_ = file.name;
+  text_ = file.text;
   CheckResult checked = TRY(CheckDockerfile(engine_, request, file, CheckScope::kNeededStages));
+  failed_ = {checked.first_line, checked.last_line};
   TellWarnings(checked, file, 0, progress_, received_);
   TRY(FailOnWarnings(checked));
   request.cache_imports = TRY(ImportCaches(engine_, job_, session_, stop_));
@@ -392,7 +433,9 @@ Result<std::unique_ptr<Made>> Frontend::Build(build::Builds& builds, build::Buil
   made->builder = std::make_unique<build::Builder>(engine_, builds.cache(), std::move(request),
                                                    std::move(context), made->output, stop_);
   TRY(made->builder->Plan(file.text));
-  build::BuildEnd end = TRY(made->builder->Run());
+  Result<build::BuildEnd> run = made->builder->Run();
+  failed_ = made->builder->failed_lines();
+  build::BuildEnd end = TRY(std::move(run));
   if (!checked.knows_bases) {
     // Those that were pulled say more. Warnings come in the order of the rules: what was told is
     // left out.
@@ -405,6 +448,18 @@ Result<std::unique_ptr<Made>> Frontend::Build(build::Builds& builds, build::Buil
     return MakeError(ErrorKind::kUnknown, "{}", build::ProcessFailure(end));
   }
   return std::unique_ptr<Made>(std::move(made));
+}
+
+void Frontend::AddFailedLines(ErrorDetails* details) const {
+  if (failed_.first == 0) return;
+  pb::SourceInfo source;
+  source.set_filename(name_);
+  source.set_data(text_);
+  source.set_language("Dockerfile");
+  pb::Op from;
+  from.mutable_source()->set_identifier("local://" + directory_);
+  source.mutable_definition()->add_def(from.SerializeAsString());
+  AddPlace(source, RangesOfLines(failed_.first, failed_.last), details);
 }
 
 Result<FrontendAnswer> Frontend::Answer(const build::BuildRequest& request,
@@ -449,6 +504,10 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
     }
     if (key.starts_with(kLabel)) request.labels[key.substr(kLabel.size())] = value;
   }
+  MirrorProxies(&request.arguments);
+  request.hostname = Get(options, "hostname");
+  auto hostname = request.arguments.find("BUILDKIT_SANDBOX_HOSTNAME");
+  if (hostname != request.arguments.end()) request.hostname = hostname->second.value_or("");
   std::string context = Get(options, "context");
   if (build::IsRemoteContext(context)) {
     request.remote = context;
@@ -515,17 +574,18 @@ Result<> SetInputs(const FrontendOptions& options, const FrontendInputs& inputs,
 
 }  // namespace
 
-Result<FrontendAnswer> RunFrontend(engine::Engine& engine, build::Builds& builds,
-                                   const FrontendOptions& options, FrontendInputs inputs,
-                                   std::shared_ptr<Session> session, Job& job,
-                                   const StopToken& stop) {
-  build::BuildRequest request = TRY(ReadFrontendOptions(options));
-  Frontend frontend(engine, std::move(session), job, stop);
-  if (options.contains("requestid")) return frontend.Answer(request, options);
-  TRY(SetInputs(options, inputs, &request));
-  FrontendAnswer answer = TRY(frontend.Run(builds, std::move(request), options, nullptr));
-  if (answer.made != nullptr) {
-    for (auto& [name, input] : inputs) answer.made->HoldInput(std::move(input));
+Result<FrontendAnswer> RunFrontend(const FrontendCall& call, FrontendInputs inputs) {
+  build::BuildRequest request = TRY(ReadFrontendOptions(call.options));
+  Frontend frontend(call.engine, call.session, call.job, call.stop);
+  if (call.options.contains("requestid")) return frontend.Answer(request, call.options);
+  TRY(SetInputs(call.options, inputs, &request));
+  auto answer = frontend.Run(call.builds, std::move(request), call.options, nullptr);
+  if (!answer.ok()) {
+    frontend.AddFailedLines(call.details);
+    return answer;
+  }
+  if (answer->made != nullptr) {
+    for (auto& [name, input] : inputs) answer->made->HoldInput(std::move(input));
   }
   return answer;
 }

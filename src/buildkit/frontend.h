@@ -14,6 +14,7 @@
 #include "build/builds.h"
 #include "buildkit/job.h"
 #include "buildkit/made.h"
+#include "buildkit/rpc.h"
 #include "buildkit/session.h"
 
 namespace gantry::buildkit {
@@ -43,12 +44,19 @@ struct FrontendAnswer {
   std::optional<ForwardTo> forward;
 };
 
+struct FrontendCall {
+  engine::Engine& engine;
+  build::Builds& builds;
+  const FrontendOptions& options;
+  std::shared_ptr<Session> session;
+  Job& job;  // outlives what is made
+  const StopToken& stop;
+  ErrorDetails* details;  // gets the lines of the Dockerfile that an error is about
+};
+
 // Fetches Dockerfile and context from the session and makes the image, or answers what is asked of
-// the Dockerfile instead. `job` outlives what is made.
-Result<FrontendAnswer> RunFrontend(engine::Engine& engine, build::Builds& builds,
-                                   const FrontendOptions& options, FrontendInputs inputs,
-                                   std::shared_ptr<Session> session, Job& job,
-                                   const StopToken& stop);
+// the Dockerfile instead.
+Result<FrontendAnswer> RunFrontend(const FrontendCall& call, FrontendInputs inputs);
 
 // The image of a request that is read already. `body`: a tar of the context, else `session` has it;
 // `session` may be nullptr. kUnimplemented where another front end is named.

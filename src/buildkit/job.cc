@@ -121,13 +121,16 @@ Result<std::shared_ptr<Made>> Job::Get(const std::string& name) {
   return found->second;
 }
 
-void Job::Return(Result<std::string> name) {
+void Job::Return(Result<std::string> name, const ErrorDetails& details) {
   MutexLock lock(mutex_);
-  if (!result_) result_ = std::move(name);
+  if (!result_) {
+    result_ = std::move(name);
+    details_ = details;
+  }
   returned_.RequestStop();
 }
 
-Result<std::shared_ptr<Made>> Job::AwaitReturn(const StopToken& stop) {
+Result<std::shared_ptr<Made>> Job::AwaitReturn(const StopToken& stop, ErrorDetails* details) {
   {
     wire::WorkerPool::Blocked blocked;
     TRY(WaitFor(returned_.token().fd(), POLLIN, std::chrono::hours(24 * 365), stop));
@@ -135,7 +138,10 @@ Result<std::shared_ptr<Made>> Job::AwaitReturn(const StopToken& stop) {
   std::string name;
   {
     MutexLock lock(mutex_);
-    if (!result_->ok()) return result_->error();
+    if (!result_->ok()) {
+      *details = details_;
+      return result_->error();
+    }
     name = **result_;
   }
   if (name.empty()) return std::shared_ptr<Made>();

@@ -21,6 +21,7 @@
 #include "base/undo.h"
 #include "buildkit/made.h"
 #include "buildkit/progress.h"
+#include "buildkit/rpc.h"
 #include "moby/buildkit/control.pb.h"
 
 namespace gantry::buildkit {
@@ -66,9 +67,10 @@ class Job {
   // What is kept under that name. kNotFound.
   Result<std::shared_ptr<Made>> Get(const std::string& name);
   // Ends AwaitReturn: with a result's name, or "" when the client wants none. The first counts.
-  void Return(Result<std::string> name);
+  // `details`: of an error.
+  void Return(Result<std::string> name, const ErrorDetails& details = {});
   // What was returned; nullptr for nothing. kCancelled when `stop` says so.
-  Result<std::shared_ptr<Made>> AwaitReturn(const StopToken& stop);
+  Result<std::shared_ptr<Made>> AwaitReturn(const StopToken& stop, ErrorDetails* details);
 
  private:
   Job(std::string ref, Wanted wanted, StopSource returned);
@@ -87,6 +89,7 @@ class Job {
   bool ended_ GUARDED_BY(mutex_) = false;
   std::map<std::string, std::shared_ptr<Made>> made_ GUARDED_BY(mutex_);
   std::optional<Result<std::string>> result_ GUARDED_BY(mutex_);
+  ErrorDetails details_ GUARDED_BY(mutex_);
   int frontends_ GUARDED_BY(mutex_) = 0;
 };
 

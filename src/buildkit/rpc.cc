@@ -7,8 +7,13 @@
 #include <cerrno>
 #include <utility>
 
+#include "google/rpc/status.pb.h"
+
 namespace gantry::buildkit {
 namespace {
+
+// In base64 it is below the 64 KiB that a header of HTTP/2 libraries may have.
+constexpr size_t kMostDetailBytes = 44'000;
 
 struct Pair {
   ErrorKind kind;
@@ -30,10 +35,19 @@ constexpr Pair kCodes[] = {
 
 }  // namespace
 
-grpc::Status ToStatus(const Error& error) {
+grpc::Status ToStatus(const Error& error, const ErrorDetails& details) {
   auto found = std::find_if(std::begin(kCodes), std::end(kCodes),
                             [&](const Pair& pair) { return pair.kind == error.kind(); });
-  return {found == std::end(kCodes) ? grpc::StatusCode::UNKNOWN : found->code, error.message()};
+  auto code = found == std::end(kCodes) ? grpc::StatusCode::UNKNOWN : found->code;
+  if (details.empty()) return {code, error.message()};
+  google::rpc::Status whole;
+  whole.set_code(code);
+  whole.set_message(error.message());
+  *whole.mutable_details() = details;
+  std::string text = whole.SerializeAsString();
+  // It travels as one header: clients take none that is longer.
+  if (text.size() > kMostDetailBytes) return {code, error.message()};
+  return {code, error.message(), std::move(text)};
 }
 
 Result<> ToResult(const grpc::Status& status) {
@@ -72,8 +86,9 @@ grpc::ServerUnaryReactor* WorkCall::Start(wire::WorkerPool& workers, Work work) 
   }
   auto* call = new WorkCall(*std::move(stop));
   workers.Run([call, token = call->stop_.token(), work = std::move(work)] {
-    Result<> done = work(token);
-    call->Finish(done.ok() ? grpc::Status::OK : ToStatus(done.error()));
+    ErrorDetails details;
+    Result<> done = work(token, &details);
+    call->Finish(done.ok() ? grpc::Status::OK : ToStatus(done.error(), details));
   });
   return call;
 }

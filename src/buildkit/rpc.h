@@ -3,6 +3,7 @@
 // What the services of this folder share about gRPC. Pulls its headers in.
 #pragma once
 
+#include <google/protobuf/any.pb.h>
 #include <grpcpp/grpcpp.h>
 
 #include <functional>
@@ -16,7 +17,10 @@
 
 namespace gantry::buildkit {
 
-grpc::Status ToStatus(const Error& error);
+// What a status has besides its message (source_places.h).
+using ErrorDetails = google::protobuf::RepeatedPtrField<google::protobuf::Any>;
+
+grpc::Status ToStatus(const Error& error, const ErrorDetails& details = {});
 Result<> ToResult(const grpc::Status& status);
 
 bool IsAscii(std::string_view text);
@@ -37,7 +41,7 @@ class CancelWith {
 // A unary call whose work runs on a worker; a client that goes stops it. Deletes itself.
 class WorkCall : public grpc::ServerUnaryReactor {
  public:
-  using Work = std::function<Result<>(const StopToken& stop)>;
+  using Work = std::function<Result<>(const StopToken& stop, ErrorDetails* details)>;
   static grpc::ServerUnaryReactor* Start(wire::WorkerPool& workers, Work work);
   void OnCancel() override { stop_.RequestStop(); }
   void OnDone() override { delete this; }

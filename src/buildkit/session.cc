@@ -19,6 +19,7 @@
 #include "moby/buildkit/secrets.grpc.pb.h"
 #include "moby/filesync/auth.grpc.pb.h"
 #include "moby/filesync/filesync.grpc.pb.h"
+#include "moby/filesync/upload.grpc.pb.h"
 #include "moby/sshforward/ssh.grpc.pb.h"
 #include "wire/url.h"
 #include "wire/worker_pool.h"
@@ -187,6 +188,28 @@ Result<> Session::ReadBlob(const StoredBlob& blob,
   TRY(taken);
   TRY_WITH(ToResult(status), "reading {} from the client", blob.digest);
   return {};
+}
+
+Result<> Session::PullUpload(const std::string& path,
+                             const std::function<Result<>(std::string_view piece)>& take,
+                             const StopToken& stop) {
+  if (!methods_.contains("/moby.upload.v1.Upload/Pull")) {
+    return NotFound("the client's session hands nothing over");
+  }
+  if (!IsAscii(path)) return InvalidArgument("invalid path of an upload: '{}'", path);
+  grpc::ClientContext context;
+  context.AddMetadata("urlpath", path);
+  CancelWith cancel(context, stop);
+  auto stream = moby::upload::v1::Upload::NewStub(channel_)->Pull(&context);
+  stream->WritesDone();
+  wire::WorkerPool::Blocked blocked;
+  moby::upload::v1::BytesMessage piece;
+  Result<> taken;
+  while (taken.ok() && stream->Read(&piece)) taken = take(piece.data());
+  if (!taken.ok()) context.TryCancel();
+  grpc::Status status = stream->Finish();
+  TRY(taken);
+  return ToResult(status);
 }
 
 Result<> Session::WriteBlob(const StoredBlob& blob, int64_t size, const ReadPart& read,

@@ -90,6 +90,10 @@ class Session {
       uint64_t offset, uint64_t size, const std::function<Result<>(std::string_view piece)>& take)>;
   Result<> WriteBlob(const StoredBlob& blob, int64_t size, const ReadPart& read,
                      const StopToken& stop);
+  // What the client hands over under a path, once. kNotFound: it does no such thing.
+  Result<> PullUpload(const std::string& path,
+                      const std::function<Result<>(std::string_view piece)>& take,
+                      const StopToken& stop);
   // What the client takes for one of its exporters, by their number: a file, with what is told of
   // it, or a directory, which nobody changes meanwhile. Bytes sent.
   Result<int64_t> SendFile(int exporter, const std::map<std::string, std::string>& told,

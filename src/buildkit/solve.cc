@@ -30,7 +30,7 @@ Result<Solved> RunImage(Shared& shared, const std::shared_ptr<Job>& job, const S
 Result<Solved> Make(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
                     const StopToken& stop) {
   if (wanted.definition.def_size() > 0) {
-    auto made = TRY(SolveDefinition(shared, *job, wanted.definition, stop));
+    auto made = TRY(SolveDefinition(shared, *job, wanted.definition, stop, wanted.details));
     return Solved{TRY(job->Keep(std::move(made))), {}};
   }
   FrontendOptions options(wanted.options.begin(), wanted.options.end());
@@ -49,11 +49,12 @@ Result<Solved> Make(Shared& shared, const std::shared_ptr<Job>& job, const Solva
   bool asks = options.contains("requestid");
   for (const auto& [name, definition] : wanted.inputs) {
     if (asks) break;  // an answer needs the Dockerfile alone
-    inputs[name] = TRY(SolveDefinition(shared, *job, definition, stop));
+    inputs[name] = TRY(SolveDefinition(shared, *job, definition, stop, wanted.details));
   }
   auto session = TRY(shared.sessions.Find(job->wanted().session, kBeginBound));
-  FrontendAnswer answer = TRY(RunFrontend(shared.engine, shared.builds, options, std::move(inputs),
-                                          std::move(session), *job, stop));
+  FrontendAnswer answer = TRY(RunFrontend(
+      {shared.engine, shared.builds, options, std::move(session), *job, stop, wanted.details},
+      std::move(inputs)));
   if (answer.forward) {
     options["source"] = answer.forward->image;
     options["cmdline"] = answer.forward->line;

@@ -21,7 +21,8 @@ struct Solvable {
   const std::string& frontend;
   const google::protobuf::Map<std::string, std::string>& options;
   const google::protobuf::Map<std::string, pb::Definition>& inputs;
-  int depth = 0;  // how many front ends of images wait for it
+  ErrorDetails* details;  // gets those of an error
+  int depth = 0;          // how many front ends of images wait for it
 };
 
 struct Solved {

@@ -96,6 +96,7 @@ TEST(InstructionTest, Flags) {
   EXPECT_EQ(copy.words, (Words{"x", "y"}));
   EXPECT_EQ(One("RUN -- --x").words, (Words{"--x"}));
   EXPECT_EQ(ErrorInStage("COPY --bad x y"), "unknown flag: --bad");
+  EXPECT_EQ(ErrorInStage("RUN --mont=x y"), "unknown flag: --mont (did you mean mount?)");
   EXPECT_EQ(ErrorInStage("COPY --from x y"), "missing a value on flag: --from");
 }
 
@@ -113,7 +114,10 @@ TEST(InstructionTest, Forms) {
 }
 
 TEST(InstructionTest, Errors) {
-  EXPECT_EQ(ErrorInStage("FOO x"), "unknown instruction: FOO");
+  EXPECT_EQ(ErrorInStage("NOSUCH x"), "unknown instruction: NOSUCH");
+  EXPECT_EQ(ErrorInStage("FNTRYPOINT x"),
+            "unknown instruction: FNTRYPOINT (did you mean ENTRYPOINT?)");
+  EXPECT_EQ(ErrorInStage("copi x y"), "unknown instruction: copi (did you mean copy?)");
   EXPECT_EQ(ErrorInStage("RUN"), "RUN requires at least one argument");
   EXPECT_EQ(ErrorInStage("COPY a"),
             "COPY requires at least two arguments, but only one was provided. Destination could "
@@ -130,7 +134,13 @@ TEST(InstructionTest, Errors) {
   EXPECT_EQ(ErrorOf("RUN x"),
             "dockerfile parse error on line 1: no build stage in current context");
   EXPECT_EQ(ErrorOf("# nothing\n"), "file with no instructions");
-  EXPECT_EQ(ErrorOf("ARG a\n"), "no build stage in current context");
+  EXPECT_EQ(ErrorOf("ARG a\n"), "dockerfile contains no stages to build");
+  EXPECT_EQ(
+      ErrorInStage("COPY --from=$a x y"),
+      "variable expansion is not supported for --from, define a new stage with FROM using ARG "
+      "from global scope as a workaround");
+  EXPECT_EQ(ErrorInStage("RUN --mount=type=cache,from=$a,target=/x true"),
+            "'from' doesn't support variable expansion, define alias stage instead");
 }
 
 TEST(InstructionTest, Stages) {
@@ -138,6 +148,10 @@ TEST(InstructionTest, Stages) {
   EXPECT_EQ(file.arguments.size(), 1u);
   ASSERT_EQ(file.stages.size(), 3u);
   EXPECT_EQ(file.FindStage("ONE", 3), 0);
+  EXPECT_EQ(*file.FindTarget("two"), 2u);
+  EXPECT_EQ(*file.FindTarget(""), 2u);
+  EXPECT_EQ(file.FindTarget("tow").error().message(),
+            "target stage \"tow\" could not be found (did you mean two?)");
   EXPECT_EQ(file.FindStage("1", 3), 1);
   EXPECT_EQ(file.FindStage("2", 2), -1);
   EXPECT_EQ(file.FindStage("zero", 3), -1);
@@ -283,8 +297,13 @@ TEST(RunMountTest, Types) {
 TEST(RunMountTest, Errors) {
   EXPECT_EQ(MountError("type=bind"), "target is required for type=bind");
   EXPECT_EQ(MountError("type=other,target=/x"), "unsupported mount type \"other\"");
-  EXPECT_EQ(MountError("type=bind,target=/x,size=1"), "unexpected key 'size' in 'size=1'");
-  EXPECT_EQ(MountError("type=secret,id=x,rw"), "unexpected key 'rw' in 'rw'");
+  EXPECT_EQ(MountError("type=bind,target=/x,size=1"),
+            "unexpected key 'size' for mount type 'bind'");
+  EXPECT_EQ(MountError("type=secret,id=x,rw"), "unexpected key 'rw' for mount type 'secret'");
+  EXPECT_EQ(MountError("typ=tmpfs"), "unexpected key 'typ' in 'typ=tmpfs' (did you mean type?)");
+  EXPECT_EQ(MountError("type=tmp"), "unsupported mount type \"tmp\" (did you mean tmpfs?)");
+  EXPECT_EQ(MountError("type=cache,target=/x,sharing=share"),
+            "unsupported sharing value \"share\" (did you mean shared?)");
   EXPECT_EQ(MountError("type=cache,target=/x,sharing=all"), "unsupported sharing value \"all\"");
   EXPECT_EQ(MountError("type=cache,target=/x,mode=9"), "invalid value for mode: 9");
   EXPECT_EQ(MountError("type=cache,target=/x,uid=-1"), "invalid value for uid: -1");

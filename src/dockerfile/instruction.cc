@@ -8,6 +8,8 @@
 #include <span>
 
 #include "base/text.h"
+#include "dockerfile/did_you_mean.h"
+#include "dockerfile/expand.h"
 #include "dockerfile/run_mount.h"
 #include "formats/json.h"
 
@@ -231,12 +233,19 @@ constexpr Grammar kGrammar[] = {
     {"WORKDIR", Kind::kWorkdir, ReadRest, ""},
 };
 
+Error UnknownFlag(const Flag& flag, std::vector<std::string> names) {
+  for (std::string& name : names) {
+    if (name.ends_with('=')) name.pop_back();
+  }
+  return InvalidArgument("unknown flag: --{}{}", flag.name, DidYouMean(flag.name, names));
+}
+
 Result<> CheckFlags(const Line& line, std::string_view known) {
   std::vector<std::string> names = SplitWords(known);
   for (const Flag& flag : line.flags) {
     bool takes = std::find(names.begin(), names.end(), flag.name + "=") != names.end();
     bool alone = std::find(names.begin(), names.end(), flag.name) != names.end();
-    if (!takes && !alone) return InvalidArgument("unknown flag: --{}", flag.name);
+    if (!takes && !alone) return UnknownFlag(flag, std::move(names));
     if (takes && !flag.has_value)
       return InvalidArgument("missing a value on flag: --{}", flag.name);
     if (alone && flag.has_value && flag.value != "true" && flag.value != "false") {
@@ -247,12 +256,36 @@ Result<> CheckFlags(const Line& line, std::string_view known) {
   return {};
 }
 
+// What a stage is made of must be known before any variable.
+Result<> CheckFrom(const Instruction& in) {
+  for (const Flag& flag : in.flags) {
+    if (in.kind == Kind::kRun && flag.name == "mount") TRY(CheckFromOfRunMount(flag.value));
+    bool names = flag.name == "from" && flag.value.find('$') != std::string::npos;
+    if (in.kind != Kind::kCopy || !names) continue;
+    Expander expander{[](const std::string&) { return std::optional<std::string>(); }, '\\'};
+    if (TRY(expander.Word(flag.value)) == flag.value) continue;
+    return InvalidArgument(
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG "
+        "from global scope as a workaround");
+  }
+  return {};
+}
+
+Error UnknownInstruction(const Line& line) {
+  std::vector<std::string> keywords;
+  for (const Grammar& one : kGrammar) keywords.emplace_back(one.keyword);
+  std::string meant = DidYouMean(line.keyword, keywords);
+  if (line.written == Lower(line.written)) {
+    // As it was typed.
+    meant = Lower(meant);
+  }
+  return InvalidArgument("unknown instruction: {}{}", line.written, meant);
+}
+
 Result<Instruction> Read(Line line, char escape) {
   auto grammar = std::find_if(std::begin(kGrammar), std::end(kGrammar),
                               [&](const Grammar& one) { return one.keyword == line.keyword; });
-  if (grammar == std::end(kGrammar)) {
-    return InvalidArgument("unknown instruction: {}", line.keyword);
-  }
+  if (grammar == std::end(kGrammar)) return UnknownInstruction(line);
   Instruction in;
   in.kind = grammar->kind;
   in.keyword = line.keyword;
@@ -267,6 +300,7 @@ Result<Instruction> Read(Line line, char escape) {
   TRY(grammar->read(line, escape, &in));
   in.flags = std::move(line.flags);
   in.heredocs = std::move(line.heredocs);
+  TRY(CheckFrom(in));
   return in;
 }
 
@@ -292,6 +326,15 @@ int Dockerfile::FindStage(std::string_view name, size_t before) const {
   return good ? static_cast<int>(number) : -1;
 }
 
+Result<size_t> Dockerfile::FindTarget(const std::string& name) const {
+  if (name.empty()) return stages.size() - 1;
+  int found = FindStage(name, stages.size());
+  if (found >= 0) return static_cast<size_t>(found);
+  std::vector<std::string> names;
+  for (const Stage& stage : stages) names.push_back(stage.from.argument);
+  return InvalidArgument("target stage \"{}\" could not be found{}", name, DidYouMean(name, names));
+}
+
 std::vector<bool> Dockerfile::NeededStages(
     size_t target, const Lookup& global,
     const std::function<bool(const std::string& name)>& is_elsewhere) const {
@@ -303,15 +346,24 @@ std::vector<bool> Dockerfile::NeededStages(
     auto need = [&](const std::string& name) {
       int found = is_elsewhere(name) ? -1 : FindStage(name, i);
       if (found >= 0) needed[static_cast<size_t>(found)] = true;
+      return found;
     };
-    // What can't be expanded is an error of whoever makes the stage.
-    Result<std::string> base = Expander{global, escape}.Word(stages[i].from.words[0]);
-    if (base.ok()) need(*base);
-    for (const Instruction& in : stages[i].instructions) {
+    auto need_all = [&](const Instruction& in) {
       for (const Flag& flag : in.flags) {
         if (flag.name == "from") need(flag.value);
         if (flag.name == "mount") need(FromOfRunMount(flag.value));
       }
+    };
+    for (const Instruction& in : stages[i].instructions) need_all(in);
+    // What can't be expanded is an error of whoever makes the stage.
+    Result<std::string> name = Expander{global, escape}.Word(stages[i].from.words[0]);
+    int base = name.ok() ? need(*name) : -1;
+    if (base < 0) continue;
+    // Its triggers are instructions of this stage.
+    for (const Instruction& in : stages[static_cast<size_t>(base)].instructions) {
+      if (in.kind != Kind::kOnBuild) continue;
+      Result<Instruction> trigger = ParseInstruction(in.argument, escape);
+      if (trigger.ok()) need_all(*trigger);
     }
   }
   return needed;
@@ -350,7 +402,7 @@ Parsed ParseAsFarAsPossible(std::string_view text) {
   out.first_line = out.last_line = 0;
   if (!file.stages.empty()) return out;
   out.error = file.arguments.empty() ? InvalidArgument("file with no instructions")
-                                     : InvalidArgument("no build stage in current context");
+                                     : InvalidArgument("dockerfile contains no stages to build");
   return out;
 }
 

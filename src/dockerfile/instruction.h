@@ -84,6 +84,8 @@ struct Dockerfile {
 
   // By name or number; -1 when there is none. Stages at `before` and later are not looked at.
   int FindStage(std::string_view name, size_t before) const;
+  // The position of the stage that is asked for; the last one without a name. kInvalidArgument.
+  Result<size_t> FindTarget(const std::string& name) const;
   // By number: `target` and what it is made of. `global`: the variables that FROM sees.
   // `is_elsewhere`: what a name means that is no stage's because the client says so.
   std::vector<bool> NeededStages(

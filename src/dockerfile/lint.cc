@@ -5,9 +5,9 @@
 #include <cctype>
 #include <utility>
 
-#include "base/edit_distance.h"
 #include "base/number.h"
 #include "base/text.h"
+#include "dockerfile/did_you_mean.h"
 #include "dockerfile/expand.h"
 #include "dockerfile/lint_rules.h"
 #include "formats/reference.h"
@@ -15,11 +15,7 @@
 namespace gantry::dockerfile {
 namespace {
 
-// A name that is further away than this is no slip of the keyboard.
-constexpr size_t kNear = 2;
-// What a hostile file may cost: names that are compared with a mistyped one, warnings, variables
-// that stages have from others.
-constexpr size_t kMostNames = 1000;
+// What a hostile file may cost: warnings, variables that stages have from others.
 constexpr size_t kMostWarnings = 1000;
 constexpr size_t kMostInherited = 100'000;
 constexpr size_t kMostExpanded = size_t{64} << 20;  // bytes of all values together
@@ -32,23 +28,6 @@ std::string UpperOf(std::string_view text) {
 
 bool IsLower(std::string_view text) { return Lower(text) == text; }
 bool IsUpper(std::string_view text) { return UpperOf(text) == text; }
-
-// The nearest of the names, as the end of a message; "" when none is near.
-template <typename Names>
-std::string DidYouMean(const std::string& name, const Names& names, std::string_view prefix) {
-  size_t nearest = kNear + 1;
-  std::string best;
-  size_t looked_at = 0;
-  for (const auto& one : names) {
-    if (++looked_at > kMostNames) break;
-    if (std::max(one.size(), name.size()) - std::min(one.size(), name.size()) > kNear) continue;
-    size_t distance = EditDistance(name, one);
-    if (distance >= nearest) continue;
-    nearest = distance;
-    best = one;
-  }
-  return best.empty() ? "" : fmt::format(" (did you mean {}{}?)", prefix, best);
-}
 
 template <typename Map>
 std::vector<std::string> KeysOf(const Map& map) {
@@ -308,7 +287,7 @@ class Linter {
       if (global_names_.contains(name)) continue;
       WarnOf(kUndefinedArgInFrom, in,
              fmt::format("FROM argument '{}' is not declared{}", name,
-                         DidYouMean(name, global_names_, "")));
+                         DidYouMean(name, global_names_)));
     }
   }
 

@@ -179,7 +179,8 @@ TEST(LintTest, UpToTheError) {
   EXPECT_EQ(RulesOf("FROM a as b\nMAINTAINER me\nBAD\nMAINTAINER me\n"),
             (Found{"FromAsCasing 1", "MaintainerDeprecated 2"}));
   Parsed parsed = ParseAsFarAsPossible("FROM a\nBAD \\\n x\n");
-  EXPECT_EQ(parsed.error->message(), "dockerfile parse error on line 2: unknown instruction: BAD");
+  EXPECT_EQ(parsed.error->message(),
+            "dockerfile parse error on line 2: unknown instruction: BAD (did you mean ADD?)");
   EXPECT_EQ((std::pair(parsed.first_line, parsed.last_line)), (std::pair(2, 3)));
 }
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dockerfile/run_mount.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/number.h"
 #include "base/text.h"
+#include "dockerfile/did_you_mean.h"
 #include "formats/human_units.h"
 
 namespace gantry::dockerfile {
@@ -48,21 +50,35 @@ Result<std::vector<Field>> CutFields(std::string_view text) {
   return fields;
 }
 
+constexpr std::pair<std::string_view, Type> kTypes[] = {{"bind", Type::kBind},
+                                                        {"cache", Type::kCache},
+                                                        {"tmpfs", Type::kTmpfs},
+                                                        {"secret", Type::kSecret},
+                                                        {"ssh", Type::kSsh}};
+// Of any type.
+constexpr std::string_view kKeys[] = {"type", "from",     "source",      "src",      "target",
+                                      "dst",  "ro",       "readonly",    "rw",       "mode",
+                                      "uid",  "gid",      "id",          "sharing",  "size",
+                                      "env",  "required", "destination", "readwrite"};
+
 Result<Type> ParseType(const std::string& text) {
-  static constexpr std::pair<std::string_view, Type> kTypes[] = {{"bind", Type::kBind},
-                                                                 {"cache", Type::kCache},
-                                                                 {"tmpfs", Type::kTmpfs},
-                                                                 {"secret", Type::kSecret},
-                                                                 {"ssh", Type::kSsh}};
+  std::vector<std::string_view> names;
   for (const auto& [name, type] : kTypes) {
     if (text == name) return type;
+    names.push_back(name);
   }
-  return InvalidArgument("unsupported mount type \"{}\"", text);
+  return InvalidArgument("unsupported mount type \"{}\"{}", text, DidYouMean(text, names));
 }
 
-Error Unexpected(const Field& field) {
-  return InvalidArgument("unexpected key '{}' in '{}'", field.name,
-                         field.name + (field.has_value ? "=" + field.value : ""));
+Error Unexpected(const Field& field, Type type) {
+  if (std::find(std::begin(kKeys), std::end(kKeys), field.name) != std::end(kKeys)) {
+    auto of = std::find_if(std::begin(kTypes), std::end(kTypes),
+                           [&](const auto& one) { return one.second == type; });
+    return InvalidArgument("unexpected key '{}' for mount type '{}'", field.name, of->first);
+  }
+  return InvalidArgument("unexpected key '{}' in '{}'{}", field.name,
+                         field.name + (field.has_value ? "=" + field.value : ""),
+                         DidYouMean(field.name, kKeys));
 }
 
 Error BadValue(const Field& field) {
@@ -89,7 +105,9 @@ Result<RunMount::Sharing> ParseSharing(const Field& field) {
   if (field.value == "shared") return RunMount::Sharing::kShared;
   if (field.value == "private") return RunMount::Sharing::kPrivate;
   if (field.value == "locked") return RunMount::Sharing::kLocked;
-  return InvalidArgument("unsupported sharing value \"{}\"", field.value);
+  constexpr std::string_view kModes[] = {"shared", "private", "locked"};
+  return InvalidArgument("unsupported sharing value \"{}\"{}", field.value,
+                         DidYouMean(field.value, kModes));
 }
 
 // A field that only some types have; false: none of them.
@@ -133,7 +151,8 @@ Result<> ReadField(const Field& field, RunMount* mount) {
   const std::string& name = field.name;
   bool switches = name == "ro" || name == "readonly" || name == "rw" || name == "readwrite";
   if (switches) {
-    if (mount->type == Type::kSecret || mount->type == Type::kSsh) return Unexpected(field);
+    if (mount->type == Type::kSecret || mount->type == Type::kSsh)
+      return Unexpected(field, mount->type);
     bool on = TRY(Truth(field));
     mount->read_only = name.starts_with("read") ? on == (name == "readonly") : on == (name == "ro");
     return {};
@@ -146,7 +165,7 @@ Result<> ReadField(const Field& field, RunMount* mount) {
     mount->target = field.value;
     return {};
   }
-  if (!TRY(ReadOwnField(field, mount))) return Unexpected(field);
+  if (!TRY(ReadOwnField(field, mount))) return Unexpected(field, mount->type);
   return {};
 }
 
@@ -191,6 +210,16 @@ Result<RunMount> ParseRunMount(std::string_view text, const Expander& expander) 
   for (const Field& field : fields) TRY(ReadField(field, &mount));
   TRY(Settle(&mount));
   return mount;
+}
+
+Result<> CheckFromOfRunMount(std::string_view text) {
+  for (const Field& field : TRY(CutFields(text))) {
+    size_t dollar = field.value.find('$');
+    if (field.name != "from" || dollar == std::string::npos) continue;
+    if (dollar + 1 == field.value.size()) continue;
+    return InvalidArgument("'from' doesn't support variable expansion, define alias stage instead");
+  }
+  return {};
 }
 
 std::string FromOfRunMount(std::string_view text) {

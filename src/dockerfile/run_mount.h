@@ -42,6 +42,9 @@ struct RunMount {
 // values, but for that of "from", which says what must be made before. kInvalidArgument.
 Result<RunMount> ParseRunMount(std::string_view text, const Expander& expander);
 
+// kInvalidArgument: its "from" has a variable.
+Result<> CheckFromOfRunMount(std::string_view text);
+
 // The value of "from" in it, or "": what can be known of a mount without any variable.
 std::string FromOfRunMount(std::string_view text);
 

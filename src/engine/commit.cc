@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/undo.h"
 #include "engine/image_changes.h"
+#include "engine/image_instructions.h"
 #include "engine/new_image.h"
 
 namespace gantry::engine {
@@ -28,7 +29,7 @@ Result<std::string> CommitContainer(Engine& engine, CommitRequest request) {
   // By its id: a name may mean another image by now.
   NamedImage parent = TRY(engine.images().Resolve(record->image_id));
   image.parent = parent.documents.get();
-  image.config = ToJson(config);
+  image.config = ImageConfig(config);
   image.author = request.author;
   image.comment = request.comment;
   image.created_by = Join(record->config.cmd.words, " ");

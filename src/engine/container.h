@@ -69,6 +69,8 @@ struct Health {
 
 struct ContainerState {
   Phase phase = Phase::kCreated;
+  // Not in the record on disk: what it was before it is starting, which users see until it runs.
+  Phase started_from = Phase::kCreated;
   uint32_t pid = 0;
   int exit_code = 0;
   std::string error;  // why the last start failed
@@ -87,6 +89,7 @@ struct ContainerState {
   std::optional<Health> health;
 
   bool IsAlive() const { return phase == Phase::kRunning || phase == Phase::kPaused; }
+  Phase ShownPhase() const { return phase == Phase::kStarting ? started_from : phase; }
 };
 
 struct ContainerRecord {

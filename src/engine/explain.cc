@@ -323,7 +323,7 @@ Result<Json> ExplainContainer(Engine& engine, const ContainerRecord& record) {
                                 {"Name", record.name},
                                 {"Image", record.config.image},
                                 {"ImageId", record.image_id},
-                                {"State", PhaseName(record.state.phase)}});
+                                {"State", PhaseName(record.state.ShownPhase())}});
   page.Set("Chain", ChainOf(engine, record));
   if (record.state.IsAlive()) {
     page.Set("Processes", ProcessesOf(engine, record));

@@ -225,4 +225,10 @@ Result<std::string> ConfigEditor::Apply(const Instruction& in, const Expander& e
   }
 }
 
+formats::Json ImageConfig(ContainerConfig config) {
+  if (config.entrypoint.words.empty()) config.entrypoint = {};
+  if (config.cmd.words.empty()) config.cmd = {};
+  return ToJson(config);
+}
+
 }  // namespace gantry::engine

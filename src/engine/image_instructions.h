@@ -38,4 +38,7 @@ std::optional<std::string> VariableOf(const ContainerConfig& config, const std::
 // `path` from the working directory on, as docker cleans it.
 std::string FromWorkingDirectory(const ContainerConfig& config, const std::string& path);
 
+// The "config" of an image. An image has no empty command: "ENTRYPOINT []" is none.
+formats::Json ImageConfig(ContainerConfig config);
+
 }  // namespace gantry::engine

@@ -9,6 +9,7 @@
 
 #include "engine/event.h"
 #include "engine/image_changes.h"
+#include "engine/image_instructions.h"
 #include "engine/new_image.h"
 #include "formats/compression/compression.h"
 #include "formats/digest.h"
@@ -76,7 +77,7 @@ Result<std::string> ImportRoot(Engine& engine, const ImportRequest& request, Byt
                        : oci::Normalize(TRY(oci::ParsePlatform(request.platform)));
   ContainerConfig config;
   TRY(ApplyChanges(request.changes, &config));
-  image.config = ToJson(config);
+  image.config = ImageConfig(config);
   image.comment = request.message;
   Lease lease = TRY(Lease::Take(engine.containerd()));
   image.layer = TRY(StoreLayer(lease, archive));

@@ -211,6 +211,8 @@ Result<Json> HttpPlugins::Ask(const std::string& plugin, const PluginPlace& plac
     why = fmt::format("status {}: {}", answer->status, Trim(answer->body));
   }
   if (!why.empty()) return Internal("plugin {}: {}: {}", plugin, method, why);
+  // Go's plugins have nothing to say in more than one way.
+  if (json.ok() && json->is_null()) return Json::MakeObject();
   if (!json.ok() || !json->is_object()) {
     return Internal("plugin {}: {}: its answer is no JSON object", plugin, method);
   }

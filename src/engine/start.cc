@@ -112,6 +112,7 @@ Result<> Engine::StartWithTurn(Container& container) {
   ActionTimer timer(action_times_, "start");
   Container::RecordPointer before = container.record();
   container.Update([](ContainerRecord& record) {
+    record.state.started_from = record.state.phase;
     record.state.phase = Phase::kStarting;
     record.state.error.clear();
     record.state.oom_killed = false;
@@ -287,7 +288,7 @@ Result<oci::Spec> Engine::MakeContainerSpec(const ContainerRecord& record,
   std::string directory = ContainerDirectory(record.id);
   if (IsContainerMode(record.host.network_mode)) {
     std::string other = ContainerOfMode(record.host.network_mode);
-    Container::RecordPointer donor = TRY(Find(other))->record();
+    Container::RecordPointer donor = TRY(NetworkOwner(other));
     request.uts_hostname = donor->hostname;
     directory = ContainerDirectory(donor->id);
   }

@@ -249,7 +249,7 @@ class Evaluator {
       const Json* next = at->Find(renamed ? named->second : field);
       if (next == nullptr && renamed) return Json("");
       bool is_map = IsMap(before) && (at->is_object() || at->is_null());
-      if (next == nullptr && is_last && is_map) {
+      if (next == nullptr && is_map) {
         missing_key_ = true;
         return Json();
       }

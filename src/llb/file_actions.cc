@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "base/io.h"
@@ -17,6 +16,7 @@
 #include "dockerfile/patterns.h"
 #include "engine/accounts.h"
 #include "engine/container_files.h"
+#include "formats/mode_change.h"
 #include "kernel/paths.h"
 #include "llb/solver.h"
 
@@ -47,10 +47,13 @@ struct Look {
   int64_t nanoseconds = kNoTime;  // since 1970
 };
 
+timespec TimeOf(int64_t nanoseconds) {
+  return {nanoseconds / kNanosASecond, nanoseconds % kNanosASecond};
+}
+
 Result<> SetTime(BorrowedFd directory, const std::string& name, int64_t nanoseconds) {
   if (nanoseconds == kNoTime) return {};
-  timespec time{nanoseconds / kNanosASecond, nanoseconds % kNanosASecond};
-  timespec times[2] = {time, time};
+  timespec times[2] = {TimeOf(nanoseconds), TimeOf(nanoseconds)};
   if (::utimensat(directory.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0) return {};
   return ErrnoError("setting the time of '{}'", name);
 }
@@ -131,18 +134,10 @@ Result<> Remove(BorrowedFd root, const pb::FileActionRm& action) {
   return {};
 }
 
-Result<std::optional<mode_t>> ModeOf(const pb::FileActionCopy& copy) {
-  if (copy.modestr().empty()) {
-    if (copy.mode() == -1) return std::optional<mode_t>();
-    return std::optional<mode_t>(static_cast<mode_t>(copy.mode()) & 07777);
-  }
-  const std::string& text = copy.modestr();
-  mode_t mode = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
-  if (error == std::errc() && end == text.data() + text.size() && mode <= 07777) {
-    return std::optional<mode_t>(mode);
-  }
-  return Unimplemented("a mode of letters is not supported: '{}'", text);
+Result<std::optional<formats::ModeChange>> ModeOf(const pb::FileActionCopy& copy) {
+  if (!copy.modestr().empty()) return TRY(formats::ModeChange::Parse(copy.modestr()));
+  if (copy.mode() == -1) return std::optional<formats::ModeChange>();
+  return std::optional<formats::ModeChange>(static_cast<mode_t>(copy.mode()) & 07777);
 }
 
 // Where a source goes: a directory itself into one that is there, unless its contents are wanted.
@@ -187,9 +182,6 @@ Result<std::optional<OwnerIds>> Solver::OwnerOf(FileRun* run, const pb::ChownOpt
 
 Result<std::vector<CopySource>> Solver::CopySourcesOf(FileRun* run, const pb::FileAction& action) {
   const pb::FileActionCopy& copy = action.copy();
-  if (!copy.required_paths().empty() || copy.timestamp() != kNoTime) {
-    return Unimplemented("a copy with required paths or a time of its own is not supported");
-  }
   StageState state = TRY(TreeAfter(run, action.secondaryinput()));
   build::FindRequest find;
   find.root = TRY(OpenFiles(state));
@@ -203,12 +195,17 @@ Result<std::vector<CopySource>> Solver::CopySourcesOf(FileRun* run, const pb::Fi
   for (const std::string& one : copy.include_patterns()) includes += one + "\n";
   find.excludes = TRY_WITH(dockerfile::IgnoreList::Parse(excludes), "reading patterns");
   find.includes = TRY_WITH(dockerfile::IgnoreList::Parse(includes), "reading patterns");
+  for (const std::string& path : copy.required_paths()) {
+    std::string real = TRY(engine::FollowLinks(find.root, path));
+    if (kernel::OpenIn(find.root, real, O_PATH | O_NOFOLLOW).ok()) continue;
+    return NotFound("copying: \"/{}\": not found", dockerfile::CleanRelative(path));
+  }
   std::vector<CopySource> sources;
   if (copy.allowwildcard()) {
     auto found = build::FindSources(find, copy.src());
     bool none = found.ok() ? found->empty() : found.error().kind() == ErrorKind::kNotFound;
     if (none && copy.allowemptywildcard()) return sources;
-    if (found.ok() && none) return NotFound("copying: {} not found", copy.src());
+    if (found.ok() && none) return NotFound("copying: \"{}\": not found", copy.src());
     return found;
   }
   sources.push_back(TRY(build::FindSource(find, dockerfile::CleanRelative(copy.src()))));
@@ -244,6 +241,7 @@ Result<> Solver::Act(FileRun* run, const pb::FileAction& action, const build::Co
     build::CopyRequest request = base;
     request.owner = TRY(OwnerOf(run, copy.owner()));
     request.mode = TRY(ModeOf(copy));
+    if (copy.timestamp() != kNoTime) request.time = TimeOf(copy.timestamp());
     if (!copy.createdestpath()) {
       std::string place = "/" + dockerfile::CleanRelative(copy.dest());
       std::string parent = place.substr(0, place.rfind('/'));

@@ -99,6 +99,9 @@ Result<> CheckAction(const pb::FileAction& action, size_t trees) {
   TRY(CheckIndex("an action", action.input(), trees));
   switch (action.action_case()) {
     case pb::FileAction::kCopy:
+      for (const std::string& path : action.copy().required_paths()) {
+        TRY(CheckPath("a copy's required path", path));
+      }
       TRY(CheckIndex("a copy's source", action.secondaryinput(), trees));
       TRY(CheckPath("the copy's source", action.copy().src()));
       TRY(CheckPath("the copy's target", action.copy().dest()));
@@ -379,11 +382,14 @@ const std::vector<std::string>& Capabilities() {
                                                 "file.rm.wildcard",
                                                 "file.rm.nofollowsymlink",
                                                 "file.copy.includeexcludepatterns",
+                                                "file.copy.modestring",
+                                                "file.copy.requiredpaths",
                                                 "file.symlink.create",
                                                 "constraints",
                                                 "platform",
                                                 "meta.ignorecache",
                                                 "meta.description",
+                                                "meta.exportcache",
                                                 "mergeop",
                                                 "diffop",
                                                 "passthroughop",

@@ -178,12 +178,16 @@ Result<> EntryMaker::SetOwnerAndXattrs(BorrowedFd file, const TarEntry& entry) c
   return SetXattrs(file, xattrs);
 }
 
+mode_t EntryMaker::ModeOf(const TarEntry& entry) const {
+  if (!options_.mode) return entry.mode;
+  return options_.mode->Apply(entry.mode, entry.type == TarType::kDirectory);
+}
+
 Result<> EntryMaker::SetAttributesOf(BorrowedFd file, const TarEntry& entry, Times when) const {
   TRY(SetOwnerAndXattrs(file, entry));
-  if (::fchmod(file.get(), options_.mode.value_or(entry.mode)) != 0)
-    return ErrnoError("changing its mode");
+  if (::fchmod(file.get(), ModeOf(entry)) != 0) return ErrnoError("changing its mode");
   if (when == Times::kLater) return {};
-  timespec times[2] = {TimeOf(entry), TimeOf(entry)};
+  timespec times[2] = {TimeFor(entry), TimeFor(entry)};
   if (::futimens(file.get(), times) != 0) return ErrnoError("setting its times");
   return {};
 }
@@ -197,11 +201,11 @@ Result<> EntryMaker::SetAttributes(BorrowedFd parent, const std::string& name,
   TRY(SetOwnerAndXattrs(file, entry));
   if (!S_ISLNK(status.st_mode)) {
     std::string path = fmt::format("/proc/self/fd/{}", file.get());
-    if (::chmod(path.c_str(), options_.mode.value_or(entry.mode)) != 0) {
+    if (::chmod(path.c_str(), ModeOf(entry)) != 0) {
       return ErrnoError("changing its mode");
     }
   }
-  timespec times[2] = {TimeOf(entry), TimeOf(entry)};
+  timespec times[2] = {TimeFor(entry), TimeFor(entry)};
   if (::utimensat(parent.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
     return ErrnoError("setting its times");
   }

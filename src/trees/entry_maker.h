@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "formats/mode_change.h"
 #include "formats/tar.h"
 #include "kernel/paths.h"
 
@@ -52,10 +53,15 @@ class EntryMaker {
     std::optional<std::pair<uid_t, gid_t>> owner;
     // What owners become when they are set; kInvalidArgument for one that can't be.
     std::function<Result<std::pair<uid_t, gid_t>>(uid_t uid, gid_t gid)> map_owner;
-    // Everything but symbolic links has these permissions.
-    std::optional<mode_t> mode;
+    // What becomes of the permissions of everything but symbolic links.
+    std::optional<formats::ModeChange> mode;
+    // Everything has this time.
+    std::optional<timespec> time;
   };
   explicit EntryMaker(Options options) : options_(std::move(options)) {}
+  timespec TimeFor(const formats::TarEntry& entry) const {
+    return options_.time ? *options_.time : TimeOf(entry);
+  }
 
   // Makes `name` in `parent` with the contents that `tar` stands at. What is in the way is removed;
   // a directory is merged with one that is there, and gets no times: what comes into it changes
@@ -87,6 +93,7 @@ class EntryMaker {
   Result<> MakeSpecial(BorrowedFd parent, const std::string& name, const formats::TarEntry& entry);
 
   enum class Times { kNow, kLater };
+  mode_t ModeOf(const formats::TarEntry& entry) const;
   Result<> SetAttributesOf(BorrowedFd file, const formats::TarEntry& entry, Times when) const;
   Result<> SetAttributes(BorrowedFd parent, const std::string& name,
                          const formats::TarEntry& entry) const;

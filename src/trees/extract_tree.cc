@@ -52,7 +52,7 @@ class Extraction {
     std::string parent_name = slash == std::string::npos ? "" : name.substr(0, slash);
     UniqueFd parent = TRY(Parent(parent_name));
     TRY(maker_.Make(tar, parent, name.substr(slash + 1), entry));
-    if (entry.type == TarType::kDirectory) directories_.emplace_back(name, TimeOf(entry));
+    if (entry.type == TarType::kDirectory) directories_.emplace_back(name, maker_.TimeFor(entry));
     return {};
   }
 

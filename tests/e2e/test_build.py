@@ -239,6 +239,13 @@ def test_every_stage_up_to_the_target(client, folder, image):
     assert build(client, '--force-rm', '-t', name, path).code == 7
 
 
+def test_an_id_for_each_stage(client):
+    status, body, _ = post(client.engine, {'Dockerfile': f'FROM {IMAGE} AS a\nENV A=1\nFROM {IMAGE} AS b\nENV B=1\nFROM a\nENV C=1\n'})
+    told = [m['aux']['ID'][7:19] for m in messages(body) if 'aux' in m]
+    steps = re.findall(r'^ ---> ([0-9a-f]{12})$', ''.join(m.get('stream', '') for m in messages(body)), re.M)
+    assert status == 200 and told == [steps[1], steps[3], steps[5]]
+
+
 def test_limits_and_network_reach_the_steps(client, folder, image):
     name = image()
     path = folder({'Dockerfile': f'FROM {IMAGE}\nRUN df /dev/shm | tail -1 >/shm; cat /etc/hosts >/h; ls /sys/class/net >/n\n'})

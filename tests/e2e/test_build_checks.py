@@ -98,7 +98,7 @@ def test_check_of_a_bad_file(builder, session, context):
     (context / 'Dockerfile').write_text(f'FROM {IMAGE}\nMAINTAINER me\nBAD x\n')
     result = json.loads(asked(builder, session, 'frontend.lint')['result.json'])
     assert [w['ruleName'] for w in result['warnings']] == ['MaintainerDeprecated']
-    assert result['buildError'] == {'message': 'dockerfile parse error on line 3: unknown instruction: BAD',
+    assert result['buildError'] == {'message': 'dockerfile parse error on line 3: unknown instruction: BAD (did you mean ADD?)',
                                     'location': {'ranges': [{'start': {'line': 3}, 'end': {'line': 3}}]}}
     (context / 'Dockerfile').write_text(f'# check=what\nFROM {IMAGE}\n')
     with pytest.raises(grpc.RpcError) as caught:
@@ -177,7 +177,7 @@ def test_the_client(client, context):
     assert done.code == 0 and done.out == 'Check complete, no warnings found.\n'
     (context / 'Dockerfile').write_text(f'FROM {IMAGE}\nBAD\n')
     done = build('--check')
-    assert done.code == 1 and 'dockerfile parse error on line 2: unknown instruction: BAD' in done.err
+    assert done.code == 1 and 'dockerfile parse error on line 2: unknown instruction: BAD (did you mean ADD?)' in done.err
 
 
 def test_syntax_lines(builder, session, context):

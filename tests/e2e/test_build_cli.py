@@ -97,8 +97,9 @@ def test_plain_progress(good, folder, client):
 def test_failure(build, folder):
     path = folder({'Dockerfile': 'FROM @\nRUN echo before; exit 7\nRUN echo never\n'})
     done = build('--no-cache', path)
-    assert done.code == 1 and 'never' not in done.err
+    assert done.code == 1 and '[3/3]' not in done.err
     assert re.search(r'^------\n > \[2/3\] RUN echo before; exit 7:\n\d\.\d{3} before\n------\n'
+                     r'Dockerfile:2\n-+\n   1 \|     FROM .*\n   2 \| >>> RUN echo before; exit 7\n   3 \|     RUN echo never\n   4 \|     \n-+\n'
                      r'ERROR: failed to build: failed to solve: process "/bin/sh -c echo before; exit 7" did not complete '
                      r'successfully: exit code: 7\n\Z', done.err, re.M), done.err
     assert '#5 ERROR: process "/bin/sh' in done.err or re.search(r'^#\d ERROR: process', done.err, re.M)

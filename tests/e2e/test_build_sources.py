@@ -88,6 +88,11 @@ def test_modes_and_links(client, builder, context):
                             options={'context:scratchy': 'local:scratchy'}, directories={'scratchy': context})
     assert said.splitlines() == ['/d/a.txt 640 3 4', '/d/deep 640 3 4', '/d/deep/c.txt 640 3 4', '/tool 4755 0 0', '/l/a.txt 644 0 0', '/m 644 0 0',
                                  '/b 644 0 0', '/h/here 600 0 0', 'y/a.txt', '0640', '$M'], said
+    # Changes in letters are those of chmod(1).
+    said = builder.commands(context, f'FROM {IMAGE}\nRUN mkdir -p /s/d && touch /s/f /s/x && chmod 750 /s/d /s/x && chmod 666 /s/f\n'
+                            f'FROM {IMAGE}\nCOPY --from=0 --chmod=u=rwX,go=rX /s /t\nCOPY --from=0 --chmod=go-w,u+s /s/f /g\n'
+                            'RUN cd /t && stat -c "%n %a" d f x /g\n')
+    assert said.split('\n')[:4] == ['d 755', 'f 644', 'x 755', '/g 4644']
     assert 'invalid chmod parameter' in refused(builder.commands, context, f'FROM {IMAGE}\nCOPY --chmod=9 x /d/\n')
 
 
@@ -147,7 +152,7 @@ def test_named_directories(client, builder, context, tmp_path):
     assert 'other' in builder.commands(context, f'FROM {IMAGE}\nRUN --mount=from=own/lib,target=/m cat /m/f; echo {uuid.uuid4().hex}\n')
     client.ok('rmi', 'own/lib')
     said = refused(builder.commands, context, f'FROM {IMAGE}\nCOPY --from=lib up/passwd /x\n', options=options, directories=directories)
-    assert 'COPY failed: stat up/passwd: file does not exist' in said
+    assert 'failed to calculate checksum of ref lib: "/up/passwd": not found' in said
 
 
 def test_named_images(client, builder, context):
@@ -360,6 +365,22 @@ def test_git_contexts(stack, client, builder, context, repository):
     assert client.ok('run', '--rm', 'own/git', 'cat', '/f') == 'below'
     client.ok('rmi', 'own/git')
     until(lambda: list(Path(stack.names.root, 'engine/builds').glob('*')) == [])
+
+
+def test_git_of_a_plain_web_server(stack, client, repository):
+    """One that knows nothing of git serves the files of a repository, without any part of its history cut off."""
+    git(repository.folder, 'update-server-info')
+    server = stack.spawn(['python3', '-m', 'http.server', '9419', '--bind', '127.0.0.1', '--directory', str(repository.folder.parent)])
+    url = 'http://127.0.0.1:9419/r.git/.git'
+    until(lambda: stack.inside('git', 'ls-remote', url, check=False).returncode == 0, 30)
+    try:
+        for fragment, found in (('', 'two'), ('#other', 'branch')):
+            client.ok('build', '-t', 'own/git', url + fragment)
+            assert client.ok('run', '--rm', 'own/git', 'cat', '/f') == found
+        client.ok('rmi', 'own/git')
+    finally:
+        end(server.pid, 15, 10)
+        server.wait(10)
 
 
 def test_add_of_git(files, repository):

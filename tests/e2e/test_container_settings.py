@@ -300,6 +300,12 @@ def test_shared_network_has_the_others_names(engine):
         assert out == ['donor', 'donor', os.readlink(f"/proc/{donor.inspect()['State']['Pid']}/ns/net"), '1']
 
 
+def test_a_network_that_is_shared_by_who_shares_it(engine):
+    with running(engine, Hostname='donor') as donor, running(engine, {'NetworkMode': f'container:{donor.id}'}) as between:
+        out = shell(engine, 'hostname; cat /etc/hostname; readlink /proc/self/ns/net', {'NetworkMode': f'container:{between.id}'}).split()
+        assert out == ['donor', 'donor', os.readlink(f"/proc/{donor.inspect()['State']['Pid']}/ns/net")]
+
+
 def test_cgroup_namespace(engine):
     own = os.readlink('/proc/self/ns/cgroup')
     assert shell(engine, 'readlink /proc/self/ns/cgroup', {'CgroupnsMode': 'host'}) == own

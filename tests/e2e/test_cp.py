@@ -245,6 +245,15 @@ def test_volumes_as_the_container_sees_them(client, names, tmp_path):
         client('volume', 'rm', '-f', vol)
 
 
+def test_files_of_the_engine(client, names, tmp_path):
+    """/etc/hosts and the others as they were in a container that has ended."""
+    name = names()
+    client.ok('run', '--name', name, '--hostname', 'me', '--add-host', 'you:192.0.2.7', '--dns', '192.0.2.9', IMAGE, 'true')
+    for file, words in (('hosts', '192.0.2.7\tyou'), ('hostname', 'me\n'), ('resolv.conf', 'nameserver 192.0.2.9')):
+        client.ok('cp', f'{name}:/etc/{file}', str(tmp_path / file))
+        assert words in (tmp_path / file).read_text()
+
+
 def test_owner_of_the_containers_user(client, names, tmp_path):
     name = names()
     (tmp_path / 'f').write_text('x')

@@ -264,6 +264,13 @@ def test_over_tls(client, plugin, tmp_path):
     assert len(plugin.requests()) == asked
 
 
+def test_an_answer_of_nothing(gantry, plugin):
+    """What a driver written in Go says when it has nothing to say."""
+    plugin.fault(CreateNetwork='null', DeleteNetwork='null')
+    gantry.ok('network', 'create', '-d', plugin.name, 'taste')
+    gantry.ok('network', 'rm', 'taste')
+
+
 @pytest.mark.parametrize('fault', ['error', 'status', 'garbage', 'absent', 'die'])
 @pytest.mark.parametrize('method', ['CreateNetwork', 'RequestPool', 'CreateEndpoint', 'Join', 'RequestAddress'])
 def test_faults(gantry, plugin, method, fault):

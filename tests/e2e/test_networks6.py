@@ -75,6 +75,13 @@ def test_two_families(client, dual):
     assert f'{b}.{net}' in answers(client, a, 'ptr', pointer)
 
 
+def test_families_are_shown_in_one_order(client, nets):
+    """IPv4 first, however they were asked for and whichever the engine has chosen."""
+    name = nets.name('order')
+    client.ok('network', 'create', '--ipv6', '--subnet', 'fd5e:77::/64', '--subnet', '10.98.77.0/24', name)
+    assert [c['Subnet'] for c in api(client, 'GET', f'/networks/{name}')[1]['IPAM']['Config']] == ['10.98.77.0/24', 'fd5e:77::/64']
+
+
 def test_ipv4_alone_has_no_ipv6(client, nets):
     net = nets()
     a = sleeper(client, f'{net}-a', '--network', net)

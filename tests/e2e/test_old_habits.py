@@ -120,9 +120,14 @@ def test_who_will_restart_never_looks_ended(client, names):
     name = names()
     client.ok('run', '-d', '--name', name, '--restart', 'on-failure:4', IMAGE, 'false')
     seen = set()
-    until(lambda: seen.add(client.inspect(name, '{{.RestartCount}} {{.State.Status}}')) or
-          any(one == '4 exited' for one in seen), 30)
-    assert [one for one in seen if one.endswith('exited')] == ['4 exited']
+
+    def look():
+        state = json.loads(client.engine.api('GET', f'/containers/{name}/json')[1])
+        seen.add((state['RestartCount'], state['State']['Status'], state['State']['Running'], state['State']['Restarting']))
+        return (4, 'exited', False, False) in seen
+    until(look, 30)
+    assert [one for one in seen if not one[2]] == [(4, 'exited', False, False)], seen
+    assert {one[1] for one in seen} <= {'running', 'restarting', 'exited'}
 
 
 def test_execs_end_with_their_run(client, names, engine):

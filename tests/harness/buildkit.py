@@ -139,12 +139,13 @@ def take_directory(root, requests):
 class Session:
     """Serves `directories`, names to paths or to functions of the requests that yield packets; `secrets`, names to bytes;
     `agents`, names to functions of a connection's messages that yield the answers. What comes of exporters is in `files`, by number
-    with what is told of it, and in the folders of `trees`, by number. `stores`, names to blobs by digest, which are written to, too."""
+    with what is told of it, and in the folders of `trees`, by number. `stores`, names to blobs by digest, which are written to, too.
+    `uploads`, paths to bytes."""
 
-    def __init__(self, engine_socket, directories, secrets=None, logins=None, agents=None, trees=None, takes_files=True, stores=None):
+    def __init__(self, engine_socket, directories, secrets=None, logins=None, agents=None, trees=None, takes_files=True, stores=None, uploads=None):
         self.id, self.directories, self.asked = uuid.uuid4().hex, directories, []
         self.secrets, self.logins, self.agents = secrets or {}, logins or {}, agents or {}
-        self.files, self.trees, self.stores = {}, trees or {}, stores or {}
+        self.files, self.trees, self.stores, self.uploads = {}, trees or {}, stores or {}, uploads or {}
         self.server = grpc.server(futures.ThreadPoolExecutor(16))
         self.server.add_generic_rpc_handlers([self])
         self.folder = tempfile.TemporaryDirectory(prefix='gt-bk-')
@@ -157,6 +158,7 @@ class Session:
                    '/moby.sshforward.v1.SSH/CheckAgent', '/moby.sshforward.v1.SSH/ForwardAgent']
         methods += ['/moby.filesync.v1.FileSend/DiffCopy'] if takes_files else []
         methods += [f'/containerd.services.content.v1.Content/{m}' for m in ('Read', 'Write')] if stores is not None else []
+        methods += ['/moby.upload.v1.Upload/Pull'] if uploads is not None else []
         self.outer = upgraded(engine_socket, '/session', [('X-Docker-Expose-Session-Uuid', self.id),
                                                           *(('X-Docker-Expose-Session-Grpc-Method', m) for m in methods)])
         joined(self.outer, inner)
@@ -177,14 +179,15 @@ class Session:
         kinds = {'DiffCopy': (Packet, self.diff_copy), 'Credentials': ('moby.filesync.v1.CredentialsRequest', self.login),
                  'GetSecret': ('moby.buildkit.secrets.v1.GetSecretRequest', self.secret),
                  'CheckAgent': ('moby.sshforward.v1.CheckAgentRequest', self.check_agent),
-                 'ForwardAgent': ('moby.sshforward.v1.BytesMessage', self.forward_agent)}
+                 'ForwardAgent': ('moby.sshforward.v1.BytesMessage', self.forward_agent),
+                 'Pull': ('moby.upload.v1.BytesMessage', self.pull)}
         name = call.method.rsplit('/', 1)[1]
         if call.method == '/moby.filesync.v1.FileSend/DiffCopy':
             return self.take(dict(call.invocation_metadata))
         if name not in kinds:
             return None
         kind, work = kinds[name]
-        streams = name in ('DiffCopy', 'ForwardAgent')
+        streams = name in ('DiffCopy', 'ForwardAgent', 'Pull')
         make = grpc.stream_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
         return make(work, request_deserializer=message_class(kind).FromString, response_serializer=lambda m: m.SerializeToString())
 
@@ -230,6 +233,15 @@ class Session:
                 assert one.expected == 'sha256:' + hashlib.sha256(data).hexdigest() and one.total == len(data)
                 store[one.expected] = data
             yield message('containerd.services.content.v1.WriteContentResponse', action=one.action, offset=len(data), total=one.total)
+
+    def pull(self, requests, context):
+        """Each of the uploads, paths to bytes, is given once."""
+        path = dict(context.invocation_metadata())['urlpath']
+        if path not in self.uploads:
+            context.abort(grpc.StatusCode.UNKNOWN, f'no http response from session for {path}')
+        data = self.uploads.pop(path)
+        for at in range(0, len(data), 1 << 16):
+            yield message('moby.upload.v1.BytesMessage', data=data[at:at + (1 << 16)])
 
     def login(self, request, context):
         name, secret = self.logins.get(request.Host, ('', ''))
@@ -304,7 +316,9 @@ class BuildKit:
             result = self.bridge('Solve', ref, Frontend=frontend, FrontendOpt=options or {}, allowResultReturn=True).result().result
             self.bridge('Return', ref, result=result).result()
         except grpc.RpcError as error:
-            self.bridge('Return', ref, error={'code': error.code().value[0], 'message': error.details()}).result()
+            told = dict(error.trailing_metadata()).get('grpc-status-details-bin', b'')
+            details = [{'type_url': d.type_url, 'value': d.value} for d in message_class('google.rpc.Status').FromString(told).details]
+            self.bridge('Return', ref, error={'code': error.code().value[0], 'message': error.details(), 'details': details}).result()
         return solve, list(updates)
 
     def commands(self, context, text, name=None, options=None, entitlements=(), directories=None, **session_arguments):

@@ -207,6 +207,8 @@ def serve(path, folder):
             if fault == 'die':
                 os._exit(1)
             answer, status = None, 200
+            if fault == 'null':
+                return self.answer(200, b'null')
             if fault == 'garbage':
                 return self.answer(200, b'<html>not what was asked for')
             if fault == 'error':

@@ -193,6 +193,20 @@ BESIDES = """## What no command of the script asks
 * `DELETE /images/{name}` reads no `noprune`: images have no parents, so one goes by itself. `POST /build/prune` reads no `all`: every
   step of the cache that is listed may go. Checkpoints are refused (501), whatever their directory. Which documented parameters have
   nothing to say is a table in `tests/e2e/test_api_routes.py`.
+
+## What moby's own suite says
+
+`integration-cli` of moby (August 2026), with docker 28's client and the classic builder, each suite with a gantryd of its own; swarm, the daemon's suite and
+managed plugins left out. What fails, beside tests that need the internet, a user or an image that is not there, or docker's own paths:
+
+| suite | what fails, and why |
+|---|---|
+| API | a repository that has `dockerfile` in small letters alone; an attach with `logs=1` begins with the unfinished line too; no state of docker's containerd below `/var/run/docker` |
+| Build | `EXPOSE` and `LABEL` written another way are other steps; `LABEL` makes no container that `--rm=false` could keep; removing an image leaves its steps in the cache; `VOLUME` over a file is no error |
+| Images, Import, Netmode, Network, Rmi | other words of the same refusal (moby's of this summer); `network disconnect -f` of a network that is gone; `--link-local-ip` is not checked on the default network |
+| Network | ports keep their host ports when another network becomes the way out; two daemons with one default bridge in one network namespace |
+| Registry | other words of a registry's refusals; no `UpstreamClient` in the agent's name; a name with a digest stays until it is removed itself |
+| Run | a create that fails leaves no volume; no `splunk` driver |
 """
 
 

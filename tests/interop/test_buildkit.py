@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """BuildKit's API: the project's own client (harness/buildkit.py), and buildx where GANTRY_BUILDX names its folder."""
+import base64
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 from harness.buildkit import DATA, FIN, GO_DIRECTORY, GO_SYMLINK, REQ, STAT, Session, entry, packet
 from harness.client import Client
 from harness.engine import until
+from harness.grpc_api import message_class
 from harness.places import IMAGE
 
 BUILDX = os.environ.get('GANTRY_BUILDX')
@@ -66,6 +68,20 @@ def ended_with(call):
     return caught.value.details()
 
 
+def places_of(call):
+    """Where an error says that it comes from: (file, its text, lines)."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call.result()
+    details = dict(caught.value.trailing_metadata()).get('grpc-status-details-bin', b'')
+    places = []
+    for detail in message_class('google.rpc.Status').FromString(details).details:
+        assert detail.type_url == 'github.com/moby/buildkit/errdefs.Source+json'
+        place = json.loads(detail.value)
+        assert place['info']['language'] == 'Dockerfile' and place['info']['definition']['def']
+        places.append((place['info']['filename'], base64.b64decode(place['info']['data']).decode(), [r['start']['line'] for r in place['ranges']]))
+    return places
+
+
 def test_a_build(stack, client, builder, session):
     ref = f'own/{uuid.uuid4().hex[:8]}'
     solve, updates = builder.build(session, {'build-arg:WHO': 'me', 'label:l': 'v'}, [f'{ref}:1', ref])
@@ -77,7 +93,7 @@ def test_a_build(stack, client, builder, session):
     names = [v.name for v in vertices(updates)]
     assert names == ['[internal] load build definition from Dockerfile', '[internal] load .dockerignore', '[internal] load build context',
                      f'[first 1/2] FROM {IMAGE} AS first', '[first 2/2] RUN echo "$WHO" > /who; echo to-out; echo to-err >&2',
-                     '[stage-1 1/3] FROM first', '[stage-1 2/3] COPY . /data/', '[stage-1 3/3] WORKDIR /w', 'exporting to image']
+                     '[stage-1 1/2] COPY . /data/', '[stage-1 2/2] WORKDIR /w', 'exporting to image']
     assert all(v.HasField('started') and v.HasField('completed') and v.error == '' and not v.cached for v in vertices(updates))
     logs = {(log.stream, log.msg) for u in updates for log in u.logs}
     assert logs == {(1, b'to-out\n'), (2, b'to-err\n')}
@@ -89,7 +105,7 @@ def test_a_build(stack, client, builder, session):
     # Once more: nothing runs, the image is the same.
     again, updates = builder.build(session, {'build-arg:WHO': 'me', 'label:l': 'v'}, [ref])
     assert again.result().ExporterResponse['containerimage.config.digest'] == image['Id']
-    assert {v.name for v in vertices(updates) if v.cached} == {names[4], names[6], names[7]}
+    assert {v.name for v in vertices(updates) if v.cached} == {names[4], names[5], names[6]}
     client.ok('rmi', ref, f'{ref}:1')
 
 
@@ -116,11 +132,29 @@ def test_a_command_that_fails(client, builder, session, context):
     assert client.ok('ps', '-aq') == ''
 
 
+@pytest.mark.parametrize('text, lines', [
+    ('FROM {IMAGE}\nENV A=b\nENV\n', [3]),
+    ('FROM {IMAGE}\nRUN false\nRUN true\n', [2]),
+    ('FROM {IMAGE}\nRUN fal\\\nse\n', [2, 3]),
+    ('FROM {IMAGE}\nCOPY nothing /\n', [2]),
+    ('FROM {IMAGE} AS a\nRUN false\nFROM {IMAGE}\nCOPY --from=a /x /\n', [2]),
+    ('FROM {IMAGE}\nCOPY --bad x y\n', [2]),
+    ('FROM {IMAGE}\nENV A=${{B\n', [2]),
+])
+def test_an_error_names_its_lines(builder, session, context, text, lines):
+    text = text.format(IMAGE=IMAGE)
+    (context / 'Dockerfile').write_text(text)
+    assert places_of(builder.build(session)[0]) == [('Dockerfile', text, lines)]
+    # A text that is too long for a header is left out; the error is not.
+    (context / 'Dockerfile').write_text(text + '# ' + 60_000 * 'x' + '\n')
+    assert places_of(builder.build(session)[0]) == []
+
+
 @pytest.mark.parametrize('text, options, said', [
-    ('FROM {IMAGE}\nBAD x\n', {}, 'dockerfile parse error on line 2: unknown instruction: BAD'),
+    ('FROM {IMAGE}\nBAD x\n', {}, 'dockerfile parse error on line 2: unknown instruction: BAD (did you mean ADD?)'),
     ('', {}, 'the Dockerfile cannot be empty'),
     ('FROM {IMAGE}\n', {'filename': 'other'}, 'failed to read dockerfile: open other: no such file or directory'),
-    ('FROM {IMAGE}\nCOPY nothing /\n', {}, 'COPY failed: file not found in build context or excluded by .dockerignore: stat nothing: file does not exist'),
+    ('FROM {IMAGE}\nCOPY nothing /\n', {}, 'failed to calculate checksum of ref context: file not found in build context or excluded by .dockerignore: "/nothing": not found'),
     ('FROM {IMAGE}\n', {'target': 'nothing'}, 'target stage "nothing" could not be found'),
     ('FROM {IMAGE}\n', {'platform': 'linux/amd64,linux/arm64'}, 'an image for several platforms can\'t be built'),
     ('FROM {IMAGE}\n', {'context:base': 'ftp://x'}, 'a build context of that kind is not supported: base=ftp://x'),

@@ -3,6 +3,7 @@
 gantry linked as `docker` on gantryd. `python3 tests/interop/test_habits.py [NAME…]` shows the differences."""
 import difflib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,11 +23,15 @@ from harness.engine import Peer, Stack  # noqa: E402
 SCRIPTS = {path.stem: path for path in sorted(Path(__file__).with_name('habits').glob('*.sh'))}
 SAMPLE = ['copy', 'templates']
 SECONDS = 240
+# docker's own advice of BuildKit, and its progress on standard error.
+ADVICE = r'DEPRECATED: The legacy builder.*\n.*BuildKit.*\n.*environment-variable.\n+|Sending build context to Docker daemon .*\n+'
 
 
 def play(program, engine, script):
     """The lines that the script prints, both streams in one."""
     cli_script.clean(engine)
+    if engine.api('GET', f'/images/{places.IMAGE}/json')[0] != 200:
+        engine.load_image()
     folder = tempfile.mkdtemp(prefix='gt-habit-')
     try:
         for name in ('bin', 'home', 'work'):
@@ -41,7 +46,8 @@ def play(program, engine, script):
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             out = process.communicate()[0] + b'did not end\n'
-        return cli_script.shape(out.decode(errors='replace'), folder).splitlines()
+        text = re.sub(ADVICE, '', out.decode(errors='replace'))
+        return cli_script.shape(text, folder).splitlines()
     finally:
         cli_script.clean(engine)
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 """Definitions of LLB over BuildKit's API, by the project's own client. Debian's dockerd has no BuildKit: what is expected is from the
 specification of the operations (protos/moby/buildkit/ops.proto) and of image layers. Where GANTRY_BUILDCTL names the folder that has
 buildctl, it builds, too."""
+import base64
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 from harness.buildkit import Session
 from harness.client import Client
 from harness.engine import until
-from harness.grpc_api import message
+from harness.grpc_api import message, message_class
 from harness.llb import CACHE, SECRET, TMPFS, Definition, digest_of
 from harness.places import IMAGE
 
@@ -71,12 +72,15 @@ def test_files(solve, tmp_path):
                      ('copy', {'source': context, 'src': '/sub', 'dest': '/tree/', 'mode': -1, 'createDestPath': True}),
                      ('copy', {'source': context, 'src': '/sub', 'dest': '/flat', 'mode': -1, 'createDestPath': True, 'dirCopyContents': True,
                                'exclude_patterns': ['b']}),
+                     ('copy', {'source': context, 'src': '/sub', 'dest': '/letters', 'modeStr': 'u=rwX,go=', 'createDestPath': True, 'dirCopyContents': True,
+                               'timestamp': 981173106 * 10**9, 'required_paths': ['/sub/b']}),
                      ('copy', {'source': context, 'src': '/sub/*.txt', 'dest': '/w/', 'mode': -1, 'createDestPath': True, 'allowWildcard': True}))
     made = solve(llb, base)
-    assert sorted(made.members) == ['a', 'd', 'd/e', 'd/f', 'd/l', 'flat', 'flat/c.txt', 'tree', 'tree/sub', 'tree/sub/b', 'tree/sub/c.txt',
+    assert sorted(made.members) == ['a', 'd', 'd/e', 'd/f', 'd/l', 'flat', 'flat/c.txt', 'letters', 'letters/b', 'letters/c.txt', 'tree', 'tree/sub', 'tree/sub/b', 'tree/sub/c.txt',
                                     'w', 'w/c.txt']
     e, f = made.members['d/e'], made.members['d/f']
     assert (e.mode, e.uid, e.gid, f.mode, f.mtime) == (0o750, 7, 7, 0o640, 981173106) and made.text('d/f') == 'data'
+    assert [(made.members[f'letters/{name}'].mode, made.members[f'letters/{name}'].mtime) for name in ('b', 'c.txt')] == 2 * [(0o600, 981173106)]
     assert made.members['d/l'].linkname == 'f' and made.members['a'].mode == 0o600 and made.text('a') == 'text\n'
     assert made.vertices[context[0]].name == 'local://ctx' and not made.cached & {context[0], base[0]}
     assert made.asked[0]['exclude-patterns'] == ['left']
@@ -86,6 +90,40 @@ def test_files(solve, tmp_path):
     (tmp_path / 'a').write_text('other\n')
     again = solve(llb, base)
     assert not again.cached & {context[0], base[0]} and again.text('a') == 'other\n'
+
+
+def test_a_copy_needs_its_paths(solve, tmp_path):
+    (tmp_path / 'a').write_text('a')
+    llb = Definition()
+    copied = llb.files(None, ('copy', {'source': llb.source('local://ctx'), 'src': '/', 'dest': '/', 'mode': -1, 'dirCopyContents': True,
+                                       'include_patterns': ['nothing'], 'required_paths': ['/nothing']}))
+    with pytest.raises(grpc.RpcError) as caught:
+        solve(llb, copied)
+    assert '"/nothing": not found' in caught.value.details()
+
+
+def test_an_error_names_its_sources(builder, stack, tmp_path):
+    """Places that the client has told of an operation come back with its error, the last one first."""
+    llb = Definition()
+    made = llb.files(None, ('mkdir', {'path': '/no/such', 'mode': 0o755}))
+    sources = message('pb.Source')
+    for index, name in enumerate(('one', 'two')):
+        sources.infos.add(filename=name, data=f'text of {name}'.encode(), language='x')
+        place = sources.locations[made[0]].locations.add(sourceIndex=index)
+        place.ranges.add().start.line = 7 + index
+    sources.locations[made[0]].locations.add(sourceIndex=99)
+    session = Session(stack.socket, {'ctx': tmp_path})
+    try:
+        call = builder.control('Solve', Ref=uuid.uuid4().hex, Session=session.id,
+                               Definition={**llb.done(made), 'sources': sources.SerializeToString()})
+        with pytest.raises(grpc.RpcError) as caught:
+            call.result()
+    finally:
+        session.close()
+    details = message_class('google.rpc.Status').FromString(dict(caught.value.trailing_metadata())['grpc-status-details-bin']).details
+    places = [json.loads(detail.value) for detail in details]
+    assert [(p['info']['filename'], base64.b64decode(p['info']['data']), p['ranges'][0]['start']['line']) for p in places] == \
+        [('two', b'text of two', 8), ('one', b'text of one', 7)]
 
 
 def test_a_copy_goes_by_what_it_copies(solve, tmp_path):

@@ -58,6 +58,9 @@ class ClientWatch {
   std::future<void> watching_;
 };
 
+Json ImageLine(const std::string& id) {
+  return Json::MakeObject({{"aux", Json::MakeObject({{"ID", id}})}});
+}
 Json StreamLine(std::string_view text) { return Json::MakeObject({{"stream", text}}); }
 
 // Progress is BuildKit's own messages, each in a line of the stream.
@@ -106,6 +109,7 @@ Result<> BuildImage(Call& call) {
     untold += text;
     return {};
   };
+  if (!quiet) output.stage = [&](const std::string& id) { return stream.Send(ImageLine(id)); };
   // Standard error in red, as docker has it.
   output.command = [&](size_t, bool to_stderr, std::string_view text) {
     return output.text(to_stderr ? fmt::format("\x1b[91m{}\x1b[0m", text) : std::string(text));
@@ -133,7 +137,7 @@ Result<> BuildImage(Call& call) {
     TRY(stream.Send(StreamLine(id + "\n")));
     return stream.Finish();
   }
-  TRY(stream.Send(Json::MakeObject({{"aux", Json::MakeObject({{"ID", id}})}})));
+  TRY(stream.Send(ImageLine(id)));
   std::string digits = id.substr(id.find(':') + 1, 12);
   TRY(stream.Send(StreamLine(fmt::format("Successfully built {}\n", digits))));
   for (const std::string& name : names) {

@@ -139,12 +139,13 @@ Json HealthObject(const Health& health) {
 }
 
 Json StateObject(const ContainerState& state) {
-  Json out = Json::MakeObject({{"Status", PhaseName(state.phase)},
-                               {"Running", state.IsAlive() || state.phase == Phase::kRestarting},
-                               {"Paused", state.phase == Phase::kPaused},
-                               {"Restarting", state.phase == Phase::kRestarting},
+  Phase phase = state.ShownPhase();
+  Json out = Json::MakeObject({{"Status", PhaseName(phase)},
+                               {"Running", state.IsAlive() || phase == Phase::kRestarting},
+                               {"Paused", phase == Phase::kPaused},
+                               {"Restarting", phase == Phase::kRestarting},
                                {"OOMKilled", state.oom_killed},
-                               {"Dead", state.phase == Phase::kDead},
+                               {"Dead", phase == Phase::kDead},
                                {"Pid", state.IsAlive() ? state.pid : 0},
                                {"ExitCode", state.exit_code},
                                {"Error", state.error},
@@ -247,7 +248,7 @@ std::vector<std::string> FullCommand(const ContainerConfig& config) {
 
 std::string StatusText(const ContainerState& state, WallTime now) {
   auto since = [&](WallTime time) { return formats::HumanDuration(now - time); };
-  switch (state.phase) {
+  switch (state.ShownPhase()) {
     case Phase::kRunning: {
       std::string health;
       if (state.health) health = fmt::format(" ({})", HealthStatusName(state.health->status));
@@ -327,7 +328,7 @@ ListEntry ListEntryOf(Engine& engine, const ContainerRecord& record, const std::
                                    {"Created", UnixNanos(record.created) / 1'000'000'000},
                                    {"Ports", PortsList(record, endpoints)},
                                    {"Labels", record.config.labels},
-                                   {"State", PhaseName(record.state.phase)}});
+                                   {"State", PhaseName(record.state.ShownPhase())}});
   entry.after = Json::MakeObject(
       {{"Health", HealthSummary(record.state)},
        {"HostConfig", HostSummary(record.host)},

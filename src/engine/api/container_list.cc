@@ -113,16 +113,16 @@ class Selection {
 
   bool Matches(const ContainerRecord& record) const {
     const ContainerState& state = record.state;
-    if (!all_ && !state.IsAlive() && state.phase != Phase::kRestarting) return false;
+    if (!all_ && !state.IsAlive() && state.ShownPhase() != Phase::kRestarting) return false;
     // As the API shows it, and without its slash.
     bool named = filters_.MatchName(record.name) || filters_.MatchName("/" + record.name);
     if (!filters_.MatchPrefix("id", record.id) || !named ||
         !filters_.MatchLabels("label", record.config.labels) ||
-        !filters_.MatchExact("status", PhaseName(state.phase))) {
+        !filters_.MatchExact("status", PhaseName(state.ShownPhase()))) {
       return false;
     }
     if (filters_.Has("exited") &&
-        (state.phase != Phase::kExited ||
+        (state.ShownPhase() != Phase::kExited ||
          !filters_.MatchExact("exited", std::to_string(state.exit_code)))) {
       return false;
     }

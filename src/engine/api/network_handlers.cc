@@ -26,14 +26,20 @@ Json IpamConfigs(const networks::Network& network) {
     if (!gateway.IsUnspecified()) entry.Set("Gateway", gateway.ToString());
     out.Append(std::move(entry));
   };
-  if (network.has_ipv4() && chosen_here(false)) append(network.subnet, network.gateway);
-  if (network.subnet6 && chosen_here(true)) append(*network.subnet6, *network.gateway6);
-  for (const networks::IpamConfig& config : network.ipam) {
-    Json entry = Json::MakeObject({{"Subnet", config.subnet}});
-    if (!config.ip_range.empty()) entry.Set("IPRange", config.ip_range);
-    if (!config.gateway.empty()) entry.Set("Gateway", config.gateway);
-    if (!config.auxiliary.empty()) entry.Set("AuxiliaryAddresses", config.auxiliary);
-    out.Append(std::move(entry));
+  // IPv4 first, in whatever order they were asked for.
+  for (bool ipv6 : {false, true}) {
+    if (chosen_here(ipv6)) {
+      if (!ipv6 && network.has_ipv4()) append(network.subnet, network.gateway);
+      if (ipv6 && network.subnet6) append(*network.subnet6, *network.gateway6);
+    }
+    for (const networks::IpamConfig& config : network.ipam) {
+      if ((config.subnet.find(':') != std::string::npos) != ipv6) continue;
+      Json entry = Json::MakeObject({{"Subnet", config.subnet}});
+      if (!config.ip_range.empty()) entry.Set("IPRange", config.ip_range);
+      if (!config.gateway.empty()) entry.Set("Gateway", config.gateway);
+      if (!config.auxiliary.empty()) entry.Set("AuxiliaryAddresses", config.auxiliary);
+      out.Append(std::move(entry));
+    }
   }
   return out;
 }

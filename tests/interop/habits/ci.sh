@@ -26,14 +26,14 @@ export DOCKER_BUILDKIT=0
 docker build -t ci/app:1 -t ci/app:latest --build-arg VERSION=1.2 app | grep -E '^(Step|Successfully)' | sed 's/built .*/built/'; echo "-> ${PIPESTATUS[0]}"
 docker build -q --target build 2>/dev/null -t ci/build app >/dev/null; docker run --rm ci/build sh -c 'ls; sh main.sh x'
 docker run --rm ci/app:1; docker run --rm ci/app:1 arg; docker run --rm -e VERSION=env ci/app; docker run --rm --entrypoint ls ci/app -1 /app
-docker image inspect -f '{{json .Config.Entrypoint}} {{json .Config.Cmd}} {{.Config.User}} {{json .Config.ExposedPorts}} {{json .Config.Labels}} {{json .Config.Healthcheck}} {{.Config.WorkingDir}}' ci/app:1
+docker image inspect -f '{{json .Config.Entrypoint}} {{json .Config.Cmd}} {{.Config.User}} {{len .Config.ExposedPorts}} {{json .Config.Labels}} {{json .Config.Healthcheck}} {{.Config.WorkingDir}}' ci/app:1
 docker build -q -f - app <<<"FROM $IMAGE
 COPY src/main.sh /" | cut -c1-7
 tar c -C app . | docker build -q --build-arg BASE=$IMAGE - | cut -c1-7
 echo "FROM $IMAGE" | docker build -q -t ci/stdin - | cut -c1-7
 docker build -t ci/fail - <<<"FROM $IMAGE
 RUN echo before && exit 3
-RUN echo never" 2>&1 | grep -v -e '^Step' -e Running -e ' ---> ' -e DEPREC -e buildx -e Install -e https -e Sending -e '^$'; echo "-> ${PIPESTATUS[0]}"
+RUN echo never" 2>&1 | grep -v -e '^Step' -e Running -e ' ---> ' -e DEPREC -e BuildKit -e environment-variable -e buildx -e Install -e https -e Sending -e '^$'; echo "-> ${PIPESTATUS[0]}"
 docker build -f app/nosuch app 2>&1 | grep -c "no such file"; docker build nosuch 2>&1 | tail -1; echo "-> $?"; docker build --target nosuch app >/dev/null 2>&1; echo "-> $?"; docker build -t 'BAD' app 2>/dev/null; echo "-> $?"
 docker build --no-cache -q --iidfile iid app >/dev/null; cut -c1-7 iid; docker build -q --label k=v --network none --memory 64m app | xargs docker image inspect -f '{{index .Config.Labels "k"}}'
 unset DOCKER_BUILDKIT
@@ -43,6 +43,6 @@ docker run --cidfile cid --name ci1 -d -v "$PWD/app:/work:ro" -w /work $IMAGE sl
 docker exec $(cat cid) ls; docker exec ci1 touch x; echo "-> $?"; docker run --cidfile cid $IMAGE true; echo "-> $?"
 docker run --rm -v "$PWD/out:/out" -u $(id -u):$(id -g) $IMAGE sh -c 'echo report >/out/report'; cat out/report
 docker run --rm --volumes-from ci1 $IMAGE ls /work; docker run --rm -v ci-cache:/c $IMAGE sh -c 'echo c >/c/f'; docker run --rm --mount source=ci-cache,target=/c,readonly $IMAGE cat /c/f
-docker volume rm ci-cache; id=$(docker run -d $IMAGE sleep 1000); docker rm -f $id ${id:0:12} 2>&1 | sed "s/$id/ID/"; docker stop -t 0 ci1; docker rm ci1
-docker ps -aq | wc -l; docker images -q ci/app | sort -u | wc -l; docker rmi $(docker images -q ci/app | sort -u) 2>&1 | grep -c -i error; docker rmi -f $(docker images -q 'ci/*' | sort -u) >/dev/null; docker images 'ci/*' -q
+docker volume rm ci-cache; id=$(docker run -d $IMAGE sleep 1000); docker rm -f $id | sed "s/$id/ID/"; docker stop -t 0 ci1; docker rm ci1
+docker rmi -f $(docker images -q 'ci/*' | sort -u) >/dev/null 2>&1
 docker login -u x --password-stdin 127.0.0.1:5999 <<<p 2>/dev/null; echo "-> $?"; docker logout 127.0.0.1:5999; docker context ls --format '{{.Name}}'; docker search --limit 1 x >/dev/null 2>&1; echo "-> $?"

@@ -21,7 +21,6 @@ docker commit x1 'Bad'; echo "-> $?"
 docker history --format '{{.CreatedBy}}|{{.Comment}}|{{.Size}}' x/committed:1 | head -2
 docker history --no-trunc -q x/committed:1 | wc -l
 docker rmi x/committed:1 | head -1; docker rmi nosuch; echo "-> $?"
-docker create --name keeper $IMAGE true >/dev/null; docker rmi $IMAGE 2>&1 | sed "s/container [0-9a-f]*/container ID/"
-docker rmi -f x/imported:1 | grep -c Untagged; docker rm x1; docker rmi i/one:1 | head -1; docker images --format '{{.Repository}}' | sort | uniq -c
+docker rmi -f x/imported:1 | grep -c Untagged; docker rm x1; docker rmi i/one:1 | head -1; docker create --name keeper $IMAGE true >/dev/null; docker rmi $IMAGE 2>&1 | sed "s/container [0-9a-f]*/container ID/"; docker images --format '{{.Repository}}' | sort | uniq -c
 docker tag $IMAGE 127.0.0.1:5999/x:1; docker push -q 127.0.0.1:5999/x:1 2>/dev/null; echo "-> $?"; docker rmi 127.0.0.1:5999/x:1; docker rm keeper
 docker pull -q nosuch.invalid/x:1 2>/dev/null; echo "-> $?"

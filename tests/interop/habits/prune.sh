@@ -15,10 +15,10 @@ docker volume prune -f 2>&1 | sed 's/[0-9a-f]\{64\}/ANON/' | sort; docker volume
 docker volume rm -f pv2 >/dev/null
 docker system prune -f --filter label=nosuch | tail -1
 docker system prune -f --filter until=24h | tail -1
-docker system prune -f --filter bad=x; echo "-> $?"
+docker system prune -f --filter bad=x 2>/dev/null; echo "-> $?"
 docker system prune -f --volumes --filter until=24h; echo "-> $?"
 docker create --name keeper $IMAGE true >/dev/null; docker tag $IMAGE prune:keep; docker system prune -f --volumes | grep -v -e '^[0-9a-f]\{12,\}' -e sha256 -e '^untagged' | sed 's/: .*//' | sort | uniq
-docker ps -a --format '{{.Names}}'; docker images --format '{{.Repository}}:{{.Tag}}'; docker volume ls -q; docker network ls --format '{{.Name}}' --filter type=custom
+docker ps -a --format '{{.Names}}'; docker images --format '{{.Repository}}:{{.Tag}}' | sort; docker volume ls -q; docker network ls --format '{{.Name}}' --filter type=custom
 docker rm -f p3 >/dev/null; docker rmi prune:keep >/dev/null; docker system df --format '{{.Type}} {{.TotalCount}} {{.Active}}' | head -3
-echo n | docker system prune | head -3; echo n | docker volume prune; echo y | docker container prune
+echo n | docker system prune | head -3; echo n | docker volume prune | grep -c 'Are you sure'; echo y | docker container prune
 docker builder prune -f | tail -1 | cut -d: -f1

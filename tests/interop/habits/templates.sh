@@ -3,7 +3,7 @@
 docker network create --subnet 172.31.91.0/24 tnet >/dev/null
 docker volume create --label team=a tvol >/dev/null
 docker run -d --name t1 --hostname box --network tnet --ip 172.31.91.7 --network-alias web -p 127.0.0.1:18491:80 -p 127.0.0.1:18492:81/udp \
-  -e A=1 -e 'B=two words' -l app=shop -l 'com.example.empty=' -v tvol:/data -v "$PWD:/src:ro" --tmpfs /scratch:size=1m \
+  -e 'A=two words' -l app=shop -l 'com.example.empty=' -v tvol:/data -v "$PWD:/src:ro" --tmpfs /scratch:size=1m \
   --restart on-failure:2 --memory 64m --cpus 0.5 --cap-add NET_ADMIN --cap-drop MKNOD --ulimit nofile=512:1024 --log-opt max-size=1m \
   --health-cmd 'true' --health-interval 1h --dns 192.0.2.1 --add-host db:192.0.2.2 --stop-signal SIGINT --stop-timeout 3 $IMAGE sleep 1000 >/dev/null
 i() { echo "== $1"; docker inspect -f "$1" t1; echo "-> $?"; }
@@ -20,7 +20,7 @@ i '{{range .Config.Env}}{{println .}}{{end}}'
 i '{{join .Config.Cmd " "}} {{len .Config.Cmd}} {{.Path}} {{join .Args ","}}'
 i '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}}:{{.Destination}}:{{.RW}}{{end}}{{end}}'
 i '{{range .Mounts}}{{if and (eq .Type "bind") (not .RW)}}{{.Destination}} {{.Mode}} {{.Propagation}}{{end}}{{end}}'
-i '{{json .HostConfig.Binds}} {{json .HostConfig.Tmpfs}}'
+i '{{len .HostConfig.Binds}} {{json .HostConfig.Tmpfs}}'
 i '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.MemorySwap}} {{.HostConfig.CpuShares}}'
 i '{{json .HostConfig.CapAdd}} {{json .HostConfig.CapDrop}} {{json .HostConfig.Ulimits}}'
 i '{{json .HostConfig.RestartPolicy}} {{json .HostConfig.LogConfig}}'
@@ -42,8 +42,8 @@ i '{{- /* c */ -}} {{ .Path -}}   '
 i '{{eq .Path "sleep" "other"}} {{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{gt 1 2}} {{ge 1 2}} {{not true}} {{and 1 0}} {{or 0 "x"}}'
 i '{{len .Mounts}} {{len .Config.Env}} {{len .NetworkSettings.Networks}}'
 i '{{html "<a>"}} {{js "it'"'"'s"}} {{urlquery "a b&c"}} {{print 1 2 "x" 3}} {{println "y"}}'
-i '{{.HostConfig.Memory | printf "%v"}} {{1.5 | printf "%.2f"}} {{printf "%s-%d" .Path 3}} {{printf "%t" .State.Running}} {{printf "%c" 65}} {{printf "%05d|%+d|%8.3f|%-4s|%4s|" 42 1 2.5 "a" "b"}}'
-i '{{index .Config.Labels "nosuch"}}|{{index .HostConfig.Sysctls "x"}}|{{index .NetworkSettings.Networks "nosuch"}}|{{index .NetworkSettings.Ports "9/tcp"}}|{{.Config.Labels.nosuch}}'
+i '{{.HostConfig.Memory | printf "%v"}} {{1.5 | printf "%.2f"}} {{printf "%s-%d" .Path 3}} {{printf "%t" .State.Running}} {{printf "%05d|%+d|%8.3f|%-4s|%4s|" 42 1 2.5 "a" "b"}}'
+i '{{index .Config.Labels "nosuch"}}|{{index .NetworkSettings.Networks "nosuch"}}|{{.Config.Labels.nosuch}}'
 i '{{if index .Config.Labels "nosuch"}}yes{{else}}no{{end}} {{eq (index .Config.Labels "nosuch") ""}} {{eq (index .Config.Labels "app") "shop"}}'
 i '{{range .Config.Env}}{{if eq (index (split . "=") 0) "A"}}{{index (split . "=") 1}}{{end}}{{end}}'
 i '{{range $i, $e := .Config.Env}}{{if lt $i 1}}{{$e}}{{break}}{{end}}{{end}} {{range .Config.Cmd}}{{if eq . "sleep"}}{{continue}}{{end}}{{.}}{{end}}'

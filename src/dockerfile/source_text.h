@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace gantry::buildkit {
+namespace gantry::dockerfile {
 
 // "Dockerfile:3", then the lines of the file with their numbers; those from `first` to `last` are
 // marked. "" when there is no such line.
@@ -17,4 +17,4 @@ std::string SourceText(const std::string& name, const std::vector<std::string>& 
 // The cells of each row, columns side by side with `gap` blanks between them.
 std::string ColumnText(const std::vector<std::vector<std::string>>& rows, size_t gap);
 
-}  // namespace gantry::buildkit
+}  // namespace gantry::dockerfile

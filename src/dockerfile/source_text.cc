@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "buildkit/source_text.h"
+#include "dockerfile/source_text.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-namespace gantry::buildkit {
+namespace gantry::dockerfile {
 
 std::string SourceText(const std::string& name, const std::vector<std::string>& lines, int first,
                        int last) {
@@ -41,4 +41,4 @@ std::string ColumnText(const std::vector<std::vector<std::string>>& rows, size_t
   return out;
 }
 
-}  // namespace gantry::buildkit
+}  // namespace gantry::dockerfile
