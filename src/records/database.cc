@@ -15,6 +15,9 @@ namespace {
 
 // The log is written back once it has grown beyond 2 MiB.
 constexpr int kCheckpointPages = 512;
+// Beyond 16 MiB whoever commits does it: it begins anew only when all of it is written back, which
+// one thread may never see while others go on writing.
+constexpr int kMostLogPages = 4096;
 // What is set aside on disk for the log, so that on a full disk containers and images can still be
 // removed, which is what makes room. The log is reused from its start after each write-back.
 constexpr off_t kLogReserveBytes = off_t{5} << 19;
@@ -228,15 +231,28 @@ void Database::GiveBack(std::string_view sql, sqlite3_stmt* statement) {
   idle_statements_[sql.data()].push_back(statement);
 }
 
-int Database::OnWalGrown(void* self, sqlite3*, const char*, int pages) {
+int Database::OnWalGrown(void* self, sqlite3* connection, const char*, int pages) {
   if (pages < kCheckpointPages) return SQLITE_OK;
   auto* database = static_cast<Database*>(self);
+  if (pages >= kMostLogPages) {
+    database->WriteBack(connection);
+    return SQLITE_OK;
+  }
   {
     MutexLock lock(database->checkpoint_mutex_);
     database->checkpoint_due_ = true;
   }
   database->checkpoint_wanted_.NotifyOne();
   return SQLITE_OK;
+}
+
+void Database::WriteBack(sqlite3* connection) {
+  // One after the other: SQLite lets the second one go away with nothing done.
+  MutexLock lock(write_back_mutex_);
+  int code =
+      sqlite3_wal_checkpoint_v2(connection, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (code == SQLITE_OK || code == SQLITE_BUSY) return;
+  log::Warning("writing back the log of '{}': {}", path_, sqlite3_errmsg(connection));
 }
 
 // A connection of its own, so that nobody waits while the log is synced and written back.
@@ -248,17 +264,17 @@ void Database::CheckpointLoop() NO_THREAD_SAFETY_ANALYSIS {
   }
   int growth = kGrowthBytes;
   sqlite3_file_control(connection, "main", SQLITE_FCNTL_CHUNK_SIZE, &growth);
+  // A connection that has read nothing does not know that there is a log: it would write back none.
+  if (sqlite3_exec(connection, "PRAGMA schema_version", nullptr, nullptr, nullptr) != SQLITE_OK) {
+    log::Failure("opening '{}' for checkpoints: {}", path_, sqlite3_errmsg(connection));
+  }
   MutexLock lock(checkpoint_mutex_);
   while (true) {
     while (!checkpoint_due_ && !stop_) checkpoint_wanted_.Wait(checkpoint_mutex_);
     if (stop_) break;
     checkpoint_due_ = false;
     checkpoint_mutex_.Unlock();
-    int code =
-        sqlite3_wal_checkpoint_v2(connection, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
-    if (code != SQLITE_OK && code != SQLITE_BUSY) {
-      log::Warning("writing back the log of '{}': {}", path_, sqlite3_errmsg(connection));
-    }
+    WriteBack(connection);
     checkpoint_mutex_.Lock();
   }
   sqlite3_close(connection);

@@ -134,6 +134,7 @@ class Database {
   Error LastError(std::string_view what) const;
   void GiveBack(std::string_view sql, sqlite3_stmt* statement);
   void CheckpointLoop();
+  void WriteBack(sqlite3* connection);
   static int OnWalGrown(void* self, sqlite3* connection, const char* name, int pages);
 
   const std::string path_;
@@ -143,6 +144,7 @@ class Database {
   // Prepared statements that nobody uses at the moment, by the address of their SQL literal.
   std::unordered_map<const char*, std::vector<sqlite3_stmt*>> idle_statements_;
 
+  Mutex write_back_mutex_;
   Mutex checkpoint_mutex_;
   CondVar checkpoint_wanted_;
   bool checkpoint_due_ GUARDED_BY(checkpoint_mutex_) = false;
