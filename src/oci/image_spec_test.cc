@@ -81,7 +81,7 @@ TEST(ImageSpec, Config) {
   std::string text = fmt::format(
       R"({{"created":"2020-01-01T00:00:00Z","architecture":"amd64","os":"linux",)"
       R"("config":{{"User":"1:2","ExposedPorts":{{"53/udp":{{}},"80/tcp":{{}}}},"Env":["A=b"],)"
-      R"("Entrypoint":["/e"],"Cmd":[],"Healthcheck":{{"Test":["CMD","x"],"Interval":5}},)"
+      R"("Entrypoint":["/e"],"Cmd":["c"],"Healthcheck":{{"Test":["CMD","x"],"Interval":5}},)"
       R"("Volumes":{{"/v":{{}}}},"WorkingDir":"/w","Labels":{{"k":"v"}},"StopSignal":"SIGINT"}},)"
       R"("rootfs":{{"type":"layers","diff_ids":["{}"]}},"history":[{{"created_by":"x","empty_layer":true}}]}})",
       Digest64('d'));
@@ -92,6 +92,10 @@ TEST(ImageSpec, Config) {
   EXPECT_EQ(config->config.healthcheck->interval_nanos, 5);
   EXPECT_EQ(config->diff_ids.size(), 1u);
   EXPECT_EQ(ToJson(*config).Dump(), text);
+  // Of what has no words nothing is written.
+  auto none = ParseImageConfig(R"({"config":{"Cmd":[],"Entrypoint":[]}})");
+  ASSERT_TRUE(none.ok());
+  EXPECT_EQ(ToJson(*none)["config"].size(), 0u);
   // docker writes null for what is not set.
   EXPECT_TRUE(
       ParseImageConfig(R"({"config":{"Cmd":null,"Labels":null,"Volumes":null,"OnBuild":null}})")

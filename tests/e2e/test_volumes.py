@@ -44,7 +44,7 @@ def test_create_inspect_remove(client, volume):
     found, = documents(client, 'volume', 'inspect', name)
     assert found['Labels'] == {'a': 'b', 'c': ''} and found['Driver'] == 'local' and found['Scope'] == 'local'
     assert found['Mountpoint'].endswith(f'/volumes/{name}/_data') and os.path.isdir(found['Mountpoint'])
-    assert found['CreatedAt'].endswith('Z') and len(found['CreatedAt']) == 20 and found['Options'] == {}
+    assert found['CreatedAt'].endswith('Z') and len(found['CreatedAt']) == 20 and not found['Options']  # {} or null, as the client sent it
     assert client.ok('volume', 'rm', name) == name
     assert not os.path.exists(found['Mountpoint'])
     done = client('volume', 'rm', name)

@@ -18,7 +18,7 @@ TEST(Router, FindsByMethodAndParts) {
   EXPECT_EQ(PatternOf("GET", "/containers/abc/json"), "/containers/{*}/json");
   EXPECT_EQ(PatternOf("DELETE", "/containers/abc"), "/containers/{*}");
   EXPECT_EQ(PatternOf("DELETE", "/containers/abc/alias"), "/containers/{*}");
-  EXPECT_EQ(PatternOf("DELETE", "/containers/abc/checkpoints/x"), "/containers/{}/checkpoints/{}");
+  EXPECT_EQ(PatternOf("DELETE", "/containers/abc/checkpoints/x"), "/containers/{*}/checkpoints/{}");
   EXPECT_EQ(PatternOf("HEAD", "/_ping"), "/_ping");
   EXPECT_EQ(PatternOf("GET", "/networks/"), "/networks");
 }
