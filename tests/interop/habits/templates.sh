@@ -76,8 +76,8 @@ docker inspect --type volume -f '{{.Name}} {{.Labels.team}} {{.Driver}}' tvol
 docker inspect -f '{{.Name}} {{.Driver}} {{(index .IPAM.Config 0).Subnet}}' tnet
 docker network inspect -f '{{range .Containers}}{{.Name}} {{.IPv4Address}}{{end}}' tnet
 docker image inspect -f '{{.Os}}/{{.Architecture}} {{json .Config.Cmd}} {{len .RootFS.Layers}} {{json .RepoTags}}' $IMAGE
-docker ps --format '{{.Names}}|{{.Image}}|{{.State}}|{{.Ports}}|{{.Networks}}|{{.Mounts}}|{{.Labels}}|{{.LocalVolumes}}|{{.Command}}'
-docker ps --format '{{json .}}' | sed 's/,/\n/g' | sed 's/:.*//' | sort
+docker ps --format '{{.Names}}|{{.Image}}|{{.State}}|{{.Ports}}|{{.Networks}}|{{len .Mounts}}|{{.Labels}}|{{.LocalVolumes}}|{{.Command}}'
+docker ps --format '{{json .}}' | grep -oE '"[A-Z][A-Za-z]+":' | sort
 docker ps --no-trunc --format 'table {{.Names}}\t{{.Command}}\t{{.Label "app"}}'
 docker ps --format '{{if eq .State "running"}}{{.Names}} ok{{end}}' --filter name=t1
 docker volume ls --format '{{.Name}} {{.Driver}} {{.Labels}} {{.Scope}} {{.Label "team"}}' --filter name=tvol
