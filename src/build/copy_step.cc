@@ -219,13 +219,8 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
       continue;
     }
     if (checksum) return InvalidArgument("checksum can't be specified for non-HTTP(S) sources");
-    if (with_parents) {
-      for (CopySource& source : TRY(FindAllWithParents(find, path))) {
-        sources.push_back(std::move(source));
-      }
-      continue;
-    }
-    for (CopySource& source : TRY(FindSources(find, path))) sources.push_back(std::move(source));
+    auto found = with_parents ? FindAllWithParents(find, path) : FindSources(find, path);
+    for (CopySource& source : TRY(std::move(found))) sources.push_back(std::move(source));
   }
   if (sources.empty() && find.excludes.empty())
     return InvalidArgument("{} failed: no source files were specified", in.keyword);

@@ -95,6 +95,28 @@ Result<Solved> TakeReturned(Job& job, const gateway::Result& result) {
   return solved;
 }
 
+// Of a result's root, or of a mount of a container.
+Result<> Read(BorrowedFd root, const gateway::ReadFileRequest& request,
+              gateway::ReadFileResponse* response) {
+  response->set_data(TRY(ReadResultFile(root, request.filepath(), request.range().offset(),
+                                        request.range().length())));
+  return {};
+}
+
+Result<> Read(BorrowedFd root, const gateway::ReadDirRequest& request,
+              gateway::ReadDirResponse* response) {
+  for (auto& entry : TRY(ListResultDirectory(root, request.dirpath(), request.includepattern()))) {
+    *response->add_entries() = std::move(entry);
+  }
+  return {};
+}
+
+Result<> Read(BorrowedFd root, const gateway::StatFileRequest& request,
+              gateway::StatFileResponse* response) {
+  *response->mutable_stat() = TRY(StatResultFile(root, request.path()));
+  return {};
+}
+
 }  // namespace
 
 std::function<Result<BridgeService::Caller>()> BridgeService::FindCaller(
@@ -210,9 +232,7 @@ grpc::ServerUnaryReactor* BridgeService::ReadFile(grpc::CallbackServerContext* c
   return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
     auto made = TRY(caller.job->Get(request->ref()));
     BorrowedFd root = TRY(made->OpenFiles());
-    response->set_data(TRY(ReadResultFile(root, request->filepath(), request->range().offset(),
-                                          request->range().length())));
-    return {};
+    return Read(root, *request, response);
   });
 }
 
@@ -222,11 +242,7 @@ grpc::ServerUnaryReactor* BridgeService::ReadDir(grpc::CallbackServerContext* co
   return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
     auto made = TRY(caller.job->Get(request->ref()));
     BorrowedFd root = TRY(made->OpenFiles());
-    for (auto& entry :
-         TRY(ListResultDirectory(root, request->dirpath(), request->includepattern()))) {
-      *response->add_entries() = std::move(entry);
-    }
-    return {};
+    return Read(root, *request, response);
   });
 }
 
@@ -236,8 +252,7 @@ grpc::ServerUnaryReactor* BridgeService::StatFile(grpc::CallbackServerContext* c
   return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
     auto made = TRY(caller.job->Get(request->ref()));
     BorrowedFd root = TRY(made->OpenFiles());
-    *response->mutable_stat() = TRY(StatResultFile(root, request->path()));
-    return {};
+    return Read(root, *request, response);
   });
 }
 
@@ -335,9 +350,7 @@ grpc::ServerUnaryReactor* BridgeService::ReadFileContainer(grpc::CallbackServerC
   return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
     auto container = TRY(caller.containers().Find(request->ref()));
     UniqueFd root = TRY(container->OpenMount(request->mountindex()));
-    response->set_data(TRY(ReadResultFile(root, request->filepath(), request->range().offset(),
-                                          request->range().length())));
-    return {};
+    return Read(root, *request, response);
   });
 }
 
@@ -347,11 +360,7 @@ grpc::ServerUnaryReactor* BridgeService::ReadDirContainer(grpc::CallbackServerCo
   return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
     auto container = TRY(caller.containers().Find(request->ref()));
     UniqueFd root = TRY(container->OpenMount(request->mountindex()));
-    for (auto& entry :
-         TRY(ListResultDirectory(root, request->dirpath(), request->includepattern()))) {
-      *response->add_entries() = std::move(entry);
-    }
-    return {};
+    return Read(root, *request, response);
   });
 }
 
@@ -361,8 +370,7 @@ grpc::ServerUnaryReactor* BridgeService::StatFileContainer(grpc::CallbackServerC
   return WithCaller(context, [=](const Caller& caller, const StopToken&) -> Result<> {
     auto container = TRY(caller.containers().Find(request->ref()));
     UniqueFd root = TRY(container->OpenMount(request->mountindex()));
-    *response->mutable_stat() = TRY(StatResultFile(root, request->path()));
-    return {};
+    return Read(root, *request, response);
   });
 }
 

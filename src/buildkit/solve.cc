@@ -46,10 +46,11 @@ Result<Solved> Make(Shared& shared, const std::shared_ptr<Job>& job, const Solva
     return Unimplemented("there is no front end '{}'", wanted.frontend);
   }
   FrontendInputs inputs;
-  bool asks = options.contains("requestid");
-  for (const auto& [name, definition] : wanted.inputs) {
-    if (asks) break;  // an answer needs the Dockerfile alone
-    inputs[name] = TRY(SolveDefinition(shared, *job, definition, stop, wanted.details));
+  // What is asked of the Dockerfile needs nothing else.
+  if (!options.contains("requestid")) {
+    for (const auto& [name, definition] : wanted.inputs) {
+      inputs[name] = TRY(SolveDefinition(shared, *job, definition, stop, wanted.details));
+    }
   }
   auto session = TRY(shared.sessions.Find(job->wanted().session, kBeginBound));
   FrontendAnswer answer = TRY(RunFrontend(
