@@ -489,8 +489,10 @@ Result<BuildEnd> Build(engine::Engine& engine, Cache& cache, BuildRequest reques
   Context context = TRY(Context::Create(engine));
   if (request.remote.empty()) {
     TRY(context.Receive(body, stop));
-  } else if (TRY(FetchContext(request.remote, context, stop)) == RemoteKind::kDockerfile) {
-    request.dockerfile = "Dockerfile";
+  } else {
+    RemoteFiles fetched = TRY(FetchContext(request, context, stop));
+    request.context_time = fetched.time;
+    if (fetched.kind == RemoteKind::kDockerfile) request.dockerfile = "Dockerfile";
   }
   std::string text = TRY(context.ReadDockerfile(request.dockerfile));
   TRY(context.DropIgnored(request.dockerfile));

@@ -212,7 +212,7 @@ struct Grammar {
 };
 
 constexpr Grammar kGrammar[] = {
-    {"ADD", Kind::kAdd, ReadPaths, "chown= chmod= checksum= keep-git-dir link exclude="},
+    {"ADD", Kind::kAdd, ReadPaths, "chown= chmod= checksum= keep-git-dir link exclude= unpack"},
     {"ARG", Kind::kArg, ReadArguments, ""},
     {"CMD", Kind::kCmd, ReadCommand, ""},
     {"COPY", Kind::kCopy, ReadPaths, "from= chown= chmod= link parents exclude="},
