@@ -34,11 +34,6 @@ constexpr std::string_view kScratch = "scratch";
 // How often a stage that waits for another one looks whether its build is cancelled.
 constexpr std::chrono::milliseconds kTick{100};
 
-std::string ShortId(std::string_view id) {
-  if (id.starts_with("sha256:")) id.remove_prefix(7);
-  return std::string(id.substr(0, 12));
-}
-
 // Those that are steps of progress.
 size_t CountShown(const std::vector<Instruction>& instructions) {
   auto shows = [](const Instruction& one) {

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
 #include <utility>
 
@@ -58,8 +57,7 @@ Result<> RefuseOption(const std::string& key, const std::string& value) {
 // Programs look for either case: who gives one gives both.
 void MirrorProxies(std::map<std::string, std::optional<std::string>>* arguments) {
   for (const char* name : {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"}) {
-    std::string upper(name);
-    for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    std::string upper = Upper(name);
     auto lower_value = arguments->find(name);
     auto upper_value = arguments->find(upper);
     if (lower_value != arguments->end()) arguments->try_emplace(upper, lower_value->second);
