@@ -95,6 +95,15 @@ def test_output(client, folder, image):
     assert client.inspect(name, '{{.Id}}').startswith('sha256:' + built)
 
 
+def test_members_of_parameters_in_any_case(engine):
+    """As Go's decoder takes them."""
+    files = {'Dockerfile': f'FROM {IMAGE}\nRUN echo is $(ulimit -Sn) $(ulimit -Hn)\n'}
+    for limit in {'Name': 'nofile', 'Soft': 51, 'Hard': 61}, {'name': 'nofile', 'soft': 52, 'hard': 62}:
+        status, body, _ = post(engine, files, ulimits=json.dumps([limit]), nocache=1, q=0)
+        text = ''.join(line.get('stream', '') for line in messages(body))
+        assert status == 200 and 'is {} {}\n'.format(*list(limit.values())[1:]) in text, text
+
+
 def test_quiet_gives_the_id(client, folder, image):
     name = image()
     path = folder({'Dockerfile': f'FROM {IMAGE}\nLABEL a=b\n'})

@@ -121,6 +121,7 @@ def test_refusals(docker):
     for query, words in (('&remote=client-session', 'remote=client-session needs a session'),
                          ('&remote=upload-request', 'remote=upload-request needs a buildid'),
                          ('&outputs=[{"Type":"nosuch"}]', 'exporter "nosuch" is not supported'),
+                         ('&outputs=[{"type":"nosuch","attrs":{"a":"b"}}]', 'exporter "nosuch" is not supported'),
                          ('&outputs=[{"Type":"moby"},{"Type":"local"}]', 'multiple outputs not supported')):
         status, lines = lines_of(docker, query.replace('"', '%22'), {'Dockerfile': f'FROM {IMAGE}\n'})
         assert status >= 400 and words in lines[0]['message'], lines

@@ -13,6 +13,7 @@ namespace gantry::engine::api {
 namespace {
 
 using formats::Json;
+using formats::JsonReader;
 
 // A JSON object or array as a parameter; null when it is missing.
 Result<Json> JsonParameter(const Call& call, std::string_view name, std::string_view what) {
@@ -83,8 +84,12 @@ Result<> ReadLimits(const Call& call, HostConfig* host) {
   }
   Json limits = TRY(JsonParameter(call, "ulimits", "ulimits"));
   for (const Json& limit : limits.items()) {
-    host->ulimits.push_back(
-        {limit["Name"].AsString(), limit["Soft"].AsInt(), limit["Hard"].AsInt()});
+    JsonReader reader(limit, "ulimits", JsonReader::Keys::kAnyCase);
+    Ulimit& one = host->ulimits.emplace_back();
+    reader.Field("Name", &one.name);
+    reader.Field("Soft", &one.soft);
+    reader.Field("Hard", &one.hard);
+    TRY(reader.Finish());
   }
   return {};
 }
@@ -172,11 +177,11 @@ Result<buildkit::HttpBuild> ReadHttpBuild(Call& call) {
   Json outputs = TRY(JsonParameter(call, "outputs", "outputs"));
   if (outputs.size() > 1) return InvalidArgument("multiple outputs not supported");
   for (const Json& output : outputs.items()) {
+    JsonReader reader(output, "outputs", JsonReader::Keys::kAnyCase);
     buildkit::HttpBuild::Output& one = out.outputs.emplace_back();
-    one.type = output["Type"].AsString();
-    for (const auto& [key, value] : output["Attrs"].members()) {
-      one.attributes[key] = value.AsString();
-    }
+    reader.Field("Type", &one.type);
+    reader.Field("Attrs", &one.attributes);
+    TRY(reader.Finish());
   }
   return out;
 }

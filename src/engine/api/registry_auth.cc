@@ -12,14 +12,17 @@ using formats::Json;
 
 RegistryLogin ReadLogin(const Json& json) {
   RegistryLogin login;
-  login.username = json["username"].AsString();
-  login.password = json["password"].AsString();
-  login.server_address = json["serveraddress"].AsString();
-  login.identity_token = json["identitytoken"].AsString();
-  login.registry_token = json["registrytoken"].AsString();
+  std::string auth;
+  formats::JsonReader reader(json, "", formats::JsonReader::Keys::kAnyCase);
+  reader.Field("username", &login.username);
+  reader.Field("password", &login.password);
+  reader.Field("serveraddress", &login.server_address);
+  reader.Field("identitytoken", &login.identity_token);
+  reader.Field("registrytoken", &login.registry_token);
+  reader.Field("auth", &auth);
   if (!login.username.empty()) return login;
   // config.json's form: base64 of "name:password".
-  Result<std::string> pair = formats::DecodeBase64(json["auth"].AsString());
+  Result<std::string> pair = formats::DecodeBase64(auth);
   if (!pair.ok()) return login;
   size_t colon = pair->find(':');
   if (colon == std::string::npos) return login;
