@@ -34,11 +34,6 @@ constexpr std::string_view kScratch = "scratch";
 // How often a stage that waits for another one looks whether its build is cancelled.
 constexpr std::chrono::milliseconds kTick{100};
 
-std::string ShortId(std::string_view id) {
-  if (id.starts_with("sha256:")) id.remove_prefix(7);
-  return std::string(id.substr(0, 12));
-}
-
 // Those that are steps of progress.
 size_t CountShown(const std::vector<Instruction>& instructions) {
   auto shows = [](const Instruction& one) {
@@ -489,8 +484,10 @@ Result<BuildEnd> Build(engine::Engine& engine, Cache& cache, BuildRequest reques
   Context context = TRY(Context::Create(engine));
   if (request.remote.empty()) {
     TRY(context.Receive(body, stop));
-  } else if (TRY(FetchContext(request.remote, context, stop)) == RemoteKind::kDockerfile) {
-    request.dockerfile = "Dockerfile";
+  } else {
+    RemoteFiles fetched = TRY(FetchContext(request, context, stop));
+    request.context_time = fetched.time;
+    if (fetched.kind == RemoteKind::kDockerfile) request.dockerfile = "Dockerfile";
   }
   std::string text = TRY(context.ReadDockerfile(request.dockerfile));
   TRY(context.DropIgnored(request.dockerfile));

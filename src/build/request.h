@@ -42,6 +42,8 @@ struct BuildRequest {
   bool keeps_containers = false;             // rm=0
   bool keeps_failed = true;                  // the container of a step that failed
   std::map<std::string, std::optional<std::string>> arguments;  // no value: as if not given
+  // What "context" means as the value of SOURCE_DATE_EPOCH: seconds since 1970.
+  std::optional<int64_t> context_time;
   std::map<std::string, std::string> labels;
   std::vector<std::string> cache_from;  // images; steps are taken from them alone
   // Of other machines, beside the engine's own cache.

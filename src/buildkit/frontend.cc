@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
 #include <utility>
 
@@ -58,8 +57,7 @@ Result<> RefuseOption(const std::string& key, const std::string& value) {
 // Programs look for either case: who gives one gives both.
 void MirrorProxies(std::map<std::string, std::optional<std::string>>* arguments) {
   for (const char* name : {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"}) {
-    std::string upper(name);
-    for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    std::string upper = Upper(name);
     auto lower_value = arguments->find(name);
     auto upper_value = arguments->find(upper);
     if (lower_value != arguments->end()) arguments->try_emplace(upper, lower_value->second);
@@ -193,7 +191,7 @@ class Frontend {
   // `body`: a tar of the context; nullptr: it is the session's, or elsewhere.
   Result<FrontendAnswer> Run(build::Builds& builds, build::BuildRequest request,
                              const FrontendOptions& options, ByteSource* body);
-  Result<FrontendAnswer> Answer(const build::BuildRequest& request, const FrontendOptions& options);
+  Result<FrontendAnswer> Answer(build::BuildRequest request, const FrontendOptions& options);
   // The lines of the Dockerfile that the error of Run is about, if it is about some.
   void AddFailedLines(ErrorDetails* details) const;
 
@@ -212,8 +210,9 @@ class Frontend {
   Result<std::unique_ptr<Made>> Build(build::Builds& builds, build::BuildRequest request,
                                       build::Context context, const CheckedFile& file);
   Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
-                                 const build::BuildRequest& request);
-  Result<build::RemoteKind> FetchRemote(const std::string& url, build::Context& context);
+                                 build::BuildRequest& request);
+  Result<build::RemoteFiles> FetchRemote(const build::BuildRequest& request,
+                                         build::Context& context);
   build::BuildOutput Output();
   // What the client answers for the build.
   void AskSessionForBuild(build::BuildRequest* request);
@@ -303,10 +302,12 @@ Result<> Frontend::LoadContext(build::Context& context, build::Cache& cache,
 
 // A context on a client's standard input comes over its session, under a URL of a host that there
 // is not.
-Result<build::RemoteKind> Frontend::FetchRemote(const std::string& url, build::Context& context) {
+Result<build::RemoteFiles> Frontend::FetchRemote(const build::BuildRequest& request,
+                                                 build::Context& context) {
   constexpr std::string_view kUploads = "http://buildkit-session/";
+  const std::string& url = request.remote;
   if (!url.starts_with(kUploads) || session_ == nullptr) {
-    return build::FetchContext(url, context, stop_);
+    return build::FetchContext(request, context, stop_);
   }
   auto pull = [&](BorrowedFd file) {
     auto write = [&](std::string_view piece) { return WriteAll(file, piece); };
@@ -316,12 +317,13 @@ Result<build::RemoteKind> Frontend::FetchRemote(const std::string& url, build::C
 }
 
 Result<std::string> Frontend::LoadRemote(build::Context& context, const FrontendOptions& options,
-                                         const build::BuildRequest& request) {
+                                         build::BuildRequest& request) {
   std::string path = request.dockerfile;
   TRY(InStep(progress_, ReceiveName("remote build context"), [&](size_t step) -> Result<> {
     received_ = step;
-    auto kind = TRY(FetchRemote(request.remote, context));
-    if (kind == build::RemoteKind::kDockerfile) path = "Dockerfile";
+    build::RemoteFiles fetched = TRY(FetchRemote(request, context));
+    request.context_time = fetched.time;
+    if (fetched.kind == build::RemoteKind::kDockerfile) path = "Dockerfile";
     return {};
   }));
   // The client's own Dockerfile for somebody else's files.
@@ -462,8 +464,9 @@ void Frontend::AddFailedLines(ErrorDetails* details) const {
   AddPlace(source, RangesOfLines(failed_.first, failed_.last), details);
 }
 
-Result<FrontendAnswer> Frontend::Answer(const build::BuildRequest& request,
+Result<FrontendAnswer> Frontend::Answer(build::BuildRequest request,
                                         const FrontendOptions& options) {
+  if (session_ != nullptr) AskSessionForBuild(&request);
   build::Context context = TRY(build::Context::Create(engine_));
   CheckedFile file{.name = request.dockerfile, .text = "", .ignored = {}};
   if (request.remote.empty()) {
