@@ -121,8 +121,7 @@ Result<> SetMountField(const std::string& key, const std::string& value, const s
 Result<> AddVolume(const std::string& spec, Json* volumes, Json* binds) {
   size_t colon = spec.find(':');
   if (spec.empty()) return InvalidArgument("invalid empty volume spec");
-  if (colon == 0)
-    return InvalidArgument("invalid spec: {}: empty section between colons", spec);
+  if (colon == 0) return InvalidArgument("invalid spec: {}: empty section between colons", spec);
   if (colon == std::string::npos) {
     volumes->Set(spec, Json::MakeObject());
     return {};
