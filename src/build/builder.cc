@@ -245,6 +245,8 @@ Result<std::string> Builder::Store(const StoreAs& as) {
   return StoreResult(engine_, states_[target_], as, request_.squash);
 }
 
+std::vector<Material> Builder::materials() const { return common_->materials.List(); }
+
 Lines Builder::failed_lines() const {
   MutexLock lock(common_->mutex);
   return common_->failed_lines;
@@ -386,7 +388,9 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
   wanted.hold = [&](const engine::NamedImage& image) {
     return HoldImage(name, image.documents->id);
   };
-  return FindOrPullImage(engine_, request_, wanted, stop_);
+  engine::NamedImage image = TRY(FindOrPullImage(engine_, request_, wanted, stop_));
+  common_->materials.AddImage(name, image);
+  return image;
 }
 
 // False: it is being removed, or was until now.

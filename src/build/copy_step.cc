@@ -153,6 +153,7 @@ Result<CopySource> Builder::FromGit(const Instruction& in, const std::string& ur
   FindRequest find;
   GitTree tree = TRY(FetchGit(url, context_.PathOf(name),
                               keeps ? GitDirectory::kKeep : GitDirectory::kDrop, stop_));
+  common_->materials.Add({url, "", ""});
   find.root = tree.files;
   find.stop = stop_;
   return FindSource(find, "");
@@ -168,6 +169,7 @@ Result<CopySource> Builder::Download(const std::string& url,
   if (checksum && checksum->hex() != source.hash) {
     return InvalidArgument("digest mismatch sha256:{}: {}", source.hash, checksum->text());
   }
+  common_->materials.Add({url, "sha256", source.hash});
   return source;
 }
 

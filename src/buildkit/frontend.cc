@@ -21,6 +21,7 @@
 #include "buildkit/source_places.h"
 #include "dockerfile/instruction.h"
 #include "dockerfile/lines.h"
+#include "dockerfile/outline.h"
 #include "dockerfile/patterns.h"
 #include "formats/base64.h"
 #include "formats/json.h"
@@ -47,10 +48,7 @@ Result<> RefuseOption(const std::string& key, const std::string& value) {
   bool attest = key.starts_with("attest:") && !value.empty() &&
                 value.find("disabled=true") == std::string::npos;
   if (attest && key != "attest:provenance") {
-    return Unimplemented("attestations are not supported ({})", key.substr(7));
-  }
-  if (key == "multi-platform" && value == "true") {
-    return Unimplemented("an image for several platforms can't be built");
+    return Unimplemented("attestations of kind {} are not made", key.substr(7));
   }
   return {};
 }
@@ -180,6 +178,23 @@ void RemoveTold(const std::vector<dockerfile::Warning>& told,
   });
 }
 
+// What the provenance says of a Dockerfile, but for its materials and the client's directories.
+MadeFrom FromFile(const build::BuildRequest& request, const CheckedFile& file) {
+  MadeFrom out;
+  out.file = file.name;
+  out.text = file.text;
+  out.uses_network = request.host.network_mode != "none";
+  if (!request.remote.empty()) out.materials.push_back({request.remote, "", ""});
+  auto parsed = dockerfile::Parse(file.text);
+  if (!parsed.ok()) return out;  // the build's own error
+  auto target = parsed->FindTarget(request.target);
+  if (!target.ok()) return out;
+  dockerfile::Outline outline = dockerfile::MakeOutline(*parsed, *target, request.arguments);
+  for (const dockerfile::OutlineInput& one : outline.secrets) out.secrets.push_back(one.name);
+  for (const dockerfile::OutlineInput& one : outline.agents) out.agents.push_back(one.name);
+  return out;
+}
+
 class Frontend {
  public:
   Frontend(engine::Engine& engine, std::shared_ptr<Session> session, Job& job,
@@ -209,8 +224,8 @@ class Frontend {
   // It is received into what `cache` has kept of it.
   Result<> LoadContext(build::Context& context, build::Cache& cache, const FrontendOptions& options,
                        const dockerfile::IgnoreList& ignored);
-  Result<std::unique_ptr<Made>> Build(build::Builds& builds, build::BuildRequest request,
-                                      build::Context context, const CheckedFile& file);
+  Result<std::unique_ptr<BuiltMade>> Build(build::Builds& builds, build::BuildRequest request,
+                                           build::Context context, const CheckedFile& file);
   Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
                                  const build::BuildRequest& request);
   Result<build::RemoteKind> FetchRemote(const std::string& url, build::Context& context);
@@ -413,13 +428,22 @@ Result<FrontendAnswer> Frontend::Run(build::Builds& builds, build::BuildRequest 
       return ForwardAnswer(*std::move(forward));
     }
   }
+  MadeFrom from = FromFile(request, file);
+  if (request.remote.empty() && body == nullptr) {
+    from.directories.push_back(Get(options, "contextkey", "context"));
+    if (directory_ != from.directories[0]) from.directories.push_back(directory_);
+  }
   FrontendAnswer answer;
-  answer.made = TRY(Build(builds, std::move(request), std::move(context), file));
+  auto made = TRY(Build(builds, std::move(request), std::move(context), file));
+  made->made_from = std::move(from);
+  answer.made = std::move(made);
   return answer;
 }
 
-Result<std::unique_ptr<Made>> Frontend::Build(build::Builds& builds, build::BuildRequest request,
-                                              build::Context context, const CheckedFile& file) {
+Result<std::unique_ptr<BuiltMade>> Frontend::Build(build::Builds& builds,
+                                                   build::BuildRequest request,
+                                                   build::Context context,
+                                                   const CheckedFile& file) {
   name_ = file.name;
   text_ = file.text;
   CheckResult checked = TRY(CheckDockerfile(engine_, request, file, CheckScope::kNeededStages));
@@ -447,7 +471,7 @@ Result<std::unique_ptr<Made>> Frontend::Build(build::Builds& builds, build::Buil
   if (!end.failure.empty()) {
     return MakeError(ErrorKind::kUnknown, "{}", build::ProcessFailure(end));
   }
-  return std::unique_ptr<Made>(std::move(made));
+  return made;
 }
 
 void Frontend::AddFailedLines(ErrorDetails* details) const {
@@ -522,9 +546,6 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
   request.no_cache = options.contains("no-cache") && request.no_cache_stages.empty();
   request.pull = Get(options, "image-resolve-mode") == "pull";
   request.platform = Get(options, "platform");
-  if (request.platform.find(',') != std::string::npos) {
-    return Unimplemented("an image for several platforms can't be built");
-  }
   if (!request.platform.empty()) TRY(oci::ParsePlatform(request.platform));
   engine::HostConfig& host = request.host;
   std::string network = Get(options, "force-network-mode");

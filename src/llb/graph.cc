@@ -396,6 +396,7 @@ const std::vector<std::string>& Capabilities() {
                                                 "source.buildop.llbfilename",
                                                 "exporter.multiple",
                                                 "exporter.image.annotations",
+                                                "exporter.image.attestations",
                                                 "gc.freespacefilter"};
   return kAll;
 }

@@ -130,6 +130,7 @@ Result<StageState> Solver::FromImage(Work* work, const std::string& name) {
     return InvalidArgument("image {} has the digest {}, not {}", name, image.image.target.digest,
                            checksum);
   }
+  materials_.AddImage(name, image);
   return StateOf(image, name);
 }
 
@@ -199,6 +200,7 @@ Result<StageState> Solver::FromGit(Work* work, const std::string& text) {
   build::GitTree tree =
       TRY(build::FetchGit(url, context_.PathOf(place),
                           keeps ? build::GitDirectory::kKeep : build::GitDirectory::kDrop, stop_));
+  materials_.Add({url, "", ""});
   return TakeDirectory(work, tree.files);
 }
 
@@ -220,6 +222,7 @@ Result<StageState> Solver::FromWeb(Work* work) {
   if (!checksum.empty() && checksum != "sha256:" + digest) {
     return InvalidArgument("digest mismatch sha256:{}: {}", digest, checksum);
   }
+  materials_.Add({url, "sha256", digest});
   UniqueFd file = TRY(kernel::OpenIn(files, name, O_RDONLY | O_NOFOLLOW));
   if (::fchown(file.get(), uid, gid) != 0 || ::fchmod(file.get(), mode & 07777) != 0) {
     return ErrnoError("giving '{}' to its owner", name);
