@@ -47,6 +47,21 @@ std::string Lower(std::string_view text) {
   return lower;
 }
 
+char Upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
+
+std::string Upper(std::string_view text) {
+  std::string upper(text);
+  for (char& c : upper) c = Upper(c);
+  return upper;
+}
+
+std::string ShortId(std::string_view id) {
+  constexpr size_t kShown = 12;
+  size_t colon = id.find(':');
+  if (colon != std::string_view::npos) id.remove_prefix(colon + 1);
+  return std::string(id.substr(0, kShown));
+}
+
 bool Contains(const std::vector<std::string>& list, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }

@@ -35,6 +35,11 @@ std::string_view Trim(std::string_view text, std::string_view blanks = " \t\r\n\
 
 char Lower(char c);
 std::string Lower(std::string_view text);
+char Upper(char c);
+std::string Upper(std::string_view text);
+
+// How docker shows an id: its first 12 characters, those of a digest without the algorithm.
+std::string ShortId(std::string_view id);
 
 bool Contains(const std::vector<std::string>& list, std::string_view word);
 

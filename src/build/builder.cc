@@ -34,11 +34,6 @@ constexpr std::string_view kScratch = "scratch";
 // How often a stage that waits for another one looks whether its build is cancelled.
 constexpr std::chrono::milliseconds kTick{100};
 
-std::string ShortId(std::string_view id) {
-  if (id.starts_with("sha256:")) id.remove_prefix(7);
-  return std::string(id.substr(0, 12));
-}
-
 // Those that are steps of progress.
 size_t CountShown(const std::vector<Instruction>& instructions) {
   auto shows = [](const Instruction& one) {
@@ -321,6 +316,9 @@ Result<> Builder::Shown(const Instruction& in, const std::function<Result<>()>& 
   if (name.empty() && file_.stages.size() > 1) {
     name = fmt::format("stage-{}", state_ - states_.data());
   }
+  if (request_.one_of_several) {
+    name = request_.platform + (name.empty() ? "" : " ") + name;
+  }
   step_ = ++common_->shown;
   Tell({.kind = StepEvent::Kind::kBegin,
         .name = fmt::format("[{}{}{}/{}] {}", name, name.empty() ? "" : " ", ++shown_of_stage_,
@@ -493,8 +491,10 @@ Result<BuildEnd> Build(engine::Engine& engine, Cache& cache, BuildRequest reques
   Context context = TRY(Context::Create(engine));
   if (request.remote.empty()) {
     TRY(context.Receive(body, stop));
-  } else if (TRY(FetchContext(request.remote, context, stop)) == RemoteKind::kDockerfile) {
-    request.dockerfile = "Dockerfile";
+  } else {
+    RemoteFiles fetched = TRY(FetchContext(request, context, stop));
+    request.context_time = fetched.time;
+    if (fetched.kind == RemoteKind::kDockerfile) request.dockerfile = "Dockerfile";
   }
   std::string text = TRY(context.ReadDockerfile(request.dockerfile));
   TRY(context.DropIgnored(request.dockerfile));

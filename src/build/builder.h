@@ -154,9 +154,11 @@ class Builder {
                                             const std::string& platform);
   // A stage that has nothing but the files of a directory.
   Result<> BeginWithDirectory(const std::string& name);
-  Result<CopySource> Download(const std::string& url,
-                              const std::optional<formats::Digest>& checksum);
-  Result<CopySource> FromGit(const dockerfile::Instruction& in, const std::string& url);
+  // `checksum`: "" for any.
+  Result<CopySource> Download(const dockerfile::Instruction& in, const std::string& url,
+                              const std::string& checksum);
+  Result<CopySource> FromGit(const dockerfile::Instruction& in, const std::string& text,
+                             const std::string& checksum);
   Result<CopySource> FromHeredoc(const dockerfile::Heredoc& doc,
                                  const dockerfile::Expander& expander);
 

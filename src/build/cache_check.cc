@@ -9,6 +9,7 @@
 
 #include "base/directory.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "build/cache.h"
 #include "kernel/paths.h"
 
@@ -34,7 +35,7 @@ Result<> CheckCache(records::Database& database, const std::string& root,
   auto rows = TRY(transaction.Query("SELECT key, record FROM build_steps"));
   while (TRY(rows.Next())) {
     std::string key = rows.Text(0);
-    std::string what = fmt::format("build step {}", key.substr(0, 12));
+    std::string what = fmt::format("build step {}", ShortId(key));
     auto lose = [&](const std::string& why) {
       faults->push_back(LostStep(database, key, what + ": " + why));
     };

@@ -52,20 +52,26 @@ Result<OwnerIds> ParseOwner(BorrowedFd root, const std::string& text) {
   return OwnerIds(resolved.uid, resolved.gid);
 }
 
-// --checksum of ADD. kInvalidArgument.
-Result<std::optional<formats::Digest>> ChecksumOf(const Instruction& in,
-                                                  const dockerfile::Expander& expander) {
+// --checksum of ADD; "" without it. kInvalidArgument.
+Result<std::string> ChecksumOf(const Instruction& in, const dockerfile::Expander& expander) {
   const dockerfile::Flag* flag = in.FindFlag("checksum");
-  if (flag == nullptr) return std::optional<formats::Digest>();
+  if (flag == nullptr) return std::string();
   if (in.words.size() > 2) {
     return InvalidArgument("checksum can't be specified for multiple sources");
   }
-  std::string text = TRY(expander.Word(flag->value));
+  return expander.Word(flag->value);
+}
+
+Result<formats::Digest> ParseChecksum(const std::string& text) {
   formats::Digest digest = TRY_WITH(formats::Digest::Parse(text), "invalid checksum '{}'", text);
-  if (digest.algorithm() != formats::DigestAlgorithm::kSha256) {
-    return Unimplemented("a checksum must be a sha256, not {}", text);
-  }
-  return std::optional(std::move(digest));
+  if (digest.algorithm() == formats::DigestAlgorithm::kSha256) return digest;
+  return Unimplemented("a checksum must be a sha256, not {}", text);
+}
+
+// "--NAME", "--NAME=false"; nothing without it.
+std::optional<bool> SwitchOf(const Instruction& in, std::string_view name) {
+  const dockerfile::Flag* flag = in.FindFlag(name);
+  return flag == nullptr ? std::nullopt : std::optional(flag->value != "false");
 }
 
 // As docker keeps it in the history: one source's hash, or the hash of all.
@@ -145,29 +151,47 @@ Result<CopySource> Builder::FromHeredoc(const dockerfile::Heredoc& doc,
   return source;
 }
 
-Result<CopySource> Builder::FromGit(const Instruction& in, const std::string& url) {
+Result<CopySource> Builder::FromGit(const Instruction& in, const std::string& text,
+                                    const std::string& checksum) {
+  GitUrl url = TRY(ParseGitUrl(text));
+  std::optional<bool> keeps = SwitchOf(in, "keep-git-dir");
+  if (keeps && url.keeps_git_directory && *keeps != *url.keeps_git_directory) {
+    return InvalidArgument("inconsistent keep-git-dir configuration");
+  }
+  if (keeps) url.keeps_git_directory = keeps;
+  if (!checksum.empty() && !url.checksum.empty() && checksum != url.checksum) {
+    return InvalidArgument("checksum mismatch \"{}\" != \"{}\"", checksum, url.checksum);
+  }
+  if (!checksum.empty()) url.checksum = checksum;
+  TRY(CheckGitUrl(url));
   std::string name = fmt::format("beside-{}", ++beside_);
   TRY(context_.MakeDirectory(name));
-  const dockerfile::Flag* keep = in.FindFlag("keep-git-dir");
-  bool keeps = keep != nullptr && keep->value != "false";
+  GitAccess access = TRY(FindGitAccess(request_, url));
+  GitTree tree = TRY(FetchGit(url, context_.PathOf(name), access, stop_));
   FindRequest find;
-  GitTree tree = TRY(FetchGit(url, context_.PathOf(name),
-                              keeps ? GitDirectory::kKeep : GitDirectory::kDrop, stop_));
-  common_->materials.Add({url, "", ""});
+  common_->materials.Add(MaterialOf(url, tree));
   find.root = tree.files;
   find.stop = stop_;
-  return FindSource(find, "");
+  CopySource source = TRY(FindSource(find, ""));
+  // What git writes for itself is another each time.
+  if (url.keeps_git_directory.value_or(false) || url.commit_times) source.hash = tree.key;
+  return source;
 }
 
-Result<CopySource> Builder::Download(const std::string& url,
-                                     const std::optional<formats::Digest>& checksum) {
+Result<CopySource> Builder::Download(const Instruction& in, const std::string& url,
+                                     const std::string& checksum) {
+  std::optional<formats::Digest> wanted;
+  if (!checksum.empty()) wanted = TRY(ParseChecksum(checksum));
   CopySource source;
   source.parent = TRY(context_.MakeDirectory(fmt::format("beside-{}", ++beside_)));
   source.name = "file";
   source.base = NameOfUrl(url);
   source.hash = TRY(DownloadFile(url, source.parent, source.name, stop_));
-  if (checksum && checksum->hex() != source.hash) {
-    return InvalidArgument("digest mismatch sha256:{}: {}", source.hash, checksum->text());
+  if (wanted && wanted->hex() != source.hash) {
+    return InvalidArgument("digest mismatch sha256:{}: {}", source.hash, wanted->text());
+  }
+  if (SwitchOf(in, "unpack").value_or(false)) {
+    source.is_archive = TRY(IsArchive(source.parent, source.name));
   }
   common_->materials.Add({url, "sha256", source.hash});
   return source;
@@ -177,7 +201,7 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
                                                    const dockerfile::Expander& expander) {
   FindRequest find;
   find.stop = stop_;
-  find.finds_archives = in.kind == Kind::kAdd;
+  find.finds_archives = in.kind == Kind::kAdd && SwitchOf(in, "unpack").value_or(true);
   find.root = context_.files();
   find.in_classic_words = !output_.step;
   find.missing =
@@ -198,9 +222,8 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
     if (flag.name == "exclude") excludes += TRY(expander.Word(flag.value)) + "\n";
   }
   find.excludes = TRY_WITH(dockerfile::IgnoreList::Parse(excludes), "reading --exclude");
-  const dockerfile::Flag* parents = in.FindFlag("parents");
-  bool with_parents = parents != nullptr && parents->value != "false";
-  std::optional<formats::Digest> checksum = TRY(ChecksumOf(in, expander));
+  bool with_parents = SwitchOf(in, "parents").value_or(false);
+  std::string checksum = TRY(ChecksumOf(in, expander));
   std::vector<CopySource> sources;
   for (size_t i = 0; i + 1 < in.words.size(); ++i) {
     auto doc = std::find_if(in.heredocs.begin(), in.heredocs.end(),
@@ -210,17 +233,16 @@ Result<std::vector<CopySource>> Builder::SourcesOf(const Instruction& in,
       continue;
     }
     std::string path = TRY(expander.Word(in.words[i]));
-    if (in.kind == Kind::kAdd && IsGitUrl(path)) {
-      if (checksum) return InvalidArgument("checksum can't be specified for non-HTTP(S) sources");
-      sources.push_back(TRY_WITH(FromGit(in, path), "ADD failed"));
+    if (in.kind == Kind::kAdd && IsGitUrl(path) && !path.starts_with("github.com/")) {
+      sources.push_back(TRY_WITH(FromGit(in, path, checksum), "ADD failed"));
       continue;
     }
     if (in.kind == Kind::kAdd && IsUrl(path)) {
       TRY(Say(fmt::format("Downloading {}\n", path)));
-      sources.push_back(TRY_WITH(Download(path, checksum), "ADD failed"));
+      sources.push_back(TRY_WITH(Download(in, path, checksum), "ADD failed"));
       continue;
     }
-    if (checksum) return InvalidArgument("checksum can't be specified for non-HTTP(S) sources");
+    if (!checksum.empty()) return InvalidArgument("checksum requires HTTP(S) or Git sources");
     auto found = with_parents ? FindAllWithParents(find, path) : FindSources(find, path);
     for (CopySource& source : TRY(std::move(found))) sources.push_back(std::move(source));
   }
@@ -235,7 +257,7 @@ Result<> Builder::Copy(const Instruction& in) {
     if (flag.name == "from" || flag.name == "chown" || flag.name == "chmod") continue;
     if (flag.name == "link") continue;  // it changes how a layer is made, not what is in it
     if (flag.name == "parents" || flag.name == "exclude" || flag.name == "checksum" ||
-        flag.name == "keep-git-dir") {
+        flag.name == "keep-git-dir" || flag.name == "unpack") {
       continue;
     }
     return InvalidArgument("the --{} option requires BuildKit", flag.name);

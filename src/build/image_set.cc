@@ -25,8 +25,7 @@ Json ToJson(const client::Descriptor& blob) {
 }
 
 Json PlatformJson(const oci::Platform& platform) {
-  Json out =
-      Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
+  Json out = Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
   if (!platform.variant.empty()) out.Set("variant", platform.variant);
   if (!platform.os_version.empty()) out.Set("os.version", platform.os_version);
   return out;
@@ -91,8 +90,7 @@ void ImageSetMaker::Add(ImageDocumentsOf image, const oci::Platform& platform,
         {{"architecture", "unknown"},
          {"os", "unknown"},
          {"config", Json::MakeObject()},
-         {"rootfs",
-          Json::MakeObject({{"type", "layers"}, {"diff_ids", std::move(digests)}})}});
+         {"rootfs", Json::MakeObject({{"type", "layers"}, {"diff_ids", std::move(digests)}})}});
     client::Descriptor described = AddDocument(config.Dump(), oci::kOciConfig, {});
     parts.push_back(described.digest);
     Json manifest = Json::MakeObject({{"schemaVersion", 2},
@@ -100,11 +98,11 @@ void ImageSetMaker::Add(ImageDocumentsOf image, const oci::Platform& platform,
                                       {"config", ToJson(described)},
                                       {"layers", std::move(layers)}});
     Json attestation = ToJson(AddDocument(manifest.Dump(), oci::kOciManifest, std::move(parts)));
-    attestation.Set("annotations",
-                    Json::MakeObject({{"vnd.docker.reference.digest", image.manifest_descriptor.digest},
-                                      {"vnd.docker.reference.type", "attestation-manifest"}}));
-    attestation.Set("platform",
-                    Json::MakeObject({{"architecture", "unknown"}, {"os", "unknown"}}));
+    attestation.Set(
+        "annotations",
+        Json::MakeObject({{"vnd.docker.reference.digest", image.manifest_descriptor.digest},
+                          {"vnd.docker.reference.type", "attestation-manifest"}}));
+    attestation.Set("platform", Json::MakeObject({{"architecture", "unknown"}, {"os", "unknown"}}));
     attestations_.Append(std::move(attestation));
   }
   set_.images.push_back(std::move(image));

@@ -41,6 +41,12 @@ std::string ImagePackageUrl(const std::string& name, const oci::Platform& platfo
   return out + "platform=" + Escaped(platform.ToString());
 }
 
+Material MaterialOf(const GitUrl& url, const GitTree& tree) {
+  std::string uri = WithoutCredentials(url.repository);
+  if (!url.reference.empty()) uri += "#" + url.reference;
+  return {std::move(uri), tree.commit.size() == 64 ? "sha256" : "sha1", tree.commit};
+}
+
 void Materials::Add(Material material) {
   MutexLock lock(mutex_);
   if (std::find(all_.begin(), all_.end(), material) == all_.end()) {

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "build/git_source.h"
+#include "build/git_url.h"
 #include "engine/image_index.h"
 #include "oci/platform.h"
 
@@ -23,6 +25,9 @@ struct Material {
 // The package URL of an image ("pkg:docker/alpine@3?platform=linux%2Famd64"), whatever its name is;
 // the name itself where it is none.
 std::string ImagePackageUrl(const std::string& name, const oci::Platform& platform);
+
+// A tree of a repository, by its commit.
+Material MaterialOf(const GitUrl& url, const GitTree& tree);
 
 class Materials {
  public:

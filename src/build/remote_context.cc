@@ -2,34 +2,82 @@
 #include "build/remote_context.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/byte_stream.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "build/copy_source.h"
 #include "build/download.h"
 #include "build/git_source.h"
 #include "dockerfile/lines.h"
+#include "formats/compression/compression.h"
+#include "formats/tar.h"
 #include "kernel/paths.h"
 
 namespace gantry::build {
 
 namespace {
 
+// The newest of an archive's files; nothing for none.
+Result<std::optional<int64_t>> NewestOf(BorrowedFd beside, const StopToken& stop) {
+  FdSource file(TRY(kernel::OpenIn(beside, "file", O_RDONLY | O_NOFOLLOW)), stop);
+  auto plain = TRY(formats::compression::Decompress(file));
+  formats::TarReader tar(*plain);
+  formats::TarEntry entry;
+  std::optional<int64_t> newest;
+  while (TRY(tar.NextEntry(&entry))) {
+    if (entry.type != formats::TarType::kFile) continue;
+    newest = std::max(newest.value_or(entry.mtime_seconds), entry.mtime_seconds);
+  }
+  return newest;
+}
+
 // An archive, or else a Dockerfile alone.
-Result<RemoteKind> TakeFile(const std::string& url, BorrowedFd beside, Context& context,
-                            const StopToken& stop) {
+Result<RemoteFiles> TakeFile(const std::string& url, BorrowedFd beside, Context& context,
+                             const StopToken& stop) {
+  RemoteFiles out;
   bool archive = TRY(IsArchive(beside, "file"));
   FdSource file(TRY(kernel::OpenIn(beside, "file", O_RDONLY | O_NOFOLLOW)), stop);
   if (archive) {
     TRY_WITH(context.Receive(file, stop), "unpacking the build context");
-    return RemoteKind::kFiles;
+    out.time = TRY(NewestOf(beside, stop));
+    return out;
   }
   UniqueFd text = TRY(kernel::OpenIn(beside, "file", O_RDONLY | O_NOFOLLOW));
   TRY(context.TakeDockerfile(
       TRY_WITH(ReadToEnd(text, dockerfile::kMaxBytes), "reading the Dockerfile of {}", url)));
-  return RemoteKind::kDockerfile;
+  out.kind = RemoteKind::kDockerfile;
+  return out;
+}
+
+// Whether an argument is given that says yes or no. nullopt: it says neither.
+std::optional<bool> FlagOf(const BuildRequest& request, const std::string& name) {
+  auto given = request.arguments.find(name);
+  if (given == request.arguments.end() || !given->second) return std::nullopt;
+  std::string value = Lower(*given->second);
+  if (value == "1" || value == "t" || value == "true") return true;
+  if (value == "0" || value == "f" || value == "false") return false;
+  return std::nullopt;
+}
+
+Result<RemoteFiles> FetchRepository(const BuildRequest& request, Context& context,
+                                    const StopToken& stop) {
+  GitUrl url = TRY(ParseGitUrl(request.remote));
+  if (FlagOf(request, "BUILDKIT_CONTEXT_KEEP_GIT_DIR").value_or(false)) {
+    url.keeps_git_directory = true;
+  }
+  // Files that are older than the epoch are of one time, too.
+  auto epoch = request.arguments.find("SOURCE_DATE_EPOCH");
+  bool has_epoch = epoch != request.arguments.end() && !epoch->second.value_or("").empty();
+  url.commit_times = url.commit_times || has_epoch;
+  GitAccess access = TRY(FindGitAccess(request, url));
+  GitTree tree = TRY(FetchGit(url, context.PathOf("remote"), access, stop));
+  context.TakeFiles(std::move(tree.files), std::move(tree.path));
+  return RemoteFiles{RemoteKind::kFiles, tree.committed, MaterialOf(url, tree)};
 }
 
 }  // namespace
@@ -38,20 +86,25 @@ bool IsRemoteContext(std::string_view text) {
   return IsGitUrl(text) || text.starts_with("http://") || text.starts_with("https://");
 }
 
-Result<RemoteKind> FetchContext(const std::string& url, Context& context, const StopToken& stop) {
+Result<RemoteFiles> FetchContext(const BuildRequest& request, Context& context,
+                                 const StopToken& stop) {
+  const std::string& url = request.remote;
   UniqueFd beside = TRY(context.MakeDirectory("remote"));
-  if (IsGitUrl(url)) {
-    GitTree tree = TRY(FetchGit(url, context.PathOf("remote"), GitDirectory::kDrop, stop));
-    context.TakeFiles(std::move(tree.files), std::move(tree.path));
-    return RemoteKind::kFiles;
-  }
+  if (IsGitUrl(url)) return FetchRepository(request, context, stop);
   TRY_WITH(DownloadFile(url, beside, "file", stop), "fetching the build context");
-  return TakeFile(url, beside, context, stop);
+  RemoteFiles files = TRY(TakeFile(url, beside, context, stop));
+  struct stat status{};
+  if (::fstatat(beside.get(), "file", &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    return ErrnoError("looking at the build context");
+  }
+  // 0: the answer had none.
+  if (status.st_mtim.tv_sec != 0) files.time = status.st_mtim.tv_sec;
+  return files;
 }
 
-Result<RemoteKind> TakeContext(const std::string& url,
-                               const std::function<Result<>(BorrowedFd file)>& fetch,
-                               Context& context, const StopToken& stop) {
+Result<RemoteFiles> TakeContext(const std::string& url,
+                                const std::function<Result<>(BorrowedFd file)>& fetch,
+                                Context& context, const StopToken& stop) {
   UniqueFd beside = TRY(context.MakeDirectory("remote"));
   UniqueFd file = TRY(kernel::OpenIn(beside, "file", O_WRONLY | O_CREAT | O_EXCL, 0600));
   TRY_WITH(fetch(file), "fetching the build context");

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,17 +12,26 @@
 #include "base/stop_token.h"
 #include "base/unique_fd.h"
 #include "build/context.h"
+#include "build/materials.h"
+#include "build/request.h"
 
 namespace gantry::build {
 
 bool IsRemoteContext(std::string_view text);
 
 enum class RemoteKind : uint8_t { kFiles, kDockerfile };
-// What is no archive is a Dockerfile; it is the context's "Dockerfile" then.
-Result<RemoteKind> FetchContext(const std::string& url, Context& context, const StopToken& stop);
+struct RemoteFiles {
+  RemoteKind kind = RemoteKind::kFiles;
+  // Seconds since 1970: of the commit, of the answer, or of an archive's newest file.
+  std::optional<int64_t> time;
+  std::optional<Material> material;  // a repository
+};
+// The request's own. What is no archive is a Dockerfile; it is the context's "Dockerfile" then.
+Result<RemoteFiles> FetchContext(const BuildRequest& request, Context& context,
+                                 const StopToken& stop);
 // The same for what `fetch` writes into a file.
-Result<RemoteKind> TakeContext(const std::string& url,
-                               const std::function<Result<>(BorrowedFd file)>& fetch,
-                               Context& context, const StopToken& stop);
+Result<RemoteFiles> TakeContext(const std::string& url,
+                                const std::function<Result<>(BorrowedFd file)>& fetch,
+                                Context& context, const StopToken& stop);
 
 }  // namespace gantry::build

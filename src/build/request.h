@@ -42,13 +42,16 @@ struct BuildRequest {
   bool keeps_containers = false;             // rm=0
   bool keeps_failed = true;                  // the container of a step that failed
   std::map<std::string, std::optional<std::string>> arguments;  // no value: as if not given
+  // What "context" means as the value of SOURCE_DATE_EPOCH: seconds since 1970.
+  std::optional<int64_t> context_time;
   std::map<std::string, std::string> labels;
   std::vector<std::string> cache_from;  // images; steps are taken from them alone
   // Of other machines, beside the engine's own cache.
   std::vector<std::shared_ptr<const CacheImport>> cache_imports;
-  std::string platform;     // "os/arch", "" for the host's
-  engine::HostConfig host;  // of the containers that run the steps
-  std::string hostname;     // of these; "": each its own
+  std::string platform;         // "os/arch", "" for the host's
+  bool one_of_several = false;  // other platforms are built as well: progress names this one
+  engine::HostConfig host;      // of the containers that run the steps
+  std::string hostname;         // of these; "": each its own
   // By registry ("docker.io", "localhost:5000").
   std::map<std::string, client::Credentials> credentials;
   // Asked for the others, when it is set.

@@ -180,7 +180,7 @@ Result<std::optional<engine::NewLayer>> Builder::LayerOf(StepContainer& containe
     if (layer) TRY(engine::UnpackLayer(engine_, lease, state_->chain_id, *layer));
     TRY(container.Keep());
   } else {
-    TRY(Say(fmt::format("Removing intermediate container {}\n", container.id().substr(0, 12))));
+    TRY(Say(fmt::format("Removing intermediate container {}\n", ShortId(container.id()))));
     layer = TRY_WITH(CommitLayer(engine_, lease, container.id(), state_->chain_id, epoch_),
                      "making the layer");
     container.RemoveLater();
@@ -241,7 +241,7 @@ Result<> Builder::RunCommand(const Instruction& original) {
   StepContainer container =
       TRY(StepContainer::Create(engine_, std::move(config), std::move(host),
                                 {state_->chain_id, image_id, std::move(mounts.inputs)}));
-  TRY(Say(fmt::format(" ---> Running in {}\n", container.id().substr(0, 12))));
+  TRY(Say(fmt::format(" ---> Running in {}\n", ShortId(container.id()))));
   auto output = [this](bool to_stderr, std::string_view text) {
     return output_.command(step_, to_stderr, text);
   };

@@ -70,9 +70,8 @@ std::vector<Solved::Ref> RefsOf(const gateway::Result& result) {
     out.push_back({result.has_ref() ? result.ref().id() : result.refdeprecated(), ""});
   }
   std::erase_if(out, [](const Solved::Ref& ref) { return ref.name.empty(); });
-  std::sort(out.begin(), out.end(), [](const Solved::Ref& a, const Solved::Ref& b) {
-    return a.platform < b.platform;
-  });
+  std::sort(out.begin(), out.end(),
+            [](const Solved::Ref& a, const Solved::Ref& b) { return a.platform < b.platform; });
   return out;
 }
 
@@ -100,8 +99,8 @@ Result<> Tell(const Solved& solved, Job& job, bool configures, gateway::Result* 
   if (solved.refs.empty()) result->mutable_ref();
   for (const Solved::Ref& ref : solved.refs) {
     bool alone = ref.platform.empty();
-    gateway::Ref& told = alone ? *result->mutable_ref()
-                               : (*result->mutable_refs()->mutable_refs())[ref.platform];
+    gateway::Ref& told =
+        alone ? *result->mutable_ref() : (*result->mutable_refs()->mutable_refs())[ref.platform];
     told.set_id(ref.name);
     *told.mutable_def() = DefinitionOf(ref.name);
     if (alone && configures && !solved.metadata.contains("containerimage.config")) {

@@ -73,8 +73,8 @@ Result<client::Credentials> LoginFor(const std::string& reference,
   return session->FindLogin(parsed.domain, stop);
 }
 
-Result<> ExportCache(Shared& shared, Job& job, const MadeResult& made, const CacheExport& wanted, Told* told,
-                     const StopToken& stop) {
+Result<> ExportCache(Shared& shared, Job& job, const MadeResult& made, const CacheExport& wanted,
+                     Told* told, const StopToken& stop) {
   return InStep(job.progress(), "exporting cache to " + wanted.place, [&](size_t step) -> Result<> {
     auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
     std::unique_ptr<build::CachePlace> place;
@@ -138,7 +138,8 @@ Result<std::vector<CacheExport>> ReadCacheExports(const Wanted& wanted) {
   return out;
 }
 
-void PutInlineCache(Shared& shared, const MadeResult& made, const std::vector<CacheExport>& exports) {
+void PutInlineCache(Shared& shared, const MadeResult& made,
+                    const std::vector<CacheExport>& exports) {
   bool wanted = std::any_of(exports.begin(), exports.end(), [](const CacheExport& one) {
     return one.kind == CacheExport::Kind::kInline;
   });

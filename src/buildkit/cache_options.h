@@ -28,7 +28,8 @@ struct CacheExport {
 Result<std::vector<CacheExport>> ReadCacheExports(const Wanted& wanted);
 
 // Before the result is exported: an inline cache is a part of it.
-void PutInlineCache(Shared& shared, const MadeResult& made, const std::vector<CacheExport>& exports);
+void PutInlineCache(Shared& shared, const MadeResult& made,
+                    const std::vector<CacheExport>& exports);
 // The others. `told`: what the client hears of it.
 Result<> ExportCaches(Shared& shared, Job& job, const MadeResult& made,
                       const std::vector<CacheExport>& exports,

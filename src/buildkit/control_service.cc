@@ -87,9 +87,8 @@ class StatusStream : public grpc::ServerWriteReactor<api::StatusResponse> {
 
   void Next() {
     auto wake = [stream = self_] { stream->Next(); };
-    switch (job_->Read(number_, &update_, wake)) {
+    switch (job_->Read(&number_, &update_, wake)) {
       case Job::Next::kHave:
-        ++number_;
         StartUnlessEnded();
         break;
       case Job::Next::kEnd:

@@ -123,8 +123,8 @@ Result<std::unique_ptr<Made>> SolveDefinition(Shared& shared, Job& job,
   build::StageState state = TRY(solver->Solve(graph));
   MadeFrom from = FromGraph(graph);
   from.materials = solver->materials();
-  return std::unique_ptr<Made>(std::make_unique<SolvedMade>(
-      shared.engine, std::move(solver), std::move(state), std::move(from)));
+  return std::unique_ptr<Made>(std::make_unique<SolvedMade>(shared.engine, std::move(solver),
+                                                            std::move(state), std::move(from)));
 }
 
 pb::Definition DefinitionOf(const std::string& result) {

@@ -69,8 +69,8 @@ engine::Annotations AnnotationsOf(const Export& wanted, const oci::Platform* pla
                                   AnnotationWish::Place place) {
   engine::Annotations out;
   for (const AnnotationWish& wish : wanted.annotations) {
-    bool fits = !wish.platform || platform == nullptr ||
-                oci::MatchPlatform(*wish.platform, *platform) > 0;
+    bool fits =
+        !wish.platform || platform == nullptr || oci::MatchPlatform(*wish.platform, *platform) > 0;
     if (fits && wish.place == place) out[wish.name] = wish.value;
   }
   return out;
@@ -154,9 +154,8 @@ Result<build::ImageSet> SetOf(Shared& shared, const Job& job, const MadeResult& 
 
 void TellSet(const build::ImageSet& set, const Export& wanted,
              std::map<std::string, std::string>* facts) {
-  formats::Json descriptor = formats::Json::MakeObject({{"mediaType", set.root.media_type},
-                                                        {"digest", set.root.digest},
-                                                        {"size", set.root.size}});
+  formats::Json descriptor = formats::Json::MakeObject(
+      {{"mediaType", set.root.media_type}, {"digest", set.root.digest}, {"size", set.root.size}});
   if (!set.root_annotations.empty()) {
     descriptor.Set("annotations", formats::Json(set.root_annotations));
   }
@@ -179,8 +178,7 @@ Result<> ExportImage(Shared& shared, Job& job, const MadeResult& made, const Exp
     } else {
       oci::Platform platform = TRY(PlatformOf(made.parts[0]));
       TRY(made.parts[0].made->Store(
-          {wanted.names,
-           AnnotationsOf(wanted, &platform, AnnotationWish::Place::kManifest)}));
+          {wanted.names, AnnotationsOf(wanted, &platform, AnnotationWish::Place::kManifest)}));
     }
     TellSet(set, wanted, &facts);
     progress.Part(step, "writing image " + set.root.digest, 0, 0, true);
@@ -268,8 +266,8 @@ Result<std::vector<Export>> ReadExports(const Wanted& wanted) {
   return out;
 }
 
-Result<> RunExport(Shared& shared, Job& job, const MadeResult& made, const Export& wanted, Told* told,
-                   const StopToken& stop) {
+Result<> RunExport(Shared& shared, Job& job, const MadeResult& made, const Export& wanted,
+                   Told* told, const StopToken& stop) {
   switch (wanted.kind) {
     case Kind::kImage:
       return ExportImage(shared, job, made, wanted, told, stop);

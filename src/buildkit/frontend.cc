@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/io.h"
@@ -56,8 +56,7 @@ Result<> RefuseOption(const std::string& key, const std::string& value) {
 // Programs look for either case: who gives one gives both.
 void MirrorProxies(std::map<std::string, std::optional<std::string>>* arguments) {
   for (const char* name : {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"}) {
-    std::string upper(name);
-    for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    std::string upper = Upper(name);
     auto lower_value = arguments->find(name);
     auto upper_value = arguments->find(upper);
     if (lower_value != arguments->end()) arguments->try_emplace(upper, lower_value->second);
@@ -184,7 +183,6 @@ MadeFrom FromFile(const build::BuildRequest& request, const CheckedFile& file) {
   out.file = file.name;
   out.text = file.text;
   out.uses_network = request.host.network_mode != "none";
-  if (!request.remote.empty()) out.materials.push_back({request.remote, "", ""});
   auto parsed = dockerfile::Parse(file.text);
   if (!parsed.ok()) return out;  // the build's own error
   auto target = parsed->FindTarget(request.target);
@@ -208,7 +206,7 @@ class Frontend {
   // `body`: a tar of the context; nullptr: it is the session's, or elsewhere.
   Result<FrontendAnswer> Run(build::Builds& builds, build::BuildRequest request,
                              const FrontendOptions& options, ByteSource* body);
-  Result<FrontendAnswer> Answer(const build::BuildRequest& request, const FrontendOptions& options);
+  Result<FrontendAnswer> Answer(build::BuildRequest request, const FrontendOptions& options);
   // The lines of the Dockerfile that the error of Run is about, if it is about some.
   void AddFailedLines(ErrorDetails* details) const;
 
@@ -227,8 +225,9 @@ class Frontend {
   Result<std::unique_ptr<BuiltMade>> Build(build::Builds& builds, build::BuildRequest request,
                                            build::Context context, const CheckedFile& file);
   Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
-                                 const build::BuildRequest& request);
-  Result<build::RemoteKind> FetchRemote(const std::string& url, build::Context& context);
+                                 build::BuildRequest& request);
+  Result<build::RemoteFiles> FetchRemote(const build::BuildRequest& request,
+                                         build::Context& context);
   build::BuildOutput Output();
   // What the client answers for the build.
   void AskSessionForBuild(build::BuildRequest* request);
@@ -239,6 +238,7 @@ class Frontend {
   Progress& progress_;
   const StopToken stop_;
   size_t received_ = 0;  // the step of progress that received something last
+  std::optional<build::Material> remote_material_;  // of a context that is a repository
   // What the Dockerfile says, and what of it the error is about.
   std::string name_, text_, directory_;
   build::Lines failed_;
@@ -318,10 +318,12 @@ Result<> Frontend::LoadContext(build::Context& context, build::Cache& cache,
 
 // A context on a client's standard input comes over its session, under a URL of a host that there
 // is not.
-Result<build::RemoteKind> Frontend::FetchRemote(const std::string& url, build::Context& context) {
+Result<build::RemoteFiles> Frontend::FetchRemote(const build::BuildRequest& request,
+                                                 build::Context& context) {
   constexpr std::string_view kUploads = "http://buildkit-session/";
+  const std::string& url = request.remote;
   if (!url.starts_with(kUploads) || session_ == nullptr) {
-    return build::FetchContext(url, context, stop_);
+    return build::FetchContext(request, context, stop_);
   }
   auto pull = [&](BorrowedFd file) {
     auto write = [&](std::string_view piece) { return WriteAll(file, piece); };
@@ -331,12 +333,14 @@ Result<build::RemoteKind> Frontend::FetchRemote(const std::string& url, build::C
 }
 
 Result<std::string> Frontend::LoadRemote(build::Context& context, const FrontendOptions& options,
-                                         const build::BuildRequest& request) {
+                                         build::BuildRequest& request) {
   std::string path = request.dockerfile;
   TRY(InStep(progress_, ReceiveName("remote build context"), [&](size_t step) -> Result<> {
     received_ = step;
-    auto kind = TRY(FetchRemote(request.remote, context));
-    if (kind == build::RemoteKind::kDockerfile) path = "Dockerfile";
+    build::RemoteFiles fetched = TRY(FetchRemote(request, context));
+    request.context_time = fetched.time;
+    remote_material_ = std::move(fetched.material);
+    if (fetched.kind == build::RemoteKind::kDockerfile) path = "Dockerfile";
     return {};
   }));
   // The client's own Dockerfile for somebody else's files.
@@ -429,10 +433,15 @@ Result<FrontendAnswer> Frontend::Run(build::Builds& builds, build::BuildRequest 
     }
   }
   MadeFrom from = FromFile(request, file);
-  if (request.remote.empty() && body == nullptr) {
-    from.directories.push_back(Get(options, "contextkey", "context"));
-    if (directory_ != from.directories[0]) from.directories.push_back(directory_);
+  if (!request.remote.empty()) {
+    from.materials.push_back(remote_material_.value_or(build::Material{request.remote, "", ""}));
   }
+  std::set<std::string> directories;
+  if (request.remote.empty() && body == nullptr) {
+    directories.insert(Get(options, "contextkey", "context"));
+  }
+  if (!directory_.empty()) directories.insert(directory_);
+  from.directories.assign(directories.begin(), directories.end());
   FrontendAnswer answer;
   auto made = TRY(Build(builds, std::move(request), std::move(context), file));
   made->made_from = std::move(from);
@@ -486,8 +495,9 @@ void Frontend::AddFailedLines(ErrorDetails* details) const {
   AddPlace(source, RangesOfLines(failed_.first, failed_.last), details);
 }
 
-Result<FrontendAnswer> Frontend::Answer(const build::BuildRequest& request,
+Result<FrontendAnswer> Frontend::Answer(build::BuildRequest request,
                                         const FrontendOptions& options) {
+  if (session_ != nullptr) AskSessionForBuild(&request);
   build::Context context = TRY(build::Context::Create(engine_));
   CheckedFile file{.name = request.dockerfile, .text = "", .ignored = {}};
   if (request.remote.empty()) {
@@ -599,6 +609,7 @@ Result<FrontendAnswer> RunFrontend(const FrontendCall& call, FrontendInputs inpu
   build::BuildRequest request = TRY(ReadFrontendOptions(call.options));
   Frontend frontend(call.engine, call.session, call.job, call.stop);
   if (call.options.contains("requestid")) return frontend.Answer(request, call.options);
+  request.one_of_several = call.one_of_several;
   TRY(SetInputs(call.options, inputs, &request));
   auto answer = frontend.Run(call.builds, std::move(request), call.options, nullptr);
   if (!answer.ok()) {

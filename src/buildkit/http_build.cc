@@ -39,8 +39,8 @@ Result<std::string> RunHttpBuild(Shared& shared, HttpBuild build,
     upload = TRY(shared.uploads.Take(ref, kBeginBound));
     build.body = upload.body;
   }
-  std::shared_ptr<Made> made = TRY(RunBuild(shared.engine, shared.builds, std::move(build.request), build.body,
-                           std::move(session), *job, stop));
+  std::shared_ptr<Made> made = TRY(RunBuild(shared.engine, shared.builds, std::move(build.request),
+                                            build.body, std::move(session), *job, stop));
   google::protobuf::Map<std::string, std::string> told;
   MadeResult result{{{std::move(made), ""}}, {}};
   for (const Export& one : exports) TRY(RunExport(shared, *job, result, one, &told, stop));

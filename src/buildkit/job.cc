@@ -17,6 +17,18 @@ constexpr size_t kKeptEnded = 16;
 // Each of them holds layers and a directory.
 constexpr size_t kMostResults = 1'000;
 constexpr int kMostFrontends = 32;
+// Of output and of parts' sizes: the first, and the newest for clients that are slow.
+constexpr size_t kFirstBytes = size_t{8} << 20;
+constexpr size_t kMostNewestBytes = size_t{56} << 20;
+// What an update costs beside its bytes.
+constexpr size_t kUpdateBytes = 512;
+
+// What a client can do without.
+bool IsDroppable(const StatusResponse& update) {
+  bool ends_a_part = std::any_of(update.statuses().begin(), update.statuses().end(),
+                                 [](const auto& status) { return status.has_completed(); });
+  return update.vertexes().empty() && update.warnings().empty() && !ends_a_part;
+}
 
 }  // namespace
 
@@ -43,7 +55,28 @@ void Job::Follow(std::function<void(const StatusResponse& update)> tell) {
 
 std::vector<StatusResponse> Job::Updates() {
   MutexLock lock(mutex_);
-  return updates_;
+  std::vector<StatusResponse> out;
+  for (const auto& [number, update] : updates_) out.push_back(update);
+  return out;
+}
+
+void Job::KeepUpdate(StatusResponse update) {
+  size_t number = next_update_++;
+  if (IsDroppable(update)) {
+    size_t bytes = update.ByteSizeLong() + kUpdateBytes;
+    if (first_bytes_ < kFirstBytes) {
+      first_bytes_ += bytes;
+    } else {
+      droppable_.push_back({number, bytes});
+      droppable_bytes_ += bytes;
+    }
+  }
+  updates_[number] = std::move(update);
+  while (droppable_bytes_ > kMostNewestBytes) {
+    updates_.erase(droppable_.front().number);
+    droppable_bytes_ -= droppable_.front().bytes;
+    droppable_.pop_front();
+  }
 }
 
 void Job::Publish(StatusResponse update) {
@@ -57,7 +90,7 @@ void Job::Publish(StatusResponse update) {
   std::vector<std::function<void()>> sleepers;
   {
     MutexLock lock(mutex_);
-    updates_.push_back(std::move(update));
+    KeepUpdate(std::move(update));
     sleepers = std::exchange(sleepers_, {});
   }
   Wake(std::move(sleepers));
@@ -77,10 +110,17 @@ void Job::End() {
   Wake(std::move(sleepers));
 }
 
-Job::Next Job::Read(size_t number, StatusResponse* update, std::function<void()> wake) {
+Job::Next Job::Read(size_t* number, StatusResponse* update, std::function<void()> wake) {
   MutexLock lock(mutex_);
-  if (number < updates_.size()) {
-    *update = updates_[number];
+  auto next = updates_.lower_bound(*number);
+  if (next != updates_.end()) {
+    *update = next->second;
+    // What is not there any more was output, mostly.
+    if (next->first != *number && update->logs_size() > 0) {
+      auto* log = update->mutable_logs(0);
+      log->set_msg("\n[output clipped, the client was too slow]\n" + log->msg());
+    }
+    *number = next->first + 1;
     return Next::kHave;
   }
   if (ended_) return Next::kEnd;

@@ -33,7 +33,7 @@ class GatewayContainers;
 
 // What a client wants to be attested of how its image was made (provenance.h).
 struct ProvenanceWish {
-  bool all = true;  // mode=max: with build arguments, labels, secrets' names and the Dockerfile
+  bool all = true;      // mode=max: with build arguments, labels, secrets' names and the Dockerfile
   bool is_old = false;  // version 0.2
   std::string builder;
   bool reproducible = false;  // says the client
@@ -86,8 +86,9 @@ class Job {
   // Nothing more is published; what was made and not stored is given up.
   void End();
   enum class Next : uint8_t { kHave, kLater, kEnd };
-  // The update with that number. kLater: `wake` is called once when there is more.
-  Next Read(size_t number, StatusResponse* update, std::function<void()> wake);
+  // The update with that number, or the next one that is still there; `number` is that behind it
+  // then. kLater: `wake` is called once when there is more.
+  Next Read(size_t* number, StatusResponse* update, std::function<void()> wake);
 
   // Of the client's own.
   GatewayContainers& containers() { return *containers_; }
@@ -107,6 +108,7 @@ class Job {
  private:
   Job(std::string ref, Wanted wanted, StopSource returned);
   void Publish(StatusResponse update);
+  void KeepUpdate(StatusResponse update) REQUIRES(mutex_);
   void Wake(std::vector<std::function<void()>> sleepers);
 
   const std::string ref_;
@@ -116,7 +118,16 @@ class Job {
   Progress progress_;
   const std::shared_ptr<GatewayContainers> containers_;
   Mutex mutex_;
-  std::vector<StatusResponse> updates_ GUARDED_BY(mutex_);
+  // By number. Of those that are no step's begin or end the first and the newest are kept.
+  std::map<size_t, StatusResponse> updates_ GUARDED_BY(mutex_);
+  size_t next_update_ GUARDED_BY(mutex_) = 0;
+  struct Droppable {
+    size_t number = 0;
+    size_t bytes = 0;
+  };
+  std::deque<Droppable> droppable_ GUARDED_BY(mutex_);
+  size_t droppable_bytes_ GUARDED_BY(mutex_) = 0;
+  size_t first_bytes_ GUARDED_BY(mutex_) = 0;
   std::vector<std::function<void()>> sleepers_ GUARDED_BY(mutex_);
   std::function<void(const StatusResponse&)> follower_ GUARDED_BY(mutex_);
   bool ended_ GUARDED_BY(mutex_) = false;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "buildkit/progress.h"
 
+#include <utility>
+
 #include "build/stage_state.h"
 
 namespace gantry::buildkit {
@@ -24,6 +26,7 @@ size_t Progress::Begin(const std::string& name) { return Begin(name, ""); }
 size_t Progress::Begin(const std::string& name, const std::string& digest) {
   MutexLock lock(mutex_);
   size_t number = ++last_;
+  steps_[number].begun = SteadyClock::now();
   auto& vertex = steps_[number].vertex;
   vertex.set_digest(digest);
   if (digest.empty()) {
@@ -47,15 +50,23 @@ void Progress::Cached(size_t step) {
   publish_(std::move(update));
 }
 
-void Progress::Log(size_t step, bool to_stderr, std::string_view text) {
-  MutexLock lock(mutex_);
+void Progress::PublishLog(const Step& step, bool to_stderr, const std::string& text) {
+  if (text.empty()) return;
   Update update;
   auto* log = update.add_logs();
-  log->set_vertex(steps_[step].vertex.digest());
+  log->set_vertex(step.vertex.digest());
   *log->mutable_timestamp() = Now();
   log->set_stream(to_stderr ? 2 : 1);
-  log->set_msg(text.data(), text.size());
+  log->set_msg(text);
   publish_(std::move(update));
+}
+
+void Progress::Log(size_t step, bool to_stderr, std::string_view text) {
+  static const LogLimit::Bounds kBounds = LogLimit::FromEnvironment();
+  MutexLock lock(mutex_);
+  Step& of = steps_[step];
+  auto limit = of.limits.try_emplace(to_stderr, kBounds, of.begun).first;
+  PublishLog(of, to_stderr, limit->second.Take(text, SteadyClock::now()));
 }
 
 void Progress::Part(size_t step, const std::string& name, int64_t current, int64_t total,
@@ -93,6 +104,10 @@ void Progress::Warn(moby::buildkit::v1::VertexWarning warning) {
 
 void Progress::End(size_t step, const std::string& error) {
   MutexLock lock(mutex_);
+  auto limits = std::exchange(steps_[step].limits, {});
+  for (auto& [to_stderr, limit] : limits) {
+    if (!error.empty()) PublishLog(steps_[step], to_stderr, limit.TakeRest());
+  }
   auto& vertex = steps_[step].vertex;
   *vertex.mutable_completed() = Now();
   vertex.set_error(error);

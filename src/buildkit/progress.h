@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "buildkit/log_limit.h"
 #include "moby/buildkit/control.pb.h"
 
 namespace gantry::buildkit {
@@ -32,6 +33,7 @@ class Progress {
   // One that the client knows by this digest.
   size_t Begin(const std::string& name, const std::string& digest);
   void Cached(size_t step);
+  // What LogLimit leaves of it; where the step ends with an error, the last lines come too.
   void Log(size_t step, bool to_stderr, std::string_view text);
   // A part of a step with a size, such as a layer that is pulled. Bytes; a total of 0 is unknown.
   void Part(size_t step, const std::string& name, int64_t current, int64_t total, bool done);
@@ -45,7 +47,10 @@ class Progress {
   struct Step {
     moby::buildkit::v1::Vertex vertex;
     std::map<std::string, google::protobuf::Timestamp> parts;  // when they began
+    std::map<bool, LogLimit> limits;                           // by stream, "to stderr"
+    SteadyClock::time_point begun;
   };
+  void PublishLog(const Step& step, bool to_stderr, const std::string& text) REQUIRES(mutex_);
 
   const std::string ref_;
   const std::function<void(Update)> publish_;

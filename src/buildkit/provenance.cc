@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "build/git_url.h"
 #include "build/materials.h"
 #include "formats/base64.h"
 #include "formats/json.h"
@@ -60,18 +61,8 @@ bool IsOfRequest(const std::string& option) {
          !option.starts_with("build-arg:BUILDKIT_ATTEST_");
 }
 
-// A URL without the name and password that may be in it.
-std::string WithoutLogin(const std::string& url) {
-  size_t host = url.find("://");
-  if (host == std::string::npos) return url;
-  host += 3;
-  size_t at = url.substr(0, url.find('/', host)).rfind('@');
-  if (at == std::string::npos || at < host) return url;
-  return url.substr(0, host) + "xxxxx" + url.substr(at);
-}
-
 Json MaterialJson(const build::Material& material) {
-  Json out = Json::MakeObject({{"uri", WithoutLogin(material.uri)}});
+  Json out = Json::MakeObject({{"uri", build::WithoutCredentials(material.uri)}});
   if (!material.digest.empty()) {
     out.Set("digest", Json::MakeObject({{material.algorithm, material.digest}}));
   }
@@ -108,18 +99,18 @@ Parts PartsOf(const ProvenanceWish& wish, const MadeFrom& from) {
     if (key == "filename") {
       out.source.Set("path", value);
     } else if (key == "context") {
-      out.source.Set("uri", WithoutLogin(value));
+      out.source.Set("uri", build::WithoutCredentials(value));
       for (const build::Material& material : from.materials) {
-        if (material.uri == value && !material.digest.empty()) {
+        if (material.uri == build::WithoutCredentials(value) && !material.digest.empty()) {
           out.source.Set("digest", Json::MakeObject({{material.algorithm, material.digest}}));
         }
       }
     } else if (key.starts_with(kVcs)) {
-      vcs.Set(key.substr(kVcs.size()), WithoutLogin(value));
+      vcs.Set(key.substr(kVcs.size()), build::WithoutCredentials(value));
     } else if (!wish.all && (key.starts_with("build-arg:") || key.starts_with("label:"))) {
       out.has_request = false;
     } else {
-      arguments.Set(key, key.starts_with("context:") ? WithoutLogin(value) : value);
+      arguments.Set(key, key.starts_with("context:") ? build::WithoutCredentials(value) : value);
     }
   }
   if (!from.frontend.empty()) out.request.Set("frontend", from.frontend);
@@ -128,10 +119,9 @@ Parts PartsOf(const ProvenanceWish& wish, const MadeFrom& from) {
   if (wish.all && !from.agents.empty()) out.request.Set("ssh", IdsJson(from.agents, "id"));
   if (!from.directories.empty()) out.request.Set("locals", IdsJson(from.directories, "name"));
   out.has_request &= !from.frontend.empty();
-  out.has_materials =
-      from.directories.empty() &&
-      std::none_of(from.materials.begin(), from.materials.end(),
-                   [](const build::Material& one) { return one.digest.empty(); });
+  out.has_materials = from.directories.empty() &&
+                      std::none_of(from.materials.begin(), from.materials.end(),
+                                   [](const build::Material& one) { return one.digest.empty(); });
   if (vcs.size() > 0) out.details.Set("vcs", std::move(vcs));
   if (wish.all && !from.text.empty()) {
     Json info = Json::MakeObject({{"filename", from.file},
@@ -176,13 +166,14 @@ Json Predicate(const ProvenanceWish& wish, const MadeFrom& from, const Job& job)
                             {"environment", Json::MakeObject({{"platform", platform}})}})},
          {"metadata", std::move(metadata)}});
   }
-  Json metadata = Json::MakeObject(
-      {{"invocationId", job.ref()},
-       {"startedOn", started},
-       {"finishedOn", finished},
-       {"buildkit_metadata", std::move(parts.details)},
-       {"buildkit_completeness", Json::MakeObject({{"request", parts.has_request},
-                                                   {"resolvedDependencies", parts.has_materials}})}});
+  Json metadata =
+      Json::MakeObject({{"invocationId", job.ref()},
+                        {"startedOn", started},
+                        {"finishedOn", finished},
+                        {"buildkit_metadata", std::move(parts.details)},
+                        {"buildkit_completeness",
+                         Json::MakeObject({{"request", parts.has_request},
+                                           {"resolvedDependencies", parts.has_materials}})}});
   if (hermetic) metadata.Set("buildkit_hermetic", true);
   if (wish.reproducible) metadata.Set("buildkit_reproducible", true);
   Json definition = Json::MakeObject(
@@ -216,14 +207,15 @@ Result<std::optional<ProvenanceWish>> ReadProvenanceWish(
 
 build::Statement MakeProvenance(const ProvenanceWish& wish, const MadeFrom& from, const Job& job,
                                 const ProvenanceSubject& subject) {
-  std::string type = wish.is_old ? "https://slsa.dev/provenance/v0.2" : "https://slsa.dev/provenance/v1";
+  std::string type =
+      wish.is_old ? "https://slsa.dev/provenance/v0.2" : "https://slsa.dev/provenance/v1";
   size_t colon = subject.digest.find(':');
-  Json digest = Json::MakeObject(
-      {{subject.digest.substr(0, colon), subject.digest.substr(colon + 1)}});
+  Json digest =
+      Json::MakeObject({{subject.digest.substr(0, colon), subject.digest.substr(colon + 1)}});
   Json subjects = Json::MakeArray();
   for (const std::string& name : subject.names) {
-    subjects.Append(
-        Json::MakeObject({{"name", build::ImagePackageUrl(name, subject.platform)}, {"digest", digest}}));
+    subjects.Append(Json::MakeObject(
+        {{"name", build::ImagePackageUrl(name, subject.platform)}, {"digest", digest}}));
   }
   Json statement = Json::MakeObject({{"_type", "https://in-toto.io/Statement/v1"},
                                      {"predicateType", type},

@@ -292,7 +292,7 @@ Result<int64_t> Session::SendFile(int exporter, const std::map<std::string, std:
 }
 
 Result<int64_t> Session::SendTrees(int exporter, std::vector<SentTree> trees,
-                                    const StopToken& stop) {
+                                   const StopToken& stop) {
   TRY(CheckTakesFiles());
   grpc::ClientContext context;
   context.AddMetadata(kExporterKey, std::to_string(exporter));

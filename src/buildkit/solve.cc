@@ -35,9 +35,10 @@ Result<Solved> RunImage(Shared& shared, const std::shared_ptr<Job>& job, const S
   return solved;
 }
 
+enum class Several : uint8_t { kNo, kYes };  // platforms
 // What this engine's own front end makes, unless the Dockerfile names another one.
 Result<Solved> RunOwn(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
-                      FrontendOptions options, const StopToken& stop) {
+                      FrontendOptions options, Several several, const StopToken& stop) {
   FrontendInputs inputs;
   // What is asked of the Dockerfile needs nothing else.
   if (!options.contains("requestid")) {
@@ -46,9 +47,10 @@ Result<Solved> RunOwn(Shared& shared, const std::shared_ptr<Job>& job, const Sol
     }
   }
   auto session = TRY(shared.sessions.Find(job->wanted().session, kBeginBound));
-  FrontendAnswer answer = TRY(RunFrontend(
-      {shared.engine, shared.builds, options, std::move(session), *job, stop, wanted.details},
-      std::move(inputs)));
+  FrontendAnswer answer =
+      TRY(RunFrontend({shared.engine, shared.builds, options, std::move(session), *job, stop,
+                       wanted.details, several == Several::kYes},
+                      std::move(inputs)));
   if (answer.forward) {
     options["source"] = answer.forward->image;
     options["cmdline"] = answer.forward->line;
@@ -68,11 +70,11 @@ Result<Solved> RunForPlatforms(Shared& shared, const std::shared_ptr<Job>& job,
   for (const std::string& text : platforms) {
     oci::Platform platform = TRY(oci::ParsePlatform(text));
     options["platform"] = platform.ToString();
-    Solved one = TRY(RunOwn(shared, job, wanted, options, stop));
+    Solved one = TRY(RunOwn(shared, job, wanted, options, Several::kYes, stop));
     if (one.refs.size() != 1) return one;  // an answer
     const std::string id = platform.ToString();
-    formats::Json described = formats::Json::MakeObject(
-        {{"architecture", platform.architecture}, {"os", platform.os}});
+    formats::Json described =
+        formats::Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
     if (!platform.variant.empty()) described.Set("variant", platform.variant);
     list.Append(formats::Json::MakeObject({{"ID", id}, {"Platform", std::move(described)}}));
     all.metadata["containerimage.config/" + id] =
@@ -102,9 +104,13 @@ Result<Solved> Make(Shared& shared, const std::shared_ptr<Job>& job, const Solva
   } else if (wanted.frontend != "dockerfile.v0") {
     return Unimplemented("there is no front end '{}'", wanted.frontend);
   }
-  std::vector<std::string> platforms = SplitWords(options["platform"], ",");
-  bool several = platforms.size() > 1 || options["multi-platform"] == "true";
-  if (!several) return RunOwn(shared, job, wanted, std::move(options), stop);
+  auto option = [&](const char* name) {
+    auto found = options.find(name);
+    return found == options.end() ? std::string() : found->second;
+  };
+  std::vector<std::string> platforms = SplitWords(option("platform"), ",");
+  bool several = platforms.size() > 1 || option("multi-platform") == "true";
+  if (!several) return RunOwn(shared, job, wanted, std::move(options), Several::kNo, stop);
   if (platforms.empty()) platforms = {oci::HostPlatform().ToString()};
   return RunForPlatforms(shared, job, wanted, std::move(options), platforms, stop);
 }

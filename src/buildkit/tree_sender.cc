@@ -6,9 +6,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <algorithm>
 #include <memory>
 #include <thread>
 
@@ -177,8 +177,8 @@ Result<> TreeSender::SendFile(PacketStream& stream, uint32_t number) {
     return InvalidArgument("the client asked for a file that there is not: {}", number);
   }
   const std::string& path = files_[number].path;
-  UniqueFd file = TRY(
-      kernel::OpenIn(files_[number].root, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, kernel::Links::kRefuse));
+  UniqueFd file = TRY(kernel::OpenIn(files_[number].root, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW,
+                                     0, kernel::Links::kRefuse));
   auto buffer = std::make_unique<char[]>(kPiece);
   Packet packet;
   packet.set_type(Packet::PACKET_DATA);

@@ -55,7 +55,7 @@ class TreeSender {
   };
   Result<> SendDirectory(PacketStream& stream, const SentTree& tree);
 
-  std::vector<SentTree> trees_;  // in the order of their directories
+  std::vector<SentTree> trees_;     // in the order of their directories
   const SentTree* tree_ = nullptr;  // the one that is told
   std::vector<File> files_;         // by number
   std::map<std::pair<dev_t, ino_t>, std::string> linked_;

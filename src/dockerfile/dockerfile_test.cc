@@ -155,6 +155,20 @@ TEST(InstructionTest, Stages) {
   EXPECT_EQ(file.FindStage("1", 3), 1);
   EXPECT_EQ(file.FindStage("2", 2), -1);
   EXPECT_EQ(file.FindStage("zero", 3), -1);
+  file = Good("FROM a AS x\nFROM b AS y\nFROM c AS x\n");
+  EXPECT_EQ(file.FindStage("x", 3), 2);
+  EXPECT_EQ(file.FindStage("x", 2), 0);
+  EXPECT_EQ(file.FindStage("x", 0), -1);
+}
+
+TEST(InstructionTest, ManyStages) {
+  std::string text = "FROM scratch AS s0\n";
+  for (int i = 1; i < 20'000; ++i) text += fmt::format("FROM s{} AS s{}\n", i - 1, i);
+  Dockerfile file = Good(text);
+  auto nothing = [](const std::string&) { return std::optional<std::string>(); };
+  auto needed =
+      file.NeededStages(file.stages.size() - 1, nothing, [](const auto&) { return false; });
+  EXPECT_EQ(std::count(needed.begin(), needed.end(), true), 20'000);
 }
 
 Expander With(const std::map<std::string, std::string>& variables) {

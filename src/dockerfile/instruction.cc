@@ -212,7 +212,7 @@ struct Grammar {
 };
 
 constexpr Grammar kGrammar[] = {
-    {"ADD", Kind::kAdd, ReadPaths, "chown= chmod= checksum= keep-git-dir link exclude="},
+    {"ADD", Kind::kAdd, ReadPaths, "chown= chmod= checksum= keep-git-dir link exclude= unpack"},
     {"ARG", Kind::kArg, ReadArguments, ""},
     {"CMD", Kind::kCmd, ReadCommand, ""},
     {"COPY", Kind::kCopy, ReadPaths, "from= chown= chmod= link parents exclude="},
@@ -316,9 +316,11 @@ const Flag* Instruction::FindFlag(std::string_view name) const {
 
 int Dockerfile::FindStage(std::string_view name, size_t before) const {
   before = std::min(before, stages.size());
-  const std::string wanted = Lower(name);
-  for (size_t i = before; i-- > 0 && !wanted.empty();) {
-    if (stages[i].from.argument == wanted) return static_cast<int>(i);
+  if (auto found = named.find(Lower(name)); found != named.end()) {
+    // The last of that name.
+    const std::vector<size_t>& numbers = found->second;
+    auto behind = std::lower_bound(numbers.begin(), numbers.end(), before);
+    if (behind != numbers.begin()) return static_cast<int>(*--behind);
   }
   size_t number = 0;
   auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
@@ -393,6 +395,7 @@ Parsed ParseAsFarAsPossible(std::string_view text) {
       return out;
     }
     if (read->kind == Kind::kFrom) {
+      if (!read->argument.empty()) file.named[read->argument].push_back(file.stages.size());
       file.stages.push_back({*std::move(read), {}});
     } else {
       (file.stages.empty() ? file.arguments : file.stages.back().instructions)

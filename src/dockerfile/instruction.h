@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -81,6 +82,8 @@ struct Dockerfile {
   std::string check;
   std::vector<Instruction> arguments;  // ARG before the first FROM
   std::vector<Stage> stages;           // at least one
+  // The numbers of the stages that have a name, which several may have.
+  std::map<std::string, std::vector<size_t>, std::less<>> named;
 
   // By name or number; -1 when there is none. Stages at `before` and later are not looked at.
   int FindStage(std::string_view name, size_t before) const;

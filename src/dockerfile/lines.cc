@@ -12,12 +12,6 @@
 namespace gantry::dockerfile {
 namespace {
 
-std::string Upper(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return out;
-}
-
 std::string_view TrimLeft(std::string_view text) {
   size_t begin = std::min(text.find_first_not_of(kBlanks), text.size());
   return text.substr(begin);

@@ -2,7 +2,6 @@
 #include "dockerfile/lint.h"
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
 #include "base/number.h"
@@ -20,14 +19,8 @@ constexpr size_t kMostWarnings = 1000;
 constexpr size_t kMostInherited = 100'000;
 constexpr size_t kMostExpanded = size_t{64} << 20;  // bytes of all values together
 
-std::string UpperOf(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return out;
-}
-
 bool IsLower(std::string_view text) { return Lower(text) == text; }
-bool IsUpper(std::string_view text) { return UpperOf(text) == text; }
+bool IsUpper(std::string_view text) { return Upper(text) == text; }
 
 template <typename Map>
 std::vector<std::string> KeysOf(const Map& map) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -27,9 +26,8 @@ constexpr std::array<std::string_view, 14> kDefaultCapabilities = {
 Result<std::vector<std::string>> Normalize(const std::vector<std::string>& asked) {
   uint64_t permitted = TRY(kernel::PermittedCapabilities());
   std::vector<std::string> out;
-  for (std::string name : asked) {
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return std::toupper(c); });
+  for (const std::string& word : asked) {
+    std::string name = Upper(word);
     if (name != kAll) {
       if (!name.starts_with("CAP_")) name.insert(0, "CAP_");
       std::optional<int> number = kernel::CapabilityNumber(name);

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/text.h"
 #include "base/undo.h"
 #include "engine/container_names.h"
 #include "engine/engine.h"
@@ -27,7 +28,6 @@ namespace gantry::engine {
 namespace {
 
 constexpr size_t kIdBytes = 32;
-constexpr size_t kShortId = 12;
 constexpr size_t kHostNameMax = 64;
 
 std::string HostName() {
@@ -40,7 +40,7 @@ std::string HostName() {
 std::string NewContainerId() {
   for (;;) {
     std::string id = RandomHex(kIdBytes);
-    if (id.substr(0, kShortId).find_first_not_of("0123456789") != std::string::npos) return id;
+    if (ShortId(id).find_first_not_of("0123456789") != std::string::npos) return id;
   }
 }
 
@@ -146,7 +146,7 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warn
     record.hostname = record.config.hostname;
   } else {
     bool host_name = record.host.network_mode == "host" || record.host.uts_mode == "host";
-    record.hostname = host_name ? HostName() : record.id.substr(0, kShortId);
+    record.hostname = host_name ? HostName() : ShortId(record.id);
   }
   record.config.hostname = record.hostname;
   return record;

@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "base/text.h"
 #include "base/undo.h"
 #include "engine/dangling.h"
 #include "engine/image_platforms.h"
@@ -26,11 +27,6 @@ Result<> DoAndPublish(Engine& engine, const Event& event, const std::string& sto
   if (done.ok()) engine.Publish(event);
   untold.Done(event, store_name);
   return done;
-}
-
-std::string ShortId(std::string_view id) {
-  if (id.starts_with("sha256:")) id.remove_prefix(7);
-  return std::string(id.substr(0, 12));
 }
 
 // Whether the reference means an image by its id rather than by a name.

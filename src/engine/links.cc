@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/text.h"
 #include "engine/port_bindings.h"
 
 namespace gantry::engine {
@@ -18,10 +19,8 @@ bool IsPassedOn(std::string_view variable) {
 }
 
 std::string Prefix(const std::string& alias) {
-  std::string out = alias;
-  for (char& c : out) {
-    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  }
+  std::string out = Upper(alias);
+  std::replace(out.begin(), out.end(), '-', '_');
   return out;
 }
 

@@ -34,8 +34,6 @@
 namespace gantry::engine {
 namespace {
 
-constexpr size_t kShortId = 12;
-
 Error SharesNamespace() {
   return FailedPrecondition(
       "container sharing network namespace with another container or host cannot be connected to "
@@ -592,7 +590,7 @@ void Engine::ReconcileAttachments(const ContainerRecord& record) {
 std::vector<std::string> Engine::AliasesOf(const ContainerRecord& record,
                                            const EndpointConfig& config) {
   std::vector<std::string> out = config.aliases;
-  out.push_back(record.id.substr(0, kShortId));
+  out.push_back(ShortId(record.id));
   const std::string& hostname = record.config.hostname;
   bool known = hostname.empty() || hostname == record.name ||
                std::find(out.begin(), out.end(), hostname) != out.end();

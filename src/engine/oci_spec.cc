@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <set>
 #include <string_view>
 #include <utility>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "engine/apparmor.h"
 #include "engine/capabilities.h"
 #include "engine/device_requests.h"
@@ -61,9 +61,7 @@ Result<std::vector<oci::Rlimit>> MakeRlimits(const HostConfig& host) {
     if (std::find(kNames.begin(), kNames.end(), limit.name) == kNames.end()) {
       return InvalidArgument("invalid ulimit type: {}", limit.name);
     }
-    std::string type = "RLIMIT_" + limit.name;
-    std::transform(type.begin(), type.end(), type.begin(),
-                   [](unsigned char c) { return std::toupper(c); });
+    std::string type = "RLIMIT_" + Upper(limit.name);
     // -1 is the kernel's RLIM_INFINITY.
     out.push_back({type, static_cast<uint64_t>(limit.hard), static_cast<uint64_t>(limit.soft)});
   }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/signals.h"
 
-#include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <csignal>
 #include <cstring>
 #include <string>
+
+#include "base/text.h"
 
 namespace gantry::engine {
 namespace {
@@ -17,9 +17,7 @@ constexpr int kLastRealTime = 64;
 }  // namespace
 
 Result<int> ParseSignal(std::string_view text) {
-  std::string name(text);
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return std::toupper(c); });
+  std::string name = Upper(text);
   int number = 0;
   auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
   if (error == std::errc() && end == name.data() + name.size()) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/text.h"
 #include "formats/go_template.h"
 
 namespace gantry::formats {
@@ -267,7 +268,7 @@ Result<Json> Title(const Args& args) {
   std::string out = FormatGoValue(args[0]);
   bool start = true;
   for (char& c : out) {
-    if (start) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    if (start) c = Upper(c);
     start = c == ' ';
   }
   return Json(std::move(out));

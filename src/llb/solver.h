@@ -102,8 +102,9 @@ class Solver {
   Result<build::StageState> FromLocal(Work* work, const std::string& name);
   Result<build::StageState> FromGit(Work* work, const std::string& text);
   Result<build::StageState> FromWeb(Work* work);
-  // A directory's files as a layer, under the digest of its contents.
-  Result<build::StageState> TakeDirectory(Work* work, BorrowedFd files);
+  // A directory's files as a layer, under `key`, or under the digest of its contents for "".
+  Result<build::StageState> TakeDirectory(Work* work, BorrowedFd files,
+                                          const std::string& key = "");
   static Result<build::StageState> StateOf(const engine::NamedImage& image,
                                            const std::string& name);
 

@@ -150,7 +150,7 @@ Result<StageState> Solver::FromLayout(const std::string& text, const pb::SourceO
   return StateOf(image, "oci-layout://" + text);
 }
 
-Result<StageState> Solver::TakeDirectory(Work* work, BorrowedFd files) {
+Result<StageState> Solver::TakeDirectory(Work* work, BorrowedFd files, const std::string& key) {
   build::FindRequest find;
   find.root = files;
   find.missing = work->vertex.name;
@@ -158,7 +158,8 @@ Result<StageState> Solver::TakeDirectory(Work* work, BorrowedFd files) {
   std::vector<build::CopySource> sources;
   sources.push_back(TRY(build::FindSource(find, "")));
   StageState state = build::StateOfScratch();
-  Step step{build::HexDigest("llb files\n" + sources[0].hash), work->vertex.name};
+  const std::string& what = key.empty() ? sources[0].hash : key;
+  Step step{build::HexDigest("llb files\n" + what), work->vertex.name};
   TRY(Take(
       work, step,
       [&](const engine::Lease& lease) {
@@ -190,18 +191,39 @@ Result<StageState> Solver::FromLocal(Work* work, const std::string& name) {
 
 Result<StageState> Solver::FromGit(Work* work, const std::string& text) {
   const pb::SourceOp& source = work->vertex.op.source();
-  std::string url = AttributeOf(source, "git.fullurl");
+  for (const auto& [name, value] : source.attrs()) {
+    bool verifies = name.starts_with("git.sig.");
+    if (!verifies && name != "git.bundle" && name != "git.checkoutbundle") continue;
+    // Nothing that somebody wants to be checked is passed over.
+    return Unimplemented("{} of a git repository is not supported", name);
+  }
+  std::string remote = AttributeOf(source, "git.fullurl");
   size_t hash = text.find('#');
-  if (url.empty()) url = "https://" + text.substr(0, hash);
-  if (hash != std::string::npos) url += text.substr(hash);
-  bool keeps = AttributeOf(source, "git.keepgitdir") == "true";
+  if (remote.empty()) remote = text.substr(0, hash);
+  bool has_scheme = remote.find("://") != std::string::npos || build::IsSshUrl(remote);
+  if (!has_scheme) remote.insert(0, "https://");
+  if (hash != std::string::npos) remote += text.substr(hash);
+  build::GitUrl url = TRY(build::ParseGitUrl(remote));
+  url.keeps_git_directory = AttributeOf(source, "git.keepgitdir") == "true";
+  url.submodules = AttributeOf(source, "git.skipsubmodules") != "true";
+  url.commit_times = AttributeOf(source, "git.mtime") == "commit";
+  url.by_commit = AttributeOf(source, "git.fetchbycommit") == "true";
+  url.checksum = AttributeOf(source, "git.checksum");
+  TRY(build::CheckGitUrl(url));
+  build::GitSecrets names{AttributeOf(source, "git.authheadersecret"),
+                          AttributeOf(source, "git.authtokensecret"),
+                          AttributeOf(source, "git.mountsshsock")};
+  build::GitAccess access = TRY(build::FindGitAccess(environment_.request, url, names));
+  if (auto hosts = source.attrs().find("git.knownsshhosts"); hosts != source.attrs().end()) {
+    access.known_hosts = hosts->second;
+  }
   std::string place = "source-" + RandomHex(8);
   TRY(context_.MakeDirectory(place));
-  build::GitTree tree =
-      TRY(build::FetchGit(url, context_.PathOf(place),
-                          keeps ? build::GitDirectory::kKeep : build::GitDirectory::kDrop, stop_));
-  materials_.Add({url, "", ""});
-  return TakeDirectory(work, tree.files);
+  build::GitTree tree = TRY(build::FetchGit(url, context_.PathOf(place), access, stop_));
+  materials_.Add(build::MaterialOf(url, tree));
+  // What git writes for itself is another each time.
+  bool by_key = *url.keeps_git_directory || url.commit_times;
+  return TakeDirectory(work, tree.files, by_key ? tree.key : "");
 }
 
 Result<StageState> Solver::FromWeb(Work* work) {

@@ -12,13 +12,6 @@
 namespace gantry::logs {
 namespace {
 
-constexpr size_t kShortId = 12;
-
-std::string ShortImageId(const std::string& id) {
-  size_t colon = id.find(':');
-  return id.substr(colon == std::string::npos ? 0 : colon + 1).substr(0, kShortId);
-}
-
 // Whether a name is in the list, or fits the expression.
 class Choice {
  public:
@@ -49,18 +42,18 @@ class Choice {
 
 Result<std::string> RenderTag(const LogSource& source) {
   std::string_view text = source.Option("tag");
-  if (text.empty()) return source.id.substr(0, kShortId);
+  if (text.empty()) return ShortId(source.id);
   auto parsed = TRY(formats::GoTemplate::Parse(text));
   formats::GoTemplate::Options options;
   options.root_type = "*logger.Info";
-  return parsed.Execute(formats::Json::MakeObject({{"ID", source.id.substr(0, kShortId)},
+  return parsed.Execute(formats::Json::MakeObject({{"ID", ShortId(source.id)},
                                                    {"FullID", source.id},
                                                    {"Name", source.name},
                                                    {"ContainerID", source.id},
                                                    {"ContainerName", "/" + source.name},
                                                    {"ContainerImageID", source.image_id},
                                                    {"ContainerImageName", source.image_name},
-                                                   {"ImageID", ShortImageId(source.image_id)},
+                                                   {"ImageID", ShortId(source.image_id)},
                                                    {"ImageFullID", source.image_id},
                                                    {"ImageName", source.image_name},
                                                    {"Command", source.command},

@@ -3,18 +3,16 @@
 // systemd's journal over its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram an
 // entry, a field a line, "NAME=value\n", or for a value with newlines
 // "NAME\n" <uint64 little-endian size> value "\n".
-#include <cctype>
 #include <optional>
 #include <utility>
 
+#include "base/text.h"
 #include "logs/attributes.h"
 #include "logs/connection.h"
 #include "logs/sink.h"
 
 namespace gantry::logs {
 namespace {
-
-constexpr size_t kShortIdDigits = 12;
 
 void AppendField(std::string_view name, std::string_view value, std::string* out) {
   out->append(name);
@@ -32,7 +30,7 @@ void AppendField(std::string_view name, std::string_view value, std::string* out
 std::string FieldName(const std::string& name) {
   std::string out;
   for (char c : name) {
-    char upper = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    char upper = Upper(c);
     bool good = (upper >= 'A' && upper <= 'Z') || (upper >= '0' && upper <= '9');
     if (!good && out.empty()) continue;
     out.push_back(good ? upper : '_');
@@ -75,7 +73,7 @@ class JournaldSink : public Sink {
 Result<std::unique_ptr<Sink>> MakeJournaldSink(const LogSource& source, std::string socket_path) {
   std::string tag = TRY(RenderTag(source));
   std::string fields;
-  AppendField("CONTAINER_ID", source.id.substr(0, kShortIdDigits), &fields);
+  AppendField("CONTAINER_ID", ShortId(source.id), &fields);
   AppendField("CONTAINER_ID_FULL", source.id, &fields);
   AppendField("CONTAINER_NAME", source.name, &fields);
   AppendField("CONTAINER_TAG", tag, &fields);

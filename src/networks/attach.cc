@@ -20,6 +20,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/text.h"
 #include "kernel/port_holder.h"
 #include "kernel/rtnetlink.h"
 #include "kernel/sctp.h"
@@ -393,7 +394,7 @@ Error KernelController::NameHolder(const formats::ProxyFailure& failure,
   for (const Endpoint& endpoint : ListEndpoints({})) {
     if (failure.holder.empty() || endpoint.id != failure.holder) continue;
     std::string name =
-        endpoint.names.empty() ? endpoint.container_id.substr(0, 12) : endpoint.names.front();
+        endpoint.names.empty() ? ShortId(endpoint.container_id) : endpoint.names.front();
     error.AddHint(fmt::format("container {} has it", name));
     return error;
   }

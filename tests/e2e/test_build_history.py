@@ -156,3 +156,14 @@ def test_over_kills_of_the_daemon(history, build, stack, client, tmp_path):
     assert 'kept' in client('builder', 'history', 'logs', kept['Ref']).err
     assert client('builder', 'history', 'logs', lost['Ref']).code == 0
     until(lambda: client.ok('ps', '-aq') == '')
+
+
+def test_output_is_clipped(history, build, client):
+    """As BuildKit has it: 200 KiB in the first second of a step; a command that fails shows its end."""
+    flood = "RUN head -c 300000 /dev/zero | tr '\\0' 'x'; echo; echo the $((1 + 1)) end"
+    built = build(f'FROM @\n{flood}; exit 3\n', '--no-cache')
+    assert built.code == 1
+    clipped = '[output clipped, log limit 200KiB/s reached]'
+    assert clipped in built.err and 'the 2 end' in built.err
+    built = build(f'FROM @\n{flood}\n', '--no-cache')
+    assert built.code == 0 and clipped in built.err and 'the 2 end' not in built.err

@@ -2,9 +2,14 @@
 """Results that are more than one image: several platforms in one build, and what is attested of an image. Debian's dockerd has neither: the
 forms are from the image specification ("Image Index"), BuildKit's storage of attestations, SLSA's provenance (1 and 0.2) and purl."""
 import base64
+import functools
+import hashlib
+import http.server
 import io
 import json
+import subprocess
 import tarfile
+import threading
 import types
 import uuid
 
@@ -175,3 +180,25 @@ def test_other_wishes(builder, wish, said):
     with pytest.raises(grpc.RpcError) as caught:
         builder.control('Solve', Ref=uuid.uuid4().hex, FrontendAttrs=wish).result()
     assert said in caught.value.details()
+
+
+def test_materials(stack, build, tmp_path):
+    """Repositories by their commits."""
+    run = lambda *words: subprocess.run(['git', '-C', str(tmp_path / 'repo'), *words], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    (tmp_path / 'repo').mkdir()
+    run('init', '-q', '-b', 'main')
+    (tmp_path / 'repo/file').write_text('f')
+    run('add', '.')
+    run('-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-qm', 'one')
+    run('update-server-info')
+    server = stack.within(lambda: http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        place = f'127.0.0.1:{server.server_port}'
+        text = f'FROM scratch\nADD http://user:word@{place}/repo/.git#main /repo\nADD http://{place}/repo/file /file\n'
+        made = build(('oci', {'name': 'own/x'}), text=text, attributes={'attest:provenance': 'mode=min'})
+    finally:
+        server.shutdown()
+    found = provenance_of(made)[0]['predicate']['buildDefinition']['resolvedDependencies']
+    assert found == [{'uri': f'http://{place}/repo/.git#main', 'digest': {'sha1': run('rev-parse', 'HEAD')}},
+                     {'uri': f'http://{place}/repo/file', 'digest': {'sha256': hashlib.sha256(b'f').hexdigest()}}]

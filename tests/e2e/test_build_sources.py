@@ -2,12 +2,15 @@
 """What COPY and ADD take and where it comes from: --parents, --exclude, --checksum, here-documents that are programs, named
 contexts, contexts from the web. Debian's dockerd has none of it but contexts from the web: what is expected is from the reference
 of the Dockerfile."""
+import base64
 import gzip
 import hashlib
+import http.server
 import io
 import json
 import subprocess
 import tarfile
+import threading
 import types
 import uuid
 from pathlib import Path
@@ -116,7 +119,7 @@ def test_what_is_excluded_is_no_part_of_the_step(builder, context):
     ('COPY --checksum=x a b', 'unknown flag: --checksum'),
     ('ADD --parents a b', 'unknown flag: --parents'),
     ('ADD --checksum=sha256:1 http://127.0.0.1:1/x /x', "invalid checksum 'sha256:1'"),
-    (f'ADD --checksum=sha256:{"0" * 64} x /x', "checksum can't be specified for non-HTTP(S) sources"),
+    (f'ADD --checksum=sha256:{"0" * 64} x /x', 'checksum requires HTTP(S) or Git sources'),
     (f'ADD --checksum=sha256:{"0" * 64} http://127.0.0.1:1/x http://127.0.0.1:1/y /x/', "checksum can't be specified for multiple sources"),
 ])
 def test_errors(files, line, said):
@@ -285,6 +288,18 @@ def test_checksum(files, web):
     assert f'digest mismatch sha256:{good}: sha256:{"0" * 64}' in said
 
 
+def test_unpack(files, context, web):
+    """Archives from the web are unpacked where that is asked for, others unless it is refused."""
+    for folder in (context, web.folder):
+        (folder / 'a.tgz').write_bytes(archive(context / 'x'))
+    (web.folder / 'plain').write_text('x')
+    for line, found in (('ADD a.tgz /d/', ['a.txt', 'b.md']), ('ADD --unpack=false a.tgz /d/', ['a.tgz']), ('ADD --unpack a.tgz /d/', ['a.txt', 'b.md']),
+                        (f'ADD http://{web.name}/a.tgz /d/', ['a.tgz']), (f'ADD --unpack=true http://{web.name}/a.tgz /d/', ['a.txt', 'b.md']),
+                        (f'ADD --unpack=false http://{web.name}/a.tgz /d/', ['a.tgz']), (f'ADD --unpack http://{web.name}/plain /d/', ['plain'])):
+        assert files(line) == found, line
+    assert 'unknown flag: --unpack' in refused(files, 'COPY --unpack a.tgz /d/')
+
+
 def solved(builder, options, names=()):
     solve, _ = builder.build(types.SimpleNamespace(id=options.pop('session')), options, names, exporters=None if names else [])
     return solve.result()
@@ -343,6 +358,7 @@ def repository(stack, tmp_path):
     (folder / 'f').write_text('branch\n')
     git(folder, 'commit', '-qam', 'three')
     git(folder, 'checkout', '-q', 'main')
+    git(folder, 'tag', '-am', 'first', 'v1', 'main~1')
     server = stack.spawn(['git', 'daemon', '--listen=127.0.0.1', '--port=9418', '--export-all', '--reuseaddr', f'--base-path={tmp_path}/git'])
     url = 'git://127.0.0.1/r.git'
     until(lambda: stack.inside('git', 'ls-remote', url, check=False).returncode == 0, 30)
@@ -358,7 +374,7 @@ def test_git_contexts(stack, client, builder, context, repository):
         solved(builder, {'session': session.id, 'context': repository.url + fragment}, ['own/git'])
         assert client.ok('run', '--rm', 'own/git', 'cat', '/f') == found, fragment
     for fragment, said in (('#main:out', "has no directory 'out'"), ('#main:inner', "has no directory 'inner'"), ('#main:../..', "has no directory"),
-                           ('#--upload-pack=x', "invalid git reference: '--upload-pack=x'"), ('#nothing', "couldn't find remote ref nothing")):
+                           ('#--upload-pack=x', "invalid git reference: '--upload-pack=x'"), ('#nothing', 'repository does not contain ref nothing')):
         assert said in refused(solved, builder, {'session': session.id, 'context': repository.url + fragment}), fragment
     session.close()
     client.ok('build', '-t', 'own/git', f'{repository.url}#:sub')
@@ -383,8 +399,90 @@ def test_git_of_a_plain_web_server(stack, client, repository):
         server.wait(10)
 
 
-def test_add_of_git(files, repository):
+def test_git_queries(stack, client, builder, context, repository):
+    """As BuildKit's documentation has them."""
+    first, last = git(repository.folder, 'rev-list', 'main').split()[::-1]
+    tag = git(repository.folder, 'rev-parse', 'v1')
+    session = Session(stack.socket, {})
+    for query, found in (('?ref=other', 'branch'), ('?branch=main', 'two'), ('?tag=v1', 'one'), ('?tag=v1#refs/tags/v1', 'one'), ('?subdir=sub', 'below'),
+                         (f'?ref={first}', 'one'), (f'?tag=v1&commit={first}', 'one'), (f'?tag=v1&checksum={tag[:7]}', 'one'), (f'?commit={last[:8]}', 'two'),
+                         (f'?branch=other&commit={first}&fetch-by-commit=true', 'one'), ('?submodules=false&mtime=commit#other:sub', 'below')):
+        solved(builder, {'session': session.id, 'context': repository.url + query}, ['own/git'])
+        assert client.ok('run', '--rm', 'own/git', 'cat', '/f') == found, query
+    for query, said in ((f'?tag=v1&commit={last}', 'expected checksum to match'), ('?branch=v1', 'repository does not contain ref refs/heads/v1'),
+                        (f'?ref={first[:8]}', 'repository does not contain ref'), ('?tag=v1#refs/heads/main', 'ref conflicts'),
+                        ('?commit=foobar', 'expected hex commit hash'), ('?what=1', 'unexpected query "what"')):
+        assert said in refused(solved, builder, {'session': session.id, 'context': repository.url + query}), query
+    session.close()
+    client.ok('build', '-t', 'own/git', f'{repository.url}?tag=v1')
+    assert client.ok('run', '--rm', 'own/git', 'cat', '/f') == 'one'
+    client.ok('rmi', 'own/git')
+
+
+def test_git_submodules(files, repository):
+    """One with a URL that goes on from the repository's own."""
+    other = repository.folder.parent / 's.git'
+    other.mkdir()
+    git(other, 'init', '-q')
+    (other / 'inside').write_text('x')
+    git(other, 'add', '-A')
+    git(other, 'commit', '-qm', 'x')
+    (repository.folder / '.gitmodules').write_text('[submodule "m"]\n\tpath = m\n\turl = ../s.git\n')
+    git(repository.folder, 'add', '-A')
+    git(repository.folder, 'update-index', '--add', '--cacheinfo', '160000,' + git(other, 'rev-parse', 'HEAD') + ',m')
+    git(repository.folder, 'commit', '-qm', 'with a submodule')
+    assert 'm/inside' in files(f'ADD {repository.url}?submodules /d/')
+    assert 'm/inside' not in files(f'ADD {repository.url}?submodules=false /d/')
+
+
+def test_git_with_a_token(stack, client, builder, context, repository):
+    """The client's secrets open a repository; nobody else sees them."""
+    git(repository.folder, 'update-server-info')
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(repository.folder.parent))
+
+        def do_GET(self):
+            asked.append(self.headers.get('Authorization'))
+            if asked[-1] != 'basic ' + base64.b64encode(b'x-access-token:open').decode():
+                return self.send_error(401)
+            return super().do_GET()
+
+        def log_message(self, *arguments):
+            pass
+    server = stack.within(lambda: http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f'http://127.0.0.1:{server.server_port}/r.git/.git'
+    try:
+        line = f'FROM {IMAGE}\nADD {url} /d/\nRUN cat /d/f\n'
+        assert builder.commands(context, line, secrets={f'GIT_AUTH_TOKEN.127.0.0.1:{server.server_port}': b'open'}) == 'two\n'
+        for secrets in ({}, {'GIT_AUTH_TOKEN': b'shut'}):
+            said = refused(builder.commands, context, line.replace('/d/', '/e/'), secrets=secrets)
+            assert 'ADD failed: fetching http://127.0.0.1' in said and 'shut' not in said, said
+        assert {None, 'basic ' + base64.b64encode(b'x-access-token:shut').decode()} <= set(asked)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_add_of_git(builder, context, files, repository):
     assert files(f'ADD {repository.url}#other:sub /d/') == ['Dockerfile', 'g']
     found = files(f'ADD --keep-git-dir {repository.url} /d/')
     assert '.git/HEAD' in found and 'f' in found
     assert not [name for name in found if name.startswith('.git/hooks')]
+    first, last = git(repository.folder, 'rev-list', 'main').split()[::-1]
+    assert 'f' in files(f'ADD --checksum={last} {repository.url} /d/')
+    assert '.git/HEAD' in files(f'ADD {repository.url}?keep-git-dir=true /d/')
+    for line, said in ((f'--checksum={first} {repository.url}', f'expected checksum to match {first}, got {last}'),
+                       (f'--checksum=foobar {repository.url}', 'invalid checksum foobar for Git URL, expected hex commit hash'),
+                       (f'--checksum={first} {repository.url}?commit={last}', 'checksum mismatch'),
+                       (f'--keep-git-dir=true {repository.url}?keep-git-dir=0', 'inconsistent keep-git-dir configuration'),
+                       (f'--checksum={first} x', 'checksum requires HTTP(S) or Git sources')):
+        assert said in refused(files, f'ADD {line} /d/')
+    # What git writes for itself is no part of the key.
+    line = f'FROM {IMAGE}\nADD --keep-git-dir {repository.url} /d/\nRUN cat /proc/sys/kernel/random/uuid; cat /d/.git/HEAD\n'
+    said = builder.commands(context, line)
+    assert said.split()[1] == last
+    assert builder.commands(context, line) == ''

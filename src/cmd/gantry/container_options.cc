@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/gantry/container_options.h"
 
-#include <algorithm>
 #include <chrono>
 
 #include "base/io.h"
@@ -38,8 +37,8 @@ void SetUnlessEmpty(Json* object, const char* key, const std::string& value) {
 // "net_admin" to "CAP_NET_ADMIN".
 Strings CapabilityNames(const Strings& names) {
   Strings out;
-  for (std::string name : names) {
-    for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const std::string& word : names) {
+    std::string name = Upper(word);
     if (name != "ALL" && name.substr(0, 4) != "CAP_") name.insert(0, "CAP_");
     out.push_back(std::move(name));
   }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/gantry/disk_usage.h"
 
-#include <algorithm>
-
+#include "base/text.h"
 #include "cmd/gantry/listing.h"
 #include "formats/human_units.h"
 #include "wire/http_client.h"

@@ -3,6 +3,7 @@
 // gantry explain CONTAINER: what a container is made of, as text, JSON or a picture.
 #include "cmd/gantry/explain.h"
 
+#include "base/text.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/listing.h"

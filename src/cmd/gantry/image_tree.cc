@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "base/text.h"
 #include "cmd/gantry/listing.h"
 #include "cmd/gantry/table.h"
 #include "formats/human_units.h"

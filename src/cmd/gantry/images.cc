@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/image_tree.h"

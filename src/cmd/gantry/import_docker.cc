@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/docker_data.h"
@@ -342,7 +343,7 @@ Result<> Import::OneContainer(const DockerContainer& container) {
   }
   body.Set("HostConfig", std::move(host));
   Json endpoints = Json::MakeObject();
-  std::string own_alias = container.id.substr(0, 12);
+  std::string own_alias = ShortId(container.id);
   for (const auto& [network, settings] :
        container.config["NetworkSettings"]["Networks"].members()) {
     if (network == "bridge" || network == "host" || network == "none") continue;

@@ -136,12 +136,6 @@ std::string Ago(int64_t unix_seconds) {
   return formats::HumanDuration(age) + " ago";
 }
 
-std::string ShortId(std::string_view id) {
-  size_t colon = id.find(':');
-  if (colon != std::string_view::npos) id.remove_prefix(colon + 1);
-  return std::string(id.substr(0, 12));
-}
-
 std::string Ellipsis(const std::string& text, size_t length) {
   if (CountCharacters(text) <= length) return text;
   size_t end = 0;

@@ -58,8 +58,6 @@ Result<formats::GoTemplate> ParseFormat(const std::string& format);
 // Times in the forms of docker's tables.
 std::string LocalTime(int64_t unix_seconds);  // "2026-11-22 05:00:00 +0000 UTC"
 std::string Ago(int64_t unix_seconds);        // "2 minutes ago"
-// The first 12 digits, without "sha256:".
-std::string ShortId(std::string_view id);
 // At most `length` characters, the last one "…" when some are missing.
 std::string Ellipsis(const std::string& text, size_t length);
 

@@ -3,6 +3,7 @@
 // gantry man DIR: the manual pages, made from what --help is made of. gantry.1 lists the commands,
 // gantry-container-ls.1 and the like tell one each (man-pages(7), groff_man(7)).
 #include "base/io.h"
+#include "base/text.h"
 #include "cmd/gantry/command_list.h"
 
 namespace gantry::cli {
@@ -38,11 +39,6 @@ std::string Roff(std::string_view text) {
     }
   }
   return out;
-}
-
-std::string Upper(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return text;
 }
 
 // "gantry-container-ls"

@@ -3,6 +3,7 @@
 // gantry network: ls, create, rm, connect, disconnect, prune.
 #include <algorithm>
 
+#include "base/text.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/listing.h"
 #include "cmd/gantry/output.h"

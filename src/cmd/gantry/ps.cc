@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "base/text.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/listing.h"
 #include "cmd/gantry/output.h"

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/container_calls.h"
 #include "cmd/gantry/listing.h"
