@@ -53,6 +53,9 @@ bool IsAtOrBelow(const std::string& path, const std::set<std::string>& places) {
   return false;
 }
 
+// How long the news of a process's end may take.
+constexpr std::chrono::seconds kEndBound(10);
+
 // Whom the kernel names for an id without a mapping.
 constexpr uint32_t kNobody = 65534;
 
@@ -78,8 +81,9 @@ Result<ContainerFiles> Engine::OpenFiles(std::string_view reference) {
       if (IsRemapped(*files.record)) files.remap = &*options_.remap;
       return files;
     }
-    // It has ended just now: its end has the turn, and is waited for.
-    log::Debug("container {}: {}", files.container->id(), root.error().message());
+    // It has ended just now, and its end is on its way here.
+    if (root.error().kind() != ErrorKind::kAborted) return std::move(root).error();
+    if (!WaitForExit(*files.container, kEndBound)) return std::move(root).error();
   }
   files.turn.emplace(TRY(files.container->TakeTurn()));
   files.record = files.container->record();

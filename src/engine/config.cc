@@ -373,7 +373,7 @@ class Reader {
     if (member == nullptr) return;
     if (!member->is_object()) return json_.Fail(key, "expected an object");
     out.names.clear();
-    for (const auto& [name, value] : member->members()) out.names.push_back(name);
+    for (const auto& [name, value] : member->members()) out.names.insert(name);
   }
   void Read(std::string_view key, CommandLine& out) {
     const Json* member = json_.Raw(key);

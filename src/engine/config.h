@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,9 @@
 
 namespace gantry::engine {
 
-// A JSON object used as a set, such as {"80/tcp": {}}.
+// A JSON object used as a set, such as {"80/tcp": {}}; told in the order of its names, as Go does.
 struct NameSet {
-  std::vector<std::string> names;
+  std::set<std::string> names;
 };
 // A string or an array of strings; `set` tells null (take the image's) from an empty list.
 struct CommandLine {

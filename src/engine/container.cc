@@ -2,6 +2,8 @@
 #include "engine/container.h"
 
 #include <array>
+#include <future>
+#include <memory>
 #include <utility>
 
 #include "wire/worker_pool.h"
@@ -374,6 +376,21 @@ std::vector<Container::AttachCallback> Container::TakeAttaches() {
   for (auto& [number, callback] : attaches_) out.push_back(std::move(callback));
   attaches_.clear();
   return out;
+}
+
+bool WaitForExit(Container& container, std::optional<std::chrono::seconds> bound) {
+  auto ended = std::make_shared<std::promise<void>>();
+  std::future<void> future = ended->get_future();
+  wire::WorkerPool::Blocked blocked;
+  uint64_t wait = container.Wait(WaitCondition::kNotRunning,
+                                 [ended](const WaitResult&) { ended->set_value(); });
+  if (!bound) {
+    future.wait();
+    return true;
+  }
+  if (future.wait_for(*bound) == std::future_status::ready) return true;
+  container.CancelWait(wait);
+  return false;
 }
 
 }  // namespace gantry::engine

@@ -209,4 +209,8 @@ class Container {
   std::vector<std::function<void()>> when_shown_ GUARDED_BY(mutex_);
 };
 
+// True when the container is not running any more before the time is up; without one it waits for
+// as long as it takes. Another worker takes the place of the one that waits.
+bool WaitForExit(Container& container, std::optional<std::chrono::seconds> bound);
+
 }  // namespace gantry::engine

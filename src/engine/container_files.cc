@@ -53,16 +53,26 @@ uint32_t GoMode(mode_t mode) {
   return out;
 }
 
+Error NotRunning(const ContainerRecord& record) {
+  return MakeError(ErrorKind::kAborted, "container {} is not running", record.id);
+}
+
+// A process that has ended has no such file any more.
+Error FailureOf(const ContainerRecord& record, const Error& error) {
+  bool ended = error.error_number() == ENOENT || error.error_number() == ESRCH;
+  return ended ? NotRunning(record) : error;
+}
+
 // The process directory pins the process: once its cgroup has said that it is the container's,
 // everything below it is the container's or fails.
 Result<UniqueFd> OpenProcess(const ContainerRecord& record) {
-  UniqueFd process = TRY(OpenFile(fmt::format("/proc/{}", record.state.pid), O_PATH | O_DIRECTORY));
-  UniqueFd file(::openat(process.get(), "cgroup", O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return ErrnoError("reading the cgroup of {}", record.id);
-  std::string cgroups = TRY(ReadToEnd(file, kMaxCgroupText));
-  if (cgroups.find(record.id) == std::string::npos) {
-    return MakeError(ErrorKind::kAborted, "container {} is not running", record.id);
-  }
+  auto process = OpenFile(fmt::format("/proc/{}", record.state.pid), O_PATH | O_DIRECTORY);
+  if (!process.ok()) return FailureOf(record, process.error());
+  UniqueFd file(::openat(process->get(), "cgroup", O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return FailureOf(record, ErrnoError("reading the cgroup of {}", record.id));
+  auto cgroups = ReadToEnd(file, kMaxCgroupText);
+  if (!cgroups.ok()) return FailureOf(record, cgroups.error());
+  if (cgroups->find(record.id) == std::string::npos) return NotRunning(record);
   return process;
 }
 
@@ -77,14 +87,16 @@ uint64_t MountIdOf(BorrowedFd file) {
 Result<UniqueFd> OpenRootOfProcess(const ContainerRecord& record) {
   UniqueFd process = TRY(OpenProcess(record));
   UniqueFd root(::openat(process.get(), "root", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!root.valid()) return ErrnoError("opening the root of {}", record.id);
+  if (!root.valid()) return FailureOf(record, ErrnoError("opening the root of {}", record.id));
   return root;
 }
 
 Result<UniqueFd> CloneRootOfProcess(const ContainerRecord& record) {
   UniqueFd process = TRY(OpenProcess(record));
   UniqueFd mounts(::openat(process.get(), "ns/mnt", O_RDONLY | O_CLOEXEC));
-  if (!mounts.valid()) return ErrnoError("opening the mount namespace of {}", record.id);
+  if (!mounts.valid()) {
+    return FailureOf(record, ErrnoError("opening the mount namespace of {}", record.id));
+  }
   return kernel::CloneRootOf(mounts);
 }
 

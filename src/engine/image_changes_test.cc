@@ -7,6 +7,7 @@ namespace gantry::engine {
 namespace {
 
 using Words = std::vector<std::string>;
+using Names = std::set<std::string>;
 
 ContainerConfig Apply(const Words& lines, ContainerConfig config = {}) {
   Result<> applied = ApplyChanges(lines, &config);
@@ -44,8 +45,8 @@ TEST(ImageChangesTest, Rest) {
       Apply({"EXPOSE 80 53/UDP 90-91", "VOLUME [\"/a b\"]", "VOLUME /c /d", "WORKDIR /w",
              "WORKDIR sub/../x", "USER u:g", "ONBUILD RUN x", "STOPSIGNAL SIGINT",
              "HEALTHCHECK --interval=1m --timeout=2s --retries=3 CMD [\"t\"]"});
-  EXPECT_EQ(config.exposed_ports.names, (Words{"80/tcp", "53/udp", "90/tcp", "91/tcp"}));
-  EXPECT_EQ(config.volumes.names, (Words{"/a b", "/c", "/d"}));
+  EXPECT_EQ(config.exposed_ports.names, (Names{"53/udp", "80/tcp", "90/tcp", "91/tcp"}));
+  EXPECT_EQ(config.volumes.names, (Names{"/a b", "/c", "/d"}));
   EXPECT_EQ(config.working_dir, "/w/x");
   EXPECT_EQ(config.user, "u:g");
   EXPECT_EQ(config.on_build, (Words{"RUN x"}));

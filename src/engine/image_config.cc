@@ -15,14 +15,6 @@ std::string_view NameOfVariable(std::string_view variable) {
   return variable.substr(0, variable.find('='));
 }
 
-void MergeNames(const NameSet& from, NameSet* into) {
-  for (const std::string& name : from.names) {
-    if (std::find(into->names.begin(), into->names.end(), name) == into->names.end()) {
-      into->names.push_back(name);
-    }
-  }
-}
-
 // The request's variables come first; those of the image that it sets again are left out.
 void MergeVariables(const std::vector<std::string>& from, std::vector<std::string>* into) {
   std::set<std::string> asked;
@@ -46,8 +38,9 @@ Result<> MergeImageConfig(const formats::Json& image, ContainerConfig* config) {
   if (image.is_null()) return {};
   ContainerConfig from = TRY_WITH(ParseContainerConfig(image), "reading the image's configuration");
   if (config->user.empty()) config->user = from.user;
-  MergeNames(from.exposed_ports, &config->exposed_ports);
-  MergeNames(from.volumes, &config->volumes);
+  config->exposed_ports.names.insert(from.exposed_ports.names.begin(),
+                                     from.exposed_ports.names.end());
+  config->volumes.names.insert(from.volumes.names.begin(), from.volumes.names.end());
   MergeVariables(from.env, &config->env);
   for (const auto& [key, value] : from.labels) config->labels.try_emplace(key, value);
   MergeCommand(from, config);

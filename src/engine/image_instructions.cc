@@ -22,12 +22,6 @@ using dockerfile::Expander;
 using dockerfile::Instruction;
 using dockerfile::Kind;
 
-void Add(const std::string& name, NameSet* set) {
-  if (std::find(set->names.begin(), set->names.end(), name) == set->names.end()) {
-    set->names.push_back(name);
-  }
-}
-
 // As Go prints a list of strings: ["sh" "-c"].
 std::string Quoted(const std::vector<std::string>& words) {
   std::string out;
@@ -57,7 +51,7 @@ Result<> Expose(const std::string& word, ContainerConfig* config) {
     return InvalidArgument("invalid proto: {}", protocol);
   }
   for (int port = first; port <= last; ++port) {
-    Add(fmt::format("{}/{}", port, protocol), &config->exposed_ports);
+    config->exposed_ports.names.insert(fmt::format("{}/{}", port, protocol));
   }
   return {};
 }
@@ -129,7 +123,7 @@ Result<std::string> AddVolumes(const Instruction& in, const Expander& expander,
     if (volume.find_first_not_of(" \t") == std::string::npos) {
       return InvalidArgument("VOLUME specified can not be an empty string");
     }
-    Add(volume, &config->volumes);
+    config->volumes.names.insert(volume);
     volumes.push_back(std::move(volume));
   }
   std::string text;

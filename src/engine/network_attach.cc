@@ -279,6 +279,10 @@ Result<Engine::Attached> Engine::AttachNetworks(const ContainerRecord& record, U
       networks::AttachRequest request = TRY(MakeAttachRequest(record, network, config));
       auto made =
           netns.valid() ? networks_->AttachToExisting(request, netns) : networks_->Attach(request);
+      // A port that is taken is docker's 500, not a conflict.
+      if (!made.ok() && made.error().kind() == ErrorKind::kAlreadyExists) {
+        made = Error(ErrorKind::kUnknown, made.error().message(), made.error().error_number());
+      }
       attached.endpoints.push_back(
           TRY_WITH(std::move(made), "failed to set up container networking"));
       bool more = attached.endpoints.size() < order.size();

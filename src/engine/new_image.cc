@@ -211,6 +211,7 @@ Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage
   ImageParts parts;
   parts.config = ConfigDocument(image, FormatRfc3339Nano(WallClock::now()));
   if (image.parent != nullptr) {
+    parts.parent = image.parent->id;
     for (const oci::Descriptor& layer : image.parent->manifest.layers) {
       parts.layers.push_back({layer.media_type, layer.digest.text(), layer.size});
     }
@@ -257,6 +258,7 @@ Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImagePa
   if (!parts.chain_id.empty()) {
     config_labels["containerd.io/gc.ref.snapshot." + engine.options().snapshotter] = parts.chain_id;
   }
+  if (!parts.parent.empty()) config_labels[kParentLabel] = parts.parent;
   client::Descriptor config =
       TRY(WriteDocument(lease, parts.config, oci::kOciConfig, config_labels));
   client::Labels labels = {{"containerd.io/gc.ref.content.config", config.digest}};

@@ -96,7 +96,12 @@ struct ImageParts {
   std::string chain_id;                    // of the last layer's snapshot; "" without layers
   std::vector<std::string> names;          // in the store; none: an image without a name
   Annotations annotations;                 // of the manifest
+  std::string parent;                      // id of the image whose container was committed
 };
+
+// The label of a configuration that says it.
+inline constexpr const char* kParentLabel = "gantry.image.parent";
+
 // Writes configuration, manifest and records. Returns the image's id.
 Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImageParts& parts);
 

@@ -19,22 +19,6 @@ namespace {
 
 constexpr int kKillRetries = 5;
 
-// True when the container is not running any more before the time is up.
-bool WaitForExit(Container& container, std::optional<std::chrono::seconds> bound) {
-  auto ended = std::make_shared<std::promise<void>>();
-  std::future<void> future = ended->get_future();
-  wire::WorkerPool::Blocked blocked;
-  uint64_t wait = container.Wait(WaitCondition::kNotRunning,
-                                 [ended](const WaitResult&) { ended->set_value(); });
-  if (!bound) {
-    future.wait();
-    return true;
-  }
-  if (future.wait_for(*bound) == std::future_status::ready) return true;
-  container.CancelWait(wait);
-  return false;
-}
-
 Error StillRestarting(const Container& container) {
   return MakeError(ErrorKind::kAborted,
                    "Container {} is restarting, wait until the container is running",
@@ -246,7 +230,8 @@ Result<> Engine::Unpause(std::string_view reference) {
   auto turn = TRY(container->TakeTurn());
   Container::RecordPointer record = container->record();
   if (record->state.phase != Phase::kPaused) {
-    return MakeError(ErrorKind::kAborted, "container {} is not paused", record->id);
+    // docker has no better kind for it either.
+    return MakeError(ErrorKind::kUnknown, "Container {} is not paused", record->id);
   }
   TRY(containerd_->Resume(record->id));
   container->Update([](ContainerRecord& changed) { changed.state.phase = Phase::kRunning; });

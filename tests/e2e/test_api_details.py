@@ -489,3 +489,48 @@ def test_stopping_one_that_does_not_run_asks_no_more(newer, made):
     ask(newer, 'POST', f'/containers/{container}/start', status=204)
     ask(newer, 'POST', f'/v1.43/containers/{container}/stop?signal=nosuch', status=400)
     assert ask(newer, 'GET', f'/containers/{container}/json')['State']['Running']
+
+
+def test_statuses_of_what_hinders(engine, made):
+    """Kinds of errors that docker's SDKs tell apart."""
+    sleeper = made(['sleep', '1000'])
+    assert 'is not paused' in ask(engine, 'POST', f'/containers/{sleeper}/unpause', status=500)['message']
+    network = ask(engine, 'POST', '/networks/create', {'Name': f't{os.getpid()}-taken'}, status=201)['Id']
+    try:
+        published = {'NetworkMode': network, 'PortBindings': {'80/tcp': [{'HostIp': '127.0.0.1', 'HostPort': '18677'}]}}
+        first = made(['sleep', '1000'], ExposedPorts={'80/tcp': {}}, HostConfig=published)
+        second = made(['true'], start=False, ExposedPorts={'80/tcp': {}}, HostConfig=published)
+        assert 'port is already allocated' in ask(engine, 'POST', f'/containers/{second}/start', status=500)['message']
+        for container in first, second:
+            ask(engine, 'DELETE', f'/containers/{container}?force=1', status=204)
+    finally:
+        ask(engine, 'DELETE', f'/networks/{network}', status=204)
+
+
+def test_sets_are_told_in_order(engine, made):
+    container = made(['true'], start=False, Volumes={'/z': {}, '/a': {}}, ExposedPorts={'90/tcp': {}, '10/tcp': {}})
+    config = ask(engine, 'GET', f'/containers/{container}/json')['Config']
+    assert list(config['Volumes']) == ['/a', '/z'] and list(config['ExposedPorts']) == ['10/tcp', '90/tcp']
+
+
+def test_parent_of_a_committed_image(engine, made, tags):
+    container = made(['true'], start=False)
+    tags.append(f'parent{os.getpid()}:one')
+    ask(engine, 'POST', f'/commit?container={container}&repo=parent{os.getpid()}&tag=one', {}, status=201)
+    parent = ask(engine, 'GET', f'/images/{tags[0]}/json')['Parent']
+    assert parent == ask(engine, 'GET', f'/containers/{container}/json')['Image']
+    assert ask(engine, 'GET', f'/v1.41/images/{IMAGE}/json')['Parent'] == ''
+
+
+def test_files_of_one_that_ends_just_now(engine, made):
+    for _ in range(20):
+        container = made(['sh', '-c', 'touch /made; echo x >/other'])
+        while True:
+            status, body, _ = engine.api('GET', f'/containers/{container}/archive?path=/made')
+            if status == 200:
+                break
+            assert status == 404 and b'Could not find the file' in body, body
+
+
+def test_version_names_a_language(engine):
+    assert ask(engine, 'GET', '/version')['GoVersion']

@@ -92,6 +92,7 @@ Result<> InspectImage(Call& call) {
   }
   const ImageDocuments& documents = *image.documents;
   auto disk = TRY(call.engine().image_sizes().Of(documents));
+  std::string parent = TRY(call.engine().containerd().GetBlob(documents.id)).labels[kParentLabel];
   Json config_json = ToJson(TRY(ParseContainerConfig(documents.container_config())));
   // docker-compose 1.x speaks the newest version and can't do without a member that ended
   // with 1.44.
@@ -106,7 +107,7 @@ Result<> InspectImage(Call& call) {
       {{"Id", documents.id},
        {"RepoTags", StringsOrEmpty(group.tags)},
        {"RepoDigests", StringsOrEmpty(group.digests)},
-       {"Parent", ""},
+       {"Parent", parent},
        {"Comment", documents.config.history.empty() ? "" : documents.config.history.back().comment},
        {"Created", documents.config.created},
        {"Container", ""},

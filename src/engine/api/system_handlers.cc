@@ -10,6 +10,9 @@ namespace {
 
 using formats::Json;
 
+// Clients want it to say something.
+constexpr std::string_view kGoVersion = "none (C++20)";
+
 std::string MinVersion(Call& call) {
   return fmt::format("1.{}", call.engine().settings()->min_api_minor);
 }
@@ -40,6 +43,7 @@ Result<> GetVersion(Call& call) {
                                    {"Arch", host.go_architecture},
                                    {"Experimental", experimental ? "true" : "false"},
                                    {"GitCommit", ""},
+                                   {"GoVersion", kGoVersion},
                                    {"KernelVersion", host.kernel_version},
                                    {"MinAPIVersion", MinVersion(call)},
                                    {"Os", "linux"}});
@@ -56,7 +60,7 @@ Result<> GetVersion(Call& call) {
                                {"ApiVersion", fmt::format("1.{}", kMaxMinor)},
                                {"MinAPIVersion", MinVersion(call)},
                                {"GitCommit", ""},
-                               {"GoVersion", ""},
+                               {"GoVersion", kGoVersion},
                                {"Os", "linux"},
                                {"Arch", host.go_architecture},
                                {"KernelVersion", host.kernel_version}});
