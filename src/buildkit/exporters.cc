@@ -199,7 +199,12 @@ Result<> ExportImage(Shared& shared, Job& job, const MadeResult& made, const Exp
           {names, AnnotationsOf(wanted, &platform, AnnotationWish::Place::kManifest)}));
     }
     TellSet(set, wanted, &facts);
-    progress.Part(step, "writing image " + set.root.digest, 0, 0, true);
+    // Clients write it where users look for the name of an image that is here: its id.
+    bool stays = !wanted.pushes && !wanted.by_digest && !wanted.canonical;
+    if (stays && set.images.size() == 1) {
+      facts["containerimage.digest"] = set.images[0].config_descriptor.digest;
+    }
+    progress.Part(step, "writing image " + facts["containerimage.digest"], 0, 0, true);
     for (const std::string& name : names) progress.Part(step, "naming to " + name, 0, 0, true);
     return {};
   }));

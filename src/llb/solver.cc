@@ -46,6 +46,7 @@ Result<StageState> Solver::Solve(const Graph& graph) {
     if (run.ok() && work.was_cached) environment_.cached(vertex);
     environment_.end(vertex, run.ok() ? "" : run.error().message());
     TRY(run);
+    for (const auto& [number, state] : work.outputs) stages_.push_back(state);
     made.push_back(std::move(work.outputs));
   }
   return made[graph.result.vertex].at(graph.result.output);

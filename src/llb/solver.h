@@ -63,6 +63,8 @@ class Solver {
 
   // What the definition's result is: layers, their history, and a configuration without anything.
   Result<build::StageState> Solve(const Graph& graph);
+  // Everything that the operations made.
+  std::vector<build::StageState> Stages() const { return stages_; }
   // What it was made of.
   std::vector<build::Material> materials() const { return materials_.List(); }
   // Its files, read only, as long as the object lives. Any thread.
@@ -144,6 +146,7 @@ class Solver {
   build::SnapshotViews views_;
   build::StepMounter mounter_;
   build::Materials materials_;
+  std::vector<build::StageState> stages_;
   UniqueFd nothing_;  // an empty directory
   int depth_ = 0;     // of definitions that are built for others
   std::vector<engine::ImageHolds::Hold> holds_;

@@ -136,13 +136,14 @@ def test_a_definition(stack, client, context):
     """LLB has its caches elsewhere, too: what was made once is not made again."""
     llb, store = Definition(), {}
     first = llb.run(llb.image(IMAGE), 'sh', '-c', 'head -c 9 /dev/urandom | base64 > /made')
-    last = llb.run(first, 'sh', '-c', 'mkdir /d; cp /made /d/again')
+    last = llb.run(first, 'sh', '-c', 'mkdir /m/d; cp /made /m/d/again', mounts=[{'dest': '/m', 'output': 1}])
+    result = last[0], 1
 
     def make(**caches):
         session, builder = Session(stack.socket, {}, stores={'local:/s': store}), BuildKit(stack.socket)
         ref = uuid.uuid4().hex
         try:
-            call = builder.control('Solve', Ref=ref, Session=session.id, Definition=llb.done(last), Exporters=[{'Type': 'tar'}], Cache=caches)
+            call = builder.control('Solve', Ref=ref, Session=session.id, Definition=llb.done(result), Exporters=[{'Type': 'tar'}], Cache=caches)
             updates = list(builder.control('Status', streams=True, Ref=ref))
             told = dict(call.result().ExporterResponse)
         finally:
