@@ -108,9 +108,7 @@ Result<SourceTree> Builder::TreeOf(const std::string& from) {
     const std::string& chain_id = named->input->chain_id;
     return SourceTree{TRY(views_.Open(chain_id)), chain_id, ""};
   }
-  if (named != nullptr && named->kind == NamedContext::Kind::kDirectory) {
-    return TreeOfDirectory(named->value);
-  }
+  if (IsFiles(named)) return TreeOfFiles(*named);
   size_t current = static_cast<size_t>(state_ - states_.data());
   auto tree_of = [&](const std::string& chain_id) -> Result<SourceTree> {
     return SourceTree{TRY(views_.Open(chain_id)), chain_id, ""};

@@ -77,6 +77,19 @@ def test_triggers_of_a_stage_need_others(said):
                 'FROM base AS middle\nRUN cp /out /copy\nFROM @\nCOPY --from=middle /copy /c\nRUN cat /c\n') == '12\n'
 
 
+def test_triggers_of_an_image_need_stages(client, builder, said):
+    """Which nothing in the Dockerfile itself names, one of a chain of them."""
+    for trigger in ('COPY --from=source /file /out', 'RUN --mount=from=source,target=/m cp /m/file /out'):
+        client.ok('build', '-t', 'own/trigger', '-', stdin=f'FROM {IMAGE}\nONBUILD {trigger}\n'.encode())
+        mark = uuid.uuid4().hex
+        text = f'FROM @ AS first\nRUN echo {mark} >/f\nFROM first AS source\nRUN cp /f /file\nFROM own/trigger\nRUN cat /out\n'
+        assert said(text) == mark + '\n'
+        with pytest.raises(grpc.RpcError) as caught:
+            said(text.replace('cp /f', 'cp /nothing'))
+        assert 'cp /nothing /file' in caught.value.details()
+    client.ok('rmi', 'own/trigger')
+
+
 def test_a_file_in_lower_case(builder, context):
     (context / 'dockerfile').write_text(f'FROM {IMAGE}\n')
     session = Session(builder.socket, {'context': context, 'dockerfile': context})
