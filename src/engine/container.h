@@ -103,8 +103,10 @@ struct ContainerRecord {
   std::string image_id;    // digest of the image's configuration
   std::string image_name;  // the image's name in the store, normalised; "" for an image by id
   std::vector<MountPoint> mounts;  // in the order in which they were asked for
-  std::string parent_snapshot;     // chain id of the image's top layer, "" for an empty image
-  bool for_build = false;          // a step of a build: no start of the engine keeps it
+  // The image's init layer; of a step of a build, and of containers of earlier versions, the chain
+  // id of the image's top layer, "" for an empty image.
+  std::string parent_snapshot;
+  bool for_build = false;  // a step of a build: no start of the engine keeps it
   ContainerState state;
 };
 

@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "engine/image_platforms.h"
 #include "engine/images.h"
+#include "engine/init_layer.h"
 #include "engine/namespace_modes.h"
 #include "engine/oci_spec.h"
 #include "engine/port_bindings.h"
@@ -121,7 +122,7 @@ Result<ContainerRecord> Engine::MakeRecord(CreateRequest request, Warnings* warn
   } else {
     record.image_id = image.documents->id;
     record.image_name = image.image.name;
-    record.parent_snapshot = image.documents->top_chain_id;
+    record.parent_snapshot = InitLayerName(image.documents->top_chain_id);
     TRY(MergeImageConfig(image.documents->container_config(), &record.config));
   }
   // How `--entrypoint ''` says that there shall be none, nor the image's.
@@ -162,15 +163,16 @@ Result<std::vector<client::Mount>> Engine::PrepareWritable(const ContainerRecord
                                         labels);
   };
   auto mounts = prepare();
-  bool packed = !mounts.ok() && mounts.error().kind() == ErrorKind::kNotFound;
-  if (!packed || record.image_name.empty()) return mounts;
-  // Most images are unpacked, so this is asked only when it fails.
+  bool missing = !mounts.ok() && mounts.error().kind() == ErrorKind::kNotFound;
+  if (!missing || record.for_build) return mounts;
+  // Most images are unpacked and have had containers, so this is asked only when it fails.
   NamedImage image = TRY(images_->Resolve(record.image_name));
   for (PlatformImage& one : TRY(ListPlatforms(*this, image.image.target))) {
     bool ours = one.documents && one.documents->id == record.image_id;
     if (ours) image.documents = std::move(one.documents);
   }
   TRY(EnsureUnpacked(*this, image));
+  TRY_WITH(MakeInitLayer(*this, *image.documents), "making the init layer");
   return prepare();
 }
 

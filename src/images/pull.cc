@@ -138,6 +138,7 @@ class Puller {
   Result<> FetchAll(std::vector<oci::Descriptor> blobs, LayerSupply* supply) {
     std::vector<oci::Descriptor> unique = Unique(std::move(blobs));
     for (const oci::Descriptor& blob : unique) {
+      if (library_.blobs->Stat(blob.digest).ok()) continue;  // nothing to wait for
       library_.Report({"waiting", blob.digest.text(), 0, static_cast<uint64_t>(blob.size), blob});
     }
     std::atomic<size_t> next{0};

@@ -8,6 +8,7 @@ import pytest
 
 from harness import places
 from harness.client import own_stack
+from harness.engine import until
 from harness.places import IMAGE
 
 # Blobs count bytes and the disk whole blocks; a directory grows by a block.
@@ -47,10 +48,15 @@ def snapshots(client):
     return [path / 'fs' for path in (store(client) / 'snapshots/overlayfs').iterdir() if path.name.isdigit()]
 
 
+def init_layers(client):
+    """One of each image that had a container, which is in no figure."""
+    return {path for path in snapshots(client) if (path / '.dockerenv').exists()}
+
+
 def on_disk(client):
     """What images take: all blobs, all snapshots; there is no container."""
     blobs = list((store(client) / 'content/blobs/sha256').iterdir())
-    return sum(path.stat().st_size for path in blobs) + sum(du(path) for path in snapshots(client)), len(blobs)
+    return sum(path.stat().st_size for path in blobs) + sum(du(path) for path in set(snapshots(client)) - init_layers(client)), len(blobs)
 
 
 def by_name(client):
@@ -111,13 +117,32 @@ def test_a_container_takes_what_it_wrote(client):
         root = listed['SizeRootFs'] - listed['SizeRw']
         # All layers below, seen from the disk.
         image = by_name(client)['one:latest']
-        assert image['Containers'] == 1 and root == sum(du(path) for path in known & below(client, own))
+        assert image['Containers'] == 1 and root == sum(du(path) for path in (known & below(client, own)) - init_layers(client))
         new = api(client, '/v1.52/system/df')
         # The base's own documents.
         assert new['ImageUsage']['Reclaimable'] < BLOCK and new['ContainerUsage']['TotalSize'] == listed['SizeRw'] and new['ContainerUsage']['Reclaimable'] == 0
         assert listed['Id'][:12] in client.ok('ps', '-s')
     finally:
         client.ok('rm', '-f', made)
+
+
+def test_an_init_layer_goes_with_its_image(client):
+    client.ok('tag', 'one', 'again')
+    client.ok('run', '--rm', 'again', 'true')
+    before = init_layers(client)
+    client.ok('rmi', 'again')
+    assert init_layers(client) == before
+    client.ok('commit', '-c', 'ENV A=1', client.ok('create', '--name', 'same', 'one'), 'other')
+    client.ok('run', '--rm', 'other', 'true')
+    assert init_layers(client) == before  # the same layers have the same one
+    client.ok('run', '--name', 'changes', 'one', 'touch', '/x')
+    client.ok('commit', 'changes', 'third')
+    client.ok('rm', 'same', 'changes')
+    client.ok('run', '--rm', 'third', 'true')
+    assert len(init_layers(client) - before) == 1
+    client.ok('rmi', 'third')
+    # The last container's own layer goes after --rm is told.
+    until(lambda: init_layers(client) == before, 30)
 
 
 def below(client, upper):

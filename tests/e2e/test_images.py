@@ -181,6 +181,28 @@ def test_pull(client, registry):
     remove(client, f'{registry}:one')
 
 
+def test_what_is_there_is_not_told_of(client, registry):
+    """Layers of an image that is here, under whatever name, are no news; of another image with them each is told once."""
+    client.ok('pull', f'{registry}:one')
+    layers = len(client.inspect(f'{registry}:one', '{{json .RootFS.Layers}}').split(','))
+    client.ok('tag', f'{registry}:one', f'{registry}:again')
+    client.ok('push', f'{registry}:again')
+    client.ok('rmi', f'{registry}:again')
+    for name in ('one', 'again'):
+        told = client.ok('pull', f'{registry}:{name}').split('\n')
+        assert told[0] == f'{name}: Pulling from some/image' and told[1].startswith('Digest: ') and told[2].startswith('Status: '), told
+    client.ok('create', '--name', 'changed', f'{registry}:one')
+    client.ok('cp', __file__, 'changed:/changed')
+    client.ok('commit', 'changed', f'{registry}:changed')
+    client.ok('rm', 'changed')
+    client.ok('push', f'{registry}:changed')
+    client.ok('rmi', f'{registry}:changed')
+    told = client.ok('pull', f'{registry}:changed')
+    assert told.count('Already exists') == layers and told.count('Pulling fs layer') == 1, told
+    for name in ('one', 'again', 'changed'):
+        remove(client, f'{registry}:{name}')
+
+
 @pytest.mark.parametrize('tag', ['zstd', 'docker'])
 def test_pull_other_forms(client, registry, tag):
     if tag == 'zstd' and client.engine.kind == 'p':

@@ -2,13 +2,16 @@
 """config.json, contexts and credentials: docker's CLI and ours do the same to directories of their own, and read
 each other's. No engine is needed but for login, TLS and ssh."""
 import base64
+import io
 import json
 import os
 import shlex
 import shutil
+import signal
 import socket
 import stat
 import subprocess
+import tarfile
 import threading
 
 import pytest
@@ -149,6 +152,22 @@ def test_each_uses_the_others_contexts(sides):
         assert 'tcp://127.0.0.1:9' in user('ps', DOCKER_CONFIG=str(maker.config))[2]
 
 
+def test_other_endpoints_of_a_context_are_kept(sides, tmp_path):
+    """Files of an endpoint that neither uses, as docker's own archives of older days have them."""
+    archive = tmp_path / 'old.tar'
+    with tarfile.open(archive, 'w') as tar:
+        for name, text in (('meta.json', json.dumps({'Name': 'old', 'Metadata': {}, 'Endpoints': {'docker': {'Host': 'tcp://h:1', 'SkipTLSVerify': False}}})),
+                           ('tls/docker/ca.pem', 'CA'), ('tls/kubernetes/ca.pem', 'KUBE CA'), ('tls/kubernetes/key.pem', 'KUBE KEY')):
+            item = tarfile.TarInfo(name)
+            item.size, item.mode = len(text), 0o600
+            tar.addfile(item, io.BytesIO(text.encode()))
+    for line in (f'context import old {archive}', 'context export old back.tar', 'context import again back.tar', 'context rm old', 'context inspect again'):
+        theirs, ours = (side(line) for side in sides)
+        assert ours == theirs, line
+        assert sides[1].tree() == sides[0].tree(), line
+    assert any('kubernetes/key.pem' in path for path in sides[1].tree())
+
+
 def test_the_environment_overrides_a_context(sides):
     for side in sides:
         side('context create aa --docker host=tcp://127.0.0.1:9')
@@ -281,3 +300,52 @@ def test_headers_of_the_users_own(sides, tmp_path):
     # docker 28.2 dies of custom headers that can't be read, and reads DOCKER_AUTH_CONFIG since 28.3.
     assert (seen[1][0], seen[1][1], seen[1][3]) == (seen[0][0], seen[0][1], seen[0][3])
     assert seen[1][2][0][0] == 1 and 'failed to parse custom headers' in seen[1][2][0][2]
+
+
+@pytest.mark.parametrize('line', ['stop', 'start', 'logs', 'wait', 'top', 'pause', 'restart', 'port', 'export', 'attach', 'inspect', 'container inspect', 'image inspect',
+                                  'network rm', 'network inspect', 'volume rm', 'volume inspect', 'run', 'create', 'create -v'])
+def test_an_empty_name_names_nothing(sides, tmp_path, line):
+    """As of a script's variable that is not set: without its name a path asks for the list of all."""
+    recorder = Recorder(str(tmp_path / 'engine'))
+    words = [*line.split(), ''] + (['alpine'] if line.endswith('-v') else [])
+    theirs, ours = (side(words, DOCKER_HOST=f'unix://{tmp_path}/engine') for side in sides)
+    assert ours[0] != 0 and ours == theirs
+    assert not [head for head in recorder.heads if '/_ping' not in head.split('\r\n')[0]]
+
+
+def test_what_is_no_image_may_be_another_object(sides, tmp_path):
+    class Strict(Recorder):
+        def run(self):
+            while True:
+                connection, _ = self.socket.accept()
+                with connection:
+                    while head := self.head(connection):
+                        status, message = (400, 'invalid reference format') if '/images/' in head else (404, 'no such thing')
+                        body = 'OK' if '/_ping' in head else json.dumps({'message': message})
+                        connection.sendall(f'HTTP/1.1 {200 if "/_ping" in head else status} X\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n'
+                                           f'Content-Length: {len(body)}\r\n\r\n{"" if head.startswith("HEAD") else body}'.encode())
+    Strict(str(tmp_path / 'engine'))
+    code, out, error = sides[1]('inspect FooBar', DOCKER_HOST=f'unix://{tmp_path}/engine')
+    assert (code, out) == (1, '[]\n') and 'No such object: FooBar' in error
+
+
+@pytest.mark.parametrize('flags', ['--tls', '--tlsverify', '--tlsverify=false'])
+def test_tls_wants_an_authority(sides, flags):
+    theirs, ours = (side(f'{flags} -H tcp://127.0.0.1:1 ps') for side in sides)
+    assert ours == theirs and 'ca.pem: no such file or directory' in ours[2]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_breaking_off_at_the_question_is_a_no(sides, tmp_path, number):
+    Recorder(str(tmp_path / 'engine'))
+    seen = []
+    for side in sides:
+        process = subprocess.Popen([programs()[side.name], 'volume', 'prune'], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   env={**side.environment, 'DOCKER_HOST': f'unix://{tmp_path}/engine'})
+        text = b''
+        while not text.endswith(b'[y/N] '):
+            text += process.stdout.read(1)
+        process.send_signal(number)
+        seen.append((process.wait(10), process.stdout.read()))
+        process.stdin.close()
+    assert seen[1] == seen[0] == (0, b'\n')

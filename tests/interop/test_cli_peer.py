@@ -163,6 +163,10 @@ inspect -f '{{.HostConfig.Binds}} {{len .Mounts}}' cmpa
 inspect -f '{{if .State.Running}}up{{else}}down{{end}} {{index .Config.Labels "a" | upper}}' cmpa
 inspect -f '{{join .Config.Cmd "+"}} {{printf "%05d|%-6s|" 7 .State.Status}}' cmpa
 inspect -f json IMAGE
+inspect -f '{{.ID}} {{.HostConfig.CPUShares}} {{.HostConfig.NanoCPUs}} {{.HostConfig.DNS}}' cmpa
+inspect -f '{{.State.PID}}' cmpa
+image inspect -f '{{.ID}}' IMAGE
+network inspect -f '{{.ID}} {{.Name}}' bridge
 volume inspect cmpvol
 network inspect bridge
 logs cmpa

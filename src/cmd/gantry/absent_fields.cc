@@ -105,10 +105,32 @@ Json ValueOf(Zero zero) {
   return Json();
 }
 
+// Fields of Go's types whose name in JSON is another.
+constexpr struct {
+  std::string_view field, member;
+} kRenamed[] = {{"ID", "Id"},
+                {"ParentID", "ParentId"},
+                {"HostIP", "HostIp"},
+                {"CPUCount", "CpuCount"},
+                {"CPUPercent", "CpuPercent"},
+                {"CPUPeriod", "CpuPeriod"},
+                {"CPUQuota", "CpuQuota"},
+                {"CPURealtimePeriod", "CpuRealtimePeriod"},
+                {"CPURealtimeRuntime", "CpuRealtimeRuntime"},
+                {"CPUShares", "CpuShares"},
+                {"NanoCPUs", "NanoCpus"},
+                {"DNS", "Dns"},
+                {"DNSOptions", "DnsOptions"},
+                {"DNSSearch", "DnsSearch"}};
+
 }  // namespace
 
 std::optional<Json> AbsentField(const Json& object, std::string_view parent,
                                 std::string_view field) {
+  for (const auto& renamed : kRenamed) {
+    const Json* member = renamed.field == field ? object.Find(renamed.member) : nullptr;
+    if (member != nullptr && parent != "Labels") return *member;
+  }
   for (const Absent& absent : kAbsent) {
     if (absent.field != field) continue;
     bool of_parent = !absent.parent.empty() && absent.parent == parent;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Members that the Engine API leaves out of a document when there is nothing to tell. docker's
-// command line reads documents into Go's types, where a template finds nil, "" or 0 for them. Any
-// thread.
+// Members that the Engine API leaves out of a document when there is nothing to tell, or has under
+// another name. docker's command line reads documents into Go's types, where a template finds nil,
+// "" or 0 for them, and "ID" for "Id". Any thread.
 #pragma once
 
 #include <optional>

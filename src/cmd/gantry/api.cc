@@ -27,6 +27,19 @@ std::string MessageOf(std::string_view body) {
   return std::string(TrimEnd(body));
 }
 
+// A name that is empty, as of a script's variable that is not set, would make another request of
+// the path: the list of all, say.
+Result<> CheckNamed(std::string_view path) {
+  for (std::string_view noun : {"container", "network", "volume", "image"}) {
+    std::string all = fmt::format("/{}s/", noun);
+    if (!path.starts_with(all)) continue;
+    if (path.size() > all.size() && path[all.size()] != '/') return {};
+    if (noun == "image") return NotFound("Error: No such image: ");
+    return InvalidArgument("invalid {} name or ID: value is empty", noun);
+  }
+  return {};
+}
+
 }  // namespace
 
 Api::Api(DaemonEndpoint endpoint, std::string fixed_version,
@@ -91,6 +104,7 @@ wire::HttpRequest Api::Head(const ApiRequest& request) const {
 }
 
 Result<wire::HttpConnection> Api::Start(const ApiRequest& request) {
+  TRY(CheckNamed(request.path));
   wire::HttpConnection connection = TRY(Connection());
   TRY(connection.Send(Head(request), request.body ? request.body->Dump() : std::string()));
   return connection;
@@ -141,6 +155,7 @@ Result<ApiStream> Api::Open(const ApiRequest& request) {
 }
 
 Result<ApiStream> Api::Upload(const ApiRequest& request, BorrowedFd source, std::string_view type) {
+  TRY(CheckNamed(request.path));
   // A body from a stream can't be sent twice, so the version must be right the first time.
   if (!version_settled_) {
     ApiRequest version;

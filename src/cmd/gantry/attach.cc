@@ -124,6 +124,7 @@ Result<int> StartCommand(Cli& cli, Invocation& call) {
     return Join(cli, call.args()[0], info, join);
   }
   std::string failed;
+  int code = 0;
   for (const std::string& name : call.args()) {
     Result<Json> started = api->Post(ContainerPath(name, "/start"));
     if (started.ok()) {
@@ -131,11 +132,11 @@ Result<int> StartCommand(Cli& cli, Invocation& call) {
       continue;
     }
     PrintError("{}\n", started.error().message());
-    failed.append(failed.empty() ? "" : ", ").append(name);
+    failed.append(code == 0 ? "" : ", ").append(name);
+    code = 1;
   }
-  if (failed.empty()) return 0;
-  PrintError("Error: failed to start containers: {}\n", failed);
-  return 1;
+  if (code != 0) PrintError("Error: failed to start containers: {}\n", failed);
+  return code;
 }
 
 }  // namespace gantry::cli

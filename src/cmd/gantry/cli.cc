@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/gantry/cli.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 
 #include "base/io.h"
@@ -73,12 +75,16 @@ Result<DaemonEndpoint> Cli::Endpoint() {
   tls.enabled = options_.tls || tls.verify || options_.tls_verify_given || !Setting("TLS").empty();
   std::string directory = Setting("CERT_PATH");
   if (directory.empty()) directory = ConfigDirectory();
-  // Files that nobody named need not be there.
+  // Files that nobody named need not be there, but for the authority's: nobody is trusted for want
+  // of it.
   auto file = [&](const std::string& given, const char* name) {
     std::string usual = fmt::format("{}/{}", directory, name);
     return !given.empty() ? given : PathExists(usual) ? usual : "";
   };
-  tls.ca = file(options_.tls_ca, "ca.pem");
+  tls.ca = options_.tls_ca.empty() ? directory + "/ca.pem" : options_.tls_ca;
+  if (tls.enabled && ::access(tls.ca.c_str(), R_OK) != 0) {
+    return ErrnoError("Failed to initialize: unable to resolve docker endpoint: open {}", tls.ca);
+  }
   tls.certificate = file(options_.tls_cert, "cert.pem");
   tls.key = file(options_.tls_key, "key.pem");
   Result<DaemonEndpoint> endpoint = ParseEndpoint(host, std::move(tls));

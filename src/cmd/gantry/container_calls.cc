@@ -136,6 +136,7 @@ Result<UniqueFd> MakeCidFile(const std::string& path, Undo* undo) {
 Result<std::string> CreateContainer(Cli& cli, const Flags& flags, ContainerOptions& options,
                                     ContainerRequest request) {
   const std::string image = request.body["Image"].AsString();
+  if (image.empty()) return InvalidArgument("invalid reference format");
   if (options.pull != "always" && options.pull != "missing" && options.pull != "never") {
     return InvalidArgument(
         "invalid pull option: '{}': must be one of \"always\", \"missing\" or "

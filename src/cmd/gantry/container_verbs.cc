@@ -123,6 +123,9 @@ Result<int> WaitCommand(Cli& cli, Invocation& call) {
 Result<int> RenameCommand(Cli& cli, Invocation& call) {
   if (auto code = call.Parse(ArgCount::Exactly(2))) return *code;
   const std::string& name = call.args()[0];
+  if (call.args()[1].empty()) {
+    return InvalidArgument("failed to rename container: new name cannot be blank");
+  }
   Api* api = TRY(cli.Connect());
   wire::Query query;
   query.Add("name", call.args()[1]);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // gantry context export and import: a context as a tar archive of meta.json and
-// tls/docker/{ca,cert,key}.pem, as docker writes and reads it.
+// tls/docker/{ca,cert,key}.pem, with the files of other endpoints, as docker writes and reads it.
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "base/byte_stream.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "cmd/gantry/command_list.h"
 #include "cmd/gantry/output.h"
 #include "formats/tar.h"
@@ -39,11 +40,20 @@ Result<std::string> Pack(const Context& context, const TlsContents& tls) {
     directory.name = "tls/docker";
     TRY(tar.WriteHeader(directory));
   }
+  entry.mode = 0600;
   for (const auto& file : kFiles) {
     if ((tls.*file.content).empty()) continue;
     entry.name = file.name;
-    entry.mode = 0600;
     TRY(tar.WriteFile(entry, tls.*file.content));
+  }
+  for (const auto& [name, content] : tls.others) {
+    std::string endpoint = "tls/" + name.substr(0, name.find('/'));
+    if (directory.name != endpoint) {
+      directory.name = endpoint;
+      TRY(tar.WriteHeader(directory));
+    }
+    entry.name = "tls/" + name;
+    TRY(tar.WriteFile(entry, content));
   }
   TRY(tar.Finish());
   return std::move(sink.text);
@@ -68,7 +78,15 @@ Result<> Unpack(std::string_view archive, Context* context, TlsContents* tls) {
       tls->*file.content = TRY(tar.ReadData(kMaxArchiveBytes));
       known = true;
     }
-    if (!known) return InvalidArgument("unexpected context file: {}", entry.name);
+    if (known) continue;
+    std::vector<std::string> parts = Split(entry.name, '/');
+    auto is_name = [](const std::string& part) {
+      return !part.empty() && part != "." && part != "..";
+    };
+    if (parts.size() != 3 || parts[0] != "tls" || !is_name(parts[1]) || !is_name(parts[2])) {
+      return InvalidArgument("unexpected context file: {}", entry.name);
+    }
+    tls->others[parts[1] + "/" + parts[2]] = TRY(tar.ReadData(kMaxArchiveBytes));
   }
   if (!found) return InvalidArgument("unexpected context file: no meta.json in the archive");
   return {};

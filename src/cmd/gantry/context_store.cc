@@ -99,6 +99,11 @@ Result<> ContextStore::Save(const Context& context, const TlsContents* tls) cons
       std::string path = fmt::format("{}/{}", directory, kind.file);
       TRY(content.empty() ? RemoveFile(path) : ReplaceFile(path, content, 0600));
     }
+    for (const auto& [name, content] : tls->others) {
+      std::string path = fmt::format("{}/{}", TlsDirectory(context.name), name);
+      TRY(MakeDirectories(path.substr(0, path.rfind('/')), 0700));
+      TRY(ReplaceFile(path, content, 0600));
+    }
   }
   std::string meta = MetaDirectory(context.name);
   TRY(MakeDirectories(meta, 0755));
@@ -111,8 +116,13 @@ Result<> ContextStore::Remove(const std::string& name) const {
   TRY(RemoveFile(meta + "/meta.json"));
   TRY(RemoveEmptyDirectory(meta));
   std::string tls = TlsDirectory(name);
-  for (const auto& kind : kTlsFiles) TRY(RemoveFile(fmt::format("{}/docker/{}", tls, kind.file)));
-  TRY(RemoveEmptyDirectory(tls + "/docker"));
+  for (const std::string& endpoint : TRY(ListDirectoryIfThere(tls))) {
+    std::string directory = fmt::format("{}/{}", tls, endpoint);
+    for (const std::string& file : TRY(ListDirectoryIfThere(directory))) {
+      TRY(RemoveFile(fmt::format("{}/{}", directory, file)));
+    }
+    TRY(RemoveEmptyDirectory(directory));
+  }
   return RemoveEmptyDirectory(tls);
 }
 
@@ -131,6 +141,13 @@ Result<TlsContents> ContextStore::ReadTls(const std::string& name) const {
   for (const auto& kind : kTlsFiles) {
     const std::string& path = paths.*kind.path;
     if (!path.empty()) contents.*kind.content = TRY(ReadFile(path));
+  }
+  for (const std::string& endpoint : TRY(ListDirectoryIfThere(TlsDirectory(name)))) {
+    if (endpoint == "docker") continue;
+    std::string directory = fmt::format("{}/{}", TlsDirectory(name), endpoint);
+    for (const std::string& file : TRY(ListDirectoryIfThere(directory))) {
+      contents.others[endpoint + "/" + file] = TRY(ReadFile(directory + "/" + file));
+    }
   }
   return contents;
 }

@@ -4,10 +4,12 @@
 //
 //   contexts/meta/<sha256 of the name>/meta.json
 //   contexts/tls/<sha256 of the name>/docker/{ca,cert,key}.pem
+//   contexts/tls/<sha256 of the name>/<other endpoint>/<file>
 //
 // One thread; two programs that write the same context at a time leave one of the two whole.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -27,6 +29,9 @@ struct Context {
 
 struct TlsContents {
   std::string ca, certificate, key;  // PEM text; empty: none
+  // Of endpoints that we don't use: "kubernetes/ca.pem" and its content. They are kept for the
+  // programs that do.
+  std::map<std::string, std::string> others;
   bool empty() const { return ca.empty() && certificate.empty() && key.empty(); }
 };
 

@@ -240,6 +240,12 @@ Result<int> ContextInspectCommand(Cli& cli, Invocation& call) {
     for (const std::string& path : {files.ca, files.certificate, files.key}) {
       if (!path.empty()) material.MutableMember("docker").Append(path.substr(path.rfind('/') + 1));
     }
+    TlsContents tls;
+    if (!in_memory) tls = TRY(store.ReadTls(name));
+    for (const auto& [file, content] : tls.others) {
+      size_t slash = file.find('/');
+      material.MutableMember(file.substr(0, slash)).Append(file.substr(slash + 1));
+    }
     Json shown = std::move(context.meta);
     shown.Set("TLSMaterial", std::move(material));
     shown.Set(

@@ -52,7 +52,10 @@ Result<std::string> Fetch(Api* api, const std::string& name, const std::string& 
     }
     Result<ApiAnswer> answer = api->Call(request);
     if (answer.ok()) return std::move(answer->body);
-    if (!type.empty() || answer.error().kind() != ErrorKind::kNotFound) {
+    // What is no name of an image may be one of a volume.
+    bool other = answer.error().kind() == ErrorKind::kNotFound ||
+                 (kind.name == "image" && answer.error().kind() == ErrorKind::kInvalidArgument);
+    if (!type.empty() || !other) {
       return std::move(answer).error();
     }
   }

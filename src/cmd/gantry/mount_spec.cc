@@ -120,8 +120,8 @@ Result<> SetMountField(const std::string& key, const std::string& value, const s
 
 Result<> AddVolume(const std::string& spec, Json* volumes, Json* binds) {
   size_t colon = spec.find(':');
-  if (spec.empty() || colon == 0)
-    return InvalidArgument("invalid spec: {}: empty section between colons", spec);
+  if (spec.empty()) return InvalidArgument("invalid empty volume spec");
+  if (colon == 0) return InvalidArgument("invalid spec: {}: empty section between colons", spec);
   if (colon == std::string::npos) {
     volumes->Set(spec, Json::MakeObject());
     return {};
@@ -179,6 +179,8 @@ Result<Json> ParseMount(const std::string& spec) {
         mount.MutableMember("VolumeOptions").Set("NoCopy", true);
       } else if (key == "bind-nonrecursive") {
         mount.MutableMember("BindOptions").Set("NonRecursive", true);
+      } else if (key == "bind-create-src") {
+        mount.MutableMember("BindOptions").Set("CreateMountpoint", true);
       } else {
         return InvalidArgument("invalid field '{}' must be a key=value pair", field);
       }

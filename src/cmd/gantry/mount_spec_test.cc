@@ -16,6 +16,9 @@ std::string Mount(const std::string& spec) {
 TEST(MountSpec, Mounts) {
   EXPECT_EQ(Mount("type=bind,source=/a/../b,target=/c,readonly"),
             R"({"Type":"bind","Source":"/b","Target":"/c","ReadOnly":true})");
+  EXPECT_EQ(
+      Mount("type=bind,src=/a,dst=/c,bind-create-src"),
+      R"({"Type":"bind","Source":"/a","Target":"/c","BindOptions":{"CreateMountpoint":true}})");
   EXPECT_EQ(Mount("type=tmpfs,dst=/d,tmpfs-size=1m,tmpfs-mode=1770"),
             R"({"Type":"tmpfs","Target":"/d","TmpfsOptions":{"SizeBytes":1048576,"Mode":1016}})");
   EXPECT_EQ(

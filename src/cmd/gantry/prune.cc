@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // gantry container, image, network, volume prune: removing what nobody uses.
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,14 +22,24 @@ struct Kind {
   bool reports_space = true;
 };
 
+// Who breaks off at the question has said no.
+void Decline(int) {
+  ssize_t written = ::write(STDOUT_FILENO, "\n", 1);
+  ::_exit(written == 1 ? 0 : 1);
+}
+
 }  // namespace
 
 bool ConfirmPrune(std::string_view warning) {
+  auto interrupted = ::signal(SIGINT, Decline);
+  auto terminated = ::signal(SIGTERM, Decline);
   Print("WARNING! {}\nAre you sure you want to continue? [y/N] ", warning);
   FlushOutput();
   std::string answer;
   char c = 0;
   while (answer.size() < 16 && ::read(STDIN_FILENO, &c, 1) == 1 && c != '\n') answer.push_back(c);
+  ::signal(SIGINT, interrupted);
+  ::signal(SIGTERM, terminated);
   return answer == "y" || answer == "Y" || answer == "yes";
 }
 

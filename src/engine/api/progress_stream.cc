@@ -49,10 +49,16 @@ std::string LayerId(const client::Progress& progress) {
 void ProgressStream::SetFirstLine(Json line) {
   MutexLock lock(mutex_);
   first_ = std::move(line);
+  known_image_ = false;
 }
 
 client::ProgressCallback ProgressStream::callback() {
   return [this](const client::Progress& progress) {
+    if (progress.event == "already exists") {
+      MutexLock lock(mutex_);
+      if (oci::IsConfig(progress.descriptor.media_type)) known_image_ = true;
+      if (known_image_) return;
+    }
     OnProgress(progress, StatusWord(progress.event));
   };
 }

@@ -48,6 +48,9 @@ class ProgressStream {
     SteadyClock::time_point when;
   };
   std::map<std::string, Shown> shown_ GUARDED_BY(mutex_);
+  // The image was here already, under another name perhaps: of layers only what is brought all the
+  // same is told.
+  bool known_image_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace gantry::engine::api
