@@ -166,3 +166,17 @@ def test_git_from_a_server_of_files(stack, said, tmp_path):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_directories_belong_to_the_user_and_volumes_keep(client, builder, context, said):
+    """As BuildKit has it; the classic builder gives WORKDIR to root, and drops what is changed in a volume."""
+    text = ('FROM @\nRUN echo me:x:12:34::/:/bin/sh >>/etc/passwd; echo me:x:34: >>/etc/group; mkdir /v; echo old >/v/f; chmod 777 /v\n'
+            'USER me\nWORKDIR /a/b\nUSER 7:8\nWORKDIR /c\nUSER 0\nVOLUME /v\nRUN echo new >/v/f\nRUN stat -c "%u:%g" /a /a/b /c; cat /v/f\n')
+    assert said(text).split() == ['12:34', '12:34', '7:8', 'new']
+    (context / 'Dockerfile').write_text(text.replace('@', IMAGE))
+    done = client('build', '-t', 'own/classic', context, environment={'DOCKER_BUILDKIT': '0'})
+    assert done.code == 0, done.err
+    # Both ways have keys of their own.
+    assert '\n0:0\n0:0\n0:0\nold\n' in done.text, done.text
+    assert said(text + f'RUN cat /v/f # {uuid.uuid4().hex}\n') == 'new\n'
+    client.ok('rmi', 'own/classic')
