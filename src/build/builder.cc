@@ -251,6 +251,8 @@ Result<std::string> Builder::Store(const StoreAs& as) {
   return StoreResult(engine_, states_[target_], as, request_.squash);
 }
 
+std::vector<Material> Builder::materials() const { return common_->materials.List(); }
+
 Lines Builder::failed_lines() const {
   MutexLock lock(common_->mutex);
   return common_->failed_lines;
@@ -326,6 +328,9 @@ Result<> Builder::Shown(const Instruction& in, const std::function<Result<>()>& 
   if (name.empty() && file_.stages.size() > 1) {
     name = fmt::format("stage-{}", state_ - states_.data());
   }
+  if (request_.one_of_several) {
+    name = request_.platform + (name.empty() ? "" : " ") + name;
+  }
   step_ = ++common_->shown;
   Tell({.kind = StepEvent::Kind::kBegin,
         .name = fmt::format("[{}{}{}/{}] {}", name, name.empty() ? "" : " ", ++shown_of_stage_,
@@ -393,7 +398,9 @@ Result<engine::NamedImage> Builder::BaseImage(const std::string& name,
   wanted.hold = [&](const engine::NamedImage& image) {
     return HoldImage(name, image.documents->id);
   };
-  return FindOrPullImage(engine_, request_, wanted, stop_);
+  engine::NamedImage image = TRY(FindOrPullImage(engine_, request_, wanted, stop_));
+  common_->materials.AddImage(name, image);
+  return image;
 }
 
 // False: it is being removed, or was until now.

@@ -23,6 +23,7 @@
 #include "build/copy_files.h"
 #include "build/copy_source.h"
 #include "build/finish.h"
+#include "build/materials.h"
 #include "build/once_map.h"
 #include "build/request.h"
 #include "build/snapshot_views.h"
@@ -67,6 +68,8 @@ class Builder {
   StageState& mutable_result() { return states_[target_]; }
   // Those that were made.
   std::vector<StageState> Stages() const;
+  // What they were made of, also where a step came from the cache.
+  std::vector<Material> materials() const;
   // Of the instruction that has ended Run with an error or a failure.
   Lines failed_lines() const;
   // Its files, read only.
@@ -234,6 +237,7 @@ struct Builder::Common {
   const BuildOutput& output;
   Cache::User cache;
   CacheSources cache_sources;
+  Materials materials;
   dockerfile::Dockerfile file;
   std::vector<bool> needed;
   size_t target = 0;

@@ -155,6 +155,7 @@ Result<CopySource> Builder::FromGit(const Instruction& in, const std::string& te
   GitAccess access = TRY(FindGitAccess(request_, url));
   GitTree tree = TRY(FetchGit(url, context_.PathOf(name), access, stop_));
   FindRequest find;
+  common_->materials.Add(MaterialOf(url, tree));
   find.root = tree.files;
   find.stop = stop_;
   CopySource source = TRY(FindSource(find, ""));
@@ -178,6 +179,7 @@ Result<CopySource> Builder::Download(const Instruction& in, const std::string& u
   if (SwitchOf(in, "unpack").value_or(false)) {
     source.is_archive = TRY(IsArchive(source.parent, source.name));
   }
+  common_->materials.Add({url, "sha256", source.hash});
   return source;
 }
 

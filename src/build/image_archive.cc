@@ -19,10 +19,6 @@ namespace {
 
 using formats::Json;
 
-client::Descriptor DescriptorOf(const std::string& text, std::string_view type) {
-  return {std::string(type), formats::Digest::Of(text).text(), static_cast<int64_t>(text.size())};
-}
-
 std::string BlobPath(const client::Descriptor& blob) {
   std::string path = "blobs/" + blob.digest;
   path[path.find(':')] = '/';
@@ -39,17 +35,14 @@ Result<> WriteText(formats::TarWriter& tar, const std::string& name, const std::
   return tar.WriteFile(std::move(entry), text);
 }
 
-Json IndexOf(const ImageDocumentsOf& image, const std::vector<std::string>& names) {
-  Json entry = Json::MakeObject({{"mediaType", image.manifest_descriptor.media_type},
-                                 {"digest", image.manifest_descriptor.digest},
-                                 {"size", image.manifest_descriptor.size}});
+Json IndexOf(const ImageSet& set, const std::vector<std::string>& names) {
+  Json entry = Json::MakeObject(
+      {{"mediaType", set.root.media_type}, {"digest", set.root.digest}, {"size", set.root.size}});
   Json manifests = Json::MakeArray();
-  if (!image.descriptor_annotations.empty()) {
-    entry.Set("annotations", Json(image.descriptor_annotations));
-  }
+  if (!set.root_annotations.empty()) entry.Set("annotations", Json(set.root_annotations));
   for (const std::string& name : names) {
     auto reference = formats::ParseReference(name);
-    Json annotations(image.descriptor_annotations);
+    Json annotations(set.root_annotations);
     annotations.Set("io.containerd.image.name", name);
     if (reference.ok()) annotations.Set("org.opencontainers.image.ref.name", reference->tag);
     Json named = entry;
@@ -62,62 +55,48 @@ Json IndexOf(const ImageDocumentsOf& image, const std::vector<std::string>& name
 }
 
 // docker's manifest.json.
-Json DockerManifest(const ImageDocumentsOf& image, const std::vector<std::string>& names) {
+Json DockerManifest(const ImageSet& set, const std::vector<std::string>& names) {
   Json tags = Json::MakeArray();
   for (const std::string& name : names) tags.Append(engine::FamiliarName(name));
-  Json layers = Json::MakeArray();
-  for (const client::Descriptor& layer : image.layers) layers.Append(BlobPath(layer));
   Json list = Json::MakeArray();
-  list.Append(Json::MakeObject({{"Config", BlobPath(image.config_descriptor)},
-                                {"RepoTags", names.empty() ? Json() : std::move(tags)},
-                                {"Layers", std::move(layers)}}));
+  for (const ImageDocumentsOf& image : set.images) {
+    Json layers = Json::MakeArray();
+    for (const client::Descriptor& layer : image.layers) layers.Append(BlobPath(layer));
+    list.Append(Json::MakeObject({{"Config", BlobPath(image.config_descriptor)},
+                                  {"RepoTags", names.empty() ? Json() : tags},
+                                  {"Layers", std::move(layers)}}));
+  }
   return list;
 }
 
 }  // namespace
 
-Result<ImageDocumentsOf> DocumentsOf(engine::Engine& engine, const StageState& state,
-                                     const engine::Annotations& annotations) {
-  ImageDocumentsOf out;
-  out.layers = state.layers;
-  if (!state.changed && annotations.empty()) {
-    if (!state.base) return InvalidArgument("No image was generated. Is your Dockerfile empty?");
-    const engine::ImageDocuments& base = *state.base->documents;
-    out.manifest_descriptor = base.manifest_descriptor;
-    out.manifest = TRY(engine.containerd().ReadBlob(base.manifest_descriptor.digest));
-    out.config = TRY(engine.containerd().ReadBlob(base.id));
-    out.config_descriptor = DescriptorOf(out.config, base.manifest.config.media_type);
-    return out;
-  }
-  out.config = DocumentOf(state).Dump();
-  out.config_descriptor = DescriptorOf(out.config, oci::kOciConfig);
-  out.manifest = engine::ManifestOf(out.config_descriptor, state.layers, annotations).Dump();
-  out.manifest_descriptor = DescriptorOf(out.manifest, oci::kOciManifest);
-  return out;
-}
-
-Result<> WriteImageArchive(engine::Engine& engine, const ImageDocumentsOf& image, ArchiveKind kind,
+Result<> WriteImageArchive(engine::Engine& engine, const ImageSet& set, ArchiveKind kind,
                            const std::vector<std::string>& names, ByteSink& sink) {
   formats::TarWriter tar(sink);
   TRY(WriteDirectory(tar, "blobs"));
   TRY(WriteDirectory(tar, "blobs/sha256"));
   std::set<std::string> written;
-  for (const client::Descriptor& layer : image.layers) {
-    if (!written.insert(layer.digest).second) continue;
-    formats::TarEntry entry;
-    entry.name = BlobPath(layer);
-    entry.size = static_cast<uint64_t>(layer.size);
-    TRY(tar.WriteHeader(entry));
-    TRY_WITH(engine.containerd().ReadBlobPart(
-                 layer.digest, 0, entry.size,
-                 [&](std::string_view piece) { return tar.WriteData(piece); }),
-             "exporting layer {}", layer.digest);
+  for (const ImageDocumentsOf& image : set.images) {
+    for (const client::Descriptor& layer : image.layers) {
+      if (!written.insert(layer.digest).second) continue;
+      formats::TarEntry entry;
+      entry.name = BlobPath(layer);
+      entry.size = static_cast<uint64_t>(layer.size);
+      TRY(tar.WriteHeader(entry));
+      TRY_WITH(engine.containerd().ReadBlobPart(
+                   layer.digest, 0, entry.size,
+                   [&](std::string_view piece) { return tar.WriteData(piece); }),
+               "exporting layer {}", layer.digest);
+    }
   }
-  TRY(WriteText(tar, BlobPath(image.config_descriptor), image.config));
-  TRY(WriteText(tar, BlobPath(image.manifest_descriptor), image.manifest));
-  TRY(WriteText(tar, "index.json", IndexOf(image, names).Dump()));
+  for (const SetDocument& document : set.documents) {
+    if (!written.insert(document.descriptor.digest).second) continue;
+    TRY(WriteText(tar, BlobPath(document.descriptor), document.text));
+  }
+  TRY(WriteText(tar, "index.json", IndexOf(set, names).Dump()));
   if (kind == ArchiveKind::kDocker) {
-    TRY(WriteText(tar, "manifest.json", DockerManifest(image, names).Dump()));
+    TRY(WriteText(tar, "manifest.json", DockerManifest(set, names).Dump()));
   }
   TRY(WriteText(tar, "oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
   return tar.Finish();

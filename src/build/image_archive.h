@@ -9,8 +9,7 @@
 
 #include "base/byte_stream.h"
 #include "base/error.h"
-#include "build/stage_state.h"
-#include "client/containerd.h"
+#include "build/image_set.h"
 #include "engine/engine.h"
 
 namespace gantry::build {
@@ -20,21 +19,8 @@ enum class ArchiveKind : uint8_t {
   kDocker,  // with the manifest.json of docker's `save`, for a `load` that knows no layouts
 };
 
-struct ImageDocumentsOf {
-  std::string config;    // as written
-  std::string manifest;  // as written
-  client::Descriptor config_descriptor;
-  client::Descriptor manifest_descriptor;
-  std::vector<client::Descriptor> layers;
-  engine::Annotations descriptor_annotations;  // of the manifest where an index names it
-};
-// What the store gets when the result is stored; of a build that changed nothing the base's own.
-// `annotations`: of the manifest.
-Result<ImageDocumentsOf> DocumentsOf(engine::Engine& engine, const StageState& state,
-                                     const engine::Annotations& annotations = {});
-
 // `names` as the store has them.
-Result<> WriteImageArchive(engine::Engine& engine, const ImageDocumentsOf& image, ArchiveKind kind,
+Result<> WriteImageArchive(engine::Engine& engine, const ImageSet& set, ArchiveKind kind,
                            const std::vector<std::string>& names, ByteSink& sink);
 
 }  // namespace gantry::build

@@ -62,7 +62,7 @@ Result<RemoteFiles> FetchRepository(const BuildRequest& request, Context& contex
   GitAccess access = TRY(FindGitAccess(request, url));
   GitTree tree = TRY(FetchGit(url, context.PathOf("remote"), access, stop));
   context.TakeFiles(std::move(tree.files), std::move(tree.path));
-  return RemoteFiles{RemoteKind::kFiles, tree.committed};
+  return RemoteFiles{RemoteKind::kFiles, tree.committed, MaterialOf(url, tree)};
 }
 
 }  // namespace

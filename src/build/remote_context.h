@@ -12,6 +12,7 @@
 #include "base/stop_token.h"
 #include "base/unique_fd.h"
 #include "build/context.h"
+#include "build/materials.h"
 #include "build/request.h"
 
 namespace gantry::build {
@@ -23,6 +24,7 @@ struct RemoteFiles {
   RemoteKind kind = RemoteKind::kFiles;
   // Seconds since 1970: of the commit, of the answer, or of an archive's newest file.
   std::optional<int64_t> time;
+  std::optional<Material> material;  // a repository
 };
 // The request's own. What is no archive is a Dockerfile; it is the context's "Dockerfile" then.
 Result<RemoteFiles> FetchContext(const BuildRequest& request, Context& context,

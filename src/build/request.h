@@ -48,9 +48,10 @@ struct BuildRequest {
   std::vector<std::string> cache_from;  // images; steps are taken from them alone
   // Of other machines, beside the engine's own cache.
   std::vector<std::shared_ptr<const CacheImport>> cache_imports;
-  std::string platform;     // "os/arch", "" for the host's
-  engine::HostConfig host;  // of the containers that run the steps
-  std::string hostname;     // of these; "": each its own
+  std::string platform;         // "os/arch", "" for the host's
+  bool one_of_several = false;  // other platforms are built as well: progress names this one
+  engine::HostConfig host;      // of the containers that run the steps
+  std::string hostname;         // of these; "": each its own
   // By registry ("docker.io", "localhost:5000").
   std::map<std::string, client::Credentials> credentials;
   // Asked for the others, when it is set.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "buildkit/bridge_service.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "build/stage_state.h"
@@ -57,24 +58,21 @@ std::string ConfigOf(const gateway::Result& result, const std::string& platform)
   return found == result.metadata().end() ? "" : found->second;
 }
 
-struct ReturnedRef {
-  std::string name;      // "": none
-  std::string platform;  // "": it is no map's
-};
-
-Result<ReturnedRef> RefOf(const gateway::Result& result) {
-  auto only = [](const auto& refs, auto name) -> Result<ReturnedRef> {
-    if (refs.size() > 1) return Unimplemented("an image for several platforms can't be built");
-    if (refs.empty()) return ReturnedRef{};
-    return ReturnedRef{name(refs.begin()->second), refs.begin()->first};
-  };
+std::vector<Solved::Ref> RefsOf(const gateway::Result& result) {
+  std::vector<Solved::Ref> out;
   if (result.has_refs()) {
-    return only(result.refs().refs(), [](const gateway::Ref& ref) { return ref.id(); });
+    for (const auto& [platform, ref] : result.refs().refs()) out.push_back({ref.id(), platform});
+  } else if (result.has_refsdeprecated()) {
+    for (const auto& [platform, name] : result.refsdeprecated().refs()) {
+      out.push_back({name, platform});
+    }
+  } else {
+    out.push_back({result.has_ref() ? result.ref().id() : result.refdeprecated(), ""});
   }
-  if (result.has_refsdeprecated()) {
-    return only(result.refsdeprecated().refs(), [](const std::string& name) { return name; });
-  }
-  return ReturnedRef{result.has_ref() ? result.ref().id() : result.refdeprecated(), ""};
+  std::erase_if(out, [](const Solved::Ref& ref) { return ref.name.empty(); });
+  std::sort(out.begin(), out.end(),
+            [](const Solved::Ref& a, const Solved::Ref& b) { return a.platform < b.platform; });
+  return out;
 }
 
 bool IsError(const gateway::ReturnRequest& request) {
@@ -82,17 +80,35 @@ bool IsError(const gateway::ReturnRequest& request) {
 }
 
 Result<Solved> TakeReturned(Job& job, const gateway::Result& result) {
-  ReturnedRef ref = TRY(RefOf(result));
-  Solved solved{ref.name, {}};
+  Solved solved{RefsOf(result), {}};
   for (const auto& [key, value] : result.metadata()) solved.metadata[key] = value;
-  if (ref.name.empty()) return solved;
-  auto made = TRY(job.Get(ref.name));
-  std::string config = ConfigOf(result, ref.platform);
-  if (!config.empty()) {
+  for (const Solved::Ref& ref : solved.refs) {
+    auto made = TRY(job.Get(ref.name));
+    std::string config = ConfigOf(result, ref.platform);
+    if (config.empty()) continue;
     TRY(made->SetConfig(config));
-    solved.metadata["containerimage.config"] = std::move(config);
+    if (solved.refs.size() == 1) solved.metadata["containerimage.config"] = std::move(config);
   }
   return solved;
+}
+
+// To the client of Solve. `configures`: also what the image's configuration is.
+Result<> Tell(const Solved& solved, Job& job, bool configures, gateway::Result* result) {
+  for (const auto& [key, value] : solved.metadata) (*result->mutable_metadata())[key] = value;
+  // An empty one says that there is an answer.
+  if (solved.refs.empty()) result->mutable_ref();
+  for (const Solved::Ref& ref : solved.refs) {
+    bool alone = ref.platform.empty();
+    gateway::Ref& told =
+        alone ? *result->mutable_ref() : (*result->mutable_refs()->mutable_refs())[ref.platform];
+    told.set_id(ref.name);
+    *told.mutable_def() = DefinitionOf(ref.name);
+    if (alone && configures && !solved.metadata.contains("containerimage.config")) {
+      (*result->mutable_metadata())["containerimage.config"] =
+          build::DocumentOf(TRY(job.Get(ref.name))->result()).Dump();
+    }
+  }
+  return {};
 }
 
 // Of a result's root, or of a mount of a container.
@@ -170,26 +186,19 @@ grpc::ServerUnaryReactor* BridgeService::Solve(grpc::CallbackServerContext* cont
   return WithCaller(context, [=, this](const Caller& caller, const StopToken& stop) -> Result<> {
     bool empty = request->definition().def_size() == 0 && request->frontend().empty();
     if (empty) return {};  // a client that begins with nothing
-    auto [name, metadata] =
+    Solved solved =
         TRY(buildkit::Solve(shared_, caller.job,
                             {request->definition(), request->frontend(), request->frontendopt(),
                              request->frontendinputs(), caller.details, caller.depth()},
                             stop));
-    if (request->allowresultreturn()) {
-      gateway::Result& result = *response->mutable_result();
-      result.mutable_ref()->set_id(name);
-      for (const auto& [key, value] : metadata) (*result.mutable_metadata())[key] = value;
-      if (name.empty()) return {};
-      *result.mutable_ref()->mutable_def() = DefinitionOf(name);
-      bool configured = metadata.contains("containerimage.config");
-      if (request->definition().def_size() == 0 && !configured) {
-        (*result.mutable_metadata())["containerimage.config"] =
-            build::DocumentOf(TRY(caller.job->Get(name))->result()).Dump();
-      }
-    } else {
-      response->set_ref(name);
+    bool by_platform = !solved.refs.empty() && !solved.refs[0].platform.empty();
+    if (!request->allowresultreturn()) {
+      if (by_platform) return Unimplemented("the client can't take a result by platforms");
+      response->set_ref(solved.refs.empty() ? "" : solved.refs[0].name);
+      return {};
     }
-    return {};
+    return Tell(solved, *caller.job, request->definition().def_size() == 0,
+                response->mutable_result());
   });
 }
 
@@ -295,7 +304,7 @@ grpc::ServerUnaryReactor* BridgeService::Return(grpc::CallbackServerContext* con
       job.Return(solved.error(), request->error().details());
       if (is_wrong) return std::move(solved).error();
     } else {
-      job.Return(std::move(solved->name));
+      job.Return(*std::move(solved));
     }
     return {};
   });

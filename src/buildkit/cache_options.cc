@@ -73,8 +73,8 @@ Result<client::Credentials> LoginFor(const std::string& reference,
   return session->FindLogin(parsed.domain, stop);
 }
 
-Result<> ExportCache(Shared& shared, Job& job, Made& made, const CacheExport& wanted, Told* told,
-                     const StopToken& stop) {
+Result<> ExportCache(Shared& shared, Job& job, const MadeResult& made, const CacheExport& wanted,
+                     Told* told, const StopToken& stop) {
   return InStep(job.progress(), "exporting cache to " + wanted.place, [&](size_t step) -> Result<> {
     auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
     std::unique_ptr<build::CachePlace> place;
@@ -84,8 +84,12 @@ Result<> ExportCache(Shared& shared, Job& job, Made& made, const CacheExport& wa
     } else {
       place = OpenClientCache(session, wanted.place, "", stop);
     }
-    std::vector<build::StageState> stages = {made.result()};
-    if (wanted.all) stages = made.Stages();
+    std::vector<build::StageState> stages;
+    for (const MadeResult::Part& part : made.parts) {
+      if (!wanted.all) stages.push_back(part.made->result());
+      if (!wanted.all) continue;
+      for (build::StageState& stage : part.made->Stages()) stages.push_back(std::move(stage));
+    }
     auto document = build::DocumentOfStages(shared.builds.cache(), stages);
     auto manifest = TRY(build::WriteCache(shared.engine, document, wanted.form, *place));
     if (!manifest) return {};
@@ -134,16 +138,20 @@ Result<std::vector<CacheExport>> ReadCacheExports(const Wanted& wanted) {
   return out;
 }
 
-void PutInlineCache(Shared& shared, Made& made, const std::vector<CacheExport>& exports) {
+void PutInlineCache(Shared& shared, const MadeResult& made,
+                    const std::vector<CacheExport>& exports) {
   bool wanted = std::any_of(exports.begin(), exports.end(), [](const CacheExport& one) {
     return one.kind == CacheExport::Kind::kInline;
   });
   if (!wanted) return;
-  made.SetInlineCache(build::DocumentOfStages(shared.builds.cache(), {made.result()}));
+  for (const MadeResult::Part& part : made.parts) {
+    part.made->SetInlineCache(
+        build::DocumentOfStages(shared.builds.cache(), {part.made->result()}));
+  }
 }
 
-Result<> ExportCaches(Shared& shared, Job& job, Made& made, const std::vector<CacheExport>& exports,
-                      Told* told, const StopToken& stop) {
+Result<> ExportCaches(Shared& shared, Job& job, const MadeResult& made,
+                      const std::vector<CacheExport>& exports, Told* told, const StopToken& stop) {
   for (const CacheExport& one : exports) {
     if (one.kind == CacheExport::Kind::kInline) continue;
     Result<> done = ExportCache(shared, job, made, one, told, stop);

@@ -28,9 +28,11 @@ struct CacheExport {
 Result<std::vector<CacheExport>> ReadCacheExports(const Wanted& wanted);
 
 // Before the result is exported: an inline cache is a part of it.
-void PutInlineCache(Shared& shared, Made& made, const std::vector<CacheExport>& exports);
+void PutInlineCache(Shared& shared, const MadeResult& made,
+                    const std::vector<CacheExport>& exports);
 // The others. `told`: what the client hears of it.
-Result<> ExportCaches(Shared& shared, Job& job, Made& made, const std::vector<CacheExport>& exports,
+Result<> ExportCaches(Shared& shared, Job& job, const MadeResult& made,
+                      const std::vector<CacheExport>& exports,
                       google::protobuf::Map<std::string, std::string>* told, const StopToken& stop);
 
 using CacheImports = std::vector<std::shared_ptr<const build::CacheImport>>;

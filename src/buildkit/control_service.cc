@@ -257,7 +257,11 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
                 entitlements.ok() ? *entitlements : std::set<std::string>(),
                 {request.exporters().begin(), request.exporters().end()},
                 {request.cache().exports().begin(), request.cache().exports().end()},
-                {request.cache().imports().begin(), request.cache().imports().end()}};
+                {request.cache().imports().begin(), request.cache().imports().end()},
+                {}};
+  auto provenance =
+      ReadProvenanceWish({request.frontendattrs().begin(), request.frontendattrs().end()});
+  if (provenance.ok()) wanted.provenance = *provenance;
   if (!request.exporterdeprecated().empty()) {
     api::Exporter exporter;
     exporter.set_type(request.exporterdeprecated());
@@ -268,6 +272,7 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
   Undo end;
   end.Push([&] { shared_.jobs.End(request.ref()); });
   TRY(entitlements);
+  TRY(provenance);
   std::vector<CacheExport> caches = TRY(ReadCacheExports(job->wanted()));
   std::vector<Export> exports = TRY(ReadExports(job->wanted()));
   if (!request.frontend().empty() || request.definition().def_size() > 0) {
@@ -275,20 +280,20 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
                                       {request.definition(), request.frontend(),
                                        request.frontendattrs(), request.frontendinputs(), details},
                                       stop));
-    // All of an answer; of a result what its front end tells the client.
-    for (const auto& [key, value] : solved.metadata) {
-      if (!solved.name.empty() && !key.starts_with("frontend.")) continue;
-      (*response->mutable_exporterresponse())[key] = value;
-    }
-    job->Return(std::move(solved.name));
+    job->Return(std::move(solved));
   }
-  std::shared_ptr<Made> made = TRY(job->AwaitReturn(stop, details));
-  if (made == nullptr) return {};
-  PutInlineCache(shared_, *made, caches);
+  MadeResult made = TRY(job->AwaitReturn(stop, details));
+  // All of an answer; of a result what its front end tells the client.
+  for (const auto& [key, value] : made.metadata) {
+    if (!made.parts.empty() && !key.starts_with("frontend.")) continue;
+    (*response->mutable_exporterresponse())[key] = value;
+  }
+  if (made.parts.empty()) return {};
+  PutInlineCache(shared_, made, caches);
   for (const Export& one : exports) {
-    TRY(RunExport(shared_, *job, *made, one, response->mutable_exporterresponse(), stop));
+    TRY(RunExport(shared_, *job, made, one, response->mutable_exporterresponse(), stop));
   }
-  return ExportCaches(shared_, *job, *made, caches, response->mutable_exporterresponse(), stop);
+  return ExportCaches(shared_, *job, made, caches, response->mutable_exporterresponse(), stop);
 }
 
 Result<> ControlService::BuildRecorded(const api::SolveRequest& request,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "buildkit/definitions.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "build/finish.h"
@@ -37,6 +38,31 @@ void ShowSteps(Progress& progress, llb::Environment* out) {
   out->end = [steps, &progress](const llb::Vertex& vertex, const std::string& error) {
     progress.End((*steps)[vertex.digest], error);
   };
+}
+
+void AddOnce(const std::string& one, std::vector<std::string>* out) {
+  if (std::find(out->begin(), out->end(), one) == out->end()) out->push_back(one);
+}
+
+// All but the materials.
+MadeFrom FromGraph(const llb::Graph& graph) {
+  constexpr std::string_view kLocal = "local://";
+  MadeFrom out;
+  for (const llb::Vertex& vertex : graph.vertices) {
+    const pb::Op& op = vertex.op;
+    const std::string& identifier = op.source().identifier();
+    if (op.has_source() && identifier.starts_with(kLocal)) {
+      AddOnce(identifier.substr(kLocal.size()), &out.directories);
+    }
+    if (!op.has_exec()) continue;
+    out.uses_network |= op.exec().network() != pb::NONE;
+    for (const pb::Mount& mount : op.exec().mounts()) {
+      if (mount.has_secretopt()) AddOnce(mount.secretopt().id(), &out.secrets);
+      if (mount.has_sshopt()) AddOnce(mount.sshopt().id(), &out.agents);
+    }
+    for (const pb::SecretEnv& secret : op.exec().secretenv()) AddOnce(secret.id(), &out.secrets);
+  }
+  return out;
 }
 
 }  // namespace
@@ -95,8 +121,10 @@ Result<std::unique_ptr<Made>> SolveDefinition(Shared& shared, Job& job,
   auto solver =
       TRY(llb::Solver::Create(shared.engine, shared.builds.cache(), std::move(environment), stop));
   build::StageState state = TRY(solver->Solve(graph));
-  return std::unique_ptr<Made>(
-      std::make_unique<SolvedMade>(shared.engine, std::move(solver), std::move(state)));
+  MadeFrom from = FromGraph(graph);
+  from.materials = solver->materials();
+  return std::unique_ptr<Made>(std::make_unique<SolvedMade>(shared.engine, std::move(solver),
+                                                            std::move(state), std::move(from)));
 }
 
 pb::Definition DefinitionOf(const std::string& result) {

@@ -20,8 +20,18 @@ namespace gantry::buildkit {
 // Of a definition.
 class SolvedMade : public Made {
  public:
-  SolvedMade(engine::Engine& engine, std::unique_ptr<llb::Solver> solver, build::StageState state)
-      : engine_(engine), solver_(std::move(solver)), state_(std::move(state)) {}
+  SolvedMade(engine::Engine& engine, std::unique_ptr<llb::Solver> solver, build::StageState state,
+             MadeFrom from)
+      : engine_(engine),
+        solver_(std::move(solver)),
+        from_(std::move(from)),
+        state_(std::move(state)) {}
+
+  MadeFrom from() override {
+    MadeFrom out = from_;
+    FillRequest(&out);
+    return out;
+  }
 
   build::StageState result() override {
     MutexLock lock(mutex_);
@@ -39,6 +49,7 @@ class SolvedMade : public Made {
  private:
   engine::Engine& engine_;
   const std::unique_ptr<llb::Solver> solver_;
+  const MadeFrom from_;
   Mutex mutex_;
   build::StageState state_ GUARDED_BY(mutex_);
 };

@@ -49,23 +49,29 @@ Result<> ReadAnnotation(std::string_view key, const std::string& value, Export* 
     return InvalidArgument("invalid annotation key {}", key);
   }
   wish.name = rest.substr(1);
-  wish.of_descriptor = type == "manifest-descriptor";
-  if (type == "index" || type == "index-descriptor") {
-    return Unimplemented("an image for one platform has no index to annotate ({})", wish.name);
+  using Place = AnnotationWish::Place;
+  static constexpr std::pair<std::string_view, Place> kPlaces[] = {
+      {"manifest", Place::kManifest},
+      {"manifest-descriptor", Place::kDescriptor},
+      {"index", Place::kIndex},
+      {"index-descriptor", Place::kIndexDescriptor}};
+  for (const auto& [name, place] : kPlaces) {
+    if (type != name) continue;
+    wish.place = place;
+    out->annotations.push_back(std::move(wish));
+    return {};
   }
-  if (!wish.of_descriptor && type != "manifest") {
-    return InvalidArgument("unknown kind of annotation: {}", type);
-  }
-  out->annotations.push_back(std::move(wish));
-  return {};
+  return InvalidArgument("unknown kind of annotation: {}", type);
 }
 
-engine::Annotations AnnotationsOf(const Export& wanted, const build::StageState& state,
-                                  bool of_descriptor) {
+// `platform`: nullptr for what is the index's.
+engine::Annotations AnnotationsOf(const Export& wanted, const oci::Platform* platform,
+                                  AnnotationWish::Place place) {
   engine::Annotations out;
   for (const AnnotationWish& wish : wanted.annotations) {
-    bool fits = !wish.platform || oci::MatchPlatform(*wish.platform, state.platform) > 0;
-    if (fits && wish.of_descriptor == of_descriptor) out[wish.name] = wish.value;
+    bool fits =
+        !wish.platform || platform == nullptr || oci::MatchPlatform(*wish.platform, *platform) > 0;
+    if (fits && wish.place == place) out[wish.name] = wish.value;
   }
   return out;
 }
@@ -76,6 +82,7 @@ Result<> ReadAttribute(const std::string& key, const std::string& value, Export*
     return ReadAnnotation(key, value, out);
   }
   if (key == "push") out->pushes = value == "true" || value == "1";
+  if (key == "platform-split") out->platform_split = value == "true" || value == "1";
   if (key == "tar" && value == "false") {
     return Unimplemented("an image layout that is no archive (tar=false) is not supported");
   }
@@ -106,52 +113,102 @@ Result<> Push(Shared& shared, const Job& job, const std::string& name, Progress&
   });
 }
 
-Result<> ExportImage(Shared& shared, Job& job, Made& made, const Export& wanted, Told* told,
-                     const StopToken& stop) {
+Result<oci::Platform> PlatformOf(const MadeResult::Part& part) {
+  if (part.platform.empty()) return part.made->result().platform;
+  return TRY_WITH(oci::ParsePlatform(part.platform), "reading the platform of a result");
+}
+
+// Where clients wish by themselves for an image's provenance, it goes with images that leave.
+bool WantsProvenance(const Export& wanted) {
+  return wanted.provenance && (!wanted.provenance->is_default || wanted.pushes);
+}
+
+bool NeedsIndex(const MadeResult& made, const Export& wanted) {
+  return made.parts.size() > 1 || !made.parts[0].platform.empty() || WantsProvenance(wanted);
+}
+
+Result<build::ImageSet> SetOf(Shared& shared, const Job& job, const MadeResult& made,
+                              const Export& wanted) {
+  using Place = AnnotationWish::Place;
+  build::ImageSetMaker maker;
+  for (const MadeResult::Part& part : made.parts) {
+    build::StageState state = part.made->result();
+    oci::Platform platform = TRY(PlatformOf(part));
+    auto image = TRY(build::DocumentsOf(shared.engine, state,
+                                        AnnotationsOf(wanted, &platform, Place::kManifest)));
+    image.descriptor_annotations = AnnotationsOf(wanted, &platform, Place::kDescriptor);
+    std::vector<build::Statement> statements;
+    if (WantsProvenance(wanted)) {
+      statements.push_back(
+          MakeProvenance(*wanted.provenance, part.made->from(), job,
+                         {wanted.names, image.manifest_descriptor.digest, platform}));
+    }
+    maker.Add(std::move(image), platform, statements);
+  }
+  auto of_index = AnnotationsOf(wanted, nullptr, Place::kIndex);
+  auto of_descriptor = AnnotationsOf(wanted, nullptr, Place::kIndexDescriptor);
+  if (NeedsIndex(made, wanted)) return std::move(maker).TakeIndex(of_index, of_descriptor);
+  if (of_index.empty() && of_descriptor.empty()) return std::move(maker).TakeImage();
+  return InvalidArgument("an image for one platform has no index to annotate");
+}
+
+void TellSet(const build::ImageSet& set, const Export& wanted,
+             std::map<std::string, std::string>* facts) {
+  formats::Json descriptor = formats::Json::MakeObject(
+      {{"mediaType", set.root.media_type}, {"digest", set.root.digest}, {"size", set.root.size}});
+  if (!set.root_annotations.empty()) {
+    descriptor.Set("annotations", formats::Json(set.root_annotations));
+  }
+  (*facts)["containerimage.digest"] = set.root.digest;
+  (*facts)["containerimage.descriptor"] = formats::EncodeBase64(descriptor.Dump());
+  if (set.images.size() == 1) {
+    (*facts)["containerimage.config.digest"] = set.images[0].config_descriptor.digest;
+  }
+  if (!wanted.names.empty()) (*facts)["image.name"] = Join(wanted.names, ",");
+}
+
+Result<> ExportImage(Shared& shared, Job& job, const MadeResult& made, const Export& wanted,
+                     Told* told, const StopToken& stop) {
   Progress& progress = job.progress();
-  std::string id =
-      TRY(InStep(progress, "exporting to image", [&](size_t step) -> Result<std::string> {
-        std::string stored =
-            TRY(made.Store({wanted.names, AnnotationsOf(wanted, made.result(), false)}));
-        progress.Part(step, "writing image " + stored, 0, 0, true);
-        for (const std::string& name : wanted.names) {
-          progress.Part(step, "naming to " + name, 0, 0, true);
-        }
-        return stored;
-      }));
-  (*told)["containerimage.config.digest"] = id;
-  (*told)["containerimage.digest"] = id;
-  if (!wanted.names.empty()) (*told)["image.name"] = Join(wanted.names, ",");
+  std::map<std::string, std::string> facts;
+  TRY(InStep(progress, "exporting to image", [&](size_t step) -> Result<> {
+    build::ImageSet set = TRY(SetOf(shared, job, made, wanted));
+    if (NeedsIndex(made, wanted)) {
+      TRY(build::StoreImageSet(shared.engine, set, wanted.names));
+    } else {
+      oci::Platform platform = TRY(PlatformOf(made.parts[0]));
+      TRY(made.parts[0].made->Store(
+          {wanted.names, AnnotationsOf(wanted, &platform, AnnotationWish::Place::kManifest)}));
+    }
+    TellSet(set, wanted, &facts);
+    progress.Part(step, "writing image " + set.root.digest, 0, 0, true);
+    for (const std::string& name : wanted.names) {
+      progress.Part(step, "naming to " + name, 0, 0, true);
+    }
+    return {};
+  }));
+  told->insert(facts.begin(), facts.end());
   for (const std::string& name : wanted.names) {
     if (wanted.pushes) TRY(Push(shared, job, name, progress, stop));
   }
   return {};
 }
 
-Result<> ExportArchive(Shared& shared, Job& job, Made& made, const Export& wanted, Told* told,
-                       const StopToken& stop) {
+Result<> ExportArchive(Shared& shared, Job& job, const MadeResult& made, const Export& wanted,
+                       Told* told, const StopToken& stop) {
   bool docker = wanted.kind == Kind::kDocker;
+  if (docker && made.parts.size() > 1) {
+    return Unimplemented("docker's archives hold no image for several platforms: use type=oci");
+  }
   const char* what = docker ? "exporting to docker image format" : "exporting to oci image format";
   return InStep(job.progress(), what, [&](size_t step) -> Result<> {
-    build::StageState state = made.result();
-    auto image = TRY(build::DocumentsOf(shared.engine, state, AnnotationsOf(wanted, state, false)));
-    image.descriptor_annotations = AnnotationsOf(wanted, state, true);
-    formats::Json descriptor =
-        formats::Json::MakeObject({{"mediaType", image.manifest_descriptor.media_type},
-                                   {"digest", image.manifest_descriptor.digest},
-                                   {"size", image.manifest_descriptor.size}});
-    if (!image.descriptor_annotations.empty()) {
-      descriptor.Set("annotations", formats::Json(image.descriptor_annotations));
-    }
-    std::map<std::string, std::string> facts = {
-        {"containerimage.digest", image.manifest_descriptor.digest},
-        {"containerimage.config.digest", image.config_descriptor.digest},
-        {"containerimage.descriptor", formats::EncodeBase64(descriptor.Dump())}};
-    if (!wanted.names.empty()) facts["image.name"] = Join(wanted.names, ",");
+    build::ImageSet set = TRY(SetOf(shared, job, made, wanted));
+    std::map<std::string, std::string> facts;
+    TellSet(set, wanted, &facts);
     auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
     auto write = [&](ByteSink& sink) {
       return build::WriteImageArchive(
-          shared.engine, image, docker ? build::ArchiveKind::kDocker : build::ArchiveKind::kOci,
+          shared.engine, set, docker ? build::ArchiveKind::kDocker : build::ArchiveKind::kOci,
           wanted.names, sink);
     };
     int64_t bytes = TRY(session->SendFile(wanted.number, facts, write, stop));
@@ -161,20 +218,34 @@ Result<> ExportArchive(Shared& shared, Job& job, Made& made, const Export& wante
   });
 }
 
-Result<> ExportFiles(Shared& shared, Job& job, Made& made, const Export& wanted,
+// The directory of a platform's files among those of several.
+std::string DirectoryOf(const std::string& platform) {
+  std::string out = platform;
+  std::replace(out.begin(), out.end(), '/', '_');
+  return out;
+}
+
+Result<> ExportFiles(Shared& shared, Job& job, const MadeResult& made, const Export& wanted,
                      const StopToken& stop) {
   bool tar = wanted.kind == Kind::kTar;
   const char* what = tar ? "exporting to client tarball" : "exporting to client directory";
   return InStep(job.progress(), what, [&](size_t step) -> Result<> {
-    BorrowedFd root = TRY(made.OpenFiles());
+    std::vector<SentTree> sent;
+    for (const MadeResult::Part& part : made.parts) {
+      bool splits = !part.platform.empty() && wanted.platform_split;
+      sent.push_back({splits ? DirectoryOf(part.platform) : "", TRY(part.made->OpenFiles())});
+    }
+    if (sent.size() > 1 && (tar || !wanted.platform_split)) {
+      return Unimplemented("files of several platforms need directories of their own: type=local");
+    }
     auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
     auto write = [&](ByteSink& sink) {
       trees::ArchiveRequest archive;
       archive.stop = stop;
-      return trees::ArchiveDirectory(root, archive, sink);
+      return trees::ArchiveDirectory(sent[0].root, archive, sink);
     };
     int64_t bytes = tar ? TRY(session->SendFile(wanted.number, {}, write, stop))
-                        : TRY(session->SendTree(wanted.number, root, stop));
+                        : TRY(session->SendTrees(wanted.number, sent, stop));
     job.progress().Part(step, tar ? "sending tarball" : "copying files", bytes, bytes, true);
     return {};
   });
@@ -190,12 +261,13 @@ Result<std::vector<Export>> ReadExports(const Wanted& wanted) {
     one.kind = TRY(ParseKind(exporter.type()));
     one.number = number++;
     for (const auto& [key, value] : exporter.attrs()) TRY(ReadAttribute(key, value, &one));
+    one.provenance = wanted.provenance;
   }
   return out;
 }
 
-Result<> RunExport(Shared& shared, Job& job, Made& made, const Export& wanted, Told* told,
-                   const StopToken& stop) {
+Result<> RunExport(Shared& shared, Job& job, const MadeResult& made, const Export& wanted,
+                   Told* told, const StopToken& stop) {
   switch (wanted.kind) {
     case Kind::kImage:
       return ExportImage(shared, job, made, wanted, told, stop);

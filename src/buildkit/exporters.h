@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "buildkit/job.h"
+#include "buildkit/provenance.h"
 #include "buildkit/shared.h"
 #include "oci/platform.h"
 
@@ -17,7 +18,9 @@ namespace gantry::buildkit {
 
 // One that the client wants for the image ("annotation-manifest[linux/amd64].NAME").
 struct AnnotationWish {
-  bool of_descriptor = false;             // where an index names the manifest; else in the manifest
+  // kDescriptor: where an index names the manifest.
+  enum class Place : uint8_t { kManifest, kDescriptor, kIndex, kIndexDescriptor };
+  Place place = Place::kManifest;
   std::optional<oci::Platform> platform;  // of images for this one alone
   std::string name, value;
 };
@@ -29,13 +32,15 @@ struct Export {
   std::vector<std::string> names;  // as the store has them
   bool pushes = false;
   std::vector<AnnotationWish> annotations;
+  std::optional<ProvenanceWish> provenance;
+  bool platform_split = true;  // files of several platforms in a directory each
 };
 
 // kUnimplemented for an exporter, or a wish of one, that there is not.
 Result<std::vector<Export>> ReadExports(const Wanted& wanted);
 
 // `told`: what the client hears of it.
-Result<> RunExport(Shared& shared, Job& job, Made& made, const Export& wanted,
+Result<> RunExport(Shared& shared, Job& job, const MadeResult& made, const Export& wanted,
                    google::protobuf::Map<std::string, std::string>* told, const StopToken& stop);
 
 }  // namespace gantry::buildkit

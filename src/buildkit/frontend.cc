@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/io.h"
@@ -20,6 +21,7 @@
 #include "buildkit/source_places.h"
 #include "dockerfile/instruction.h"
 #include "dockerfile/lines.h"
+#include "dockerfile/outline.h"
 #include "dockerfile/patterns.h"
 #include "formats/base64.h"
 #include "formats/json.h"
@@ -46,10 +48,7 @@ Result<> RefuseOption(const std::string& key, const std::string& value) {
   bool attest = key.starts_with("attest:") && !value.empty() &&
                 value.find("disabled=true") == std::string::npos;
   if (attest && key != "attest:provenance") {
-    return Unimplemented("attestations are not supported ({})", key.substr(7));
-  }
-  if (key == "multi-platform" && value == "true") {
-    return Unimplemented("an image for several platforms can't be built");
+    return Unimplemented("attestations of kind {} are not made", key.substr(7));
   }
   return {};
 }
@@ -182,6 +181,22 @@ void RemoveTold(const std::vector<dockerfile::Warning>& told,
   });
 }
 
+// What the provenance says of a Dockerfile, but for its materials and the client's directories.
+MadeFrom FromFile(const build::BuildRequest& request, const CheckedFile& file) {
+  MadeFrom out;
+  out.file = file.name;
+  out.text = file.text;
+  out.uses_network = request.host.network_mode != "none";
+  auto parsed = dockerfile::Parse(file.text);
+  if (!parsed.ok()) return out;  // the build's own error
+  auto target = parsed->FindTarget(request.target);
+  if (!target.ok()) return out;
+  dockerfile::Outline outline = dockerfile::MakeOutline(*parsed, *target, request.arguments);
+  for (const dockerfile::OutlineInput& one : outline.secrets) out.secrets.push_back(one.name);
+  for (const dockerfile::OutlineInput& one : outline.agents) out.agents.push_back(one.name);
+  return out;
+}
+
 class Frontend {
  public:
   Frontend(engine::Engine& engine, std::shared_ptr<Session> session, Job& job,
@@ -211,8 +226,8 @@ class Frontend {
   // It is received into what `cache` has kept of it.
   Result<> LoadContext(build::Context& context, build::Cache& cache, const FrontendOptions& options,
                        const dockerfile::IgnoreList& ignored);
-  Result<std::unique_ptr<Made>> Build(build::Builds& builds, build::BuildRequest request,
-                                      build::Context context, const CheckedFile& file);
+  Result<std::unique_ptr<BuiltMade>> Build(build::Builds& builds, build::BuildRequest request,
+                                           build::Context context, const CheckedFile& file);
   Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
                                  build::BuildRequest& request);
   Result<build::RemoteFiles> FetchRemote(const build::BuildRequest& request,
@@ -227,6 +242,7 @@ class Frontend {
   Progress& progress_;
   const StopToken stop_;
   size_t received_ = 0;  // the step of progress that received something last
+  std::optional<build::Material> remote_material_;  // of a context that is a repository
   // What the Dockerfile says, and what of it the error is about.
   std::string name_, text_, directory_;
   build::Lines failed_;
@@ -327,6 +343,7 @@ Result<std::string> Frontend::LoadRemote(build::Context& context, const Frontend
     received_ = step;
     build::RemoteFiles fetched = TRY(FetchRemote(request, context));
     request.context_time = fetched.time;
+    remote_material_ = std::move(fetched.material);
     if (fetched.kind == build::RemoteKind::kDockerfile) path = "Dockerfile";
     return {};
   }));
@@ -419,13 +436,27 @@ Result<FrontendAnswer> Frontend::Run(build::Builds& builds, build::BuildRequest 
       return ForwardAnswer(*std::move(forward));
     }
   }
+  MadeFrom from = FromFile(request, file);
+  if (!request.remote.empty()) {
+    from.materials.push_back(remote_material_.value_or(build::Material{request.remote, "", ""}));
+  }
+  std::set<std::string> directories;
+  if (request.remote.empty() && body == nullptr) {
+    directories.insert(Get(options, "contextkey", "context"));
+  }
+  if (!directory_.empty()) directories.insert(directory_);
+  from.directories.assign(directories.begin(), directories.end());
   FrontendAnswer answer;
-  answer.made = TRY(Build(builds, std::move(request), std::move(context), file));
+  auto made = TRY(Build(builds, std::move(request), std::move(context), file));
+  made->made_from = std::move(from);
+  answer.made = std::move(made);
   return answer;
 }
 
-Result<std::unique_ptr<Made>> Frontend::Build(build::Builds& builds, build::BuildRequest request,
-                                              build::Context context, const CheckedFile& file) {
+Result<std::unique_ptr<BuiltMade>> Frontend::Build(build::Builds& builds,
+                                                   build::BuildRequest request,
+                                                   build::Context context,
+                                                   const CheckedFile& file) {
   name_ = file.name;
   text_ = file.text;
   CheckResult checked = TRY(CheckDockerfile(engine_, request, file, CheckScope::kNeededStages));
@@ -453,7 +484,7 @@ Result<std::unique_ptr<Made>> Frontend::Build(build::Builds& builds, build::Buil
   if (!end.failure.empty()) {
     return MakeError(ErrorKind::kUnknown, "{}", build::ProcessFailure(end));
   }
-  return std::unique_ptr<Made>(std::move(made));
+  return made;
 }
 
 void Frontend::AddFailedLines(ErrorDetails* details) const {
@@ -529,9 +560,6 @@ Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options) 
   request.no_cache = options.contains("no-cache") && request.no_cache_stages.empty();
   request.pull = Get(options, "image-resolve-mode") == "pull";
   request.platform = Get(options, "platform");
-  if (request.platform.find(',') != std::string::npos) {
-    return Unimplemented("an image for several platforms can't be built");
-  }
   if (!request.platform.empty()) TRY(oci::ParsePlatform(request.platform));
   engine::HostConfig& host = request.host;
   std::string network = Get(options, "force-network-mode");
@@ -585,6 +613,7 @@ Result<FrontendAnswer> RunFrontend(const FrontendCall& call, FrontendInputs inpu
   build::BuildRequest request = TRY(ReadFrontendOptions(call.options));
   Frontend frontend(call.engine, call.session, call.job, call.stop);
   if (call.options.contains("requestid")) return frontend.Answer(request, call.options);
+  request.one_of_several = call.one_of_several;
   TRY(SetInputs(call.options, inputs, &request));
   auto answer = frontend.Run(call.builds, std::move(request), call.options, nullptr);
   if (!answer.ok()) {

@@ -51,7 +51,8 @@ struct FrontendCall {
   std::shared_ptr<Session> session;
   Job& job;  // outlives what is made
   const StopToken& stop;
-  ErrorDetails* details;  // gets the lines of the Dockerfile that an error is about
+  ErrorDetails* details;        // gets the lines of the Dockerfile that an error is about
+  bool one_of_several = false;  // platforms
 };
 
 // Fetches Dockerfile and context from the session and makes the image, or answers what is asked of

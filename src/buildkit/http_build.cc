@@ -16,7 +16,7 @@ Result<std::string> RunHttpBuild(Shared& shared, HttpBuild build,
                                  const StopToken& stop) {
   const std::string ref = build.ref.empty() ? RandomHex(16) : build.ref;
   std::vector<std::string> names = build.request.names;
-  Wanted wanted{build.session, std::move(build.entitlements), {}, {}, {}};
+  Wanted wanted{build.session, std::move(build.entitlements), {}, {}, {}, {}};
   for (HttpBuild::Output& output : build.outputs) {
     moby::buildkit::v1::Exporter& exporter = wanted.exporters.emplace_back();
     exporter.set_type(output.type);
@@ -39,10 +39,11 @@ Result<std::string> RunHttpBuild(Shared& shared, HttpBuild build,
     upload = TRY(shared.uploads.Take(ref, kBeginBound));
     build.body = upload.body;
   }
-  auto made = TRY(RunBuild(shared.engine, shared.builds, std::move(build.request), build.body,
-                           std::move(session), *job, stop));
+  std::shared_ptr<Made> made = TRY(RunBuild(shared.engine, shared.builds, std::move(build.request),
+                                            build.body, std::move(session), *job, stop));
   google::protobuf::Map<std::string, std::string> told;
-  for (const Export& one : exports) TRY(RunExport(shared, *job, *made, one, &told, stop));
+  MadeResult result{{{std::move(made), ""}}, {}};
+  for (const Export& one : exports) TRY(RunExport(shared, *job, result, one, &told, stop));
   auto id = told.find("containerimage.config.digest");
   return id == told.end() ? std::string() : id->second;
 }

@@ -161,31 +161,35 @@ Result<std::shared_ptr<Made>> Job::Get(const std::string& name) {
   return found->second;
 }
 
-void Job::Return(Result<std::string> name, const ErrorDetails& details) {
+void Job::Return(Result<Solved> result, const ErrorDetails& details) {
   MutexLock lock(mutex_);
   if (!result_) {
-    result_ = std::move(name);
+    result_ = std::move(result);
     details_ = details;
   }
   returned_.RequestStop();
 }
 
-Result<std::shared_ptr<Made>> Job::AwaitReturn(const StopToken& stop, ErrorDetails* details) {
+Result<MadeResult> Job::AwaitReturn(const StopToken& stop, ErrorDetails* details) {
   {
     wire::WorkerPool::Blocked blocked;
     TRY(WaitFor(returned_.token().fd(), POLLIN, std::chrono::hours(24 * 365), stop));
   }
-  std::string name;
+  Solved solved;
   {
     MutexLock lock(mutex_);
     if (!result_->ok()) {
       *details = details_;
       return result_->error();
     }
-    name = **result_;
+    solved = **result_;
   }
-  if (name.empty()) return std::shared_ptr<Made>();
-  return Get(name);
+  MadeResult out;
+  for (const Solved::Ref& ref : solved.refs) {
+    out.parts.push_back({TRY(Get(ref.name)), ref.platform});
+  }
+  out.metadata = std::move(solved.metadata);
+  return out;
 }
 
 Result<std::shared_ptr<Job>> Jobs::Begin(const std::string& ref, Wanted wanted) {

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/mutex.h"
 #include "base/stop_token.h"
@@ -30,12 +31,43 @@ using moby::buildkit::v1::StatusResponse;
 
 class GatewayContainers;
 
+// What a client wants to be attested of how its image was made (provenance.h).
+struct ProvenanceWish {
+  bool all = true;      // mode=max: with build arguments, labels, secrets' names and the Dockerfile
+  bool is_old = false;  // version 0.2
+  std::string builder;
+  bool reproducible = false;  // says the client
+  // Clients' own idea, not their user's: where an image leaves the machine.
+  bool is_default = false;
+};
+
 struct Wanted {
   std::string session;
   std::set<std::string> entitlements;  // "network.host", "security.insecure"
   std::vector<moby::buildkit::v1::Exporter> exporters;
   std::vector<moby::buildkit::v1::CacheOptionsEntry> cache_exports;
   std::vector<moby::buildkit::v1::CacheOptionsEntry> cache_imports;
+  std::optional<ProvenanceWish> provenance;
+};
+
+// What was made, or answered.
+struct Solved {
+  struct Ref {
+    std::string name;      // that the build keeps it under
+    std::string platform;  // "linux/arm64" of one of several, or of one that is told as such; or ""
+  };
+  std::vector<Ref> refs;  // none: the metadata is all
+  std::map<std::string, std::string> metadata;
+};
+
+// The result of a build: an image, or one for each of several platforms.
+struct MadeResult {
+  struct Part {
+    std::shared_ptr<Made> made;
+    std::string platform;  // as in Solved
+  };
+  std::vector<Part> parts;                      // none: the client wants none
+  std::map<std::string, std::string> metadata;  // of who made it
 };
 
 class Job {
@@ -44,6 +76,7 @@ class Job {
 
   const std::string& ref() const { return ref_; }
   const Wanted& wanted() const { return wanted_; }
+  WallTime begun() const { return begun_; }
 
   Progress& progress() { return progress_; }
   // All so far.
@@ -67,11 +100,10 @@ class Job {
   Result<std::string> Keep(std::unique_ptr<Made> made);
   // What is kept under that name. kNotFound.
   Result<std::shared_ptr<Made>> Get(const std::string& name);
-  // Ends AwaitReturn: with a result's name, or "" when the client wants none. The first counts.
-  // `details`: of an error.
-  void Return(Result<std::string> name, const ErrorDetails& details = {});
-  // What was returned; nullptr for nothing. kCancelled when `stop` says so.
-  Result<std::shared_ptr<Made>> AwaitReturn(const StopToken& stop, ErrorDetails* details);
+  // Ends AwaitReturn. The first counts. `details`: of an error.
+  void Return(Result<Solved> result, const ErrorDetails& details = {});
+  // What was returned. kCancelled when `stop` says so.
+  Result<MadeResult> AwaitReturn(const StopToken& stop, ErrorDetails* details);
 
  private:
   Job(std::string ref, Wanted wanted, StopSource returned);
@@ -81,6 +113,7 @@ class Job {
 
   const std::string ref_;
   const Wanted wanted_;
+  const WallTime begun_ = WallClock::now();
   StopSource returned_;
   Progress progress_;
   const std::shared_ptr<GatewayContainers> containers_;
@@ -99,7 +132,7 @@ class Job {
   std::function<void(const StatusResponse&)> follower_ GUARDED_BY(mutex_);
   bool ended_ GUARDED_BY(mutex_) = false;
   std::map<std::string, std::shared_ptr<Made>> made_ GUARDED_BY(mutex_);
-  std::optional<Result<std::string>> result_ GUARDED_BY(mutex_);
+  std::optional<Result<Solved>> result_ GUARDED_BY(mutex_);
   ErrorDetails details_ GUARDED_BY(mutex_);
   int frontends_ GUARDED_BY(mutex_) = 0;
 };

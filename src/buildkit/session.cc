@@ -291,7 +291,8 @@ Result<int64_t> Session::SendFile(int exporter, const std::map<std::string, std:
   return sink.bytes();
 }
 
-Result<int64_t> Session::SendTree(int exporter, BorrowedFd root, const StopToken& stop) {
+Result<int64_t> Session::SendTrees(int exporter, std::vector<SentTree> trees,
+                                   const StopToken& stop) {
   TRY(CheckTakesFiles());
   grpc::ClientContext context;
   context.AddMetadata(kExporterKey, std::to_string(exporter));
@@ -304,7 +305,7 @@ Result<int64_t> Session::SendTree(int exporter, BorrowedFd root, const StopToken
       grpc::internal::ClientReaderWriterFactory<Packet, Packet>::Create(channel_.get(), method,
                                                                         &context));
   wire::WorkerPool::Blocked blocked;
-  TreeSender sender(root);
+  TreeSender sender(std::move(trees));
   GrpcPackets packets(*stream);
   Result<> sent = sender.Run(packets);
   grpc::Status status = stream->Finish();

@@ -17,6 +17,7 @@
 #include "base/mutex.h"
 #include "base/stop_token.h"
 #include "base/unique_fd.h"
+#include "buildkit/tree_sender.h"
 #include "client/containerd.h"
 
 namespace grpc {
@@ -95,11 +96,11 @@ class Session {
                       const std::function<Result<>(std::string_view piece)>& take,
                       const StopToken& stop);
   // What the client takes for one of its exporters, by their number: a file, with what is told of
-  // it, or a directory, which nobody changes meanwhile. Bytes sent.
+  // it, or directories. Bytes sent.
   Result<int64_t> SendFile(int exporter, const std::map<std::string, std::string>& told,
                            const std::function<Result<>(ByteSink& sink)>& write,
                            const StopToken& stop);
-  Result<int64_t> SendTree(int exporter, BorrowedFd root, const StopToken& stop);
+  Result<int64_t> SendTrees(int exporter, std::vector<SentTree> trees, const StopToken& stop);
 
  private:
   Result<> CheckTakesFiles() const;

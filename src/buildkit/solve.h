@@ -25,11 +25,6 @@ struct Solvable {
   int depth = 0;          // how many front ends of images wait for it
 };
 
-struct Solved {
-  std::string name;  // of what was made, which the build keeps; "": the metadata is all
-  std::map<std::string, std::string> metadata;
-};
-
 // Makes it for a build, or answers what is asked of the front end.
 Result<Solved> Solve(Shared& shared, const std::shared_ptr<Job>& job, const Solvable& wanted,
                      const StopToken& stop);

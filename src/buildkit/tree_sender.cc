@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <memory>
@@ -53,6 +54,11 @@ void FillStat(const struct stat& status, Stat* out) {
   }
 }
 
+TreeSender::TreeSender(std::vector<SentTree> trees) : trees_(std::move(trees)) {
+  std::sort(trees_.begin(), trees_.end(),
+            [](const SentTree& a, const SentTree& b) { return a.directory < b.directory; });
+}
+
 void TreeSender::ReadRequests(PacketStream& stream) {
   Packet packet;
   while (stream.Read(&packet)) {
@@ -89,8 +95,12 @@ Result<> TreeSender::Run(PacketStream& stream) {
 }
 
 Result<> TreeSender::SendAll(PacketStream& stream) {
-  UniqueFd top = TRY(kernel::OpenIn(root_, "", O_RDONLY | O_DIRECTORY));
-  TRY(Walk(stream, top, "", 0));
+  for (const SentTree& tree : trees_) {
+    tree_ = &tree;
+    UniqueFd top = TRY(kernel::OpenIn(tree.root, "", O_RDONLY | O_DIRECTORY));
+    if (!tree.directory.empty()) TRY(SendDirectory(stream, tree));
+    TRY(Walk(stream, top, "", 0));
+  }
   Packet listed;
   listed.set_type(Packet::PACKET_STAT);
   if (!stream.Write(listed)) return Broke();
@@ -113,6 +123,17 @@ Result<> TreeSender::SendAll(PacketStream& stream) {
   return Broke();
 }
 
+Result<> TreeSender::SendDirectory(PacketStream& stream, const SentTree& tree) {
+  struct stat status;
+  if (::fstat(tree.root.get(), &status) != 0) return ErrnoError("reading '{}'", tree.directory);
+  Packet packet;
+  packet.set_type(Packet::PACKET_STAT);
+  packet.mutable_stat()->set_path(tree.directory);
+  FillStat(status, packet.mutable_stat());
+  files_.push_back({tree.root, ""});
+  return stream.Write(packet) ? Result<>() : Broke();
+}
+
 Result<> TreeSender::Walk(PacketStream& stream, BorrowedFd directory, const std::string& path,
                           int depth) {
   if (depth > kMostLevelsSent) return MakeError(ErrorKind::kResourceExhausted, "too many levels");
@@ -125,7 +146,8 @@ Result<> TreeSender::Walk(PacketStream& stream, BorrowedFd directory, const std:
     if (S_ISSOCK(status.st_mode)) continue;
     Packet packet;
     packet.set_type(Packet::PACKET_STAT);
-    packet.mutable_stat()->set_path(below);
+    const std::string shown = tree_->directory.empty() ? below : tree_->directory + "/" + below;
+    packet.mutable_stat()->set_path(shown);
     FillStat(status, packet.mutable_stat());
     bool file = S_ISREG(status.st_mode);
     if (S_ISLNK(status.st_mode)) {
@@ -134,14 +156,14 @@ Result<> TreeSender::Walk(PacketStream& stream, BorrowedFd directory, const std:
       if (size < 0) return ErrnoError("reading '{}'", below);
       packet.mutable_stat()->set_linkname(target, static_cast<size_t>(size));
     } else if (file && status.st_nlink > 1) {
-      auto [first, is_new] = linked_.try_emplace({status.st_dev, status.st_ino}, below);
+      auto [first, is_new] = linked_.try_emplace({status.st_dev, status.st_ino}, shown);
       if (!is_new) {
         packet.mutable_stat()->set_linkname(first->second);
         packet.mutable_stat()->set_size(0);
         file = false;
       }
     }
-    paths_.push_back(file ? below : "");
+    files_.push_back({tree_->root, file ? below : ""});
     if (!stream.Write(packet)) return Broke();
     if (!S_ISDIR(status.st_mode)) continue;
     UniqueFd inner = TRY(kernel::OpenIn(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
@@ -151,12 +173,12 @@ Result<> TreeSender::Walk(PacketStream& stream, BorrowedFd directory, const std:
 }
 
 Result<> TreeSender::SendFile(PacketStream& stream, uint32_t number) {
-  if (number >= paths_.size() || paths_[number].empty()) {
+  if (number >= files_.size() || files_[number].path.empty()) {
     return InvalidArgument("the client asked for a file that there is not: {}", number);
   }
-  const std::string& path = paths_[number];
-  UniqueFd file = TRY(
-      kernel::OpenIn(root_, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, kernel::Links::kRefuse));
+  const std::string& path = files_[number].path;
+  UniqueFd file = TRY(kernel::OpenIn(files_[number].root, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW,
+                                     0, kernel::Links::kRefuse));
   auto buffer = std::make_unique<char[]>(kPiece);
   Packet packet;
   packet.set_type(Packet::PACKET_DATA);

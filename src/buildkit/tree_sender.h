@@ -25,10 +25,16 @@ namespace gantry::buildkit {
 // All but path and link.
 void FillStat(const struct stat& status, fsutil::types::Stat* out);
 
+// Nobody changes what is below `root`.
+struct SentTree {
+  std::string directory;  // of the client's, one level; "": its root
+  BorrowedFd root;
+};
+
 class TreeSender {
  public:
-  // Nobody changes what is below `root`.
-  explicit TreeSender(BorrowedFd root) : root_(root) {}
+  // One for the client's root, or any for directories of theirs.
+  explicit TreeSender(std::vector<SentTree> trees);
 
   // To the receiver's FIN and the end of the stream. kUnavailable when it ends before.
   Result<> Run(PacketStream& stream);
@@ -43,8 +49,15 @@ class TreeSender {
   // The next; nothing at the end of the stream.
   std::optional<fsutil::types::Packet> NextRequest();
 
-  const BorrowedFd root_;
-  std::vector<std::string> paths_;  // by number; "" for what has no contents
+  struct File {
+    BorrowedFd root;
+    std::string path;  // below it; "" for what has no contents
+  };
+  Result<> SendDirectory(PacketStream& stream, const SentTree& tree);
+
+  std::vector<SentTree> trees_;     // in the order of their directories
+  const SentTree* tree_ = nullptr;  // the one that is told
+  std::vector<File> files_;         // by number
   std::map<std::pair<dev_t, ino_t>, std::string> linked_;
   int64_t bytes_ = 0;
   Mutex mutex_;

@@ -280,6 +280,7 @@ Result<Warnings> CheckCreate(const HostFacts& facts, ContainerConfig* config, Ho
 Result<Warnings> CheckUpdate(const HostFacts& facts, HostConfig* host) {
   TRY(CheckRestartPolicy(*host));
   TRY(CheckForeign(*host));
+  TRY(CheckRealtime(facts.cgroups, *host));
   return CheckResources(facts, host, ResourceCheck::kUpdate);
 }
 

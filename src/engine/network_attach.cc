@@ -412,10 +412,21 @@ Result<> Engine::AttachRunning(const ContainerRecord& record, const networks::Ne
 
 Result<> Engine::DisconnectNetwork(std::string_view network_reference, std::string_view reference) {
   auto container = TRY(Find(reference));
-  networks::Network network = TRY(FindNetwork(*networks_, network_reference));
+  auto found = FindNetwork(*networks_, network_reference);
   auto turn = TRY(container->TakeTurn());
   Container::RecordPointer before = container->record();
   bool alive = before->state.IsAlive();
+  if (!found.ok() && !alive) {
+    // It is gone, and what the container keeps of it would be in the way of its next start.
+    std::string name(network_reference);
+    if (!before->networking.endpoints_config.contains(name)) {
+      return NotConnected(before->id, name, alive);
+    }
+    container->Update(
+        [&](ContainerRecord& record) { record.networking.endpoints_config.erase(name); });
+    return Save(*container);
+  }
+  networks::Network network = TRY(std::move(found));
   bool wanted = before->networking.endpoints_config.contains(network.name);
   if (!wanted) return NotConnected(before->id, network.name, alive);
   if (alive && network.name == "host") {

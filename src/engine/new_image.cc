@@ -237,6 +237,20 @@ Json ManifestOf(const client::Descriptor& config, const std::vector<client::Desc
   return manifest;
 }
 
+Result<> NameImage(client::Containerd& containerd, const client::Descriptor& target,
+                   std::vector<std::string> names) {
+  client::Image record;
+  record.target = target;
+  if (names.empty()) names.push_back(std::string(kDanglingName) + target.digest);
+  ReplacedImages replaced =
+      TRY(ReplacedImages::Note(containerd, names.size() == 1 ? names.front() : ""));
+  for (const std::string& name : names) {
+    record.name = name;
+    TRY(containerd.PutImage(record));
+  }
+  return replaced.Keep();
+}
+
 Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImageParts& parts) {
   client::Containerd& containerd = engine.containerd();
   client::Labels config_labels;
@@ -251,17 +265,8 @@ Result<std::string> StoreImage(Engine& engine, const Lease& lease, const ImagePa
     labels[fmt::format("containerd.io/gc.ref.content.l.{}", number++)] = blob.digest;
   }
   Json manifest = ManifestOf(config, parts.layers, parts.annotations);
-  client::Image record;
-  record.target = TRY(WriteDocument(lease, manifest, oci::kOciManifest, labels));
-  std::vector<std::string> names = parts.names;
-  if (names.empty()) names.push_back(std::string(kDanglingName) + record.target.digest);
-  ReplacedImages replaced =
-      TRY(ReplacedImages::Note(containerd, names.size() == 1 ? names.front() : ""));
-  for (const std::string& name : names) {
-    record.name = name;
-    TRY(containerd.PutImage(record));
-  }
-  TRY(replaced.Keep());
+  client::Descriptor target = TRY(WriteDocument(lease, manifest, oci::kOciManifest, labels));
+  TRY(NameImage(containerd, target, parts.names));
   return config.digest;
 }
 

@@ -84,6 +84,11 @@ formats::Json ManifestOf(const client::Descriptor& config,
                          const std::vector<client::Descriptor>& layers,
                          const Annotations& annotations = {});
 
+// Gives what is in the store these names; none: it becomes an image without one. Images that lose
+// their last name so become nameless.
+Result<> NameImage(client::Containerd& containerd, const client::Descriptor& target,
+                   std::vector<std::string> names);
+
 // An image whose layers are in the store, unpacked.
 struct ImageParts {
   formats::Json config;                    // the whole document

@@ -60,14 +60,12 @@ Result<> Engine::RemoveLink(std::string_view link) {
   std::string_view name = link.starts_with('/') ? link.substr(1) : link;
   size_t slash = name.rfind('/');
   if (slash == std::string_view::npos) {
+    TRY(Find(name));
     return MakeError(ErrorKind::kAborted,
                      "Conflict, cannot remove the default link name of the container");
   }
   auto parent = Find(name.substr(0, slash));
-  if (!parent.ok()) {
-    return MakeError(ErrorKind::kInternal, "Cannot get parent /{} for link name /{}",
-                     name.substr(0, slash), name);
-  }
+  if (!parent.ok()) return NotFound("No such container: {}", link);
   auto turn = TRY((*parent)->TakeTurn());
   std::vector<LinkedContainer> former;
   std::vector<std::string> rest;

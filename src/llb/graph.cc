@@ -403,6 +403,7 @@ const std::vector<std::string>& Capabilities() {
                                                 "source.buildop.llbfilename",
                                                 "exporter.multiple",
                                                 "exporter.image.annotations",
+                                                "exporter.image.attestations",
                                                 "gc.freespacefilter"};
   return kAll;
 }

@@ -17,6 +17,7 @@
 #include "build/cache.h"
 #include "build/context.h"
 #include "build/copy_files.h"
+#include "build/materials.h"
 #include "build/request.h"
 #include "build/snapshot_views.h"
 #include "build/stage_state.h"
@@ -62,6 +63,8 @@ class Solver {
 
   // What the definition's result is: layers, their history, and a configuration without anything.
   Result<build::StageState> Solve(const Graph& graph);
+  // What it was made of.
+  std::vector<build::Material> materials() const { return materials_.List(); }
   // Its files, read only, as long as the object lives. Any thread.
   Result<BorrowedFd> OpenFiles(const build::StageState& state);
 
@@ -140,6 +143,7 @@ class Solver {
   build::Cache::User cache_;
   build::SnapshotViews views_;
   build::StepMounter mounter_;
+  build::Materials materials_;
   UniqueFd nothing_;  // an empty directory
   int depth_ = 0;     // of definitions that are built for others
   std::vector<engine::ImageHolds::Hold> holds_;

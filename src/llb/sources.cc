@@ -130,6 +130,7 @@ Result<StageState> Solver::FromImage(Work* work, const std::string& name) {
     return InvalidArgument("image {} has the digest {}, not {}", name, image.image.target.digest,
                            checksum);
   }
+  materials_.AddImage(name, image);
   return StateOf(image, name);
 }
 
@@ -219,6 +220,7 @@ Result<StageState> Solver::FromGit(Work* work, const std::string& text) {
   std::string place = "source-" + RandomHex(8);
   TRY(context_.MakeDirectory(place));
   build::GitTree tree = TRY(build::FetchGit(url, context_.PathOf(place), access, stop_));
+  materials_.Add(build::MaterialOf(url, tree));
   // What git writes for itself is another each time.
   bool by_key = *url.keeps_git_directory || url.commit_times;
   return TakeDirectory(work, tree.files, by_key ? tree.key : "");
@@ -242,6 +244,7 @@ Result<StageState> Solver::FromWeb(Work* work) {
   if (!checksum.empty() && checksum != "sha256:" + digest) {
     return InvalidArgument("digest mismatch sha256:{}: {}", digest, checksum);
   }
+  materials_.Add({url, "sha256", digest});
   UniqueFd file = TRY(kernel::OpenIn(files, name, O_RDONLY | O_NOFOLLOW));
   if (::fchown(file.get(), uid, gid) != 0 || ::fchmod(file.get(), mode & 07777) != 0) {
     return ErrnoError("giving '{}' to its owner", name);

@@ -55,16 +55,24 @@ Result<> AppendPluginRoute(const PluginRoute& route, int index, kernel::NetlinkB
   return {};
 }
 
+// Without addresses there is no subnet, and what docker's own drivers make has addresses.
+Result<> CheckNoIpam(const NetworkRequest& request, bool by_plugin) {
+  if (request.subnet || request.subnet6 || !request.more.empty() || !request.more6.empty()) {
+    return InvalidArgument("null ipam driver does not handle specific address pool requests");
+  }
+  if (by_plugin) return {};
+  return InvalidArgument("{} pool is empty", request.ipv4 ? "ipv4" : "ipv6");
+}
+
 }  // namespace
 
 Result<Network> KernelController::CreateWithPlugins(const NetworkRequest& request) {
   if (request.name.empty()) return InvalidArgument("network name is missing");
   if (!request.ipv4 && !request.ipv6) return InvalidArgument("IPv4 or IPv6 must be enabled");
   bool by_plugin = !IsBuiltInDriver(request.driver);
-  bool fits =
-      by_plugin ||
-      (request.ipam_driver != kNoIpam &&
-       (request.driver == "bridge" || request.driver == "macvlan" || request.driver == "ipvlan"));
+  if (request.ipam_driver == kNoIpam) TRY(CheckNoIpam(request, by_plugin));
+  bool fits = by_plugin || request.driver == "bridge" || request.driver == "macvlan" ||
+              request.driver == "ipvlan";
   if (!fits) {
     return InvalidArgument("network {}: the driver {} does not go with the IPAM driver {}",
                            request.name, request.driver, request.ipam_driver);

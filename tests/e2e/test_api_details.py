@@ -117,6 +117,8 @@ def test_links_are_names(engine, made):
     assert names() == [f'/{token}-child'] and not links()
     assert len(ask(engine, 'GET', f'/containers/json?filters={filtered(id=[child, parent])}')) == 2
     ask(engine, 'DELETE', f'/containers{link}?link=1', status=404)
+    for name in ('nosuch', 'nosuch/alias', f'{token}-parent/nosuch'):
+        ask(engine, 'DELETE', f'/containers/{name}?link=1', status=404)
     # 500 in 20.10, a conflict later.
     assert engine.api('DELETE', f'/containers/{token}-child?link=1')[0] in (409, 500)
 

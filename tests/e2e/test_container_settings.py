@@ -454,6 +454,13 @@ def test_bad_update(engine, before, asked, words):
         assert container.inspect()['HostConfig'] == was
 
 
+def test_an_update_of_real_time_that_cannot_be(engine):
+    if is_peer(engine):
+        pytest.skip('dockerd leaves it to the kernel')
+    with create(engine, {}) as container:
+        assert container.post('update', {'CpuRealtimePeriod': 1000, 'CpuRealtimeRuntime': 1001})[0] == 400
+
+
 def test_update_of_nobody(engine):
     status, text, _ = engine.api('POST', '/v1.41/containers/nosuch/update', body='{}')
     assert status == 404 and b'No such container: nosuch' in text

@@ -106,6 +106,9 @@ REFUSED = [
     ({'Options': {'com.docker.network.driver.mtu': '-1'}}, 'invalid MTU number: -1'),
     ({'Options': {'com.docker.network.bridge.host_binding_ipv4': 'foo'}},
      'failed to parse com.docker.network.bridge.host_binding_ipv4 value: foo (nil ip)'),
+    ({'IPAM': {'Driver': 'null'}}, 'ipv4 pool is empty'),
+    ({'Driver': 'macvlan', 'IPAM': {'Driver': 'null'}}, 'ipv4 pool is empty'),
+    ({'IPAM': {'Driver': 'null', 'Config': [{'Subnet': '10.98.7.0/24'}]}}, 'null ipam driver does not handle specific address pool requests'),
     ({'Options': {'com.docker.network.bridge.name': 'x' * 20}}, ''),
     ({'Options': {'com.docker.network.bridge.name': 'lo'}}, 'no'),
 ]
@@ -286,6 +289,14 @@ def test_a_network_that_is_gone(client, nets, names):
     # It was on the one that is gone, not on any that is called so.
     done = client('start', name)
     assert done.code == 1 and f'network {ident} not found' in done.err
+    b = nets('b')
+    client.ok('network', 'rm', a)
+    done = client('network', 'disconnect', 'nosuch', name)
+    assert done.code == 1 and 'is not connected to the network nosuch' in done.err
+    client.ok('network', 'disconnect', a, name)
+    client.ok('network', 'connect', b, name)
+    client.ok('start', name)
+    assert list(entries(client, name)) == [b]
 
 
 def test_named_by_id(client, nets, names):

@@ -304,12 +304,14 @@ class BuildKit:
         request = message(f'moby.buildkit.v1.frontend.{kind or method}Request', **fields)
         return self.start('moby.buildkit.v1.frontend.LLBBridge', method, request, answer or method + 'Response', build)
 
-    def build(self, session, options=None, names=(), frontend='dockerfile.v0', exporters=None, entitlements=(), caches=None):
-        """As `buildx build` does: Solve and Status beside the front end's. Control's answer and all updates. `caches`: CacheOptions."""
+    def build(self, session, options=None, names=(), frontend='dockerfile.v0', exporters=None, entitlements=(), caches=None, attributes=None):
+        """As `buildx build` does: Solve and Status beside the front end's. Control's answer and all updates. `caches`: CacheOptions;
+        `attributes`: Solve's own."""
         ref = uuid.uuid4().hex
         if exporters is None:
             exporters = [{'Type': 'moby', 'Attrs': {'name': ','.join(names)}}]
-        solve = self.control('Solve', Ref=ref, Session=session.id, Exporters=exporters, Entitlements=list(entitlements), Cache=caches or {})
+        solve = self.control('Solve', Ref=ref, Session=session.id, Exporters=exporters, Entitlements=list(entitlements), Cache=caches or {},
+                             FrontendAttrs=attributes or {})
         updates = self.control('Status', streams=True, Ref=ref)
         assert {c.ID for c in self.bridge('Ping', ref, 'PongResponse').result().FrontendAPICaps} >= {'solve.base', 'return'}
         try:

@@ -136,7 +136,11 @@ std::string InspectText(const Record& record) {
     }
   }
   if (!arguments.empty()) text += "\nBUILD ARG\tVALUE\n" + arguments;
-  auto digest = record.ExporterResponse.find("containerimage.digest");
+  // Of several platforms there is no one id.
+  auto digest = record.ExporterResponse.find("containerimage.config.digest");
+  if (digest == record.ExporterResponse.end()) {
+    digest = record.ExporterResponse.find("containerimage.digest");
+  }
   if (digest != record.ExporterResponse.end()) {
     text += "\n";
     line("Image", digest->second);

@@ -41,6 +41,13 @@ Json RuntimesJson(const engine::Settings& settings) {
 
 Result<> PrepareSettings(Options* options) {
   TRY(WriteRegistryHosts(options->state, registry::kHostsDirectories, &options->settings));
+  std::string& hosts = options->settings.registry_hosts_directory;
+  if (options->containerd.empty() && !hosts.empty()) {
+    // Our own container daemon takes a list: what is put there later counts from the next pull on.
+    for (std::string_view directory : registry::kHostsDirectories) {
+      hosts += fmt::format(":{}", directory);
+    }
+  }
   return WriteRuntimeScripts(options->root, &options->settings);
 }
 

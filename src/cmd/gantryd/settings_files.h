@@ -17,7 +17,8 @@ namespace gantry::gantryd {
 
 // RUN/registry-hosts-N: mirrors and insecure registries, beside what the first of `bases` (certs.d)
 // that has something for another registry says; a mirror's certificates come from there too. One
-// directory, since a foreign container daemon takes no list. Sets
+// directory, since a foreign container daemon takes no list; of our own the caller names `bases`
+// again behind it. Sets
 // settings->registry_hosts_directory; "" when nothing is configured.
 Result<> WriteRegistryHosts(const std::string& run_directory,
                             std::span<const std::string_view> bases, engine::Settings* settings);

@@ -8,6 +8,8 @@
 #include <filesystem>
 
 #include "base/io.h"
+#include "cmd/gantryd/options.h"
+#include "cmd/gantryd/reload.h"
 
 namespace gantry::gantryd {
 namespace {
@@ -49,6 +51,19 @@ TEST_F(SettingsFilesTest, TakesOthersFromBothDirectories) {
   EXPECT_THAT(hosts, HasSubstr("[host.\"https://mirror.example:5000\"]"));
   EXPECT_THAT(hosts, HasSubstr("ca = [\"" + docker + "/mirror.example:5000/ca.crt\"]"));
   EXPECT_THAT(hosts, HasSubstr("/client.cert\", \"" + docker + "/mirror.example:5000/client.key"));
+}
+
+TEST_F(SettingsFilesTest, OurDaemonLooksAtTheDirectoriesEachTime) {
+  Options options;
+  options.state = top_;
+  options.root = top_;
+  options.settings.insecure_registries = {"one.example"};
+  ASSERT_TRUE(PrepareSettings(&options).ok());
+  EXPECT_THAT(options.settings.registry_hosts_directory,
+              HasSubstr(":/etc/containerd/certs.d:/etc/docker/certs.d"));
+  options.containerd = "/run/containerd/containerd.sock";
+  ASSERT_TRUE(PrepareSettings(&options).ok());
+  EXPECT_EQ(options.settings.registry_hosts_directory.find(':'), std::string::npos);
 }
 
 TEST_F(SettingsFilesTest, NeedsNoDirectoryWithoutSettings) {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Logs: tails, times, both streams, following, and what is left of them later.
-docker run -d --name l1 $IMAGE sh -c 'for i in 1 2 3; do echo out $i; echo err $i >&2; done; printf unfinished; sleep 2; echo; echo late; sleep 1000' >/dev/null
-sleep 1
+docker run -d --name l1 $IMAGE sh -c 'for i in 1 2 3; do echo out $i; sleep 0.1; echo err $i >&2; sleep 0.1; done; printf unfinished; sleep 2; echo; echo late; sleep 1000' >/dev/null
+sleep 1.5
 docker logs l1 2>/dev/null; echo "|"
 docker logs l1 2>&1 >/dev/null; echo "|"
 docker logs --tail 2 l1 2>/dev/null; echo "|"
@@ -21,7 +21,7 @@ docker logs --tail bad l1; echo "-> $?"
 docker start l1 >/dev/null; sleep 1; docker logs l1 2>/dev/null | grep -c 'out 1'
 docker rm -f l1 >/dev/null
 docker run --name l2 --log-driver none $IMAGE echo x; docker logs l2; echo "-> $?"; docker rm l2 >/dev/null
-docker run --name l3 --log-driver local $IMAGE sh -c 'echo one; echo two >&2'; docker logs l3; docker rm l3 >/dev/null
+docker run --name l3 --log-driver local $IMAGE sh -c 'echo one; sleep 0.1; echo two >&2'; docker logs l3; docker rm l3 >/dev/null
 docker run --name l4 --log-opt max-size=10k --log-opt max-file=2 $IMAGE sh -c 'for i in $(seq 1 2000); do echo line number $i; done' >/dev/null
 docker logs --tail 1 l4; docker rm l4 >/dev/null
 docker run --name l5 --log-opt labels=app --log-opt env=A -l app=x -e A=1 $IMAGE echo hi; docker logs --details l5; docker rm l5 >/dev/null
