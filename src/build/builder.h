@@ -121,8 +121,6 @@ class Builder {
   void LetGoOfStep();
   // Takes the step from the cache when it is there; waits while another stage makes the same one.
   Result<bool> TakeCached(const std::string& key, const std::string& created_by);
-  // From a cache of another machine, into the engine's own.
-  Result<std::optional<CachedStep>> Import(const std::string& key, const std::string& created_by);
   Result<> Remember(const std::string& key, const std::string& created_by,
                     std::optional<engine::NewLayer> layer, std::optional<engine::Lease> lease);
   // A step whose files `change` makes in a writable snapshot.

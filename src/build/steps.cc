@@ -95,7 +95,8 @@ Result<bool> Builder::TakeCached(const std::string& key, const std::string& crea
   if (request_.cache_from.empty()) {
     std::optional<CachedStep> step = TRY(FindOrClaim(key));
     if (!step) {
-      step = TRY(Import(key, created_by));
+      step = TRY(ImportStep({engine_, cache_, context_, request_.cache_imports}, key, created_by,
+                            *state_));
       if (step) LetGoOfStep();
     }
     if (!step) return false;
@@ -109,38 +110,6 @@ Result<bool> Builder::TakeCached(const std::string& key, const std::string& crea
   if (showing_) Tell({.kind = StepEvent::Kind::kCached});
   TRY(Say(" ---> Using cache\n"));
   return true;
-}
-
-Result<std::optional<CachedStep>> Builder::Import(const std::string& key,
-                                                  const std::string& created_by) {
-  for (const auto& import : request_.cache_imports) {
-    const CacheRecord* record = import->Find(key);
-    if (record == nullptr) continue;
-    CachedStep step;
-    step.key = key;
-    step.parent = state_->cache_key;
-    step.description = created_by;
-    step.created = record->created;
-    step.created_at = step.used_at = WallClock::now();
-    std::optional<engine::Lease> lease;
-    if (record->layer >= 0) {
-      lease.emplace(TRY(engine::Lease::TakeLasting(engine_.containerd(), kLeasePrefix)));
-      UniqueFd directory = TRY(context_.MakeDirectory("layer-" + RandomHex(8)));
-      step.layer = TRY_WITH(import->FetchLayer(*record, *lease, directory),
-                            "importing from the cache {}", import->name());
-      TRY_WITH(engine::UnpackLayer(engine_, *lease, state_->chain_id, *step.layer),
-               "importing from the cache {}", import->name());
-      step.lease = lease->id();
-      auto usage = TRY(engine_.containerd().GetSnapshotUsage(
-          engine_.options().snapshotter, engine::ChainId(state_->chain_id, step.layer->diff_id)));
-      step.size = usage.size;
-    }
-    TRY(cache_.Put(step));
-    // From here on the record holds it.
-    if (lease) lease->Keep();
-    return std::optional(std::move(step));
-  }
-  return std::optional<CachedStep>();
 }
 
 Result<> Builder::Remember(const std::string& key, const std::string& created_by,

@@ -77,6 +77,10 @@ StageState Solver::InputOf(const Work& work, int64_t index) {
 Result<bool> Solver::TakeCached(Work* work, const Step& step, StageState* state) {
   if (work->vertex.ignores_cache) return false;
   auto known = cache_.Find(step.key);
+  if (!known) {
+    known = TRY(build::ImportStep({engine_, cache_, context_, environment_.request.cache_imports},
+                                  step.key, step.created_by, *state));
+  }
   if (!known) return false;
   build::AddStep(step.created_by, known->created, known->layer, state);
   state->cache_key = step.key;

@@ -380,3 +380,11 @@ def test_buildx(stack, client, context, tmp_path):
     assert docker('buildx', 'ls').returncode == 0
     assert docker('buildx', 'du').returncode == 0 and docker('buildx', 'prune', '-af').returncode == 0
     client.ok('rmi', 'bx:1', 'bx:2', 'bx:3')
+
+
+def test_policies_of_sources(builder, session):
+    """None is passed over."""
+    for more in ({'SourcePolicy': b'\x08\x01'}, {'SourcePolicySession': 'policy'}):
+        with pytest.raises(grpc.RpcError) as caught:
+            builder.control('Solve', Ref=uuid.uuid4().hex, Session=session.id, Frontend='dockerfile.v0', **more).result()
+        assert caught.value.details() == 'policies of sources are not supported'
