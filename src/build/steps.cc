@@ -131,12 +131,18 @@ Result<> Builder::ChangeFiles(const std::string& key, const std::string& created
 Result<> Builder::MakeWorkingDirectory(const Instruction& in) {
   std::string text = TRY(editor_->Apply(in, ExpanderOfStage()));
   std::string created_by = "/bin/sh -c #(nop) " + text;
-  std::string key = HexDigest(state_->cache_key + "\n" + text);
+  // BuildKit's builds give the directory to the user, the classic builder to root.
+  std::string owner = output_.step ? state_->config.user : "";
+  std::string key = state_->cache_key + "\n" + text;
+  if (!owner.empty()) key += "\nof " + owner;
+  key = HexDigest(key);
   if (TRY(TakeCached(key, created_by))) return {};
   std::string path = state_->config.working_dir;
   if (path == "/") return Remember(key, created_by, std::nullopt, std::nullopt);
   return ChangeFiles(key, created_by, [&](BorrowedFd root) -> Result<> {
-    TRY(kernel::MakeDirectoriesIn(root, path, OwnerIds(0, 0)));
+    OwnerIds ids(0, 0);
+    if (!owner.empty()) ids = TRY(ParseOwner(root, owner));
+    TRY(kernel::MakeDirectoriesIn(root, path, ids));
     return {};
   });
 }
@@ -193,6 +199,12 @@ Result<> Builder::RunCommand(const Instruction& original) {
   for (const std::string& word : config.cmd.words) told += fmt::format("{}\n", word.size()) + word;
   bool is_program = !in.heredocs.empty() && in.words[0] == ProgramOf(in.heredocs[0]);
   if (is_program) told += "\n" + in.heredocs[0].content;
+  // What BuildKit's builds change in a volume is kept, as they have none yet; the classic builder
+  // gives the command a volume, which goes with its container.
+  if (!classic && !config.volumes.names.empty()) {
+    told += "\nwithout volumes";
+    config.volumes.names.clear();
+  }
   if (host.privileged) told += "\ninsecure";
   if (!config.hostname.empty()) told += "\nhostname " + config.hostname;
   for (const PlannedMount& mount : planned) told += "\n" + KeyOf(mount);
