@@ -34,6 +34,11 @@ Solver::Solver(engine::Engine& engine, build::Cache& cache, Environment environm
 Solver::~Solver() { build::DropLayoutImages(engine_, layouts_); }
 
 Result<StageState> Solver::Solve(const Graph& graph) {
+  std::vector<std::set<int64_t>> wished(graph.vertices.size());
+  for (const Vertex& vertex : graph.vertices) {
+    for (const Edge& edge : vertex.inputs) wished[edge.vertex].insert(edge.output);
+  }
+  wished[graph.result.vertex].insert(graph.result.output);
   std::vector<Outputs> made;
   for (const Vertex& vertex : graph.vertices) {
     if (stop_.stop_requested()) return MakeError(ErrorKind::kCancelled, "the build was cancelled");
@@ -41,6 +46,7 @@ Result<StageState> Solver::Solve(const Graph& graph) {
     for (const Edge& edge : vertex.inputs) {
       work.inputs.push_back(&made[edge.vertex].at(edge.output));
     }
+    work.wished = std::move(wished[made.size()]);
     environment_.begin(vertex);
     Result<> run = Run(&work);
     if (run.ok() && work.was_cached) environment_.cached(vertex);

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -77,7 +78,8 @@ class Solver {
     const Vertex& vertex;
     std::vector<const build::StageState*> inputs;
     Outputs outputs;
-    bool was_cached = true;  // all of it
+    bool was_cached = true;         // all of it
+    std::set<int64_t> wished = {};  // the outputs that somebody takes
   };
 
   Solver(engine::Engine& engine, build::Cache& cache, Environment environment,
