@@ -67,6 +67,12 @@ Arguments::Value Arguments::Global(const std::string& name) const {
   return found == global_.end() ? std::nullopt : found->second;
 }
 
+void Arguments::Replace(const std::string& name, const Value& value) {
+  for (auto* values : {&given_, &global_}) {
+    if (auto found = values->find(name); found != values->end()) found->second = value;
+  }
+}
+
 void Arguments::Declare(const std::string& name, const Value& fallback) {
   declared_.insert(name);
   Value value = Given(name);

@@ -32,6 +32,8 @@ class Arguments {
   // Those before the first FROM. kInvalidArgument: a default that can't be expanded.
   Result<> DeclareGlobals(const dockerfile::Dockerfile& file);
   Value Global(const std::string& name) const;
+  // Where it is given or declared before the first FROM: another value from now on, or none.
+  void Replace(const std::string& name, const Value& value);
   // A value is given: what the Dockerfile has instead is not even looked at.
   bool IsGiven(const std::string& name) const { return Given(name).has_value(); }
 

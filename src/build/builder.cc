@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "base/number.h"
 #include "base/text.h"
 #include "base/undo.h"
 #include "build/base_image.h"
@@ -48,19 +47,6 @@ oci::Platform WantedPlatform(const BuildRequest& request) {
   return request.platform.empty() || !parsed.ok() ? oci::HostPlatform() : *parsed;
 }
 
-// The variable of https://reproducible-builds.org/specs/source-date-epoch/, as an argument.
-Result<std::optional<int64_t>> EpochOf(const BuildRequest& request) {
-  auto given = request.arguments.find("SOURCE_DATE_EPOCH");
-  if (given == request.arguments.end() || given->second.value_or("").empty()) {
-    return std::optional<int64_t>();
-  }
-  auto epoch = ParseNumber<int64_t>(*given->second);
-  // What RFC 3339 can write, and nanoseconds can count.
-  constexpr int64_t kLatest = int64_t{1} << 33;
-  if (epoch && *epoch >= 0 && *epoch < kLatest) return epoch;
-  return InvalidArgument("invalid SOURCE_DATE_EPOCH: {}", *given->second);
-}
-
 }  // namespace
 
 Builder::Common::~Common() { DropLayoutImages(engine, layout_names); }
@@ -91,7 +77,6 @@ Builder::Builder(std::shared_ptr<Common> common, StopToken stop)
       mounter_({engine_, request_, context_, views_, cache_.cache(), stop_}) {}
 
 Result<> Builder::Plan(const std::string& text) {
-  epoch_ = TRY(EpochOf(request_));
   file_ = TRY(dockerfile::Parse(text));
   target_ = TRY(file_.FindTarget(request_.target));
   arguments_.SetTarget(request_.target.empty() ? file_.stages[target_].from.argument
@@ -116,9 +101,7 @@ Result<> Builder::Plan(const std::string& text) {
   }
   TRY(arguments_.DeclareGlobals(file_));
   if (output_.step) {
-    needed_ = file_.NeededStages(
-        target_, [&](const std::string& name) { return arguments_.Global(name); },
-        [&](const std::string& name) { return FindContext(name) != nullptr; });
+    needed_ = StagesFor(target_);
   } else {
     // Users of the classic builder read of every stage up to their target.
     needed_.assign(file_.stages.size(), false);
@@ -130,11 +113,14 @@ Result<> Builder::Plan(const std::string& text) {
   steps_ += file_.arguments.size();
   states_.resize(file_.stages.size());
   MutexLock lock(common_->mutex);
-  common_->progress.resize(file_.stages.size(), Common::Progress::kComing);
+  for (bool needed : needed_) {
+    common_->progress.push_back(needed ? Common::Progress::kComing : Common::Progress::kUnneeded);
+  }
   return {};
 }
 
 Result<BuildEnd> Builder::Run() {
+  TRY(FindEpoch());
   TRY(FindCacheSources());
   for (const Instruction& in : file_.arguments) {
     TRY(Say(fmt::format("Step {}/{} : {}\n", ++common_->told, steps_, in.text)));
@@ -205,7 +191,32 @@ Result<> Builder::RunStage(size_t number, const StopToken& stop) {
   return made;
 }
 
+std::vector<bool> Builder::StagesFor(size_t target) const {
+  return file_.NeededStages(
+      target, [&](const std::string& name) { return arguments_.Global(name); },
+      [&](const std::string& name) { return FindContext(name) != nullptr; });
+}
+
+void Builder::MakeUnneeded(size_t number) {
+  auto claim = [&](size_t stage) {
+    MutexLock lock(common_->mutex);
+    if (common_->progress[stage] != Common::Progress::kUnneeded) return false;
+    common_->progress[stage] = Common::Progress::kComing;
+    return true;
+  };
+  {
+    MutexLock lock(common_->mutex);
+    if (common_->progress[number] != Common::Progress::kUnneeded) return;
+  }
+  // In their order, so that none waits for one that is not begun. A failure is the build's.
+  std::vector<bool> needed = StagesFor(number);
+  for (size_t i = 0; i <= number; ++i) {
+    if (needed[i] && claim(i) && !RunStage(i, stop_).ok()) return;
+  }
+}
+
 Result<> Builder::AwaitStage(size_t number) {
+  MakeUnneeded(number);
   wire::WorkerPool::Blocked blocked;
   MutexLock lock(common_->mutex);
   while (common_->progress[number] == Common::Progress::kComing) {
@@ -221,7 +232,7 @@ Result<> Builder::AwaitStagesOf(const Instruction& in) {
   auto await = [&](const std::string& name) -> Result<> {
     if (FindContext(name) != nullptr) return {};
     int found = file_.FindStage(name, current);
-    if (found < 0 || !needed_[static_cast<size_t>(found)]) return {};
+    if (found < 0) return {};
     return AwaitStage(static_cast<size_t>(found));
   };
   if (in.kind == Kind::kFrom) {
@@ -249,8 +260,9 @@ Lines Builder::failed_lines() const {
 
 std::vector<StageState> Builder::Stages() const {
   std::vector<StageState> out;
+  MutexLock lock(common_->mutex);
   for (size_t i = 0; i < states_.size(); ++i) {
-    if (needed_[i]) out.push_back(states_[i]);
+    if (common_->progress[i] == Common::Progress::kMade) out.push_back(states_[i]);
   }
   return out;
 }
@@ -353,8 +365,8 @@ Result<StageState> Builder::Base(size_t number) {
     return InvalidArgument("base name ({}) should not be blank", from.words[0]);
   }
   const NamedContext* named = FindContext(name);
-  if (named != nullptr && named->kind == NamedContext::Kind::kDirectory) {
-    TRY(BeginWithDirectory(named->value));
+  if (IsFiles(named)) {
+    TRY(BeginWithFiles(*named));
     return *state_;
   }
   if (named != nullptr && named->kind == NamedContext::Kind::kInput) return *named->input;

@@ -87,9 +87,14 @@ class Builder {
   // In a builder of its own.
   Result<> RunStage(size_t number, const StopToken& stop);
   Result<> MakeStage(size_t number);
-  // Waits for the stages that the instruction names. kCancelled when one of them failed.
+  // Waits for the stages that the instruction names, and makes those that nobody makes. kCancelled
+  // when one of them failed.
   Result<> AwaitStagesOf(const dockerfile::Instruction& in);
   Result<> AwaitStage(size_t number);
+  // What `target` is made of, as far as the Dockerfile says.
+  std::vector<bool> StagesFor(size_t target) const;
+  // The stage and those that it needs, unless somebody makes them.
+  void MakeUnneeded(size_t number);
   // Whether the stage begins with what must be got first: not with nothing, nor another stage.
   bool BeginsWithImage(size_t number) const;
   // A step that progress shows, from its begin to its end.
@@ -116,8 +121,6 @@ class Builder {
   void LetGoOfStep();
   // Takes the step from the cache when it is there; waits while another stage makes the same one.
   Result<bool> TakeCached(const std::string& key, const std::string& created_by);
-  // From a cache of another machine, into the engine's own.
-  Result<std::optional<CachedStep>> Import(const std::string& key, const std::string& created_by);
   Result<> Remember(const std::string& key, const std::string& created_by,
                     std::optional<engine::NewLayer> layer, std::optional<engine::Lease> lease);
   // A step whose files `change` makes in a writable snapshot.
@@ -147,13 +150,21 @@ class Builder {
   // named_context.cc
   // Of a name as FROM and --from have it; nullptr for none.
   const NamedContext* FindContext(const std::string& name) const;
-  // Received when it is first asked for.
-  Result<SourceTree> TreeOfDirectory(const std::string& name);
+  // Whether it is a directory, and no image.
+  static bool IsFiles(const NamedContext* context);
+  // Received, or fetched, when it is first asked for.
+  struct Directory {
+    UniqueFd files;
+    std::string path;
+    std::optional<int64_t> time;  // of what is fetched: seconds since 1970
+  };
+  Result<Directory*> FilesOf(const NamedContext& context);
+  Result<SourceTree> TreeOfFiles(const NamedContext& context);
   // The image that a context names.
   Result<engine::NamedImage> ImageOfContext(const NamedContext& context,
                                             const std::string& platform);
   // A stage that has nothing but the files of a directory.
-  Result<> BeginWithDirectory(const std::string& name);
+  Result<> BeginWithFiles(const NamedContext& context);
   // `checksum`: "" for any.
   Result<CopySource> Download(const dockerfile::Instruction& in, const std::string& url,
                               const std::string& checksum);
@@ -161,6 +172,15 @@ class Builder {
                              const std::string& checksum);
   Result<CopySource> FromHeredoc(const dockerfile::Heredoc& doc,
                                  const dockerfile::Expander& expander);
+
+  // epoch.cc
+  // What SOURCE_DATE_EPOCH says, as an argument or before the first FROM: seconds, "context", or
+  // what has a time: a named context, a stage of one file from elsewhere.
+  Result<> FindEpoch();
+  Result<std::optional<int64_t>> EpochOfName(const std::string& name);
+  Result<std::optional<int64_t>> EpochOfStage(const dockerfile::Stage& stage);
+  Result<std::optional<int64_t>> TimeOfSource(const dockerfile::Instruction& in,
+                                              const std::string& url, const std::string& checksum);
 
   // layout_context.cc
   Result<engine::NamedImage> ImageOfLayout(const std::string& text);
@@ -206,11 +226,8 @@ struct Builder::Common {
         cache(cache_of) {}
   ~Common();
 
-  struct Directory {
-    UniqueFd files;
-    std::string path;
-  };
-  enum class Progress : uint8_t { kComing, kMade, kFailed };
+  // kUnneeded: nothing names it, as far as is known; triggers of an image may.
+  enum class Progress : uint8_t { kUnneeded, kComing, kMade, kFailed };
 
   engine::Engine& engine;
   BuildRequest request;

@@ -10,6 +10,7 @@
 
 #include "base/byte_stream.h"
 #include "base/text.h"
+#include "engine/accounts.h"
 #include "engine/container_files.h"
 #include "formats/compression/compression.h"
 #include "kernel/paths.h"
@@ -126,6 +127,16 @@ Result<> CopyOne(const CopyRequest& request, const CopySource& source) {
 }
 
 }  // namespace
+
+Result<OwnerIds> ParseOwner(BorrowedFd root, const std::string& text) {
+  size_t colon = text.find(':');
+  std::string user = text.substr(0, colon);
+  std::string group = colon == std::string::npos ? user : text.substr(colon + 1);
+  engine::Accounts accounts = TRY(engine::ReadAccounts(root));
+  auto resolved = TRY_WITH(engine::ResolveUser(user + ":" + group, {}, accounts),
+                           "can't resolve the owner '{}'", text);
+  return OwnerIds(resolved.uid, resolved.gid);
+}
 
 Result<> CopyInto(const CopyRequest& request, const std::vector<CopySource>& sources) {
   for (const CopySource& source : sources) {

@@ -23,6 +23,10 @@ namespace gantry::build {
 
 using OwnerIds = std::pair<uid_t, gid_t>;
 
+// "USER", "USER:GROUP", names or numbers; a user alone is the group, too. Names are those of the
+// root's own files, which are trusted with nothing but numbers.
+Result<OwnerIds> ParseOwner(BorrowedFd root, const std::string& text);
+
 struct CopyRequest {
   BorrowedFd root;
   std::string destination;        // absolute; a "/" at its end makes it a directory

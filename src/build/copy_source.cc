@@ -97,16 +97,18 @@ Error Missing(const FindRequest& request, const std::string& path) {
   return NotFound("{}: \"/{}\": not found", request.missing, dockerfile::CleanRelative(path));
 }
 
-// Paths below `directory` that the pattern fits.
-Result<> Glob(BorrowedFd directory, const std::string& path, std::string_view pattern, int depth,
+using Fits = std::function<bool(const std::string& path)>;
+
+// Paths below `directory` that fit.
+Result<> Glob(BorrowedFd directory, const std::string& path, const Fits& fits, int depth,
               std::vector<std::string>* out) {
   if (depth > kMaxDepth) return MakeError(ErrorKind::kResourceExhausted, "too many levels");
   for (const std::string& name : TRY(ListDirectory(directory))) {
     std::string below = path.empty() ? name : path + "/" + name;
-    if (dockerfile::MatchPath(pattern, below)) out->push_back(below);
+    if (fits(below)) out->push_back(below);
     UniqueFd inner(
         ::openat(directory.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (inner.valid()) TRY(Glob(inner, below, pattern, depth + 1, out));
+    if (inner.valid()) TRY(Glob(inner, below, fits, depth + 1, out));
   }
   return {};
 }
@@ -116,7 +118,8 @@ Result<> Glob(BorrowedFd directory, const std::string& path, std::string_view pa
 Result<std::vector<std::string>> FindPaths(BorrowedFd root, const std::string& pattern) {
   std::vector<std::string> paths;
   UniqueFd directory = TRY(kernel::OpenIn(root, "", O_RDONLY | O_DIRECTORY));
-  TRY(Glob(directory, "", pattern, 0, &paths));
+  auto fits = [&](const std::string& path) { return dockerfile::MatchPath(pattern, path); };
+  TRY(Glob(directory, "", fits, 0, &paths));
   return paths;
 }
 
@@ -164,7 +167,10 @@ Result<CopySource> FindWithParents(const FindRequest& request, const std::string
   auto chosen = std::make_shared<std::set<std::string>>();
   if (dockerfile::HasWildcard(rest)) {
     std::vector<std::string> paths;
-    TRY(Glob(source.parent, "", rest, 0, &paths));
+    // "**" is any number of directories there, as in .dockerignore. "./": no exception, no comment.
+    auto list = TRY(dockerfile::IgnoreList::Parse("./" + rest));
+    auto fits = [&](const std::string& path) { return list.Ignores(path); };
+    TRY(Glob(source.parent, "", fits, 0, &paths));
     chosen->insert(paths.begin(), paths.end());
   } else if (kernel::OpenIn(source.parent, rest, O_PATH | O_NOFOLLOW, 0, kernel::Links::kRefuse)
                  .ok()) {

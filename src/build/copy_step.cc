@@ -14,7 +14,6 @@
 #include "build/download.h"
 #include "build/git_source.h"
 #include "build/layout_images.h"
-#include "engine/accounts.h"
 #include "engine/root_view.h"
 #include "formats/digest.h"
 #include "formats/mode_change.h"
@@ -39,17 +38,6 @@ Result<formats::ModeChange> ParseMode(std::string_view text) {
       "invalid chmod parameter: '{}'. it should be octal string and between 0 "
       "and 07777",
       text);
-}
-
-// Names are those of the root's own files, which are trusted with nothing but numbers.
-Result<OwnerIds> ParseOwner(BorrowedFd root, const std::string& text) {
-  size_t colon = text.find(':');
-  std::string user = text.substr(0, colon);
-  std::string group = colon == std::string::npos ? user : text.substr(colon + 1);
-  engine::Accounts accounts = TRY(engine::ReadAccounts(root));
-  auto resolved = TRY_WITH(engine::ResolveUser(user + ":" + group, {}, accounts),
-                           "can't resolve the owner '{}'", text);
-  return OwnerIds(resolved.uid, resolved.gid);
 }
 
 // --checksum of ADD; "" without it. kInvalidArgument.
@@ -108,9 +96,7 @@ Result<SourceTree> Builder::TreeOf(const std::string& from) {
     const std::string& chain_id = named->input->chain_id;
     return SourceTree{TRY(views_.Open(chain_id)), chain_id, ""};
   }
-  if (named != nullptr && named->kind == NamedContext::Kind::kDirectory) {
-    return TreeOfDirectory(named->value);
-  }
+  if (IsFiles(named)) return TreeOfFiles(*named);
   size_t current = static_cast<size_t>(state_ - states_.data());
   auto tree_of = [&](const std::string& chain_id) -> Result<SourceTree> {
     return SourceTree{TRY(views_.Open(chain_id)), chain_id, ""};

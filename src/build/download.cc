@@ -36,4 +36,13 @@ Result<std::string> DownloadFile(const std::string& url, BorrowedFd directory,
   return std::string(hash.Current().hex());
 }
 
+Result<std::optional<int64_t>> DownloadTime(BorrowedFd directory, const std::string& name) {
+  struct stat status{};
+  if (::fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    return ErrnoError("looking at '{}'", name);
+  }
+  if (status.st_mtim.tv_sec == 0) return std::optional<int64_t>();
+  return std::optional<int64_t>(status.st_mtim.tv_sec);
+}
+
 }  // namespace gantry::build

@@ -3,6 +3,7 @@
 // Files from the web, for ADD and for contexts that are a URL. Any thread; a call blocks.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,5 +20,8 @@ std::string NameOfUrl(std::string_view url);
 // its contents.
 Result<std::string> DownloadFile(const std::string& url, BorrowedFd directory,
                                  const std::string& name, const StopToken& stop);
+
+// What such a file's answer said of its time, seconds since 1970; nothing where it said none.
+Result<std::optional<int64_t>> DownloadTime(BorrowedFd directory, const std::string& name);
 
 }  // namespace gantry::build

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Contexts that a client names (--build-context NAME=…): an image, an image in a layout of the
-// client's (layout_context.cc), or a directory of the client's.
+// client's (layout_context.cc), a directory of the client's, or something from the web.
 #include <fcntl.h>
 
 #include <utility>
 
 #include "build/builder.h"
+#include "build/git_url.h"
+#include "build/remote_context.h"
 #include "formats/reference.h"
 
 namespace gantry::build {
@@ -28,19 +30,35 @@ Result<engine::NamedImage> Builder::ImageOfContext(const NamedContext& context,
   return BaseImage(context.value, platform);
 }
 
-Result<SourceTree> Builder::TreeOfDirectory(const std::string& name) {
-  auto receive = [&]() -> Result<Common::Directory> {
+bool Builder::IsFiles(const NamedContext* context) {
+  using Kind = NamedContext::Kind;
+  return context != nullptr &&
+         (context->kind == Kind::kDirectory || context->kind == Kind::kRemote);
+}
+
+Result<Builder::Directory*> Builder::FilesOf(const NamedContext& context) {
+  auto get = [&]() -> Result<Directory> {
     std::string beside = fmt::format("beside-{}", ++beside_);
+    if (context.kind == NamedContext::Kind::kRemote) {
+      RemoteTree tree = TRY_WITH(FetchNamed(request_, context.value, context_, beside, stop_),
+                                 "fetching the context {}", WithoutCredentials(context.value));
+      return Directory{std::move(tree.files), std::move(tree.path), tree.time};
+    }
     UniqueFd files = TRY(context_.MakeDirectory(beside));
-    TRY_WITH(request_.receive_directory(name, files), "receiving the context {}", name);
-    return Common::Directory{std::move(files), context_.PathOf(beside)};
+    TRY_WITH(request_.receive_directory(context.value, files), "receiving the context {}",
+             context.value);
+    return Directory{std::move(files), context_.PathOf(beside), {}};
   };
-  Common::Directory* directory = TRY(common_->directories.Get(name, stop_, receive));
+  return common_->directories.Get(context.value, stop_, get);
+}
+
+Result<SourceTree> Builder::TreeOfFiles(const NamedContext& context) {
+  Directory* directory = TRY(FilesOf(context));
   return SourceTree{directory->files, "", directory->path};
 }
 
-Result<> Builder::BeginWithDirectory(const std::string& name) {
-  SourceTree tree = TRY(TreeOfDirectory(name));
+Result<> Builder::BeginWithFiles(const NamedContext& context) {
+  SourceTree tree = TRY(TreeOfFiles(context));
   FindRequest find;
   find.root = tree.root;
   find.missing = "FROM failed";

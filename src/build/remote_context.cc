@@ -2,7 +2,6 @@
 #include "build/remote_context.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <utility>
@@ -22,20 +21,6 @@ namespace gantry::build {
 
 namespace {
 
-// The newest of an archive's files; nothing for none.
-Result<std::optional<int64_t>> NewestOf(BorrowedFd beside, const StopToken& stop) {
-  FdSource file(TRY(kernel::OpenIn(beside, "file", O_RDONLY | O_NOFOLLOW)), stop);
-  auto plain = TRY(formats::compression::Decompress(file));
-  formats::TarReader tar(*plain);
-  formats::TarEntry entry;
-  std::optional<int64_t> newest;
-  while (TRY(tar.NextEntry(&entry))) {
-    if (entry.type != formats::TarType::kFile) continue;
-    newest = std::max(newest.value_or(entry.mtime_seconds), entry.mtime_seconds);
-  }
-  return newest;
-}
-
 // An archive, or else a Dockerfile alone.
 Result<RemoteFiles> TakeFile(const std::string& url, BorrowedFd beside, Context& context,
                              const StopToken& stop) {
@@ -44,7 +29,7 @@ Result<RemoteFiles> TakeFile(const std::string& url, BorrowedFd beside, Context&
   FdSource file(TRY(kernel::OpenIn(beside, "file", O_RDONLY | O_NOFOLLOW)), stop);
   if (archive) {
     TRY_WITH(context.Receive(file, stop), "unpacking the build context");
-    out.time = TRY(NewestOf(beside, stop));
+    out.time = TRY(NewestOf(beside, "file", stop));
     return out;
   }
   UniqueFd text = TRY(kernel::OpenIn(beside, "file", O_RDONLY | O_NOFOLLOW));
@@ -93,13 +78,41 @@ Result<RemoteFiles> FetchContext(const BuildRequest& request, Context& context,
   if (IsGitUrl(url)) return FetchRepository(request, context, stop);
   TRY_WITH(DownloadFile(url, beside, "file", stop), "fetching the build context");
   RemoteFiles files = TRY(TakeFile(url, beside, context, stop));
-  struct stat status{};
-  if (::fstatat(beside.get(), "file", &status, AT_SYMLINK_NOFOLLOW) != 0) {
-    return ErrnoError("looking at the build context");
-  }
-  // 0: the answer had none.
-  if (status.st_mtim.tv_sec != 0) files.time = status.st_mtim.tv_sec;
+  if (auto time = TRY(DownloadTime(beside, "file"))) files.time = time;
   return files;
+}
+
+Result<std::optional<int64_t>> NewestOf(BorrowedFd directory, const std::string& name,
+                                        const StopToken& stop) {
+  FdSource file(TRY(kernel::OpenIn(directory, name, O_RDONLY | O_NOFOLLOW)), stop);
+  auto plain = TRY(formats::compression::Decompress(file));
+  formats::TarReader tar(*plain);
+  formats::TarEntry entry;
+  std::optional<int64_t> newest;
+  while (TRY(tar.NextEntry(&entry))) {
+    if (entry.type != formats::TarType::kFile) continue;
+    newest = std::max(newest.value_or(entry.mtime_seconds), entry.mtime_seconds);
+  }
+  return newest;
+}
+
+Result<RemoteTree> FetchNamed(const BuildRequest& request, const std::string& url, Context& context,
+                              const std::string& name, const StopToken& stop) {
+  UniqueFd files = TRY(context.MakeDirectory(name));
+  std::string path = context.PathOf(name);
+  if (IsGitUrl(url)) {
+    GitUrl parsed = TRY(ParseGitUrl(url));
+    GitAccess access = TRY(FindGitAccess(request, parsed));
+    GitTree tree = TRY(FetchGit(parsed, path, access, stop));
+    return RemoteTree{std::move(tree.files), std::move(tree.path), tree.committed};
+  }
+  TRY_WITH(DownloadFile(url, files, "context", stop), "fetching the build context");
+  RemoteTree tree{std::move(files), std::move(path), {}};
+  tree.time = TRY(DownloadTime(tree.files, "context"));
+  if (!tree.time && TRY(IsArchive(tree.files, "context"))) {
+    tree.time = TRY(NewestOf(tree.files, "context", stop));
+  }
+  return tree;
 }
 
 Result<RemoteFiles> TakeContext(const std::string& url,

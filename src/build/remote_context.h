@@ -29,6 +29,17 @@ struct RemoteFiles {
 // The request's own. What is no archive is a Dockerfile; it is the context's "Dockerfile" then.
 Result<RemoteFiles> FetchContext(const BuildRequest& request, Context& context,
                                  const StopToken& stop);
+// Of a named context into `name` beside the context: a repository's files, or the file "context".
+struct RemoteTree {
+  UniqueFd files;
+  std::string path;
+  std::optional<int64_t> time;  // as above
+};
+Result<RemoteTree> FetchNamed(const BuildRequest& request, const std::string& url, Context& context,
+                              const std::string& name, const StopToken& stop);
+// The newest file of an archive in a directory, seconds since 1970; nothing for none.
+Result<std::optional<int64_t>> NewestOf(BorrowedFd directory, const std::string& name,
+                                        const StopToken& stop);
 // The same for what `fetch` writes into a file.
 Result<RemoteFiles> TakeContext(const std::string& url,
                                 const std::function<Result<>(BorrowedFd file)>& fetch,

@@ -22,10 +22,10 @@ namespace gantry::build {
 
 // What a name of FROM or --from means instead of a stage or image of that name.
 struct NamedContext {
-  enum class Kind : uint8_t { kImage, kDirectory, kLayout, kInput };
+  enum class Kind : uint8_t { kImage, kDirectory, kLayout, kInput, kRemote };
   Kind kind = Kind::kImage;
-  // The image's name, what the client calls its directory, "STORE@DIGEST" of an image layout, or
-  // what the client calls its input.
+  // The image's name, what the client calls its directory, "STORE@DIGEST" of an image layout, what
+  // the client calls its input, or a URL: of a repository, or of a file that is called "context".
   std::string value;
   std::shared_ptr<const StageState> input;  // whose layers somebody else holds
 };

@@ -3,7 +3,9 @@
 
 #include <utility>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/undo.h"
 #include "kernel/mounts.h"
 
@@ -96,6 +98,40 @@ Result<> RememberStep(engine::Engine& engine, Cache::User& cache, StepRecord rec
   AddStep(record.created_by, step.created, record.layer, state);
   state->cache_key = record.key;
   return {};
+}
+
+Result<std::optional<CachedStep>> ImportStep(const StepImports& from, const std::string& key,
+                                             const std::string& created_by,
+                                             const StageState& state) {
+  engine::Engine& engine = from.engine;
+  for (const auto& import : from.caches) {
+    const CacheRecord* record = import->Find(key);
+    if (record == nullptr) continue;
+    CachedStep step;
+    step.key = key;
+    step.parent = state.cache_key;
+    step.description = created_by;
+    step.created = record->created;
+    step.created_at = step.used_at = WallClock::now();
+    std::optional<engine::Lease> lease;
+    if (record->layer >= 0) {
+      lease.emplace(TRY(engine::Lease::TakeLasting(engine.containerd(), kLeasePrefix)));
+      UniqueFd directory = TRY(from.context.MakeDirectory("layer-" + RandomHex(8)));
+      step.layer = TRY_WITH(import->FetchLayer(*record, *lease, directory),
+                            "importing from the cache {}", import->name());
+      TRY_WITH(engine::UnpackLayer(engine, *lease, state.chain_id, *step.layer),
+               "importing from the cache {}", import->name());
+      step.lease = lease->id();
+      auto usage = TRY(engine.containerd().GetSnapshotUsage(
+          engine.options().snapshotter, engine::ChainId(state.chain_id, step.layer->diff_id)));
+      step.size = usage.size;
+    }
+    TRY(from.cache.Put(step));
+    // From here on the record holds it.
+    if (lease) lease->Keep();
+    return std::optional(std::move(step));
+  }
+  return std::optional<CachedStep>();
 }
 
 Result<TargetStubs> NoteStubs(engine::Engine& engine, const std::string& snapshot,

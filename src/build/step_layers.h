@@ -5,12 +5,16 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "build/cache.h"
+#include "build/cache_transfer.h"
+#include "build/context.h"
 #include "build/stage_state.h"
 #include "build/step_mounts.h"
 #include "engine/engine.h"
@@ -41,6 +45,18 @@ struct StepRecord {
 // One more step of `state`, in the cache as well.
 Result<> RememberStep(engine::Engine& engine, Cache::User& cache, StepRecord record,
                       StageState* state);
+
+struct StepImports {
+  engine::Engine& engine;
+  Cache::User& cache;
+  Context& context;  // has room for layers
+  const std::vector<std::shared_ptr<const CacheImport>>& caches;
+};
+// The next step of `state` from a cache of another machine, into the engine's own; nothing where
+// none has it.
+Result<std::optional<CachedStep>> ImportStep(const StepImports& from, const std::string& key,
+                                             const std::string& created_by,
+                                             const StageState& state);
 
 // What the runtime will make in the files of a container that has not run yet: missing targets of
 // `mounts`, and of the files that every container gets.

@@ -95,7 +95,8 @@ Result<bool> Builder::TakeCached(const std::string& key, const std::string& crea
   if (request_.cache_from.empty()) {
     std::optional<CachedStep> step = TRY(FindOrClaim(key));
     if (!step) {
-      step = TRY(Import(key, created_by));
+      step = TRY(ImportStep({engine_, cache_, context_, request_.cache_imports}, key, created_by,
+                            *state_));
       if (step) LetGoOfStep();
     }
     if (!step) return false;
@@ -109,38 +110,6 @@ Result<bool> Builder::TakeCached(const std::string& key, const std::string& crea
   if (showing_) Tell({.kind = StepEvent::Kind::kCached});
   TRY(Say(" ---> Using cache\n"));
   return true;
-}
-
-Result<std::optional<CachedStep>> Builder::Import(const std::string& key,
-                                                  const std::string& created_by) {
-  for (const auto& import : request_.cache_imports) {
-    const CacheRecord* record = import->Find(key);
-    if (record == nullptr) continue;
-    CachedStep step;
-    step.key = key;
-    step.parent = state_->cache_key;
-    step.description = created_by;
-    step.created = record->created;
-    step.created_at = step.used_at = WallClock::now();
-    std::optional<engine::Lease> lease;
-    if (record->layer >= 0) {
-      lease.emplace(TRY(engine::Lease::TakeLasting(engine_.containerd(), kLeasePrefix)));
-      UniqueFd directory = TRY(context_.MakeDirectory("layer-" + RandomHex(8)));
-      step.layer = TRY_WITH(import->FetchLayer(*record, *lease, directory),
-                            "importing from the cache {}", import->name());
-      TRY_WITH(engine::UnpackLayer(engine_, *lease, state_->chain_id, *step.layer),
-               "importing from the cache {}", import->name());
-      step.lease = lease->id();
-      auto usage = TRY(engine_.containerd().GetSnapshotUsage(
-          engine_.options().snapshotter, engine::ChainId(state_->chain_id, step.layer->diff_id)));
-      step.size = usage.size;
-    }
-    TRY(cache_.Put(step));
-    // From here on the record holds it.
-    if (lease) lease->Keep();
-    return std::optional(std::move(step));
-  }
-  return std::optional<CachedStep>();
 }
 
 Result<> Builder::Remember(const std::string& key, const std::string& created_by,
@@ -162,12 +131,18 @@ Result<> Builder::ChangeFiles(const std::string& key, const std::string& created
 Result<> Builder::MakeWorkingDirectory(const Instruction& in) {
   std::string text = TRY(editor_->Apply(in, ExpanderOfStage()));
   std::string created_by = "/bin/sh -c #(nop) " + text;
-  std::string key = HexDigest(state_->cache_key + "\n" + text);
+  // BuildKit's builds give the directory to the user, the classic builder to root.
+  std::string owner = output_.step ? state_->config.user : "";
+  std::string key = state_->cache_key + "\n" + text;
+  if (!owner.empty()) key += "\nof " + owner;
+  key = HexDigest(key);
   if (TRY(TakeCached(key, created_by))) return {};
   std::string path = state_->config.working_dir;
   if (path == "/") return Remember(key, created_by, std::nullopt, std::nullopt);
   return ChangeFiles(key, created_by, [&](BorrowedFd root) -> Result<> {
-    TRY(kernel::MakeDirectoriesIn(root, path, OwnerIds(0, 0)));
+    OwnerIds ids(0, 0);
+    if (!owner.empty()) ids = TRY(ParseOwner(root, owner));
+    TRY(kernel::MakeDirectoriesIn(root, path, ids));
     return {};
   });
 }
@@ -224,6 +199,12 @@ Result<> Builder::RunCommand(const Instruction& original) {
   for (const std::string& word : config.cmd.words) told += fmt::format("{}\n", word.size()) + word;
   bool is_program = !in.heredocs.empty() && in.words[0] == ProgramOf(in.heredocs[0]);
   if (is_program) told += "\n" + in.heredocs[0].content;
+  // What BuildKit's builds change in a volume is kept, as they have none yet; the classic builder
+  // gives the command a volume, which goes with its container.
+  if (!classic && !config.volumes.names.empty()) {
+    told += "\nwithout volumes";
+    config.volumes.names.clear();
+  }
   if (host.privileged) told += "\ninsecure";
   if (!config.hostname.empty()) told += "\nhostname " + config.hostname;
   for (const PlannedMount& mount : planned) told += "\n" + KeyOf(mount);

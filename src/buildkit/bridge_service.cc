@@ -186,6 +186,9 @@ grpc::ServerUnaryReactor* BridgeService::Solve(grpc::CallbackServerContext* cont
   return WithCaller(context, [=, this](const Caller& caller, const StopToken& stop) -> Result<> {
     bool empty = request->definition().def_size() == 0 && request->frontend().empty();
     if (empty) return {};  // a client that begins with nothing
+    if (request->sourcepolicies_size() > 0) {
+      return Unimplemented("policies of sources are not supported");
+    }
     Solved solved =
         TRY(buildkit::Solve(shared_, caller.job,
                             {request->definition(), request->frontend(), request->frontendopt(),

@@ -163,6 +163,7 @@ Result<> ExportCaches(Shared& shared, Job& job, const MadeResult& made,
 
 Result<CacheImports> ImportCaches(engine::Engine& engine, Job& job,
                                   const std::shared_ptr<Session>& session, const StopToken& stop) {
+  if (auto known = job.imports()) return *std::move(known);
   CacheImports out;
   for (const CacheOptionsEntry& entry : job.wanted().cache_imports) {
     if (entry.type() != "registry" && entry.type() != "local") {
@@ -177,6 +178,7 @@ Result<CacheImports> ImportCaches(engine::Engine& engine, Job& job,
       return std::move(imported).error().AddContext("importing the cache " + place);
     }
   }
+  job.KeepImports(out);
   return out;
 }
 

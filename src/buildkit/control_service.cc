@@ -272,6 +272,9 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
   Undo end;
   end.Push([&] { shared_.jobs.End(request.ref()); });
   TRY(entitlements);
+  if (!request.sourcepolicy().empty() || !request.sourcepolicysession().empty()) {
+    return Unimplemented("policies of sources are not supported");
+  }
   TRY(provenance);
   std::vector<CacheExport> caches = TRY(ReadCacheExports(job->wanted()));
   std::vector<Export> exports = TRY(ReadExports(job->wanted()));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "build/finish.h"
+#include "buildkit/cache_options.h"
 #include "buildkit/progress.h"
 #include "buildkit/source_places.h"
 #include "engine/config.h"
@@ -99,6 +100,7 @@ Result<std::unique_ptr<Made>> SolveDefinition(Shared& shared, Job& job,
   if (!job.wanted().session.empty()) {
     auto session = TRY(shared.sessions.Find(job.wanted().session, kBeginBound));
     AskSession(session, stop, &environment.request);
+    environment.request.cache_imports = TRY(ImportCaches(shared.engine, job, session, stop));
     environment.receive = [session, stop](const llb::LocalSource& source,
                                           BorrowedFd root) -> Result<> {
       TRY(session->Receive({.name = source.name,

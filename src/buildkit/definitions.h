@@ -37,7 +37,7 @@ class SolvedMade : public Made {
     MutexLock lock(mutex_);
     return state_;
   }
-  std::vector<build::StageState> Stages() override { return {result()}; }
+  std::vector<build::StageState> Stages() override { return solver_->Stages(); }
   Result<std::string> Store(const build::StoreAs& as) override;
   Result<BorrowedFd> OpenFiles() override { return solver_->OpenFiles(result()); }
   Result<> SetConfig(const std::string& json) override;

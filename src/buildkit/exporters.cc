@@ -82,6 +82,8 @@ Result<> ReadAttribute(const std::string& key, const std::string& value, Export*
     return ReadAnnotation(key, value, out);
   }
   if (key == "push") out->pushes = value == "true" || value == "1";
+  if (key == "push-by-digest") out->by_digest = value == "true" || value == "1";
+  if (key == "name-canonical") out->canonical = value.empty() || value == "true" || value == "1";
   if (key == "platform-split") out->platform_split = value == "true" || value == "1";
   if (key == "tar" && value == "false") {
     return Unimplemented("an image layout that is no archive (tar=false) is not supported");
@@ -93,6 +95,7 @@ Result<> ReadAttribute(const std::string& key, const std::string& value, Export*
   for (const std::string& text : SplitWords(value, ",")) {
     formats::Reference name =
         TRY_WITH(formats::ParseReference(text), "invalid image name {}", text);
+    out->has_tag |= !name.tag.empty() || !name.digest.empty();
     out->names.push_back(formats::WithDefaultTag(name).ToString());
   }
   return {};
@@ -167,28 +170,46 @@ void TellSet(const build::ImageSet& set, const Export& wanted,
   if (!wanted.names.empty()) (*facts)["image.name"] = Join(wanted.names, ",");
 }
 
+// In the store, of the image with that digest.
+Result<std::vector<std::string>> NamesFor(const Export& wanted, const std::string& digest) {
+  std::vector<std::string> out;
+  if (!wanted.by_digest) out = wanted.names;
+  if (!wanted.by_digest && !wanted.canonical) return out;
+  for (const std::string& name : wanted.names) {
+    out.push_back(TRY(formats::ParseReference(name)).Repository() + "@" + digest);
+  }
+  return out;
+}
+
 Result<> ExportImage(Shared& shared, Job& job, const MadeResult& made, const Export& wanted,
                      Told* told, const StopToken& stop) {
   Progress& progress = job.progress();
   std::map<std::string, std::string> facts;
+  std::vector<std::string> names;
   TRY(InStep(progress, "exporting to image", [&](size_t step) -> Result<> {
     build::ImageSet set = TRY(SetOf(shared, job, made, wanted));
-    if (NeedsIndex(made, wanted)) {
-      TRY(build::StoreImageSet(shared.engine, set, wanted.names));
+    names = TRY(NamesFor(wanted, set.root.digest));
+    // What is pushed is what is told; one that stays here keeps its base's index, if it is its
+    // base.
+    if (NeedsIndex(made, wanted) || wanted.pushes || wanted.by_digest || wanted.canonical) {
+      TRY(build::StoreImageSet(shared.engine, set, names));
     } else {
       oci::Platform platform = TRY(PlatformOf(made.parts[0]));
       TRY(made.parts[0].made->Store(
-          {wanted.names, AnnotationsOf(wanted, &platform, AnnotationWish::Place::kManifest)}));
+          {names, AnnotationsOf(wanted, &platform, AnnotationWish::Place::kManifest)}));
     }
     TellSet(set, wanted, &facts);
-    progress.Part(step, "writing image " + set.root.digest, 0, 0, true);
-    for (const std::string& name : wanted.names) {
-      progress.Part(step, "naming to " + name, 0, 0, true);
+    // Clients write it where users look for the name of an image that is here: its id.
+    bool stays = !wanted.pushes && !wanted.by_digest && !wanted.canonical;
+    if (stays && set.images.size() == 1) {
+      facts["containerimage.digest"] = set.images[0].config_descriptor.digest;
     }
+    progress.Part(step, "writing image " + facts["containerimage.digest"], 0, 0, true);
+    for (const std::string& name : names) progress.Part(step, "naming to " + name, 0, 0, true);
     return {};
   }));
   told->insert(facts.begin(), facts.end());
-  for (const std::string& name : wanted.names) {
+  for (const std::string& name : wanted.by_digest ? names : wanted.names) {
     if (wanted.pushes) TRY(Push(shared, job, name, progress, stop));
   }
   return {};
@@ -262,6 +283,9 @@ Result<std::vector<Export>> ReadExports(const Wanted& wanted) {
     one.number = number++;
     for (const auto& [key, value] : exporter.attrs()) TRY(ReadAttribute(key, value, &one));
     one.provenance = wanted.provenance;
+    if (one.by_digest && one.has_tag) {
+      return InvalidArgument("can't push tagged ref {} by digest", Join(one.names, ","));
+    }
   }
   return out;
 }

@@ -31,6 +31,9 @@ struct Export {
   int number = 0;                  // among the client's exporters
   std::vector<std::string> names;  // as the store has them
   bool pushes = false;
+  bool by_digest = false;  // it is named and pushed by its digest alone
+  bool canonical = false;  // its digest is a name, too
+  bool has_tag = false;    // one of the names, as the client gave it
   std::vector<AnnotationWish> annotations;
   std::optional<ProvenanceWish> provenance;
   bool platform_split = true;  // files of several platforms in a directory each

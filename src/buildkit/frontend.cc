@@ -89,7 +89,11 @@ Result<> ReadNamedContext(std::string name, const std::string& value,
   for (const auto& [scheme, kind] : kKinds) {
     auto rest = BehindScheme(value, scheme);
     if (!rest) continue;
-    request->contexts[name] = {kind, *std::move(rest)};
+    request->contexts[name] = {kind, *std::move(rest), nullptr};
+    return {};
+  }
+  if (build::IsRemoteContext(value)) {
+    request->contexts[name] = {Kind::kRemote, value, nullptr};
     return {};
   }
   return Unimplemented("a build context of that kind is not supported: {}={}", name, value);

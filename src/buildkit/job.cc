@@ -128,6 +128,16 @@ Job::Next Job::Read(size_t* number, StatusResponse* update, std::function<void()
   return Next::kLater;
 }
 
+std::optional<Job::CacheImports> Job::imports() {
+  MutexLock lock(mutex_);
+  return imports_;
+}
+
+void Job::KeepImports(CacheImports imports) {
+  MutexLock lock(mutex_);
+  imports_ = std::move(imports);
+}
+
 Result<Undo> Job::TakeFrontend() {
   MutexLock lock(mutex_);
   if (frontends_ >= kMostFrontends) {

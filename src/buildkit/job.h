@@ -90,6 +90,10 @@ class Job {
   // then. kLater: `wake` is called once when there is more.
   Next Read(size_t* number, StatusResponse* update, std::function<void()> wake);
 
+  // The caches that were imported for it, once they are.
+  using CacheImports = std::vector<std::shared_ptr<const build::CacheImport>>;
+  std::optional<CacheImports> imports();
+  void KeepImports(CacheImports imports);
   // Of the client's own.
   GatewayContainers& containers() { return *containers_; }
   // One more front end of an image runs, until the object is gone. kResourceExhausted.
@@ -135,6 +139,7 @@ class Job {
   std::optional<Result<Solved>> result_ GUARDED_BY(mutex_);
   ErrorDetails details_ GUARDED_BY(mutex_);
   int frontends_ GUARDED_BY(mutex_) = 0;
+  std::optional<CacheImports> imports_ GUARDED_BY(mutex_);
 };
 
 class Jobs {

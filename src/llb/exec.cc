@@ -263,10 +263,11 @@ Result<> Solver::RunExec(Work* work) {
   for (pb::Mount& mount : *own.mutable_mounts()) mount.set_input(mount.input() < 0 ? -1 : 0);
   plan.told = own.SerializeAsString();
   TRY(PlanMounts(work, &plan));
-  // All outputs that there are, or none.
+  // All outputs that somebody takes, or none.
   Outputs known = work->outputs;
   bool all = true;
   auto look = [&](const StageState& below, int64_t output) -> Result<> {
+    if (!work->wished.contains(output)) return {};
     StageState state = below;
     all = all && TRY(TakeCached(work, {plan.KeyOf(output), CommandOf(exec)}, &state));
     if (all) known[output] = std::move(state);

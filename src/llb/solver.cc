@@ -34,6 +34,11 @@ Solver::Solver(engine::Engine& engine, build::Cache& cache, Environment environm
 Solver::~Solver() { build::DropLayoutImages(engine_, layouts_); }
 
 Result<StageState> Solver::Solve(const Graph& graph) {
+  std::vector<std::set<int64_t>> wished(graph.vertices.size());
+  for (const Vertex& vertex : graph.vertices) {
+    for (const Edge& edge : vertex.inputs) wished[edge.vertex].insert(edge.output);
+  }
+  wished[graph.result.vertex].insert(graph.result.output);
   std::vector<Outputs> made;
   for (const Vertex& vertex : graph.vertices) {
     if (stop_.stop_requested()) return MakeError(ErrorKind::kCancelled, "the build was cancelled");
@@ -41,11 +46,13 @@ Result<StageState> Solver::Solve(const Graph& graph) {
     for (const Edge& edge : vertex.inputs) {
       work.inputs.push_back(&made[edge.vertex].at(edge.output));
     }
+    work.wished = std::move(wished[made.size()]);
     environment_.begin(vertex);
     Result<> run = Run(&work);
     if (run.ok() && work.was_cached) environment_.cached(vertex);
     environment_.end(vertex, run.ok() ? "" : run.error().message());
     TRY(run);
+    for (const auto& [number, state] : work.outputs) stages_.push_back(state);
     made.push_back(std::move(work.outputs));
   }
   return made[graph.result.vertex].at(graph.result.output);
@@ -77,6 +84,10 @@ StageState Solver::InputOf(const Work& work, int64_t index) {
 Result<bool> Solver::TakeCached(Work* work, const Step& step, StageState* state) {
   if (work->vertex.ignores_cache) return false;
   auto known = cache_.Find(step.key);
+  if (!known) {
+    known = TRY(build::ImportStep({engine_, cache_, context_, environment_.request.cache_imports},
+                                  step.key, step.created_by, *state));
+  }
   if (!known) return false;
   build::AddStep(step.created_by, known->created, known->layer, state);
   state->cache_key = step.key;

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,6 +64,8 @@ class Solver {
 
   // What the definition's result is: layers, their history, and a configuration without anything.
   Result<build::StageState> Solve(const Graph& graph);
+  // Everything that the operations made.
+  std::vector<build::StageState> Stages() const { return stages_; }
   // What it was made of.
   std::vector<build::Material> materials() const { return materials_.List(); }
   // Its files, read only, as long as the object lives. Any thread.
@@ -75,7 +78,8 @@ class Solver {
     const Vertex& vertex;
     std::vector<const build::StageState*> inputs;
     Outputs outputs;
-    bool was_cached = true;  // all of it
+    bool was_cached = true;         // all of it
+    std::set<int64_t> wished = {};  // the outputs that somebody takes
   };
 
   Solver(engine::Engine& engine, build::Cache& cache, Environment environment,
@@ -144,6 +148,7 @@ class Solver {
   build::SnapshotViews views_;
   build::StepMounter mounter_;
   build::Materials materials_;
+  std::vector<build::StageState> stages_;
   UniqueFd nothing_;  // an empty directory
   int depth_ = 0;     // of definitions that are built for others
   std::vector<engine::ImageHolds::Hold> holds_;

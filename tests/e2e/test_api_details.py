@@ -103,6 +103,15 @@ def test_sizes_and_prune(engine, made):
     assert container in pruned['ContainersDeleted'] and pruned['SpaceReclaimed'] >= 300000
 
 
+def test_maps_are_sorted(engine, made):
+    """As Go writes its maps: who compares documents as text sees nothing change."""
+    container = made(['sleep', '60'], ExposedPorts={'90/tcp': {}, '80/udp': {}, '8/tcp': {}}, Labels={'z': '1', 'a': '2'}, Volumes={'/z': {}, '/a': {}},
+                     HostConfig={'NetworkMode': 'bridge', 'PortBindings': {'90/tcp': [{'HostPort': ''}], '8/tcp': [{'HostPort': ''}]}})
+    shown = ask(engine, 'GET', f'/containers/{container}/json')
+    for found in (*(shown['Config'][key] for key in ('ExposedPorts', 'Labels', 'Volumes')), shown['HostConfig']['PortBindings'], shown['NetworkSettings']['Ports']):
+        assert list(found) == sorted(found) and len(found) > 1, found
+
+
 def test_links_are_names(engine, made):
     bridge = {'NetworkMode': 'bridge'}
     token = f't{os.getpid()}'

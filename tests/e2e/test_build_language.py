@@ -77,6 +77,19 @@ def test_triggers_of_a_stage_need_others(said):
                 'FROM base AS middle\nRUN cp /out /copy\nFROM @\nCOPY --from=middle /copy /c\nRUN cat /c\n') == '12\n'
 
 
+def test_triggers_of_an_image_need_stages(client, builder, said):
+    """Which nothing in the Dockerfile itself names, one of a chain of them."""
+    for trigger in ('COPY --from=source /file /out', 'RUN --mount=from=source,target=/m cp /m/file /out'):
+        client.ok('build', '-t', 'own/trigger', '-', stdin=f'FROM {IMAGE}\nONBUILD {trigger}\n'.encode())
+        mark = uuid.uuid4().hex
+        text = f'FROM @ AS first\nRUN echo {mark} >/f\nFROM first AS source\nRUN cp /f /file\nFROM own/trigger\nRUN cat /out\n'
+        assert said(text) == mark + '\n'
+        with pytest.raises(grpc.RpcError) as caught:
+            said(text.replace('cp /f', 'cp /nothing'))
+        assert 'cp /nothing /file' in caught.value.details()
+    client.ok('rmi', 'own/trigger')
+
+
 def test_a_file_in_lower_case(builder, context):
     (context / 'dockerfile').write_text(f'FROM {IMAGE}\n')
     session = Session(builder.socket, {'context': context, 'dockerfile': context})
@@ -153,3 +166,17 @@ def test_git_from_a_server_of_files(stack, said, tmp_path):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_directories_belong_to_the_user_and_volumes_keep(client, builder, context, said):
+    """As BuildKit has it; the classic builder gives WORKDIR to root, and drops what is changed in a volume."""
+    text = ('FROM @\nRUN echo me:x:12:34::/:/bin/sh >>/etc/passwd; echo me:x:34: >>/etc/group; mkdir /v; echo old >/v/f; chmod 777 /v\n'
+            'USER me\nWORKDIR /a/b\nUSER 7:8\nWORKDIR /c\nUSER 0\nVOLUME /v\nRUN echo new >/v/f\nRUN stat -c "%u:%g" /a /a/b /c; cat /v/f\n')
+    assert said(text).split() == ['12:34', '12:34', '7:8', 'new']
+    (context / 'Dockerfile').write_text(text.replace('@', IMAGE))
+    done = client('build', '-t', 'own/classic', context, environment={'DOCKER_BUILDKIT': '0'})
+    assert done.code == 0, done.err
+    # Both ways have keys of their own.
+    assert '\n0:0\n0:0\n0:0\nold\n' in done.text, done.text
+    assert said(text + f'RUN cat /v/f # {uuid.uuid4().hex}\n') == 'new\n'
+    client.ok('rmi', 'own/classic')

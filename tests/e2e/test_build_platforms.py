@@ -103,6 +103,35 @@ def test_two_platforms_in_the_store(stack, client, build):
         registry.destroy()
 
 
+def test_a_push_by_digest(stack, client, builder, build):
+    """No tag is touched: whoever merges the digests of several builds gives it."""
+    registry = stack.within(Registry)
+    try:
+        name = f'{registry.name}/own/apart'
+        for text, wish in ((TEXT, None), (TEXT, 'mode=max'), (f'FROM {IMAGE}\n', None)):
+            made = build(('image', {'name': name, 'push': 'true', 'push-by-digest': 'true', 'name-canonical': 'true'}), text=text,
+                         attributes={'attest:provenance': wish} if wish else None)
+            digest = made.told['containerimage.digest']
+            there = stack.within(lambda: registry.skopeo('inspect', '--raw', '--tls-verify=false', f'docker://{name}@{digest}'))
+            assert 'sha256:' + hashlib.sha256(there.encode()).hexdigest() == digest
+            assert ('manifests' in json.loads(there)) == bool(wish)
+            client.ok('rmi', f'{name}@{digest}')
+        assert 'latest' not in stack.within(lambda: registry.skopeo('list-tags', '--tls-verify=false', f'docker://{name}', check=False))
+    finally:
+        registry.destroy()
+    exporter = {'Type': 'image', 'Attrs': {'name': 'own/apart:1', 'push': 'true', 'push-by-digest': 'true'}}
+    with pytest.raises(grpc.RpcError) as caught:
+        builder.control('Solve', Ref=uuid.uuid4().hex, Exporters=[exporter]).result()
+    assert "can't push tagged ref docker.io/own/apart:1 by digest" in caught.value.details()
+
+
+def test_canonical_names(client, build):
+    made = build(('image', {'name': 'own/canon:1', 'name-canonical': 'true'}))
+    digest = made.told['containerimage.digest']
+    assert [json.loads(client.ok('image', 'inspect', name))[0]['Id'] for name in ('own/canon:1', f'own/canon@{digest}')] == 2 * [made.told['containerimage.config.digest']]
+    client.ok('rmi', 'own/canon:1', f'own/canon@{digest}')
+
+
 def test_one_platform_as_several(build):
     made = build(('oci', {}), options={'multi-platform': 'true', 'platform': 'linux/amd64'})
     index = made.read(made.told['containerimage.digest'])
@@ -166,7 +195,9 @@ def test_provenance_in_the_store(stack, client, build):
     made = build(('image', {'name': name}), attributes={'attest:provenance': 'mode=max'})
     plain = build(('image', {'name': f'{name}:plain'}), attributes={'attest:provenance': 'mode=min,inline-only=true'})
     assert made.told['containerimage.config.digest'] == plain.told['containerimage.config.digest']
-    assert made.told['containerimage.digest'] != plain.told['containerimage.digest']
+    assert made.told['containerimage.digest'] == plain.told['containerimage.digest'] == plain.told['containerimage.config.digest']
+    targets = [json.loads(base64.b64decode(one.told['containerimage.descriptor']))['mediaType'] for one in (made, plain)]
+    assert targets == [INDEX, 'application/vnd.oci.image.manifest.v1+json']
     status, text, _ = stack.api('GET', f'/images/{name}/attestations')
     assert status == 200 and [a['PredicateType'] for a in json.loads(text)] == ['https://slsa.dev/provenance/v1'], text
     assert json.loads(client.ok('image', 'inspect', name))[0]['Id'] == made.told['containerimage.config.digest']

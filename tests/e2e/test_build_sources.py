@@ -64,6 +64,12 @@ def refused(run, *arguments, **options):
     ('COPY --parents ./y/./*/*.txt /d/', ['deep/c.txt']),
     ('COPY --parents */a.txt /d', ['x/a.txt', 'y/a.txt']),
     ('COPY --parents y/. /d/', ['y/a.txt', 'y/deep/c.txt', 'y/deep/d.md']),
+    ('COPY --parents **/*.txt /d/', ['home.txt', 'x/a.txt', 'y/a.txt', 'y/deep/c.txt']),
+    ('COPY --parents ./y/./**/*.txt /d/', ['a.txt', 'deep/c.txt']),
+    ('COPY --parents y/**/*.md **/b.md /d/', ['x/b.md', 'y/deep/d.md']),
+    ('COPY --parents */./**/*.txt /d/', ['a.txt', 'deep/c.txt']),
+    ('COPY --parents --exclude=**/deep **/*.txt /d/', ['home.txt', 'x/a.txt', 'y/a.txt']),
+    ('COPY --parents --exclude=y/**/*.txt **/*.txt /d/', ['home.txt', 'x/a.txt']),
     ('COPY --parents=false x/a.txt /d/', ['a.txt']),
     ('COPY --parents --exclude=**/*.md x y /d/', ['x/a.txt', 'y/a.txt', 'y/deep/c.txt']),
     ('COPY --exclude=*.txt --exclude=*.md hom* x /d/\nRUN mkdir -p /d', []),
@@ -486,3 +492,12 @@ def test_add_of_git(builder, context, files, repository):
     said = builder.commands(context, line)
     assert said.split()[1] == last
     assert builder.commands(context, line) == ''
+
+
+def test_named_contexts_from_the_web(builder, context, repository, web):
+    (web.folder / 'f').write_text('from the web\n')
+    options = {'context:file': f'http://{web.name}/f', 'context:code': f'{repository.url}?ref=other', 'context:stage': f'{repository.url}#main:sub'}
+    text = f'FROM {IMAGE}\nCOPY --from=file context /f\nCOPY --from=code f /c\nCOPY --from=stage g /g\nRUN --mount=from=code,target=/m cat /f /c /g /m/sub/g\n'
+    assert builder.commands(context, text, options=options).splitlines() == ['from the web', 'branch', 'below', 'below']
+    said = refused(builder.commands, context, text, options={**options, 'context:code': f'{repository.url}#nothing'})
+    assert 'fetching the context git://127.0.0.1/r.git#nothing' in said and 'repository does not contain ref nothing' in said

@@ -17,6 +17,7 @@ import pytest
 from harness.buildkit import BuildKit, Session
 from harness.client import Client
 from harness.engine import Stack, until
+from harness.llb import Definition
 from harness.places import IMAGE, IMAGE_TAR
 from harness.registry import Registry
 
@@ -129,6 +130,40 @@ def test_a_registry(stack, client, context):
             assert build(stack, context, imports=[('registry', {'ref': ref})])[0] == image
     finally:
         registry.destroy()
+
+
+def test_a_definition(stack, client, context):
+    """LLB has its caches elsewhere, too: what was made once is not made again."""
+    llb, store = Definition(), {}
+    first = llb.run(llb.image(IMAGE), 'sh', '-c', 'head -c 9 /dev/urandom | base64 > /made')
+    last = llb.run(first, 'sh', '-c', 'mkdir /m/d; cp /made /m/d/again', mounts=[{'dest': '/m', 'output': 1}])
+    result = last[0], 1
+
+    def make(**caches):
+        session, builder = Session(stack.socket, {}, stores={'local:/s': store}), BuildKit(stack.socket)
+        ref = uuid.uuid4().hex
+        try:
+            call = builder.control('Solve', Ref=ref, Session=session.id, Definition=llb.done(result), Exporters=[{'Type': 'tar'}], Cache=caches)
+            updates = list(builder.control('Status', streams=True, Ref=ref))
+            told = dict(call.result().ExporterResponse)
+        finally:
+            session.close()
+            builder.close()
+        with tarfile.open(fileobj=io.BytesIO(session.files[0][0])) as tar:
+            made = tar.extractfile('d/again').read()
+        return made, told, {v.digest for u in updates for v in u.vertexes if v.cached}
+    forget(client)
+    for mode in ('max', 'min'):
+        forget(client)
+        made, told, cached = make(Exports=[{'Type': 'local', 'Attrs': {'dest': '/s', 'mode': mode}}])
+        assert not cached & {first[0], last[0]}
+        digest = json.loads(told['cache.manifest'])['digest']
+        forget(client)
+        again, _, cached = make(Imports=[{'Type': 'local', 'Attrs': {'src': '/s', 'digest': digest}}])
+        # The least of all is what the result is made on: here nothing, while its command reads what is random.
+        assert (again == made and cached >= {first[0], last[0]}) == (mode == 'max')
+    forget(client)
+    assert make()[0] != made
 
 
 def test_inline(stack, client, elsewhere, home, context, tmp_path):

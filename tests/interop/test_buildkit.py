@@ -309,7 +309,7 @@ def test_buildx(stack, client, context, tmp_path):
     assert failed.returncode == 1 and 'process "/bin/sh -c exit 3" did not complete successfully: exit code: 3' in failed.stdout
     # What is not there is said in one line.
     (context / 'Dockerfile').write_text(f'FROM {IMAGE} AS first\nRUN echo one > /one\nFROM first\nCOPY a.txt /\nRUN echo two > /two\n')
-    for words, said in ((['--sbom=true'], 'Attestations are not supported'), (['--annotation', 'index:a=b', '--output', 'type=image,name=bx:i'], 'an image for one platform has no index to annotate (a)')):
+    for words, said in ((['--sbom=true'], 'attestations of kind sbom are not made'), (['--annotation', 'index:a=b', '--output', 'type=image,name=bx:i'], 'an image for one platform has no index to annotate')):
         failed = docker('buildx', 'build', '--progress=plain', *words, context)
         assert failed.returncode == 1 and said in failed.stdout, failed.stdout
     # What the front end says of the file, as buildx shows it.
@@ -380,3 +380,11 @@ def test_buildx(stack, client, context, tmp_path):
     assert docker('buildx', 'ls').returncode == 0
     assert docker('buildx', 'du').returncode == 0 and docker('buildx', 'prune', '-af').returncode == 0
     client.ok('rmi', 'bx:1', 'bx:2', 'bx:3')
+
+
+def test_policies_of_sources(builder, session):
+    """None is passed over."""
+    for more in ({'SourcePolicy': b'\x08\x01'}, {'SourcePolicySession': 'policy'}):
+        with pytest.raises(grpc.RpcError) as caught:
+            builder.control('Solve', Ref=uuid.uuid4().hex, Session=session.id, Frontend='dockerfile.v0', **more).result()
+        assert caught.value.details() == 'policies of sources are not supported'

@@ -2,6 +2,7 @@
 #include "engine/api/container_json.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "engine/apparmor.h"
@@ -97,15 +98,16 @@ std::string PortKey(const networks::PublishedPort& port) {
 Json PortsObject(const ContainerRecord& record, const std::vector<networks::Endpoint>& endpoints) {
   Json out = Json::MakeObject();
   if (!record.state.IsAlive()) return out;
-  for (const std::string& port : record.config.exposed_ports.names) out.Set(port, Json());
+  std::map<std::string, Json> ports;  // by name, as Go writes its maps
+  for (const std::string& port : record.config.exposed_ports.names) ports[port] = Json();
   for (const networks::Endpoint& endpoint : endpoints) {
     for (const networks::PublishedPort& port : endpoint.AllPorts()) {
-      out.MutableMember(PortKey(port))
-          .Append(Json::MakeObject(
-              {{"HostIp", port.host_ip},
-               {"HostPort", port.host_port == 0 ? "" : std::to_string(port.host_port)}}));
+      ports[PortKey(port)].Append(Json::MakeObject(
+          {{"HostIp", port.host_ip},
+           {"HostPort", port.host_port == 0 ? "" : std::to_string(port.host_port)}}));
     }
   }
+  for (auto& [name, bindings] : ports) out.Set(name, std::move(bindings));
   return out;
 }
 
