@@ -494,11 +494,8 @@ class Writer {
   }
   static Json Write(const NameSet& value) {
     if (value.names.empty()) return Json();
-    // By name, as Go writes its maps.
-    std::vector<std::string> names = value.names;
-    std::sort(names.begin(), names.end());
     Json json = Json::MakeObject();
-    for (const std::string& name : names) Add(name, Json::MakeObject(), &json);
+    for (const std::string& name : value.names) Add(name, Json::MakeObject(), &json);
     return json;
   }
   static Json Write(const std::array<uint32_t, 2>& value) {
