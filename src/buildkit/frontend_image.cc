@@ -39,8 +39,6 @@ constexpr int kMostCalls = 100;
 constexpr int kMostMessageBytes = 16 << 20;
 // Of messages that it has begun to send.
 constexpr uint64_t kMostUnfinishedBytes = uint64_t{64} << 20;
-// What is told of what it writes to stderr.
-constexpr size_t kMostStderrBytes = size_t{1} << 20;
 // How long it may run on when it has returned its result.
 constexpr std::chrono::seconds kReturnedBound{30};
 // Of its variables, as the kernel has it for one (MAX_ARG_STRLEN of execve(2)).
@@ -112,7 +110,7 @@ Result<std::vector<std::string>> VariablesFor(const FrontendImage& frontend,
   return out;
 }
 
-// What it writes to stderr as the output of a step, up to a limit.
+// What it writes to stderr as the output of a step.
 class FrontendErrors {
  public:
   FrontendErrors(Progress& progress, size_t step)
@@ -121,22 +119,12 @@ class FrontendErrors {
           return {};
         }) {}
 
-  Result<> Take(std::string_view bytes) {
-    size_t size = std::min(bytes.size(), kMostStderrBytes - told_);
-    told_ += size;
-    if (size > 0) TRY(text_.Take(/*to_stderr=*/true, bytes.substr(0, size)));
-    if (size < bytes.size() && !std::exchange(clipped_, true)) {
-      progress_.Log(step_, /*to_stderr=*/true, "\n[the rest of the output is left out]\n");
-    }
-    return {};
-  }
+  Result<> Take(std::string_view bytes) { return text_.Take(/*to_stderr=*/true, bytes); }
 
  private:
   Progress& progress_;
   const size_t step_;
   build::OutputText text_;
-  size_t told_ = 0;
-  bool clipped_ = false;
 };
 
 // LLBBridge for one front end. Its calls have ended when the object is gone.
