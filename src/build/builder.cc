@@ -32,6 +32,8 @@ namespace {
 constexpr std::string_view kScratch = "scratch";
 // How often a stage that waits for another one looks whether its build is cancelled.
 constexpr std::chrono::milliseconds kTick{100};
+// Stages of one build that are made at the same time.
+constexpr size_t kMostAtOnce = 64;
 
 // Those that are steps of progress.
 size_t CountShown(const std::vector<Instruction>& instructions) {
@@ -153,23 +155,27 @@ Result<> Builder::RunOneByOne() {
   return {};
 }
 
-// Each stage begins at once, and waits where it needs another one. The first that fails stops all.
+// Each stage begins at once, as far as there are runners, and waits where it needs another one.
+// That is an earlier one, which has begun before it. The first that fails stops all.
 Result<> Builder::RunAtOnce() {
   StopSource failing = TRY(StopSource::Create());
   StopSource ended = TRY(StopSource::Create());
-  std::atomic<size_t> left = static_cast<size_t>(std::count(needed_.begin(), needed_.end(), true));
-  std::vector<std::future<void>> stages;
-  for (size_t i = 0; i <= target_; ++i) {
-    if (!needed_[i]) continue;
-    stages.push_back(engine_.workers().Async([&, i] {
-      if (!RunStage(i, failing.token()).ok()) failing.RequestStop();
+  auto count = static_cast<size_t>(std::count(needed_.begin(), needed_.end(), true));
+  std::atomic<size_t> left = std::min(count, kMostAtOnce);
+  std::atomic<size_t> next = 0;
+  std::vector<std::future<void>> runners;
+  for (size_t number = left; number > 0; --number) {
+    runners.push_back(engine_.workers().Async([&] {
+      for (size_t i = next++; i <= target_; i = next++) {
+        if (needed_[i] && !RunStage(i, failing.token()).ok()) failing.RequestStop();
+      }
       if (--left == 0) ended.RequestStop();
     }));
   }
   wire::WorkerPool::Blocked blocked;
   Result<> waited = WaitFor(ended.token().fd(), POLLIN, std::chrono::hours(24 * 365), stop_);
   if (!waited.ok()) failing.RequestStop();
-  for (std::future<void>& stage : stages) stage.wait();
+  for (std::future<void>& runner : runners) runner.wait();
   TRY(waited);
   MutexLock lock(common_->mutex);
   if (common_->failure) return *common_->failure;

@@ -26,6 +26,7 @@
 #include "formats/base64.h"
 #include "formats/json.h"
 #include "formats/reference.h"
+#include "kernel/copy_tree.h"
 #include "kernel/paths.h"
 #include "oci/platform.h"
 
@@ -207,9 +208,11 @@ class Frontend {
         progress_(job.progress()),
         stop_(stop) {}
 
-  // `body`: a tar of the context; nullptr: it is the session's, or elsewhere.
+  // `body`: a tar of the context; nullptr: it is the session's, or elsewhere. Of `inputs` "context"
+  // and "dockerfile" stand for the client's directories.
   Result<FrontendAnswer> Run(build::Builds& builds, build::BuildRequest request,
-                             const FrontendOptions& options, ByteSource* body);
+                             const FrontendOptions& options, ByteSource* body,
+                             const FrontendInputs& inputs);
   Result<FrontendAnswer> Answer(build::BuildRequest request, const FrontendOptions& options);
   // The lines of the Dockerfile that the error of Run is about, if it is about some.
   void AddFailedLines(ErrorDetails* details) const;
@@ -230,6 +233,13 @@ class Frontend {
                                            build::Context context, const CheckedFile& file);
   Result<std::string> LoadRemote(build::Context& context, const FrontendOptions& options,
                                  build::BuildRequest& request);
+  // Both that the client has, or that other builds have made.
+  Result<std::optional<FrontendAnswer>> LoadLocal(build::Context& context, build::Cache& cache,
+                                                  const FrontendOptions& options,
+                                                  const build::BuildRequest& request,
+                                                  const FrontendInputs& inputs, CheckedFile* file);
+  Result<std::string> ReadInput(Made& input, const std::string& path);
+  Result<> TakeInput(Made& input, const FrontendOptions& options, build::Context& context);
   Result<build::RemoteFiles> FetchRemote(const build::BuildRequest& request,
                                          build::Context& context);
   build::BuildOutput Output();
@@ -357,6 +367,57 @@ Result<std::string> Frontend::LoadRemote(build::Context& context, const Frontend
   return text;
 }
 
+Result<std::string> Frontend::ReadInput(Made& input, const std::string& path) {
+  return InStep(progress_, ReceiveName("build definition from " + path),
+                [&](size_t step) -> Result<std::string> {
+                  received_ = step;
+                  auto text = TRY(ReadText(TRY(input.OpenFiles()), path));
+                  if (text) return *std::move(text);
+                  return NotFound("failed to read dockerfile: open {}: no such file or directory",
+                                  path);
+                });
+}
+
+// Nothing is left out of it: its own .dockerignore is one of its files, as BuildKit has it.
+Result<> Frontend::TakeInput(Made& input, const FrontendOptions& options, build::Context& context) {
+  return InStep(progress_, ReceiveName("build context"), [&](size_t) -> Result<> {
+    BorrowedFd root = TRY(input.OpenFiles());
+    std::string below = Get(options, "contextsubdir", "");
+    UniqueFd files = TRY_WITH(kernel::OpenIn(root, below, O_RDONLY | O_DIRECTORY),
+                              "opening the directory '{}' of the context", below);
+    return kernel::CopyTree(files, context.files());
+  });
+}
+
+Result<std::optional<FrontendAnswer>> Frontend::LoadLocal(
+    build::Context& context, build::Cache& cache, const FrontendOptions& options,
+    const build::BuildRequest& request, const FrontendInputs& inputs, CheckedFile* file) {
+  auto find = [&](const char* name) {
+    auto found = inputs.find(name);
+    return found == inputs.end() ? nullptr : found->second.get();
+  };
+  Made* files = find("context");
+  Made* definition = find("dockerfile");
+  if (definition == nullptr) definition = files;
+  std::optional<std::string> ignored;
+  // A client that names a directory of its own means that.
+  file->text = definition == nullptr || options.contains("dockerfilekey")
+                   ? TRY(LoadDockerfile(context, options, request.dockerfile, &ignored))
+                   : TRY(ReadInput(*definition, request.dockerfile));
+  size_t received = received_;
+  if (auto forward = FindForward(file->text, request); forward && !IsForwarded(options)) {
+    return ForwardAnswer(*std::move(forward));
+  }
+  if (files != nullptr) {
+    TRY(TakeInput(*files, options, context));
+  } else {
+    file->ignored = TRY(LoadIgnored(context, options, std::move(ignored)));
+    TRY(LoadContext(context, cache, options, *file->ignored));
+  }
+  received_ = received;
+  return std::optional<FrontendAnswer>();
+}
+
 build::BuildOutput Frontend::Output() {
   build::BuildOutput output;
   // Numbers of the builder's steps to those of progress.
@@ -405,7 +466,8 @@ void Frontend::AskSessionForBuild(build::BuildRequest* request) {
 }
 
 Result<FrontendAnswer> Frontend::Run(build::Builds& builds, build::BuildRequest request,
-                                     const FrontendOptions& options, ByteSource* body) {
+                                     const FrontendOptions& options, ByteSource* body,
+                                     const FrontendInputs& inputs) {
   const std::set<std::string>& entitled = job_.wanted().entitlements;
   request.allows_host_network = entitled.contains("network.host");
   request.allows_insecure = entitled.contains("security.insecure");
@@ -421,15 +483,8 @@ Result<FrontendAnswer> Frontend::Run(build::Builds& builds, build::BuildRequest 
     if (auto forward = FindForward(file.text, request)) return ForwardAnswer(*std::move(forward));
     TRY(context.DropIgnored(request.dockerfile));
   } else if (request.remote.empty()) {
-    std::optional<std::string> ignored;
-    file.text = TRY(LoadDockerfile(context, options, request.dockerfile, &ignored));
-    size_t definition = received_;
-    if (auto forward = FindForward(file.text, request); forward && !IsForwarded(options)) {
-      return ForwardAnswer(*std::move(forward));
-    }
-    file.ignored = TRY(LoadIgnored(context, options, std::move(ignored)));
-    TRY(LoadContext(context, builds.cache(), options, *file.ignored));
-    received_ = definition;
+    auto forward = TRY(LoadLocal(context, builds.cache(), options, request, inputs, &file));
+    if (forward) return *std::move(forward);
   } else {
     file.text = TRY(LoadRemote(context, options, request));
     if (auto forward = FindForward(file.text, request); forward && !IsForwarded(options)) {
@@ -441,7 +496,7 @@ Result<FrontendAnswer> Frontend::Run(build::Builds& builds, build::BuildRequest 
     from.materials.push_back(remote_material_.value_or(build::Material{request.remote, "", ""}));
   }
   std::set<std::string> directories;
-  if (request.remote.empty() && body == nullptr) {
+  if (request.remote.empty() && body == nullptr && !inputs.contains("context")) {
     directories.insert(Get(options, "contextkey", "context"));
   }
   if (!directory_.empty()) directories.insert(directory_);
@@ -615,7 +670,7 @@ Result<FrontendAnswer> RunFrontend(const FrontendCall& call, FrontendInputs inpu
   if (call.options.contains("requestid")) return frontend.Answer(request, call.options);
   request.one_of_several = call.one_of_several;
   TRY(SetInputs(call.options, inputs, &request));
-  auto answer = frontend.Run(call.builds, std::move(request), call.options, nullptr);
+  auto answer = frontend.Run(call.builds, std::move(request), call.options, nullptr, inputs);
   if (!answer.ok()) {
     frontend.AddFailedLines(call.details);
     return answer;
@@ -630,8 +685,8 @@ Result<std::unique_ptr<Made>> RunBuild(engine::Engine& engine, build::Builds& bu
                                        build::BuildRequest request, ByteSource* body,
                                        std::shared_ptr<Session> session, Job& job,
                                        const StopToken& stop) {
-  FrontendAnswer answer = TRY(
-      Frontend(engine, std::move(session), job, stop).Run(builds, std::move(request), {}, body));
+  FrontendAnswer answer = TRY(Frontend(engine, std::move(session), job, stop)
+                                  .Run(builds, std::move(request), {}, body, {}));
   if (!answer.forward) return std::move(answer.made);
   return Unimplemented("the image of a front end is not run for this kind of request: {}",
                        answer.forward->image);

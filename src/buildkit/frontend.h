@@ -20,7 +20,8 @@
 namespace gantry::buildkit {
 
 using FrontendOptions = std::map<std::string, std::string>;
-// Results that stand for what an option calls "input:NAME".
+// Results that stand for what an option calls "input:NAME"; "context" and "dockerfile" for the
+// client's directories.
 using FrontendInputs = std::map<std::string, std::unique_ptr<Made>>;
 
 // kInvalidArgument, or kUnimplemented for what this front end does not have.

@@ -121,3 +121,21 @@ def test_many_stages(build, client):
     assert done.code == 0, done.err[-500:]
     told = client.run('own/many', 'sh', '-c', 'cat /f*').out
     assert sorted(int(line.split()[0]) for line in told.splitlines()) == list(range(count))
+
+
+def test_more_stages_than_are_made_at_once(build, client):
+    """Each needs the one before it, and all of them the first; none waits for one that is not begun."""
+    stages = ['FROM @ AS s0\nRUN echo 0 >/n\n']
+    stages += [f'FROM scratch AS s{i}\nCOPY --from=s{i - 1} /n /n\nCOPY --from=s0 /n /first{i}\n' for i in range(1, 150)]
+    done = build(''.join(stages) + 'FROM @\nCOPY --from=s149 / /all\nRUN ls /all | wc -l >/count\n', '-t', 'stages')
+    assert done.code == 0, done.err
+    try:
+        assert client.run('--network', 'none', 'stages', 'sh', '-c', 'cat /all/n /count').out == '0\n2\n'
+    finally:
+        client.ok('rmi', 'stages')
+
+
+def test_a_failure_among_more_stages_than_are_made_at_once(build):
+    stages = [f'FROM @ AS s{i}\nRUN [ {i} != 70 ] || exit 7\n' for i in range(100)]
+    done = build(''.join(stages) + 'FROM scratch\n' + ''.join(f'COPY --from=s{i} /bin/busybox /b{i}\n' for i in range(100)))
+    assert done.code == 1 and 'exit code: 7' in done.err, done.err

@@ -211,15 +211,16 @@ managed plugins left out. What fails, beside tests that need the internet, a use
 
 ## What the suites of docker's clients say
 
-docker-py, the end-to-end suites of docker/cli 29 and of compose 5 with buildx (August 2026), the latter two with docker's client and with gantry linked as
-`docker`; images of busybox in place of Docker Hub's; swarm and managed plugins left out. What fails, beside tests that need the internet:
+docker-py, docker-java (its integration tests), dockerode, bollard, the end-to-end suites of docker/cli 29 and of compose 5 with buildx (summer of 2026), the latter two
+with docker's client and with gantry linked as `docker`; images of busybox in place of Docker Hub's; swarm and managed plugins left out. What fails, beside tests that need the internet:
 
 | suite | what fails, and why |
 |---|---|
-| docker-py | an image made by commit names no `Parent`; the runtime is not called `runc` |
+| docker-py | the runtime is not called `runc` |
 | docker/cli, docker's client | nothing |
 | docker/cli, gantry | help and version are in our own words; the default context is gantry's socket; `inspect` begins its errors with a capital letter and a second `-H` ends with 1, as in docker 28; `HTTP_PROXY` does not concern `tcp://`; a plugin takes the place of the command line, so it gets signals itself, and is not asked who it is first |
-| compose, either | nothing |
+| compose, either | the three tests that create containers of an image for arm64, which was not there; nothing else |
+| docker-java, dockerode, bollard | `GET /images/get` without names is refused (docker sends an archive of nothing) |
 """
 
 

@@ -282,6 +282,27 @@ def test_no_program(builder, session, image, client, tmp_path):
         assert said in refused(begin(builder, session, name, options))
 
 
+@pytest.mark.parametrize('apart', [False, True])
+def test_directories_that_are_inputs(client, builder, session, apart):
+    """The input "context" stands for the client's directory, "dockerfile" for where the Dockerfile is."""
+    tag, llb = f'own/{uuid.uuid4().hex[:8]}', Definition()
+    text = f'FROM {IMAGE}\nCOPY . /got\n'.encode()
+    actions = [('mkdir', {'path': '/sub', 'mode': 0o755}), ('mkfile', {'path': '/sub/f', 'mode': 0o640, 'data': b'of the input', 'owner': {'user': {'byID': 7}, 'group': {'byID': 8}}})]
+    inputs = {'context': llb.done(llb.files(None, *actions, *([] if apart else [('mkfile', {'path': '/Dockerfile', 'mode': 0o644, 'data': text})])))}
+    if apart:
+        other = Definition()
+        inputs['dockerfile'] = other.done(other.files(None, ('mkfile', {'path': '/Dockerfile', 'mode': 0o644, 'data': text})))
+    options = {'contextsubdir': 'sub'}
+    begin(builder, session, None, options, inputs, frontend='dockerfile.v0', Exporters=[{'Type': 'image', 'Attrs': {'name': tag}}]).result()
+    try:
+        seen = client.run('--network', 'none', tag, 'sh', '-c', 'ls /got; cat /got/f; stat -c " %a" /got/f').out
+        assert seen == 'f\nof the input 640\n'
+    finally:
+        client.ok('rmi', tag)
+    assert 'Dockerfile: no such file' in refused(begin(builder, session, None, {}, {'context': inputs['context'], 'dockerfile': inputs['context']} if apart else {'context': llb.done(llb.files(None, actions[0]))}, frontend='dockerfile.v0'))
+    assert "directory 'nosuch'" in refused(begin(builder, session, None, {'contextsubdir': 'nosuch'}, inputs, frontend='dockerfile.v0'))
+
+
 def test_a_flood(builder, session, image):
     """Of stderr only a part is told."""
     name, ref = image('head -c 50000000 /dev/zero | tr "\\0" x >&2; exit 3'), uuid.uuid4().hex
