@@ -23,6 +23,8 @@
 #include "build/copy_files.h"
 #include "build/copy_source.h"
 #include "build/finish.h"
+#include "build/git_source.h"
+#include "build/git_url.h"
 #include "build/materials.h"
 #include "build/once_map.h"
 #include "build/request.h"
@@ -179,6 +181,7 @@ class Builder {
   Result<> FindEpoch();
   Result<std::optional<int64_t>> EpochOfName(const std::string& name);
   Result<std::optional<int64_t>> EpochOfStage(const dockerfile::Stage& stage);
+  Result<GitTree> FetchRepository(const GitUrl& url);
   Result<std::optional<int64_t>> TimeOfSource(const dockerfile::Instruction& in,
                                               const std::string& url, const std::string& checksum);
 

@@ -10,6 +10,7 @@
 
 #include "base/byte_stream.h"
 #include "base/io.h"
+#include "engine/new_image.h"
 #include "formats/base64.h"
 #include "formats/compression/compression.h"
 #include "formats/digest.h"
@@ -72,17 +73,8 @@ class DocumentMaker {
   std::map<std::string, int> records_;
 };
 
-client::Descriptor DescribeText(std::string_view type, const std::string& text) {
-  return {std::string(type), formats::Digest::Of(text).text(), static_cast<int64_t>(text.size())};
-}
-
-Json DescriptorJson(const client::Descriptor& blob) {
-  return Json::MakeObject(
-      {{"mediaType", blob.media_type}, {"digest", blob.digest}, {"size", blob.size}});
-}
-
 Json LayerJson(const CacheLayer& one) {
-  Json json = DescriptorJson(one.layer.blob);
+  Json json = engine::DescriptorJson(one.layer.blob);
   json.Set("annotations", Json::MakeObject({{"buildkit/createdat", one.created},
                                             {"containerd.io/uncompressed", one.layer.diff_id}}));
   return json;
@@ -224,7 +216,7 @@ Result<std::optional<client::Descriptor>> WriteCache(engine::Engine& engine,
     layers.Append(LayerJson(one));
   }
   std::string text = ToJson(document).Dump();
-  client::Descriptor config = DescribeText(kCacheConfigType, text);
+  client::Descriptor config = engine::DescriptorOf(kCacheConfigType, text);
   auto read = [&](uint64_t offset, uint64_t size, const CachePlace::Take& take) {
     return take(std::string_view(text).substr(offset, size));
   };
@@ -232,15 +224,15 @@ Result<std::optional<client::Descriptor>> WriteCache(engine::Engine& engine,
   Json json = Json::MakeObject({{"schemaVersion", 2}});
   if (form == CacheForm::kManifest) {
     json.Set("mediaType", oci::kOciManifest);
-    json.Set("config", DescriptorJson(config));
+    json.Set("config", engine::DescriptorJson(config));
     json.Set("layers", std::move(layers));
   } else {
-    layers.Append(DescriptorJson(config));
+    layers.Append(engine::DescriptorJson(config));
     json.Set("mediaType", oci::kOciIndex);
     json.Set("manifests", std::move(layers));
   }
   std::string manifest = json.Dump();
-  client::Descriptor descriptor = DescribeText(json["mediaType"].AsString(), manifest);
+  client::Descriptor descriptor = engine::DescriptorOf(json["mediaType"].AsString(), manifest);
   TRY_WITH(place.WriteManifest(descriptor, manifest), "writing cache manifest {}",
            descriptor.digest);
   return std::optional(std::move(descriptor));

@@ -137,6 +137,14 @@ Result<CopySource> Builder::FromHeredoc(const dockerfile::Heredoc& doc,
   return source;
 }
 
+Result<GitTree> Builder::FetchRepository(const GitUrl& url) {
+  TRY(CheckGitUrl(url));
+  std::string name = fmt::format("beside-{}", ++beside_);
+  TRY(context_.MakeDirectory(name));
+  GitAccess access = TRY(FindGitAccess(request_, url));
+  return FetchGit(url, context_.PathOf(name), access, stop_);
+}
+
 Result<CopySource> Builder::FromGit(const Instruction& in, const std::string& text,
                                     const std::string& checksum) {
   GitUrl url = TRY(ParseGitUrl(text));
@@ -149,11 +157,7 @@ Result<CopySource> Builder::FromGit(const Instruction& in, const std::string& te
     return InvalidArgument("checksum mismatch \"{}\" != \"{}\"", checksum, url.checksum);
   }
   if (!checksum.empty()) url.checksum = checksum;
-  TRY(CheckGitUrl(url));
-  std::string name = fmt::format("beside-{}", ++beside_);
-  TRY(context_.MakeDirectory(name));
-  GitAccess access = TRY(FindGitAccess(request_, url));
-  GitTree tree = TRY(FetchGit(url, context_.PathOf(name), access, stop_));
+  GitTree tree = TRY(FetchRepository(url));
   FindRequest find;
   common_->materials.Add(MaterialOf(url, tree));
   find.root = tree.files;

@@ -103,12 +103,7 @@ Result<std::optional<int64_t>> Builder::TimeOfSource(const Instruction& in, cons
   if (IsGitUrl(url)) {
     GitUrl parsed = TRY(ParseGitUrl(url));
     if (!checksum.empty()) parsed.checksum = checksum;
-    TRY(CheckGitUrl(parsed));
-    std::string name = fmt::format("beside-{}", ++beside_);
-    TRY(context_.MakeDirectory(name));
-    GitAccess access = TRY(FindGitAccess(request_, parsed));
-    GitTree tree = TRY(FetchGit(parsed, context_.PathOf(name), access, stop_));
-    return std::optional<int64_t>(tree.committed);
+    return std::optional<int64_t>(TRY(FetchRepository(parsed)).committed);
   }
   CopySource source = TRY(Download(in, url, checksum));
   auto time = TRY(DownloadTime(source.parent, source.name));

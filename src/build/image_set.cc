@@ -15,22 +15,6 @@ using formats::Json;
 
 constexpr std::string_view kInToto = "application/vnd.in-toto+json";
 
-client::Descriptor DescriptorOf(const std::string& text, std::string_view type) {
-  return {std::string(type), formats::Digest::Of(text).text(), static_cast<int64_t>(text.size())};
-}
-
-Json ToJson(const client::Descriptor& blob) {
-  return Json::MakeObject(
-      {{"mediaType", blob.media_type}, {"digest", blob.digest}, {"size", blob.size}});
-}
-
-Json PlatformJson(const oci::Platform& platform) {
-  Json out = Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
-  if (!platform.variant.empty()) out.Set("variant", platform.variant);
-  if (!platform.os_version.empty()) out.Set("os.version", platform.os_version);
-  return out;
-}
-
 }  // namespace
 
 Result<ImageDocumentsOf> DocumentsOf(engine::Engine& engine, const StageState& state,
@@ -44,19 +28,19 @@ Result<ImageDocumentsOf> DocumentsOf(engine::Engine& engine, const StageState& s
     out.manifest_descriptor = base.manifest_descriptor;
     out.manifest = TRY(engine.containerd().ReadBlob(base.manifest_descriptor.digest));
     out.config = TRY(engine.containerd().ReadBlob(base.id));
-    out.config_descriptor = DescriptorOf(out.config, base.manifest.config.media_type);
+    out.config_descriptor = engine::DescriptorOf(base.manifest.config.media_type, out.config);
     return out;
   }
   out.config = DocumentOf(state).Dump();
-  out.config_descriptor = DescriptorOf(out.config, oci::kOciConfig);
+  out.config_descriptor = engine::DescriptorOf(oci::kOciConfig, out.config);
   out.manifest = engine::ManifestOf(out.config_descriptor, state.layers, annotations).Dump();
-  out.manifest_descriptor = DescriptorOf(out.manifest, oci::kOciManifest);
+  out.manifest_descriptor = engine::DescriptorOf(oci::kOciManifest, out.manifest);
   return out;
 }
 
 client::Descriptor ImageSetMaker::AddDocument(std::string text, std::string_view type,
                                               std::vector<std::string> references) {
-  client::Descriptor descriptor = DescriptorOf(text, type);
+  client::Descriptor descriptor = engine::DescriptorOf(type, text);
   set_.documents.push_back({descriptor, std::move(text), std::move(references), ""});
   return descriptor;
 }
@@ -67,8 +51,8 @@ void ImageSetMaker::Add(ImageDocumentsOf image, const oci::Platform& platform,
   std::vector<std::string> references = {image.config_descriptor.digest};
   for (const client::Descriptor& layer : image.layers) references.push_back(layer.digest);
   set_.documents.push_back({image.manifest_descriptor, image.manifest, std::move(references), ""});
-  Json entry = ToJson(image.manifest_descriptor);
-  entry.Set("platform", PlatformJson(platform));
+  Json entry = engine::DescriptorJson(image.manifest_descriptor);
+  entry.Set("platform", oci::ToJson(platform));
   if (!image.descriptor_annotations.empty()) {
     entry.Set("annotations", Json(image.descriptor_annotations));
   }
@@ -81,7 +65,7 @@ void ImageSetMaker::Add(ImageDocumentsOf image, const oci::Platform& platform,
       client::Descriptor blob = AddDocument(statement.text, kInToto, {});
       parts.push_back(blob.digest);
       digests.Append(blob.digest);
-      Json layer = ToJson(blob);
+      Json layer = engine::DescriptorJson(blob);
       layer.Set("annotations",
                 Json::MakeObject({{"in-toto.io/predicate-type", statement.predicate_type}}));
       layers.Append(std::move(layer));
@@ -95,9 +79,10 @@ void ImageSetMaker::Add(ImageDocumentsOf image, const oci::Platform& platform,
     parts.push_back(described.digest);
     Json manifest = Json::MakeObject({{"schemaVersion", 2},
                                       {"mediaType", oci::kOciManifest},
-                                      {"config", ToJson(described)},
+                                      {"config", engine::DescriptorJson(described)},
                                       {"layers", std::move(layers)}});
-    Json attestation = ToJson(AddDocument(manifest.Dump(), oci::kOciManifest, std::move(parts)));
+    Json attestation =
+        engine::DescriptorJson(AddDocument(manifest.Dump(), oci::kOciManifest, std::move(parts)));
     attestation.Set(
         "annotations",
         Json::MakeObject({{"vnd.docker.reference.digest", image.manifest_descriptor.digest},

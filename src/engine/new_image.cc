@@ -53,11 +53,6 @@ Json ConfigDocument(const NewImage& image, const std::string& created) {
   return json;
 }
 
-Json ToJson(const client::Descriptor& blob) {
-  return Json::MakeObject(
-      {{"mediaType", blob.media_type}, {"digest", blob.digest}, {"size", blob.size}});
-}
-
 Result<client::Descriptor> WriteDocument(const Lease& lease, const Json& json,
                                          std::string_view type, const client::Labels& labels) {
   auto writer = TRY(lease.OpenBlob());
@@ -226,13 +221,23 @@ Result<std::string> MakeImage(Engine& engine, const Lease& lease, const NewImage
   return id;
 }
 
+client::Descriptor DescriptorOf(std::string_view media_type, const std::string& text) {
+  return {std::string(media_type), formats::Digest::Of(text).text(),
+          static_cast<int64_t>(text.size())};
+}
+
+Json DescriptorJson(const client::Descriptor& blob) {
+  return Json::MakeObject(
+      {{"mediaType", blob.media_type}, {"digest", blob.digest}, {"size", blob.size}});
+}
+
 Json ManifestOf(const client::Descriptor& config, const std::vector<client::Descriptor>& layers,
                 const Annotations& annotations) {
   Json list = Json::MakeArray();
-  for (const client::Descriptor& blob : layers) list.Append(ToJson(blob));
+  for (const client::Descriptor& blob : layers) list.Append(DescriptorJson(blob));
   Json manifest = Json::MakeObject({{"schemaVersion", 2},
                                     {"mediaType", oci::kOciManifest},
-                                    {"config", ToJson(config)},
+                                    {"config", DescriptorJson(config)},
                                     {"layers", std::move(list)}});
   if (!annotations.empty()) manifest.Set("annotations", Json(annotations));
   return manifest;

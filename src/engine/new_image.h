@@ -76,6 +76,11 @@ std::string ChainId(const std::string& parent, const std::string& layer);
 Result<> UnpackLayer(Engine& engine, const Lease& lease, const std::string& parent,
                      const NewLayer& layer);
 
+// A document that is written, or will be.
+client::Descriptor DescriptorOf(std::string_view media_type, const std::string& text);
+// image-spec, "OCI Content Descriptors".
+formats::Json DescriptorJson(const client::Descriptor& blob);
+
 // Of a manifest or a descriptor (image-spec, "Annotations").
 using Annotations = std::map<std::string, std::string>;
 

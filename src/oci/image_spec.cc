@@ -112,16 +112,6 @@ Json KeysToJson(const std::vector<std::string>& keys) {
   return object;
 }
 
-Json ToJson(const Platform& platform) {
-  Json json = Json::MakeObject();
-  json.Set("architecture", platform.architecture);
-  json.Set("os", platform.os);
-  if (!platform.os_version.empty()) json.Set("os.version", platform.os_version);
-  if (!platform.os_features.empty()) json.Set("os.features", platform.os_features);
-  if (!platform.variant.empty()) json.Set("variant", platform.variant);
-  return json;
-}
-
 Json ToJson(const Healthcheck& check) {
   Json json = Json::MakeObject();
   if (!check.test.empty()) json.Set("Test", check.test);
@@ -171,6 +161,16 @@ Json ListToJson(const std::vector<T>& items) {
 }
 
 }  // namespace
+
+Json ToJson(const Platform& platform) {
+  Json json = Json::MakeObject();
+  json.Set("architecture", platform.architecture);
+  json.Set("os", platform.os);
+  if (!platform.os_version.empty()) json.Set("os.version", platform.os_version);
+  if (!platform.os_features.empty()) json.Set("os.features", platform.os_features);
+  if (!platform.variant.empty()) json.Set("variant", platform.variant);
+  return json;
+}
 
 bool IsManifest(std::string_view media_type) {
   return media_type == kOciManifest || media_type == kDockerManifest;

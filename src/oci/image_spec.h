@@ -121,6 +121,7 @@ struct ImageConfig {
 // than 4 MiB as well).
 inline constexpr size_t kMaxDocumentBytes = size_t{8} << 20;
 
+formats::Json ToJson(const Platform& platform);
 Result<Descriptor> ParseDescriptor(const formats::Json& json, std::string path);
 formats::Json ToJson(const Descriptor& descriptor);
 

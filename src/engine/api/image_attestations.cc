@@ -7,6 +7,7 @@
 #include "engine/api/image_handlers.h"
 #include "engine/api/image_json.h"
 #include "engine/api/platform_parameter.h"
+#include "engine/new_image.h"
 
 namespace gantry::engine::api {
 namespace {

@@ -16,6 +16,7 @@
 #include "engine/new_image.h"
 #include "engine/registry_calls.h"
 #include "formats/reference.h"
+#include "oci/image_spec.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -102,7 +103,7 @@ Result<> InspectImage(Call& call) {
   Json layers = Json::MakeArray();
   for (const formats::Digest& layer : documents.config.diff_ids) layers.Append(layer.text());
   Json descriptor = DescriptorJson(target);
-  if (platform) descriptor.Set("platform", PlatformJson(documents.config.platform));
+  if (platform) descriptor.Set("platform", oci::ToJson(documents.config.platform));
   Json answer = Json::MakeObject(
       {{"Id", documents.id},
        {"RepoTags", StringsOrEmpty(group.tags)},

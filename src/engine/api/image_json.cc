@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "engine/image_platforms.h"
+#include "engine/new_image.h"
+#include "oci/image_spec.h"
 
 namespace gantry::engine::api {
 
@@ -11,18 +13,6 @@ using formats::Json;
 
 Json StringsOrEmpty(const std::vector<std::string>& strings) {
   return strings.empty() ? Json::MakeArray() : Json(strings);
-}
-
-Json DescriptorJson(const client::Descriptor& descriptor) {
-  return Json::MakeObject({{"mediaType", descriptor.media_type},
-                           {"digest", descriptor.digest},
-                           {"size", descriptor.size}});
-}
-
-Json PlatformJson(const oci::Platform& platform) {
-  Json out = Json::MakeObject({{"architecture", platform.architecture}, {"os", platform.os}});
-  if (!platform.variant.empty()) out.Set("variant", platform.variant);
-  return out;
 }
 
 Json ImageSummary(const ImageUsage& image, int64_t shared) {
@@ -73,7 +63,7 @@ Result<Json> ManifestJson(Engine& engine, const PlatformImage& image) {
   for (const auto& record : engine.List()) {
     if (image.documents && record->image_id == image.documents->id) containers.Append(record->id);
   }
-  out.Set("ImageData", Json::MakeObject({{"Platform", PlatformJson(platform)},
+  out.Set("ImageData", Json::MakeObject({{"Platform", oci::ToJson(platform)},
                                          {"Size", Json::MakeObject({{"Unpacked", unpacked}})},
                                          {"Containers", std::move(containers)}}));
   return out;

@@ -16,8 +16,6 @@ namespace gantry::engine::api {
 formats::Json ImageSummary(const ImageUsage& image, int64_t shared);
 // [] and not null for none.
 formats::Json StringsOrEmpty(const std::vector<std::string>& strings);
-formats::Json DescriptorJson(const client::Descriptor& descriptor);
-formats::Json PlatformJson(const oci::Platform& platform);
 // "Manifests": each platform's image of the target and what is attached to one.
 Result<formats::Json> ManifestsJson(Engine& engine, const client::Descriptor& target);
 

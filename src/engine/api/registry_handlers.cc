@@ -11,6 +11,7 @@
 #include "engine/api/registry_auth.h"
 #include "engine/images.h"
 #include "formats/reference.h"
+#include "oci/image_spec.h"
 
 namespace gantry::engine::api {
 namespace {
@@ -56,7 +57,7 @@ Result<> GetDistribution(Call& call) {
   DistributionAnswer answer = TRY(InspectDistribution(
       *call.engine().settings(), call.arg(), LoginOfHeader(call).value_or(RegistryLogin())));
   Json platforms = Json::MakeArray();
-  for (const oci::Platform& platform : answer.platforms) platforms.Append(PlatformJson(platform));
+  for (const oci::Platform& platform : answer.platforms) platforms.Append(oci::ToJson(platform));
   Json descriptor = Json::MakeObject({{"mediaType", answer.descriptor.media_type},
                                       {"digest", answer.descriptor.digest.text()},
                                       {"size", answer.descriptor.size}});
