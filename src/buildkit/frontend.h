@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/stop_token.h"
 #include "build/builds.h"
+#include "buildkit/frontend_options.h"
 #include "buildkit/job.h"
 #include "buildkit/made.h"
 #include "buildkit/rpc.h"
@@ -19,17 +20,9 @@
 
 namespace gantry::buildkit {
 
-using FrontendOptions = std::map<std::string, std::string>;
 // Results that stand for what an option calls "input:NAME"; "context" and "dockerfile" for the
 // client's directories.
 using FrontendInputs = std::map<std::string, std::unique_ptr<Made>>;
-
-// kInvalidArgument, or kUnimplemented for what this front end does not have.
-Result<build::BuildRequest> ReadFrontendOptions(const FrontendOptions& options);
-
-// The front end of this name is the one that is here: "docker/dockerfile:1", as "# syntax" and
-// gateway.v0 have it, from whatever registry.
-bool IsOwnFrontend(const std::string& source);
 
 // Another front end's image, which the Dockerfile's "# syntax" or the argument BUILDKIT_SYNTAX
 // names.
