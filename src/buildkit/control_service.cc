@@ -286,9 +286,10 @@ Result<> ControlService::Build(const api::SolveRequest& request, api::SolveRespo
     job->Return(std::move(solved));
   }
   MadeResult made = TRY(job->AwaitReturn(stop, details));
-  // All of an answer; of a result what its front end tells the client.
+  // What the front end tells the client; all of an answer to a client that has asked it directly.
+  bool answers = made.parts.empty() && !request.frontend().empty();
   for (const auto& [key, value] : made.metadata) {
-    if (!made.parts.empty() && !key.starts_with("frontend.")) continue;
+    if (!answers && !key.starts_with("frontend.")) continue;
     (*response->mutable_exporterresponse())[key] = value;
   }
   if (made.parts.empty()) return {};

@@ -217,7 +217,7 @@ def test_annotations(client, builder, session, context, tmp_path):
     assert manifest['annotations'] == {'plain': '1', 'm': '2'}
     assert descriptor['annotations']['d'] == '3' and descriptor['annotations']['org.opencontainers.image.ref.name'] == '1'
     assert json.loads(base64.b64decode(told['containerimage.descriptor']))['annotations'] == {'d': '3'}
-    for key, why in (('annotation-index.i', 'an image for one platform has no index to annotate (i)'), ('annotation-x.y', 'unknown kind of annotation: x'),
+    for key, why in (('annotation-index.i', 'an image for one platform has no index to annotate'), ('annotation-x.y', 'unknown kind of annotation: x'),
                      ('annotation-manifest', 'invalid annotation key annotation-manifest'), ('annotation[no/such/platform/x].y', None)):
         solve = builder.control('Solve', Ref=uuid.uuid4().hex, Session=session.id, Frontend='dockerfile.v0', Exporters=[{'Type': 'moby', 'Attrs': {key: '1'}}])
         with pytest.raises(grpc.RpcError) as caught:
