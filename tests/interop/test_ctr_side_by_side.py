@@ -189,7 +189,7 @@ ctr run --rm --allow-new-privs $IMG r23 grep NoNew /proc/self/status
 ctr run --rm --device /dev/fuse $IMG r24 ls -l /dev/fuse
 ctr run --rm --rootfs $PWD/rootfs r25 /bin/echo own root
 ctr images import image.tar >/dev/null; ctr run --rm --snapshotter native $IMG r26 echo native
-ctr run --rm --log-uri file://$PWD/run.log $IMG r27 sh -c 'echo to file; echo err >&2'; sort run.log
+ctr run --rm --log-uri file://$PWD/run.log $IMG r27 sh -c 'echo to file; echo err >&2'; until grep -q err run.log; do sleep 0.02; done; sort run.log
 ctr run --rm --log-uri binary://$PWD/logger?a=b $IMG r28 sh -c 'echo to binary'; until test -s binary.log; do sleep 0.02; done; cat binary.log
 ~ ctr run --rm --log-uri binary:///nosuch $IMG r29 true
 ~ ctr run --rm --runc-binary /nosuch $IMG r30 true
