@@ -111,7 +111,7 @@ Result<Received> Session::Receive(const Directory& directory, BorrowedFd root,
 }
 
 Result<client::Credentials> Session::FindLogin(const std::string& registry, const StopToken& stop) {
-  if (!methods_.contains("/moby.filesync.v1.Auth/Credentials")) return client::Credentials{};
+  if (!Serves("/moby.filesync.v1.Auth/Credentials")) return client::Credentials{};
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kAnswerBound);
   CancelWith cancel(context, stop);
@@ -129,7 +129,7 @@ Result<client::Credentials> Session::FindLogin(const std::string& registry, cons
 }
 
 Result<std::string> Session::Secret(const std::string& name, const StopToken& stop) {
-  if (!methods_.contains("/moby.buildkit.secrets.v1.Secrets/GetSecret")) {
+  if (!Serves("/moby.buildkit.secrets.v1.Secrets/GetSecret")) {
     return NotFound("secret {}: not found", name);
   }
   grpc::ClientContext context;
@@ -144,7 +144,7 @@ Result<std::string> Session::Secret(const std::string& name, const StopToken& st
 }
 
 Result<> Session::FindAgent(const std::string& name, const StopToken& stop) {
-  if (!methods_.contains("/moby.sshforward.v1.SSH/CheckAgent")) {
+  if (!Serves("/moby.sshforward.v1.SSH/CheckAgent")) {
     return NotFound("the client forwards no ssh agent");
   }
   grpc::ClientContext context;
@@ -169,7 +169,7 @@ Result<> Session::ReadBlob(const StoredBlob& blob,
                            const std::function<Result<>(std::string_view piece)>& take,
                            const StopToken& stop) {
   namespace content = containerd::services::content::v1;
-  if (!methods_.contains("/containerd.services.content.v1.Content/Read")) {
+  if (!Serves("/containerd.services.content.v1.Content/Read")) {
     return NotFound("the client's session has no content store");
   }
   if (!IsAscii(blob.store)) return InvalidArgument("invalid name of a store: '{}'", blob.store);
@@ -193,7 +193,7 @@ Result<> Session::ReadBlob(const StoredBlob& blob,
 Result<> Session::PullUpload(const std::string& path,
                              const std::function<Result<>(std::string_view piece)>& take,
                              const StopToken& stop) {
-  if (!methods_.contains("/moby.upload.v1.Upload/Pull")) {
+  if (!Serves("/moby.upload.v1.Upload/Pull")) {
     return NotFound("the client's session hands nothing over");
   }
   if (!IsAscii(path)) return InvalidArgument("invalid path of an upload: '{}'", path);
@@ -215,7 +215,7 @@ Result<> Session::PullUpload(const std::string& path,
 Result<> Session::WriteBlob(const StoredBlob& blob, int64_t size, const ReadPart& read,
                             const StopToken& stop) {
   namespace content = containerd::services::content::v1;
-  if (!methods_.contains("/containerd.services.content.v1.Content/Write")) {
+  if (!Serves("/containerd.services.content.v1.Content/Write")) {
     return NotFound("the client's session takes no blobs");
   }
   if (!IsAscii(blob.store)) return InvalidArgument("invalid name of a store: '{}'", blob.store);
@@ -260,7 +260,7 @@ Result<> Session::WriteBlob(const StoredBlob& blob, int64_t size, const ReadPart
 }
 
 Result<> Session::CheckTakesFiles() const {
-  if (methods_.contains(kFileSend)) return {};
+  if (Serves(kFileSend)) return {};
   return FailedPrecondition("the client takes no files: its session has no {}", kFileSend);
 }
 

@@ -10,12 +10,14 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/byte_stream.h"
 #include "base/error.h"
 #include "base/mutex.h"
 #include "base/stop_token.h"
+#include "base/text.h"
 #include "base/unique_fd.h"
 #include "buildkit/tree_sender.h"
 #include "client/containerd.h"
@@ -58,8 +60,9 @@ class Session {
       : id_(std::move(head.id)),
         shared_key_(std::move(head.shared_key)),
         channel_(std::move(channel)),
-        connection_(std::move(connection)),
-        methods_(std::move(head.methods)) {}
+        connection_(std::move(connection)) {
+    for (const std::string& method : head.methods) methods_.insert(Lower(method));
+  }
 
   const std::string& id() const { return id_; }
   const std::string& shared_key() const { return shared_key_; }
@@ -104,12 +107,14 @@ class Session {
 
  private:
   Result<> CheckTakesFiles() const;
+  // Some clients tell methods in small letters.
+  bool Serves(std::string_view method) const { return methods_.contains(Lower(method)); }
 
   const std::string id_;
   const std::string shared_key_;
   const std::shared_ptr<grpc::Channel> channel_;
   const UniqueFd connection_;
-  const std::set<std::string> methods_;
+  std::set<std::string> methods_;
 };
 
 class Sessions {

@@ -69,6 +69,11 @@ def test_tar(export):
         assert found['d/soft'].linkname == '../f' and found['p'].isfifo() and {found['f'].type, found['d/hard'].type} == {tarfile.LNKTYPE, tarfile.REGTYPE}
 
 
+def test_a_client_that_tells_its_methods_in_small_letters(export):
+    made = export(('tar', {}), spell=str.lower)
+    assert tarfile.open(fileobj=io.BytesIO(made.files[0][0])).getnames()
+
+
 def test_local(export, tmp_path):
     folder = tmp_path / 'out'
     folder.mkdir()

@@ -140,9 +140,9 @@ class Session:
     """Serves `directories`, names to paths or to functions of the requests that yield packets; `secrets`, names to bytes;
     `agents`, names to functions of a connection's messages that yield the answers. What comes of exporters is in `files`, by number
     with what is told of it, and in the folders of `trees`, by number. `stores`, names to blobs by digest, which are written to, too.
-    `uploads`, paths to bytes."""
+    `uploads`, paths to bytes. `spell` makes of a method's name what the engine is told."""
 
-    def __init__(self, engine_socket, directories, secrets=None, logins=None, agents=None, trees=None, takes_files=True, stores=None, uploads=None):
+    def __init__(self, engine_socket, directories, secrets=None, logins=None, agents=None, trees=None, takes_files=True, stores=None, uploads=None, spell=str):
         self.id, self.directories, self.asked = uuid.uuid4().hex, directories, []
         self.secrets, self.logins, self.agents = secrets or {}, logins or {}, agents or {}
         self.files, self.trees, self.stores, self.uploads = {}, trees or {}, stores or {}, uploads or {}
@@ -160,7 +160,7 @@ class Session:
         methods += [f'/containerd.services.content.v1.Content/{m}' for m in ('Read', 'Write')] if stores is not None else []
         methods += ['/moby.upload.v1.Upload/Pull'] if uploads is not None else []
         self.outer = upgraded(engine_socket, '/session', [('X-Docker-Expose-Session-Uuid', self.id),
-                                                          *(('X-Docker-Expose-Session-Grpc-Method', m) for m in methods)])
+                                                          *(('X-Docker-Expose-Session-Grpc-Method', spell(m)) for m in methods)])
         joined(self.outer, inner)
 
     def close(self):
