@@ -115,6 +115,10 @@ Result<std::shared_ptr<const build::CacheImport>> ImportCache(
     auto login = TRY(LoginFor(reference, session, stop));
     return build::ReadCache(TRY(build::OpenRegistryCache(engine, reference, login, stop)));
   }
+  // Other machines may have it: a build is not hindered.
+  if (entry.type() != "local") {
+    return NotFound("there is no cache of type {} to import", entry.type());
+  }
   std::string directory = TRY(NeededAttribute(entry, "src"));
   std::string digest = TRY(NeededAttribute(entry, "digest"));
   if (session == nullptr) return NotFound("the build has no session");
@@ -166,10 +170,8 @@ Result<CacheImports> ImportCaches(engine::Engine& engine, Job& job,
   if (auto known = job.imports()) return *std::move(known);
   CacheImports out;
   for (const CacheOptionsEntry& entry : job.wanted().cache_imports) {
-    if (entry.type() != "registry" && entry.type() != "local") {
-      return Unimplemented("there is no cache of type {} to import", entry.type());
-    }
     std::string place = AttributeOf(entry, entry.type() == "local" ? "src" : "ref");
+    if (place.empty()) place = entry.type();
     auto imported = InStep(job.progress(), "importing cache manifest from " + place,
                            [&](size_t) { return ImportCache(engine, entry, session, stop); });
     if (imported.ok()) {
