@@ -36,8 +36,7 @@ Result<> WriteText(formats::TarWriter& tar, const std::string& name, const std::
 }
 
 Json IndexOf(const ImageSet& set, const std::vector<std::string>& names) {
-  Json entry = Json::MakeObject(
-      {{"mediaType", set.root.media_type}, {"digest", set.root.digest}, {"size", set.root.size}});
+  Json entry = engine::DescriptorJson(set.root);
   Json manifests = Json::MakeArray();
   if (!set.root_annotations.empty()) entry.Set("annotations", Json(set.root_annotations));
   for (const std::string& name : names) {

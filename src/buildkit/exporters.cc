@@ -8,6 +8,7 @@
 #include "build/image_archive.h"
 #include "buildkit/progress.h"
 #include "engine/images.h"
+#include "engine/new_image.h"
 #include "formats/base64.h"
 #include "formats/json.h"
 #include "formats/reference.h"
@@ -157,8 +158,7 @@ Result<build::ImageSet> SetOf(Shared& shared, const Job& job, const MadeResult& 
 
 void TellSet(const build::ImageSet& set, const Export& wanted,
              std::map<std::string, std::string>* facts) {
-  formats::Json descriptor = formats::Json::MakeObject(
-      {{"mediaType", set.root.media_type}, {"digest", set.root.digest}, {"size", set.root.size}});
+  formats::Json descriptor = engine::DescriptorJson(set.root);
   if (!set.root_annotations.empty()) {
     descriptor.Set("annotations", formats::Json(set.root_annotations));
   }

@@ -404,7 +404,8 @@ Result<FrontendAnswer> Frontend::Run(build::Builds& builds, build::BuildRequest 
       return ForwardAnswer(*std::move(forward));
     }
   }
-  MadeFrom from = FromFile(request, file);
+  MadeFrom from;
+  if (job_.wanted().provenance) from = FromFile(request, file);
   if (!request.remote.empty()) {
     from.materials.push_back(remote_material_.value_or(build::Material{request.remote, "", ""}));
   }

@@ -110,23 +110,6 @@ Result<std::vector<std::string>> VariablesFor(const FrontendImage& frontend,
   return out;
 }
 
-// What it writes to stderr as the output of a step.
-class FrontendErrors {
- public:
-  FrontendErrors(Progress& progress, size_t step)
-      : progress_(progress), step_(step), text_([this](bool, std::string_view text) -> Result<> {
-          progress_.Log(step_, /*to_stderr=*/true, text);
-          return {};
-        }) {}
-
-  Result<> Take(std::string_view bytes) { return text_.Take(/*to_stderr=*/true, bytes); }
-
- private:
-  Progress& progress_;
-  const size_t step_;
-  build::OutputText text_;
-};
-
 // LLBBridge for one front end. Its calls have ended when the object is gone.
 class FrontendServer {
  public:
@@ -220,7 +203,7 @@ Result<StepContainer> MakeContainer(Shared& shared, const Found& found,
 
 // To the container's end, which comes in any case. kCancelled after a stop.
 Result<> RunContainer(Shared& shared, StepContainer& container,
-                      const std::shared_ptr<FrontendRun>& run, FrontendErrors& errors,
+                      const std::shared_ptr<FrontendRun>& run, build::OutputText& errors,
                       const StopToken& stop) {
   FrontendServer server(shared, run);
   UniqueFd peer = TRY(server.Start());
@@ -232,7 +215,7 @@ Result<> RunContainer(Shared& shared, StepContainer& container,
   }
   MessageGuard guard({.message = kMostMessageBytes, .all = kMostUnfinishedBytes});
   StdioRelay relay(
-      running.streams, peer, [&](auto bytes) { return errors.Take(bytes); },
+      running.streams, peer, [&](auto bytes) { return errors.Take(/*to_stderr=*/true, bytes); },
       [&](auto bytes) { return guard.Take(bytes); });
   auto end = relay.Run({stop, run->has_returned(), kReturnedBound});
   if (!end.ok() || *end != StdioRelay::End::kOutput) {
@@ -261,13 +244,16 @@ Result<Solved> RunFrontendImage(Shared& shared, const std::shared_ptr<Job>& job,
   auto turn = TRY(job->TakeFrontend());
   Found found = TRY(FindFrontend(shared, *job, frontend, stop));
   auto run = TRY(FrontendRun::Create(job, std::move(frontend.inputs), frontend.depth));
-  Result<> ran = InStep(job->progress(), "front end docker-image://" + found.name,
-                        [&](size_t step) -> Result<> {
-                          StepContainer container =
-                              TRY(MakeContainer(shared, found, frontend, job->wanted().session));
-                          FrontendErrors errors(job->progress(), step);
-                          return RunContainer(shared, container, run, errors, stop);
-                        });
+  Result<> ran = InStep(
+      job->progress(), "front end docker-image://" + found.name, [&](size_t step) -> Result<> {
+        StepContainer container =
+            TRY(MakeContainer(shared, found, frontend, job->wanted().session));
+        build::OutputText errors([&](bool to_stderr, std::string_view text) -> Result<> {
+          job->progress().Log(step, to_stderr, text);
+          return {};
+        });
+        return RunContainer(shared, container, run, errors, stop);
+      });
   run->containers().End();
   std::optional<Result<Solved>> result = run->result();
   // Its own error says more than its end.
